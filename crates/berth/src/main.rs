@@ -1,0 +1,3 @@
+//! Runs containers the Kubernetes way: the daemon and the command line.
+
+fn main() {}

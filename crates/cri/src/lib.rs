@@ -1,0 +1,1 @@
+//! The kubelet's door: the CRI v1 services.

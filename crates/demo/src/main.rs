@@ -1,0 +1,3 @@
+//! The program in Berth's built-in demo image: a tiny static web server.
+
+fn main() {}

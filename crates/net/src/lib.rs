@@ -1,0 +1,1 @@
+//! Pod networks: the built-in bridge network, host ports, and (next) CNI plugins.

@@ -1,0 +1,1 @@
+//! Pod manifests with kubelet semantics, turned into engine requests.

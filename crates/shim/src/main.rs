@@ -1,0 +1,3 @@
+//! One small process per pod: parent of the containers, holds stdio, writes the logs, keeps exit codes.
+
+fn main() {}

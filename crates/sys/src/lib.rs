@@ -1,0 +1,1 @@
+//! The only door to the kernel, and the only unsafe code.

@@ -1,0 +1,19 @@
+//! The words of Berth.
+//!
+//! Everything here is plain data with rules: ids, image references, digests, the lifecycle
+//! tables of sandbox and container, the messages between daemon and shim, and the kinds of
+//! errors. Nothing here does I/O, so every rule is tested without a machine.
+
+#![forbid(unsafe_code)]
+
+pub mod digest;
+pub mod error;
+pub mod id;
+pub mod lifecycle;
+pub mod reference;
+pub mod shim;
+
+pub use digest::Digest;
+pub use error::{Classify, Kind};
+pub use id::{ContainerId, ExecId, SandboxId};
+pub use reference::ImageRef;

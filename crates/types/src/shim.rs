@@ -1,0 +1,334 @@
+//! The messages between the daemon and the shim of a pod.
+//!
+//! ```text
+//! daemon                                         berth-shim (one per pod)
+//!   spawns it from the sealed memfd with
+//!   fd 3 = listening socket, fd 4 = first connection
+//!   Hello, Pod        ------------------------->   takes the namespaces
+//!   Create, Start, Signal, Exec, ...   -------->   answers each by its number
+//!                     <-------------------------   Exited, ExecExited (unasked)
+//! ```
+//!
+//! Transport: a stream socket in the pod's state directory. A frame is a little-endian `u32` with
+//! the length of the body, then the body: one [`ToShim`] or [`FromShim`] encoded by postcard. File
+//! descriptors travel with the first byte of their frame (SCM_RIGHTS), in the order that the
+//! message's document names. Both sides refuse a frame over [`MAX_FRAME`] bytes or with more than
+//! [`MAX_FDS`] descriptors.
+//!
+//! A daemon that was restarted connects to the same socket and says Hello; the answer holds
+//! everything the shim knows, so the new daemon needs no memory of the old. Enum variants are only
+//! ever appended, and a change of a struct raises [`VERSION`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ContainerId, ExecId, SandboxId};
+
+/// The version of this protocol. A daemon speaks to shims of its own and all older versions.
+pub const VERSION: u16 = 1;
+/// The most bytes in the body of a frame. A command line and environment may have 2 MiB together
+/// (the kernel's own limit is a quarter of the stack limit), a compiled seccomp program 32 KiB.
+pub const MAX_FRAME: usize = 8 << 20;
+/// The most file descriptors with one frame (the kernel allows 253).
+pub const MAX_FDS: usize = 200;
+/// The descriptor on which a new shim finds its listening socket.
+pub const LISTEN_FD: i32 = 3;
+/// The descriptor on which a new shim finds the connection to the daemon that made it.
+pub const FIRST_FD: i32 = 4;
+
+/// A request of the daemon, with the number that the answer repeats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToShim {
+    /// Chosen by the daemon, unique on the connection among requests without an answer.
+    pub number: u64,
+    /// What to do.
+    pub request: Request,
+}
+
+/// What the shim sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromShim {
+    /// The answer to the request with this number.
+    Answer {
+        /// The request's number.
+        number: u64,
+        /// Success or the reason of failure.
+        outcome: Result<Answer, Failure>,
+    },
+    /// Something happened.
+    Event(Event),
+}
+
+/// What the daemon may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// First on every connection. Answer: [`Answer::Hello`]. From then on this connection gets the events.
+    Hello {
+        /// The daemon's [`VERSION`].
+        version: u16,
+    },
+    /// Second on the first connection of a new shim. Fds: one for each `true` of `namespaces`, in
+    /// the order network, IPC, UTS. Answer: [`Answer::Done`].
+    Pod(Pod),
+    /// Prepares a container up to just before its `execve`. Fds: the root mount (a detached mount),
+    /// then those that the plan names. Answer: [`Answer::Created`].
+    Create(Create),
+    /// Releases a prepared container. Answered when `execve` succeeded, or with why it failed.
+    Start {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Sends a signal to the main process, or to every process of the container.
+    Signal {
+        /// Which.
+        container: ContainerId,
+        /// The signal's number.
+        signal: i32,
+        /// Every process of the container's cgroup.
+        all: bool,
+    },
+    /// Forgets an exited container.
+    Forget {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Runs another process in a running container. Fds: stdin, stdout, stderr when `tty` is false;
+    /// none when it is true, and then the answer carries the terminal's master. Answer:
+    /// [`Answer::ExecStarted`]; the end comes as [`Event::ExecExited`].
+    Exec(Exec),
+    /// Kills an exec session with everything it started that is still in its session.
+    KillExec {
+        /// Which.
+        exec: ExecId,
+    },
+    /// Opens the log file again by its path, after a rotation. On failure the old file stays in use.
+    ReopenLog {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Joins the stdio of a running container. Fds: one end of a SOCK_SEQPACKET pair. Each packet
+    /// from the shim is a [`Stream`] byte and output; each packet to the shim is input. An empty
+    /// packet to the shim closes the container's stdin. A client that does not read is cut off.
+    Attach {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Sets the size of a terminal.
+    Resize {
+        /// Whose: the container's, or an exec session's in it.
+        container: ContainerId,
+        /// The exec session, if it is its terminal.
+        exec: Option<ExecId>,
+        /// Height in characters.
+        rows: u16,
+        /// Width in characters.
+        columns: u16,
+    },
+    /// Kills everything in the pod, answers when it is gone, and ends the shim.
+    Shutdown,
+}
+
+/// The streams of an attached client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Stream {
+    /// Standard output, or everything of a terminal.
+    Stdout = 1,
+    /// Standard error.
+    Stderr = 2,
+}
+
+/// What a shim is told about its pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// The pod's id.
+    pub sandbox: SandboxId,
+    /// The pod's state directory: the shim's records go to `containers/<id>/` in it.
+    pub state_dir: String,
+    /// Which namespaces come as fds: network, IPC, UTS.
+    pub namespaces: [bool; 3],
+    /// Whether the pod's containers share one PID namespace, kept by a minimal init of the shim's.
+    /// Its end ends the pod.
+    pub shared_pid: bool,
+    /// The pod's cgroup directories in all hierarchies, absolute: everything below is the pod's.
+    pub cgroup_dirs: Vec<String>,
+}
+
+/// A container to prepare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// Its id.
+    pub container: ContainerId,
+    /// The encoded plan of `berth-container`.
+    pub plan: Vec<u8>,
+    /// Where output goes in CRI's format: an absolute path, or nowhere.
+    pub log: Option<String>,
+    /// Whether stdin stays open for clients to attach; otherwise it reads as empty.
+    pub stdin: bool,
+    /// Whether stdin closes for good when the first attached client goes.
+    pub stdin_once: bool,
+    /// Whether the container gets a terminal.
+    pub tty: bool,
+}
+
+/// A further process to run in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The session's id.
+    pub exec: ExecId,
+    /// The container.
+    pub container: ContainerId,
+    /// The encoded process plan of `berth-container`.
+    pub plan: Vec<u8>,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// Kill it after so many milliseconds; 0 is never.
+    pub timeout_ms: u64,
+}
+
+/// A successful answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To Hello.
+    Hello {
+        /// The shim's version.
+        version: u16,
+        /// The pod, once the shim was told.
+        sandbox: Option<SandboxId>,
+        /// Every container the shim knows.
+        containers: Vec<Known>,
+    },
+    /// To everything that has nothing more to say.
+    Done,
+    /// To Create.
+    Created {
+        /// The process id in the host's namespace, for people and tools; nothing signals it.
+        pid: i32,
+    },
+    /// To Exec.
+    ExecStarted {
+        /// The process id in the host's namespace.
+        pid: i32,
+    },
+}
+
+/// What the shim knows of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Its id.
+    pub container: ContainerId,
+    /// The main process.
+    pub pid: i32,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// How far a container is, as its shim sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Prepared, before its `execve`.
+    Created,
+    /// Running since then (nanoseconds since 1970).
+    Running {
+        /// When.
+        started_at: i64,
+    },
+    /// Ended.
+    Exited {
+        /// When it was started (nanoseconds since 1970); 0 when it never ran.
+        started_at: i64,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// How a container's main process ended. The shim has written it to disk before it says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit status as a shell gives it: the process' own, or 128 and the signal's number.
+    pub code: i32,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// When (nanoseconds since 1970).
+    pub at: i64,
+    /// Whether the kernel killed a process of this container for want of memory.
+    pub oom_killed: bool,
+    /// What to tell people beside the code: why `execve` failed, say.
+    pub message: String,
+}
+
+/// What the shim says unasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A container's main process ended, everything in its cgroup was ended, and the record is on disk.
+    Exited {
+        /// Which.
+        container: ContainerId,
+        /// How.
+        exit: Exit,
+    },
+    /// An exec session ended.
+    ExecExited {
+        /// Which.
+        exec: ExecId,
+        /// The exit status as a shell gives it.
+        code: i32,
+        /// Whether its time ran out.
+        timed_out: bool,
+    },
+    /// The pod's init ended, and with it every container of the pod.
+    PodEnded,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What the daemon may branch on.
+    pub reason: Reason,
+    /// The thing, the place and the cause, for people.
+    pub message: String,
+}
+
+/// The reasons that the daemon tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// No such container or exec session.
+    NotFound,
+    /// Not in the container's present state.
+    State,
+    /// The plan cannot be obeyed or the command cannot be executed.
+    Refused,
+    /// The frame or message is malformed.
+    Protocol,
+    /// The system refused what should have worked.
+    System,
+}
+
+/// A message that cannot be encoded or decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The message is too large for a frame.
+    #[error("a shim message of {0} bytes is over the limit of {MAX_FRAME}")]
+    TooLarge(usize),
+    /// The bytes are not a message.
+    #[error("malformed shim message: {0}")]
+    Malformed(postcard::Error),
+}
+
+/// The body of a frame for `message`.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let body = postcard::to_allocvec(message).map_err(CodecError::Malformed)?;
+    if body.len() > MAX_FRAME { Err(CodecError::TooLarge(body.len())) } else { Ok(body) }
+}
+
+/// The message in a frame's body; trailing bytes are refused.
+pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, CodecError> {
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding)),
+        Err(e) => Err(CodecError::Malformed(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
