@@ -1,0 +1,118 @@
+//! A container as asked for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContainerSecurity, PidMode, Resources};
+
+/// A container as asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// Its identity within the sandbox: a second request with the same metadata joins the first.
+    pub metadata: ContainerMetadata,
+    /// The image.
+    pub image: ImageSpec,
+    /// Replaces the image's entrypoint; empty keeps it.
+    pub command: Vec<String>,
+    /// Replaces the image's arguments; empty keeps them unless `command` is given.
+    pub args: Vec<String>,
+    /// The working directory; None is the image's.
+    pub working_dir: Option<String>,
+    /// Environment above the image's; the last of one name wins.
+    pub envs: Vec<EnvVar>,
+    /// Mounts.
+    pub mounts: Vec<Mount>,
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Given back unchanged.
+    pub labels: BTreeMap<String, String>,
+    /// Given back unchanged.
+    pub annotations: BTreeMap<String, String>,
+    /// The log file, relative to the sandbox's log directory; None logs nothing.
+    pub log_path: Option<PathBuf>,
+    /// Whether stdin stays open for clients to attach.
+    pub stdin: bool,
+    /// Whether stdin closes when the first client goes.
+    pub stdin_once: bool,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// Limits.
+    pub resources: Resources,
+    /// Security settings.
+    pub security: ContainerSecurity,
+    /// Whose PID namespace it is in.
+    pub pid: PidMode,
+    /// The signal that asks it to stop, as `SIGTERM` or a number; None is the image's, else SIGTERM.
+    pub stop_signal: Option<String>,
+}
+
+/// The identity of a container in its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContainerMetadata {
+    /// The container's name.
+    pub name: String,
+    /// Counts the containers of one name.
+    pub attempt: u32,
+}
+
+/// Which image, as the caller said it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSpec {
+    /// A name, an id or a digest of an image that is in the store.
+    pub image: String,
+    /// What the user wrote, to be given back; empty when unknown.
+    pub user_specified: String,
+    /// Given back unchanged.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An environment variable. Values are bytes: the kernel asks no more of them than that there is no NUL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvVar {
+    /// The name, without `=`.
+    pub name: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// A directory or file of the host in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where it appears.
+    pub container_path: PathBuf,
+    /// What appears; must exist.
+    pub host_path: PathBuf,
+    /// Read-only.
+    pub readonly: bool,
+    /// Read-only with everything mounted below it.
+    pub recursive_readonly: bool,
+    /// How later mounts travel.
+    pub propagation: Propagation,
+    /// Whether to set an SELinux label on it.
+    pub selinux_relabel: bool,
+}
+
+/// How later mounts travel between host and container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// Not at all.
+    Private,
+    /// From the host to the container.
+    HostToContainer,
+    /// Both ways.
+    Bidirectional,
+}
+
+/// A device of the host in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Where it appears.
+    pub container_path: PathBuf,
+    /// The host's device, or a directory of devices.
+    pub host_path: PathBuf,
+    /// Any of `r`, `w`, `m`.
+    pub permissions: String,
+}

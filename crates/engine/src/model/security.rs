@@ -1,0 +1,100 @@
+//! Security settings of sandboxes and containers.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Which seccomp profile filters system calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeccompChoice {
+    /// None.
+    #[default]
+    Unconfined,
+    /// Berth's default profile.
+    Default,
+    /// A JSON profile in a file of the host.
+    Localhost(PathBuf),
+}
+
+/// An SELinux label.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelinuxLabel {
+    /// user
+    pub user: String,
+    /// role
+    pub role: String,
+    /// type
+    pub kind: String,
+    /// level
+    pub level: String,
+}
+
+/// Which supplementary groups a process gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupsPolicy {
+    /// Those asked for and those of the user in the image's /etc/group.
+    #[default]
+    Merge,
+    /// Only those asked for.
+    Strict,
+}
+
+/// Who a container's process runs as. None asks the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum User {
+    /// A numeric user.
+    Id(u32),
+    /// A name, which must be in the image's /etc/passwd.
+    Name(String),
+}
+
+/// Security settings of the sandbox itself. Without a pause process they bind only what containers inherit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SandboxSecurity {
+    /// Whether the pod may hold privileged containers.
+    pub privileged: bool,
+    /// SELinux label of the pod.
+    pub selinux: Option<SelinuxLabel>,
+    /// Kept for the pod's record; nothing runs under it.
+    pub seccomp: SeccompChoice,
+}
+
+/// Security settings of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerSecurity {
+    /// All capabilities, all devices, no seccomp, no masked paths.
+    pub privileged: bool,
+    /// Capabilities added to the default set, without `CAP_`; `ALL` is all.
+    pub add_capabilities: Vec<String>,
+    /// Capabilities dropped from the default set; `ALL` is all.
+    pub drop_capabilities: Vec<String>,
+    /// Capabilities added to the ambient set too.
+    pub ambient_capabilities: Vec<String>,
+    /// Who the process runs as.
+    pub user: Option<User>,
+    /// The group; needs a user.
+    pub group: Option<u32>,
+    /// Supplementary groups asked for.
+    pub supplemental_groups: Vec<u32>,
+    /// Which further groups it gets.
+    pub groups_policy: GroupsPolicy,
+    /// A read-only root file system.
+    pub readonly_rootfs: bool,
+    /// No privileges gained by execve.
+    pub no_new_privs: bool,
+    /// Paths hidden from the container.
+    pub masked_paths: Vec<PathBuf>,
+    /// Paths made read-only.
+    pub readonly_paths: Vec<PathBuf>,
+    /// The seccomp profile.
+    pub seccomp: SeccompChoice,
+    /// The AppArmor profile; None or `unconfined` is none.
+    pub apparmor: Option<String>,
+    /// SELinux label of the process.
+    pub selinux: Option<SelinuxLabel>,
+}
