@@ -9,11 +9,13 @@
 //!                     <-------------------------   Exited, ExecExited (unasked)
 //! ```
 //!
-//! Transport: a stream socket in the pod's state directory. A frame is a little-endian `u32` with
-//! the length of the body, then the body: one [`ToShim`] or [`FromShim`] encoded by postcard. File
-//! descriptors travel with the first byte of their frame (SCM_RIGHTS), in the order that the
-//! message's document names. Both sides refuse a frame over [`MAX_FRAME`] bytes or with more than
-//! [`MAX_FDS`] descriptors.
+//! Transport: a stream socket in the pod's state directory. A frame is a little-endian `u32` (the
+//! length of the body in the low 24 bits, the number of file descriptors in the high 8), then the
+//! body: one [`ToShim`] or [`FromShim`] encoded by postcard. The descriptors travel with the first
+//! byte of their frame (SCM_RIGHTS), in the order that the message's document names; a receiver may
+//! get them together with the end of the frame before, so the number in the header is what
+//! assigns them. Both sides refuse a frame over [`MAX_FRAME`] bytes or with more than [`MAX_FDS`]
+//! descriptors. [`header`] and [`parse_header`] are that `u32`.
 //!
 //! A daemon that was restarted connects to the same socket and says Hello; the answer holds
 //! everything the shim knows, so the new daemon needs no memory of the old. Enum variants are only
@@ -22,6 +24,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, ExecId, SandboxId};
+
+pub mod record;
 
 /// The version of this protocol. A daemon speaks to shims of its own and all older versions.
 pub const VERSION: u16 = 1;
@@ -72,12 +76,15 @@ pub enum Request {
     /// Prepares a container up to just before its `execve`. Fds: the root mount (a detached mount),
     /// then those that the plan names. Answer: [`Answer::Created`].
     Create(Create),
-    /// Releases a prepared container. Answered when `execve` succeeded, or with why it failed.
+    /// Releases a prepared container. Answered when `execve` succeeded, or with why it failed
+    /// ([`Reason::Refused`]); in that case the container is exited and [`Event::Exited`] came before.
     Start {
         /// Which.
         container: ContainerId,
     },
-    /// Sends a signal to the main process, or to every process of the container.
+    /// Sends a signal to the main process, or to every process of the container. A container that
+    /// is prepared but not started has no program that could handle one: any signal ends it. Success
+    /// when the container has ended already.
     Signal {
         /// Which.
         container: ContainerId,
@@ -93,7 +100,7 @@ pub enum Request {
     },
     /// Runs another process in a running container. Fds: stdin, stdout, stderr when `tty` is false;
     /// none when it is true, and then the answer carries the terminal's master. Answer:
-    /// [`Answer::ExecStarted`]; the end comes as [`Event::ExecExited`].
+    /// [`Answer::ExecStarted`]; the end comes as [`Event::ExecExited`], to this connection only.
     Exec(Exec),
     /// Kills an exec session with everything it started that is still in its session.
     KillExec {
@@ -113,6 +120,8 @@ pub enum Request {
         container: ContainerId,
     },
     /// Sets the size of a terminal.
+    ///
+    /// (The daemon may as well do it on the master that it has of an exec session.)
     Resize {
         /// Whose: the container's, or an exec session's in it.
         container: ContainerId,
@@ -168,6 +177,22 @@ pub struct Create {
     pub stdin_once: bool,
     /// Whether the container gets a terminal.
     pub tty: bool,
+    /// The container's cgroup directories in all hierarchies, absolute. The daemon has made them and
+    /// set the limits; the shim puts the process there and removes them when the container has ended.
+    pub cgroup_dirs: Vec<String>,
+    /// Which PID namespace the container gets.
+    pub pid_space: PidSpace,
+}
+
+/// The PID namespace of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PidSpace {
+    /// What the plan says: one of its own, or the host's.
+    Plan,
+    /// The pod's, which [`Pod::shared_pid`] asked for.
+    Pod,
+    /// That of another running container of the pod.
+    Container(ContainerId),
 }
 
 /// A further process to run in a container.
@@ -313,6 +338,22 @@ pub enum CodecError {
     /// The bytes are not a message.
     #[error("malformed shim message: {0}")]
     Malformed(postcard::Error),
+}
+
+/// The four bytes before a body of `length` bytes with `fds` descriptors; None over the limits.
+pub fn header(length: usize, fds: usize) -> Option<[u8; 4]> {
+    if length > MAX_FRAME || fds > MAX_FDS {
+        return None;
+    }
+    let word = u32::try_from(length).ok()? | (u32::try_from(fds).ok()? << 24);
+    Some(word.to_le_bytes())
+}
+
+/// Length of the body and number of descriptors; None when they are over the limits.
+pub fn parse_header(bytes: [u8; 4]) -> Option<(usize, usize)> {
+    let word = u32::from_le_bytes(bytes);
+    let (length, fds) = ((word & 0x00ff_ffff) as usize, (word >> 24) as usize);
+    (length <= MAX_FRAME && fds <= MAX_FDS).then_some((length, fds))
 }
 
 /// The body of a frame for `message`.

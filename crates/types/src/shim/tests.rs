@@ -14,6 +14,8 @@ fn messages_come_back_as_they_went() {
         stdin: false,
         stdin_once: false,
         tty: true,
+        cgroup_dirs: vec!["/sys/fs/cgroup/berth/a".into()],
+        pid_space: PidSpace::Container(id(3)),
     };
     let message = ToShim { number: 7, request: Request::Create(create) };
     assert_eq!(decode::<ToShim>(&encode(&message).unwrap()), Ok(message));
@@ -41,6 +43,26 @@ fn what_is_left_over_is_refused() {
 #[test]
 fn a_message_over_the_limit_is_refused() {
     assert!(matches!(encode(&vec![0u8; MAX_FRAME + 1]), Err(CodecError::TooLarge(_))));
+}
+
+#[test]
+fn a_header_holds_length_and_descriptors_within_the_limits() {
+    for (length, fds) in [(0, 0), (1, MAX_FDS), (MAX_FRAME, 1)] {
+        assert_eq!(parse_header(header(length, fds).unwrap()), Some((length, fds)));
+    }
+    assert_eq!(header(MAX_FRAME + 1, 0), None);
+    assert_eq!(header(0, MAX_FDS + 1), None);
+    assert_eq!(parse_header([0xff; 4]), None);
+}
+
+#[test]
+fn a_record_comes_back_and_a_damaged_one_is_refused() {
+    let exit = Exit { code: 1, signal: None, at: 5, oom_killed: false, message: "x".into() };
+    let exited = record::Exited { started_at: 3, exit };
+    let bytes = record::encode(&exited).unwrap();
+    assert_eq!(record::decode::<record::Exited>(&bytes), Ok(exited));
+    assert!(record::decode::<record::Exited>(&bytes[1..]).is_err());
+    assert!(record::decode::<record::Exited>(&bytes[..bytes.len() - 1]).is_err());
 }
 
 proptest! {
