@@ -1,0 +1,142 @@
+//! The registry client: OCI distribution specification 1.1, the pulling half.
+//!
+//! ```text
+//! reference -> hosts (mirrors in order, then the server) -> manifest, by the first host that has it
+//!           -> platform choice -> manifest and config, whole and checked -> layers, streamed (fetch)
+//! ```
+//!
+//! Every answer is bounded in size and in time; what is addressed by digest is checked against it
+//! before it is believed. See docs/adr/0020-registry-client.md.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::{HostError, RegistryError, Tried};
+pub use manifest::{Descriptor, Manifest};
+pub use platform::{ParsePlatformError, Platform};
+pub use resolve::{Resolved, Source};
+
+mod auth;
+mod challenge;
+mod error;
+mod manifest;
+mod platform;
+mod resolve;
+mod retry;
+mod send;
+mod tls;
+mod transport;
+
+/// The largest manifest or index read, bytes (the specification's own advice).
+pub const MAX_MANIFEST: u64 = 4 << 20;
+/// The largest image config read, bytes.
+pub const MAX_CONFIG: u64 = 8 << 20;
+/// The most layers an image may have: four times what docker's tools can make.
+pub const MAX_LAYERS: usize = 127 * 4;
+
+/// How long things may take.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// To have a connection, TLS included, where hosts.toml gives no `dial_timeout`.
+    pub connect: Duration,
+    /// From a request to the headers of its answer, and for a whole small answer.
+    pub answer: Duration,
+    /// Without noticeable progress in a transfer, before it is begun anew.
+    pub stall: Duration,
+    /// The first pause before something is tried again; it doubles each time.
+    pub backoff: Duration,
+    /// The longest pause, also when the server asks for more by `Retry-After`.
+    pub backoff_max: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            backoff: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How registries are spoken to.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directories with `HOST/hosts.toml`, read at each pull; the first that knows a host wins.
+    pub certs_dirs: Vec<PathBuf>,
+    /// Registries that short names are looked for on, in order. Empty: short names are refused.
+    pub unqualified_registries: Vec<String>,
+    /// What to choose from an index when the request does not say.
+    pub platform: Platform,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are obeyed. Loopback is never proxied.
+    pub proxy_from_environment: bool,
+    /// When a blob is fetched in several parts at a time.
+    pub ranges: Ranges,
+}
+
+/// When a big blob is fetched by several range requests at a time.
+///
+/// A transfer begins as one stream. When the first part of it came slower than `slow_below` and
+/// at least `worth` bytes remain on a server that takes ranges, the rest is fetched `streams`
+/// parts at a time. Memory per such blob: `streams` times `part`.
+#[derive(Debug, Clone)]
+pub struct Ranges {
+    /// Parts at a time; 0 or 1 turns it off.
+    pub streams: usize,
+    /// Bytes of a part.
+    pub part: u64,
+    /// The least remainder for which it is done, bytes.
+    pub worth: u64,
+    /// The rate of a single stream, bytes per second, above which it is not done.
+    pub slow_below: u64,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self { streams: 4, part: 4 << 20, worth: 32 << 20, slow_below: 150_000_000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            certs_dirs: Vec::new(),
+            unqualified_registries: Vec::new(),
+            platform: Platform::host(),
+            timeouts: Timeouts::default(),
+            proxy_from_environment: true,
+            ranges: Ranges::default(),
+        }
+    }
+}
+
+/// The client. A clone shares connections and tokens.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) transport: transport::Transport,
+    pub(crate) tokens: auth::Tokens,
+}
+
+impl Registry {
+    /// A client with this configuration. Nothing is read or connected yet.
+    pub fn new(config: Config) -> Self {
+        let transport = transport::Transport::new(&config);
+        Self { inner: Arc::new(Inner { config, transport, tokens: auth::Tokens::default() }) }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+}
