@@ -6,4 +6,18 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
+mod config;
+mod engine;
+mod error;
+mod events;
 pub mod model;
+mod session;
+mod status;
+
+pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
+pub use engine::Engine;
+pub use error::{Cause, EngineError};
+pub use events::{EngineEvent, Events, Stamped};
+pub use session::{AttachSession, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer};
+pub use status::{Finding, NetworkStatus, Stages, Thing};

@@ -1,0 +1,101 @@
+//! How an engine is set up. The composition root fills this in; nothing here has a default of
+//! its own, so that a value is decided in one place.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::model::Owner;
+
+/// How an engine is set up.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The instance's name; empty is the only one. Findings and log lines name it.
+    pub instance: String,
+    /// What survives a reboot: images, leases. One lock per root.
+    pub root: PathBuf,
+    /// What does not: pods' records, sockets, namespace files.
+    pub state: PathBuf,
+    /// The cgroup for shims and for pods without a parent of their own, in cgroupfs syntax: `/berth`.
+    pub cgroup_root: String,
+    /// Who makes cgroups.
+    pub cgroup_driver: CgroupDriver,
+    /// Handlers by name, beside `native`.
+    pub handlers: BTreeMap<String, PathBuf>,
+    /// What the empty handler means.
+    pub default_handler: String,
+    /// How images are found and unpacked.
+    pub images: ImageConfig,
+    /// The network of CRI pods.
+    pub cri_network: NetworkChoice,
+    /// The network of local pods.
+    pub local_network: NetworkChoice,
+    /// The built-in network, where it is chosen.
+    pub builtin: BuiltinNetwork,
+    /// The shim's program, to be run from a sealed memory file.
+    pub shim: &'static [u8],
+}
+
+/// How images are found and unpacked.
+#[derive(Debug, Clone, Default)]
+pub struct ImageConfig {
+    /// What a name without a host means, tried in order: `docker.io`. Empty refuses short names.
+    pub short_name_hosts: Vec<String>,
+    /// Directories with `HOST/hosts.toml`, the first that has the host wins.
+    pub certs_dirs: Vec<PathBuf>,
+    /// The program and first arguments that unpack a layer in a process of its own.
+    pub unpacker: Vec<PathBuf>,
+    /// Images that the program carries in itself.
+    pub builtin: Vec<BuiltinImage>,
+}
+
+/// An image that the program carries in itself.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltinImage {
+    /// Its name, complete: `berth.local/demo:latest`.
+    pub name: &'static str,
+    /// An OCI or docker archive.
+    pub archive: &'static [u8],
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// Berth itself, by mkdir.
+    Cgroupfs,
+    /// systemd: parents are slices. Names are converted; the directories are still made by mkdir.
+    Systemd,
+}
+
+/// Which network pods of one owner get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkChoice {
+    /// The built-in bridge network.
+    Builtin,
+    /// CNI plugins. Not there yet: such pods must use the host's network.
+    Cni,
+    /// Loopback only.
+    None,
+}
+
+/// The built-in network.
+#[derive(Debug, Clone)]
+pub struct BuiltinNetwork {
+    /// The bridge's name, at most 15 characters.
+    pub bridge: String,
+    /// The nftables table.
+    pub table: String,
+    /// IPv4 addresses of pods: `10.88.0.0/16`.
+    pub cidr4: String,
+    /// IPv6 addresses of pods, where the host has IPv6.
+    pub cidr6: Option<String>,
+}
+
+impl EngineConfig {
+    /// The network of pods of `owner`.
+    pub fn network(&self, owner: Owner) -> NetworkChoice {
+        match owner {
+            Owner::Cri => self.cri_network,
+            Owner::Local => self.local_network,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What can go wrong in the engine. Errors are cheap to clone: every caller that joined one piece
+//! of work gets the same one.
+
+use std::sync::Arc;
+
+use berth_types::lifecycle::Refused;
+use berth_types::{Classify, Kind};
+
+/// A cause that several callers may hold.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// Nothing has this id or name.
+    #[error("no {thing} {key:?}")]
+    NotFound {
+        /// `pod sandbox` or `container`.
+        thing: &'static str,
+        /// What was looked up.
+        key: String,
+    },
+    /// Several ids begin so.
+    #[error("several {thing}s begin with {key:?}")]
+    Ambiguous {
+        /// `pod sandbox` or `container`.
+        thing: &'static str,
+        /// What was looked up.
+        key: String,
+    },
+    /// The lifecycle table refuses.
+    #[error("{thing} {id}: {refused}")]
+    Refused {
+        /// `pod sandbox` or `container`.
+        thing: &'static str,
+        /// Its short id.
+        id: String,
+        /// What was refused.
+        refused: Refused,
+    },
+    /// The identity is taken.
+    #[error("{thing} {identity} exists as {id} {how}")]
+    AlreadyExists {
+        /// `pod sandbox` or `container`.
+        thing: &'static str,
+        /// The identity, in words.
+        identity: String,
+        /// The id of what has it.
+        id: String,
+        /// `with another configuration`, `and is stopped`.
+        how: &'static str,
+    },
+    /// A value of the request is wrong.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which, as the caller knows it.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A setting that Berth does not obey (yet).
+    #[error("{field}: {message}")]
+    Unsupported {
+        /// Which.
+        field: String,
+        /// What is not there.
+        message: String,
+    },
+    /// The command of a container or exec session could not be executed.
+    #[error("{message}")]
+    Command {
+        /// What and why.
+        message: String,
+    },
+    /// The time allowed ran out.
+    #[error("{what} did not finish within {millis} ms")]
+    Timeout {
+        /// What.
+        what: String,
+        /// Milliseconds allowed.
+        millis: u64,
+    },
+    /// A part of the house failed; the kind is that part's.
+    #[error("{what}")]
+    Failed {
+        /// What was being done.
+        what: String,
+        /// What a caller may branch on.
+        kind: Kind,
+        /// Why.
+        source: Cause,
+    },
+    /// The engine is shutting down, or the owner of the pod is gone.
+    #[error("the engine is closing")]
+    Closed,
+}
+
+impl EngineError {
+    /// Wraps the failure of another room, keeping its kind.
+    pub fn failed<E>(what: impl Into<String>, source: E) -> Self
+    where
+        E: Classify + Send + Sync + 'static,
+    {
+        let kind = source.kind();
+        EngineError::Failed { what: what.into(), kind, source: Arc::new(source) }
+    }
+
+    /// Wraps a failure of the system.
+    pub fn system<E>(what: impl Into<String>, source: E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        EngineError::Failed { what: what.into(), kind: Kind::Internal, source: Arc::new(source) }
+    }
+
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        EngineError::Invalid { field: field.into(), message: message.into() }
+    }
+
+    pub(crate) fn unsupported(field: impl Into<String>, message: impl Into<String>) -> Self {
+        EngineError::Unsupported { field: field.into(), message: message.into() }
+    }
+}
+
+impl Classify for EngineError {
+    fn kind(&self) -> Kind {
+        match self {
+            EngineError::NotFound { .. } => Kind::NotFound,
+            EngineError::Refused { .. } => Kind::Precondition,
+            EngineError::AlreadyExists { .. } => Kind::AlreadyExists,
+            EngineError::Ambiguous { .. } | EngineError::Invalid { .. } | EngineError::Command { .. } => {
+                Kind::Invalid
+            }
+            EngineError::Unsupported { .. } => Kind::Unsupported,
+            EngineError::Timeout { .. } => Kind::Timeout,
+            EngineError::Failed { kind, .. } => *kind,
+            EngineError::Closed => Kind::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            EngineError::Ambiguous { .. } => Some("give more digits of the id".to_owned()),
+            EngineError::AlreadyExists { thing, .. } => {
+                Some(format!("remove that {thing} first, or ask with a higher attempt"))
+            }
+            EngineError::NotFound { .. }
+            | EngineError::Refused { .. }
+            | EngineError::Invalid { .. }
+            | EngineError::Unsupported { .. }
+            | EngineError::Command { .. }
+            | EngineError::Timeout { .. }
+            | EngineError::Failed { .. }
+            | EngineError::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What happened, for those who watch. The queue of each watcher is bounded: one that is too slow
+//! is told to look at the lists again, and never holds up a pod.
+
+use std::sync::Arc;
+
+use berth_types::{ContainerId, SandboxId};
+use tokio::sync::broadcast;
+
+use crate::model::{ContainerView, SandboxView};
+
+/// Events kept for a slow watcher.
+pub const CAPACITY: usize = 1024;
+
+/// What happened. The views are those of that moment.
+#[derive(Debug, Clone)]
+pub enum EngineEvent {
+    /// A sandbox was made or changed its state.
+    Sandbox(Arc<SandboxView>),
+    /// A sandbox is gone.
+    SandboxRemoved(SandboxId),
+    /// A container was made or changed its state.
+    Container(Arc<ContainerView>),
+    /// A container is gone.
+    ContainerRemoved {
+        /// Where it was.
+        sandbox: SandboxId,
+        /// Which.
+        container: ContainerId,
+    },
+    /// This watcher missed events: look at the lists again.
+    Resync,
+}
+
+/// An event with the time it was captured.
+#[derive(Debug, Clone)]
+pub struct Stamped {
+    /// Nanoseconds since 1970.
+    pub at: i64,
+    /// What happened.
+    pub event: EngineEvent,
+}
+
+/// One watcher's view of the events.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Stamped>,
+}
+
+impl Events {
+    pub(crate) fn new(receiver: broadcast::Receiver<Stamped>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next event; None when the engine is closed.
+    pub async fn next(&mut self) -> Option<Stamped> {
+        match self.receiver.recv().await {
+            Ok(stamped) => Some(stamped),
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                Some(Stamped { at: crate::clock::now(), event: EngineEvent::Resync })
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
