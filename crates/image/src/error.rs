@@ -1,0 +1,101 @@
+//! What can go wrong in the store.
+
+use std::path::PathBuf;
+
+use berth_types::{Classify, Digest, Kind};
+
+/// An operation of the store failed. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has this store open.
+    #[error("image store {0}: another process has it open")]
+    Locked(PathBuf),
+    /// A system call failed.
+    #[error("{operation} {path}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A record or blob on disk does not say what it must.
+    #[error("image store: {path} is damaged: {reason}")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such image.
+    #[error("image {0:?} is not here")]
+    NotFound(String),
+    /// A prefix that several images have, or a short name that several repositories have.
+    #[error("{name:?} could be any of {candidates}")]
+    Ambiguous {
+        /// What was asked.
+        name: String,
+        /// What it could be.
+        candidates: String,
+    },
+    /// The image's configuration is not acceptable.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// Manifest and configuration do not fit together, or a digest is wrong.
+    #[error("image: {0}")]
+    Invalid(String),
+    /// A blob is not what its digest or size says.
+    #[error("blob {digest}: {reason}")]
+    Blob {
+        /// The digest expected.
+        digest: Digest,
+        /// What arrived instead.
+        reason: String,
+    },
+    /// A layer cannot be unpacked.
+    #[error("layer {blob}: {reason}")]
+    Layer {
+        /// The blob.
+        blob: Digest,
+        /// The entry and what is wrong with it.
+        reason: String,
+        /// What a caller may act on.
+        kind: Kind,
+    },
+    /// The container has no snapshot.
+    #[error("container {0} has no snapshot")]
+    NoSnapshot(berth_types::ContainerId),
+    /// The container has a snapshot already.
+    #[error("container {0} has a snapshot already")]
+    SnapshotExists(berth_types::ContainerId),
+}
+
+impl Classify for StoreError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Locked(_) => Kind::Precondition,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
+                _ => Kind::Internal,
+            },
+            Self::Damaged { .. } => Kind::Corrupt,
+            Self::NotFound(_) | Self::NoSnapshot(_) => Kind::NotFound,
+            Self::Ambiguous { .. } | Self::Config(_) | Self::Invalid(_) => Kind::Invalid,
+            Self::Blob { .. } => Kind::Corrupt,
+            Self::Layer { kind, .. } => *kind,
+            Self::SnapshotExists(_) => Kind::AlreadyExists,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Locked(_) => {
+                Some("give the second daemon a root of its own with --instance or --root".into())
+            }
+            Self::Damaged { .. } => Some("remove the image and pull it again".into()),
+            Self::Ambiguous { .. } => Some("give the whole name or more digits of the id".into()),
+            _ => None,
+        }
+    }
+}
