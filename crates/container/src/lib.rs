@@ -1,1 +1,14 @@
 //! The OCI runtime in two halves: plan (pure) and run (executes a plan).
+//!
+//! ```text
+//! runtime-spec + inputs --plan::plan--> Plan --run::create--> Prepared --start--> Running
+//!                        (daemon)        |      (shim)
+//!                                        +-- encoded, sent to the shim
+//! ```
+//!
+//! A [`plan::Plan`] is a list of small, typed steps in the order in which they happen: everything is
+//! resolved, nothing is left to find out but what only the kernel can say. Each setting of the
+//! runtime specification is obeyed or refused by name.
+
+pub mod plan;
+pub mod run;

@@ -1,0 +1,157 @@
+//! The plan of a container: what `run` executes, step by step.
+//!
+//! These types are what the daemon sends to the shim, encoded by postcard. [`plan`](fn@plan) makes
+//! them out of an OCI runtime specification; a caller may as well build one by hand.
+
+use serde::{Deserialize, Serialize};
+
+mod process;
+mod step;
+
+pub use process::{Capabilities, Identity, ProcessPlan, Rlimit, Seccomp, WindowSize};
+pub use step::{
+    Attributes, Device, DeviceKind, Filesystem, IdMap, Mount, MountSource, Origin, Propagation, Step,
+};
+
+/// The version of the encoding; a shim refuses plans of another version.
+pub const VERSION: u16 = 1;
+/// The most bytes of an encoded plan.
+pub const MAX_ENCODED: usize = 8 << 20;
+
+/// Everything that makes a container, in the order in which it is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Which namespaces the container gets.
+    pub namespaces: Namespaces,
+    /// The maps of a new user namespace; empty without one.
+    pub uid_map: Vec<IdMap>,
+    /// The same for groups.
+    pub gid_map: Vec<IdMap>,
+    /// The root file system.
+    pub root: Root,
+    /// What happens inside the new namespaces before the container is reported as prepared.
+    pub steps: Vec<Step>,
+    /// The process.
+    pub process: ProcessPlan,
+}
+
+/// The namespaces of a container. There is no way not to have a mount namespace of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// User ids.
+    pub user: Space,
+    /// Process ids.
+    pub pid: Space,
+    /// Network.
+    pub net: Space,
+    /// System V IPC and POSIX message queues.
+    pub ipc: Space,
+    /// Host and domain name.
+    pub uts: Space,
+    /// The view of the cgroup hierarchy.
+    pub cgroup: Space,
+    /// Boot and monotonic clock, with offsets in nanoseconds.
+    pub time: Option<ClockOffsets>,
+}
+
+/// The offsets of a new time namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClockOffsets {
+    /// CLOCK_MONOTONIC: seconds and nanoseconds.
+    pub monotonic: (i64, u32),
+    /// CLOCK_BOOTTIME: seconds and nanoseconds.
+    pub boottime: (i64, u32),
+}
+
+/// Where one namespace comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Space {
+    /// That of the process which runs the plan: the host's.
+    #[default]
+    Host,
+    /// A new one.
+    New,
+    /// The one that whoever runs the plan gives as a descriptor: the pod's. See `run::Given`.
+    Given,
+    /// The one that a file names, as the specification's `path`.
+    Path(Vec<u8>),
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Where it comes from.
+    pub source: RootSource,
+    /// Whether it is read-only once everything in it is in place.
+    pub readonly: bool,
+    /// Propagation of the root mount.
+    pub propagation: Propagation,
+}
+
+/// Where the root file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootSource {
+    /// A detached mount that the runner gives: `run::Given::root`.
+    Given,
+    /// A directory of the host.
+    Path(Vec<u8>),
+}
+
+/// A plan that cannot be encoded or decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// It is larger than [`MAX_ENCODED`].
+    #[error("a plan of {0} bytes is over the limit of {MAX_ENCODED}")]
+    TooLarge(usize),
+    /// It was made by a Berth with another encoding.
+    #[error("the plan has version {0}, this program knows version {VERSION}")]
+    Version(u16),
+    /// The bytes are not a plan.
+    #[error("malformed plan: {0}")]
+    Malformed(postcard::Error),
+}
+
+fn encode<T: Serialize>(what: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = postcard::to_extend(what, VERSION.to_le_bytes().to_vec()).map_err(CodecError::Malformed)?;
+    if bytes.len() > MAX_ENCODED { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    if bytes.len() > MAX_ENCODED {
+        return Err(CodecError::TooLarge(bytes.len()));
+    }
+    let (version, body) =
+        bytes.split_first_chunk().ok_or(CodecError::Malformed(postcard::Error::DeserializeUnexpectedEnd))?;
+    match u16::from_le_bytes(*version) {
+        VERSION => {}
+        other => return Err(CodecError::Version(other)),
+    }
+    match postcard::take_from_bytes(body).map_err(CodecError::Malformed)? {
+        (what, []) => Ok(what),
+        (_, _) => Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding)),
+    }
+}
+
+impl Plan {
+    /// The plan as bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        encode(self)
+    }
+
+    /// The plan in `bytes`; trailing bytes and other versions are refused.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode(bytes)
+    }
+}
+
+impl ProcessPlan {
+    /// The plan as bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        encode(self)
+    }
+
+    /// The plan in `bytes`; trailing bytes and other versions are refused.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode(bytes)
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a plan could not be executed.
+
+use berth_types::{Classify, Kind};
+
+/// Why `create`, `start` or `exec` failed. Nothing of the container is left then.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The plan refers to something that was not given, or holds what no kernel takes.
+    #[error("the plan cannot be executed: {what}")]
+    Plan {
+        /// What is wrong.
+        what: String,
+    },
+    /// A step failed, in the parent or in the new process.
+    #[error("{step}")]
+    Step {
+        /// The step with its subject: `mount tmpfs on /dev`.
+        step: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The command cannot be executed.
+    #[error("exec {command:?}: {failure}")]
+    Exec {
+        /// The command as the plan has it.
+        command: String,
+        /// Which way.
+        failure: ExecFailure,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The new process ended before it was prepared and without a word: killed, most likely.
+    #[error("the process ended before {before} (killed?)")]
+    Died {
+        /// What was waited for.
+        before: &'static str,
+    },
+}
+
+/// The ways in which `execve` fails that callers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecFailure {
+    /// There is no such file (or its interpreter is missing).
+    NotFound,
+    /// It may not be executed.
+    Denied,
+    /// It is not a program for this machine.
+    Format,
+    /// Anything else.
+    Other,
+}
+
+impl ExecFailure {
+    /// The exit status that shells and docker give: 127 when it was not found, 126 otherwise.
+    pub fn exit_code(self) -> i32 {
+        match self {
+            ExecFailure::NotFound => 127,
+            ExecFailure::Denied | ExecFailure::Format | ExecFailure::Other => 126,
+        }
+    }
+}
+
+impl std::fmt::Display for ExecFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ExecFailure::NotFound => "not found in the container",
+            ExecFailure::Denied => "permission denied",
+            ExecFailure::Format => "not a program for this machine",
+            ExecFailure::Other => "failed",
+        })
+    }
+}
+
+impl Classify for RunError {
+    fn kind(&self) -> Kind {
+        match self {
+            RunError::Plan { .. } => Kind::Invalid,
+            RunError::Step { .. } | RunError::Died { .. } => Kind::Internal,
+            RunError::Exec { failure, .. } => match failure {
+                ExecFailure::NotFound => Kind::NotFound,
+                ExecFailure::Denied => Kind::Denied,
+                ExecFailure::Format => Kind::Invalid,
+                ExecFailure::Other => Kind::Internal,
+            },
+        }
+    }
+}
