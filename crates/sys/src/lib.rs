@@ -1,3 +1,7 @@
 //! The only door to the kernel, and the only unsafe code.
 
+pub mod memfd;
 pub mod overlay;
+pub mod signal;
+pub mod socket;
+pub mod spawn;

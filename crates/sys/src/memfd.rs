@@ -1,0 +1,42 @@
+//! A program or other bytes in memory that nobody can change: a sealed memfd.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+
+/// A memfd with these bytes, sealed against every change. It can be executed (see
+/// [`crate::spawn`]) and mapped, and is close-on-exec.
+///
+/// # Errors
+/// Those of memfd_create, write and fcntl.
+pub fn sealed(name: &str, bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Since Linux 6.3 a memfd says whether it may be executed; older kernels refuse the flag.
+    let fd = match memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => memfd_create(name, flags)?,
+        other => other?,
+    };
+    let mut file = std::fs::File::from(fd);
+    file.write_all(bytes)?;
+    let fd = OwnedFd::from(file);
+    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    #[test]
+    fn the_bytes_are_there_and_cannot_be_changed() {
+        let mut file = std::fs::File::from(super::sealed("test", b"hello").unwrap());
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        assert!(file.write_all(b"x").is_err());
+        assert!(file.set_len(0).is_err());
+    }
+}

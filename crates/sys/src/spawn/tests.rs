@@ -1,0 +1,96 @@
+use super::*;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+fn program(path: &str) -> OwnedFd {
+    std::fs::File::open(path).unwrap().into()
+}
+
+fn wait(child: &Child) -> rustix::process::WaitIdStatus {
+    let id = rustix::process::WaitId::PidFd(child.pidfd.as_fd());
+    rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap()
+}
+
+#[test]
+fn the_program_has_what_it_was_given_and_nothing_else() {
+    let program = program("/bin/sh");
+    // On purpose without close-on-exec.
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let leak = rustix::io::dup(&theirs).unwrap();
+    let script = c"exec 2>&1 >&4; env; pwd; ls /proc/self/fd | tr '\\n' ' '; cut -d' ' -f5,6 /proc/$$/stat; echo $$; cat <&3";
+    let input = crate::memfd::sealed("in", b"input\n").unwrap();
+    rustix::fs::seek(&input, rustix::fs::SeekFrom::Start(0)).unwrap();
+    let spawn = Spawn {
+        program: program.as_fd(),
+        argv: &[c"sh", c"-c", script],
+        // Numbers that overlap with their targets in the wrong order.
+        fds: &[input.as_fd(), theirs.as_fd()],
+        stderr: None,
+        cgroup: None,
+        tasks: &[],
+    };
+    let child = spawn.spawn().unwrap();
+    drop((theirs, leak));
+    let mut text = String::new();
+    ours.read_to_string(&mut text).unwrap();
+    assert_eq!(wait(&child).exit_status(), Some(0));
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|l| {
+            !l.starts_with("PWD=")
+                && !l.starts_with("_=")
+                && !l.starts_with("OLDPWD=")
+                && !l.starts_with("SHLVL=")
+        })
+        .collect();
+    let own = child.pid.to_string();
+    assert_eq!(lines, ["/", &format!("0 1 2 3 4 5 {own} {own}"), &own, "input"], "{text}");
+}
+
+#[test]
+fn what_cannot_be_executed_is_an_error_and_leaves_nothing() {
+    let memfd = crate::memfd::sealed("nonsense", b"not a program").unwrap();
+    let spawn =
+        Spawn { program: memfd.as_fd(), argv: &[c"x"], fds: &[], stderr: None, cgroup: None, tasks: &[] };
+    let error = spawn.spawn().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC));
+}
+
+#[test]
+fn a_cgroup_that_cannot_be_joined_is_an_error() {
+    let sh = program("/bin/true");
+    let dir = program("/");
+    let spawn = Spawn {
+        program: sh.as_fd(),
+        argv: &[c"true"],
+        fds: &[],
+        stderr: None,
+        cgroup: Some(dir.as_fd()),
+        tasks: &[],
+    };
+    assert!(spawn.spawn().is_err());
+    let spawn = Spawn { cgroup: None, tasks: &[dir.as_fd()], ..spawn };
+    assert_eq!(spawn.spawn().unwrap_err().raw_os_error(), Some(libc::EBADF));
+}
+
+#[test]
+fn threads_may_spawn_at_the_same_time() {
+    let memfd = crate::memfd::sealed("true", &std::fs::read("/bin/true").unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let spawn = Spawn {
+                        program: memfd.as_fd(),
+                        argv: &[c"true"],
+                        fds: &[],
+                        stderr: None,
+                        cgroup: None,
+                        tasks: &[],
+                    };
+                    assert_eq!(wait(&spawn.spawn().unwrap()).exit_status(), Some(0));
+                }
+            });
+        }
+    });
+}
