@@ -1,1 +1,25 @@
-//! Pod networks: the built-in bridge network, host ports, and (next) CNI plugins.
+//! Pod networks.
+//!
+//! [`Builtin`] is the bridge network that Berth brings along: one bridge per instance, an IPv4 and
+//! (where the host has it) an IPv6 address per pod, masquerading, host ports. It works in process,
+//! by netlink alone: no program is started and no rule is added for a pod, only elements of maps.
+//!
+//! The rest of the crate is pure text and rules: [`resolv`], [`hosts`] and [`hostname`] for the
+//! files of a pod, [`config`] and [`port`] for what is asked for.
+
+#![forbid(unsafe_code)]
+
+pub mod builtin;
+pub mod cidr;
+pub mod config;
+pub mod error;
+pub mod hostname;
+pub mod hosts;
+pub mod port;
+pub mod resolv;
+
+pub use builtin::{Attachment, Builtin, Lease, Swept};
+pub use cidr::{Cidr4, Cidr6, ParseCidrError};
+pub use config::{Config, Ipv6};
+pub use error::{AttachError, DetachError, OpenError, SweepError};
+pub use port::{PortMapping, Protocol};

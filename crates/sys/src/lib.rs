@@ -5,3 +5,4 @@ pub mod overlay;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod netlink;

@@ -1,0 +1,236 @@
+//! The errors of the built-in network, one enum per operation.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use berth_sys::netlink;
+use berth_types::{Classify, Kind, SandboxId};
+
+use crate::cidr::Cidr4;
+use crate::port::PortMapping;
+
+/// Why the network could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configuration cannot be used.
+    #[error("built-in network: {what}")]
+    Config {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The name of the bridge is taken by an interface that is not ours.
+    #[error("interface {bridge} exists and is not the bridge of this network ({found})")]
+    ForeignInterface {
+        /// The name.
+        bridge: String,
+        /// What the interface is.
+        found: String,
+    },
+    /// The block of addresses overlaps a network that the host has a route to.
+    #[error("pod addresses {cidr} overlap {route} on interface {interface}")]
+    Overlap {
+        /// The block asked for.
+        cidr: Cidr4,
+        /// The network of the host.
+        route: Cidr4,
+        /// The interface that the route leads to.
+        interface: String,
+    },
+    /// Each block that could be chosen overlaps a network of the host.
+    #[error("all blocks of pod addresses overlap networks of the host")]
+    NoFreeBlock,
+    /// The directory of leases is in use by another daemon.
+    #[error("{path} is in use by another process")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file or a kernel setting could not be read or written.
+    #[error("{action} {path}")]
+    File {
+        /// `read`, `write`, ...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel refused a part of the network.
+    #[error("set up bridge {bridge}")]
+    Kernel {
+        /// The bridge.
+        bridge: String,
+        /// The request that was refused.
+        source: netlink::Error,
+    },
+}
+
+impl Classify for OpenError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Config { .. } => Kind::Invalid,
+            Self::ForeignInterface { .. } | Self::Overlap { .. } | Self::NoFreeBlock | Self::Busy { .. } => {
+                Kind::Precondition
+            }
+            Self::File { .. } | Self::Kernel { .. } => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::ForeignInterface { bridge, .. } => {
+                Some(format!("choose another name with --bridge, or delete it: ip link delete {bridge}"))
+            }
+            Self::Overlap { .. } | Self::NoFreeBlock => {
+                Some("choose a free block with --pod-cidr".to_owned())
+            }
+            Self::Busy { .. } => Some("a second daemon needs --instance NAME".to_owned()),
+            Self::Config { .. } | Self::File { .. } | Self::Kernel { .. } => None,
+        }
+    }
+}
+
+/// Why a pod could not be connected. Nothing is left behind then.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// All addresses are taken.
+    #[error("no free address in {cidr}: {leases} in use, {draining} not yet released by the kernel")]
+    Exhausted {
+        /// The block.
+        cidr: Cidr4,
+        /// Pods that have an address.
+        leases: usize,
+        /// Addresses of pods that are gone but whose interface the kernel still has.
+        draining: usize,
+    },
+    /// The pod is connected already.
+    #[error("sandbox {} is connected already", sandbox.short())]
+    AlreadyAttached {
+        /// The pod.
+        sandbox: SandboxId,
+    },
+    /// A port mapping that cannot be made.
+    #[error("host port {port}: {reason}")]
+    BadPort {
+        /// The mapping.
+        port: PortMapping,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The host port belongs to another pod.
+    #[error("host port {port} is taken by sandbox {holder}")]
+    PortTaken {
+        /// The mapping.
+        port: PortMapping,
+        /// The pod that has the port.
+        holder: SandboxId,
+    },
+    /// The host port is used by a process of the host.
+    #[error("host port {port} is in use by a process of the host")]
+    PortInUse {
+        /// The mapping.
+        port: PortMapping,
+        /// The address that could not be bound.
+        address: IpAddr,
+    },
+    /// The lease could not be written.
+    #[error("write the lease {path}")]
+    Lease {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel refused a part of the connection.
+    #[error("connect sandbox {} to the network", sandbox.short())]
+    Kernel {
+        /// The pod.
+        sandbox: SandboxId,
+        /// The request that was refused.
+        source: netlink::Error,
+    },
+}
+
+impl Classify for AttachError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Exhausted { .. } => Kind::Exhausted,
+            Self::AlreadyAttached { .. } | Self::PortTaken { .. } => Kind::AlreadyExists,
+            Self::BadPort { .. } => Kind::Invalid,
+            Self::PortInUse { .. } => Kind::Precondition,
+            Self::Lease { .. } | Self::Kernel { .. } => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exhausted { .. } => Some("remove pods, or choose a larger block with --pod-cidr".to_owned()),
+            Self::PortInUse { port, .. } => {
+                Some(format!("see who listens: ss -lnp 'sport = :{}'", port.host_port))
+            }
+            Self::AlreadyAttached { .. }
+            | Self::PortTaken { .. }
+            | Self::BadPort { .. }
+            | Self::Lease { .. }
+            | Self::Kernel { .. } => None,
+        }
+    }
+}
+
+/// Why a pod could not be disconnected. The call can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum DetachError {
+    /// The lease could not be removed.
+    #[error("remove the lease {path}")]
+    Lease {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel refused to take the host ports away.
+    #[error("take away the host ports of sandbox {}", sandbox.short())]
+    Kernel {
+        /// The pod.
+        sandbox: SandboxId,
+        /// The request that was refused.
+        source: netlink::Error,
+    },
+}
+
+impl Classify for DetachError {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
+
+/// Why left-overs could not be looked for or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The kernel refused.
+    #[error("{what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// The request that was refused.
+        source: netlink::Error,
+    },
+    /// A pod that is gone could not be disconnected.
+    #[error("release the addresses of a pod that is gone")]
+    Detach(#[source] DetachError),
+    /// The directory of leases could not be removed.
+    #[error("remove {path}")]
+    File {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Classify for SweepError {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}

@@ -1,0 +1,99 @@
+//! The text of a pod's `/etc/resolv.conf` (resolv.conf(5)).
+
+use std::net::IpAddr;
+
+/// DNS settings of a pod, as the CRI has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Domains that are tried for short names.
+    pub searches: Vec<String>,
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// Options such as `ndots:5`.
+    pub options: Vec<String>,
+}
+
+/// A setting that would break out of its line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("DNS {what} {value:?} is not one word")]
+pub struct DnsError {
+    /// `search domain`, `server` or `option`.
+    pub what: &'static str,
+    /// The setting.
+    pub value: String,
+}
+
+/// The host's file when systemd-resolved is its resolver: the real servers.
+pub const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+/// The host's file.
+pub const HOST: &str = "/etc/resolv.conf";
+
+/// The file for these settings: searches, servers, options, in this order. Empty lists give no line.
+pub fn file(dns: &Dns) -> Result<String, DnsError> {
+    for (what, list) in [("search domain", &dns.searches), ("server", &dns.servers), ("option", &dns.options)]
+    {
+        if let Some(value) = list.iter().find(|value| !is_word(value)) {
+            return Err(DnsError { what, value: value.clone() });
+        }
+    }
+    let mut text = String::new();
+    if !dns.searches.is_empty() {
+        text.push_str(&format!("search {}\n", dns.searches.join(" ")));
+    }
+    for server in &dns.servers {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    if !dns.options.is_empty() {
+        text.push_str(&format!("options {}\n", dns.options.join(" ")));
+    }
+    Ok(text)
+}
+
+fn is_word(value: &str) -> bool {
+    !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// The file for a pod that copies the host's and has a network of its own: servers on the host's
+/// loopback cannot be reached from there. `host` is the text of [`HOST`]; `resolved` that of
+/// [`RESOLVED`], which is taken when the host's own has no other server. Where no server is
+/// left, the text keeps its other lines and the second value is `true`: the caller says so in its log.
+pub fn from_host(host: &str, resolved: Option<&str>) -> (String, bool) {
+    let (text, servers) = without_loopback(host);
+    if servers > 0 {
+        return (text, false);
+    }
+    if let Some((text, servers)) = resolved.map(without_loopback)
+        && servers > 0
+    {
+        return (text, false);
+    }
+    (text, true)
+}
+
+fn without_loopback(text: &str) -> (String, usize) {
+    let mut kept = String::with_capacity(text.len());
+    let mut servers = 0;
+    for line in text.lines() {
+        match server_of(line) {
+            Some(server) if is_loopback(server) => continue,
+            Some(_) => servers += 1,
+            None => {}
+        }
+        kept.push_str(line);
+        kept.push('\n');
+    }
+    (kept, servers)
+}
+
+fn server_of(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    (words.next() == Some("nameserver")).then(|| words.next()).flatten()
+}
+
+fn is_loopback(server: &str) -> bool {
+    let address = server.split_once('%').map_or(server, |(address, _)| address);
+    address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Netlink: requests to the kernel's routing, nftables and connection tracking subsystems.
+//!
+//! Several [`Message`]s go out in one `send` and their answers are collected, which is what makes
+//! setting up a pod a matter of a few system calls. The messages themselves are made by
+//! [`route`], [`nft`] and [`conntrack`]; all three are attribute lists, which [`message`] encodes.
+//!
+//! Specifications: netlink(7), rtnetlink(7), `include/uapi/linux/{netlink,rtnetlink,if_link}.h`,
+//! `include/uapi/linux/netfilter/{nfnetlink,nf_tables,nfnetlink_conntrack}.h`.
+
+#![allow(unsafe_code, reason = "two socket options that rustix has no wrapper for")]
+
+pub mod conntrack;
+pub mod message;
+pub mod nft;
+pub mod route;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+pub use message::{Attrs, Message, Reply};
+
+/// A netlink request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No socket could be opened.
+    #[error("open a netlink socket")]
+    Open {
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The network namespace could not be entered.
+    #[error("enter the network namespace")]
+    Enter {
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The request could not be sent, or its answer not be received.
+    #[error("exchange netlink messages")]
+    Transport {
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The kernel refused one of the requests.
+    #[error("{what}{}{message}", if message.is_empty() { "" } else { ": " })]
+    Refused {
+        /// What was asked for.
+        what: &'static str,
+        /// The kernel's own explanation (extended acknowledgement); may be empty.
+        message: String,
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The kernel's answer is not one that this module understands.
+    #[error("malformed netlink answer to: {what}")]
+    Malformed {
+        /// What was asked for.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// The error number, where the kernel gave one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Open { source }
+            | Self::Enter { source }
+            | Self::Transport { source }
+            | Self::Refused { source, .. } => Some(*source),
+            Self::Malformed { .. } => None,
+        }
+    }
+}
+
+/// The subsystem that a socket speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Interfaces, addresses, routes.
+    Route,
+    /// nftables and connection tracking.
+    Netfilter,
+}
+
+/// How long an answer of the kernel is waited for. It answers within the system call; the limit
+/// only turns a kernel that does not into an error.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Room for one datagram of answers; the kernel fills at most 32 KiB in a dump.
+const BUFFER: usize = 64 * 1024;
+
+/// A netlink socket. It belongs to the network namespace that it was opened in, for good.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// A socket in the calling thread's network namespace.
+    pub fn open(family: Family) -> Result<Self, Error> {
+        let protocol = match family {
+            Family::Route => None,
+            Family::Netfilter => Some(netlink::NETFILTER),
+        };
+        let source = |source| Error::Open { source };
+        let flags = SocketFlags::CLOEXEC;
+        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)
+            .map_err(source)?;
+        set_option(fd.as_fd(), libc::NETLINK_EXT_ACK).map_err(source)?;
+        set_option(fd.as_fd(), libc::NETLINK_CAP_ACK).map_err(source)?;
+        let timeout = rustix::net::sockopt::Timeout::Recv;
+        rustix::net::sockopt::set_socket_timeout(&fd, timeout, Some(PATIENCE)).map_err(source)?;
+        Ok(Self { fd, sequence: 0, buffer: Vec::new() })
+    }
+
+    /// A socket in the network namespace `netns`. A thread made for it enters the namespace, so
+    /// that no way of failing leaves the caller in the wrong one.
+    pub fn open_in(netns: BorrowedFd<'_>, family: Family) -> Result<Self, Error> {
+        in_netns(netns, || Self::open(family))?
+    }
+
+    /// Sends all messages at once and collects the answers. The kernel works on every message,
+    /// also behind one that it refuses; the error is that of the first one refused.
+    pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<Reply>, Error> {
+        let first = self.sequence.wrapping_add(1);
+        let mut pending = Pending { first, waiting: Vec::with_capacity(messages.len()) };
+        let mut bytes = Vec::with_capacity(messages.iter().map(Message::len).sum());
+        for message in messages {
+            self.sequence = self.sequence.wrapping_add(1);
+            pending.waiting.push((message.what(), message.wants_answer()));
+            message.write(self.sequence, &mut bytes);
+        }
+        let kernel = SocketAddrNetlink::new(0, 0);
+        retry(|| rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &kernel))
+            .map_err(|source| Error::Transport { source })?;
+        self.collect(pending)
+    }
+
+    fn collect(&mut self, mut pending: Pending) -> Result<Vec<Reply>, Error> {
+        let mut replies = Vec::new();
+        let mut refused = None;
+        self.buffer.resize(BUFFER, 0);
+        while pending.open() {
+            let (n, _) = retry(|| rustix::net::recv(&self.fd, &mut self.buffer[..], RecvFlags::empty()))
+                .map_err(|source| Error::Transport { source })?;
+            for reply in message::replies(&self.buffer[..n]) {
+                pending.take(reply, &mut replies, &mut refused)?;
+            }
+        }
+        refused.map_or(Ok(replies), Err)
+    }
+}
+
+/// What is still waited for in one exchange.
+struct Pending {
+    first: u32,
+    waiting: Vec<(&'static str, bool)>,
+}
+
+impl Pending {
+    fn open(&self) -> bool {
+        self.waiting.iter().any(|(_, wanted)| *wanted)
+    }
+
+    fn take(
+        &mut self,
+        reply: Reply,
+        replies: &mut Vec<Reply>,
+        refused: &mut Option<Error>,
+    ) -> Result<(), Error> {
+        let index = reply.sequence().wrapping_sub(self.first) as usize;
+        let Some((what, wanted)) = self.waiting.get_mut(index) else {
+            return Ok(()); // left over from an exchange that failed half way
+        };
+        match reply.outcome() {
+            message::Outcome::Data => replies.push(reply),
+            message::Outcome::Done => *wanted = false,
+            message::Outcome::Failed { errno, message } => {
+                let error = Error::Refused { what, message, source: errno };
+                refused.get_or_insert(error);
+                // A refusal of something that is never acknowledged (the beginning of a batch)
+                // stands for the whole exchange.
+                if std::mem::replace(wanted, false) {
+                    return Ok(());
+                }
+                self.waiting.iter_mut().for_each(|(_, wanted)| *wanted = false);
+            }
+            message::Outcome::Malformed => return Err(Error::Malformed { what }),
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work` in a thread of its own that has entered `netns`.
+pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("netns".into())
+            .stack_size(128 * 1024)
+            .spawn_scoped(scope, move || {
+                move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+                    .map_err(|source| Error::Enter { source })?;
+                Ok(work())
+            })
+            .map_err(|error| Error::Enter { source: Errno::from_io_error(&error).unwrap_or(Errno::AGAIN) })?;
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+fn set_option(fd: BorrowedFd<'_>, option: libc::c_int) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    let len = libc::socklen_t::try_from(size_of_val(&on)).expect("an int is small");
+    // SAFETY: the pointer and the length describe `on`, which outlives the call; the fd is open.
+    let result = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, std::ptr::from_ref(&on).cast(), len)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+}
