@@ -1,5 +1,7 @@
 //! The only door to the kernel, and the only unsafe code.
 
+pub mod bpf;
+pub mod cgroup;
 pub mod memfd;
 pub mod overlay;
 pub mod signal;

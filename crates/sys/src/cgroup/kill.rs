@@ -1,0 +1,244 @@
+//! Ending everything in a group.
+//!
+//! With a v2 hierarchy the kernel kills a group and all below it at once (`cgroup.kill`, 5.14) and
+//! says when it is empty (`cgroup.events`). Without: freeze, so that nothing forks meanwhile, kill
+//! each process by a pidfd that was opened before its membership was looked at again, thaw, and
+//! again until nothing is left. No process is ever signalled by a number alone.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::group::{Member, open};
+use super::{Cgroup, CgroupError, Controller, Version};
+
+/// The deepest nesting of groups made by a container that is followed.
+const MAX_NESTING: usize = 64;
+/// The most groups below one that are followed.
+const MAX_GROUPS: usize = 10_000;
+/// The first and the longest wait where the kernel has no notification (v1).
+const FIRST_WAIT: Duration = Duration::from_micros(200);
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+impl Cgroup {
+    /// Every process in the group and below it, in no order. A group that is gone has none.
+    pub fn pids(&self) -> Result<Vec<Pid>, CgroupError> {
+        let mut pids = BTreeSet::new();
+        for member in self.truth() {
+            for dir in tree(&member.dir)? {
+                pids.extend(members_of(&dir)?);
+            }
+        }
+        Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
+    }
+
+    /// Whether no process is in the group or below it. A group that is gone is empty.
+    pub fn is_empty(&self) -> Result<bool, CgroupError> {
+        if let Some(v2) = self.v2() {
+            let file = v2.dir.join("cgroup.events");
+            match std::fs::read_to_string(&file) {
+                Ok(text) if text.lines().any(|l| l == "populated 1") => return Ok(false),
+                Ok(_) => {}
+                Err(e) if gone(&e) => {}
+                Err(source) => return Err(CgroupError::Io { action: "read", path: file, source }),
+            }
+        }
+        Ok(self.pids()?.is_empty())
+    }
+
+    /// Kills everything in the group and below it, and waits until it is empty.
+    ///
+    /// # Errors
+    /// [`CgroupError::NotEmpty`] when processes are left at the deadline: those in an
+    /// uninterruptible sleep cannot be killed.
+    pub fn kill_all(&self, deadline: Instant) -> Result<(), CgroupError> {
+        if let Some(v2) = self.v2() {
+            kill_v2(v2, deadline)?;
+        }
+        // Also beside v2: a process that was moved in by hand may be in a v1 hierarchy alone.
+        let mut wait = FIRST_WAIT;
+        loop {
+            let left = self.pids()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.not_empty(left.len()));
+            }
+            self.kill_frozen(&left)?;
+            pause(wait.min(deadline.saturating_duration_since(Instant::now())));
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// One round for v1: nothing forks while the group is frozen.
+    fn kill_frozen(&self, seen: &[Pid]) -> Result<(), CgroupError> {
+        let freezer =
+            self.members.iter().find(|m| m.version == Version::V1 && m.controllers.has(Controller::Freezer));
+        if let Some(freezer) = freezer {
+            // A process that cannot be frozen now is killed all the same, in this round or the next.
+            set_v1_freezer(&freezer.dir, "FROZEN")?;
+        }
+        let handles: Vec<(Pid, OwnedFd)> = seen
+            .iter()
+            .filter_map(|pid| pidfd_open(*pid, PidfdFlags::empty()).ok().map(|fd| (*pid, fd)))
+            .collect();
+        // What is a member now and has its handle from before is the process meant.
+        let still = self.pids();
+        if let Ok(still) = &still {
+            for (pid, handle) in &handles {
+                if still.contains(pid) {
+                    match pidfd_send_signal(handle, Signal::KILL) {
+                        Ok(()) | Err(Errno::SRCH) => {}
+                        Err(errno) => {
+                            return Err(CgroupError::io("kill the processes of", self.first_dir())(errno));
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(freezer) = freezer {
+            set_v1_freezer(&freezer.dir, "THAWED")?;
+        }
+        still.map(drop)
+    }
+
+    /// The hierarchies that are asked for processes. All of v1's hold the same ones unless someone
+    /// moved them: the freezer decides where it is used, as what it does not freeze cannot be
+    /// killed safely; beside v2, which has a kill of its own, one of v1's is looked at as well.
+    fn truth(&self) -> impl Iterator<Item = &Member> {
+        let v1 = [Controller::Freezer, Controller::Pids, Controller::Memory, Controller::Cpu]
+            .into_iter()
+            .find_map(|c| self.members.iter().find(|m| m.version == Version::V1 && m.controllers.has(c)));
+        self.v2().into_iter().chain(v1)
+    }
+
+    fn first_dir(&self) -> PathBuf {
+        self.members.first().map(|m| m.dir.clone()).unwrap_or_default()
+    }
+
+    fn not_empty(&self, left: usize) -> CgroupError {
+        CgroupError::NotEmpty { path: self.first_dir(), left }
+    }
+}
+
+fn set_v1_freezer(dir: &Path, state: &str) -> Result<(), CgroupError> {
+    match super::group::write(&dir.join("freezer.state"), state) {
+        Err(CgroupError::Write { source, .. }) if gone(&source) => Ok(()),
+        done => done,
+    }
+}
+
+/// Kills by `cgroup.kill` where the kernel has it, else leaves it to the rounds, and waits for the
+/// kernel's word.
+fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
+    let events = match rustix::fs::open(
+        member.dir.join("cgroup.events"),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    ) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+        Err(errno) => return Err(CgroupError::io("open", member.dir.join("cgroup.events"))(errno)),
+    };
+    match super::group::write(&member.dir.join("cgroup.kill"), "1") {
+        Ok(()) => {}
+        // Before 5.14, or gone meanwhile: the rounds find out.
+        Err(CgroupError::Write { source, .. }) if gone(&source) => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    loop {
+        let mut text = [0u8; 256];
+        let length = match rustix::io::pread(&events, &mut text, 0) {
+            Ok(length) => length,
+            Err(Errno::NODEV) => return Ok(()),
+            Err(errno) => return Err(CgroupError::io("read", member.dir.join("cgroup.events"))(errno)),
+        };
+        if !text[..length].starts_with(b"populated 1") {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let left = tree(&member.dir)?.iter().map(|d| members_of(d).map_or(0, |m| m.len())).sum();
+            return Err(CgroupError::NotEmpty { path: member.dir.clone(), left });
+        }
+        let time = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&time)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(CgroupError::io("wait for", member.dir.join("cgroup.events"))(errno)),
+        }
+    }
+}
+
+/// Waits a moment where the kernel has nothing to wait for.
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Whether the group, or the file's device behind an open descriptor, is gone.
+pub(super) fn gone(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}
+
+/// The directory and all below it, parents first; nothing if it is gone.
+pub(super) fn tree(dir: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    let mut found = vec![(dir.to_owned(), 0usize)];
+    let mut next = 0;
+    while let Some((dir, depth)) = found.get(next).cloned() {
+        next += 1;
+        // Directories are counted as links (., the name, and each child's ..), so that the usual
+        // group without children is not listed.
+        match rustix::fs::stat(&dir) {
+            Ok(stat) if stat.st_nlink <= 2 => continue,
+            Ok(_) => {}
+            Err(Errno::NOENT) if next == 1 => return Ok(Vec::new()),
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(CgroupError::io("look at", dir)(errno)),
+        }
+        if depth >= MAX_NESTING {
+            continue;
+        }
+        let fd = match open(&dir, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(fd) => fd,
+            Err(CgroupError::Io { source, .. }) if gone(&source) => continue,
+            Err(e) => return Err(e),
+        };
+        let listing = rustix::fs::Dir::new(fd).map_err(CgroupError::io("list", &dir))?;
+        for entry in listing {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(Errno::NOENT) => break,
+                Err(errno) => return Err(CgroupError::io("list", dir)(errno)),
+            };
+            let name = entry.file_name().to_string_lossy();
+            if entry.file_type() == rustix::fs::FileType::Directory
+                && name != "."
+                && name != ".."
+                && found.len() < MAX_GROUPS
+            {
+                found.push((dir.join(name.as_ref()), depth + 1));
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(dir, _)| dir).collect())
+}
+
+/// The processes in one directory.
+fn members_of(dir: &Path) -> Result<Vec<i32>, CgroupError> {
+    let file = dir.join("cgroup.procs");
+    match std::fs::read_to_string(&file) {
+        // 0 stands for a process outside our PID namespace.
+        Ok(text) => Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 0).collect()),
+        Err(e) if gone(&e) => Ok(Vec::new()),
+        Err(source) => Err(CgroupError::Io { action: "read", path: file, source }),
+    }
+}
