@@ -1,1 +1,56 @@
-//! Development only: throw-away registry, test images, root and netns guards, leak check.
+//! Development only: what the tests, the conformance run and the benchmark need of the world.
+//!
+//! - [`registry`]: a throw-away OCI registry on a loopback port, with authorization, TLS and
+//!   faults on cue.
+//! - [`image`]: layers and images made in memory, and stand-ins for the images of the CRI's
+//!   conformance suite made from Debian packages.
+//! - [`guard`]: root, deadlines, temporary places.
+//! - [`leak`]: what a test left behind on the machine.
+//! - [`daemon`]: a `berth serve` of a test's own.
+//!
+//! Nothing here is linked into the program that users get.
+
+#![forbid(unsafe_code)]
+
+pub mod daemon;
+pub mod guard;
+pub mod image;
+pub mod leak;
+pub mod registry;
+
+pub use guard::{Deadline, wait_until};
+pub use registry::Registry;
+
+/// Why the testkit could not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file, socket or process refused.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The refusal.
+        source: std::io::Error,
+    },
+    /// A file that a Debian package brings is not on this machine.
+    #[error("{path} is missing: apt-get install {package} (cargo xtask setup does it)")]
+    Missing {
+        /// The file looked for.
+        path: String,
+        /// The package that has it.
+        package: String,
+    },
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// The result of the testkit's calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
