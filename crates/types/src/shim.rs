@@ -73,8 +73,11 @@ pub enum Request {
     /// Second on the first connection of a new shim. Fds: one for each `true` of `namespaces`, in
     /// the order network, IPC, UTS. Answer: [`Answer::Done`].
     Pod(Pod),
-    /// Prepares a container up to just before its `execve`. Fds: the root mount (a detached mount),
-    /// then those that the plan names. Answer: [`Answer::Created`].
+    /// Prepares a container up to just before its `execve`. Fds: the root (a detached mount) if the
+    /// plan's root is given, the user namespace if that is given, then the bind mounts' sources
+    /// in the order of the plan's numbers. The pod's own namespaces are those of [`Pod`].
+    /// Answer: [`Answer::Created`], when the process is prepared, the log file exists and the
+    /// record is on disk.
     Create(Create),
     /// Releases a prepared container. Answered when `execve` succeeded, or with why it failed
     /// ([`Reason::Refused`]); in that case the container is exited and [`Event::Exited`] came before.
@@ -327,6 +330,10 @@ pub enum Reason {
     Protocol,
     /// The system refused what should have worked.
     System,
+    /// The command of an Exec is not there (exit status 127 to a shell).
+    CommandNotFound,
+    /// The command of an Exec cannot be executed (exit status 126 to a shell).
+    CommandDenied,
 }
 
 /// A message that cannot be encoded or decoded.
