@@ -34,6 +34,8 @@ pub const VERSION: u16 = 1;
 pub const MAX_FRAME: usize = 8 << 20;
 /// The most file descriptors with one frame (the kernel allows 253).
 pub const MAX_FDS: usize = 200;
+/// The most bytes of output or input in one packet of an attached client.
+pub const MAX_PACKET: usize = 16 << 10;
 /// The descriptor on which a new shim finds its listening socket.
 pub const LISTEN_FD: i32 = 3;
 /// The descriptor on which a new shim finds the connection to the daemon that made it.
@@ -116,8 +118,10 @@ pub enum Request {
         container: ContainerId,
     },
     /// Joins the stdio of a running container. Fds: one end of a SOCK_SEQPACKET pair. Each packet
-    /// from the shim is a [`Stream`] byte and output; each packet to the shim is input. An empty
-    /// packet to the shim closes the container's stdin. A client that does not read is cut off.
+    /// from the shim is a [`Stream`] byte and output; each packet to the shim is input; neither has
+    /// more than [`MAX_PACKET`] bytes of content. An empty packet to the shim closes the container's
+    /// stdin. A client that does not read for two seconds is cut off. The end of all output is the
+    /// end of the connection. A container that is prepared may be joined too: nothing is missed then.
     Attach {
         /// Which.
         container: ContainerId,
