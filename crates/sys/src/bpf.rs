@@ -282,4 +282,6 @@ impl std::os::fd::AsFd for Program {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) use tests::interpret;

@@ -200,3 +200,6 @@ pub(super) fn attach(dir: &Path, policy: &Policy) -> Result<(), CgroupError> {
     program.attach_device(&group).map_err(failed)?;
     old.iter().try_for_each(|program| program.detach_device(&group)).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;

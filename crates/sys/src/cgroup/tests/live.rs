@@ -1,0 +1,271 @@
+//! On this machine's hierarchies, in groups of our own below `berth-test-<pid>`.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::*;
+
+/// The groups of one test, removed with all they hold.
+struct Ground {
+    host: Host,
+    root: CgroupPath,
+}
+
+impl Ground {
+    fn new(test: &str) -> Option<Ground> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: {test}: needs root");
+            return None;
+        }
+        let host = Host::detect().unwrap();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let root = CgroupPath::new(&format!("berth-test-{}-{number}", std::process::id())).unwrap();
+        Some(Ground { host, root })
+    }
+
+    fn path(&self, name: &str) -> CgroupPath {
+        self.root.child(name).unwrap()
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let root = self.host.open(&self.root);
+        root.kill_all(soon()).unwrap();
+        root.remove().unwrap();
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn pid(child: &Child) -> rustix::process::Pid {
+    rustix::process::Pid::from_child(child)
+}
+
+/// A shell that has moved into the group and now runs `script`.
+fn inside(group: &Cgroup, script: &str) -> Child {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", &format!("read go; {script}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    group.add(pid(&child)).unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    child
+}
+
+fn reap(mut child: Child) {
+    child.wait().unwrap();
+}
+
+#[test]
+fn limits_reach_the_kernel_and_go_with_the_group() {
+    let Some(ground) = Ground::new("limits_reach_the_kernel_and_go_with_the_group") else { return };
+    let rule = |allow, kind, major, minor| DeviceRule { allow, kind, major, minor, access: Access::ALL };
+    let resources = Resources {
+        cpu: Cpu {
+            shares: Some(512),
+            quota: Some(50_000),
+            period: Some(100_000),
+            cpus: Some("0".into()),
+            ..Cpu::default()
+        },
+        memory: Memory { limit: Some(64 << 20), ..Memory::default() },
+        pids: Some(33),
+        devices: vec![
+            rule(false, DeviceKind::All, None, None),
+            rule(true, DeviceKind::Char, Some(1), Some(3)),
+            rule(true, DeviceKind::Char, Some(1), Some(5)),
+        ],
+        ..Resources::default()
+    };
+    let group = ground.host.create(&ground.path("a"), &resources).unwrap();
+    // What the shim makes of the directories is the same group.
+    let again = Cgroup::from_dirs(group.dirs());
+    assert_eq!(again.shape().v1, group.shape().v1);
+    let stats = again.stats().unwrap();
+    assert_eq!(stats.pids_limit, Some(33));
+    assert_eq!(stats.memory.unwrap().limit, Some(64 << 20));
+    let read = |controller, file: &str| {
+        let dir = group.member(controller).unwrap().dir.clone();
+        fs::read_to_string(dir.join(file)).unwrap().trim().to_owned()
+    };
+    if ground.host.mode() != Mode::V2 {
+        assert_eq!(read(Controller::Cpu, "cpu.shares"), "512");
+        assert_eq!(read(Controller::Cpu, "cpu.cfs_quota_us"), "50000");
+        assert_eq!(read(Controller::Devices, "devices.list"), "c 1:3 rwm\nc 1:5 rwm");
+    }
+    assert_eq!(read(Controller::Cpuset, "cpuset.cpus"), "0");
+    assert_ne!(read(Controller::Cpuset, "cpuset.mems"), "");
+    let memory = |limit, swap| Resources {
+        memory: Memory { limit, swap, ..Memory::default() },
+        ..Resources::default()
+    };
+    group.update(&memory(Some(128 << 20), None)).unwrap();
+    assert_eq!(group.stats().unwrap().memory.unwrap().limit, Some(128 << 20));
+    let mut checked = memory(Some(1), None);
+    checked.memory.check_before_update = true;
+    let mut child = inside(&group, "sleep 1000 & echo x; wait");
+    // Something is charged to the group by now.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+    assert!(matches!(group.update(&checked).unwrap_err(), CgroupError::Invalid { .. }));
+    group.kill_all(soon()).unwrap();
+    reap(child);
+    group.remove().unwrap();
+    group.remove().unwrap();
+    assert!(group.dirs().iter().all(|dir| !dir.exists()));
+    assert!(group.is_empty().unwrap());
+}
+
+#[test]
+fn a_group_in_use_is_not_replaced() {
+    let Some(ground) = Ground::new("a_group_in_use_is_not_replaced") else { return };
+    let path = ground.path("a");
+    let group = ground.host.create(&path, &Resources::default()).unwrap();
+    // Left over and empty: taken anew. Shared: kept.
+    ground.host.create(&path, &Resources::default()).unwrap();
+    ground.host.ensure(&path, &Resources::default()).unwrap();
+    let child = inside(&group, "sleep 1000");
+    ground.host.create(&path, &Resources::default()).unwrap_err();
+    assert!(group.dirs().iter().all(|dir| dir.exists()), "the directories of the other stay");
+    assert_eq!(group.pids().unwrap(), [pid(&child)]);
+    group.kill_all(soon()).unwrap();
+    reap(child);
+}
+
+#[test]
+fn a_member_joins_by_tasks() {
+    let Some(ground) = Ground::new("a_member_joins_by_tasks") else { return };
+    let group = ground.host.create(&ground.path("a"), &Resources::default()).unwrap();
+    let join = group.join().unwrap();
+    assert_eq!(join.tasks.len() + usize::from(join.v2_dir.is_some()), group.dirs().len());
+    // Only this thread moves, which is what a child with one thread does for itself.
+    let files = join.tasks.iter().map(|fd| fd.as_fd().try_clone_to_owned().unwrap()).collect::<Vec<_>>();
+    let listed = std::thread::scope(|scope| {
+        let work = || {
+            files.iter().for_each(|fd| assert_eq!(rustix::io::write(fd, b"0"), Ok(1)));
+            fs::read_to_string("/proc/thread-self/cgroup").unwrap()
+        };
+        scope.spawn(work).join().unwrap()
+    });
+    assert_eq!(listed.matches(ground.path("a").as_str()).count(), join.tasks.len(), "{listed}");
+}
+
+#[test]
+fn everything_is_killed_also_what_forks_and_what_is_below() {
+    let Some(ground) = Ground::new("everything_is_killed_also_what_forks_and_what_is_below") else { return };
+    let group = ground
+        .host
+        .create(&ground.path("a"), &Resources { pids: Some(200), ..Resources::default() })
+        .unwrap();
+    let below =
+        ground.host.create(&ground.path("a").child("made-inside").unwrap(), &Resources::default()).unwrap();
+    let nested = inside(&below, "sleep 1000");
+    let mut forking = inside(&group, "while :; do (sleep 0.01 &) ; (sleep 1000 &); echo x; done");
+    // It forks by now.
+    forking.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
+    assert!(!group.is_empty().unwrap() && group.pids().unwrap().contains(&pid(&nested)));
+    group.kill_all(soon()).unwrap();
+    assert!(group.is_empty().unwrap());
+    reap(nested);
+    reap(forking);
+    group.remove().unwrap();
+    assert!(below.dirs().iter().all(|dir| !dir.exists()));
+}
+
+#[test]
+fn without_v2_the_freezer_helps_to_kill() {
+    let Some(ground) = Ground::new("without_v2_the_freezer_helps_to_kill") else { return };
+    let found = parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap(), None);
+    let v1: Vec<_> = found.into_iter().filter(|h| h.version == Version::V1).collect();
+    let Ok(host) = Host::from_hierarchies(v1, false) else {
+        eprintln!("skipped: without_v2_the_freezer_helps_to_kill: this host has no cgroup v1");
+        return;
+    };
+    let ground = Ground { host, root: ground.root.clone() };
+    let group = ground
+        .host
+        .create(&ground.path("f"), &Resources { pids: Some(100), ..Resources::default() })
+        .unwrap();
+    assert!(group.v2().is_none() && group.member(Controller::Freezer).is_some());
+    let mut forking = inside(&group, "while :; do (sleep 1000 &); echo x; done");
+    forking.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
+    group.freeze(soon()).unwrap();
+    let frozen = group.pids().unwrap();
+    assert_eq!(frozen, group.pids().unwrap());
+    group.thaw(soon()).unwrap();
+    group.kill_all(soon()).unwrap();
+    reap(forking);
+    group.remove().unwrap();
+}
+
+#[test]
+fn a_frozen_group_thaws_and_dies() {
+    let Some(ground) = Ground::new("a_frozen_group_thaws_and_dies") else { return };
+    let group = ground.host.create(&ground.path("a"), &Resources::default()).unwrap();
+    let child = inside(&group, "sleep 1000");
+    group.freeze(soon()).unwrap();
+    group.thaw(soon()).unwrap();
+    group.freeze(soon()).unwrap();
+    group.kill_all(soon()).unwrap();
+    reap(child);
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_counted() {
+    let Some(ground) = Ground::new("a_kill_for_want_of_memory_is_counted") else { return };
+    let resources =
+        Resources { memory: Memory { limit: Some(8 << 20), ..Memory::default() }, ..Resources::default() };
+    let group = ground.host.create(&ground.path("a"), &resources).unwrap();
+    let counter = group.oom_counter().unwrap().unwrap();
+    assert_eq!(counter.kills().unwrap(), 0);
+    // The shell itself takes what it may not have.
+    let mut child = inside(&group, "x=0123456789abcdef; while :; do x=$x$x; done");
+    let status = child.wait().unwrap();
+    assert!(!status.success());
+    assert_eq!(counter.kills().unwrap(), 1);
+    assert_eq!(group.oom_kills().unwrap(), 1);
+}
+
+#[test]
+fn device_programs_load_and_replace_each_other() {
+    let Some(ground) = Ground::new("device_programs_load_and_replace_each_other") else { return };
+    let group = ground.host.ensure(&ground.path("a"), &Resources::default()).unwrap();
+    let Some(v2) = group.v2() else {
+        eprintln!("skipped: device_programs_load_and_replace_each_other: this host has no cgroup v2");
+        return;
+    };
+    let rule = |allow, minor| DeviceRule {
+        allow,
+        kind: DeviceKind::Char,
+        major: Some(1),
+        minor,
+        access: Access::ALL,
+    };
+    let all =
+        DeviceRule { allow: false, kind: DeviceKind::All, major: None, minor: None, access: Access::ALL };
+    for (rules, allowed) in [(vec![all, rule(true, Some(3))], true), (vec![all, rule(true, Some(5))], false)]
+    {
+        let policy = devices::Policy::from_rules(&rules).unwrap();
+        devices::attach(&v2.dir, &policy).unwrap();
+        let dir = group::open(&v2.dir, rustix::fs::OFlags::RDONLY).unwrap();
+        assert_eq!(crate::bpf::attached_devices(&dir).unwrap().len(), 1);
+        let mut child = inside(&group, "(exec </dev/null) && echo yes || echo no");
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        reap(child);
+        assert_eq!(said.trim(), if allowed { "yes" } else { "no" });
+    }
+    // A program as large as the rules may be.
+    let many: Vec<_> = (0..1000).map(|minor| rule(false, Some(minor))).collect();
+    devices::attach(&v2.dir, &devices::Policy::from_rules(&many).unwrap()).unwrap();
+}
