@@ -1,0 +1,347 @@
+//! A container's stdio: one thread that reads its output, writes the log, serves attached clients and
+//! feeds its stdin.
+//!
+//! It is a thread of its own because writing a log can hang (a broken disk): then it is this
+//! container's output that waits and nothing else. The main thread only sends it commands and
+//! never waits for it without a deadline.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use berth_types::ContainerId;
+use berth_types::shim::{MAX_PACKET, Stream};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+use rustix::termios::Winsize;
+
+mod client;
+mod file;
+mod input;
+mod lines;
+mod recorder;
+mod stamp;
+
+use client::{Client, Fate, MAX_CLIENTS};
+use input::Stdin;
+use recorder::Recorder;
+
+/// Stack of the thread. It goes no deeper than a few frames with small arrays.
+const STACK: usize = 64 << 10;
+/// One read of output, or one packet of input. A pipe holds 64 KiB, of which a thread need not hold all at
+/// once.
+const CHUNK: usize = MAX_PACKET;
+/// How long output is waited for after everything in the container's cgroup is dead: a process outside of it
+/// may hold the pipe.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the main thread asks of a pump.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Open the log again; answered by [`Note::Reopened`] with the ticket.
+    Reopen(u64),
+    /// A further client.
+    Attach(OwnedFd),
+    /// The terminal has this size now.
+    Resize(Winsize),
+    /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
+    Finish,
+}
+
+/// What a pump tells the main thread.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// The log file is open, or why not; the pump ended then.
+    Opened(Result<(), String>),
+    /// The answer to a [`Command::Reopen`].
+    Reopened(u64, Result<(), String>),
+    /// All output is in the log and the pump has ended.
+    Drained,
+}
+
+/// Where the pumps' notes come together.
+#[derive(Debug, Clone)]
+pub(crate) struct Notes {
+    queue: Sender<(ContainerId, Note)>,
+    wake: Arc<OwnedFd>,
+}
+
+/// A counter that makes a poll return.
+fn bell() -> std::io::Result<Arc<OwnedFd>> {
+    Ok(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+}
+
+fn ring(bell: &OwnedFd) {
+    // It fails only when the counter is full, and then it rings already.
+    drop(rustix::io::write(bell, &1u64.to_ne_bytes()));
+}
+
+/// Makes a bell silent again.
+pub(crate) fn hush(bell: &OwnedFd) {
+    drop(rustix::io::read(bell, &mut [0u8; 8]));
+}
+
+impl Notes {
+    /// The notes, where they arrive, and what becomes readable then.
+    pub(crate) fn new() -> std::io::Result<(Self, Receiver<(ContainerId, Note)>, Arc<OwnedFd>)> {
+        let (queue, notes) = channel();
+        let wake = bell()?;
+        Ok((Self { queue, wake: Arc::clone(&wake) }, notes, wake))
+    }
+
+    fn send(&self, container: &ContainerId, note: Note) {
+        // The main thread lives as long as the process.
+        drop(self.queue.send((container.clone(), note)));
+        ring(&self.wake);
+    }
+}
+
+/// The ends that the shim keeps of a container's stdio.
+#[derive(Debug)]
+pub(crate) enum Ends {
+    /// Pipes; stdin only when clients may attach to it.
+    Pipes {
+        /// The writing end of stdin.
+        stdin: Option<OwnedFd>,
+        /// The reading end of stdout.
+        stdout: OwnedFd,
+        /// The reading end of stderr.
+        stderr: OwnedFd,
+    },
+    /// The master of its terminal.
+    Terminal(OwnedFd),
+}
+
+/// What a pump is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// Whose it is.
+    pub(crate) container: ContainerId,
+    /// Its stdio.
+    pub(crate) ends: Ends,
+    /// Its log file, if it has one.
+    pub(crate) log: Option<PathBuf>,
+    /// Whether stdin ends when the first client goes.
+    pub(crate) stdin_once: bool,
+}
+
+/// The main thread's hold of a pump.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Handle {
+    /// Asks for something. False when the pump has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        let sent = self.commands.send(command).is_ok();
+        ring(&self.wake);
+        sent
+    }
+}
+
+/// Starts a container's pump; its first note is [`Note::Opened`].
+pub(crate) fn start(setup: Setup, notes: Notes) -> std::io::Result<Handle> {
+    let (sender, commands) = channel();
+    let wake = bell()?;
+    let handle = Handle { commands: sender, wake: Arc::clone(&wake) };
+    let name = format!("log {}", &setup.container.short()[..8]);
+    std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
+        let container = setup.container.clone();
+        match Pump::new(setup, commands, wake, notes.clone()) {
+            Ok(pump) => {
+                notes.send(&container, Note::Opened(Ok(())));
+                pump.run();
+                notes.send(&container, Note::Drained);
+            }
+            Err(message) => notes.send(&container, Note::Opened(Err(message))),
+        }
+    })?;
+    Ok(handle)
+}
+
+struct Pump {
+    container: ContainerId,
+    sources: Vec<Source>,
+    stdin: Stdin,
+    recorder: Recorder,
+    clients: Vec<Client>,
+    commands: Receiver<Command>,
+    wake: Arc<OwnedFd>,
+    notes: Notes,
+    finish: Option<Instant>,
+    buffer: Box<[u8]>,
+}
+
+struct Source {
+    stream: Stream,
+    fd: Arc<OwnedFd>,
+}
+
+impl Pump {
+    fn new(
+        setup: Setup,
+        commands: Receiver<Command>,
+        wake: Arc<OwnedFd>,
+        notes: Notes,
+    ) -> Result<Self, String> {
+        let terminal = matches!(setup.ends, Ends::Terminal(_));
+        let recorder = Recorder::open(setup.log, terminal)?;
+        let (sources, stdin) = match setup.ends {
+            Ends::Pipes { stdin, stdout, stderr } => (
+                vec![
+                    Source { stream: Stream::Stdout, fd: Arc::new(stdout) },
+                    Source { stream: Stream::Stderr, fd: Arc::new(stderr) },
+                ],
+                Stdin::pipe(stdin, setup.stdin_once),
+            ),
+            Ends::Terminal(master) => {
+                let master = Arc::new(master);
+                let stdin = Stdin::terminal(Arc::clone(&master));
+                (vec![Source { stream: Stream::Stdout, fd: master }], stdin)
+            }
+        };
+        for fd in sources.iter().map(|s| s.fd.as_fd()).chain(stdin.fd()) {
+            rustix::io::ioctl_fionbio(fd, true).map_err(|e| format!("set up stdio: {e}"))?;
+        }
+        let buffer = vec![0; CHUNK].into_boxed_slice();
+        let (container, clients, finish) = (setup.container, Vec::new(), None);
+        Ok(Self { container, sources, stdin, recorder, clients, commands, wake, notes, finish, buffer })
+    }
+
+    fn run(mut self) {
+        while !self.ended() {
+            if let Err(error) = self.wait() {
+                // Without poll there is no way to go on; ENOMEM is all it can be.
+                self.recorder.notice(&format!("berth: the log ends here: {error}"));
+                break;
+            }
+            hush(&self.wake);
+            self.obey();
+            self.serve_clients();
+            self.stdin.flush();
+            if !self.held_back() {
+                self.read_output();
+            }
+        }
+        self.recorder.end();
+    }
+
+    fn ended(&self) -> bool {
+        let all_read = self.sources.is_empty() && !self.held_back();
+        self.finish.is_some_and(|deadline| all_read || Instant::now() >= deadline)
+    }
+
+    /// Whether a client has not taken the last output yet.
+    fn held_back(&self) -> bool {
+        self.clients.iter().any(Client::waits)
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self) -> Result<(), rustix::io::Errno> {
+        let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
+        if !self.held_back() {
+            polled.extend(self.sources.iter().map(|s| PollFd::from_borrowed_fd(s.fd.as_fd(), PollFlags::IN)));
+        }
+        if let Some(fd) = self.stdin.waits_for() {
+            polled.push(PollFd::from_borrowed_fd(fd, PollFlags::OUT));
+        }
+        for client in &self.clients {
+            let output = if client.waits() { PollFlags::OUT } else { PollFlags::empty() };
+            let input = if self.stdin.takes_input() { PollFlags::IN } else { PollFlags::empty() };
+            // One of which nothing is wanted would say "hung up" again and again.
+            if !(output | input).is_empty() {
+                polled.push(PollFd::from_borrowed_fd(client.as_fd(), output | input));
+            }
+        }
+        let until = self.clients.iter().filter_map(Client::deadline).chain(self.finish).min();
+        let timeout = until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Does what the main thread asked for.
+    fn obey(&mut self) {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Reopen(ticket)) => {
+                    let done = self.recorder.reopen();
+                    self.notes.send(&self.container, Note::Reopened(ticket, done));
+                }
+                Ok(Command::Attach(socket)) => {
+                    if self.clients.len() < MAX_CLIENTS {
+                        self.clients.extend(Client::new(socket));
+                    }
+                }
+                Ok(Command::Resize(size)) => {
+                    if let Some(fd) = self.stdin.fd() {
+                        // It fails only for what is not a terminal.
+                        drop(rustix::termios::tcsetwinsize(fd, size));
+                    }
+                }
+                Ok(Command::Finish) => self.finish = Some(Instant::now() + GRACE),
+                Err(TryRecvError::Empty) => return,
+                // The container was given up before it ran.
+                Err(TryRecvError::Disconnected) => {
+                    self.finish.get_or_insert_with(Instant::now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends what waits and takes input.
+    fn serve_clients(&mut self) {
+        let now = Instant::now();
+        let (stdin, buffer) = (&mut self.stdin, &mut self.buffer);
+        self.clients.retain_mut(|client| {
+            let stays = client.flush(now) != Fate::Gone && stdin.take(client, buffer);
+            if !stays {
+                stdin.client_gone();
+            }
+            stays
+        });
+    }
+
+    /// Reads each stream once: neither can starve the other.
+    fn read_output(&mut self) {
+        let now = Instant::now();
+        let mut sources = std::mem::take(&mut self.sources);
+        sources.retain(|source| match rustix::io::read(&*source.fd, &mut *self.buffer) {
+            Ok(0) => false,
+            Ok(n) => {
+                let bytes = &self.buffer[..n];
+                self.recorder.take(source.stream, bytes);
+                let stdin = &mut self.stdin;
+                self.clients.retain_mut(|client| {
+                    let stays = match client.waits() {
+                        true => true,
+                        false => client.send(source.stream, bytes, now) != Fate::Gone,
+                    };
+                    if !stays {
+                        stdin.client_gone();
+                    }
+                    stays
+                });
+                true
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
+            // A terminal says EIO when its last program has closed it.
+            Err(_) => false,
+        });
+        self.sources = sources;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! A container's stdin, fed by attached clients.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::client::{Client, Input};
+
+/// Where input goes.
+#[derive(Debug)]
+pub(crate) struct Stdin {
+    to: To,
+    /// Input that the container has not taken: at most one packet.
+    pending: Vec<u8>,
+    /// Whether it closes when `pending` is written.
+    closing: bool,
+}
+
+#[derive(Debug)]
+enum To {
+    /// Nowhere: it was never open, or is closed.
+    Nothing,
+    /// A pipe; `once`: it closes when the first client goes.
+    Pipe { fd: OwnedFd, once: bool },
+    /// A terminal, which has no end of input: its users type one.
+    Terminal(Arc<OwnedFd>),
+}
+
+impl Stdin {
+    /// A pipe's writing end, or nothing.
+    pub(crate) fn pipe(fd: Option<OwnedFd>, once: bool) -> Self {
+        Self::to(fd.map_or(To::Nothing, |fd| To::Pipe { fd, once }))
+    }
+
+    /// A terminal's master.
+    pub(crate) fn terminal(master: Arc<OwnedFd>) -> Self {
+        Self::to(To::Terminal(master))
+    }
+
+    fn to(to: To) -> Self {
+        Self { to, pending: Vec::new(), closing: false }
+    }
+
+    /// The descriptor, while it is open.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.to {
+            To::Nothing => None,
+            To::Pipe { fd, .. } => Some(fd.as_fd()),
+            To::Terminal(fd) => Some(fd.as_fd()),
+        }
+    }
+
+    /// Whether clients are read from. Without a stdin they are, so that their input goes nowhere.
+    pub(crate) fn takes_input(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// What must become writable first.
+    pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        if self.pending.is_empty() { None } else { self.fd() }
+    }
+
+    /// Takes one packet of a client. False when the client is gone.
+    pub(crate) fn take(&mut self, client: &Client, buffer: &mut [u8]) -> bool {
+        if !self.takes_input() {
+            return true;
+        }
+        match client.receive(buffer) {
+            Input::Nothing => true,
+            Input::Gone => false,
+            Input::Close => {
+                self.close();
+                true
+            }
+            Input::Bytes(n) => {
+                if self.fd().is_some() && !self.closing {
+                    self.pending.extend_from_slice(&buffer[..n]);
+                    self.flush();
+                }
+                true
+            }
+        }
+    }
+
+    /// A client went away.
+    pub(crate) fn client_gone(&mut self) {
+        if matches!(self.to, To::Pipe { once: true, .. }) {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if matches!(self.to, To::Pipe { .. }) {
+            self.closing = true;
+            self.flush();
+        }
+    }
+
+    /// Writes what is pending, as far as the container takes it.
+    pub(crate) fn flush(&mut self) {
+        while let Some(fd) = self.waits_for() {
+            match rustix::io::write(fd, &self.pending) {
+                Ok(n) => drop(self.pending.drain(..n)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // Nobody will read it any more.
+                Err(_) => {
+                    self.pending.clear();
+                    self.to = To::Nothing;
+                }
+            }
+        }
+        if self.closing {
+            self.to = To::Nothing;
+        }
+    }
+}

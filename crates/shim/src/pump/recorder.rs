@@ -1,0 +1,86 @@
+//! Output into a log file: lines, file, and the notice of what is missing.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use berth_types::shim::Stream;
+
+use super::file::{Log, open};
+use super::lines::{Lines, Sink};
+
+/// Writes one container's log.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    path: Option<PathBuf>,
+    lines: Lines,
+    log: Log<File>,
+}
+
+/// The time now in nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
+/// Puts the notice of what is missing before the first of the entries.
+struct Noticed<'a> {
+    log: &'a mut Log<File>,
+    notice: Vec<u8>,
+}
+
+impl Sink for Noticed<'_> {
+    fn entries(&mut self, text: &[u8]) {
+        self.log.write(&std::mem::take(&mut self.notice), text);
+    }
+}
+
+impl Recorder {
+    /// Opens the log, if there is to be one.
+    pub(crate) fn open(path: Option<PathBuf>, terminal: bool) -> Result<Self, String> {
+        let target = match &path {
+            Some(path) => Some(open(path).map_err(|e| format!("open the log {}: {e}", path.display()))?),
+            None => None,
+        };
+        Ok(Self { path, lines: Lines::new(terminal), log: Log::new(target) })
+    }
+
+    /// Opens the log again by its path. On failure the old file stays in use.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        let Some(path) = &self.path else { return Err("the container has no log file".to_owned()) };
+        let file = open(path).map_err(|e| format!("open the log {}: {e}", path.display()))?;
+        self.log.replace(file);
+        Ok(())
+    }
+
+    /// Records output.
+    pub(crate) fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.path.is_none() {
+            return;
+        }
+        let now = now();
+        let notice = self.missing(now);
+        let mut sink = Noticed { log: &mut self.log, notice };
+        self.lines.push(stream, bytes, now, &mut sink);
+    }
+
+    fn missing(&mut self, now: i64) -> Vec<u8> {
+        let text = self.log.missing().map(ToString::to_string);
+        text.map(|text| self.lines.notice(&text, now)).unwrap_or_default()
+    }
+
+    /// An entry of our own.
+    pub(crate) fn notice(&mut self, text: &str) {
+        let entry = self.lines.notice(text, now());
+        self.log.write(&[], &entry);
+    }
+
+    /// The output has ended: the rest, and what is missing if that can be said now.
+    pub(crate) fn end(&mut self) {
+        let now = now();
+        let notice = self.missing(now);
+        let mut sink = Noticed { log: &mut self.log, notice };
+        self.lines.end(now, &mut sink);
+        let unsaid = sink.notice;
+        self.log.write(&unsaid, &[]);
+    }
+}

@@ -1,0 +1,196 @@
+use std::io::{Read, Write};
+use std::sync::mpsc::RecvTimeoutError;
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+
+use super::*;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    notes: Receiver<(ContainerId, Note)>,
+    pump: Handle,
+    stdin: std::io::PipeReader,
+    stdout: std::io::PipeWriter,
+    stderr: std::io::PipeWriter,
+}
+
+fn bench(stdin_once: bool) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let (stdin, to_stdin) = std::io::pipe().unwrap();
+    let (from_stdout, stdout) = std::io::pipe().unwrap();
+    let (from_stderr, stderr) = std::io::pipe().unwrap();
+    let (sender, notes, _bell) = Notes::new().unwrap();
+    let setup = Setup {
+        container: ContainerId::from_random([1; 32]),
+        ends: Ends::Pipes {
+            stdin: Some(to_stdin.into()),
+            stdout: from_stdout.into(),
+            stderr: from_stderr.into(),
+        },
+        log: Some(dir.path().join("0.log")),
+        stdin_once,
+    };
+    let pump = start(setup, sender).unwrap();
+    let bench = Bench { dir, notes, pump, stdin, stdout, stderr };
+    assert!(matches!(bench.note(), Note::Opened(Ok(()))));
+    bench
+}
+
+impl Bench {
+    fn note(&self) -> Note {
+        self.notes.recv_timeout(Duration::from_secs(10)).unwrap().1
+    }
+
+    fn attach(&self) -> OwnedFd {
+        let (a, b) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        assert!(self.pump.send(Command::Attach(a)));
+        b
+    }
+
+    /// Ends the output and gives the log's entries without their times.
+    fn finish(self) -> Vec<String> {
+        self.pump.send(Command::Finish);
+        drop((self.stdout, self.stderr));
+        assert!(matches!(self.notes.recv_timeout(Duration::from_secs(10)).unwrap().1, Note::Drained));
+        entries(&self.dir.path().join("0.log"))
+    }
+}
+
+fn entries(path: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+}
+
+fn packet(client: &OwnedFd) -> Option<(u8, String)> {
+    let mut bytes = [0; MAX_PACKET + 1];
+    let (n, _) = recv(client, &mut bytes[..], RecvFlags::empty()).unwrap();
+    (n > 0).then(|| (bytes[0], String::from_utf8_lossy(&bytes[1..n]).into_owned()))
+}
+
+#[test]
+fn output_is_in_the_log_when_the_end_is_told() {
+    let mut bench = bench(false);
+    bench.stderr.write_all(b"e\n").unwrap();
+    let big = "0123456789abcde\n".repeat(1 << 16);
+    bench.stdout.write_all(big.as_bytes()).unwrap();
+    bench.stdout.write_all(b"rest").unwrap();
+    let entries = bench.finish();
+    assert_eq!(entries.iter().filter(|e| *e == "stdout F 0123456789abcde").count(), 1 << 16);
+    assert!(entries.contains(&"stderr F e".to_owned()));
+    assert_eq!(entries.last().unwrap(), "stdout P rest");
+    assert_eq!(entries.len(), (1 << 16) + 2);
+}
+
+#[test]
+fn the_log_is_reopened_and_a_failure_changes_nothing() {
+    let mut bench = bench(false);
+    let (path, old) = (bench.dir.path().join("0.log"), bench.dir.path().join("0.log.old"));
+    let client = bench.attach();
+    bench.stdout.write_all(b"one\n").unwrap();
+    packet(&client).unwrap();
+    std::fs::rename(&path, &old).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    bench.pump.send(Command::Reopen(1));
+    assert!(matches!(bench.note(), Note::Reopened(1, Err(_))));
+    bench.stdout.write_all(b"two\n").unwrap();
+    packet(&client).unwrap();
+    std::fs::remove_dir(&path).unwrap();
+    bench.pump.send(Command::Reopen(2));
+    assert!(matches!(bench.note(), Note::Reopened(2, Ok(()))));
+    bench.stdout.write_all(b"three\n").unwrap();
+    assert_eq!(entries(&old), ["stdout F one", "stdout F two"]);
+    assert_eq!(bench.finish(), ["stdout F three"]);
+}
+
+#[test]
+fn clients_get_output_and_give_input() {
+    let mut bench = bench(false);
+    let (one, two) = (bench.attach(), bench.attach());
+    send(&one, b"in1 ", SendFlags::empty()).unwrap();
+    let mut got = [0; 4];
+    bench.stdin.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"in1 ");
+    bench.stdout.write_all(b"out\n").unwrap();
+    assert_eq!(packet(&one), Some((1, "out\n".to_owned())));
+    assert_eq!(packet(&two), Some((1, "out\n".to_owned())));
+    bench.stderr.write_all(b"err").unwrap();
+    assert_eq!(packet(&two), Some((2, "err".to_owned())));
+    // A client that goes leaves stdin open; an empty packet closes it.
+    drop(one);
+    send(&two, b"in2", SendFlags::empty()).unwrap();
+    send(&two, b"", SendFlags::empty()).unwrap();
+    let mut rest = String::new();
+    bench.stdin.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "in2");
+    assert_eq!(bench.finish(), ["stdout F out", "stderr P err"]);
+    assert_eq!(packet(&two), None, "the end of output ends the connection");
+}
+
+#[test]
+fn stdin_once_ends_with_the_first_client() {
+    let mut bench = bench(true);
+    let client = bench.attach();
+    send(&client, b"all", SendFlags::empty()).unwrap();
+    drop(client);
+    let mut all = String::new();
+    bench.stdin.read_to_string(&mut all).unwrap();
+    assert_eq!(all, "all");
+    bench.finish();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off_and_nothing_is_lost() {
+    let mut bench = bench(false);
+    let client = bench.attach();
+    let big = "x".repeat(1023) + "\n";
+    for _ in 0..2048 {
+        bench.stdout.write_all(big.as_bytes()).unwrap();
+    }
+    assert_eq!(bench.finish().len(), 2048);
+    drop(client);
+}
+
+#[test]
+fn input_that_the_container_does_not_read_does_not_stop_its_output() {
+    let mut bench = bench(false);
+    let client = bench.attach();
+    rustix::io::ioctl_fionbio(&client, true).unwrap();
+    let lump = [b'i'; MAX_PACKET];
+    let mut sent = 0;
+    while send(&client, &lump, SendFlags::empty()).is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 0);
+    rustix::io::ioctl_fionbio(&client, false).unwrap();
+    bench.stdout.write_all(b"alive\n").unwrap();
+    assert_eq!(packet(&client), Some((1, "alive\n".to_owned())));
+    drop(client);
+    assert_eq!(bench.finish(), ["stdout F alive"]);
+}
+
+#[test]
+fn a_stray_writer_does_not_hold_the_end_for_ever() {
+    let bench = bench(false);
+    let stray = bench.stdout.try_clone().unwrap();
+    bench.finish();
+    drop(stray);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_said_and_ends_the_pump() {
+    let (sender, notes, _bell) = Notes::new().unwrap();
+    let (stdout, _w) = std::io::pipe().unwrap();
+    let (stderr, _w) = std::io::pipe().unwrap();
+    let setup = Setup {
+        container: ContainerId::from_random([2; 32]),
+        ends: Ends::Pipes { stdin: None, stdout: stdout.into(), stderr: stderr.into() },
+        log: Some("/nonexistent/berth/0.log".into()),
+        stdin_once: false,
+    };
+    let pump = start(setup, sender).unwrap();
+    let (_, note) = notes.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(matches!(note, Note::Opened(Err(m)) if m.contains("/nonexistent/berth/0.log")));
+    assert_eq!(notes.recv_timeout(Duration::from_secs(10)).unwrap_err(), RecvTimeoutError::Disconnected);
+    assert!(!pump.send(Command::Finish));
+}
