@@ -6,14 +6,20 @@
 
 #![forbid(unsafe_code)]
 
+mod board;
 mod clock;
 mod config;
 mod engine;
 mod error;
 mod events;
+mod layout;
 pub mod model;
+mod oci;
+mod record;
 mod session;
+mod stages;
 mod status;
+mod undo;
 
 pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
 pub use engine::Engine;

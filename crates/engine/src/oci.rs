@@ -1,0 +1,189 @@
+//! From what was asked for to an OCI runtime specification: pure functions.
+//!
+//! ```text
+//! SandboxConfig, ContainerConfig, image config, host facts  --spec-->  oci_spec::runtime::Spec
+//! ```
+//!
+//! Network, IPC and UTS namespace of the pod are not in it as paths: the shim holds them. Limits are not
+//! in it either: the daemon sets them on the cgroup it makes.
+
+pub(crate) mod capabilities;
+pub(crate) mod command;
+pub(crate) mod devices;
+pub mod mounts;
+pub(crate) mod resources;
+pub(crate) mod signal;
+pub(crate) mod user;
+
+use std::path::Path;
+
+use berth_image::ImageConfig;
+use oci_spec::runtime::{
+    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process, ProcessBuilder,
+    RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+
+use crate::error::EngineError;
+use crate::model::{ContainerConfig, EnvVar, NamespaceMode, Network, Owner, PidMode, SandboxConfig};
+use devices::HostDevice;
+use mounts::PodFiles;
+use user::Resolved;
+
+/// Facts of the host that plans depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostFacts {
+    /// The daemon's own capabilities, a bit for each number: nobody can give more.
+    pub(crate) capabilities: u64,
+    /// The lowest out-of-memory score that the daemon may set.
+    pub(crate) least_oom_score: i32,
+    /// The host's name.
+    pub(crate) hostname: String,
+    /// Whether cgroup v2 is the host's only hierarchy: containers get a cgroup namespace there.
+    pub(crate) unified: bool,
+    /// Whether AppArmor is in force.
+    pub(crate) apparmor: bool,
+    /// Whether SELinux is in force.
+    pub(crate) selinux: bool,
+}
+
+/// Everything that decides a container's specification.
+#[derive(Debug)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) sandbox: &'a SandboxConfig,
+    pub(crate) container: &'a ContainerConfig,
+    pub(crate) image: &'a ImageConfig,
+    pub(crate) user: &'a Resolved,
+    pub(crate) devices: &'a [HostDevice],
+    pub(crate) files: &'a PodFiles,
+    pub(crate) cgroup: &'a str,
+    pub(crate) host: &'a HostFacts,
+}
+
+/// A container's specification, and the variables whose values are not text, which it cannot hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub(crate) spec: Spec,
+    pub(crate) raw_env: Vec<EnvVar>,
+}
+
+/// The specification of a container.
+pub(crate) fn spec(inputs: &Inputs<'_>) -> Result<Planned, EngineError> {
+    refuse(inputs)?;
+    let (process, raw_env) = process(inputs)?;
+    let root = RootBuilder::default().path("/").readonly(inputs.container.security.readonly_rootfs);
+    let mut spec = SpecBuilder::default()
+        .version("1.2.0")
+        .process(process)
+        .root(root.build().expect("both parts are given"))
+        .mounts(mounts::all(inputs)?)
+        .linux(linux(inputs))
+        .build()
+        .expect("every part is given");
+    spec.set_hooks(None);
+    spec.set_hostname(None);
+    Ok(Planned { spec, raw_env })
+}
+
+/// What this host cannot obey.
+fn refuse(inputs: &Inputs<'_>) -> Result<(), EngineError> {
+    let security = &inputs.container.security;
+    if security.privileged && !inputs.sandbox.security.privileged {
+        let message = "the pod sandbox is not privileged, so its containers cannot be";
+        return Err(EngineError::invalid("privileged", message));
+    }
+    if let Some(profile) = security.apparmor.as_deref()
+        && profile != "unconfined"
+        && !inputs.host.apparmor
+    {
+        let message = format!("profile {profile:?} needs AppArmor, which is not in force on this host");
+        return Err(EngineError::unsupported("apparmor", message));
+    }
+    if inputs.host.selinux
+        && (security.selinux.is_some() || inputs.container.mounts.iter().any(|m| m.selinux_relabel))
+    {
+        return Err(EngineError::unsupported("selinux", "labels are not set yet"));
+    }
+    Ok(())
+}
+
+fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
+    let (config, security) = (inputs.container, &inputs.container.security);
+    let env = command::env(config, inputs.image, hostname(inputs.sandbox, inputs.host), &inputs.user.home);
+    let (text, raw): (Vec<EnvVar>, Vec<EnvVar>) =
+        env.into_iter().partition(|var| std::str::from_utf8(&var.value).is_ok());
+    let line = |var: &EnvVar| format!("{}={}", var.name, String::from_utf8_lossy(&var.value));
+    let user = UserBuilder::default()
+        .uid(inputs.user.uid)
+        .gid(inputs.user.gid)
+        .additional_gids(inputs.user.groups.clone())
+        .build()
+        .expect("every part is given");
+    let mut process = ProcessBuilder::default()
+        .terminal(config.tty)
+        .user(user)
+        .args(command::argv(config, inputs.image)?)
+        .env(text.iter().map(line).collect::<Vec<_>>())
+        .cwd(command::cwd(config, inputs.image)?)
+        .capabilities(capabilities::sets(security, inputs.host.capabilities)?)
+        .no_new_privileges(security.no_new_privs && !security.privileged)
+        .build()
+        .expect("every part is given");
+    process.set_rlimits(None);
+    process.set_oom_score_adj(
+        config.resources.oom_score_adj.map(|score| score.max(inputs.host.least_oom_score)),
+    );
+    process.set_apparmor_profile(
+        security.apparmor.clone().filter(|profile| inputs.host.apparmor && profile != "unconfined"),
+    );
+    Ok((process, raw))
+}
+
+fn linux(inputs: &Inputs<'_>) -> Linux {
+    let security = &inputs.container.security;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let own = |asked: &[std::path::PathBuf], usual: &[&str]| -> Vec<String> {
+        match inputs.sandbox.owner {
+            _ if security.privileged => Vec::new(),
+            Owner::Local if asked.is_empty() => usual.iter().map(|p| (*p).to_owned()).collect(),
+            Owner::Local | Owner::Cri => asked.iter().map(|p| text(p)).collect(),
+        }
+    };
+    let mut linux = LinuxBuilder::default()
+        .namespaces(namespaces(inputs))
+        .cgroups_path(inputs.cgroup)
+        .devices(devices::nodes(inputs.devices))
+        .masked_paths(own(&security.masked_paths, &mounts::DEFAULT_MASKED))
+        .readonly_paths(own(&security.readonly_paths, &mounts::DEFAULT_READONLY))
+        .build()
+        .expect("every part is given");
+    linux.set_resources(None);
+    linux
+}
+
+fn namespaces(inputs: &Inputs<'_>) -> Vec<LinuxNamespace> {
+    let mut kinds = vec![LinuxNamespaceType::Mount];
+    let pod = &inputs.sandbox.namespaces;
+    if matches!(inputs.container.pid, PidMode::Container | PidMode::Pod | PidMode::Target(_)) {
+        kinds.push(LinuxNamespaceType::Pid);
+    }
+    if pod.ipc == NamespaceMode::Pod {
+        kinds.push(LinuxNamespaceType::Ipc);
+    }
+    if pod.network != Network::Host {
+        kinds.extend([LinuxNamespaceType::Network, LinuxNamespaceType::Uts]);
+    }
+    if inputs.host.unified && !inputs.container.security.privileged {
+        kinds.push(LinuxNamespaceType::Cgroup);
+    }
+    let make = |kind| LinuxNamespaceBuilder::default().typ(kind).build().expect("the kind is given");
+    kinds.into_iter().map(make).collect()
+}
+
+/// The name that the pod's processes see.
+pub(crate) fn hostname<'a>(sandbox: &'a SandboxConfig, host: &'a HostFacts) -> &'a str {
+    match sandbox.namespaces.network {
+        Network::Host => &host.hostname,
+        Network::Pod | Network::None if sandbox.hostname.is_empty() => &host.hostname,
+        Network::Pod | Network::None => &sandbox.hostname,
+    }
+}

@@ -1,0 +1,61 @@
+//! Limits in the words of the cgroup code.
+
+use berth_sys::cgroup::{self, Cpu, DeviceRule, Hugepage, Memory};
+
+use crate::model::Resources;
+
+/// The cgroup's limits for `from`, with these rules about devices.
+pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>) -> cgroup::Resources {
+    let text = |s: &String| Some(s.clone()).filter(|s| !s.is_empty());
+    cgroup::Resources {
+        cpu: Cpu {
+            shares: from.cpu_shares,
+            quota: from.cpu_quota,
+            period: from.cpu_period,
+            cpus: text(&from.cpuset_cpus),
+            mems: text(&from.cpuset_mems),
+            ..Cpu::default()
+        },
+        memory: Memory {
+            limit: from.memory_limit,
+            // Like the field's other runtimes: without a word about swap there is none beyond the limit.
+            swap: from.memory_swap_limit.or(from.memory_limit),
+            check_before_update: true,
+            ..Memory::default()
+        },
+        pids: from.pids_limit,
+        hugepages: from
+            .hugepages
+            .iter()
+            .map(|h| Hugepage { page_size: h.page_size.clone(), limit: h.limit })
+            .collect(),
+        devices,
+        unified: from.unified.clone(),
+        ..cgroup::Resources::default()
+    }
+}
+
+/// `now` with every field that `change` sets.
+pub(crate) fn merge(now: &Resources, change: &Resources) -> Resources {
+    let text = |change: &String, now: &String| if change.is_empty() { now.clone() } else { change.clone() };
+    let mut unified = now.unified.clone();
+    unified.extend(change.unified.clone());
+    let mut hugepages = now.hugepages.clone();
+    for page in &change.hugepages {
+        hugepages.retain(|other| other.page_size != page.page_size);
+        hugepages.push(page.clone());
+    }
+    Resources {
+        cpu_shares: change.cpu_shares.or(now.cpu_shares),
+        cpu_quota: change.cpu_quota.or(now.cpu_quota),
+        cpu_period: change.cpu_period.or(now.cpu_period),
+        cpuset_cpus: text(&change.cpuset_cpus, &now.cpuset_cpus),
+        cpuset_mems: text(&change.cpuset_mems, &now.cpuset_mems),
+        memory_limit: change.memory_limit.or(now.memory_limit),
+        memory_swap_limit: change.memory_swap_limit.or(now.memory_swap_limit),
+        pids_limit: change.pids_limit.or(now.pids_limit),
+        oom_score_adj: now.oom_score_adj,
+        hugepages,
+        unified,
+    }
+}

@@ -1,0 +1,128 @@
+//! Records on disk: what was asked for, and how far it is.
+//!
+//! A record is written before the first effect (`Making`) and again when all effects are there.
+//! One that stayed `Making` belongs to a daemon that was killed, and recovery undoes it. Records
+//! are JSON, written to a temporary name and renamed, without fsync: they survive a killed daemon
+//! and need not survive a reboot. Pids and exits are the shim's records.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use berth_types::{ContainerId, SandboxId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ContainerConfig, Resources, SandboxConfig};
+
+/// The version written. Fields are only added, with a default.
+pub(crate) const VERSION: u32 = 1;
+
+/// The largest record read: a configuration is bounded by the 16 MiB of a CRI message.
+const MAX_RECORD: u64 = 32 << 20;
+
+/// How far a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Effects may be there in part.
+    Making,
+    /// Everything is there.
+    Made,
+    /// A sandbox that was stopped: nothing of it runs and its network is down.
+    Stopped,
+}
+
+/// A sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SandboxRecord {
+    pub(crate) version: u32,
+    pub(crate) id: SandboxId,
+    pub(crate) phase: Phase,
+    pub(crate) created_at: i64,
+    pub(crate) config: SandboxConfig,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) shim_pid: Option<i32>,
+    /// The pod's own cgroup, below which everything is the pod's.
+    pub(crate) cgroup: String,
+    /// The cgroup that containers' cgroups are made in.
+    pub(crate) cgroup_parent: String,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    pub(crate) version: u32,
+    pub(crate) id: ContainerId,
+    pub(crate) phase: Phase,
+    pub(crate) created_at: i64,
+    pub(crate) config: ContainerConfig,
+    pub(crate) image_id: String,
+    pub(crate) image_ref: String,
+    pub(crate) user: UserRecord,
+    pub(crate) stop_signal: String,
+    pub(crate) log_path: Option<PathBuf>,
+    pub(crate) resources: Resources,
+    pub(crate) cgroup: String,
+    /// The process that exec sessions begin from, as JSON of the OCI runtime specification.
+    pub(crate) process: Option<oci_spec::runtime::Process>,
+}
+
+/// Who the container's process runs as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserRecord {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Writes a record by rename.
+pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+    let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
+    write_bytes(path, &bytes)
+}
+
+/// Writes a small file by rename.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(&temporary, path)
+}
+
+/// Reads a record; None when there is none.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match read_bytes(path)? {
+        Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+        None => Ok(None),
+    }
+}
+
+/// Reads a small file; None when there is none.
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_RECORD + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_RECORD {
+        return Err(io::Error::other("the record is too large"));
+    }
+    Ok(Some(bytes))
+}
+
+/// Removes a file or an empty or full directory; success when it is not there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => gone(std::fs::remove_dir_all(path)),
+        Ok(_) => gone(std::fs::remove_file(path)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
