@@ -1,0 +1,228 @@
+//! Containers.
+
+use std::path::PathBuf;
+
+use berth_engine::model::{
+    ContainerConfig, ContainerMetadata, ContainerSecurity, ContainerView, Device, EnvVar, ImageSpec, Mount,
+    Propagation,
+};
+use berth_types::lifecycle::container::Listed;
+
+use super::{resources, sandbox, security, selected, signal};
+use crate::api;
+use crate::error::FieldError;
+
+/// The container asked for.
+pub(crate) fn from_api(from: &api::ContainerConfig) -> Result<ContainerConfig, FieldError> {
+    let metadata = from.metadata.as_ref().ok_or(FieldError::Missing("config.metadata"))?;
+    let image = from.image.as_ref().ok_or(FieldError::Missing("config.image"))?;
+    refuse(from)?;
+    let linux = from.linux.clone().unwrap_or_default();
+    let context = linux.security_context.as_ref();
+    let options = context.and_then(|c| c.namespace_options.clone()).unwrap_or_default();
+    sandbox::refuse_user_namespace(&options)?;
+    Ok(ContainerConfig {
+        metadata: ContainerMetadata { name: metadata.name.clone(), attempt: metadata.attempt },
+        image: ImageSpec {
+            image: image.image.clone(),
+            user_specified: image.user_specified_image.clone(),
+            annotations: image.annotations.clone(),
+        },
+        command: from.command.clone(),
+        args: from.args.clone(),
+        working_dir: (!from.working_dir.is_empty()).then(|| from.working_dir.clone()),
+        envs: from.envs.iter().enumerate().map(env).collect::<Result<_, _>>()?,
+        mounts: from.mounts.iter().enumerate().map(mount).collect::<Result<_, _>>()?,
+        devices: from.devices.iter().map(device).collect(),
+        labels: from.labels.clone(),
+        annotations: from.annotations.clone(),
+        log_path: (!from.log_path.is_empty()).then(|| from.log_path.clone().into()),
+        stdin: from.stdin,
+        stdin_once: from.stdin_once,
+        tty: from.tty,
+        resources: linux
+            .resources
+            .as_ref()
+            .map(|r| resources::from_api("config.linux.resources", r))
+            .transpose()?
+            .unwrap_or_default(),
+        security: context.map_or_else(|| Ok(ContainerSecurity::default()), security::container)?,
+        pid: sandbox::pid(&options),
+        stop_signal: signal::from_api(from.stop_signal),
+    })
+}
+
+/// What is not obeyed is refused by name.
+fn refuse(from: &api::ContainerConfig) -> Result<(), FieldError> {
+    if from.windows.is_some() {
+        return Err(FieldError::unsupported("config.windows", "Berth runs Linux containers"));
+    }
+    if let Some(device) = from.cdi_devices.first() {
+        let reason = format!("{:?} is a CDI device; name its device nodes in config.devices", device.name);
+        return Err(FieldError::unsupported("config.CDI_devices", reason));
+    }
+    Ok(())
+}
+
+fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
+    let at = format!("config.envs[{index}]");
+    if from.key.is_empty() || from.key.contains(['=', '\0']) {
+        return Err(FieldError::invalid(at, format!("{:?} is not a variable's name", from.key)));
+    }
+    if from.value.contains(&0) {
+        return Err(FieldError::invalid(at, "the value has a NUL byte"));
+    }
+    Ok(EnvVar { name: from.key.clone(), value: from.value.clone() })
+}
+
+fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
+    let at = |field: &str| format!("config.mounts[{index}].{field}");
+    if from.image.as_ref().is_some_and(|i| !i.image.is_empty()) {
+        return Err(FieldError::unsupported(at("image"), "use a volume of another kind"));
+    }
+    if !from.uid_mappings.is_empty() || !from.gid_mappings.is_empty() {
+        return Err(FieldError::unsupported(at("uidMappings"), "user namespaces are not supported"));
+    }
+    if let Some(option) = from.mount_options.first() {
+        return Err(FieldError::unsupported(at("mount_options"), format!("leave {option:?} out")));
+    }
+    if from.container_path.is_empty() {
+        return Err(FieldError::invalid(at("container_path"), "it is empty"));
+    }
+    if from.host_path.is_empty() {
+        return Err(FieldError::invalid(at("host_path"), "it is empty"));
+    }
+    let propagation = match from.propagation() {
+        api::MountPropagation::PropagationPrivate => Propagation::Private,
+        api::MountPropagation::PropagationHostToContainer => Propagation::HostToContainer,
+        api::MountPropagation::PropagationBidirectional => Propagation::Bidirectional,
+    };
+    if from.recursive_read_only && (!from.readonly || propagation != Propagation::Private) {
+        return Err(FieldError::invalid(
+            at("recursive_read_only"),
+            "it needs readonly and private propagation",
+        ));
+    }
+    Ok(Mount {
+        container_path: from.container_path.clone().into(),
+        host_path: from.host_path.clone().into(),
+        readonly: from.readonly,
+        recursive_readonly: from.recursive_read_only,
+        propagation,
+        selinux_relabel: from.selinux_relabel,
+    })
+}
+
+fn device(from: &api::Device) -> Device {
+    Device {
+        container_path: from.container_path.clone().into(),
+        host_path: from.host_path.clone().into(),
+        permissions: from.permissions.clone(),
+    }
+}
+
+fn state(listed: Listed) -> i32 {
+    let state = match listed {
+        Listed::Created => api::ContainerState::ContainerCreated,
+        Listed::Running => api::ContainerState::ContainerRunning,
+        Listed::Exited => api::ContainerState::ContainerExited,
+        Listed::Unknown => api::ContainerState::ContainerUnknown,
+    };
+    state as i32
+}
+
+fn metadata(view: &ContainerView) -> api::ContainerMetadata {
+    let m = &view.config.metadata;
+    api::ContainerMetadata { name: m.name.clone(), attempt: m.attempt }
+}
+
+fn image(view: &ContainerView) -> api::ImageSpec {
+    let spec = &view.config.image;
+    api::ImageSpec {
+        image: spec.image.clone(),
+        annotations: spec.annotations.clone(),
+        user_specified_image: spec.user_specified.clone(),
+        ..api::ImageSpec::default()
+    }
+}
+
+/// The row of a list; None for what the CRI does not list.
+pub(crate) fn row(view: &ContainerView) -> Option<api::Container> {
+    Some(api::Container {
+        id: view.id.to_string(),
+        pod_sandbox_id: view.sandbox.to_string(),
+        metadata: Some(metadata(view)),
+        image: Some(image(view)),
+        image_ref: view.image_ref.clone(),
+        state: state(view.state.listed()?),
+        created_at: view.created_at,
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        image_id: view.image_id.clone(),
+    })
+}
+
+/// Whether the filter lets the row through.
+pub(crate) fn matches(filter: Option<&api::ContainerFilter>, row: &api::Container) -> bool {
+    let Some(filter) = filter else { return true };
+    row.id.starts_with(&filter.id)
+        && row.pod_sandbox_id.starts_with(&filter.pod_sandbox_id)
+        && filter.state.as_ref().is_none_or(|s| s.state == row.state)
+        && selected(&row.labels, &filter.label_selector)
+}
+
+/// The status; None for what the CRI does not list.
+pub(crate) fn status(view: &ContainerView) -> Option<api::ContainerStatus> {
+    let listed = view.state.listed()?;
+    let ended = view.exit.as_ref().filter(|_| listed == Listed::Exited);
+    let log_path = view.log_path.clone().unwrap_or_default();
+    Some(api::ContainerStatus {
+        id: view.id.to_string(),
+        metadata: Some(metadata(view)),
+        state: state(listed),
+        created_at: view.created_at,
+        started_at: view.started_at.filter(|_| listed != Listed::Created).unwrap_or(0),
+        finished_at: ended.map_or(0, |e| e.finished_at),
+        exit_code: ended.map_or(0, |e| e.code),
+        image: Some(image(view)),
+        image_ref: view.image_ref.clone(),
+        reason: ended.map_or_else(String::new, |e| e.reason.word().to_owned()),
+        message: ended.map_or_else(String::new, |e| e.message.clone()),
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        mounts: view.config.mounts.iter().map(mount_to_api).collect(),
+        log_path: log_path.to_string_lossy().into_owned(),
+        resources: Some(api::ContainerResources {
+            linux: Some(resources::to_api(&view.resources)),
+            windows: None,
+        }),
+        image_id: view.image_id.clone(),
+        user: Some(api::ContainerUser {
+            linux: Some(api::LinuxContainerUser {
+                uid: view.user.uid.into(),
+                gid: view.user.gid.into(),
+                supplemental_groups: view.user.groups.iter().map(|g| i64::from(*g)).collect(),
+            }),
+        }),
+        stop_signal: signal::to_api(&view.stop_signal),
+    })
+}
+
+/// Echoed so that the kubelet finds the termination message through it.
+fn mount_to_api(mount: &Mount) -> api::Mount {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let propagation = match mount.propagation {
+        Propagation::Private => api::MountPropagation::PropagationPrivate,
+        Propagation::HostToContainer => api::MountPropagation::PropagationHostToContainer,
+        Propagation::Bidirectional => api::MountPropagation::PropagationBidirectional,
+    };
+    api::Mount {
+        container_path: text(&mount.container_path),
+        host_path: text(&mount.host_path),
+        readonly: mount.readonly,
+        selinux_relabel: mount.selinux_relabel,
+        propagation: propagation as i32,
+        recursive_read_only: mount.recursive_readonly,
+        ..api::Mount::default()
+    }
+}

@@ -1,0 +1,201 @@
+//! Pod sandboxes.
+
+use berth_engine::model::{
+    Dns, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
+    SandboxMetadata, SandboxSecurity, SandboxView,
+};
+use berth_types::lifecycle::sandbox::Listed;
+
+use super::{resources, security, selected};
+use crate::api;
+use crate::error::FieldError;
+
+/// The sandbox asked for.
+pub(crate) fn from_api(from: &api::PodSandboxConfig, handler: &str) -> Result<SandboxConfig, FieldError> {
+    let metadata = from.metadata.as_ref().ok_or(FieldError::Missing("config.metadata"))?;
+    if from.windows.is_some() {
+        return Err(FieldError::unsupported("config.windows", "Berth runs Linux containers"));
+    }
+    let linux = from.linux.clone().unwrap_or_default();
+    let context = linux.security_context.as_ref();
+    Ok(SandboxConfig {
+        owner: Owner::Cri,
+        metadata: SandboxMetadata {
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
+            namespace: metadata.namespace.clone(),
+            attempt: metadata.attempt,
+        },
+        hostname: from.hostname.clone(),
+        log_directory: (!from.log_directory.is_empty()).then(|| from.log_directory.clone().into()),
+        dns: from.dns_config.as_ref().map(|dns| Dns {
+            servers: dns.servers.clone(),
+            searches: dns.searches.clone(),
+            options: dns.options.clone(),
+        }),
+        ports: from.port_mappings.iter().enumerate().map(port).collect::<Result<_, _>>()?,
+        labels: from.labels.clone(),
+        annotations: from.annotations.clone(),
+        handler: handler.to_owned(),
+        cgroup_parent: (!linux.cgroup_parent.is_empty()).then(|| linux.cgroup_parent.clone()),
+        namespaces: namespaces(context.and_then(|c| c.namespace_options.as_ref()))?,
+        sysctls: linux.sysctls.clone(),
+        security: context.map_or_else(|| Ok(SandboxSecurity::default()), security::sandbox)?,
+        resources: linux
+            .resources
+            .as_ref()
+            .map(|r| resources::from_api("config.linux.resources", r))
+            .transpose()?
+            .unwrap_or_default(),
+    })
+}
+
+fn port((index, from): (usize, &api::PortMapping)) -> Result<PortMapping, FieldError> {
+    let at = |field: &str| format!("config.port_mappings[{index}].{field}");
+    let number = |field: &str, value: i32| {
+        u16::try_from(value).map_err(|_| FieldError::invalid(at(field), format!("{value} is not a port")))
+    };
+    Ok(PortMapping {
+        protocol: match from.protocol() {
+            api::Protocol::Tcp => Protocol::Tcp,
+            api::Protocol::Udp => Protocol::Udp,
+            api::Protocol::Sctp => Protocol::Sctp,
+        },
+        container_port: number("container_port", from.container_port)?,
+        host_port: number("host_port", from.host_port)?,
+        host_ip: match from.host_ip.as_str() {
+            "" => None,
+            ip => Some(
+                ip.parse()
+                    .map_err(|_| FieldError::invalid(at("host_ip"), format!("{ip:?} is not an address")))?,
+            ),
+        },
+    })
+}
+
+/// Without options everything is the pod's, as the CRI's zero values say.
+fn namespaces(from: Option<&api::NamespaceOption>) -> Result<Namespaces, FieldError> {
+    const AT: &str = "config.linux.security_context.namespace_options";
+    let options = from.cloned().unwrap_or_default();
+    refuse_user_namespace(&options)?;
+    let own = |field: &str, mode: api::NamespaceMode| match mode {
+        api::NamespaceMode::Pod => Ok(NamespaceMode::Pod),
+        api::NamespaceMode::Node => Ok(NamespaceMode::Node),
+        api::NamespaceMode::Container | api::NamespaceMode::Target => Err(FieldError::invalid(
+            format!("{AT}.{field}"),
+            format!("{} is not a mode of this namespace: POD or NODE", mode.as_str_name()),
+        )),
+    };
+    Ok(Namespaces {
+        network: match own("network", options.network())? {
+            NamespaceMode::Pod => Network::Pod,
+            NamespaceMode::Node => Network::Host,
+        },
+        pid: pid(&options),
+        ipc: own("ipc", options.ipc())?,
+    })
+}
+
+/// The PID namespace that `options` ask for.
+pub(super) fn pid(options: &api::NamespaceOption) -> PidMode {
+    match options.pid() {
+        api::NamespaceMode::Pod => PidMode::Pod,
+        api::NamespaceMode::Container => PidMode::Container,
+        api::NamespaceMode::Node => PidMode::Node,
+        api::NamespaceMode::Target => PidMode::Target(options.target_id.clone()),
+    }
+}
+
+/// User namespaces are announced as missing in Status; a request for one is refused, never ignored.
+pub(super) fn refuse_user_namespace(options: &api::NamespaceOption) -> Result<(), FieldError> {
+    const FIELD: &str = "linux.security_context.namespace_options.userns_options";
+    match &options.userns_options {
+        None => Ok(()),
+        Some(user) if user.mode() == api::NamespaceMode::Node => Ok(()),
+        Some(user) if user.mode() == api::NamespaceMode::Pod => {
+            Err(FieldError::unsupported(FIELD, "set hostUsers: true, or leave it out"))
+        }
+        Some(user) => Err(FieldError::invalid(
+            FIELD,
+            format!("{} is not a mode of user namespaces", user.mode().as_str_name()),
+        )),
+    }
+}
+
+fn metadata(view: &SandboxView) -> api::PodSandboxMetadata {
+    let m = &view.config.metadata;
+    api::PodSandboxMetadata {
+        name: m.name.clone(),
+        uid: m.uid.clone(),
+        namespace: m.namespace.clone(),
+        attempt: m.attempt,
+    }
+}
+
+fn state(listed: Listed) -> i32 {
+    match listed {
+        Listed::Ready => api::PodSandboxState::SandboxReady as i32,
+        Listed::NotReady => api::PodSandboxState::SandboxNotready as i32,
+    }
+}
+
+/// The row of a list; None for what the CRI does not list.
+pub(crate) fn row(view: &SandboxView) -> Option<api::PodSandbox> {
+    Some(api::PodSandbox {
+        id: view.id.to_string(),
+        metadata: Some(metadata(view)),
+        state: state(view.state.listed()?),
+        created_at: view.created_at,
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        runtime_handler: view.config.handler.clone(),
+    })
+}
+
+/// Whether the filter lets the row through.
+pub(crate) fn matches(filter: Option<&api::PodSandboxFilter>, row: &api::PodSandbox) -> bool {
+    let Some(filter) = filter else { return true };
+    row.id.starts_with(&filter.id)
+        && filter.state.as_ref().is_none_or(|s| s.state == row.state)
+        && selected(&row.labels, &filter.label_selector)
+}
+
+/// The status; None for what the CRI does not list.
+pub(crate) fn status(view: &SandboxView) -> Option<api::PodSandboxStatus> {
+    let mut addresses = view.addresses.iter().map(ToString::to_string);
+    let namespaces = &view.config.namespaces;
+    let mode = |own: bool| if own { api::NamespaceMode::Pod as i32 } else { api::NamespaceMode::Node as i32 };
+    let options = api::NamespaceOption {
+        network: mode(namespaces.network != Network::Host),
+        pid: pid_to_api(&namespaces.pid),
+        ipc: mode(namespaces.ipc == NamespaceMode::Pod),
+        target_id: String::new(),
+        userns_options: None,
+    };
+    Some(api::PodSandboxStatus {
+        id: view.id.to_string(),
+        metadata: Some(metadata(view)),
+        state: state(view.state.listed()?),
+        created_at: view.created_at,
+        network: Some(api::PodSandboxNetworkStatus {
+            ip: addresses.next().unwrap_or_default(),
+            additional_ips: addresses.map(|ip| api::PodIp { ip }).collect(),
+        }),
+        linux: Some(api::LinuxPodSandboxStatus {
+            namespaces: Some(api::Namespace { options: Some(options) }),
+        }),
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        runtime_handler: view.config.handler.clone(),
+    })
+}
+
+fn pid_to_api(pid: &PidMode) -> i32 {
+    let mode = match pid {
+        PidMode::Pod => api::NamespaceMode::Pod,
+        PidMode::Container => api::NamespaceMode::Container,
+        PidMode::Node => api::NamespaceMode::Node,
+        PidMode::Target(_) => api::NamespaceMode::Target,
+    };
+    mode as i32
+}

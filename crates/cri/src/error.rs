@@ -1,0 +1,107 @@
+//! From the engine's errors to gRPC statuses: the kind chooses the code, the chain is the message.
+
+use berth_types::error::chain;
+use berth_types::{Classify, Kind};
+use tonic::{Code, Status};
+
+/// The longest message of a status: it travels as an HTTP/2 header, which peers limit.
+const MAX_MESSAGE: usize = 4096;
+
+/// A field of a request that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The field must be set.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// The value is not allowed.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field's path in the request.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Berth does not obey this field (yet), and refuses it instead of ignoring it.
+    #[error("{field} is not supported: {reason}")]
+    Unsupported {
+        /// The field's path in the request.
+        field: String,
+        /// What the caller could do.
+        reason: String,
+    },
+}
+
+impl FieldError {
+    /// A value that is not allowed.
+    pub(crate) fn invalid(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self::Invalid { field: field.into(), reason: reason.to_string() }
+    }
+
+    /// A field that is not obeyed yet.
+    pub(crate) fn unsupported(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unsupported { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl Classify for FieldError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing(_) | Self::Invalid { .. } => Kind::Invalid,
+            Self::Unsupported { .. } => Kind::Unsupported,
+        }
+    }
+}
+
+impl From<FieldError> for Status {
+    fn from(error: FieldError) -> Self {
+        status(&error)
+    }
+}
+
+/// The gRPC code of a kind.
+pub fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::NotFound => Code::NotFound,
+        Kind::AlreadyExists => Code::AlreadyExists,
+        Kind::Invalid => Code::InvalidArgument,
+        Kind::Precondition => Code::FailedPrecondition,
+        Kind::Unsupported => Code::Unimplemented,
+        Kind::Denied => Code::PermissionDenied,
+        Kind::Unavailable => Code::Unavailable,
+        Kind::Exhausted => Code::ResourceExhausted,
+        Kind::Timeout => Code::DeadlineExceeded,
+        Kind::Cancelled => Code::Cancelled,
+        Kind::Corrupt => Code::DataLoss,
+        Kind::Internal => Code::Internal,
+    }
+}
+
+/// The status for an error: one line with the whole chain, and the hint if there is one.
+pub fn status(error: &dyn Classify) -> Status {
+    Status::new(code(error.kind()), message(error))
+}
+
+/// The status for a failed pull. The kubelet reads the beginning of the text.
+pub(crate) fn pull_status(error: &dyn Classify) -> Status {
+    let text = message(error);
+    match error.kind() {
+        Kind::Unavailable => Status::new(Code::Unavailable, format!("RegistryUnavailable: {text}")),
+        kind => Status::new(code(kind), text),
+    }
+}
+
+fn message(error: &dyn Classify) -> String {
+    let mut text = chain(error);
+    if let Some(hint) = error.hint() {
+        text = format!("{text} (hint: {hint})");
+    }
+    if text.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" ...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! Finding what a request names, among what belongs to the CRI.
+
+use std::sync::Arc;
+
+use berth_engine::Engine;
+use berth_engine::model::{ContainerView, Owner, SandboxView};
+use tonic::Status;
+
+use crate::error::status;
+
+fn foreign(thing: &str, key: &str) -> Status {
+    Status::not_found(format!("no {thing} {key:?}"))
+}
+
+/// The sandbox with this id, or the only one that begins so.
+pub(crate) fn sandbox(engine: &Engine, key: &str) -> Result<Arc<SandboxView>, Status> {
+    let view = engine.sandbox(key).map_err(|e| status(&e))?;
+    match view.config.owner {
+        Owner::Cri => Ok(view),
+        Owner::Local => Err(foreign("pod sandbox", key)),
+    }
+}
+
+/// The container with this id, or the only one that begins so.
+pub(crate) fn container(engine: &Engine, key: &str) -> Result<Arc<ContainerView>, Status> {
+    let view = engine.container(key).map_err(|e| status(&e))?;
+    match sandbox(engine, view.sandbox.as_str()) {
+        Ok(_) => Ok(view),
+        Err(_) => Err(foreign("container", key)),
+    }
+}
+
+/// What Stop and Remove make of something that is not there: success, as the CRI asks.
+pub(crate) fn present<T>(found: Result<T, Status>) -> Result<Option<T>, Status> {
+    match found {
+        Ok(view) => Ok(Some(view)),
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
+}

@@ -1,0 +1,121 @@
+//! Containers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use berth_engine::Engine;
+use berth_engine::model::{ContainerView, Owner};
+use tonic::Status;
+
+use super::sandbox::gone_is_fine;
+use crate::api;
+use crate::convert::{container as convert, resources};
+use crate::error::{FieldError, status as to_status};
+use crate::lookup;
+
+/// CreateContainer
+pub(super) async fn create(
+    engine: &Engine,
+    request: api::CreateContainerRequest,
+) -> Result<api::CreateContainerResponse, Status> {
+    let config = request.config.ok_or(FieldError::Missing("config"))?;
+    let config = convert::from_api(&config)?;
+    let sandbox = lookup::sandbox(engine, &request.pod_sandbox_id)?;
+    let id = engine.create_container(&sandbox.id, config).await.map_err(|e| to_status(&e))?;
+    Ok(api::CreateContainerResponse { container_id: id.into() })
+}
+
+/// StartContainer
+pub(super) async fn start(
+    engine: &Engine,
+    request: api::StartContainerRequest,
+) -> Result<api::StartContainerResponse, Status> {
+    let view = lookup::container(engine, &request.container_id)?;
+    engine.start_container(&view.id).await.map_err(|e| to_status(&e))?;
+    Ok(api::StartContainerResponse {})
+}
+
+/// StopContainer: of an unknown container it is success.
+pub(super) async fn stop(
+    engine: &Engine,
+    request: api::StopContainerRequest,
+) -> Result<api::StopContainerResponse, Status> {
+    if let Some(view) = lookup::present(lookup::container(engine, &request.container_id))? {
+        let grace = Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
+        gone_is_fine(engine.stop_container(&view.id, grace).await)?;
+    }
+    Ok(api::StopContainerResponse {})
+}
+
+/// RemoveContainer: of an unknown container it is success.
+pub(super) async fn remove(
+    engine: &Engine,
+    request: api::RemoveContainerRequest,
+) -> Result<api::RemoveContainerResponse, Status> {
+    if let Some(view) = lookup::present(lookup::container(engine, &request.container_id))? {
+        gone_is_fine(engine.remove_container(&view.id).await)?;
+    }
+    Ok(api::RemoveContainerResponse {})
+}
+
+/// ListContainers
+pub(super) async fn list(
+    engine: &Engine,
+    request: api::ListContainersRequest,
+) -> Result<api::ListContainersResponse, Status> {
+    let containers = engine
+        .containers(Some(Owner::Cri))
+        .iter()
+        .filter_map(|view| convert::row(view))
+        .filter(|row| convert::matches(request.filter.as_ref(), row))
+        .collect();
+    Ok(api::ListContainersResponse { containers })
+}
+
+/// ContainerStatus
+pub(super) async fn status(
+    engine: &Engine,
+    request: api::ContainerStatusRequest,
+) -> Result<api::ContainerStatusResponse, Status> {
+    let key = &request.container_id;
+    let view = lookup::container(engine, key)?;
+    let status = convert::status(&view).ok_or_else(|| Status::not_found(format!("no container {key:?}")))?;
+    Ok(api::ContainerStatusResponse {
+        status: Some(status),
+        info: if request.verbose { info(&view) } else { BTreeMap::new() },
+    })
+}
+
+fn info(view: &ContainerView) -> BTreeMap<String, String> {
+    let text = serde_json::json!({
+        "sandboxID": view.sandbox.as_str(),
+        "pid": view.pid.unwrap_or(0),
+        "config": &*view.config,
+    });
+    BTreeMap::from([("info".to_owned(), text.to_string())])
+}
+
+/// UpdateContainerResources
+pub(super) async fn update_resources(
+    engine: &Engine,
+    request: api::UpdateContainerResourcesRequest,
+) -> Result<api::UpdateContainerResourcesResponse, Status> {
+    if request.windows.is_some() {
+        return Err(FieldError::unsupported("windows", "Berth runs Linux containers").into());
+    }
+    let view = lookup::container(engine, &request.container_id)?;
+    let linux = request.linux.ok_or(FieldError::Missing("linux"))?;
+    let wanted = resources::from_api("linux", &linux)?;
+    engine.update_resources(&view.id, wanted).await.map_err(|e| to_status(&e))?;
+    Ok(api::UpdateContainerResourcesResponse {})
+}
+
+/// ReopenContainerLog
+pub(super) async fn reopen_log(
+    engine: &Engine,
+    request: api::ReopenContainerLogRequest,
+) -> Result<api::ReopenContainerLogResponse, Status> {
+    let view = lookup::container(engine, &request.container_id)?;
+    engine.reopen_log(&view.id).await.map_err(|e| to_status(&e))?;
+    Ok(api::ReopenContainerLogResponse {})
+}

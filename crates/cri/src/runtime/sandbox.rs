@@ -1,0 +1,105 @@
+//! Pod sandboxes.
+
+use std::collections::BTreeMap;
+
+use berth_engine::Engine;
+use berth_engine::model::{Owner, SandboxView};
+use berth_types::{Classify, Kind};
+use tonic::Status;
+
+use crate::api;
+use crate::convert::sandbox as convert;
+use crate::error::{FieldError, status as to_status};
+use crate::lookup;
+
+/// RunPodSandbox
+pub(super) async fn run(
+    engine: &Engine,
+    request: api::RunPodSandboxRequest,
+) -> Result<api::RunPodSandboxResponse, Status> {
+    let config = request.config.ok_or(FieldError::Missing("config"))?;
+    let config = convert::from_api(&config, &request.runtime_handler)?;
+    let id = engine.run_sandbox(config).await.map_err(|e| to_status(&e))?;
+    Ok(api::RunPodSandboxResponse { pod_sandbox_id: id.into() })
+}
+
+/// StopPodSandbox: of an unknown sandbox it is success.
+pub(super) async fn stop(
+    engine: &Engine,
+    request: api::StopPodSandboxRequest,
+) -> Result<api::StopPodSandboxResponse, Status> {
+    if let Some(view) = lookup::present(lookup::sandbox(engine, &request.pod_sandbox_id))? {
+        gone_is_fine(engine.stop_sandbox(&view.id).await)?;
+    }
+    Ok(api::StopPodSandboxResponse {})
+}
+
+/// RemovePodSandbox: of an unknown sandbox it is success.
+pub(super) async fn remove(
+    engine: &Engine,
+    request: api::RemovePodSandboxRequest,
+) -> Result<api::RemovePodSandboxResponse, Status> {
+    if let Some(view) = lookup::present(lookup::sandbox(engine, &request.pod_sandbox_id))? {
+        gone_is_fine(engine.remove_sandbox(&view.id).await)?;
+    }
+    Ok(api::RemovePodSandboxResponse {})
+}
+
+/// Somebody else removed it meanwhile.
+pub(super) fn gone_is_fine<E: Classify>(result: Result<(), E>) -> Result<(), Status> {
+    match result {
+        Err(e) if e.kind() != Kind::NotFound => Err(to_status(&e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// PodSandboxStatus
+pub(super) async fn status(
+    engine: &Engine,
+    request: api::PodSandboxStatusRequest,
+) -> Result<api::PodSandboxStatusResponse, Status> {
+    let key = &request.pod_sandbox_id;
+    let view = lookup::sandbox(engine, key)?;
+    let status =
+        convert::status(&view).ok_or_else(|| Status::not_found(format!("no pod sandbox {key:?}")))?;
+    let containers_statuses =
+        view.containers.iter().filter_map(|c| crate::convert::container::status(c)).collect();
+    Ok(api::PodSandboxStatusResponse {
+        status: Some(status),
+        info: if request.verbose { info(&view) } else { BTreeMap::new() },
+        containers_statuses,
+        timestamp: crate::clock::now(),
+    })
+}
+
+/// What tools read beside the status: the pid and the path of the network namespace.
+fn info(view: &SandboxView) -> BTreeMap<String, String> {
+    let netns = view.netns.as_ref().map(|path| path.to_string_lossy());
+    let runtime_spec = serde_json::json!({
+        "linux": { "namespaces": netns.iter().map(|path| serde_json::json!({ "type": "network", "path": path })).collect::<Vec<_>>() }
+    });
+    let text = serde_json::json!({
+        "pid": view.shim_pid.unwrap_or(0),
+        "shimPid": view.shim_pid,
+        "netns": netns,
+        "handler": if view.config.handler.is_empty() { "native" } else { &view.config.handler },
+        "message": view.message,
+        "runtimeSpec": runtime_spec,
+        "config": &*view.config,
+    });
+    BTreeMap::from([("info".to_owned(), text.to_string())])
+}
+
+/// ListPodSandbox
+pub(super) async fn list(
+    engine: &Engine,
+    request: api::ListPodSandboxRequest,
+) -> Result<api::ListPodSandboxResponse, Status> {
+    let items = engine
+        .sandboxes(Some(Owner::Cri))
+        .iter()
+        .filter_map(|view| convert::row(view))
+        .filter(|row| convert::matches(request.filter.as_ref(), row))
+        .collect();
+    Ok(api::ListPodSandboxResponse { items })
+}

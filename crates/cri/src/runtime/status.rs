@@ -1,0 +1,86 @@
+//! What the runtime is, and whether it can work.
+
+use std::collections::BTreeMap;
+
+use berth_engine::model::Owner;
+use berth_engine::{CgroupDriver, Engine};
+use tonic::Status;
+
+use crate::api;
+
+/// The name by which kubelets prefix container ids; constant for ever.
+const NAME: &str = "berth";
+
+/// Version
+pub(super) async fn version(_: &Engine, _: api::VersionRequest) -> Result<api::VersionResponse, Status> {
+    Ok(api::VersionResponse {
+        version: "0.1.0".into(), // of the kubelet's own runtime API, as every runtime answers
+        runtime_name: NAME.into(),
+        runtime_version: env!("CARGO_PKG_VERSION").into(),
+        runtime_api_version: "v1".into(),
+    })
+}
+
+/// Status: fast, since a kubelet asks every few seconds.
+pub(super) async fn status(
+    engine: &Engine,
+    request: api::StatusRequest,
+) -> Result<api::StatusResponse, Status> {
+    let network = engine.network_status(Owner::Cri);
+    let conditions = vec![
+        api::RuntimeCondition { r#type: "RuntimeReady".into(), status: true, ..Default::default() },
+        api::RuntimeCondition {
+            r#type: "NetworkReady".into(),
+            status: network.ready,
+            reason: network.reason,
+            message: network.message,
+        },
+    ];
+    let features = api::RuntimeHandlerFeatures { recursive_read_only_mounts: false, user_namespaces: false };
+    let handler = |name: &str| api::RuntimeHandler { name: name.to_owned(), features: Some(features) };
+    Ok(api::StatusResponse {
+        status: Some(api::RuntimeStatus { conditions }),
+        info: if request.verbose { info(engine) } else { BTreeMap::new() },
+        runtime_handlers: vec![handler(""), handler("native")],
+        features: Some(api::RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() }),
+    })
+}
+
+fn info(engine: &Engine) -> BTreeMap<String, String> {
+    let config = engine.config();
+    let text = serde_json::json!({
+        "instance": config.instance,
+        "root": config.root,
+        "state": config.state,
+        "cgroupRoot": config.cgroup_root,
+        "cgroupDriver": format!("{:?}", config.cgroup_driver).to_lowercase(),
+        "network": format!("{:?}", config.cri_network).to_lowercase(),
+    });
+    BTreeMap::from([("config".to_owned(), text.to_string())])
+}
+
+/// RuntimeConfig
+pub(super) async fn runtime_config(
+    engine: &Engine,
+    _: api::RuntimeConfigRequest,
+) -> Result<api::RuntimeConfigResponse, Status> {
+    let driver = match engine.config().cgroup_driver {
+        CgroupDriver::Systemd => api::CgroupDriver::Systemd,
+        CgroupDriver::Cgroupfs => api::CgroupDriver::Cgroupfs,
+    };
+    Ok(api::RuntimeConfigResponse {
+        linux: Some(api::LinuxRuntimeConfiguration { cgroup_driver: driver as i32 }),
+    })
+}
+
+/// UpdateRuntimeConfig: a pod CIDR is for runtimes that write a CNI configuration; Berth does not.
+pub(super) async fn update_runtime_config(
+    _: &Engine,
+    request: api::UpdateRuntimeConfigRequest,
+) -> Result<api::UpdateRuntimeConfigResponse, Status> {
+    let cidr = request.runtime_config.and_then(|c| c.network_config).map(|n| n.pod_cidr).unwrap_or_default();
+    if !cidr.is_empty() {
+        tracing::info!(cidr, "pod CIDR announced; the network keeps its own configuration");
+    }
+    Ok(api::UpdateRuntimeConfigResponse {})
+}

@@ -1,0 +1,127 @@
+//! Pod manifests as people write them: `v1` `Pod` in YAML or JSON, several documents in a file.
+//!
+//! Every field that stands in a manifest is obeyed or refused by its path; none is ignored. The
+//! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
+
+mod fields;
+mod quantity;
+mod spec;
+
+use serde_json::Value;
+
+pub use quantity::{Quantity, QuantityError};
+pub use spec::*;
+
+/// The most bytes of a manifest.
+pub const MAX_BYTES: usize = 1 << 20;
+/// The most documents in a file.
+pub const MAX_DOCUMENTS: usize = 100;
+
+/// Why a manifest is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More than [`MAX_BYTES`].
+    #[error("the manifest has {0} bytes, {MAX_BYTES} are allowed")]
+    TooLarge(usize),
+    /// More than [`MAX_DOCUMENTS`].
+    #[error("the manifest has {0} documents, {MAX_DOCUMENTS} are allowed")]
+    TooMany(usize),
+    /// Not YAML.
+    #[error("the manifest is not YAML: {0}")]
+    Syntax(String),
+    /// No document holds anything.
+    #[error("the manifest is empty")]
+    Empty,
+    /// Not a pod.
+    #[error("document {document}: {kind:?} of {api_version:?} is not run here: only Pod of v1 is")]
+    Kind {
+        /// Counted from 1.
+        document: usize,
+        /// What `kind` says.
+        kind: String,
+        /// What `apiVersion` says.
+        api_version: String,
+    },
+    /// A field that Kubernetes has and Berth does not obey yet.
+    #[error("document {document}: {path} is not obeyed yet, so it is refused: remove it")]
+    Later {
+        /// Counted from 1.
+        document: usize,
+        /// The field.
+        path: String,
+    },
+    /// A field with a value that cannot be.
+    #[error("document {document}: {path}: {message}")]
+    Field {
+        /// Counted from 1.
+        document: usize,
+        /// The field.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl berth_types::Classify for ManifestError {
+    fn kind(&self) -> berth_types::Kind {
+        match self {
+            Self::Kind { .. } | Self::Later { .. } => berth_types::Kind::Unsupported,
+            Self::TooLarge(_) | Self::TooMany(_) | Self::Syntax(_) | Self::Empty | Self::Field { .. } => {
+                berth_types::Kind::Invalid
+            }
+        }
+    }
+}
+
+/// The pods of a manifest.
+pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
+    if text.len() > MAX_BYTES {
+        return Err(ManifestError::TooLarge(text.len()));
+    }
+    let text = std::str::from_utf8(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
+    if documents.len() > MAX_DOCUMENTS {
+        return Err(ManifestError::TooMany(documents.len()));
+    }
+    let pods: Vec<Pod> = documents
+        .into_iter()
+        .enumerate()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(index, value)| pod(index + 1, value))
+        .collect::<Result<_, _>>()?;
+    if pods.is_empty() { Err(ManifestError::Empty) } else { Ok(pods) }
+}
+
+fn pod(document: usize, value: Value) -> Result<Pod, ManifestError> {
+    let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, api_version) = (word("kind"), word("apiVersion"));
+    if kind != "Pod" || api_version != "v1" {
+        return Err(ManifestError::Kind { document, kind, api_version });
+    }
+    let pod: Pod = serde_path_to_error::deserialize(&value).map_err(|e| refusal(document, &e))?;
+    Ok(pod)
+}
+
+/// Tells a field that Berth does not obey yet from one that does not exist.
+fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error>) -> ManifestError {
+    let message = error.inner().to_string();
+    let at = error.path().to_string();
+    let Some(name) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
+        return ManifestError::Field { document, path: at, message };
+    };
+    // The path ends in the object or in the field itself, as the deserializer saw it.
+    let path = match at.as_str() {
+        "." => name.to_owned(),
+        at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
+        at => format!("{at}.{name}"),
+    };
+    if fields::exists(name) {
+        ManifestError::Later { document, path }
+    } else {
+        ManifestError::Field { document, path, message: "no such field in a v1 Pod".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

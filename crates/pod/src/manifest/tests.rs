@@ -1,0 +1,102 @@
+use super::*;
+use proptest::prelude::*;
+
+const WEB: &str = "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  labels: {app: web}
+spec:
+  restartPolicy: OnFailure
+  containers:
+  - name: server
+    image: registry.k8s.io/nginx:1
+    args: [-g, 'daemon off;']
+    ports:
+    - {containerPort: 80, hostPort: 8080, hostIP: 127.0.0.1}
+    resources:
+      limits: {cpu: 500m, memory: 64Mi}
+      requests: {cpu: 0.1}
+    securityContext:
+      capabilities: {drop: [ALL]}
+      seccompProfile: {type: RuntimeDefault}
+    volumeMounts:
+    - {name: data, mountPath: /data, readOnly: true}
+  volumes:
+  - name: data
+    emptyDir: {}
+";
+
+#[test]
+fn a_pod_reads_with_all_its_fields() {
+    let pods = parse(WEB.as_bytes()).unwrap();
+    let [pod] = pods.as_slice() else { panic!("one pod") };
+    assert_eq!(pod.metadata.name, "web");
+    assert_eq!(pod.spec.restart_policy, RestartPolicy::OnFailure);
+    let container = &pod.spec.containers[0];
+    assert_eq!(container.ports[0].host_port, Some(8080));
+    assert_eq!(container.resources.limits.cpu.unwrap().millis(), 500);
+    assert_eq!(container.resources.requests.cpu.unwrap().millis(), 100);
+    assert_eq!(container.resources.limits.memory.unwrap().units(), 64 << 20);
+    assert!(container.volume_mounts[0].read_only);
+}
+
+#[test]
+fn several_documents_and_json_read_too() {
+    let two = format!("{WEB}---\n{}", WEB.replace("name: web", "name: web2"));
+    assert_eq!(parse(two.as_bytes()).unwrap().len(), 2);
+    let json = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"j"},"spec":{"containers":[{"name":"c","image":"a.io/x"}]}}"#;
+    assert_eq!(parse(json.as_bytes()).unwrap()[0].metadata.name, "j");
+}
+
+fn refused(text: &str) -> String {
+    parse(text.as_bytes()).expect_err("it was accepted").to_string()
+}
+
+#[test]
+fn what_is_not_obeyed_is_refused_by_its_path() {
+    let probe = WEB.replace("    args:", "    livenessProbe: {}\n    args:");
+    assert_eq!(
+        refused(&probe),
+        "document 1: spec.containers[0].livenessProbe is not obeyed yet, so it is refused: remove it"
+    );
+    let node = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
+    assert!(refused(&node).contains("spec.nodeName is not obeyed yet"), "{}", refused(&node));
+    let secret = WEB.replace("emptyDir: {}", "secret: {secretName: x}");
+    assert!(refused(&secret).contains("spec.volumes[0].secret"), "{}", refused(&secret));
+}
+
+#[test]
+fn a_mistyped_field_is_named_as_no_field() {
+    let typo = WEB.replace("    args:", "    arguments:");
+    assert_eq!(refused(&typo), "document 1: spec.containers[0].arguments: no such field in a v1 Pod");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_path() {
+    let port = WEB.replace("containerPort: 80", "containerPort: 99999");
+    assert!(refused(&port).contains("spec.containers[0].ports[0].containerPort"), "{}", refused(&port));
+    let cpu = WEB.replace("500m", "half");
+    assert!(refused(&cpu).contains("spec.containers[0].resources.limits.cpu"), "{}", refused(&cpu));
+    let policy = WEB.replace("OnFailure", "Sometimes");
+    assert!(refused(&policy).contains("spec.restartPolicy"), "{}", refused(&policy));
+}
+
+#[test]
+fn other_kinds_and_nothing_are_refused() {
+    assert!(refused("kind: Deployment\napiVersion: apps/v1").contains("\"Deployment\" of \"apps/v1\""));
+    assert!(refused("").contains("empty"));
+    assert!(refused("---\n---\n").contains("empty"));
+    assert!(refused("a: [").contains("not YAML"));
+    assert!(refused("just text").contains("is not run here"));
+    assert!(matches!(parse(&vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge(_))));
+    assert!(matches!(parse(b"\xff\xfe"), Err(ManifestError::Syntax(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        drop(parse(text.as_bytes()));
+    }
+}
