@@ -1,14 +1,41 @@
 //! Unpacking of layers, in a process of its own with few rights.
+//!
+//! ```text
+//! daemon (trusted)                           berth-unpack (one per layer)
+//!   hashes the blob ---- pipe (stdin) ----->   decompress -> hash -> tar -> files
+//!   Job, 2 descriptors - socket (stdout) -->   root directory = the layer's, few capabilities
+//!            <---------- Outcome -----------   diff id, counts, what only the daemon may do
+//! ```
+//!
+//! A hostile layer meets neither the daemon's memory nor its rights. What needs rights that the process gave up
+//! (`trusted.overlay.opaque`) or the layers below (owners of implied directories, hard links downwards) is
+//! reported, and done by the store: see `store/complete.rs`.
 
-use std::process::ExitCode;
+use std::io;
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::store::ingest::Compression;
+
+mod changes;
+mod decompress;
+mod extract;
+pub(crate) mod process;
+pub(crate) mod recipe;
+mod tar;
+mod tree;
+mod worker;
+
+pub use worker::worker_main;
 
 /// The name (`argv[0]`) under which the unpacker is executed.
 pub const PROGRAM: &str = "berth-unpack";
 
 /// What one layer may contain; more is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of the decompressed tar.
+    /// Bytes of the decompressed tar, and of the files it makes.
     pub bytes: u64,
     /// Entries of the tar.
     pub entries: u64,
@@ -24,7 +51,134 @@ impl Default for Limits {
     }
 }
 
-/// The whole life of the unpacking process: call it first in `main` when `argv[0]` is [`PROGRAM`].
-pub fn worker_main() -> ExitCode {
-    unimplemented!()
+/// What the process is told. With it come two descriptors: the empty directory, and the file for the recipe.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) compression: Compression,
+    pub(crate) limits: Limits,
+}
+
+/// What the process answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    Done(Report),
+    Refused(Refusal),
+}
+
+/// Why a layer was not unpacked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    pub(crate) cause: Cause,
+}
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Cause {
+    /// The layer is malformed.
+    Malformed,
+    /// It is over a limit.
+    Limit,
+    /// The disk is full.
+    Full,
+    /// The system refused what should have worked.
+    System,
+}
+
+/// An unpacked layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// sha256 of the tar.
+    pub(crate) diff_id: [u8; 32],
+    /// Bytes of the tar.
+    pub(crate) tar_bytes: u64,
+    /// Bytes of the files.
+    pub(crate) file_bytes: u64,
+    /// Files, directories and links.
+    pub(crate) inodes: u64,
+    /// Directories without an entry of their own.
+    pub(crate) implied: Vec<Vec<u8>>,
+    /// Directories that hide what is below; an empty path is the root.
+    pub(crate) opaque: Vec<Vec<u8>>,
+    /// Hard links into lower layers: (path, target).
+    pub(crate) links: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether there is an entry for the root directory.
+    pub(crate) describes_root: bool,
+    /// Whether the recipe makes the same tar from the tree.
+    pub(crate) reproducible: bool,
+}
+
+/// Why a layer was refused, inside the process.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackError {
+    #[error(transparent)]
+    Tar(#[from] tar::TarError),
+    #[error("entry {path:?}")]
+    Entry { path: String, source: EntryError },
+    #[error("the layer has {0}")]
+    Limit(String),
+    #[error("writing the recipe")]
+    Recipe(#[source] io::Error),
+    #[error("{step}")]
+    Confine { step: &'static str, source: io::Error },
+}
+
+/// What is wrong with one entry.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EntryError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("{step}")]
+    System {
+        step: &'static str,
+        #[source]
+        errno: Errno,
+    },
+}
+
+/// Names the step that an error number comes from.
+pub(crate) trait Step {
+    fn at(self, step: &'static str) -> EntryError;
+}
+
+impl Step for Errno {
+    fn at(self, step: &'static str) -> EntryError {
+        EntryError::System { step, errno: self }
+    }
+}
+
+/// Marks an error of the decompressed stream as a limit that was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("the layer has {0}")]
+pub(crate) struct OverLimit(pub(crate) String);
+
+impl UnpackError {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Limit(_) => Cause::Limit,
+            Self::Tar(tar::TarError::Read(error)) => of_io(error),
+            Self::Tar(tar::TarError::Truncated(_) | tar::TarError::Header { .. }) => Cause::Malformed,
+            Self::Entry { source: EntryError::Refused(_), .. } => Cause::Malformed,
+            Self::Entry { source: EntryError::System { errno, .. }, .. } => match *errno {
+                Errno::NOSPC | Errno::DQUOT => Cause::Full,
+                Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL | Errno::FBIG | Errno::NOTDIR => {
+                    Cause::Malformed
+                }
+                _ => Cause::System,
+            },
+            Self::Recipe(error) | Self::Confine { source: error, .. } => of_io(error),
+        }
+    }
+}
+
+fn of_io(error: &io::Error) -> Cause {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::Full,
+        _ if error.get_ref().is_some_and(|inner| inner.is::<OverLimit>()) => Cause::Limit,
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+            Cause::Malformed
+        }
+        io::ErrorKind::Other => Cause::Malformed,
+        _ => Cause::System,
+    }
 }

@@ -1,10 +1,21 @@
 //! The only door to the kernel, and the only unsafe code.
 
 pub mod bpf;
+pub mod caps;
 pub mod cgroup;
+pub mod confine;
+pub mod fs;
+pub mod lock;
 pub mod memfd;
+pub mod mount;
+pub mod namespace;
+pub mod netlink;
 pub mod overlay;
+pub mod process;
+pub mod procfs;
+pub mod pty;
+pub mod rlimit;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
-pub mod netlink;
+pub mod user;

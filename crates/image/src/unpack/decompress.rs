@@ -1,0 +1,220 @@
+//! From a blob's bytes to blocks of its tar: a thread reads and decompresses, another hashes, and the
+//! caller reads the same blocks.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+
+use super::{Limits, OverLimit};
+use crate::store::ingest::Compression;
+
+/// Bytes of a block handed from thread to thread.
+const BLOCK: usize = 256 << 10;
+/// Blocks waiting between two threads.
+const AHEAD: usize = 8;
+/// Bytes read of the blob at a time.
+const INPUT: usize = 256 << 10;
+/// The largest window of a zstd frame, as a power of two: 128 MiB, what `zstd --long` makes.
+const MAX_WINDOW_LOG: u32 = 27;
+
+/// The tar's bytes. Read it to its end, then [`Stream::finish`].
+#[derive(Debug)]
+pub(crate) struct Stream {
+    blocks: Option<Receiver<io::Result<Arc<Vec<u8>>>>>,
+    block: Arc<Vec<u8>>,
+    used: usize,
+    hasher: Option<JoinHandle<[u8; 32]>>,
+    decoder: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    /// Begins to decompress `input`.
+    pub(crate) fn start(
+        input: impl Read + Send + 'static,
+        compression: Compression,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let (to_caller, blocks) = sync_channel(AHEAD);
+        let (to_hasher, to_hash) = sync_channel::<Arc<Vec<u8>>>(AHEAD);
+        let hasher = std::thread::Builder::new().name("hash".into()).spawn(move || {
+            let mut sum = Sha256::new();
+            for block in to_hash {
+                sum.update(&block[..]);
+            }
+            sum.finalize().into()
+        })?;
+        let decoder = std::thread::Builder::new().name("decompress".into()).spawn(move || {
+            if let Err(error) = decode(input, compression, limits, &to_caller, &to_hasher) {
+                // The caller that went away knows why it did.
+                let _gone = to_caller.send(Err(error));
+            }
+        })?;
+        Ok(Self {
+            blocks: Some(blocks),
+            block: Arc::default(),
+            used: 0,
+            hasher: Some(hasher),
+            decoder: Some(decoder),
+        })
+    }
+
+    /// The sha256 sum of everything, once it was read to its end.
+    pub(crate) fn finish(mut self) -> io::Result<[u8; 32]> {
+        drop(self.blocks.take());
+        let gone = |_| io::Error::other("a thread of the unpacker panicked");
+        self.decoder.take().expect("taken here only").join().map_err(gone)?;
+        self.hasher.take().expect("taken here only").join().map_err(gone)
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let length = bytes.len().min(target.len());
+        target[..length].copy_from_slice(&bytes[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Stream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.block.len()
+            && let Some(blocks) = &self.blocks
+        {
+            match blocks.recv() {
+                Ok(block) => {
+                    self.block = block?;
+                    self.used = 0;
+                }
+                Err(_) => self.blocks = None,
+            }
+        }
+        Ok(&self.block[self.used..])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.used += length;
+    }
+}
+
+fn decode(
+    input: impl Read,
+    compression: Compression,
+    limits: Limits,
+    to_caller: &SyncSender<io::Result<Arc<Vec<u8>>>>,
+    to_hasher: &SyncSender<Arc<Vec<u8>>>,
+) -> io::Result<()> {
+    let mut input = BufReader::with_capacity(INPUT, Counted { input, count: 0 });
+    let compression = match compression {
+        Compression::Detect => detect(&mut input)?,
+        known => known,
+    };
+    let mut source = match compression {
+        Compression::Gzip => Source::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(MAX_WINDOW_LOG)?;
+            Source::Zstd(decoder)
+        }
+        Compression::None | Compression::Detect => Source::Plain(input),
+    };
+    let mut total = 0;
+    loop {
+        let mut block = vec![0; BLOCK];
+        let length = fill(&mut source, &mut block)?;
+        if length == 0 {
+            return Ok(());
+        }
+        block.truncate(length);
+        total += length as u64;
+        check(total, source.compressed(), &limits)?;
+        let block = Arc::new(block);
+        if to_hasher.send(block.clone()).is_err() || to_caller.send(Ok(block)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn check(total: u64, compressed: u64, limits: &Limits) -> io::Result<()> {
+    if total > limits.bytes {
+        return Err(io::Error::other(OverLimit(format!("more than {} bytes", limits.bytes))));
+    }
+    if total > limits.ratio_from && total / limits.ratio.max(1) > compressed {
+        let text = format!("more than {} bytes for each compressed one", limits.ratio);
+        return Err(io::Error::other(OverLimit(text)));
+    }
+    Ok(())
+}
+
+/// Fills the block as far as the stream goes.
+fn fill(source: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < block.len() {
+        match source.read(&mut block[done..]) {
+            Ok(0) => break,
+            Ok(length) => done += length,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+fn detect(input: &mut impl BufRead) -> io::Result<Compression> {
+    // A block of a pipe is at least this long unless the stream ends.
+    let start = input.fill_buf()?;
+    Ok(match start {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        _ => Compression::None,
+    })
+}
+
+/// Counts the bytes read.
+struct Counted<R> {
+    input: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(target)?;
+        self.count += length as u64;
+        Ok(length)
+    }
+}
+
+type Input<R> = BufReader<Counted<R>>;
+
+enum Source<R: Read> {
+    Plain(Input<R>),
+    Gzip(flate2::bufread::MultiGzDecoder<Input<R>>),
+    Zstd(zstd::stream::read::Decoder<'static, Input<R>>),
+}
+
+impl<R: Read> Source<R> {
+    fn compressed(&self) -> u64 {
+        match self {
+            Self::Plain(input) => input.get_ref().count,
+            Self::Gzip(decoder) => decoder.get_ref().get_ref().count,
+            Self::Zstd(decoder) => decoder.get_ref().get_ref().count,
+        }
+    }
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(input) => input.read(target),
+            Self::Gzip(decoder) => decoder.read(target),
+            Self::Zstd(decoder) => decoder.read(target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

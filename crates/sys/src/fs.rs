@@ -1,0 +1,95 @@
+//! Files that are there completely or not at all, and what trees of files take.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// What a written file must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process.
+    Process,
+    /// The loss of power.
+    Power,
+}
+
+/// Writes a file by way of `<name>.tmp` and a rename, with mode 0600: a reader sees the old bytes or the
+/// new ones. With [`Durability::Power`] both the file and its name are on disk when this returns.
+pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut name = path.file_name().map(OsString::from).ok_or(io::ErrorKind::InvalidInput)?;
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let written = write_new(&temporary, bytes, durability).and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // Best effort: the opener of the directory removes temporary files too.
+        let _leftover = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    match (durability, path.parent()) {
+        (Durability::Power, Some(dir)) => sync_dir(dir),
+        (Durability::Power | Durability::Process, _) => Ok(()),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    match durability {
+        Durability::Power => file.sync_all(),
+        Durability::Process => Ok(()),
+    }
+}
+
+/// Puts the names in a directory on disk.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Puts everything of the file system that `path` is on on disk.
+pub fn sync_filesystem(path: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(path)?).map_err(Into::into)
+}
+
+/// What a tree takes: allocated bytes and inodes, the root of the tree included. Symlinks are not followed; a file with
+/// several links in the tree counts once. What vanishes meanwhile is not counted.
+pub fn tree_usage(root: &Path) -> io::Result<(u64, u64)> {
+    let mut linked = std::collections::HashSet::new();
+    let (mut bytes, mut inodes) = (0, 0);
+    let mut waiting = vec![root.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let meta = match std::fs::symlink_metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path != root => continue,
+            other => other?,
+        };
+        if meta.nlink() > 1 && !meta.is_dir() && !linked.insert((meta.dev(), meta.ino())) {
+            continue;
+        }
+        bytes += meta.blocks() * 512;
+        inodes += 1;
+        if meta.is_dir() {
+            match std::fs::read_dir(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                entries => {
+                    for entry in entries? {
+                        waiting.push(entry?.path());
+                    }
+                }
+            }
+        }
+    }
+    Ok((bytes, inodes))
+}
+
+/// Removes a tree; success when there is none.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => std::fs::remove_file(path),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;
