@@ -190,11 +190,7 @@ impl Keyring {
         if let Some(request) = &self.request {
             let credentials = request.credentials()?;
             if credentials != Credentials::Anonymous {
-                return Ok(if request.is_for(host, registry) {
-                    credentials
-                } else {
-                    Credentials::Anonymous
-                });
+                return Ok(if request.is_for(host, registry) { credentials } else { Credentials::Anonymous });
             }
         }
         match &self.files {

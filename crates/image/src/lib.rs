@@ -16,8 +16,13 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod credentials;
 mod error;
+mod fetch;
+pub mod hosts;
 mod image;
+pub mod pull;
+pub mod registry;
 mod snapshot;
 mod store;
 pub mod unpack;

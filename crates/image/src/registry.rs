@@ -12,10 +12,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 pub use error::{HostError, RegistryError, Tried};
 pub use manifest::{Descriptor, Manifest};
 pub use platform::{ParsePlatformError, Platform};
 pub use resolve::{Resolved, Source};
+pub(crate) use retry::{Patience, Pause};
+pub(crate) use send::{Ask, Trust, send};
 
 mod auth;
 mod challenge;
@@ -118,25 +122,32 @@ impl Default for Config {
 /// The client. A clone shares connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) config: Config,
-    pub(crate) transport: transport::Transport,
-    pub(crate) tokens: auth::Tokens,
+struct Inner {
+    config: Config,
+    transport: transport::Transport,
+    tokens: auth::Tokens,
+    /// Held by the one blob that is fetched in several parts at a time.
+    splitting: Semaphore,
 }
 
 impl Registry {
     /// A client with this configuration. Nothing is read or connected yet.
     pub fn new(config: Config) -> Self {
         let transport = transport::Transport::new(&config);
-        Self { inner: Arc::new(Inner { config, transport, tokens: auth::Tokens::default() }) }
+        let tokens = auth::Tokens::default();
+        Self { inner: Arc::new(Inner { config, transport, tokens, splitting: Semaphore::new(1) }) }
     }
 
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    pub(crate) fn splitting(&self) -> &Semaphore {
+        &self.inner.splitting
     }
 }

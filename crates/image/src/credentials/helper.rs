@@ -92,8 +92,7 @@ async fn run(name: &str, server: &str) -> Result<Option<Credentials>, HelperErro
             false => Err(HelperError::Failed { name: name.to_owned(), status }),
         };
     }
-    let answer: Answer =
-        serde_json::from_slice(&output).map_err(|_| HelperError::Output(name.to_owned()))?;
+    let answer: Answer = serde_json::from_slice(&output).map_err(|_| HelperError::Output(name.to_owned()))?;
     Ok(match (answer.username.as_str(), answer.secret.is_empty()) {
         (_, true) => None,
         (TOKEN_USER, _) => Some(Credentials::IdentityToken(Secret::new(answer.secret))),

@@ -29,7 +29,9 @@ impl Platform {
             variant => variant,
         };
         let (architecture, variant) = match (lower(architecture).as_str(), variant.as_str()) {
-            ("x86_64" | "x86-64" | "amd64", v) => ("amd64".to_owned(), if v == "v1" { "" } else { v }.to_owned()),
+            ("x86_64" | "x86-64" | "amd64", v) => {
+                ("amd64".to_owned(), if v == "v1" { "" } else { v }.to_owned())
+            }
             ("i386" | "386", _) => ("386".to_owned(), String::new()),
             ("aarch64" | "arm64", v) => ("arm64".to_owned(), if v == "v8" { "" } else { v }.to_owned()),
             ("armhf", _) | ("arm", "") => ("arm".to_owned(), "v7".to_owned()),
@@ -97,7 +99,8 @@ impl Platform {
 impl std::str::FromStr for Platform {
     type Err = ParsePlatformError;
     fn from_str(text: &str) -> Result<Self, ParsePlatformError> {
-        let word = |s: &&str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let word =
+            |s: &&str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
             [os, architecture] if [os, architecture].into_iter().all(word) => {

@@ -1,0 +1,249 @@
+//! Getting past a registry's 401: Basic, or Bearer with a token from the realm it names
+//! (distribution specification; token and OAuth 2 protocols of the distribution project).
+//!
+//! Tokens are kept per host, repository and credentials: nobody is ever shown in with a token
+//! that another's credentials bought.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::Full;
+use serde::Deserialize;
+
+use super::challenge::{self, Challenge};
+use super::send::{self, AGENT};
+use super::transport::HttpClient;
+use super::{HostError, Timeouts};
+use crate::credentials::Credentials;
+use crate::hosts::is_loopback;
+
+/// The largest answer of a token server, bytes.
+const MAX_TOKEN: u64 = 64 << 10;
+/// A token's life when its server does not say, as the token protocol has it; also the least believed.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// The longest life believed.
+const TOKEN_LIFE_MAX: Duration = Duration::from_secs(3600);
+/// A token is not used in its last moments.
+const TOKEN_MARGIN: Duration = Duration::from_secs(10);
+/// Tokens kept; the oldest way out is to forget them all.
+const MAX_TOKENS: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct TokenKey {
+    pub(super) authority: String,
+    pub(super) repository: String,
+    pub(super) credentials: Credentials,
+}
+
+#[derive(Debug)]
+struct Cached {
+    authorization: HeaderValue,
+    until: Instant,
+}
+
+/// The `Authorization` headers that worked.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(Mutex<HashMap<TokenKey, Cached>>);
+
+impl Tokens {
+    pub(super) fn get(&self, key: &TokenKey) -> Option<HeaderValue> {
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(key).filter(|t| t.until > Instant::now()).map(|t| t.authorization.clone())
+    }
+
+    pub(super) fn forget(&self, key: &TokenKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn put(&self, key: TokenKey, authorization: HeaderValue, life: Duration) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= MAX_TOKENS {
+            tokens.retain(|_, token| token.until > Instant::now());
+        }
+        if tokens.len() >= MAX_TOKENS {
+            tokens.clear();
+        }
+        tokens.insert(key, Cached { authorization, until: Instant::now() + life });
+    }
+}
+
+/// The token server that a challenge names.
+#[derive(Debug)]
+struct Realm {
+    uri: Uri,
+    service: Option<String>,
+    scope: String,
+}
+
+/// Answers a 401: the header to try again with, or None when there is no way in.
+pub(super) async fn answer(
+    tokens: &Tokens,
+    client: &HttpClient,
+    timeouts: &Timeouts,
+    key: &TokenKey,
+    headers: &HeaderMap,
+) -> Result<Option<HeaderValue>, HostError> {
+    let challenges: Vec<Challenge> = headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(challenge::parse)
+        .collect();
+    if let Some(bearer) = challenges.iter().find(|c| c.scheme == "bearer" && c.get("realm").is_some()) {
+        let realm = Realm::of(bearer, key)?;
+        let (token, life) = realm.token(client, timeouts, &key.credentials).await?;
+        let header =
+            sensitive(&format!("Bearer {token}")).ok_or_else(|| realm.failed("the token is malformed"))?;
+        tokens.put(key.clone(), header.clone(), life);
+        return Ok(Some(header));
+    }
+    match (&key.credentials, challenges.iter().any(|c| c.scheme == "basic")) {
+        (Credentials::Basic { .. }, true) => {
+            let header = basic(&key.credentials);
+            if let Some(header) = &header {
+                tokens.put(key.clone(), header.clone(), TOKEN_LIFE_MAX);
+            }
+            Ok(header)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The header that shows a bearer token which the request brought.
+pub(super) fn ready_made(credentials: &Credentials) -> Option<HeaderValue> {
+    match credentials {
+        Credentials::RegistryToken(token) => sensitive(&format!("Bearer {}", token.expose())),
+        Credentials::Anonymous | Credentials::Basic { .. } | Credentials::IdentityToken(_) => None,
+    }
+}
+
+fn basic(credentials: &Credentials) -> Option<HeaderValue> {
+    let Credentials::Basic { username, password } = credentials else { return None };
+    sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<f64>,
+}
+
+impl Realm {
+    fn of(challenge: &Challenge, key: &TokenKey) -> Result<Self, HostError> {
+        let realm = challenge.get("realm").unwrap_or_default();
+        let failed =
+            |problem: &str| HostError::Token { realm: realm.to_owned(), problem: problem.to_owned() };
+        let uri: Uri = realm.parse().map_err(|_| failed("this is not a URL"))?;
+        let host = uri.authority().map(|a| a.as_str()).unwrap_or_default();
+        match uri.scheme_str() {
+            Some("https") if !host.is_empty() && !host.contains('@') => {}
+            // Plain HTTP would show the credentials to everybody on the way.
+            Some("http") if is_loopback(host) || key.credentials == Credentials::Anonymous => {}
+            Some("http") => return Err(failed("credentials are not sent over plain HTTP")),
+            _ => return Err(failed("this is not an https URL")),
+        }
+        let scope = challenge.get("scope").filter(|scope| !scope.is_empty());
+        Ok(Self {
+            uri,
+            service: challenge.get("service").map(str::to_owned),
+            scope: scope.map_or_else(|| format!("repository:{}:pull", key.repository), str::to_owned),
+        })
+    }
+
+    fn failed(&self, problem: impl Into<String>) -> HostError {
+        HostError::Token { realm: self.uri.to_string(), problem: problem.into() }
+    }
+
+    /// Fetches a token; with an identity token by OAuth 2's POST, otherwise by GET.
+    async fn token(
+        &self,
+        client: &HttpClient,
+        timeouts: &Timeouts,
+        credentials: &Credentials,
+    ) -> Result<(String, Duration), HostError> {
+        let request = match credentials {
+            Credentials::IdentityToken(token) => self.post(token.expose()),
+            Credentials::Anonymous | Credentials::Basic { .. } | Credentials::RegistryToken(_) => {
+                self.get(credentials)
+            }
+        };
+        let request = request.map_err(|e| self.failed(e.to_string()))?;
+        let response = send::exchange(client, request, timeouts).await?;
+        let status = response.status();
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
+            let detail = format!(" by the token server {}", self.uri);
+            let shown = *credentials != Credentials::Anonymous;
+            return Err(HostError::Denied { status: status.as_u16(), detail, shown });
+        }
+        if !status.is_success() {
+            return Err(self.failed(format!("answered {}", status.as_u16())));
+        }
+        let body = send::body(response.into_body(), "token", MAX_TOKEN, timeouts).await?;
+        let answer: TokenAnswer =
+            serde_json::from_slice(&body).map_err(|_| self.failed("the answer is not a token"))?;
+        let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+        if token.is_empty() {
+            return Err(self.failed("the answer has no token"));
+        }
+        let asked = answer.expires_in.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(TOKEN_LIFE);
+        Ok((token, asked.clamp(TOKEN_LIFE, TOKEN_LIFE_MAX) - TOKEN_MARGIN))
+    }
+
+    fn get(&self, credentials: &Credentials) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut query = form(self.service.iter().map(|s| ("service", s.as_str())));
+        if let Credentials::Basic { username, .. } = credentials {
+            query = join(query, form([("account", username.as_str())]));
+        }
+        query = join(query, form(self.scope.split(' ').map(|scope| ("scope", scope))));
+        let separator = if self.uri.query().is_some() { '&' } else { '?' };
+        let mut request =
+            Request::builder().uri(format!("{}{separator}{query}", self.uri)).header(USER_AGENT, AGENT);
+        if let Some(basic) = basic(credentials) {
+            request = request.header(AUTHORIZATION, basic);
+        }
+        request.body(Full::default())
+    }
+
+    fn post(&self, refresh_token: &str) -> Result<Request<Full<Bytes>>, http::Error> {
+        let service = self.service.as_deref().unwrap_or_default();
+        let fields = form([
+            ("grant_type", "refresh_token"),
+            ("service", service),
+            ("client_id", "berth"),
+            ("scope", &self.scope),
+            ("refresh_token", refresh_token),
+        ]);
+        Request::builder()
+            .method(Method::POST)
+            .uri(self.uri.clone())
+            .header(USER_AGENT, AGENT)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(fields))
+    }
+}
+
+fn join(a: String, b: String) -> String {
+    if a.is_empty() { b } else { format!("{a}&{b}") }
+}
+
+/// `application/x-www-form-urlencoded`.
+fn form<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = fields.into_iter().map(|(name, value)| format!("{name}={}", send::percent(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}

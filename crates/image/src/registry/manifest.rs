@@ -1,0 +1,188 @@
+//! Manifests and indexes, read strictly: what a document is must be beyond doubt, since one that
+//! can be read as either a manifest or an index means different things to different readers.
+
+use berth_types::Digest;
+use serde::Deserialize;
+
+use super::send::shown;
+use super::{MAX_LAYERS, Platform};
+
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// What a client that can read all of these sends as `Accept`.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+
+/// The most entries of an index looked at.
+const MAX_ENTRIES: usize = 1024;
+
+/// A reference to content, by the OCI image specification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    /// What it is.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// The manifest of an image for one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its configuration.
+    pub config: Descriptor,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Descriptor>,
+}
+
+/// An entry of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) descriptor: Descriptor,
+    /// None when the index does not say.
+    pub(super) platform: Option<Platform>,
+}
+
+/// A document that a tag or digest led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Document {
+    Manifest(Manifest),
+    Index(Vec<Entry>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDocument {
+    #[serde(default)]
+    schema_version: u64,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<RawDescriptor>,
+    layers: Option<Vec<RawDescriptor>>,
+    manifests: Option<Vec<RawDescriptor>>,
+    #[serde(rename = "fsLayers")]
+    fs_layers: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDescriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    size: i64,
+    platform: Option<RawPlatform>,
+}
+
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: String,
+}
+
+/// Why a document is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is damaged, or not what its host says: another host may have it right.
+    Malformed(String),
+    /// It is something that Berth does not run, whoever serves it.
+    Unsupported(String),
+}
+
+/// Reads a document; `content_type` is what its host calls it.
+pub(super) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Document, Unusable> {
+    let malformed = |problem: String| Unusable::Malformed(problem);
+    let content_type = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
+    if matches!(content_type, Some(DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)) {
+        return Err(schema1());
+    }
+    let raw: RawDocument = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
+    if raw.schema_version == 1 || raw.fs_layers.is_some() {
+        return Err(schema1());
+    }
+    if raw.schema_version != 2 {
+        return Err(malformed(format!("schemaVersion is {}, not 2", raw.schema_version)));
+    }
+    let known = |text: &&str| matches!(*text, OCI_INDEX | OCI_MANIFEST | DOCKER_LIST | DOCKER_MANIFEST);
+    let header = content_type.filter(known);
+    if let (Some(header), Some(own)) = (header, raw.media_type.as_deref())
+        && header != own
+    {
+        return Err(malformed(format!("it calls itself {:?}, its host {header:?}", shown(own))));
+    }
+    if raw.manifests.is_some() && (raw.layers.is_some() || raw.config.is_some()) {
+        return Err(malformed("it is both a manifest and an index".to_owned()));
+    }
+    match raw.media_type.as_deref().or(header) {
+        Some(OCI_INDEX | DOCKER_LIST) => index(raw.manifests),
+        Some(OCI_MANIFEST | DOCKER_MANIFEST) => manifest(raw),
+        Some(other) => Err(Unusable::Unsupported(format!("{:?} is not an image manifest", shown(other)))),
+        None if raw.manifests.is_some() => index(raw.manifests),
+        None => manifest(raw),
+    }
+}
+
+fn schema1() -> Unusable {
+    Unusable::Unsupported(
+        "it is a Docker schema 1 manifest, a form without digests given up in 2017; \
+         push the image again with a current tool"
+            .to_owned(),
+    )
+}
+
+fn index(entries: Option<Vec<RawDescriptor>>) -> Result<Document, Unusable> {
+    let entries = entries.ok_or_else(|| Unusable::Malformed("the index has no manifests".to_owned()))?;
+    if entries.len() > MAX_ENTRIES {
+        let problem = format!("the index has {} entries, {MAX_ENTRIES} are allowed", entries.len());
+        return Err(Unusable::Unsupported(problem));
+    }
+    // An entry with a digest that cannot be checked is as good as not there.
+    let entry = |raw: RawDescriptor| {
+        let platform = raw.platform.as_ref().map(|p| Platform::new(&p.os, &p.architecture, &p.variant));
+        Some(Entry { descriptor: descriptor("entry", raw).ok()?, platform })
+    };
+    Ok(Document::Index(entries.into_iter().filter_map(entry).collect()))
+}
+
+fn manifest(raw: RawDocument) -> Result<Document, Unusable> {
+    let missing = |part: &str| Unusable::Malformed(format!("the manifest has no {part}"));
+    let config = descriptor("config", raw.config.ok_or_else(|| missing("config"))?)?;
+    if !CONFIGS.contains(&config.media_type.as_str()) {
+        let kind = raw.artifact_type.unwrap_or(config.media_type);
+        return Err(Unusable::Unsupported(format!("it is not a container image but {:?}", shown(&kind))));
+    }
+    let layers = raw.layers.ok_or_else(|| missing("layers"))?;
+    if layers.len() > MAX_LAYERS {
+        let problem = format!("it has {} layers, {MAX_LAYERS} are allowed", layers.len());
+        return Err(Unusable::Unsupported(problem));
+    }
+    let layer = |(index, raw)| descriptor(&format!("layer {}", index + 1), raw);
+    let layers = layers.into_iter().enumerate().map(layer).collect::<Result<_, _>>()?;
+    Ok(Document::Manifest(Manifest { config, layers }))
+}
+
+fn descriptor(what: &str, raw: RawDescriptor) -> Result<Descriptor, Unusable> {
+    let digest = raw.digest.parse().map_err(|_| {
+        Unusable::Unsupported(format!("{what}: {:?} is not a sha256 digest", shown(&raw.digest)))
+    })?;
+    let size =
+        u64::try_from(raw.size).map_err(|_| Unusable::Malformed(format!("{what}: size {}", raw.size)))?;
+    Ok(Descriptor { media_type: raw.media_type, digest, size })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+use super::*;
+
+const HEX: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+fn config(media_type: &str) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{HEX}","size":2}}"#)
+}
+
+fn oci_manifest() -> String {
+    let layer =
+        format!(r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{HEX}","size":7}}"#);
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{},"layers":[{layer},{layer}]}}"#,
+        config(CONFIGS[0])
+    )
+}
+
+fn problem(content_type: Option<&str>, text: &str) -> String {
+    match parse(content_type, text.as_bytes()) {
+        Err(Unusable::Malformed(problem) | Unusable::Unsupported(problem)) => problem,
+        Ok(document) => panic!("accepted: {document:?}"),
+    }
+}
+
+#[test]
+fn a_manifest_gives_config_and_layers_in_order() {
+    let Ok(Document::Manifest(manifest)) = parse(Some(OCI_MANIFEST), oci_manifest().as_bytes()) else {
+        panic!("not a manifest")
+    };
+    assert_eq!(manifest.config.size, 2);
+    assert_eq!(manifest.layers.len(), 2);
+    assert_eq!(manifest.layers[0].size, 7);
+}
+
+#[test]
+fn the_type_may_come_from_header_or_body_with_parameters() {
+    let text = oci_manifest();
+    let bare = text.replace(&format!(r#""mediaType":"{OCI_MANIFEST}","#), "");
+    for (header, text) in [
+        (None, &text),
+        (Some("application/json"), &text),
+        (Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"), &bare),
+        (None, &bare),
+    ] {
+        assert!(matches!(parse(header, text.as_bytes()), Ok(Document::Manifest(_))), "{header:?}");
+    }
+}
+
+#[test]
+fn an_index_gives_its_platforms() {
+    let entry =
+        |platform: &str| format!(r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{HEX}","size":9{platform}}}"#);
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{DOCKER_LIST}","manifests":[{},{}]}}"#,
+        entry(r#","platform":{"os":"linux","architecture":"arm64","variant":"v8"}"#),
+        entry("")
+    );
+    let Ok(Document::Index(entries)) = parse(Some(DOCKER_LIST), text.as_bytes()) else { panic!("no index") };
+    assert_eq!(entries[0].platform.as_ref().unwrap().to_string(), "linux/arm64");
+    assert_eq!(entries[1].platform, None);
+}
+
+#[test]
+fn schema_1_is_refused_by_name() {
+    let text = r#"{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[]}"#;
+    for header in [None, Some(DOCKER_SCHEMA1_SIGNED), Some("application/json")] {
+        assert!(problem(header, text).contains("schema 1"), "{header:?}");
+    }
+}
+
+#[test]
+fn documents_of_doubtful_kind_are_refused() {
+    let both = format!(r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}}"#, config(CONFIGS[0]));
+    assert!(problem(None, &both).contains("both"));
+    assert!(problem(Some(OCI_INDEX), &oci_manifest()).contains("calls itself"));
+}
+
+#[test]
+fn what_is_not_an_image_is_named() {
+    let chart = config("application/vnd.cncf.helm.config.v1+json");
+    let text = format!(r#"{{"schemaVersion":2,"config":{chart},"layers":[]}}"#);
+    assert!(problem(None, &text).contains("helm"));
+}
+
+#[test]
+fn malformed_documents_are_refused() {
+    let negative = oci_manifest().replace("\"size\":7", "\"size\":-7");
+    let sha512 = oci_manifest().replace("sha256:a", "sha512:a");
+    let many = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#,
+        config(CONFIGS[0]),
+        vec![config("x"); MAX_LAYERS + 1].join(",")
+    );
+    for text in ["", "{", "[]", "{}", "null", r#"{"schemaVersion":2}"#, &negative, &sha512, &many] {
+        assert!(!problem(None, text).is_empty());
+    }
+    for end in (0..oci_manifest().len()).step_by(7) {
+        problem(None, &oci_manifest()[..end]);
+    }
+}

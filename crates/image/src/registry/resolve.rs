@@ -1,0 +1,317 @@
+//! From a reference to a manifest and its config, over the hosts of the registry.
+
+use std::collections::HashMap;
+
+use berth_types::{Digest, ImageRef, Kind};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+use sha2::{Digest as _, Sha256};
+
+use super::auth::TokenKey;
+use super::manifest::{self, Descriptor, Document, Entry, Manifest, Unusable};
+use super::retry::Patience;
+use super::send::{self, Ask, Trust};
+use super::{HostError, MAX_CONFIG, MAX_MANIFEST, Platform, Registry, RegistryError, Tried};
+use crate::credentials::{Credentials, Keyring, KeyringError};
+use crate::hosts::{self, Host, Role};
+
+/// How deep indexes may stand in indexes.
+const MAX_DEPTH: usize = 3;
+
+/// A repository on the hosts that serve it, seen with one caller's credentials. Hosts and their
+/// certificates are as the files said when it was made.
+#[derive(Debug)]
+pub struct Source {
+    pub(super) registry: Registry,
+    pub(super) reference: ImageRef,
+    hosts: Vec<Host>,
+    keyring: Keyring,
+    /// By the host's authority; a helper program is asked once per pull.
+    credentials: tokio::sync::Mutex<HashMap<String, Credentials>>,
+}
+
+/// What a reference led to.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What the tag or digest names: an index or a manifest. The repository's digest of the image.
+    pub digest: Digest,
+    /// The digest of the manifest for the platform.
+    pub manifest_digest: Digest,
+    /// That manifest, as received; its sum is `manifest_digest`.
+    pub manifest_bytes: Bytes,
+    /// That manifest, read.
+    pub manifest: Manifest,
+    /// The config, as received; its sum is the manifest's.
+    pub config: Bytes,
+}
+
+/// What a small answer must be.
+struct Wanted<'a> {
+    what: &'static str,
+    path: String,
+    accept: Option<&'static str>,
+    limit: u64,
+    digest: Option<&'a Digest>,
+    size: Option<u64>,
+}
+
+struct Received {
+    bytes: Bytes,
+    digest: Digest,
+    headers: HeaderMap,
+}
+
+impl Source {
+    /// Reads the hosts of the reference's registry.
+    pub fn new(registry: &Registry, reference: ImageRef, keyring: Keyring) -> Result<Self, RegistryError> {
+        let hosts = hosts::hosts(&registry.inner.config.certs_dirs, reference.host())
+            .map_err(|source| RegistryError::Hosts { registry: reference.host().to_owned(), source })?;
+        Ok(Self { registry: registry.clone(), reference, hosts, keyring, credentials: Default::default() })
+    }
+
+    /// The reference.
+    pub fn reference(&self) -> &ImageRef {
+        &self.reference
+    }
+
+    /// The client.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What the tag names at this moment, without fetching it (which registries count and limit). None
+    /// when no host says so: then [`Source::resolve`] tells why.
+    pub async fn head(&self) -> Option<Digest> {
+        let ask = Ask {
+            method: Method::HEAD,
+            path: format!("manifests/{}", self.reference.selector()),
+            accept: Some(manifest::ACCEPT),
+            range: None,
+            trust: Trust::Connection,
+        };
+        let host = self.hosts.iter().find(|host| host.capabilities.resolve)?;
+        let response = send::send(self, host, &ask).await.ok()?;
+        response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
+    }
+
+    /// Fetches and checks the manifest for `platform`, and its config.
+    pub async fn resolve(&self, platform: &Platform) -> Result<Resolved, RegistryError> {
+        let root = self.manifest(self.reference.selector(), self.reference.digest(), None).await?;
+        let digest = root.0.digest.clone();
+        let (mut received, mut document) = root;
+        let mut assumed = false;
+        for _ in 0..MAX_DEPTH {
+            let entries = match document {
+                Document::Manifest(manifest) => {
+                    return self.with_config(digest, received, manifest, assumed.then_some(platform)).await;
+                }
+                Document::Index(entries) => entries,
+            };
+            let entry = self.choose(&entries, platform)?;
+            assumed |= entry.platform.is_none();
+            let wanted = &entry.descriptor;
+            (received, document) =
+                self.manifest(wanted.digest.as_str(), Some(&wanted.digest), Some(wanted.size)).await?;
+        }
+        Err(self.unusable(format!("more than {MAX_DEPTH} indexes stand in one another")))
+    }
+
+    async fn with_config(
+        &self,
+        digest: Digest,
+        manifest_received: Received,
+        manifest: Manifest,
+        check: Option<&Platform>,
+    ) -> Result<Resolved, RegistryError> {
+        let Descriptor { digest: wanted, size, .. } = &manifest.config;
+        if *size > MAX_CONFIG {
+            return Err(self.unusable(format!("its config has {size} bytes, {MAX_CONFIG} are allowed")));
+        }
+        let config = self
+            .small(&Wanted {
+                what: "config",
+                path: format!("blobs/{wanted}"),
+                accept: None,
+                limit: MAX_CONFIG,
+                digest: Some(wanted),
+                size: Some(*size),
+            })
+            .await?;
+        if let Some(platform) = check {
+            self.check_config(&config.bytes, platform)?;
+        }
+        Ok(Resolved {
+            digest,
+            manifest_digest: manifest_received.digest,
+            manifest_bytes: manifest_received.bytes,
+            manifest,
+            config: config.bytes,
+        })
+    }
+
+    /// An entry of an index that named no platform is judged by its config.
+    fn check_config(&self, config: &[u8], wanted: &Platform) -> Result<(), RegistryError> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            #[serde(default)]
+            os: String,
+            #[serde(default)]
+            architecture: String,
+            #[serde(default)]
+            variant: String,
+        }
+        let Ok(config) = serde_json::from_slice::<Config>(config) else { return Ok(()) };
+        let found = Platform::new(&config.os, &config.architecture, &config.variant);
+        match wanted.choose([&found]) {
+            Some(_) => Ok(()),
+            None => Err(self.no_platform(wanted, &[found])),
+        }
+    }
+
+    fn choose<'a>(&self, entries: &'a [Entry], wanted: &Platform) -> Result<&'a Entry, RegistryError> {
+        let known: Vec<(&Entry, &Platform)> =
+            entries.iter().filter_map(|e| e.platform.as_ref().map(|p| (e, p))).collect();
+        if let Some(best) = wanted.choose(known.iter().map(|(_, platform)| *platform)) {
+            return Ok(known[best].0);
+        }
+        if let Some(unnamed) = entries.iter().find(|e| e.platform.is_none()) {
+            return Ok(unnamed);
+        }
+        let available: Vec<Platform> = known.into_iter().map(|(_, platform)| platform.clone()).collect();
+        Err(self.no_platform(wanted, &available))
+    }
+
+    fn no_platform(&self, wanted: &Platform, available: &[Platform]) -> RegistryError {
+        // Build tools keep attestations as entries for unknown/unknown.
+        let mut names: Vec<String> = available.iter().map(|p| send::shown(&p.to_string())).collect();
+        names.retain(|name| !name.starts_with("unknown"));
+        names.dedup();
+        RegistryError::Platform {
+            what: self.reference.to_string(),
+            wanted: wanted.to_string(),
+            available: names.join(", "),
+        }
+    }
+
+    async fn manifest(
+        &self,
+        selector: &str,
+        digest: Option<&Digest>,
+        size: Option<u64>,
+    ) -> Result<(Received, Document), RegistryError> {
+        let wanted = Wanted {
+            what: "manifest",
+            path: format!("manifests/{selector}"),
+            accept: Some(manifest::ACCEPT),
+            limit: MAX_MANIFEST,
+            digest,
+            size,
+        };
+        let received = self.small(&wanted).await?;
+        let content_type = received.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        match manifest::parse(content_type, &received.bytes) {
+            Ok(document) => Ok((received, document)),
+            Err(Unusable::Unsupported(problem)) => Err(self.unusable(problem)),
+            Err(Unusable::Malformed(problem)) => {
+                let what = self.reference.to_string();
+                Err(RegistryError::Manifest { what, problem, kind: Kind::Corrupt })
+            }
+        }
+    }
+
+    fn unusable(&self, problem: String) -> RegistryError {
+        RegistryError::Manifest { what: self.reference.to_string(), problem, kind: Kind::Unsupported }
+    }
+
+    /// Asks the hosts in order until one has it; only the last one is asked with patience.
+    async fn small(&self, wanted: &Wanted<'_>) -> Result<Received, RegistryError> {
+        let hosts = self.capable(wanted.digest.is_some())?;
+        let timeouts = &self.registry.inner.config.timeouts;
+        let mut tried = Vec::new();
+        for (index, host) in hosts.iter().enumerate() {
+            let last = index + 1 == hosts.len();
+            let patience = if last { Patience::new(timeouts) } else { Patience::none(timeouts) };
+            let result = self.small_patiently(host, wanted, patience).await;
+            match result {
+                Ok(received) => return Ok(received),
+                Err(error) => tried.push(Tried { host: host.to_string(), error }),
+            }
+        }
+        Err(RegistryError::AllHosts { what: self.reference.to_string(), tried })
+    }
+
+    /// The hosts that may be asked for content by digest, or by tag.
+    pub(crate) fn capable(&self, by_digest: bool) -> Result<Vec<&Host>, RegistryError> {
+        let able = |host: &&Host| if by_digest { host.capabilities.pull } else { host.capabilities.resolve };
+        let hosts: Vec<&Host> = self.hosts.iter().filter(able).collect();
+        if hosts.is_empty() {
+            return Err(RegistryError::NoHost {
+                what: self.reference.to_string(),
+                registry: self.reference.host().to_owned(),
+                action: if by_digest { "pull" } else { "resolve" },
+            });
+        }
+        Ok(hosts)
+    }
+
+    async fn small_patiently(
+        &self,
+        host: &Host,
+        wanted: &Wanted<'_>,
+        mut patience: Patience,
+    ) -> Result<Received, HostError> {
+        loop {
+            match self.small_from(host, wanted).await {
+                Err(error) => patience.again(error).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn small_from(&self, host: &Host, wanted: &Wanted<'_>) -> Result<Received, HostError> {
+        let what = wanted.what;
+        let ask = Ask {
+            method: Method::GET,
+            path: wanted.path.clone(),
+            accept: wanted.accept,
+            range: None,
+            trust: if wanted.digest.is_some() { Trust::Digest } else { Trust::Connection },
+        };
+        let response = send::send(self, host, &ask).await?;
+        let (head, body) = response.into_parts();
+        let timeouts = &self.registry.inner.config.timeouts;
+        let bytes = send::body(body, what, wanted.limit, timeouts).await?;
+        let found = bytes.len() as u64;
+        if let Some(size) = wanted.size.filter(|size| *size != found) {
+            return Err(HostError::WrongSize { what, wanted: size, found });
+        }
+        let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
+        let claimed = head.headers.get("docker-content-digest").and_then(|v| v.to_str().ok()?.parse().ok());
+        for wanted in wanted.digest.into_iter().chain(claimed.as_ref()) {
+            if *wanted != digest {
+                return Err(HostError::WrongDigest { what, wanted: wanted.clone(), found: digest });
+            }
+        }
+        Ok(Received { bytes, digest, headers: head.headers })
+    }
+
+    pub(super) async fn token_key(&self, host: &Host) -> Result<TokenKey, KeyringError> {
+        let server = match host.role {
+            Role::Registry => self.reference.host(),
+            Role::Mirror => &host.authority,
+        };
+        let mut known = self.credentials.lock().await;
+        let credentials = match known.get(server) {
+            Some(credentials) => credentials.clone(),
+            None => {
+                let path = self.reference.path();
+                let found = self.keyring.lookup(server, self.reference.host(), path).await?;
+                known.insert(server.to_owned(), found.clone());
+                found
+            }
+        };
+        let repository = self.reference.path().to_owned();
+        Ok(TokenKey { authority: host.authority.clone(), repository, credentials })
+    }
+}
