@@ -7,23 +7,30 @@
 //! - [`guard`]: root, deadlines, temporary places.
 //! - [`leak`]: what a test left behind on the machine.
 //! - [`daemon`]: a `berth serve` of a test's own.
+//! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
 //!
 //! Nothing here is linked into the program that users get.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cri")]
+pub mod bench;
+#[cfg(feature = "cri")]
+pub mod cri;
 pub mod daemon;
 pub mod guard;
 pub mod image;
 pub mod leak;
 pub mod registry;
 
+pub(crate) use KitError as Error;
+pub use daemon::Daemon;
 pub use guard::{Deadline, wait_until};
 pub use registry::Registry;
 
 /// Why the testkit could not do its part.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum KitError {
     /// A file, socket or process refused.
     #[error("{what}")]
     Io {
@@ -45,7 +52,7 @@ pub enum Error {
     Other(String),
 }
 
-impl Error {
+impl KitError {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -53,4 +60,4 @@ impl Error {
 }
 
 /// The result of the testkit's calls.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = KitError> = std::result::Result<T, E>;

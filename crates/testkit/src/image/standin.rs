@@ -1,6 +1,6 @@
 //! Stand-ins for the images that the CRI's conformance suite (cri-tools 1.37) pulls.
 //!
-//! They are made only from Debian packages: busybox-static, dash, nginx-light, catatonit,
+//! They are made only from Debian packages: busybox-static, nginx-light, catatonit,
 //! coreutils. Each is served under its upstream path without the host, so one mirror rule serves
 //! registry.k8s.io, gcr.io, k8s.gcr.io, docker.io and public.ecr.aws.
 
@@ -154,12 +154,8 @@ fn publish_tags(registry: &Registry, layers: &Layers) -> Result<berth_types::Dig
 }
 
 /// busybox with every applet as a hard link in /bin, and accounts as the usual images have them.
-///
-/// The shell is dash: the shell of Debian's static busybox runs its own applets instead of the
-/// programs in /bin, which hides from the suite what it looks for in `ls`.
 pub fn base_layer() -> Result<Layer> {
     let busybox = debian::file(&["/usr/bin/busybox", "/bin/busybox"], "busybox-static")?;
-    let dash = debian::file(&["/usr/bin/dash", "/bin/dash"], "dash")?;
     let mut layer = Layer::new()
         .dirs(["bin", "dev", "etc", "home", "mnt", "proc", "run", "sys", "usr", "usr/bin", "usr/sbin"])
         .dirs(["var", "var/log", "var/spool", "var/spool/mail"])
@@ -168,20 +164,37 @@ pub fn base_layer() -> Result<Layer> {
         .symlink("var/run", "/run")
         .copy("bin/busybox", 0o755, &busybox);
     for applet in debian::applets(&busybox)? {
-        if !["sh", "ash", "dash", "pgrep", "ipcs"].contains(&applet.as_str()) {
+        if !["sh", "ash", "pgrep", "ipcs"].contains(&applet.as_str()) {
             layer = layer.hardlink(format!("bin/{applet}"), "bin/busybox");
         }
     }
-    layer = debian::with_libraries(layer, "bin/dash", 0o755, &dash)?
-        .symlink("bin/sh", "dash")
-        .symlink("bin/ash", "dash")
+    Ok(layer
+        .file("bin/sh", 0o755, shell_without_ls(&busybox)?)
+        .hardlink("bin/ash", "bin/sh")
         .file("bin/pgrep", 0o755, include_str!("standin/pgrep.sh"))
         .file("bin/ipcs", 0o755, include_str!("standin/ipcs.sh"))
         .file("etc/passwd", 0o644, include_str!("standin/passwd"))
         .file("etc/group", 0o644, include_str!("standin/group"))
         .file("etc/shadow", 0o640, "root::10933:0:99999:7:::\nnobody:*:10933:0:99999:7:::\n")
-        .file("etc/hostname", 0o644, "localhost\n");
-    Ok(layer)
+        .file("etc/hostname", 0o644, "localhost\n"))
+}
+
+/// busybox for /bin/sh, whose own `ls` has another name.
+///
+/// The shell of Debian's static busybox prefers its own applets to programs. The suite masks
+/// /bin/ls and expects the shell's message that it cannot be executed, so the shell must not know
+/// an `ls` of its own. The other name keeps the table of applets in its order.
+fn shell_without_ls(busybox: &Path) -> Result<Vec<u8>> {
+    let mut program =
+        std::fs::read(busybox).map_err(crate::Error::io(format!("read {}", busybox.display())))?;
+    let names = b"\0ls\0ls";
+    let places: Vec<_> =
+        program.windows(names.len()).enumerate().filter(|(_, w)| w == names).map(|(at, _)| at).collect();
+    match places[..] {
+        [at] => program[at + 2] = b'r',
+        _ => return Err(crate::Error::Other(format!("{}: no table of applets found", busybox.display()))),
+    }
+    Ok(program)
 }
 
 /// nginx with its libraries, in the foreground, logging to stdout and stderr.

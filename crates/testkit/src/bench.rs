@@ -1,0 +1,133 @@
+//! Measures a CRI runtime through its socket, the way a kubelet uses it, and others beside it.
+//!
+//! Every round visits each runtime in turn, so that a noisy machine hurts all alike; the table
+//! shows medians over all rounds.
+
+mod machine;
+mod pod;
+mod samples;
+mod steps;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::image::{Compression, big, standin};
+use crate::{Daemon, Registry};
+use samples::Samples;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Step {
+    /// Each call of a pod's life, host network.
+    Host,
+    /// Each call of a pod's life, the pod's own network.
+    Lifecycle,
+    /// Pods per second with 1, 4, 16 and 50 clients.
+    Throughput,
+    /// ExecSync.
+    Exec,
+    /// The calls that a kubelet polls, with 50 pods.
+    List,
+    /// Memory of the daemon and of each pod.
+    Memory,
+    /// Pull and unpack of 500 MB in five layers.
+    Pull,
+    /// A new daemon's first answer, with 50 pods.
+    Restart,
+}
+
+/// The benchmark's command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// A berth binary to start and measure
+    #[arg(long)]
+    pub berth: Option<PathBuf>,
+    /// Another runtime to measure in the same run; its images must come from --listen
+    #[arg(long, value_name = "LABEL=unix:///PATH")]
+    pub against: Vec<String>,
+    /// Where the registry is to listen
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// What to measure; everything by default
+    #[arg(long, value_delimiter = ',')]
+    pub steps: Vec<Step>,
+    /// How often every runtime is visited
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Pods of a lifecycle or throughput step in each round
+    #[arg(long, default_value_t = 20)]
+    pub pods: usize,
+    /// Show every call of one pod's start, not only the sums
+    #[arg(long)]
+    pub profile: bool,
+    /// Without the hardening: no seccomp, no limits, all default capabilities
+    #[arg(long)]
+    pub plain: bool,
+    /// Where the 500 MB image is kept between runs
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp/berth-bench")]
+    pub dir: PathBuf,
+    /// Also write the medians as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// A runtime that is measured.
+#[derive(Debug)]
+pub(crate) struct Target {
+    label: String,
+    endpoint: String,
+    /// Present when this run started it and may restart it.
+    daemon: Option<Daemon>,
+}
+
+const ALL: [Step; 8] = [
+    Step::Host,
+    Step::Lifecycle,
+    Step::Exec,
+    Step::Throughput,
+    Step::List,
+    Step::Restart,
+    Step::Memory,
+    Step::Pull,
+];
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let steps: Vec<Step> = if options.steps.is_empty() { ALL.to_vec() } else { options.steps.clone() };
+    let registry = Registry::builder().address(options.listen).start()?;
+    standin::publish(&registry)?;
+    if steps.contains(&Step::Pull) {
+        for (tag, compression) in [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)] {
+            registry.push("bench/usr", tag, &big::image(compression, &options.dir)?);
+        }
+    }
+    let mut targets = Vec::new();
+    if let Some(program) = &options.berth {
+        let daemon = Daemon::builder(program)?.mirrors(&registry)?.start()?;
+        let endpoint = daemon.endpoint();
+        targets.push(Target { label: "berth".into(), endpoint, daemon: Some(daemon) });
+    }
+    for against in &options.against {
+        let (label, endpoint) = against.split_once('=').context("--against wants LABEL=unix:///PATH")?;
+        targets.push(Target { label: label.into(), endpoint: endpoint.into(), daemon: None });
+    }
+    let mut samples = Samples::new(targets.iter().map(|t| t.label.clone()).collect());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for round in 1..=options.rounds {
+        for step in &steps {
+            for target in &mut targets {
+                samples.begin(&target.label);
+                let about = format!("{step:?} on {}, round {round}", target.label);
+                runtime.block_on(steps::run(*step, target, options, &mut samples)).context(about)?;
+            }
+        }
+    }
+    samples.print(options.profile)?;
+    if let Some(file) = &options.json {
+        std::fs::write(file, samples.json().to_string())
+            .with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
