@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use berth_sys::netlink;
 use berth_types::{Classify, Kind, SandboxId};
+use rustix::io::Errno;
 
 use crate::cidr::Cidr4;
 use crate::port::PortMapping;
@@ -62,7 +63,7 @@ pub enum OpenError {
         /// The bridge.
         bridge: String,
         /// The request that was refused.
-        source: netlink::Error,
+        source: netlink::NetlinkError,
     },
 }
 
@@ -134,11 +135,27 @@ pub enum AttachError {
         /// The address that could not be bound.
         address: IpAddr,
     },
+    /// The host port could not be held, for another reason than being in use.
+    #[error("bind host port {port}")]
+    Reserve {
+        /// The mapping.
+        port: PortMapping,
+        /// What the system said.
+        source: Errno,
+    },
     /// The lease could not be written.
     #[error("write the lease {path}")]
     Lease {
         /// The file.
         path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The network settings of the pod's namespace could not be written.
+    #[error("write the network settings of sandbox {}", sandbox.short())]
+    Settings {
+        /// The pod.
+        sandbox: SandboxId,
         /// What the system said.
         source: io::Error,
     },
@@ -148,7 +165,7 @@ pub enum AttachError {
         /// The pod.
         sandbox: SandboxId,
         /// The request that was refused.
-        source: netlink::Error,
+        source: netlink::NetlinkError,
     },
 }
 
@@ -159,19 +176,25 @@ impl Classify for AttachError {
             Self::AlreadyAttached { .. } | Self::PortTaken { .. } => Kind::AlreadyExists,
             Self::BadPort { .. } => Kind::Invalid,
             Self::PortInUse { .. } => Kind::Precondition,
-            Self::Lease { .. } | Self::Kernel { .. } => Kind::Internal,
+            Self::Lease { .. } | Self::Reserve { .. } | Self::Settings { .. } | Self::Kernel { .. } => {
+                Kind::Internal
+            }
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Exhausted { .. } => Some("remove pods, or choose a larger block with --pod-cidr".to_owned()),
+            Self::Exhausted { .. } => {
+                Some("remove pods, or choose a larger block with --pod-cidr".to_owned())
+            }
             Self::PortInUse { port, .. } => {
                 Some(format!("see who listens: ss -lnp 'sport = :{}'", port.host_port))
             }
             Self::AlreadyAttached { .. }
             | Self::PortTaken { .. }
             | Self::BadPort { .. }
+            | Self::Reserve { .. }
+            | Self::Settings { .. }
             | Self::Lease { .. }
             | Self::Kernel { .. } => None,
         }
@@ -195,7 +218,7 @@ pub enum DetachError {
         /// The pod.
         sandbox: SandboxId,
         /// The request that was refused.
-        source: netlink::Error,
+        source: netlink::NetlinkError,
     },
 }
 
@@ -214,7 +237,7 @@ pub enum SweepError {
         /// What was tried.
         what: &'static str,
         /// The request that was refused.
-        source: netlink::Error,
+        source: netlink::NetlinkError,
     },
     /// A pod that is gone could not be disconnected.
     #[error("release the addresses of a pod that is gone")]

@@ -26,7 +26,7 @@ pub use message::{Attrs, Message, Reply};
 
 /// A netlink request that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NetlinkError {
     /// No socket could be opened.
     #[error("open a netlink socket")]
     Open {
@@ -63,7 +63,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl NetlinkError {
     /// The error number, where the kernel gave one.
     pub fn errno(&self) -> Option<Errno> {
         match self {
@@ -102,12 +102,12 @@ pub struct Socket {
 
 impl Socket {
     /// A socket in the calling thread's network namespace.
-    pub fn open(family: Family) -> Result<Self, Error> {
+    pub fn open(family: Family) -> Result<Self, NetlinkError> {
         let protocol = match family {
             Family::Route => None,
             Family::Netfilter => Some(netlink::NETFILTER),
         };
-        let source = |source| Error::Open { source };
+        let source = |source| NetlinkError::Open { source };
         let flags = SocketFlags::CLOEXEC;
         let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)
             .map_err(source)?;
@@ -120,13 +120,13 @@ impl Socket {
 
     /// A socket in the network namespace `netns`. A thread made for it enters the namespace, so
     /// that no way of failing leaves the caller in the wrong one.
-    pub fn open_in(netns: BorrowedFd<'_>, family: Family) -> Result<Self, Error> {
+    pub fn open_in(netns: BorrowedFd<'_>, family: Family) -> Result<Self, NetlinkError> {
         in_netns(netns, || Self::open(family))?
     }
 
     /// Sends all messages at once and collects the answers. The kernel works on every message,
     /// also behind one that it refuses; the error is that of the first one refused.
-    pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<Reply>, Error> {
+    pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<Reply>, NetlinkError> {
         let first = self.sequence.wrapping_add(1);
         let mut pending = Pending { first, waiting: Vec::with_capacity(messages.len()) };
         let mut bytes = Vec::with_capacity(messages.iter().map(Message::len).sum());
@@ -137,17 +137,17 @@ impl Socket {
         }
         let kernel = SocketAddrNetlink::new(0, 0);
         retry(|| rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &kernel))
-            .map_err(|source| Error::Transport { source })?;
+            .map_err(|source| NetlinkError::Transport { source })?;
         self.collect(pending)
     }
 
-    fn collect(&mut self, mut pending: Pending) -> Result<Vec<Reply>, Error> {
+    fn collect(&mut self, mut pending: Pending) -> Result<Vec<Reply>, NetlinkError> {
         let mut replies = Vec::new();
         let mut refused = None;
         self.buffer.resize(BUFFER, 0);
         while pending.open() {
             let (n, _) = retry(|| rustix::net::recv(&self.fd, &mut self.buffer[..], RecvFlags::empty()))
-                .map_err(|source| Error::Transport { source })?;
+                .map_err(|source| NetlinkError::Transport { source })?;
             for reply in message::replies(&self.buffer[..n]) {
                 pending.take(reply, &mut replies, &mut refused)?;
             }
@@ -171,8 +171,8 @@ impl Pending {
         &mut self,
         reply: Reply,
         replies: &mut Vec<Reply>,
-        refused: &mut Option<Error>,
-    ) -> Result<(), Error> {
+        refused: &mut Option<NetlinkError>,
+    ) -> Result<(), NetlinkError> {
         let index = reply.sequence().wrapping_sub(self.first) as usize;
         let Some((what, wanted)) = self.waiting.get_mut(index) else {
             return Ok(()); // left over from an exchange that failed half way
@@ -181,7 +181,7 @@ impl Pending {
             message::Outcome::Data => replies.push(reply),
             message::Outcome::Done => *wanted = false,
             message::Outcome::Failed { errno, message } => {
-                let error = Error::Refused { what, message, source: errno };
+                let error = NetlinkError::Refused { what, message, source: errno };
                 refused.get_or_insert(error);
                 // A refusal of something that is never acknowledged (the beginning of a batch)
                 // stands for the whole exchange.
@@ -190,24 +190,26 @@ impl Pending {
                 }
                 self.waiting.iter_mut().for_each(|(_, wanted)| *wanted = false);
             }
-            message::Outcome::Malformed => return Err(Error::Malformed { what }),
+            message::Outcome::Malformed => return Err(NetlinkError::Malformed { what }),
         }
         Ok(())
     }
 }
 
 /// Runs `work` in a thread of its own that has entered `netns`.
-pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, NetlinkError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("netns".into())
             .stack_size(128 * 1024)
             .spawn_scoped(scope, move || {
                 move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-                    .map_err(|source| Error::Enter { source })?;
+                    .map_err(|source| NetlinkError::Enter { source })?;
                 Ok(work())
             })
-            .map_err(|error| Error::Enter { source: Errno::from_io_error(&error).unwrap_or(Errno::AGAIN) })?;
+            .map_err(|error| NetlinkError::Enter {
+                source: Errno::from_io_error(&error).unwrap_or(Errno::AGAIN),
+            })?;
         match thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -1,0 +1,208 @@
+//! Making the bridge, or taking over the one of an earlier daemon; choosing its addresses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use berth_sys::netlink::route::{self, By, Link, MAIN_TABLE, PROTOCOL_RA, Route};
+use berth_sys::netlink::{NetlinkError, Socket};
+use rustix::io::Errno;
+
+use super::link::mac;
+use crate::cidr::{Cidr4, Cidr6};
+use crate::config::{Config, MAX_INTERFACE_NAME};
+use crate::error::OpenError;
+
+/// Where no default route tells the size of packets.
+const DEFAULT_MTU: u32 = 1500;
+/// The smallest MTU that IPv6 works with (RFC 8200).
+const MIN_MTU: u32 = 1280;
+/// The longest table name (`NFT_NAME_MAXLEN` less the final zero; far less is enough).
+const MAX_TABLE_NAME: usize = 64;
+
+/// What the host looks like before anything is done.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) links: Vec<Link>,
+    routes4: Vec<Route>,
+    routes6: Vec<Route>,
+}
+
+impl Host {
+    pub(super) fn look(socket: &mut Socket) -> Result<Self, NetlinkError> {
+        let links = dump(socket, route::get_links, route::read_link)?;
+        let routes4 = dump(socket, || route::get_routes(false), route::read_route)?;
+        let routes6 = dump(socket, || route::get_routes(true), route::read_route)?;
+        Ok(Self { links, routes4, routes6 })
+    }
+
+    fn name_of(&self, index: u32) -> String {
+        let link = self.links.iter().find(|link| link.index == index);
+        link.map_or_else(|| format!("number {index}"), |link| link.name.clone())
+    }
+
+    /// The size of packets on the way out: that of the default route's interface.
+    pub(super) fn mtu(&self) -> u32 {
+        let is_default = |route: &&Route| route.prefix == 0 && route.table == MAIN_TABLE;
+        let default = self.routes4.iter().find(is_default).or_else(|| self.routes6.iter().find(is_default));
+        let link = default.and_then(|route| self.links.iter().find(|link| link.index == route.index));
+        link.map_or(DEFAULT_MTU, |link| link.mtu).clamp(MIN_MTU, 65_535)
+    }
+
+    /// Interfaces with a default route from a router advertisement.
+    pub(super) fn learning(&self) -> Vec<String> {
+        let learnt = self.routes6.iter().filter(|r| r.prefix == 0 && r.protocol == PROTOCOL_RA);
+        learnt.map(|route| self.name_of(route.index)).collect()
+    }
+
+    /// A route that stands against using `cidr` on `bridge`. A block that was asked for may be a
+    /// part of a network that lies behind a gateway, since it then takes precedence as wanted.
+    fn obstacle(&self, bridge: &str, cidr: Cidr4, asked: bool) -> Option<(Cidr4, String)> {
+        self.routes4.iter().find_map(|route| {
+            let IpAddr::V4(network) = route.network else { return None };
+            let network = Cidr4::new(network, route.prefix)?;
+            let within = asked && route.gateway && network.prefix() < cidr.prefix();
+            let name = self.name_of(route.index);
+            let counts = route.table == MAIN_TABLE && route.prefix > 0 && name != bridge && !within;
+            (counts && network.overlaps(&cidr)).then_some((network, name))
+        })
+    }
+}
+
+fn dump<T>(
+    socket: &mut Socket,
+    request: impl Fn() -> berth_sys::netlink::Message,
+    read: impl Fn(&berth_sys::netlink::Reply) -> Option<T>,
+) -> Result<Vec<T>, NetlinkError> {
+    const ATTEMPTS: u32 = 10;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match socket.exchange(vec![request()]) {
+            // Something changed while the list was made.
+            Err(error) if error.errno() == Some(Errno::INTR) && attempt < ATTEMPTS => {}
+            result => return Ok(result?.iter().filter_map(read).collect()),
+        }
+    }
+}
+
+/// Checks what the kernel would refuse or take in another sense.
+pub(super) fn check(config: &Config) -> Result<(), OpenError> {
+    let bad = |what: String| Err(OpenError::Config { what });
+    let plain = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let Config { bridge, table, cidr4, cidr6, dir: _ } = config;
+    if !plain(bridge) || bridge.len() > MAX_INTERFACE_NAME || bridge == "." || bridge == ".." {
+        return bad(format!("{bridge:?} cannot be the name of a bridge: 1 to 15 letters, digits, - _ ."));
+    }
+    if !plain(table) || table.len() > MAX_TABLE_NAME {
+        return bad(format!("{table:?} cannot be the name of a table: 1 to 64 letters, digits, - _ ."));
+    }
+    if let Some(cidr) = cidr4 {
+        if cidr.pods() == 0 || cidr.prefix() < 8 {
+            return bad(format!("the length of pod addresses {cidr} is not between 8 and 30"));
+        }
+        let base = cidr.base();
+        if base.is_loopback() || base.is_multicast() || base.is_unspecified() || base.is_link_local() {
+            return bad(format!("{cidr} cannot be addresses of pods"));
+        }
+    }
+    if let crate::config::Ipv6::IfAvailable(cidr) = cidr6
+        && cidr.prefix() > 96
+    {
+        return bad(format!("{cidr} has not as many addresses as IPv4 blocks: a length up to 96 is needed"));
+    }
+    Ok(())
+}
+
+/// The block of IPv4 addresses: the one asked for, the one chosen earlier, or a free one.
+pub(super) fn choose(config: &Config, chosen: Option<Cidr4>, host: &Host) -> Result<Cidr4, OpenError> {
+    let free = |cidr: &Cidr4| host.obstacle(&config.bridge, *cidr, false).is_none();
+    if let Some(cidr) = config.cidr4 {
+        return match host.obstacle(&config.bridge, cidr, true) {
+            Some((route, interface)) => Err(OpenError::Overlap { cidr, route, interface }),
+            None => Ok(cidr),
+        };
+    }
+    chosen.filter(free).or_else(|| config.candidates().find(free)).ok_or(OpenError::NoFreeBlock)
+}
+
+/// The addresses of the host on the bridge.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gateways {
+    pub(super) v4: (Ipv4Addr, u8),
+    pub(super) v6: Option<(Ipv6Addr, u8)>,
+}
+
+impl Gateways {
+    pub(super) fn of(cidr4: Cidr4, cidr6: Option<Cidr6>) -> Self {
+        let v4 = (cidr4.nth(1).expect("blocks have at least four addresses"), cidr4.prefix());
+        let v6 = cidr6.map(|c| (c.nth(1).expect("blocks have at least four addresses"), c.prefix()));
+        Self { v4, v6 }
+    }
+
+    fn list(&self) -> Vec<(IpAddr, u8)> {
+        let v6 = self.v6.map(|(ip, prefix)| (ip.into(), prefix));
+        std::iter::once((self.v4.0.into(), self.v4.1)).chain(v6).collect()
+    }
+}
+
+/// What the bridge of this configuration is described by.
+fn alias(config: &Config) -> String {
+    let mut alias = format!("berth pod network {}", config.dir.display());
+    let end = (0..=alias.len().min(255)).rev().find(|end| alias.is_char_boundary(*end)).unwrap_or(0);
+    alias.truncate(end);
+    alias
+}
+
+/// Makes the bridge or takes it over; gives its index. `prepare` is called before it is up.
+pub(super) fn ensure(
+    socket: &mut Socket,
+    config: &Config,
+    host: &Host,
+    gateways: Gateways,
+    prepare: impl FnOnce() -> Result<(), OpenError>,
+) -> Result<u32, OpenError> {
+    let kernel = |source| OpenError::Kernel { bridge: config.bridge.clone(), source };
+    let alias = alias(config);
+    let index = match host.links.iter().find(|link| link.name == config.bridge) {
+        Some(link) if link.kind == "bridge" && link.alias == alias => link.index,
+        Some(link) => {
+            let kind = if link.kind.is_empty() { "hardware" } else { &link.kind };
+            let found = if kind == "bridge" { "a bridge made by something else" } else { kind };
+            return Err(OpenError::ForeignInterface {
+                bridge: config.bridge.clone(),
+                found: found.to_owned(),
+            });
+        }
+        None => {
+            let mac = mac(gateways.v4.0);
+            socket.exchange(vec![route::add_bridge(&config.bridge, mac, host.mtu())]).map_err(kernel)?;
+            let find = route::get_link(By::Name(&config.bridge));
+            let replies = socket.exchange(vec![find]).map_err(kernel)?;
+            let link = replies.iter().find_map(route::read_link);
+            link.ok_or_else(|| kernel(NetlinkError::Malformed { what: "find the bridge" }))?.index
+        }
+    };
+    socket.exchange(vec![route::describe(index, &alias, host.mtu())]).map_err(kernel)?;
+    prepare()?;
+    set_addresses(socket, index, &gateways.list()).map_err(kernel)?;
+    socket.exchange(vec![route::set_up(By::Index(index))]).map_err(kernel)?;
+    Ok(index)
+}
+
+/// Makes `wanted` the addresses of an interface, apart from link-local ones.
+fn set_addresses(socket: &mut Socket, index: u32, wanted: &[(IpAddr, u8)]) -> Result<(), NetlinkError> {
+    let present = dump(socket, route::get_addresses, route::read_address)?;
+    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let mut messages = Vec::new();
+    for address in present.iter().filter(|a| a.index == index && !link_local(a.ip)) {
+        if !wanted.contains(&(address.ip, address.prefix)) {
+            messages.push(route::delete_address(index, address.ip, address.prefix));
+        }
+    }
+    messages.extend(wanted.iter().map(|(ip, prefix)| route::add_address(index, *ip, *prefix)));
+    socket.exchange(messages).map(drop)
+}
+
+#[cfg(test)]
+mod tests;

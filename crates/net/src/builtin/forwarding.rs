@@ -1,0 +1,80 @@
+//! Settings of the host's kernel that the network needs: forwarding, and 127.0.0.1 on the bridge.
+//!
+//! What is switched on stays on when Berth goes: others may rely on it by then (docs/adr/0033).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+const NET: &str = "/proc/sys/net";
+
+fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path).map(|text| text.trim().to_owned())
+}
+
+/// Writes a setting unless it has the value; tells whether it was written.
+fn set(path: PathBuf, value: &str) -> Result<bool, OpenError> {
+    if read(&path).is_ok_and(|now| now == value) {
+        return Ok(false);
+    }
+    match fs::write(&path, value) {
+        Ok(()) => Ok(true),
+        Err(source) => Err(OpenError::File { action: "write", path, source }),
+    }
+}
+
+/// Whether the host uses IPv6.
+pub(super) fn has_ipv6() -> bool {
+    read(&Path::new(NET).join("ipv6/conf/all/disable_ipv6")).is_ok_and(|off| off == "0")
+}
+
+/// Settings of the bridge itself.
+pub(super) fn prepare_bridge(bridge: &str, ipv6: bool) -> Result<(), OpenError> {
+    let net = Path::new(NET);
+    // 127.0.0.1 may leave by the bridge: for host ports that are used from the host itself. The
+    // guard chain keeps pods from using it the other way round.
+    set(net.join("ipv4/conf").join(bridge).join("route_localnet"), "1")?;
+    if ipv6 {
+        // A pod must not be able to give the host a route.
+        set(net.join("ipv6/conf").join(bridge).join("accept_ra"), "0")?;
+        set(net.join("ipv6/conf").join(bridge).join("disable_ipv6"), "0")?;
+    }
+    Ok(())
+}
+
+/// Switches forwarding on. `learning` are interfaces that got routes from router advertisements:
+/// a kernel that forwards ignores those, unless told otherwise.
+pub(super) fn enable(ipv6: bool, learning: &[String]) -> Result<(), OpenError> {
+    let net = Path::new(NET);
+    if set(net.join("ipv4/ip_forward"), "1")? {
+        tracing::info!("IPv4 forwarding switched on");
+    }
+    if !ipv6 {
+        return Ok(());
+    }
+    for interface in learning {
+        let path = net.join("ipv6/conf").join(interface).join("accept_ra");
+        if read(&path).is_ok_and(|value| value == "1") && set(path, "2")? {
+            tracing::info!(interface, "router advertisements accepted while forwarding");
+        }
+    }
+    if set(net.join("ipv6/conf/all/forwarding"), "1")? {
+        tracing::info!("IPv6 forwarding switched on");
+    }
+    Ok(())
+}
+
+/// Settings for interfaces that come to be in the calling thread's network namespace, a pod's:
+/// another pod must not be able to give it a route, and addresses are usable at once.
+pub(super) fn prepare_pod() -> io::Result<()> {
+    let default = Path::new(NET).join("ipv6/conf/default");
+    for (name, value) in [("accept_ra", "0"), ("accept_dad", "0")] {
+        match fs::write(default.join(name), value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // no IPv6
+            result => result?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! The pod's two interfaces: `eth0` in the pod, a port of the bridge on the host.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
+
+use berth_sys::netlink::route::{self, By, LOOPBACK, Mac, Veth};
+use berth_sys::netlink::{self, Family, NetlinkError, Socket};
+use rustix::io::Errno;
+
+use super::Lease;
+use super::forwarding;
+
+/// The interface in every pod.
+pub(super) const POD_INTERFACE: &str = "eth0";
+
+const PREFIX: &str = "veth";
+
+/// The host's end of the pod with this address. The name tells the address, so that no second one
+/// can be made while the kernel still has the first, and a leaked one shows which address it blocks.
+pub(super) fn host_name(address: Ipv4Addr) -> String {
+    format!("{PREFIX}{:08x}", address.to_bits())
+}
+
+/// The address that the name of an interface tells.
+pub(super) fn address_of(name: &str) -> Option<Ipv4Addr> {
+    let digits = name.strip_prefix(PREFIX).filter(|digits| digits.len() == 8)?;
+    u32::from_str_radix(digits, 16).ok().map(Ipv4Addr::from_bits)
+}
+
+/// The hardware address of the interface with this address: always the same one, so that what
+/// neighbours remember of it is right even for the next pod that gets the address.
+pub(super) fn mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x58, a, b, c, d]
+}
+
+/// How the bridge looks to a pod.
+#[derive(Debug, Clone)]
+pub(super) struct Uplink {
+    pub(super) bridge: u32,
+    pub(super) mtu: u32,
+    pub(super) prefix4: u8,
+    pub(super) prefix6: u8,
+    /// The gateways: IPv4, then IPv6 where there is one.
+    pub(super) gateways: Vec<IpAddr>,
+}
+
+/// A pod's network namespace, entered.
+pub(super) struct Pod<'a> {
+    netns: BorrowedFd<'a>,
+    socket: Socket,
+}
+
+/// Why a namespace could not be prepared.
+#[derive(Debug)]
+pub(super) enum PrepareError {
+    Settings(std::io::Error),
+    Kernel(NetlinkError),
+}
+
+impl<'a> Pod<'a> {
+    pub(super) fn enter(netns: BorrowedFd<'a>) -> Result<Self, PrepareError> {
+        let socket = netlink::in_netns(netns, || {
+            forwarding::prepare_pod().map_err(PrepareError::Settings)?;
+            Socket::open(Family::Route).map_err(PrepareError::Kernel)
+        });
+        Ok(Self { netns, socket: socket.map_err(PrepareError::Kernel)?? })
+    }
+
+    /// Makes both ends and sets them up, the host's by `host`.
+    pub(super) fn connect(
+        &mut self,
+        host: &mut Socket,
+        lease: &Lease,
+        uplink: &Uplink,
+    ) -> Result<(), NetlinkError> {
+        let name = host_name(lease.address4);
+        let veth = Veth {
+            name: &name,
+            bridge: uplink.bridge,
+            peer: POD_INTERFACE,
+            peer_mac: mac(lease.address4),
+            netns: self.netns,
+            mtu: uplink.mtu,
+        };
+        host.exchange(vec![route::add_veth(&veth), route::set_port_up(&name)]).map(drop)
+    }
+
+    /// Sets `lo` and `eth0` up, with addresses and default routes.
+    pub(super) fn configure(&mut self, lease: &Lease, uplink: &Uplink) -> Result<(), NetlinkError> {
+        const EXISTS: &str = "find the pod's interface";
+        let replies = self.socket.exchange(vec![
+            route::set_up(By::Index(LOOPBACK)),
+            route::set_up(By::Name(POD_INTERFACE)),
+            route::get_link(By::Name(POD_INTERFACE)),
+        ])?;
+        let link = replies.iter().find_map(route::read_link);
+        let index = link.ok_or(NetlinkError::Malformed { what: EXISTS })?.index;
+        let mut messages = vec![route::add_address(index, lease.address4.into(), uplink.prefix4)];
+        if let Some(address6) = lease.address6 {
+            messages.push(route::add_address(index, address6.into(), uplink.prefix6));
+        }
+        let gateways = uplink.gateways.iter().filter(|ip| ip.is_ipv4() || lease.address6.is_some());
+        messages.extend(gateways.map(|gateway| route::add_default_route(index, *gateway)));
+        self.socket.exchange(messages).map(drop)
+    }
+}
+
+/// Removes the host's end, and the pod's with it. It need not be there.
+pub(super) fn disconnect(host: &mut Socket, name: &str) -> Result<(), NetlinkError> {
+    match host.exchange(vec![route::delete_link(By::Name(name))]) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// Whether there is no interface of this name (any more).
+pub(super) fn is_gone(host: &mut Socket, name: &str) -> bool {
+    let found = host.exchange(vec![route::get_link(By::Name(name))]);
+    found.is_err_and(|error| error.errno() == Some(Errno::NODEV))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_hardware_addresses_tell_the_address() {
+        let address = Ipv4Addr::new(10, 208, 0, 2);
+        let name = host_name(address);
+        assert_eq!(name, "veth0ad00002");
+        assert_eq!(address_of(&name), Some(address));
+        assert_eq!(mac(address), [0x0a, 0x58, 10, 208, 0, 2]);
+        for foreign in ["veth1", "eth0", "veth0ad0000g", "veth0ad000021"] {
+            assert_eq!(address_of(foreign), None);
+        }
+    }
+}

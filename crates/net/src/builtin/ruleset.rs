@@ -1,0 +1,195 @@
+//! The firewall table of the network, as a plan: what is in it, and which elements a pod adds.
+//!
+//! ```text
+//! guard        raw prerouting   packets from pods to 127.0.0.0/8 are dropped (route_localnet is on)
+//! prerouting   nat              to an address of this host -> ports
+//! output       nat              the same for connections of the host itself
+//! ports                         (address, protocol, port) or (protocol, port) -> pod and its port
+//! postrouting  nat              pods to elsewhere; host ports used from pods and from 127.0.0.1, ::1
+//! ```
+//! The rules are the same for any number of pods. See docs/adr/0032.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use berth_sys::netlink::nft::{Address, Batch, ChainType, Exprs, Family, Fields, Hook, Op, Type, Verdict};
+
+use super::Lease;
+use crate::cidr::{Cidr4, Cidr6};
+use crate::port::{PortMapping, Scope};
+
+const RAW: i32 = -300;
+const DSTNAT: i32 = -100;
+const SRCNAT: i32 = 100;
+
+/// The chain that [`table_is_there`](super::firewall) looks for; made last.
+pub(super) const LAST_CHAIN: &str = "postrouting";
+
+/// A map from host ports to pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Map {
+    Any4,
+    One4,
+    Any6,
+    One6,
+}
+
+impl Map {
+    const ALL: [Self; 4] = [Self::Any4, Self::One4, Self::Any6, Self::One6];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Any4 => "ports4",
+            Self::One4 => "address-ports4",
+            Self::Any6 => "ports6",
+            Self::One6 => "address-ports6",
+        }
+    }
+
+    fn is_v6(self) -> bool {
+        matches!(self, Self::Any6 | Self::One6)
+    }
+
+    fn has_address(self) -> bool {
+        matches!(self, Self::One4 | Self::One6)
+    }
+}
+
+/// What the table depends on.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) table: String,
+    pub(super) bridge: String,
+    pub(super) cidr4: Cidr4,
+    pub(super) cidr6: Option<Cidr6>,
+}
+
+impl Plan {
+    /// Makes the table anew, with the ports of `leases`, whatever was there.
+    pub(super) fn build<'a>(&self, batch: &mut Batch, leases: impl Iterator<Item = &'a Lease>) {
+        let table = self.table.as_str();
+        // Adding first makes the deletion succeed in any case.
+        batch.add_table(Family::Inet, table);
+        batch.delete_table(Family::Inet, table);
+        batch.add_table(Family::Inet, table);
+        self.add_maps(batch);
+        let mut elements: Vec<_> = leases.flat_map(elements).collect();
+        elements.sort();
+        for map in Map::ALL {
+            let part = elements.iter().filter(|e| e.map == map);
+            let part: Vec<_> = part.map(|e| (e.key.clone(), e.value.clone())).collect();
+            if !part.is_empty() {
+                batch.add_elements((Family::Inet, table, map.name()), part);
+            }
+        }
+        self.add_guard(batch);
+        self.add_ports(batch);
+        self.add_postrouting(batch);
+    }
+
+    fn add_maps(&self, batch: &mut Batch) {
+        for map in Map::ALL {
+            if map.is_v6() && self.cidr6.is_none() {
+                continue;
+            }
+            let address = if map.is_v6() { Type::Ipv6 } else { Type::Ipv4 };
+            let key = [address, Type::Protocol, Type::Port];
+            let key = if map.has_address() { &key[..] } else { &key[1..] };
+            batch.add_map(Family::Inet, &self.table, map.name(), key, &[address, Type::Port]);
+        }
+    }
+
+    fn add_guard(&self, batch: &mut Batch) {
+        let chain = (Family::Inet, self.table.as_str(), "guard");
+        batch.add_base_chain(chain, ChainType::Filter, Hook::Prerouting, RAW);
+        let loopback = Exprs::new().iifname(&self.bridge);
+        let loopback = loopback.address(Address::Destination, Ipv4Addr::new(127, 0, 0, 0).into(), 8);
+        batch.append_rule(chain, &loopback.verdict(Verdict::Drop));
+    }
+
+    fn add_ports(&self, batch: &mut Batch) {
+        let chain = |name| (Family::Inet, self.table.as_str(), name);
+        batch.add_chain(Family::Inet, &self.table, "ports");
+        for map in [Map::One4, Map::Any4, Map::One6, Map::Any6] {
+            if !map.is_v6() || self.cidr6.is_some() {
+                let exprs = Exprs::new().dnat_by_map(map.name(), map.is_v6(), map.has_address());
+                batch.append_rule(chain("ports"), &exprs);
+            }
+        }
+        for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
+            batch.add_base_chain(chain(name), ChainType::Nat, hook, DSTNAT);
+            batch.append_rule(chain(name), &Exprs::new().to_this_host().jump("ports"));
+        }
+    }
+
+    fn add_postrouting(&self, batch: &mut Batch) {
+        let chain = (Family::Inet, self.table.as_str(), LAST_CHAIN);
+        batch.add_base_chain(chain, ChainType::Nat, Hook::Postrouting, SRCNAT);
+        let mut families =
+            vec![(self.cidr4.base().into(), self.cidr4.prefix(), Ipv4Addr::new(127, 0, 0, 0).into(), 8)];
+        if let Some(cidr6) = self.cidr6 {
+            families.push((cidr6.base().into(), cidr6.prefix(), Ipv6Addr::LOCALHOST.into(), 128));
+        }
+        for (pods, prefix, loopback, loopback_prefix) in families {
+            let from = |ip: IpAddr, prefix| Exprs::new().address(Address::Source, ip, prefix);
+            let leaving = from(pods, prefix).oifname(Op::Neq, &self.bridge);
+            batch.append_rule(chain, &leaving.masquerade());
+            // A pod that uses a host port would get the answer straight from the other pod (or
+            // itself) under an address it did not ask.
+            let hairpin = from(pods, prefix).oifname(Op::Eq, &self.bridge).destination_translated();
+            batch.append_rule(chain, &hairpin.masquerade());
+            let local = from(loopback, loopback_prefix).oifname(Op::Eq, &self.bridge);
+            batch.append_rule(chain, &local.masquerade());
+        }
+    }
+}
+
+/// An entry of a map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Element {
+    pub(super) map: Map,
+    pub(super) key: Fields,
+    pub(super) value: Fields,
+}
+
+/// The entries that the ports of a pod need.
+pub(super) fn elements(lease: &Lease) -> Vec<Element> {
+    let mut list = Vec::new();
+    for port in &lease.ports {
+        let to4 = || value(&lease.address4.octets(), port);
+        match port.scope4() {
+            Scope::None => {}
+            Scope::All => list.push(Element { map: Map::Any4, key: key(&[], port), value: to4() }),
+            Scope::One(ip) => {
+                list.push(Element { map: Map::One4, key: key(&ip.octets(), port), value: to4() });
+            }
+        }
+        let Some(address6) = lease.address6 else { continue };
+        let to6 = || value(&address6.octets(), port);
+        match port.scope6() {
+            Scope::None => {}
+            Scope::All => list.push(Element { map: Map::Any6, key: key(&[], port), value: to6() }),
+            Scope::One(ip) => {
+                list.push(Element { map: Map::One6, key: key(&ip.octets(), port), value: to6() });
+            }
+        }
+    }
+    list
+}
+
+fn key(address: &[u8], port: &PortMapping) -> Fields {
+    let mut fields = address.to_vec();
+    fields.extend_from_slice(&[port.protocol.number(), 0, 0, 0]);
+    push_port(&mut fields, port.host_port);
+    fields
+}
+
+fn value(address: &[u8], port: &PortMapping) -> Fields {
+    let mut fields = address.to_vec();
+    push_port(&mut fields, port.container_port);
+    fields
+}
+
+fn push_port(fields: &mut Fields, port: u16) {
+    fields.extend_from_slice(&port.to_be_bytes());
+    fields.extend_from_slice(&[0, 0]);
+}

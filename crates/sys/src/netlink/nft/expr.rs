@@ -1,0 +1,260 @@
+//! Expressions: the instructions of a rule. They load parts of a packet into registers, compare
+//! them, and end with a verdict or an action.
+
+use std::net::IpAddr;
+
+use super::super::message::Attrs;
+
+/// The first register; 16 bytes wide, and four registers of four bytes at the same time.
+const REG: u32 = 1;
+/// The first register of four bytes; the next ones follow.
+const REG32: u32 = 8;
+
+const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+const CT_STATUS: u32 = 2;
+const CT_STATUS_DNAT: u32 = 0x20;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+const FIB_DADDR: u32 = 2;
+const FIB_ADDRTYPE: u32 = 3;
+const RTN_LOCAL: u32 = 2;
+const VERDICT_JUMP: u32 = 0xffff_fffd;
+
+/// How two values are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Equal.
+    Eq = 0,
+    /// Not equal.
+    Neq = 1,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is dropped.
+    Drop = 0,
+    /// It goes on.
+    Accept = 1,
+}
+
+/// Which address of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// Where it comes from.
+    Source,
+    /// Where it goes.
+    Destination,
+}
+
+/// The expressions of one rule, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Exprs(Attrs);
+
+impl Exprs {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn list(&self) -> &Attrs {
+        &self.0
+    }
+
+    fn add(self, name: &str, data: &Attrs) -> Self {
+        Self(self.0.nest(1, &Attrs::new().text(1, name).nest(2, data)))
+    }
+
+    fn meta(self, key: u32, register: u32) -> Self {
+        self.add("meta", &Attrs::new().be32(2, key).be32(1, register))
+    }
+
+    fn payload(self, base: u32, offset: u32, len: u32, register: u32) -> Self {
+        self.add("payload", &Attrs::new().be32(1, register).be32(2, base).be32(3, offset).be32(4, len))
+    }
+
+    fn cmp(self, op: Op, value: &[u8]) -> Self {
+        let value = Attrs::new().put(1, value);
+        self.add("cmp", &Attrs::new().be32(1, REG).be32(2, op as u32).nest(3, &value))
+    }
+
+    fn mask(self, mask: &[u8]) -> Self {
+        let len = u32::try_from(mask.len()).expect("at most 16");
+        let data = Attrs::new()
+            .be32(1, REG)
+            .be32(2, REG)
+            .be32(3, len)
+            .nest(4, &Attrs::new().put(1, mask))
+            .nest(5, &Attrs::new().put(1, &vec![0; mask.len()]));
+        self.add("bitwise", &data)
+    }
+
+    fn interface(self, key: u32, op: Op, name: &str) -> Self {
+        let mut padded = [0; 16];
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        self.meta(key, REG).cmp(op, &padded)
+    }
+
+    /// The packet came in by this interface.
+    ///
+    /// # Panics
+    /// When the name is longer than 16 bytes, as no interface's is.
+    #[must_use]
+    pub fn iifname(self, name: &str) -> Self {
+        self.interface(META_IIFNAME, Op::Eq, name)
+    }
+
+    /// The packet goes out by this interface, or by another one.
+    ///
+    /// # Panics
+    /// When the name is longer than 16 bytes, as no interface's is.
+    #[must_use]
+    pub fn oifname(self, op: Op, name: &str) -> Self {
+        self.interface(META_OIFNAME, op, name)
+    }
+
+    /// As [`Exprs::iifname`] in the exact form in which iptables-nft writes `-i NAME`.
+    #[must_use]
+    pub fn iptables_in(self, name: &str) -> Self {
+        self.meta(META_IIFNAME, REG).cmp(Op::Eq, &terminated(name))
+    }
+
+    /// The packet goes out by this interface, in the exact form in which iptables-nft writes `-o NAME`.
+    #[must_use]
+    pub fn iptables_out(self, name: &str) -> Self {
+        self.meta(META_OIFNAME, REG).cmp(Op::Eq, &terminated(name))
+    }
+
+    /// The packet is of the family of `ip`.
+    #[must_use]
+    pub fn family_of(self, ip: IpAddr) -> Self {
+        let family = if ip.is_ipv4() { 2 } else { 10 };
+        self.meta(META_NFPROTO, REG).cmp(Op::Eq, &[family])
+    }
+
+    /// An address of the packet is in the block `ip`/`prefix`.
+    #[must_use]
+    pub fn address(self, which: Address, ip: IpAddr, prefix: u8) -> Self {
+        let (bytes, offset) = match (ip, which) {
+            (IpAddr::V4(ip), Address::Source) => (ip.octets().to_vec(), 12),
+            (IpAddr::V4(ip), Address::Destination) => (ip.octets().to_vec(), 16),
+            (IpAddr::V6(ip), Address::Source) => (ip.octets().to_vec(), 8),
+            (IpAddr::V6(ip), Address::Destination) => (ip.octets().to_vec(), 24),
+        };
+        let len = u32::try_from(bytes.len()).expect("at most 16");
+        let mut exprs = self.family_of(ip).payload(NETWORK_HEADER, offset, len, REG);
+        if usize::from(prefix) < bytes.len() * 8 {
+            exprs = exprs.mask(&mask_of(bytes.len(), prefix));
+        }
+        exprs.cmp(Op::Eq, &bytes)
+    }
+
+    /// The destination of the packet is an address of this host.
+    #[must_use]
+    pub fn to_this_host(self) -> Self {
+        let data = Attrs::new().be32(3, FIB_DADDR).be32(2, FIB_ADDRTYPE).be32(1, REG);
+        self.add("fib", &data).cmp(Op::Eq, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    /// The destination of the connection was translated.
+    #[must_use]
+    pub fn destination_translated(self) -> Self {
+        let exprs = self.add("ct", &Attrs::new().be32(2, CT_STATUS).be32(1, REG));
+        exprs.mask(&CT_STATUS_DNAT.to_ne_bytes()).cmp(Op::Neq, &[0; 4])
+    }
+
+    /// Translates the destination to what `map` has for (protocol, port), or for (destination
+    /// address, protocol, port) with `by_address`; goes on with the next rule when it has nothing.
+    /// `v6` says for which family; packets of the other one go on, too.
+    #[must_use]
+    pub fn dnat_by_map(self, map: &str, v6: bool, by_address: bool) -> Self {
+        let (family, address) = if v6 { (10, 16) } else { (2, 4) };
+        let mut exprs = self.meta(META_NFPROTO, REG).cmp(Op::Eq, &[family]);
+        let mut register = REG32;
+        if by_address {
+            let offset = if v6 { 24 } else { 16 };
+            exprs = exprs.payload(NETWORK_HEADER, offset, address, REG);
+            register += address / 4;
+        }
+        // The first four bytes of register 1 are the first register of four bytes.
+        exprs = exprs.meta(META_L4PROTO, if by_address { register } else { REG });
+        exprs = exprs.payload(TRANSPORT_HEADER, 2, 2, register + 1);
+        let lookup = Attrs::new().text(1, map).be32(2, REG).be32(3, REG);
+        let port = REG32 + address / 4;
+        let nat = Attrs::new().be32(1, 1).be32(2, u32::from(family)).be32(3, REG).be32(5, port);
+        exprs.add("lookup", &lookup).add("nat", &nat)
+    }
+
+    /// Gives the packet the address of the interface it leaves by.
+    #[must_use]
+    pub fn masquerade(self) -> Self {
+        self.add("masq", &Attrs::new())
+    }
+
+    /// Goes on in another chain, and comes back.
+    #[must_use]
+    pub fn jump(self, chain: &str) -> Self {
+        self.immediate(&Attrs::new().be32(1, VERDICT_JUMP).text(2, chain))
+    }
+
+    /// Ends with a verdict.
+    #[must_use]
+    pub fn verdict(self, verdict: Verdict) -> Self {
+        self.immediate(&Attrs::new().be32(1, verdict as u32))
+    }
+
+    fn immediate(self, verdict: &Attrs) -> Self {
+        self.add("immediate", &Attrs::new().be32(1, 0).nest(2, &Attrs::new().nest(2, verdict)))
+    }
+
+    /// Counts packets and bytes, as each rule of iptables does.
+    #[must_use]
+    pub fn counter(self) -> Self {
+        self.add("counter", &Attrs::new().put(1, &[0; 8]).put(2, &[0; 8]))
+    }
+
+    /// The connection is established or related to one that is, or its destination was translated:
+    /// `-m conntrack --ctstate RELATED,ESTABLISHED,DNAT` as iptables-nft writes it, which is the
+    /// only form that iptables-nft can read.
+    #[must_use]
+    pub fn iptables_known_connection(self) -> Self {
+        // struct xt_conntrack_mtinfo3: eight addresses, the life time, seven numbers of 16 bits,
+        // then the flags (1: state), no inversion, the mask of states, and what is not used here.
+        const STATE: u16 = 1;
+        const ESTABLISHED_RELATED_DNAT: u16 = 1 << 1 | 1 << 2 | 1 << 7;
+        let mut info = [0; 168];
+        info[146..148].copy_from_slice(&STATE.to_ne_bytes());
+        info[150..152].copy_from_slice(&ESTABLISHED_RELATED_DNAT.to_ne_bytes());
+        self.add("match", &Attrs::new().text(1, "conntrack").be32(2, 3).put(3, &info))
+    }
+}
+
+fn terminated(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.push(0);
+    bytes
+}
+
+fn mask_of(len: usize, prefix: u8) -> Vec<u8> {
+    let byte = |i: usize| {
+        let bits = usize::from(prefix).saturating_sub(i * 8).min(8);
+        u8::try_from(0xff00_u16 >> bits & 0xff).expect("masked to a byte")
+    };
+    (0..len).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_have_as_many_bits_as_the_prefix() {
+        assert_eq!(mask_of(4, 0), [0, 0, 0, 0]);
+        assert_eq!(mask_of(4, 16), [255, 255, 0, 0]);
+        assert_eq!(mask_of(4, 20), [255, 255, 0xf0, 0]);
+        assert_eq!(mask_of(4, 32), [255; 4]);
+    }
+}
