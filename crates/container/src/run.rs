@@ -15,22 +15,23 @@
 //! by the parent, and it speaks to the kernel only. It is not dumpable before it enters any namespace,
 //! and holds no descriptor of the host at its execve but its stdio.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+mod child;
+mod create;
 mod error;
+mod exec;
+mod gate;
+mod op;
+mod path;
+mod process;
+mod report;
+mod steps;
 
+pub use berth_sys::cgroup::Join;
 pub use error::{ExecFailure, RunError};
 
 use crate::plan::{Plan, ProcessPlan};
-
-/// Descriptors by which a new process becomes a member of its cgroups.
-#[derive(Debug, Default)]
-pub struct Join {
-    /// The directory in the v2 hierarchy.
-    pub v2_dir: Option<OwnedFd>,
-    /// The `tasks` files in the v1 hierarchies, open for writing.
-    pub tasks: Vec<OwnedFd>,
-}
 
 /// The descriptors that a plan refers to. Namespaces that the plan has as `Space::Given` are
 /// taken from here: files of `/proc/PID/ns`, or a pidfd.
@@ -63,13 +64,26 @@ pub enum Stdio {
     Fds {
         /// Standard input; None is the container's null device.
         stdin: Option<OwnedFd>,
-        /// Standard output.
-        stdout: OwnedFd,
-        /// Standard error.
-        stderr: OwnedFd,
+        /// Standard output; None likewise.
+        stdout: Option<OwnedFd>,
+        /// Standard error; None likewise.
+        stderr: Option<OwnedFd>,
     },
     /// A new terminal of the container's devpts; its master comes back as `console`.
     Terminal,
+}
+
+impl Stdio {
+    /// The three streams; None for a terminal.
+    fn fds(&self) -> Option<[Option<BorrowedFd<'_>>; 3]> {
+        match self {
+            Stdio::Null => Some([None; 3]),
+            Stdio::Fds { stdin, stdout, stderr } => {
+                Some([stdin, stdout, stderr].map(|fd| fd.as_ref().map(AsFd::as_fd)))
+            }
+            Stdio::Terminal => None,
+        }
+    }
 }
 
 /// Something that was done in another way than the plan says, which people should be told once.
@@ -91,13 +105,21 @@ pub enum Note {
         /// What it is.
         got: u64,
     },
+    /// The runner has not got these capabilities itself, so the container has not either.
+    CapabilitiesMissing {
+        /// As a bit mask.
+        missing: u64,
+    },
 }
 
 /// A container prepared up to just before its `execve`. Dropping it kills and reaps the process.
 #[derive(Debug)]
 pub struct Prepared {
+    /// None once it was started.
     running: Option<Running>,
-    _gate: OwnedFd,
+    gate: OwnedFd,
+    /// For the words of an error.
+    process: ProcessPlan,
 }
 
 /// A running process. Dropping it leaves the process alone; who holds it reaps it
@@ -116,21 +138,27 @@ pub struct Running {
 
 /// Prepares a container. The calling thread is blocked until it is prepared or failed; when it failed
 /// nothing is left.
+///
+/// # Errors
+/// The step that failed, named.
+#[allow(clippy::needless_pass_by_value, reason = "the caller's copies must not keep the streams open")]
 pub fn create(plan: &Plan, given: &Given<'_>, stdio: Stdio, join: &Join) -> Result<Prepared, RunError> {
-    let (_, _, _, _) = (plan, given, stdio, join);
-    Err(RunError::Plan { what: "not yet".into() })
+    create::create(plan, given, &stdio, join)
 }
 
 /// Runs a further process in the container of the process `target`, and returns when its `execve`
-/// succeeded.
+/// succeeded. The process is a child of the caller.
+///
+/// # Errors
+/// The step that failed, named; [`RunError::Exec`] when the command cannot be executed.
+#[allow(clippy::needless_pass_by_value, reason = "the caller's copies must not keep the streams open")]
 pub fn exec(
     plan: &ProcessPlan,
     target: BorrowedFd<'_>,
     stdio: Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
-    let (_, _, _, _) = (plan, target, stdio, join);
-    Err(RunError::Plan { what: "not yet".into() })
+    exec::exec(plan, target, &stdio, join)
 }
 
 impl Prepared {
@@ -139,14 +167,52 @@ impl Prepared {
         self.running.as_ref().map_or(0, |r| r.pid)
     }
 
-    /// The process; None only inside this module.
-    pub fn running(&self) -> Option<&Running> {
-        self.running.as_ref()
+    /// The process, for waiting and signals.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.process_ref().pidfd.as_fd()
+    }
+
+    /// What was done otherwise.
+    pub fn notes(&self) -> &[Note] {
+        &self.process_ref().notes
+    }
+
+    /// Takes the master of the terminal out, to serve it before the start.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.running.as_mut().and_then(|r| r.console.take())
+    }
+
+    fn process_ref(&self) -> &Running {
+        self.running.as_ref().expect("only start and drop take it, and both have the value")
     }
 
     /// Releases the process and returns when its `execve` succeeded. When it failed the process is
     /// gone and reaped.
+    ///
+    /// # Errors
+    /// [`RunError::Exec`] when the command cannot be executed, or the step before it that failed.
     pub fn start(mut self) -> Result<Running, RunError> {
-        self.running.take().ok_or(RunError::Plan { what: "not yet".into() })
+        let heard = gate::release(self.gate.as_fd()).and_then(|()| gate::hear(self.gate.as_fd()));
+        match heard {
+            // By execve, or because the process was killed: then its exit says so.
+            Ok(gate::Heard::Closed) => {
+                Ok(self.running.take().expect("only start and drop take it, and both have the value"))
+            }
+            Ok(gate::Heard::Failed { what, index, errno }) => {
+                let names = report::Names { plan: None, process: &self.process };
+                Err(report::failure(&names, &what, index, errno))
+            }
+            Ok(gate::Heard::Silent) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
+            Ok(gate::Heard::Ready(_)) | Err(_) => Err(RunError::Died { before: "it was started" }),
+        }
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            let _ = rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL);
+            let _ = berth_sys::process::reap(running.pidfd.as_fd());
+        }
     }
 }

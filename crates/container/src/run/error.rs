@@ -29,6 +29,12 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// The new process did not get on, behind a disk or file server that hangs, most likely. It was killed.
+    #[error("the process was not prepared within {seconds} seconds")]
+    Slow {
+        /// How long it had.
+        seconds: u64,
+    },
     /// The new process ended before it was prepared and without a word: killed, most likely.
     #[error("the process ended before {before} (killed?)")]
     Died {
@@ -75,6 +81,7 @@ impl Classify for RunError {
     fn kind(&self) -> Kind {
         match self {
             RunError::Plan { .. } => Kind::Invalid,
+            RunError::Slow { .. } => Kind::Timeout,
             RunError::Step { .. } | RunError::Died { .. } => Kind::Internal,
             RunError::Exec { failure, .. } => match failure {
                 ExecFailure::NotFound => Kind::NotFound,

@@ -30,7 +30,7 @@ pub struct Cgroup {
 ///
 /// `v2_dir` is for `CLONE_INTO_CGROUP`. The child writes `0` to each of `tasks` while it has a
 /// single thread: for that form the kernel does not take its global lock of thread groups.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Join {
     /// The directory in the v2 hierarchy.
     pub v2_dir: Option<OwnedFd>,

@@ -1,0 +1,154 @@
+//! The socket between parent and child, and what is said on it.
+//!
+//! A packet from the child is a tag, an errno, an index and the name of a step; a terminal's master goes
+//! with it. The parent sends single bytes. End of file is said by execve, which closes the child's end.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// How long the parent waits for the child to be prepared, or to be a program. Mounting may wait
+/// for a disk or a file server.
+pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Longest name of a step.
+const NAME: usize = 48;
+const SIZE: usize = 9 + NAME;
+
+/// No index.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A step of the child that failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fail {
+    /// Its name.
+    pub(super) what: &'static str,
+    /// Which of several, or [`NONE`].
+    pub(super) index: u32,
+    pub(super) errno: Errno,
+}
+
+/// The name of the failure of `execve` itself.
+pub(super) const EXECVE: &str = "execve";
+/// The name of a failure of a step of the plan; the index is its place.
+pub(super) const STEP: &str = "step";
+/// The name of a failure to enter a namespace; the index is its place.
+pub(super) const ENTER: &str = "enter namespace";
+/// The name of a failure to set a resource limit; the index is its place.
+pub(super) const RLIMIT: &str = "set rlimit";
+
+/// What the parent hears.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// The child waits at the gate; the master of its terminal, if it has one.
+    Ready(Option<OwnedFd>),
+    /// A step failed.
+    Failed { what: String, index: u32, errno: Errno },
+    /// The child's end is closed: by execve, or by its death.
+    Closed,
+    /// Nothing in time.
+    Silent,
+}
+
+const READY: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Both ends: the parent's and the child's.
+pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Child: says that it is ready (or has a terminal).
+pub(super) fn say_ready(gate: BorrowedFd<'_>, console: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds;
+    if let Some(console) = console {
+        fds = [console];
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    sendmsg(gate, &[IoSlice::new(&[READY])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Child: says what failed. Nothing can be done when even that fails.
+pub(super) fn say_failed(gate: BorrowedFd<'_>, fail: Fail) {
+    let mut packet = [0u8; SIZE];
+    packet[0] = FAILED;
+    packet[1..5].copy_from_slice(&fail.errno.raw_os_error().to_ne_bytes());
+    packet[5..9].copy_from_slice(&fail.index.to_ne_bytes());
+    for (to, from) in packet[9..].iter_mut().zip(fail.what.bytes()) {
+        *to = from;
+    }
+    let _ = rustix::net::send(gate, &packet, SendFlags::NOSIGNAL);
+}
+
+/// Child: waits for the parent's byte; false when the parent is gone.
+pub(super) fn wait(gate: BorrowedFd<'_>) -> bool {
+    let mut byte = [0u8; 1];
+    loop {
+        match rustix::io::read(gate, &mut byte) {
+            Err(Errno::INTR) => {}
+            Ok(1) => return true,
+            Ok(_) | Err(_) => return false,
+        }
+    }
+}
+
+/// Parent: lets the child go on.
+pub(super) fn release(gate: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::net::send(gate, &[1], SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Parent: what the child says next, [`Heard::Silent`] after [`DEADLINE`].
+pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<Heard, Errno> {
+    if !readable(gate, Instant::now() + DEADLINE)? {
+        return Ok(Heard::Silent);
+    }
+    let mut packet = [0u8; SIZE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(gate, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut console = None;
+    for item in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = item {
+            console = fds.last().or(console);
+        }
+    }
+    if message.flags.contains(ReturnFlags::TRUNC) {
+        return Err(Errno::MSGSIZE);
+    }
+    Ok(match (message.bytes, packet[0]) {
+        (0, _) => Heard::Closed,
+        (_, READY) => Heard::Ready(console),
+        _ => Heard::Failed {
+            what: packet[9..].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),
+            index: u32::from_ne_bytes([packet[5], packet[6], packet[7], packet[8]]),
+            errno: Errno::from_raw_os_error(i32::from_ne_bytes([packet[1], packet[2], packet[3], packet[4]])),
+        },
+    })
+}
+
+/// Whether something can be read before the deadline.
+fn readable(gate: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
+    let gate = gate.as_fd();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::new(&gate, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Terminals of a given devpts.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::pty::OpenptFlags;
+
+const DEVPTS_MAGIC: u64 = 0x1cd1;
+
+/// A terminal.
+#[derive(Debug)]
+pub struct Pty {
+    /// The side of whoever shows it.
+    pub master: OwnedFd,
+    /// The side of the program.
+    pub slave: OwnedFd,
+}
+
+/// Opens a terminal through `ptmx`, an open multiplexer of a devpts, which is checked to be one. The
+/// slave is had from the master, never by a path.
+///
+/// # Errors
+/// ENOTTY when `ptmx` is something else.
+pub fn open(ptmx: OwnedFd) -> Result<Pty, Errno> {
+    let stat = rustix::fs::fstat(&ptmx)?;
+    let is_multiplexer = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(5, 2);
+    #[allow(clippy::cast_sign_loss, reason = "the magic number is a bit pattern")]
+    let magic = rustix::fs::fstatfs(&ptmx)?.f_type as u64;
+    if !is_multiplexer || magic != DEVPTS_MAGIC {
+        return Err(Errno::NOTTY);
+    }
+    rustix::pty::unlockpt(&ptmx)?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(ptmx.as_fd(), flags)?;
+    Ok(Pty { master: ptmx, slave })
+}
+
+/// How to open a multiplexer.
+pub const MULTIPLEXER: OFlags = OFlags::RDWR.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
