@@ -8,7 +8,6 @@
 
 #![forbid(unsafe_code)]
 
-
 pub mod manifest;
-
-
+pub mod plan;
+pub mod restart;

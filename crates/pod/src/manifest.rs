@@ -100,7 +100,7 @@ fn pod(document: usize, value: Value) -> Result<Pod, ManifestError> {
         return Err(ManifestError::Kind { document, kind, api_version });
     }
     let pod: Pod = serde_path_to_error::deserialize(&value).map_err(|e| refusal(document, &e))?;
-    Ok(pod)
+    Ok(Pod { source: value.to_string(), ..pod })
 }
 
 /// Tells a field that Berth does not obey yet from one that does not exist.

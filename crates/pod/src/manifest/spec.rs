@@ -16,6 +16,9 @@ pub struct Pod {
     pub kind: String,
     pub metadata: Metadata,
     pub spec: PodSpec,
+    /// The document as JSON.
+    #[serde(skip)]
+    pub source: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

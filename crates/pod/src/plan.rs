@@ -1,0 +1,299 @@
+//! From a manifest to what the engine is asked for. Pure: the same manifest and place give the
+//! same plan.
+//!
+//! Defaults and conversions are the kubelet's: requests default to limits, CPU becomes shares and
+//! a quota of 100 ms periods, `$(NAME)` in command, args and env is expanded, container security
+//! settings win over the pod's.
+
+mod container;
+mod expand;
+mod volumes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use berth_engine::model::{
+    NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, Resources, SandboxConfig,
+    SandboxMetadata, SandboxSecurity,
+};
+use berth_types::{Classify, Kind};
+
+use crate::manifest::{Pod, PortProtocol, PullPolicy, RestartPolicy};
+
+pub use volumes::{Volume, VolumeKind};
+
+/// Annotation of a local pod's sandbox: its manifest as JSON, so that a new daemon can go on with it.
+pub const MANIFEST: &str = "berth.dev/manifest";
+/// The grace of a pod that names none, in seconds.
+pub const DEFAULT_GRACE: u64 = 30;
+
+/// Where a pod's files go.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The pod's uid.
+    pub uid: String,
+    /// The pod's directory: volumes and logs.
+    pub dir: PathBuf,
+}
+
+/// Everything that running a pod takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The sandbox.
+    pub sandbox: SandboxConfig,
+    /// Volumes, to be made before the first container.
+    pub volumes: Vec<Volume>,
+    /// Containers that run one after another, each to its end, first.
+    pub init: Vec<Planned>,
+    /// Containers that run side by side.
+    pub main: Vec<Planned>,
+    /// What happens when a container ends.
+    pub restart: RestartPolicy,
+    /// Seconds between the stop signal and the kill.
+    pub grace: u64,
+}
+
+/// A container of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What the engine is asked for, for the first attempt.
+    pub config: berth_engine::model::ContainerConfig,
+    /// When its image is pulled.
+    pub pull: PullPolicy,
+    /// Whether it must not run as user 0.
+    pub non_root: bool,
+}
+
+/// Why a manifest cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A field has a value that cannot be.
+    #[error("pod {pod}: {path}: {message}")]
+    Field {
+        /// The pod's name.
+        pod: String,
+        /// The field.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value that Berth does not obey yet.
+    #[error("pod {pod}: {path} is not obeyed yet, so it is refused: remove it")]
+    Later {
+        /// The pod's name.
+        pod: String,
+        /// The field.
+        path: String,
+    },
+}
+
+impl Classify for PlanError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Field { .. } => Kind::Invalid,
+            Self::Later { .. } => Kind::Unsupported,
+        }
+    }
+}
+
+/// What is wrong at a path; the pod's name is added at the door.
+pub(crate) type Fault = (String, FaultKind);
+
+/// The kinds of [`PlanError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    Wrong(String),
+    Later,
+}
+
+pub(crate) fn wrong(path: impl Into<String>, message: impl Into<String>) -> Fault {
+    (path.into(), FaultKind::Wrong(message.into()))
+}
+
+/// The plan of a pod.
+pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
+    build(pod, place).map_err(|(path, kind)| {
+        let pod = pod.metadata.name.clone();
+        match kind {
+            FaultKind::Wrong(message) => PlanError::Field { pod, path, message },
+            FaultKind::Later => PlanError::Later { pod, path },
+        }
+    })
+}
+
+fn build(pod: &Pod, place: &Place) -> Result<Plan, Fault> {
+    check_names(pod)?;
+    let volumes = volumes::plan(&pod.spec.volumes, &place.dir)?;
+    let by_name: BTreeMap<&str, &Volume> = volumes.iter().map(|v| (v.name.as_str(), v)).collect();
+    let planned = |list: &[crate::manifest::Container], at: &str| {
+        list.iter()
+            .enumerate()
+            .map(|(index, c)| container::plan(pod, c, &format!("spec.{at}[{index}]"), &by_name, place))
+            .collect::<Result<Vec<_>, Fault>>()
+    };
+    Ok(Plan {
+        sandbox: sandbox(pod, place)?,
+        init: planned(&pod.spec.init_containers, "initContainers")?,
+        main: planned(&pod.spec.containers, "containers")?,
+        restart: pod.spec.restart_policy,
+        grace: pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+        volumes,
+    })
+}
+
+fn check_names(pod: &Pod) -> Result<(), Fault> {
+    name("metadata.name", &pod.metadata.name, 253, true)?;
+    if let Some(namespace) = &pod.metadata.namespace {
+        name("metadata.namespace", namespace, 63, false)?;
+    }
+    if let Some(hostname) = &pod.spec.hostname {
+        name("spec.hostname", hostname, 63, false)?;
+    }
+    if pod.spec.containers.is_empty() {
+        return Err(wrong("spec.containers", "a pod needs at least one container"));
+    }
+    let mut seen = BTreeSet::new();
+    let lists = [("initContainers", &pod.spec.init_containers), ("containers", &pod.spec.containers)];
+    for (list, containers) in lists {
+        for (index, container) in containers.iter().enumerate() {
+            let at = format!("spec.{list}[{index}].name");
+            name(&at, &container.name, 63, false)?;
+            if !seen.insert(&container.name) {
+                return Err(wrong(at, format!("{:?} stands twice", container.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// RFC 1123: letters, digits and `-`, and `.` between labels where `dots`.
+fn name(at: &str, text: &str, max: usize, dots: bool) -> Result<(), Fault> {
+    let label = |l: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !l.is_empty() && l.bytes().all(inner) && !l.starts_with('-') && !l.ends_with('-')
+    };
+    let ok = text.len() <= max && if dots { text.split('.').all(label) } else { label(text) };
+    if ok {
+        Ok(())
+    } else {
+        Err(wrong(at, format!("{text:?} is not a name: up to {max} lower-case letters, digits and '-'")))
+    }
+}
+
+/// The pod's host name: its own, or its name's first label.
+fn hostname(pod: &Pod) -> String {
+    let spec = &pod.spec;
+    if spec.host_network {
+        return String::new();
+    }
+    let name = spec.hostname.as_deref().unwrap_or(&pod.metadata.name);
+    let cut = &name[..name.len().min(63)];
+    cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
+    let spec = &pod.spec;
+    if spec.host_pid && spec.share_process_namespace {
+        return Err(wrong("spec.shareProcessNamespace", "it cannot be together with hostPID"));
+    }
+    let namespace = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let mut labels = pod.metadata.labels.clone();
+    labels.extend(identity(pod, &namespace, &place.uid));
+    let mut annotations = pod.metadata.annotations.clone();
+    annotations.insert(MANIFEST.to_owned(), pod.source.clone());
+    Ok(SandboxConfig {
+        owner: Owner::Local,
+        metadata: SandboxMetadata {
+            name: pod.metadata.name.clone(),
+            uid: place.uid.clone(),
+            namespace,
+            attempt: 0,
+        },
+        hostname: hostname(pod),
+        log_directory: Some(place.dir.join("logs")),
+        dns: None,
+        ports: ports(pod)?,
+        labels,
+        annotations,
+        handler: String::new(),
+        cgroup_parent: None,
+        namespaces: Namespaces {
+            network: if spec.host_network { Network::Host } else { Network::Pod },
+            pid: pod_pid(pod),
+            ipc: if spec.host_ipc { NamespaceMode::Node } else { NamespaceMode::Pod },
+        },
+        sysctls: spec.security_context.sysctls.iter().map(|s| (s.name.clone(), s.value.clone())).collect(),
+        security: SandboxSecurity::default(),
+        resources: Resources::default(),
+    })
+}
+
+/// Whose PID namespace the containers of the pod are in.
+pub(crate) fn pod_pid(pod: &Pod) -> PidMode {
+    match (pod.spec.host_pid, pod.spec.share_process_namespace) {
+        (true, _) => PidMode::Node,
+        (false, true) => PidMode::Pod,
+        (false, false) => PidMode::Container,
+    }
+}
+
+/// The labels by which tools know a pod's parts.
+pub(crate) fn identity(pod: &Pod, namespace: &str, uid: &str) -> [(String, String); 3] {
+    [
+        ("io.kubernetes.pod.name".to_owned(), pod.metadata.name.clone()),
+        ("io.kubernetes.pod.namespace".to_owned(), namespace.to_owned()),
+        ("io.kubernetes.pod.uid".to_owned(), uid.to_owned()),
+    ]
+}
+
+fn ports(pod: &Pod) -> Result<Vec<PortMapping>, Fault> {
+    let mut mapped = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (c, container) in pod.spec.containers.iter().enumerate() {
+        for (p, port) in container.ports.iter().enumerate() {
+            let at = format!("spec.containers[{c}].ports[{p}]");
+            if port.container_port == 0 {
+                return Err(wrong(format!("{at}.containerPort"), "0 is not a port"));
+            }
+            let Some(host_port) = port.host_port.filter(|h| *h != 0) else { continue };
+            if pod.spec.host_network {
+                if host_port != port.container_port {
+                    return Err(wrong(
+                        format!("{at}.hostPort"),
+                        "with hostNetwork it must be the containerPort",
+                    ));
+                }
+                continue;
+            }
+            let protocol = match port.protocol {
+                PortProtocol::Tcp => Protocol::Tcp,
+                PortProtocol::Udp => Protocol::Udp,
+                PortProtocol::Sctp => Protocol::Sctp,
+            };
+            if !seen.insert((host_port, format!("{protocol:?}"), port.host_ip)) {
+                return Err(wrong(format!("{at}.hostPort"), format!("{host_port} stands twice")));
+            }
+            mapped.push(PortMapping {
+                protocol,
+                container_port: port.container_port,
+                host_port,
+                host_ip: port.host_ip,
+            });
+        }
+    }
+    Ok(mapped)
+}
+
+/// A path in a container that nothing climbs out of.
+pub(crate) fn absolute(at: &str, path: &str) -> Result<PathBuf, Fault> {
+    let parsed = Path::new(path);
+    let climbs = parsed.components().any(|c| c == std::path::Component::ParentDir);
+    if parsed.is_absolute() && !climbs && !path.contains('\0') {
+        Ok(parsed.to_owned())
+    } else {
+        Err(wrong(at, format!("{path:?} is not an absolute path without '..'")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Containers of a pod.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use berth_engine::model::{
+    ContainerConfig, ContainerMetadata, ContainerSecurity, EnvVar, GroupsPolicy, ImageSpec, Mount, Resources,
+    SeccompChoice, User,
+};
+
+use super::expand::expand;
+use super::{Fault, Place, Planned, Volume, absolute, identity, pod_pid, wrong};
+use crate::manifest::{self, Pod, Propagation, PullPolicy, SeccompProfile, SeccompType};
+
+/// The period of CPU quotas in microseconds, as the kubelet sets it.
+const CPU_PERIOD: u64 = 100_000;
+/// The smallest quota that the kernel takes, in microseconds.
+const MIN_QUOTA: u64 = 1000;
+/// The smallest weight.
+const MIN_SHARES: u64 = 2;
+
+/// What a container of docker and containerd does not see of /proc and /sys.
+const MASKED: &[&str] = &[
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+/// What it cannot write.
+const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// A container. `at` is its path in the manifest.
+pub(super) fn plan(
+    pod: &Pod,
+    from: &manifest::Container,
+    at: &str,
+    volumes: &BTreeMap<&str, &Volume>,
+    place: &Place,
+) -> Result<Planned, Fault> {
+    if from.image.is_empty() {
+        return Err(wrong(format!("{at}.image"), "an image is needed"));
+    }
+    let (envs, variables) = environment(from, at)?;
+    let all = |list: &[String]| list.iter().map(|text| expand(text, &variables)).collect();
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let mut labels: BTreeMap<_, _> = identity(pod, namespace, &place.uid).into();
+    labels.insert("io.kubernetes.container.name".to_owned(), from.name.clone());
+    let config = ContainerConfig {
+        metadata: ContainerMetadata { name: from.name.clone(), attempt: 0 },
+        image: ImageSpec {
+            image: from.image.clone(),
+            user_specified: from.image.clone(),
+            annotations: BTreeMap::new(),
+        },
+        command: all(&from.command),
+        args: all(&from.args),
+        working_dir: from
+            .working_dir
+            .as_deref()
+            .map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned()))
+            .transpose()?,
+        envs,
+        mounts: mounts(from, at, volumes)?,
+        devices: Vec::new(),
+        labels,
+        annotations: BTreeMap::new(),
+        log_path: Some(PathBuf::from(&from.name).join("0.log")),
+        stdin: from.stdin,
+        stdin_once: from.stdin_once,
+        tty: from.tty,
+        resources: resources(from, at)?,
+        security: security(pod, from, at)?,
+        pid: pod_pid(pod),
+        stop_signal: None,
+    };
+    let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
+    Ok(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
+}
+
+/// Without a policy, `:latest` is pulled always and everything else when it is not there.
+fn pull_policy(from: &manifest::Container) -> PullPolicy {
+    from.image_pull_policy.unwrap_or_else(|| {
+        let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+        if tagged && !from.image.ends_with(":latest") { PullPolicy::IfNotPresent } else { PullPolicy::Always }
+    })
+}
+
+fn environment(
+    from: &manifest::Container,
+    at: &str,
+) -> Result<(Vec<EnvVar>, BTreeMap<String, String>), Fault> {
+    let mut variables = BTreeMap::new();
+    let mut envs = Vec::with_capacity(from.env.len());
+    for (index, env) in from.env.iter().enumerate() {
+        if env.name.is_empty() || env.name.contains(['=', '\0']) {
+            return Err(wrong(
+                format!("{at}.env[{index}].name"),
+                format!("{:?} is not a variable's name", env.name),
+            ));
+        }
+        if env.value.contains('\0') {
+            return Err(wrong(format!("{at}.env[{index}].value"), "it has a NUL byte"));
+        }
+        let value = expand(&env.value, &variables);
+        variables.insert(env.name.clone(), value.clone());
+        envs.push(EnvVar { name: env.name.clone(), value: value.into_bytes() });
+    }
+    Ok((envs, variables))
+}
+
+fn mounts(
+    from: &manifest::Container,
+    at: &str,
+    volumes: &BTreeMap<&str, &Volume>,
+) -> Result<Vec<Mount>, Fault> {
+    use berth_engine::model::Propagation as To;
+    from.volume_mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| {
+            let at = format!("{at}.volumeMounts[{index}]");
+            let volume = volumes.get(mount.name.as_str()).ok_or_else(|| {
+                wrong(format!("{at}.name"), format!("the pod has no volume {:?}", mount.name))
+            })?;
+            let propagation = match mount.mount_propagation {
+                Propagation::None => To::Private,
+                Propagation::HostToContainer => To::HostToContainer,
+                Propagation::Bidirectional if from.security_context.privileged => To::Bidirectional,
+                Propagation::Bidirectional => {
+                    return Err(wrong(
+                        format!("{at}.mountPropagation"),
+                        "Bidirectional needs a privileged container",
+                    ));
+                }
+            };
+            Ok(Mount {
+                container_path: absolute(&format!("{at}.mountPath"), &mount.mount_path)?,
+                host_path: volume.path.clone(),
+                readonly: mount.read_only,
+                recursive_readonly: false,
+                propagation,
+                selinux_relabel: false,
+            })
+        })
+        .collect()
+}
+
+fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {
+    let (limits, requests) = (&from.resources.limits, &from.resources.requests);
+    let over = |what: &str, request: Option<manifest::Quantity>, limit: Option<manifest::Quantity>| {
+        if request.zip(limit).is_some_and(|(request, limit)| request > limit) {
+            return Err(wrong(format!("{at}.resources.requests.{what}"), "it is more than the limit"));
+        }
+        Ok(())
+    };
+    over("cpu", requests.cpu, limits.cpu)?;
+    over("memory", requests.memory, limits.memory)?;
+    let memory_limit = match limits.memory.map(manifest::Quantity::units).filter(|bytes| *bytes > 0) {
+        Some(bytes) => Some(
+            i64::try_from(bytes)
+                .map_err(|_| wrong(format!("{at}.resources.limits.memory"), "it is too much"))?,
+        ),
+        None => None,
+    };
+    Ok(Resources {
+        cpu_shares: requests.cpu.or(limits.cpu).map(|cpu| (cpu.millis() * 1024 / 1000).max(MIN_SHARES)),
+        cpu_quota: limits
+            .cpu
+            .filter(|cpu| cpu.millis() > 0)
+            .map(|cpu| i64::try_from((cpu.millis() * CPU_PERIOD / 1000).max(MIN_QUOTA)).unwrap_or(i64::MAX)),
+        cpu_period: limits.cpu.map(|_| CPU_PERIOD),
+        memory_limit,
+        // As the kubelet without swap: memory and swap together are the memory.
+        memory_swap_limit: memory_limit,
+        ..Resources::default()
+    })
+}
+
+fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<ContainerSecurity, Fault> {
+    let (of_pod, own) = (&pod.spec.security_context, &from.security_context);
+    let user = own.run_as_user.or(of_pod.run_as_user);
+    let group = own.run_as_group.or(of_pod.run_as_group);
+    if group.is_some() && user.is_none() {
+        return Err(wrong(format!("{at}.securityContext.runAsGroup"), "it needs runAsUser"));
+    }
+    if own.privileged && own.allow_privilege_escalation == Some(false) {
+        return Err(wrong(
+            format!("{at}.securityContext.allowPrivilegeEscalation"),
+            "a privileged container cannot be without it",
+        ));
+    }
+    let paths =
+        |list: &[&str]| if own.privileged { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
+    Ok(ContainerSecurity {
+        privileged: own.privileged,
+        add_capabilities: own.capabilities.add.clone(),
+        drop_capabilities: own.capabilities.drop.clone(),
+        ambient_capabilities: Vec::new(),
+        user: user.map(User::Id),
+        group,
+        supplemental_groups: of_pod.supplemental_groups.clone(),
+        groups_policy: GroupsPolicy::Merge,
+        readonly_rootfs: own.read_only_root_filesystem,
+        no_new_privs: own.allow_privilege_escalation == Some(false),
+        masked_paths: paths(MASKED),
+        readonly_paths: paths(READONLY),
+        seccomp: seccomp(
+            own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref()),
+            own.privileged,
+            at,
+        )?,
+        apparmor: None,
+        selinux: None,
+    })
+}
+
+/// Without a profile a local container gets the default one: what docker and podman do.
+fn seccomp(profile: Option<&SeccompProfile>, privileged: bool, at: &str) -> Result<SeccompChoice, Fault> {
+    let at = format!("{at}.securityContext.seccompProfile");
+    match profile {
+        None if privileged => Ok(SeccompChoice::Unconfined),
+        None => Ok(SeccompChoice::Default),
+        Some(profile) => match (profile.kind, &profile.localhost_profile) {
+            (SeccompType::Localhost, Some(file)) => {
+                Ok(SeccompChoice::Localhost(absolute(&format!("{at}.localhostProfile"), file)?))
+            }
+            (SeccompType::Localhost, None) => {
+                Err(wrong(at, "Localhost needs localhostProfile, a path of this machine"))
+            }
+            (_, Some(_)) => Err(wrong(at, "localhostProfile goes with type Localhost")),
+            (SeccompType::RuntimeDefault, None) => Ok(SeccompChoice::Default),
+            (SeccompType::Unconfined, None) => Ok(SeccompChoice::Unconfined),
+        },
+    }
+}

@@ -1,0 +1,58 @@
+//! `$(NAME)` in command, args and env, as Kubernetes expands it: a reference to a variable that is
+//! not there stays as it is, and `$$` is one dollar.
+
+use std::collections::BTreeMap;
+
+/// `text` with its references expanded.
+pub(super) fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
+            match variables.get(name) {
+                Some(value) => out.push_str(value),
+                None => {
+                    out.push_str("$(");
+                    out.push_str(name);
+                    out.push(')');
+                }
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_as_kubernetes_expands_them() {
+        let variables =
+            BTreeMap::from([("A".to_owned(), "1".to_owned()), ("B".to_owned(), "$(A)".to_owned())]);
+        for (text, expected) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("$(A)", "1"),
+            ("x$(A)y$(A)", "x1y1"),
+            ("$(B)", "$(A)"),
+            ("$(C)", "$(C)"),
+            ("$$(A)", "$(A)"),
+            ("$$$(A)", "$1"),
+            ("$A $", "$A $"),
+            ("$(A", "$(A"),
+            ("$()", "$()"),
+        ] {
+            assert_eq!(expand(text, &variables), expected, "{text}");
+        }
+    }
+}

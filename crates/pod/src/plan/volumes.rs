@@ -1,0 +1,64 @@
+//! Volumes: directories and files of the host that containers mount.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Fault, FaultKind, absolute, name, wrong};
+use crate::manifest::{self, HostPathType, Medium};
+
+/// A volume of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name in the pod.
+    pub name: String,
+    /// Where it is on the host.
+    pub path: PathBuf,
+    /// What is checked or made before the first container.
+    pub kind: VolumeKind,
+}
+
+/// What is checked or made before the first container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeKind {
+    /// An empty directory that is removed with the pod.
+    Empty,
+    /// Something of the host.
+    Host(HostPathType),
+}
+
+/// The volumes of a pod whose directory is `dir`.
+pub(super) fn plan(volumes: &[manifest::Volume], dir: &Path) -> Result<Vec<Volume>, Fault> {
+    let mut seen = BTreeSet::new();
+    volumes
+        .iter()
+        .enumerate()
+        .map(|(index, volume)| {
+            let at = format!("spec.volumes[{index}]");
+            name(&format!("{at}.name"), &volume.name, 63, false)?;
+            if !seen.insert(&volume.name) {
+                return Err(wrong(format!("{at}.name"), format!("{:?} stands twice", volume.name)));
+            }
+            one(volume, &at, dir)
+        })
+        .collect()
+}
+
+fn one(volume: &manifest::Volume, at: &str, dir: &Path) -> Result<Volume, Fault> {
+    let (path, kind) = match (&volume.empty_dir, &volume.host_path) {
+        (Some(empty), None) => {
+            if empty.medium == Medium::Memory {
+                return Err((format!("{at}.emptyDir.medium"), FaultKind::Later));
+            }
+            if empty.size_limit.is_some() {
+                return Err((format!("{at}.emptyDir.sizeLimit"), FaultKind::Later));
+            }
+            (dir.join("volumes").join(&volume.name), VolumeKind::Empty)
+        }
+        (None, Some(host)) => {
+            (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
+        }
+        (Some(_), Some(_)) => return Err(wrong(at, "a volume is one of emptyDir and hostPath, not both")),
+        (None, None) => return Err(wrong(at, "a volume needs emptyDir or hostPath")),
+    };
+    Ok(Volume { name: volume.name.clone(), path, kind })
+}
