@@ -1,6 +1,52 @@
 //! One small process per pod: parent of the containers, holds stdio, writes the logs, keeps exit codes.
+//!
+//! ```text
+//! main        descriptors, subreaper, signals      init        the first process of a shared PID namespace
+//! server      the event loop: daemons, children    stage       how far a container is (pure table)
+//!   request, create, ending, session, shutdown     outcome     how a process ended, in the protocol's words
+//! connection  one daemon                           pump        one thread per container: log, attach, stdin
+//! ```
+//!
+//! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
+//! connection as 4 (`berth_types::shim`). It outlives every daemon: what it knows is in its memory and
+//! in its records, and whoever connects and says Hello is told all of it. It ends with its pod, or at once when
+//! the daemon goes away before it told of a pod.
+
 #![forbid(unsafe_code)]
 
-mod pump;
+use std::process::ExitCode;
 
-fn main() {}
+use berth_sys::signal::{SignalFd, ignore, tune_allocator};
+use berth_types::shim::LISTEN_FD;
+use rustix::process::{DumpableBehavior, Signal};
+
+mod connection;
+mod container;
+mod exec;
+mod init;
+mod outcome;
+mod pump;
+mod records;
+mod server;
+mod stage;
+
+fn main() -> ExitCode {
+    tune_allocator();
+    let is_init =
+        std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == init::NAME.to_bytes());
+    let done = if is_init { init::run() } else { serve() };
+    // There is nowhere to say more: stderr is the null device, and the daemon sees the end.
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve() -> std::io::Result<()> {
+    let mut given = berth_sys::spawn::inherited(LISTEN_FD)?.into_iter();
+    let (Some(listener), Some(first), None) = (given.next(), given.next(), given.next()) else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    ignore(&[Signal::HUP, Signal::PIPE, Signal::INT, Signal::TERM, Signal::XFSZ].map(Signal::as_raw));
+    let signals = SignalFd::new(&[Signal::CHILD.as_raw()])?;
+    server::Server::new(listener, first, signals)?.run()
+}

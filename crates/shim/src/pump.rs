@@ -26,6 +26,7 @@ mod stamp;
 use client::{Client, Fate, MAX_CLIENTS};
 use input::Stdin;
 use recorder::Recorder;
+pub(crate) use recorder::now;
 
 /// Stack of the thread. It goes no deeper than a few frames with small arrays.
 const STACK: usize = 64 << 10;

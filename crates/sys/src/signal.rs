@@ -73,6 +73,17 @@ impl AsFd for SignalFd {
     }
 }
 
+/// The signal with this number, from 1 to 64; None for what is no signal.
+pub fn named(number: i32) -> Option<rustix::process::Signal> {
+    if (1..=64).contains(&number) {
+        // SAFETY: the kernel takes every number in this range; those that the C library keeps to
+        // itself (32 and 33) mean nothing to processes we signal, which are not our threads.
+        Some(unsafe { rustix::process::Signal::from_raw_unchecked(number) })
+    } else {
+        None
+    }
+}
+
 /// Ignores signals for the whole process; programs it starts inherit that unless their starter resets it.
 pub fn ignore(signals: &[i32]) {
     for signal in signals {

@@ -37,6 +37,27 @@ pub struct Spawn<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// `tasks` (v1) or `cgroup.procs` files, open for writing, of cgroups to join before execve.
     pub tasks: &'a [BorrowedFd<'a>],
+    /// Whether it is the first process of a new PID namespace, with a mount namespace of its own.
+    pub new_pid_namespace: bool,
+}
+
+/// Takes the descriptors that this process was started with, from the number `first` on without a
+/// gap. To be called once, before the process opens anything itself.
+///
+/// # Errors
+/// None is there.
+pub fn inherited(first: i32) -> std::io::Result<Vec<OwnedFd>> {
+    let mut fds = Vec::new();
+    for number in first.. {
+        // SAFETY: F_SETFD changes a flag only, and says when the number is no descriptor.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            break;
+        }
+        // SAFETY: it is open, was there before this process opened any, and by the contract above
+        // is taken only once.
+        fds.push(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+    if fds.is_empty() { Err(std::io::Error::from_raw_os_error(libc::EBADF)) } else { Ok(fds) }
 }
 
 /// A started program.
@@ -112,9 +133,12 @@ impl Spawn<'_> {
             libc::sigfillset(all.as_mut_ptr());
             libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
         }
+        let namespaces = if self.new_pid_namespace { libc::CLONE_NEWPID | libc::CLONE_NEWNS } else { 0 };
         // SAFETY: `child` keeps to system calls on `plan`, which outlives it: CLONE_VFORK holds this
         // thread until the child has executed the program or exited.
-        let cloned = unsafe { clone::vfork(&mut stack, self.cgroup, child, std::ptr::from_mut(plan).cast()) };
+        let cloned = unsafe {
+            clone::vfork(namespaces, &mut stack, self.cgroup, child, std::ptr::from_mut(plan).cast())
+        };
         // SAFETY: `before` was written above.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
         let (pid, pidfd) = cloned?;

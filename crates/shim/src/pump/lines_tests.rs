@@ -85,7 +85,12 @@ fn what_has_no_newline_at_the_end_is_partial() {
 fn streams_do_not_mix() {
     let entries = run(
         false,
-        &[(Stream::Stdout, b"ou"), (Stream::Stderr, b"er"), (Stream::Stdout, b"t\n"), (Stream::Stderr, b"r\n")],
+        &[
+            (Stream::Stdout, b"ou"),
+            (Stream::Stderr, b"er"),
+            (Stream::Stdout, b"t\n"),
+            (Stream::Stderr, b"r\n"),
+        ],
     );
     let contents: Vec<_> = entries.iter().map(|e| String::from_utf8_lossy(&e.content)).collect();
     assert_eq!(contents, ["out", "err"]);

@@ -21,6 +21,7 @@ pub(super) type Entry = extern "C" fn(*mut c_void);
 /// must use no thread-local state but errno, and must end in execve or _exit.
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn vfork(
+    namespaces: c_int,
     stack: &mut [MaybeUninit<u128>],
     cgroup: Option<BorrowedFd<'_>>,
     entry: Entry,
@@ -29,7 +30,7 @@ pub(super) unsafe fn vfork(
     let mut pidfd: c_int = -1;
     // SAFETY: all fields are integers, zero means unused.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | namespaces;
     args.flags = u64::from(flags.cast_unsigned()) | CLEAR_SIGHAND;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
@@ -76,6 +77,7 @@ pub(super) unsafe fn vfork(
 /// See above.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) unsafe fn vfork(
+    namespaces: c_int,
     stack: &mut [MaybeUninit<u128>],
     cgroup: Option<BorrowedFd<'_>>,
     entry: Entry,
@@ -85,7 +87,7 @@ pub(super) unsafe fn vfork(
         return Err(std::io::ErrorKind::Unsupported.into());
     }
     let mut pidfd: c_int = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | namespaces;
     // SAFETY: an `extern "C"` function that never returns may be called as one that returns int.
     let entry: extern "C" fn(*mut c_void) -> c_int = unsafe { std::mem::transmute(entry) };
     let top = stack.as_mut_ptr_range().end.cast();

@@ -28,6 +28,7 @@ fn the_program_has_what_it_was_given_and_nothing_else() {
         stderr: None,
         cgroup: None,
         tasks: &[],
+        new_pid_namespace: false,
     };
     let child = spawn.spawn().unwrap();
     drop((theirs, leak));
@@ -50,8 +51,15 @@ fn the_program_has_what_it_was_given_and_nothing_else() {
 #[test]
 fn what_cannot_be_executed_is_an_error_and_leaves_nothing() {
     let memfd = crate::memfd::sealed("nonsense", b"not a program").unwrap();
-    let spawn =
-        Spawn { program: memfd.as_fd(), argv: &[c"x"], fds: &[], stderr: None, cgroup: None, tasks: &[] };
+    let spawn = Spawn {
+        program: memfd.as_fd(),
+        argv: &[c"x"],
+        fds: &[],
+        stderr: None,
+        cgroup: None,
+        tasks: &[],
+        new_pid_namespace: false,
+    };
     let error = spawn.spawn().unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC));
 }
@@ -67,6 +75,7 @@ fn a_cgroup_that_cannot_be_joined_is_an_error() {
         stderr: None,
         cgroup: Some(dir.as_fd()),
         tasks: &[],
+        new_pid_namespace: false,
     };
     assert!(spawn.spawn().is_err());
     let spawn = Spawn { cgroup: None, tasks: &[dir.as_fd()], ..spawn };
@@ -87,6 +96,7 @@ fn threads_may_spawn_at_the_same_time() {
                         stderr: None,
                         cgroup: None,
                         tasks: &[],
+                        new_pid_namespace: false,
                     };
                     assert_eq!(wait(&spawn.spawn().unwrap()).exit_status(), Some(0));
                 }

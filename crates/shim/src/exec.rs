@@ -1,0 +1,72 @@
+//! Exec sessions: what belongs to one, and its end.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use berth_sys::cgroup::Cgroup;
+use berth_types::ContainerId;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// A process that was run in a container, which leads a session of its own.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// In which container.
+    pub(crate) container: ContainerId,
+    /// Its process id, which is its session's.
+    pub(crate) pid: i32,
+    /// The process.
+    pub(crate) pidfd: OwnedFd,
+    /// The connection that asked for it and hears of its end.
+    pub(crate) connection: u64,
+    /// When its time runs out.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether it has.
+    pub(crate) timed_out: bool,
+    /// The slave of its terminal, for its size: the master is the daemon's, so that a daemon which goes
+    /// away hangs up.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+impl Session {
+    /// Kills the process and everything of the container that is still in its session. What left the
+    /// session did so to live on.
+    pub(crate) fn kill(&self, cgroup: &Cgroup) {
+        let members: Vec<(Pid, OwnedFd)> = cgroup
+            .pids()
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok().map(|fd| (pid, fd)))
+            // The handle was taken before: what is in the session now is what it stands for.
+            .filter(|(pid, _)| session_of(*pid) == Some(self.pid))
+            .collect();
+        for pidfd in members.iter().map(|(_, fd)| fd).chain([&self.pidfd]) {
+            // It fails for what is gone.
+            drop(pidfd_send_signal(pidfd, Signal::KILL));
+        }
+    }
+}
+
+fn session_of(pid: Pid) -> Option<i32> {
+    parse_session(&std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
+}
+
+/// The session in a line of /proc/PID/stat (proc_pid_stat(5), field 6). The name in parentheses may hold
+/// anything.
+fn parse_session(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_is_found_behind_any_name() {
+        assert_eq!(parse_session("12 (sh) S 1 12 7 0 -1"), Some(7));
+        assert_eq!(parse_session("12 (a) b) 1 2 3) S 1 12 7 0 -1"), Some(7));
+        assert_eq!(parse_session("12 (sh) S 1"), None);
+        assert_eq!(parse_session(""), None);
+        let own = rustix::process::getsid(None).unwrap().as_raw_nonzero().get();
+        assert_eq!(session_of(rustix::process::getpid()), Some(own));
+    }
+}

@@ -1,0 +1,106 @@
+//! The first process of a PID namespace that a pod's containers share.
+//!
+//! It only reaps. It runs from the shim's own memfd, in the shim's leaf cgroup (outside the pod's
+//! limits), and ends when the shim does: the shim holds the other end of its pipe. With it the kernel
+//! ends every process of the namespace.
+//!
+//! A container with CAP_SYS_PTRACE can look through `/proc/1/root`, `cwd` and `fd` of this process.
+//! So before anything else can enter the namespace it has an empty root of its own, the pod's
+//! namespaces, no descriptor of the host and no capability.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use berth_sys::signal::SignalFd;
+use berth_sys::spawn::{Child, Spawn};
+use rustix::event::{PollFd, PollFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+};
+use rustix::process::{Signal, WaitOptions};
+
+/// The argument that makes this binary an init.
+pub(crate) const NAME: &std::ffi::CStr = c"berth-init";
+/// Its end of the pipe. One byte on it says that it is ready; its end, that the shim is gone.
+const PIPE: i32 = 3;
+
+/// An init as the shim holds it.
+#[derive(Debug)]
+pub(crate) struct Init {
+    /// The process.
+    pub(crate) child: Child,
+    /// The PID namespace.
+    pub(crate) namespace: OwnedFd,
+    _pipe: OwnedFd,
+}
+
+/// Starts an init in a new PID namespace and waits until it has left the host behind.
+pub(crate) fn start(namespaces: &[BorrowedFd<'_>]) -> std::io::Result<Init> {
+    let program = std::fs::File::open("/proc/self/exe")?;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut fds = vec![theirs.as_fd()];
+    fds.extend(namespaces);
+    let spawn = Spawn {
+        program: program.as_fd(),
+        argv: &[NAME],
+        fds: &fds,
+        stderr: None,
+        cgroup: None,
+        tasks: &[],
+        new_pid_namespace: true,
+    };
+    let child = spawn.spawn()?;
+    drop(theirs);
+    ours.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+    std::io::Read::read_exact(&mut &ours, &mut [0])
+        .map_err(|e| std::io::Error::new(e.kind(), "the pod's init did not become ready"))?;
+    let namespace = std::fs::File::open(format!("/proc/{}/ns/pid", child.pid))?.into();
+    Ok(Init { child, namespace, _pipe: ours.into() })
+}
+
+/// The init's whole life.
+pub(crate) fn run() -> std::io::Result<()> {
+    let mut given = berth_sys::spawn::inherited(PIPE)?;
+    let pipe = std::os::unix::net::UnixStream::from(given.remove(0));
+    let signals = SignalFd::new(&[Signal::CHILD.as_raw()])?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    for namespace in given {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), None)?;
+    }
+    leave_the_host()?;
+    std::io::Write::write_all(&mut &pipe, &[1])?;
+    loop {
+        let mut polled = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&pipe, PollFlags::IN)];
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        if !polled[1].revents().is_empty() {
+            return Ok(());
+        }
+        while signals.next()?.is_some() {}
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+    }
+}
+
+/// An empty read-only root in the mount namespace of its own, and no rights.
+fn leave_the_host() -> std::io::Result<()> {
+    use rustix::mount::{fsconfig_create, fsmount, fsopen, mount_change, move_mount, unmount};
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let empty = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&empty)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let root = fsmount(&empty, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    move_mount(&root, "", rustix::fs::CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")?;
+    rustix::thread::set_no_new_privs(true)?;
+    let none = rustix::thread::CapabilitySet::empty();
+    let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Writing records: whole or not at all, by rename. No fsync: they survive a kill, and a reboot ends the
+//! containers anyway.
+
+use std::path::Path;
+
+use berth_types::shim::record;
+
+/// Writes one record into the container's directory, which is made if it is missing.
+pub(crate) fn write<T: serde::Serialize>(dir: &Path, name: &str, record: &T) -> std::io::Result<()> {
+    let bytes = record::encode(record).map_err(std::io::Error::other)?;
+    match std::fs::create_dir(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    let temporary = dir.join(format!(".{name}.new"));
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(&temporary, dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_types::shim::record::{PID, Started};
+
+    #[test]
+    fn a_record_is_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("container");
+        for pid in [5, 6] {
+            write(&dir, PID, &Started { pid, shim: 1 }).unwrap();
+            let bytes = std::fs::read(dir.join(PID)).unwrap();
+            assert_eq!(record::decode::<Started>(&bytes).unwrap().pid, pid);
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+    }
+}

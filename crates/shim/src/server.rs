@@ -1,0 +1,272 @@
+//! The shim's one thread that decides: an event loop over daemons, children and pumps.
+//!
+//! Nothing here waits: what takes time is a thread (the pumps) or comes back later by an event or a
+//! deadline. Children are waited for in one place ([`Server::reap`]), by this thread only, so that no
+//! process id is reused under anybody's hands.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use berth_sys::cgroup::Cgroup;
+use berth_sys::signal::SignalFd;
+use berth_types::shim::{Answer, Event, Failure, FromShim, Reason, ToShim, decode};
+use berth_types::{ContainerId, ExecId, SandboxId};
+use rustix::event::{Timespec, epoll};
+
+use crate::connection::{Connection, Gone};
+use crate::container::{Asker, Container};
+use crate::exec::Session;
+use crate::init::Init;
+use crate::outcome::failure;
+use crate::pump::{self, Note, Notes};
+
+mod create;
+mod ending;
+mod request;
+mod session;
+mod shutdown;
+
+/// What an event of epoll belongs to; connections come after these.
+const LISTENER: u64 = 0;
+const SIGNALS: u64 = 1;
+const NOTES: u64 = 2;
+const FIRST_CONNECTION: u64 = 16;
+/// The most daemons at once. There is one, or two for a moment when one replaces the other.
+const MAX_CONNECTIONS: usize = 16;
+
+/// What the shim knows and holds.
+#[derive(Debug)]
+pub(crate) struct Server {
+    epoll: OwnedFd,
+    listener: OwnedFd,
+    signals: SignalFd,
+    notes: Notes,
+    noted: Receiver<(ContainerId, Note)>,
+    bell: Arc<OwnedFd>,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+    pod: Option<Pod>,
+    containers: BTreeMap<ContainerId, Container>,
+    sessions: BTreeMap<ExecId, Session>,
+    reopening: BTreeMap<u64, Asker>,
+    next_ticket: u64,
+    shutdown: Option<shutdown::Shutdown>,
+    done: bool,
+}
+
+/// What the shim was told of its pod.
+#[derive(Debug)]
+struct Pod {
+    sandbox: SandboxId,
+    state_dir: PathBuf,
+    network: Option<OwnedFd>,
+    ipc: Option<OwnedFd>,
+    uts: Option<OwnedFd>,
+    init: Option<Init>,
+    cgroup: Cgroup,
+}
+
+impl Server {
+    /// A shim that knows nothing yet, with its listening socket and its first connection.
+    pub(crate) fn new(listener: OwnedFd, first: OwnedFd, signals: SignalFd) -> std::io::Result<Self> {
+        let (notes, noted, bell) = Notes::new()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let sources = [(listener.as_fd(), LISTENER), (signals.as_fd(), SIGNALS), (bell.as_fd(), NOTES)];
+        for (fd, token) in sources {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        }
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        let mut server = Self {
+            epoll,
+            listener,
+            signals,
+            notes,
+            noted,
+            bell,
+            connections: BTreeMap::new(),
+            next_connection: FIRST_CONNECTION,
+            pod: None,
+            containers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            reopening: BTreeMap::new(),
+            next_ticket: 0,
+            shutdown: None,
+            done: false,
+        };
+        server.connect(first)?;
+        Ok(server)
+    }
+
+    /// Serves until the pod is shut down, or until the daemon went away before it told of a pod.
+    pub(crate) fn run(&mut self) -> std::io::Result<()> {
+        let mut events = Vec::with_capacity(16);
+        while !self.done {
+            events.clear();
+            let timeout = self.deadline().map(|deadline| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                Timespec {
+                    tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                    tv_nsec: left.subsec_nanos().into(),
+                }
+            });
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+            for event in &events {
+                let flags = event.flags;
+                match event.data.u64() {
+                    LISTENER => self.accept(),
+                    SIGNALS => self.reap()?,
+                    NOTES => self.hear(),
+                    connection => self.talk(connection, flags),
+                }
+            }
+            self.keep_time(Instant::now());
+            self.done |= self.pod.is_none() && self.connections.is_empty();
+        }
+        Ok(())
+    }
+
+    /// When something is to be done even if nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        let endings = self.containers.values().filter_map(|c| c.ending.as_ref()).map(|e| e.again);
+        let sessions = self.sessions.values().filter_map(|s| s.deadline);
+        let shutdown = self.shutdown.as_ref().map(|s| s.again);
+        endings.chain(sessions).chain(shutdown).min()
+    }
+
+    fn keep_time(&mut self, now: Instant) {
+        let due = |c: &Container| c.ending.as_ref().is_some_and(|e| e.again <= now);
+        let ids: Vec<ContainerId> =
+            self.containers.iter().filter(|(_, c)| due(c)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.advance(&id);
+        }
+        self.end_late_sessions(now);
+        self.advance_shutdown(now);
+    }
+
+    /// Waits for every child that ended: the pod's and those that were orphaned to this subreaper.
+    fn reap(&mut self) -> std::io::Result<()> {
+        while self.signals.next()?.is_some() {}
+        self.reap_children();
+        Ok(())
+    }
+
+    fn reap_children(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            let pid = pid.as_raw_nonzero().get();
+            if !self.session_ended(pid, status) && !self.main_ended(pid, status) {
+                self.init_ended(pid);
+            }
+        }
+    }
+
+    /// Hears what the pumps say.
+    fn hear(&mut self) {
+        pump::hush(&self.bell);
+        while let Ok((container, note)) = self.noted.try_recv() {
+            match note {
+                Note::Opened(outcome) => self.log_opened(&container, outcome),
+                Note::Reopened(ticket, outcome) => {
+                    if let Some(asker) = self.reopening.remove(&ticket) {
+                        let outcome = outcome.map(|()| Answer::Done);
+                        self.answer(asker, outcome.map_err(|m| failure(Reason::System, m)), vec![]);
+                    }
+                }
+                Note::Drained => self.drained(&container),
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+        while let Ok(socket) = rustix::net::accept_with(&self.listener, flags) {
+            if self.connections.len() < MAX_CONNECTIONS {
+                // One that cannot be watched is closed, which its daemon sees.
+                drop(self.connect(socket));
+            }
+        }
+    }
+
+    fn connect(&mut self, socket: OwnedFd) -> std::io::Result<()> {
+        let token = self.next_connection;
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        self.next_connection += 1;
+        self.connections.insert(token, Connection::new(socket));
+        Ok(())
+    }
+
+    fn talk(&mut self, token: u64, flags: epoll::EventFlags) {
+        if flags.contains(epoll::EventFlags::OUT) {
+            let sent = self.connections.get_mut(&token).map(Connection::flush);
+            self.after_sending(token, sent.unwrap_or(Ok(())));
+        }
+        if !flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+            return;
+        }
+        // The connection may be dropped while one of its requests is being obeyed.
+        while let Some(connection) = self.connections.get_mut(&token) {
+            match connection.next() {
+                Ok(Some(frame)) => match decode::<ToShim>(&frame.body) {
+                    Ok(message) => {
+                        let asker = Asker { connection: token, number: message.number };
+                        drop(frame.body);
+                        self.obey(asker, message.request, frame.fds);
+                    }
+                    // Whoever speaks another language is not answered in ours.
+                    Err(_) => self.disconnect(token),
+                },
+                Ok(None) => return,
+                Err(Gone) => self.disconnect(token),
+            }
+        }
+    }
+
+    fn disconnect(&mut self, token: u64) {
+        // Closing it takes it out of the epoll set: nobody else has this socket.
+        self.connections.remove(&token);
+    }
+
+    fn after_sending(&mut self, token: u64, sent: Result<(), Gone>) {
+        let Some(connection) = self.connections.get(&token) else { return };
+        let mut flags = epoll::EventFlags::IN;
+        flags.set(epoll::EventFlags::OUT, connection.waits());
+        let data = epoll::EventData::new_u64(token);
+        if sent.is_err() || epoll::modify(&self.epoll, connection, data, flags).is_err() {
+            self.disconnect(token);
+        }
+    }
+
+    fn send(&mut self, token: u64, message: &FromShim, fds: Vec<OwnedFd>) {
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        let waited = connection.waits();
+        let sent = connection.send(message, fds);
+        // Only when the wish changes; most answers go out at once.
+        if sent.is_err() || waited || connection.waits() {
+            self.after_sending(token, sent);
+        }
+    }
+
+    fn answer(&mut self, asker: Asker, outcome: Result<Answer, Failure>, fds: Vec<OwnedFd>) {
+        self.send(asker.connection, &FromShim::Answer { number: asker.number, outcome }, fds);
+    }
+
+    /// Tells every daemon that said Hello.
+    fn tell(&mut self, event: Event) {
+        let message = FromShim::Event(event);
+        let greeted: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| c.greeted).map(|(token, _)| *token).collect();
+        for token in greeted {
+            self.send(token, &message, vec![]);
+        }
+    }
+}
+
+/// A round of killing or removing that did not finish is tried again after so long.
+const AGAIN: Duration = Duration::from_millis(10);

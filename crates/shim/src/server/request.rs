@@ -1,0 +1,179 @@
+//! What each request does.
+
+use std::os::fd::OwnedFd;
+
+use berth_sys::cgroup::Cgroup;
+use berth_types::ContainerId;
+use berth_types::shim::{self, Answer, Failure, Reason, Request, VERSION};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::termios::Winsize;
+
+use super::{Pod, Server};
+use crate::container::{Asker, Container};
+use crate::outcome::{failure, system};
+use crate::pump::Command;
+use crate::stage::{Ask, Happening, Verdict};
+use crate::{init, outcome, pump};
+
+/// What a request that is answered at once comes to; None when the answer comes later.
+type Outcome = Result<Option<Answer>, Failure>;
+
+const DONE: Outcome = Ok(Some(Answer::Done));
+
+impl Server {
+    pub(super) fn obey(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
+        let outcome = match request {
+            Request::Hello { version: _ } => self.hello(asker),
+            Request::Pod(pod) => self.take_pod(pod, fds),
+            Request::Create(create) => self.create(asker, create, fds),
+            Request::Start { container } => self.start(asker, &container),
+            Request::Signal { container, signal, all } => self.signal(&container, signal, all),
+            Request::Forget { container } => self.forget(&container),
+            Request::Exec(exec) => self.exec(asker, &exec, fds),
+            Request::KillExec { exec } => self.kill_exec(&exec),
+            Request::ReopenLog { container } => self.reopen(asker, &container),
+            Request::Attach { container } => self.attach(&container, fds),
+            Request::Resize { container, exec, rows, columns } => {
+                let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+                match exec {
+                    Some(exec) => self.resize_exec(&exec, size),
+                    None => self.command(&container, Ask::Resize, Command::Resize(size)),
+                }
+            }
+            Request::Shutdown => self.shut_down(asker),
+        };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(answer)) => self.answer(asker, Ok(answer), vec![]),
+            Err(failure) => self.answer(asker, Err(failure), vec![]),
+        }
+    }
+
+    fn hello(&mut self, asker: Asker) -> Outcome {
+        if let Some(connection) = self.connections.get_mut(&asker.connection) {
+            connection.greeted = true;
+        }
+        let sandbox = self.pod.as_ref().map(|pod| pod.sandbox.clone());
+        let containers = self.containers.iter().map(|(id, c)| c.known(id)).collect();
+        Ok(Some(Answer::Hello { version: VERSION, sandbox, containers }))
+    }
+
+    fn take_pod(&mut self, told: shim::Pod, fds: Vec<OwnedFd>) -> Outcome {
+        if self.pod.is_some() {
+            return Err(failure(Reason::State, "the shim has a pod already"));
+        }
+        if fds.len() != told.namespaces.iter().filter(|given| **given).count() {
+            return Err(failure(Reason::Protocol, "Pod does not have the descriptors that it names"));
+        }
+        let mut fds = fds.into_iter();
+        let [network, ipc, uts] = told.namespaces.map(|given| if given { fds.next() } else { None });
+        let init = match told.shared_pid {
+            false => None,
+            true => {
+                let namespaces: Vec<_> =
+                    [&network, &ipc, &uts].into_iter().flatten().map(std::os::fd::AsFd::as_fd).collect();
+                Some(init::start(&namespaces).map_err(|e| system("start the pod's init", &e))?)
+            }
+        };
+        let cgroup = Cgroup::from_dirs(told.cgroup_dirs.into_iter().map(Into::into).collect());
+        let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
+        self.pod = Some(Pod { sandbox, state_dir, network, ipc, uts, init, cgroup });
+        DONE
+    }
+
+    fn start(&mut self, asker: Asker, id: &ContainerId) -> Outcome {
+        let container = self.container(id)?;
+        container.stage.allows(Ask::Start)?;
+        let prepared =
+            container.prepared.take().ok_or_else(|| failure(Reason::State, "the process is gone"))?;
+        match prepared.start() {
+            Ok(running) => {
+                container.started_at = pump::now();
+                container.stage = container.stage.after(Happening::Started);
+                container.pidfd = running.pidfd;
+                DONE
+            }
+            Err(error) => {
+                container.starter = Some((asker, outcome::refused(&error)));
+                let exit = outcome::not_started(&error, pump::now());
+                self.begin_ending(id, exit);
+                Ok(None)
+            }
+        }
+    }
+
+    fn signal(&mut self, id: &ContainerId, signal: i32, all: bool) -> Outcome {
+        let container = self.container(id)?;
+        let verdict = container.stage.allows(Ask::Signal)?;
+        let number = signal;
+        let signal = berth_sys::signal::named(signal)
+            .ok_or_else(|| failure(Reason::Protocol, format!("{number} is not a signal")))?;
+        match verdict {
+            Verdict::Already => {}
+            Verdict::End => send(&container.pidfd, Signal::KILL)?,
+            Verdict::Do if all => signal_all(container, signal)?,
+            Verdict::Do => send(&container.pidfd, signal)?,
+        }
+        DONE
+    }
+
+    fn forget(&mut self, id: &ContainerId) -> Outcome {
+        self.container(id)?.stage.allows(Ask::Forget)?;
+        self.containers.remove(id);
+        DONE
+    }
+
+    fn reopen(&mut self, asker: Asker, id: &ContainerId) -> Outcome {
+        let ticket = self.next_ticket;
+        self.command(id, Ask::ReopenLog, Command::Reopen(ticket))?;
+        self.next_ticket += 1;
+        self.reopening.insert(ticket, asker);
+        Ok(None)
+    }
+
+    fn attach(&mut self, id: &ContainerId, mut fds: Vec<OwnedFd>) -> Outcome {
+        match (fds.pop(), fds.is_empty()) {
+            (Some(socket), true) => self.command(id, Ask::Attach, Command::Attach(socket)),
+            _ => Err(failure(Reason::Protocol, "Attach comes with one descriptor")),
+        }
+    }
+
+    /// Passes something on to a container's pump.
+    fn command(&mut self, id: &ContainerId, ask: Ask, command: Command) -> Outcome {
+        let container = self.container(id)?;
+        container.stage.allows(ask)?;
+        if container.pump.send(command) {
+            DONE
+        } else {
+            Err(failure(Reason::State, "the container's output has ended"))
+        }
+    }
+
+    pub(super) fn container(&mut self, id: &ContainerId) -> Result<&mut Container, Failure> {
+        let missing = || failure(Reason::NotFound, format!("no container {id} in this pod"));
+        self.containers.get_mut(id).ok_or_else(missing)
+    }
+}
+
+/// Signals a process; one that is gone has nothing to be told.
+pub(super) fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Failure> {
+    match pidfd_send_signal(pidfd, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(e) => Err(system("send the signal", &std::io::Error::from(e))),
+    }
+}
+
+/// Signals everything in the container: each by a handle taken before its membership was checked.
+fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
+    let pids = || container.cgroup.pids().map_err(|e| system("list the container's processes", &e));
+    let handles: Vec<(Pid, OwnedFd)> = pids()?
+        .into_iter()
+        .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok().map(|fd| (pid, fd)))
+        .collect();
+    let members = pids()?;
+    for (_, pidfd) in handles.iter().filter(|(pid, _)| members.contains(pid)) {
+        send(pidfd, signal)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! How far a container is, as one pure table, and what may be asked of it when.
+
+use berth_types::shim::{Failure, Reason};
+
+/// How far a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Prepared; its log is being opened.
+    Opening,
+    /// Prepared, before its `execve`.
+    Created,
+    /// Its command runs.
+    Running,
+    /// The main process is gone; the rest is being killed, the log finished, the record written.
+    Ending,
+    /// Ended and told.
+    Exited,
+}
+
+/// What happens to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Happening {
+    /// Its log is open.
+    LogOpened,
+    /// Its `execve` succeeded.
+    Started,
+    /// The main process is gone: it ended, or could not be started.
+    MainEnded,
+    /// Nothing of it is left and everything is on disk.
+    Finished,
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Release it.
+    Start,
+    /// Send a signal.
+    Signal,
+    /// Forget it.
+    Forget,
+    /// Run another process in it.
+    Exec,
+    /// Open its log again.
+    ReopenLog,
+    /// Join its stdio.
+    Attach,
+    /// Change its terminal's size.
+    Resize,
+}
+
+/// How an allowed request is obeyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Do it.
+    Do,
+    /// End the prepared process.
+    End,
+    /// It is so already.
+    Already,
+}
+
+impl Stage {
+    /// Every stage, for tests of the whole table.
+    #[cfg(test)]
+    pub(crate) const ALL: [Stage; 5] =
+        [Stage::Opening, Stage::Created, Stage::Running, Stage::Ending, Stage::Exited];
+
+    /// The stage after something happened. What comes too late changes nothing.
+    pub(crate) fn after(self, happening: Happening) -> Stage {
+        match (self, happening) {
+            (Stage::Opening, Happening::LogOpened) => Stage::Created,
+            (Stage::Created, Happening::Started) => Stage::Running,
+            (Stage::Opening | Stage::Created | Stage::Running, Happening::MainEnded) => Stage::Ending,
+            (Stage::Ending, Happening::Finished) => Stage::Exited,
+            (
+                stage,
+                Happening::LogOpened | Happening::Started | Happening::MainEnded | Happening::Finished,
+            ) => stage,
+        }
+    }
+
+    /// Whether a request is allowed now.
+    pub(crate) fn allows(self, ask: Ask) -> Result<Verdict, Failure> {
+        match (self, ask) {
+            (Stage::Created, Ask::Start | Ask::Attach | Ask::Resize)
+            | (Stage::Running, Ask::Signal | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize)
+            | (Stage::Created, Ask::ReopenLog)
+            | (Stage::Exited, Ask::Forget) => Ok(Verdict::Do),
+            (Stage::Opening | Stage::Created, Ask::Signal) => Ok(Verdict::End),
+            (Stage::Ending | Stage::Exited, Ask::Signal) => Ok(Verdict::Already),
+            (
+                Stage::Opening | Stage::Created | Stage::Running | Stage::Ending | Stage::Exited,
+                Ask::Start | Ask::Forget | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize,
+            ) => Err(Failure {
+                reason: Reason::State,
+                message: format!("cannot {} a container that is {}", ask.word(), self.word()),
+            }),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Stage::Opening => "being created",
+            Stage::Created => "created",
+            Stage::Running => "running",
+            Stage::Ending => "ending",
+            Stage::Exited => "exited",
+        }
+    }
+}
+
+impl Ask {
+    fn word(self) -> &'static str {
+        match self {
+            Ask::Start => "start",
+            Ask::Signal => "signal",
+            Ask::Forget => "forget",
+            Ask::Exec => "run a process in",
+            Ask::ReopenLog => "reopen the log of",
+            Ask::Attach => "attach to",
+            Ask::Resize => "resize the terminal of",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cell_of_what_happens() {
+        use Happening::{Finished, LogOpened, MainEnded, Started};
+        use Stage::{Created, Ending, Exited, Opening, Running};
+        let table = [
+            (Opening, [Created, Opening, Ending, Opening]),
+            (Created, [Created, Running, Ending, Created]),
+            (Running, [Running, Running, Ending, Running]),
+            (Ending, [Ending, Ending, Ending, Exited]),
+            (Exited, [Exited, Exited, Exited, Exited]),
+        ];
+        assert_eq!(table.map(|(stage, _)| stage), Stage::ALL);
+        for (stage, row) in table {
+            assert_eq!([LogOpened, Started, MainEnded, Finished].map(|h| stage.after(h)), row, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn every_cell_of_what_is_asked() {
+        let asks =
+            [Ask::Start, Ask::Signal, Ask::Forget, Ask::Exec, Ask::ReopenLog, Ask::Attach, Ask::Resize];
+        // Do, End, Already, refused.
+        let table = ["-e-----", "de--ddd", "-d-dddd", "-a-----", "-ad----"];
+        for (stage, row) in Stage::ALL.into_iter().zip(table) {
+            let got: String = asks
+                .iter()
+                .map(|ask| match stage.allows(*ask) {
+                    Ok(Verdict::Do) => 'd',
+                    Ok(Verdict::End) => 'e',
+                    Ok(Verdict::Already) => 'a',
+                    Err(failure) => {
+                        assert_eq!(failure.reason, Reason::State);
+                        '-'
+                    }
+                })
+                .collect();
+            assert_eq!(got, row, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_request_and_stage() {
+        let failure = Stage::Running.allows(Ask::Start).unwrap_err();
+        assert_eq!(failure.message, "cannot start a container that is running");
+    }
+}
