@@ -1,3 +1,70 @@
-//! The one vocabulary for laptop and CI.
+//! The one vocabulary for laptop and CI: `cargo xtask` prints it.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to its terminal")]
+
+mod bench;
+mod check;
+mod conformance;
+mod docs;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", about = "The one vocabulary for laptop and CI")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install the Debian packages that the tests need, as far as they are missing
+    Setup,
+    /// Everything that needs no machine: formatting, clippy, tidy, documentation, licences
+    Check,
+    /// The whole test suite, in one line of counts at its end
+    Test(test::Options),
+    /// The CRI's own conformance suite against a Berth of its own, or any socket
+    Conformance(conformance::Options),
+    /// Speed and memory of a CRI runtime, beside others when told
+    Bench(bench::Options),
+    /// Write the documents that are made from code
+    Docs,
+    /// The rules of the house
+    Tidy,
+    /// What is on the machine now and was not when the picture was taken
+    Leaks(tools::LeakOptions),
+}
+
+fn main() -> ExitCode {
+    // Without a verb clap prints the table of verbs on stderr and fails; asking for it is no error.
+    if std::env::args_os().len() == 1 {
+        print!("{}", <Arguments as clap::CommandFactory>::command().render_help());
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match Arguments::parse().verb {
+        Verb::Setup => setup::run(),
+        Verb::Check => check::run(),
+        Verb::Test(options) => return test::run(&options),
+        Verb::Conformance(options) => conformance::run(&options).and_then(|r| r.verdict()),
+        Verb::Bench(options) => bench::run(&options),
+        Verb::Docs => docs::write(),
+        Verb::Tidy => tidy::run(),
+        Verb::Leaks(options) => tools::leaks(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: builds what is needed with optimisation and hands over to the testkit.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::run::must;
+use crate::tools::{Profile, berth, testkit};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Measure only the runtimes given with --against
+    #[arg(long)]
+    without_berth: bool,
+    /// Passed on: --against LABEL=unix:///PATH, --listen ADDRESS, --steps host,lifecycle,exec,throughput,list,restart,memory,pull,
+    /// --rounds N, --pods N, --profile, --plain, --json FILE
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    flags: Vec<String>,
+}
+
+/// The verb.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let testkit = testkit(Profile::Release)?;
+    let mut command = Command::new(testkit);
+    command.arg("bench");
+    if !options.without_berth {
+        command.arg("--berth").arg(berth(Profile::Release)?);
+    }
+    must(command.args(&options.flags))
+}

@@ -1,0 +1,191 @@
+//! The CRI's own conformance suite, against a Berth of its own or any socket.
+//!
+//! Two lists in `tests/conformance/` say what is expected of every spec. `must-pass.txt` only
+//! grows: one of it that fails fails the run. `not-yet.txt` gives the reason for each of the rest;
+//! one of it that passes is named, so that it can be moved.
+
+mod lists;
+mod report;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{has, headline, must, root, target};
+use crate::tools::{Profile, berth, testkit};
+use lists::Lists;
+use report::{Outcome, Spec};
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Test the runtime behind this socket instead of a Berth started for it
+    #[arg(long, requires = "listen")]
+    socket: Option<String>,
+    /// Where the registry is to listen; a runtime behind --socket must have it as its mirror
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Only the specs whose name matches this regular expression
+    #[arg(long)]
+    focus: Option<String>,
+    /// Test a Berth built with optimisation
+    #[arg(long)]
+    release: bool,
+    /// Judge a report that is there already
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Further flags for critest
+    #[arg(last = true)]
+    flags: Vec<String>,
+}
+
+/// What came out, by the lists.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Specs that passed.
+    pub(crate) passed: usize,
+    /// Specs that had to pass and did not, with what they said.
+    pub(crate) failed: Vec<(String, String)>,
+    /// Specs that need not pass yet and did not, with the reason on the list.
+    pub(crate) skipped: Vec<(String, String)>,
+    /// Specs that need not pass yet and did.
+    pub(crate) gained: Vec<String>,
+}
+
+impl Judged {
+    /// An error when a spec failed that had to pass.
+    pub(crate) fn verdict(&self) -> Result<()> {
+        self.print();
+        println!(
+            "conformance: {} passed, {} failed, {} skipped",
+            self.passed,
+            self.failed.len(),
+            self.skipped.len()
+        );
+        if self.failed.is_empty() {
+            Ok(())
+        } else {
+            bail!("{} specs must pass and failed", self.failed.len())
+        }
+    }
+
+    /// Names everything that is not a plain pass.
+    pub(crate) fn print(&self) {
+        for (name, reason) in &self.skipped {
+            println!("skipped: conformance: {name}: {reason}");
+        }
+        for name in &self.gained {
+            println!("gained: {name}: move it to must-pass.txt");
+        }
+        for (name, said) in &self.failed {
+            println!("failed: conformance: {name}: {said}");
+        }
+    }
+}
+
+/// Builds the suite, runs it, and judges it.
+pub(crate) fn run(options: &Options) -> Result<Judged> {
+    let report = match &options.report {
+        Some(file) => file.clone(),
+        None => execute(options)?,
+    };
+    let specs = report::read(&report)?;
+    let lists = Lists::read(&root().join("tests/conformance"))?;
+    // Under a focus most specs do not run, and what did not run says nothing.
+    let specs: Vec<_> = match options.focus {
+        Some(_) => specs.into_iter().filter(|spec| spec.outcome != Outcome::Skipped).collect(),
+        None => specs,
+    };
+    judge(&specs, &lists)
+}
+
+fn execute(options: &Options) -> Result<PathBuf> {
+    let critest = build_suite()?;
+    let out = target().join("conformance");
+    std::fs::create_dir_all(&out)?;
+    let old = out.join("report.json");
+    if old.exists() {
+        std::fs::remove_file(&old)?;
+    }
+    let mut command = Command::new(testkit(Profile::Dev)?);
+    command.arg("conformance").arg("--critest").arg(critest).arg("--out").arg(&out);
+    match &options.socket {
+        Some(socket) => command.args(["--socket", socket]),
+        None => {
+            let profile = if options.release { Profile::Release } else { Profile::Dev };
+            command.arg("--berth").arg(berth(profile)?)
+        }
+    };
+    if let Some(address) = options.listen {
+        command.args(["--listen", &address.to_string()]);
+    }
+    command.arg("--");
+    if let Some(focus) = &options.focus {
+        command.arg(format!("-ginkgo.focus={focus}"));
+    }
+    command.args(&options.flags);
+    headline(&format!("conformance: running the suite; its log is {}", out.join("critest.log").display()));
+    must(&mut command)?;
+    Ok(old)
+}
+
+/// Builds critest and crictl at the version that `tests/conformance/go.mod` pins.
+fn build_suite() -> Result<PathBuf> {
+    if !has("go") {
+        bail!("the conformance suite is built with Go 1.26, which is not on the PATH");
+    }
+    let dir = root().join("tests/conformance");
+    let bin = dir.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    let critest = bin.join("critest");
+    headline("conformance: building critest and crictl");
+    must(go(&dir).args(["test", "-c", "-o"]).arg(&critest).arg("sigs.k8s.io/cri-tools/cmd/critest"))?;
+    must(go(&dir).args(["build", "-o"]).arg(bin.join("crictl")).arg("sigs.k8s.io/cri-tools/cmd/crictl"))?;
+    Ok(critest)
+}
+
+fn go(dir: &Path) -> Command {
+    let mut command = Command::new("go");
+    command
+        .current_dir(dir)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=readonly")
+        .env("GOTOOLCHAIN", "local");
+    command
+}
+
+/// Compares what happened with what is expected.
+fn judge(specs: &[Spec], lists: &Lists) -> Result<Judged> {
+    let mut judged = Judged::default();
+    let mut unknown = Vec::new();
+    for spec in specs {
+        let name = &spec.name;
+        let must = lists.must_pass.contains(name);
+        let reason = lists.not_yet.get(name);
+        match (must, reason, spec.outcome) {
+            (false, None, _) => unknown.push(name.clone()),
+            (true, _, Outcome::Passed) => judged.passed += 1,
+            (true, _, Outcome::Failed | Outcome::Skipped) => {
+                judged.failed.push((name.clone(), spec.said.clone()));
+            }
+            (false, Some(_), Outcome::Passed) => {
+                judged.passed += 1;
+                judged.gained.push(name.clone());
+            }
+            (false, Some(reason), Outcome::Failed | Outcome::Skipped) => {
+                judged.skipped.push((name.clone(), reason.clone()));
+            }
+        }
+    }
+    if !unknown.is_empty() {
+        bail!("specs on neither list of tests/conformance:\n{}", unknown.join("\n"));
+    }
+    if judged.passed + judged.failed.len() + judged.skipped.len() == 0 {
+        return Err(anyhow::anyhow!("no spec ran")).context("conformance");
+    }
+    Ok(judged)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Installs what the tests need on Debian 12. What is there already is left alone.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::run::{has, headline, is_root, must};
+
+/// A Debian package, a file that shows it is installed, and what it is for.
+struct Package {
+    name: &'static str,
+    shows: &'static [&'static str],
+    purpose: &'static str,
+}
+
+const PACKAGES: &[Package] = &[
+    Package { name: "busybox-static", shows: &["/bin/busybox", "/usr/bin/busybox"], purpose: "test images" },
+    Package { name: "nginx-light", shows: &["/usr/sbin/nginx"], purpose: "test images" },
+    Package {
+        name: "catatonit",
+        shows: &["/usr/bin/catatonit", "/usr/libexec/podman/catatonit"],
+        purpose: "test images",
+    },
+    Package { name: "skopeo", shows: &["/usr/bin/skopeo"], purpose: "reads what our registry serves" },
+    Package {
+        name: "docker-registry",
+        shows: &["/usr/bin/docker-registry"],
+        purpose: "answers beside our registry",
+    },
+    Package { name: "umoci", shows: &["/usr/bin/umoci"], purpose: "unpacks beside us" },
+    Package { name: "runc", shows: &["/usr/sbin/runc", "/usr/bin/runc"], purpose: "runs bundles beside us" },
+    Package { name: "crun", shows: &["/usr/bin/crun"], purpose: "runs bundles beside us" },
+    Package {
+        name: "libseccomp-dev",
+        shows: &["/usr/include/seccomp.h"],
+        purpose: "compiles seccomp profiles beside us",
+    },
+    Package { name: "pkg-config", shows: &["/usr/bin/pkg-config"], purpose: "finds libseccomp" },
+    Package { name: "nftables", shows: &["/usr/sbin/nft"], purpose: "shows the rules we made" },
+    Package {
+        name: "iproute2",
+        shows: &["/usr/sbin/ip", "/sbin/ip", "/bin/ip"],
+        purpose: "shows the links we made",
+    },
+    Package { name: "iptables", shows: &["/usr/sbin/iptables"], purpose: "plays Docker's FORWARD DROP" },
+    Package { name: "curl", shows: &["/usr/bin/curl"], purpose: "fetches from pods" },
+    Package { name: "strace", shows: &["/usr/bin/strace"], purpose: "counts system calls" },
+    Package { name: "jq", shows: &["/usr/bin/jq"], purpose: "reads JSON" },
+    Package { name: "attr", shows: &["/usr/bin/setfattr"], purpose: "extended attributes" },
+    Package {
+        name: "libcap2-bin",
+        shows: &["/usr/sbin/setcap", "/sbin/setcap"],
+        purpose: "file capabilities",
+    },
+    Package { name: "util-linux", shows: &["/usr/bin/unshare"], purpose: "namespaces" },
+    Package { name: "gcc", shows: &["/usr/bin/gcc"], purpose: "links" },
+    Package {
+        name: "libc6-dev",
+        shows: &["/usr/lib/x86_64-linux-gnu/libc.a", "/usr/lib/aarch64-linux-gnu/libc.a"],
+        purpose: "static programs",
+    },
+];
+
+/// Installs the missing packages.
+pub(crate) fn run() -> Result<()> {
+    let missing: Vec<_> =
+        PACKAGES.iter().filter(|p| !p.shows.iter().any(|f| Path::new(f).exists())).collect();
+    if missing.is_empty() {
+        headline(&format!("setup: all {} packages are there", PACKAGES.len()));
+        return Ok(());
+    }
+    for package in &missing {
+        headline(&format!("setup: {} is missing ({})", package.name, package.purpose));
+    }
+    let names: Vec<_> = missing.iter().map(|p| p.name).collect();
+    if !has("apt-get") || !is_root() {
+        bail!("install these packages as root: apt-get install {}", names.join(" "));
+    }
+    must(apt_get().args(["update", "-q"]))?;
+    must(apt_get().args(["install", "-q", "-y", "--no-install-recommends"]).args(&names))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(std::process::Stdio::null());
+    // nginx must not be started by its installation.
+    command.env("RUNLEVEL", "1").args(["-o", "Dpkg::Use-Pty=0"]);
+    command
+}

@@ -1,0 +1,87 @@
+//! The whole test suite, ending in one line of counts.
+//!
+//! What runs, in this order: setup, the rules of the house, every cargo test (unit, integration,
+//! those that need root, doc tests), the conformance suite, and at the end a look at what is left
+//! on the machine. A stage that cannot run counts as a failure, never as nothing.
+
+mod cargo_tests;
+mod count;
+
+use std::process::ExitCode;
+
+use crate::conformance::{self, Judged};
+use crate::run::{headline, target};
+use crate::{setup, tidy, tools};
+use count::Counts;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Leave out the conformance suite
+    #[arg(long)]
+    no_conformance: bool,
+    /// Install nothing
+    #[arg(long)]
+    no_setup: bool,
+    /// Only the tests of these packages, and nothing but cargo's tests
+    #[arg(long, short)]
+    package: Vec<String>,
+}
+
+/// The verb: 0 when nothing failed.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut counts = Counts::default();
+    if options.package.is_empty() {
+        everything(options, &mut counts);
+    } else {
+        cargo_tests::run(&options.package, &mut counts);
+    }
+    for failure in &counts.failures {
+        eprintln!("failed: {failure}");
+    }
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    if counts.failed == 0 && counts.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn everything(options: &Options, counts: &mut Counts) {
+    if !options.no_setup
+        && let Err(error) = setup::run()
+    {
+        counts.fail(format!("setup: {error:#}"));
+    }
+    headline("test: the rules of the house");
+    for rule in tidy::check() {
+        match rule.problems[..] {
+            [] => counts.passed += 1,
+            _ => counts.fail(format!("tidy: {}: {}", rule.name, rule.problems.join("; "))),
+        }
+    }
+    headline("test: building the testkit");
+    let picture = target().join("before-tests.json");
+    let testkit = tools::testkit(tools::Profile::Dev)
+        .and_then(|testkit| tools::take_picture(&testkit, &picture).map(|()| testkit));
+
+    cargo_tests::run(&[], counts);
+    if options.no_conformance {
+        counts.skip("conformance", "left out on request");
+    } else {
+        match conformance::run(&conformance::Options::default()) {
+            Ok(judged) => count_specs(&judged, counts),
+            Err(error) => counts.fail(format!("conformance: {error:#}")),
+        }
+    }
+
+    headline("test: what is left on the machine");
+    match testkit.and_then(|testkit| tools::compare_with(&testkit, &picture)) {
+        Ok(()) => counts.passed += 1,
+        Err(error) => counts.fail(format!("leak check: {error:#}")),
+    }
+}
+
+fn count_specs(judged: &Judged, counts: &mut Counts) {
+    judged.print();
+    counts.passed += judged.passed;
+    counts.skipped += judged.skipped.len();
+    for (name, said) in &judged.failed {
+        counts.fail(format!("conformance: {name}: {said}"));
+    }
+}
