@@ -162,6 +162,9 @@ impl Builtin {
             if port.host_port == 0 || port.container_port == 0 {
                 return bad("0 is no port");
             }
+            if port.host_ip == Some(Ipv6Addr::LOCALHOST.into()) {
+                return bad("::1 cannot lead to a pod, 127.0.0.1 can");
+            }
             if self.cidr6.is_none() && port.scope4() == Scope::None {
                 return bad("the pod network has no IPv6");
             }

@@ -99,13 +99,11 @@ impl Pool {
 
     fn find(&mut self, mut gone: impl FnMut(u32) -> bool) -> Option<u32> {
         let count = self.cidr4.pods();
-        let start = self.next.wrapping_sub(FIRST);
-        (0..count).map(|i| FIRST + start.wrapping_add(i) % count).find(|offset| {
-            match self.holders.get(offset) {
-                None => true,
-                Some(Holder::Pod(_)) => false,
-                Some(Holder::Draining) => gone(*offset),
-            }
+        let start = self.next.saturating_sub(FIRST) % count.max(1);
+        (0..count).map(|i| FIRST + (start + i) % count).find(|offset| match self.holders.get(offset) {
+            None => true,
+            Some(Holder::Pod(_)) => false,
+            Some(Holder::Draining) => gone(*offset),
         })
     }
 

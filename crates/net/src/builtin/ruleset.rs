@@ -3,9 +3,9 @@
 //! ```text
 //! guard        raw prerouting   packets from pods to 127.0.0.0/8 are dropped (route_localnet is on)
 //! prerouting   nat              to an address of this host -> ports
-//! output       nat              the same for connections of the host itself
+//! output       nat              the same for connections of the host itself, but not those to ::1
 //! ports                         (address, protocol, port) or (protocol, port) -> pod and its port
-//! postrouting  nat              pods to elsewhere; host ports used from pods and from 127.0.0.1, ::1
+//! postrouting  nat              pods to elsewhere; host ports used from pods and from 127.0.0.1
 //! ```
 //! The rules are the same for any number of pods. See docs/adr/0032.
 
@@ -117,6 +117,10 @@ impl Plan {
         }
         for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
             batch.add_base_chain(chain(name), ChainType::Nat, hook, DSTNAT);
+            if hook == Hook::Output && self.cidr6.is_some() {
+                let localhost = Exprs::new().address(Address::Destination, Ipv6Addr::LOCALHOST.into(), 128);
+                batch.append_rule(chain(name), &localhost.verdict(Verdict::Accept));
+            }
             batch.append_rule(chain(name), &Exprs::new().to_this_host().jump("ports"));
         }
     }
@@ -124,22 +128,18 @@ impl Plan {
     fn add_postrouting(&self, batch: &mut Batch) {
         let chain = (Family::Inet, self.table.as_str(), LAST_CHAIN);
         batch.add_base_chain(chain, ChainType::Nat, Hook::Postrouting, SRCNAT);
-        let mut families =
-            vec![(self.cidr4.base().into(), self.cidr4.prefix(), Ipv4Addr::new(127, 0, 0, 0).into(), 8)];
-        if let Some(cidr6) = self.cidr6 {
-            families.push((cidr6.base().into(), cidr6.prefix(), Ipv6Addr::LOCALHOST.into(), 128));
-        }
-        for (pods, prefix, loopback, loopback_prefix) in families {
-            let from = |ip: IpAddr, prefix| Exprs::new().address(Address::Source, ip, prefix);
+        let cidr6 = self.cidr6.map(|cidr| (IpAddr::from(cidr.base()), cidr.prefix()));
+        let from = |ip: IpAddr, prefix| Exprs::new().address(Address::Source, ip, prefix);
+        for (pods, prefix) in [(self.cidr4.base().into(), self.cidr4.prefix())].into_iter().chain(cidr6) {
             let leaving = from(pods, prefix).oifname(Op::Neq, &self.bridge);
             batch.append_rule(chain, &leaving.masquerade());
             // A pod that uses a host port would get the answer straight from the other pod (or
             // itself) under an address it did not ask.
             let hairpin = from(pods, prefix).oifname(Op::Eq, &self.bridge).destination_translated();
             batch.append_rule(chain, &hairpin.masquerade());
-            let local = from(loopback, loopback_prefix).oifname(Op::Eq, &self.bridge);
-            batch.append_rule(chain, &local.masquerade());
         }
+        let local = from(Ipv4Addr::new(127, 0, 0, 0).into(), 8).oifname(Op::Eq, &self.bridge);
+        batch.append_rule(chain, &local.masquerade());
     }
 }
 

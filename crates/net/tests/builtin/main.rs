@@ -1,0 +1,9 @@
+//! The built-in network, in network namespaces made by each test: one stands for the host, one for
+//! a machine outside, and one for each pod. Nothing touches the machine's own network.
+
+mod beside_docker;
+mod host_ports;
+mod lifecycle;
+mod reach;
+mod ruleset;
+mod world;
