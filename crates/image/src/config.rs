@@ -1,5 +1,10 @@
 //! The configuration of an image, checked.
 
+use std::collections::BTreeMap;
+
+use berth_types::Digest;
+use serde::Deserialize;
+
 /// What an image says about running it (OCI image-spec, config.md). Everything is bounded, and
 /// strings hold no NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,7 +20,7 @@ pub struct ImageConfig {
     /// The working directory; empty for none.
     pub working_dir: String,
     /// Labels.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// `STOPSIGNAL` as written (`SIGQUIT`, `3`); empty for none.
     pub stop_signal: String,
     /// Directories declared as volumes.
@@ -33,7 +38,7 @@ pub struct ImageConfig {
     /// The author; empty for unknown.
     pub author: String,
     /// The digests of the uncompressed layers, the lowest first.
-    pub diff_ids: Vec<berth_types::Digest>,
+    pub diff_ids: Vec<Digest>,
 }
 
 /// Why bytes are not an image's configuration.
@@ -58,9 +63,115 @@ pub enum ConfigError {
 /// The most bytes of a configuration.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
 
+/// The most entries of a list, and the most bytes of all strings of a field.
+const MAX_ITEMS: usize = 10_000;
+const MAX_TEXT: usize = 1 << 20;
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    architecture: Option<String>,
+    #[serde(default)]
+    os: Option<String>,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default)]
+    created: Option<String>,
+    #[serde(default)]
+    author: Option<String>,
+    #[serde(default)]
+    config: Option<Run>,
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Run {
+    user: Option<String>,
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    working_dir: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    stop_signal: Option<String>,
+    volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    diff_ids: Option<Vec<Digest>>,
+}
+
 impl ImageConfig {
     /// Parses and checks the bytes of a configuration blob.
-    pub fn parse(_bytes: &[u8]) -> Result<Self, ConfigError> {
-        unimplemented!()
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ConfigError::TooLarge(bytes.len()));
+        }
+        let file: File = serde_json::from_slice(bytes).map_err(ConfigError::Json)?;
+        if file.rootfs.kind != "layers" {
+            return Err(field("rootfs.type", format!("{:?} where \"layers\" belongs", file.rootfs.kind)));
+        }
+        let run = file.config.unwrap_or_default();
+        let labels = run.labels.unwrap_or_default();
+        let config = Self {
+            user: one("config.User", run.user)?,
+            env: list("config.Env", run.env.unwrap_or_default())?,
+            entrypoint: list("config.Entrypoint", run.entrypoint.unwrap_or_default())?,
+            cmd: list("config.Cmd", run.cmd.unwrap_or_default())?,
+            working_dir: one("config.WorkingDir", run.working_dir)?,
+            stop_signal: one("config.StopSignal", run.stop_signal)?,
+            volumes: list("config.Volumes", run.volumes.unwrap_or_default().into_keys().collect())?,
+            exposed_ports: list(
+                "config.ExposedPorts",
+                run.exposed_ports.unwrap_or_default().into_keys().collect(),
+            )?,
+            architecture: one("architecture", file.architecture)?,
+            os: one("os", file.os)?,
+            variant: one("variant", file.variant)?,
+            created: one("created", file.created)?,
+            author: one("author", file.author)?,
+            diff_ids: file.rootfs.diff_ids.unwrap_or_default(),
+            labels,
+        };
+        list("config.Labels", config.labels.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect())?;
+        if config.diff_ids.is_empty() {
+            return Err(field("rootfs.diff_ids", "the image has no layers".into()));
+        }
+        if let Some(entry) = config.env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
+            return Err(field("config.Env", format!("{entry:?} is not NAME=value")));
+        }
+        Ok(config)
     }
 }
+
+fn field(field: &'static str, reason: String) -> ConfigError {
+    ConfigError::Field { field, reason }
+}
+
+fn one(name: &'static str, text: Option<String>) -> Result<String, ConfigError> {
+    let text = text.unwrap_or_default();
+    list(name, vec![text]).map(|mut texts| texts.pop().unwrap_or_default())
+}
+
+/// Bounds a list of strings, which hold no NUL since they go to the kernel.
+fn list(name: &'static str, texts: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    if texts.len() > MAX_ITEMS {
+        return Err(field(name, format!("{} entries, {MAX_ITEMS} are allowed", texts.len())));
+    }
+    let bytes: usize = texts.iter().map(String::len).sum();
+    if bytes > MAX_TEXT {
+        return Err(field(name, format!("{bytes} bytes, {MAX_TEXT} are allowed")));
+    }
+    if texts.iter().any(|text| text.contains('\0')) {
+        return Err(field(name, "a NUL character".into()));
+    }
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,17 @@ pub enum StoreError {
     SnapshotExists(berth_types::ContainerId),
 }
 
+impl StoreError {
+    /// Makes an error of a failed system call: for `map_err`.
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+}
+
 impl Classify for StoreError {
     fn kind(&self) -> Kind {
         match self {

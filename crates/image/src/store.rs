@@ -1,16 +1,38 @@
 //! The store: images, layers, snapshots, and the one writer of their records.
+//!
+//! Two locks, always taken in this order: the writer's (one change of records at a time; held during
+//! system calls) and the state's (held for moments).
 
-pub(crate) mod ingest;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use std::path::Path;
-use std::sync::Arc;
+use berth_sys::fs::{Durability, remove_tree};
+use berth_sys::lock::Lock;
+use berth_types::Digest;
 
-use berth_types::{ContainerId, Digest};
-
+use crate::config::ImageConfig;
 use crate::error::StoreError;
-use crate::image::{Image, Names};
-use crate::snapshot::{Snapshot, Usage};
+use crate::image::{Image, LayerId, Names};
+use crate::snapshot::Usage;
 use crate::{Config, Ingest, Source};
+use ingest::writer::Staged;
+use layout::Layout;
+use record::{ImageRecord, LayerRecord, Tag};
+use state::{Layer, State, Stored};
+
+mod complete;
+mod find;
+pub(crate) mod ingest;
+pub(crate) mod layout;
+pub(crate) mod lookup;
+mod open;
+pub(crate) mod record;
+mod remove;
+mod snapshots;
+mod state;
+
+pub use remove::Removed;
 
 /// All images and snapshots of one root. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
@@ -21,6 +43,12 @@ pub struct Images {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    layout: Layout,
+    writer: Mutex<()>,
+    state: Mutex<State>,
+    #[cfg(test)]
+    on_step: Mutex<Option<tests::Hook>>,
+    _lock: Lock,
 }
 
 impl Images {
@@ -28,7 +56,26 @@ impl Images {
     /// killed process left half done, and reads the records. Damaged records do not fail it; see
     /// [`Images::damaged`].
     pub async fn open(config: Config) -> Result<Self, StoreError> {
-        Ok(Self { inner: Arc::new(Inner { config }) })
+        blocking(move || {
+            let layout = Layout::new(&config.root);
+            layout.create()?;
+            let path = layout.lock();
+            let lock = Lock::try_acquire(&path).map_err(StoreError::io("lock", &path))?;
+            let lock = lock.ok_or_else(|| StoreError::Locked(layout.images().to_owned()))?;
+            let state = open::open(&layout)?;
+            Ok(Self {
+                inner: Arc::new(Inner {
+                    config,
+                    layout,
+                    writer: Mutex::default(),
+                    state: Mutex::new(state),
+                    #[cfg(test)]
+                    on_step: Mutex::default(),
+                    _lock: lock,
+                }),
+            })
+        })
+        .await
     }
 
     /// How it was opened.
@@ -38,88 +85,67 @@ impl Images {
 
     /// Every image, by id.
     pub fn list(&self) -> Vec<Arc<Image>> {
-        unimplemented!()
+        self.state().images.values().map(|stored| stored.image.clone()).collect()
     }
 
-    /// What is damaged: one error for each record that cannot be used.
+    /// What is damaged: one line for each record that cannot be used. Such an image is neither listed nor found; pulling
+    /// it again repairs it, and [`Images::remove`] with its id removes it.
     pub fn damaged(&self) -> Vec<String> {
-        unimplemented!()
-    }
-
-    /// The image with this name: a reference with a tag or digest, a short reference, an id
-    /// (with or without `sha256:`), a manifest's digest, or the beginning of an id.
-    pub fn find(&self, _name: &str) -> Result<Option<Arc<Image>>, StoreError> {
-        unimplemented!()
+        let state = self.state();
+        let line = |(name, damaged): (&String, &state::Damaged)| {
+            format!("image {name}: {}", berth_types::error::chain(&damaged.error))
+        };
+        state.damaged.iter().map(line).collect()
     }
 
     /// The bytes of a manifest or configuration in the store, checked against the digest.
-    pub async fn blob(&self, _digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        unimplemented!()
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let (this, digest) = (self.clone(), digest.clone());
+        blocking(move || match this.layout().blob(&digest).exists() {
+            true => open::read_blob(this.layout(), &digest).map(Some),
+            false => Ok(None),
+        })
+        .await
     }
 
     /// Begins to add an image. Checks that manifest and configuration belong together. What the
     /// returned lease finds or adds stays until it is committed or dropped.
-    pub async fn ingest(&self, _source: Source) -> Result<Ingest, StoreError> {
-        unimplemented!()
+    pub async fn ingest(&self, source: Source) -> Result<Ingest, StoreError> {
+        let this = self.clone();
+        blocking(move || Ingest::new(this, source)).await
     }
 
     /// Gives an image more names. An image that had one of the tags loses it.
-    pub async fn tag(&self, _id: &Digest, _names: Names) -> Result<Arc<Image>, StoreError> {
-        unimplemented!()
+    pub async fn tag(&self, id: &Digest, names: Names) -> Result<Arc<Image>, StoreError> {
+        let (this, id) = (self.clone(), id.clone());
+        blocking(move || {
+            let _writer = this.writer();
+            let record = this.record(&id)?;
+            this.put(record, &names)
+        })
+        .await
     }
 
     /// Sets whether the image is pinned.
-    pub async fn pin(&self, _id: &Digest, _pinned: bool) -> Result<(), StoreError> {
-        unimplemented!()
+    pub async fn pin(&self, id: &Digest, pinned: bool) -> Result<(), StoreError> {
+        let (this, id) = (self.clone(), id.clone());
+        blocking(move || {
+            let _writer = this.writer();
+            let record = ImageRecord { pinned, ..this.record(&id)? };
+            this.put(record, &Names::default()).map(drop)
+        })
+        .await
     }
 
-    /// Removes an image with all its names, whatever name is given, as the CRI's RemoveImage.
-    /// `false` when there was none. What nothing else uses is freed when this returns.
-    pub async fn remove(&self, _name: &str) -> Result<bool, StoreError> {
-        unimplemented!()
-    }
-
-    /// Removes a name, and the image with its last tag, as `docker rmi`. An id or digest stands
-    /// for the whole image.
-    pub async fn untag(&self, _name: &str) -> Result<Removed, StoreError> {
-        unimplemented!()
-    }
-
-    /// Makes the snapshot of a container over an image. The image's layers stay until the snapshot is
-    /// removed, even if the image is not. Not synced: it need not survive a reboot.
-    pub async fn snapshot(&self, _container: &ContainerId, _image: &Digest) -> Result<Snapshot, StoreError> {
-        unimplemented!()
-    }
-
-    /// The snapshot of a container.
-    pub fn find_snapshot(&self, _container: &ContainerId) -> Option<Snapshot> {
-        unimplemented!()
-    }
-
-    /// Every container with a snapshot.
-    pub fn snapshots(&self) -> Vec<ContainerId> {
-        unimplemented!()
-    }
-
-    /// Removes the snapshot of a container and what it kept alive; nothing to do when there is none. The
-    /// overlay must be unmounted. The files are deleted in the background.
-    pub async fn remove_snapshot(&self, _container: &ContainerId) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// What the writable layer of a container takes.
-    pub async fn snapshot_usage(&self, _container: &ContainerId) -> Result<Usage, StoreError> {
-        unimplemented!()
-    }
-
-    /// What all images take (not snapshots).
+    /// What all images take (not snapshots): shared layers count once.
     pub fn usage(&self) -> Usage {
-        unimplemented!()
+        let (bytes, inodes) = self.state().usage();
+        Usage { bytes, inodes }
     }
 
     /// The directory that [`Images::usage`] is about: the mount point for the CRI's ImageFsInfo.
     pub fn dir(&self) -> &Path {
-        unimplemented!()
+        self.inner.layout.images()
     }
 
     /// Reads a file of an image without mounting it: through the layers from the uppermost down, by overlayfs'
@@ -127,26 +153,254 @@ impl Images {
     /// when it is over `limit` bytes or not a regular file.
     pub async fn read_file(
         &self,
-        _image: &Digest,
-        _path: &str,
-        _limit: u64,
+        image: &Digest,
+        path: &str,
+        limit: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        unimplemented!()
+        let lowers = self.lower_dirs(&self.record(image)?.lowers());
+        let path = PathBuf::from(path);
+        blocking(move || snapshots::read_file(&lowers, &path, limit)).await
+    }
+
+    // What the parts of the store share.
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.inner.state)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, ()> {
+        lock(&self.inner.writer)
+    }
+
+    /// The record of an image.
+    pub(crate) fn record(&self, id: &Digest) -> Result<ImageRecord, StoreError> {
+        let state = self.state();
+        let stored = state.images.get(id).ok_or_else(|| StoreError::NotFound(id.to_string()))?;
+        Ok(stored.record.clone())
+    }
+
+    pub(crate) fn lower_dirs(&self, layers: &[LayerRecord]) -> Vec<PathBuf> {
+        layers.iter().map(|layer| self.layout().layer_fs(&layer.id)).collect()
+    }
+
+    fn begin_lease(&self, blobs: [Digest; 2]) -> u64 {
+        let mut state = self.state();
+        let lease = state.next_lease;
+        state.next_lease += 1;
+        state.leases.insert(lease, HashSet::new());
+        state.blob_leases.insert(lease, blobs.into());
+        lease
+    }
+
+    /// Ends a pull: what it added and nothing else uses is removed.
+    fn end_lease(&self, lease: u64, blobs: &[Digest]) {
+        let (trash, blobs) = {
+            let mut state = self.state();
+            state.leases.remove(&lease);
+            state.blob_leases.remove(&lease);
+            (state.collect_layers(self.layout()), state.unused_blobs(blobs))
+        };
+        for blob in blobs {
+            // Not there when the pull failed early; what stays is removed when the store is opened.
+            let _stays = std::fs::remove_file(self.layout().blob(&blob));
+        }
+        delete_later(trash);
+    }
+
+    /// Puts an unpacked layer in its place and makes it known.
+    fn keep_layer(
+        &self,
+        lease: u64,
+        id: LayerId,
+        staged: Staged,
+        diff_id: Digest,
+    ) -> Result<LayerRecord, StoreError> {
+        let report = &staged.report;
+        let record = LayerRecord {
+            id: id.clone(),
+            diff_id,
+            tar_bytes: report.tar_bytes,
+            file_bytes: report.file_bytes,
+            inodes: report.inodes,
+            opaque: report.opaque.iter().any(Vec::is_empty),
+            describes_root: report.describes_root,
+            reproducible: report.reproducible,
+        };
+        let mut state = self.state();
+        let known = state.layers.get(&id).map(|layer| layer.record.clone());
+        let record = match known {
+            // Another pull was faster with the same chain: ours is dropped.
+            Some(known) => known,
+            None => {
+                let target = self.layout().layer(&id);
+                // A directory without a record of a layer: damaged, or of a record that cannot be read.
+                if let Some(old) = self.layout().discard(&target)? {
+                    delete_later(vec![old]);
+                }
+                staged.keep(&target)?;
+                state.layers.insert(id.clone(), Layer { record: record.clone(), synced: false });
+                record
+            }
+        };
+        state.leases.entry(lease).or_default().insert(id);
+        Ok(record)
+    }
+
+    /// Writes the record of a pulled image, whose layers and blobs are on disk.
+    fn commit(
+        &self,
+        id: &Digest,
+        manifest: &Digest,
+        config: &Arc<ImageConfig>,
+        layers: Vec<LayerRecord>,
+        names: &Names,
+    ) -> Result<Arc<Image>, StoreError> {
+        let _writer = self.writer();
+        let old = self.state().images.get(id).map(|stored| stored.record.clone());
+        let record = ImageRecord {
+            id: id.clone(),
+            manifest: manifest.clone(),
+            tags: old.as_ref().map(|r| r.tags.clone()).unwrap_or_default(),
+            repo_digests: old.as_ref().map(|r| r.repo_digests.clone()).unwrap_or_default(),
+            created_at: old.as_ref().map_or_else(now, |r| r.created_at),
+            pinned: old.as_ref().is_some_and(|r| r.pinned),
+            layers,
+        };
+        {
+            // `put` finds the configuration with the image.
+            let mut state = self.state();
+            for layer in &record.layers {
+                if let Some(layer) = state.layers.get_mut(&layer.id) {
+                    layer.synced = true;
+                }
+            }
+        }
+        self.put_with(record, config.clone(), names)
+    }
+
+    /// Writes a changed record of a known image, with more names. The writer's lock is held.
+    fn put(&self, record: ImageRecord, names: &Names) -> Result<Arc<Image>, StoreError> {
+        let config = {
+            let state = self.state();
+            let stored = state.images.get(&record.id);
+            stored.ok_or_else(|| StoreError::NotFound(record.id.to_string()))?.image.config.clone()
+        };
+        self.put_with(record, config, names)
+    }
+
+    fn put_with(
+        &self,
+        mut record: ImageRecord,
+        config: Arc<ImageConfig>,
+        names: &Names,
+    ) -> Result<Arc<Image>, StoreError> {
+        let mut losers = Vec::new();
+        {
+            let mut state = self.state();
+            for name in &names.tags {
+                let holder = state.tagged(name).map(|stored| stored.record.id.clone());
+                if holder.as_ref() == Some(&record.id) && record.tags.iter().any(|t| t.name == *name) {
+                    continue;
+                }
+                losers.extend(holder.filter(|holder| *holder != record.id));
+                state.sequence += 1;
+                record.tags.retain(|tag| tag.name != *name);
+                record.tags.push(Tag { name: name.clone(), sequence: state.sequence });
+            }
+        }
+        for name in &names.repo_digests {
+            if !record.repo_digests.contains(name) {
+                record.repo_digests.push(name.clone());
+            }
+        }
+        let known = self.state().images.get(&record.id).is_some_and(|stored| stored.record == record);
+        if !known {
+            record::write(&self.layout().record(&record.id), &record, Durability::Power)?;
+            self.step("record written");
+        }
+        let image = Arc::new(record.image(config));
+        {
+            let mut state = self.state();
+            state.damaged.remove(record.id.hex());
+            let stored = Stored { record, image: image.clone() };
+            state.images.insert(image.id.clone(), stored);
+        }
+        // From here on the tags are this image's, on disk too: the higher number wins.
+        for loser in losers {
+            self.take_tags(&loser, &names.tags)?;
+        }
+        self.step("tags moved");
+        Ok(image)
+    }
+
+    /// Takes tags from an image. The writer's lock is held.
+    fn take_tags(&self, id: &Digest, tags: &[String]) -> Result<(), StoreError> {
+        let record = {
+            let mut state = self.state();
+            let Some(stored) = state.images.get_mut(id) else { return Ok(()) };
+            stored.record.tags.retain(|tag| !tags.contains(&tag.name));
+            stored.image = Arc::new(stored.record.image(stored.image.config.clone()));
+            stored.record.clone()
+        };
+        record::write(&self.layout().record(id), &record, Durability::Power)
+    }
+
+    /// A place where tests look at what is on disk.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the same shape as in tests")]
+    pub(crate) fn step(&self, _name: &'static str) {}
+
+    #[cfg(test)]
+    pub(crate) fn step(&self, name: &'static str) {
+        if let Some(hook) = &mut *lock(&self.inner.on_step) {
+            hook.reach(name);
+        }
     }
 }
 
-/// What [`Images::untag`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
-    /// There was no such name.
-    Nothing,
-    /// A name was taken from an image that has others.
-    Untagged(String),
-    /// The image was removed, with these names.
-    Image {
-        /// Its id.
-        id: Digest,
-        /// The tags it had.
-        tags: Vec<String>,
-    },
+/// Locks; a panic elsewhere does not matter, since no state is left half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Runs what makes system calls off the runtime's threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StoreError::Invalid("the daemon ends".into())),
+    }
+}
+
+/// Deletes what is in the trash already. Errors are left to the next opening of the store.
+fn delete(trash: Vec<PathBuf>) {
+    for path in trash {
+        if let Err(error) = remove_tree(&path) {
+            tracing::warn!(path = %path.display(), %error, "trash stays until the next start");
+        }
+    }
+}
+
+fn delete_later(trash: Vec<PathBuf>) {
+    if trash.is_empty() {
+        return;
+    }
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || delete(trash))),
+        Err(_) => delete(trash),
+    }
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! What the unpacking process could not do for a layer: opaque directories need CAP_SYS_ADMIN, and implied
+//! directories and hard links downwards need the layers below.
+//!
+//! The tree was made by that process from hostile data, so everything here goes by descriptors
+//! opened beneath the tree's root, following nothing.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use berth_types::{Classify, Kind};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
+use rustix::io::Errno;
+
+use super::ingest::writer::Staged;
+use super::lookup::{Found, OPAQUE, Stack};
+
+/// Why a layer could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompleteError {
+    #[error("{path:?}: {step}")]
+    Io { path: String, step: &'static str, source: io::Error },
+    #[error("{path:?}: a hard link to {target:?}, which no layer has")]
+    NoTarget { path: String, target: String },
+    #[error("{path:?}: a hard link to {target:?}, which is neither a file nor a symbolic link")]
+    BadTarget { path: String, target: String },
+}
+
+impl Classify for CompleteError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
+            Self::Io { .. } => Kind::Internal,
+            Self::NoTarget { .. } | Self::BadTarget { .. } => Kind::Corrupt,
+        }
+    }
+}
+
+fn at<E: Into<io::Error>>(path: &[u8], step: &'static str) -> impl FnOnce(E) -> CompleteError {
+    let path = text(path);
+    move |source| CompleteError::Io { path, step, source: source.into() }
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// Marks the opaque directories.
+pub(crate) fn opaque(staged: &Staged) -> Result<(), CompleteError> {
+    let root = open_root(&staged.fs())?;
+    for path in staged.report.opaque.iter().filter(|path| !path.is_empty()) {
+        let fd = open_dir(&root, path)?;
+        rustix::fs::fsetxattr(&fd, OPAQUE, b"y", XattrFlags::empty()).map_err(at(path, "mark as opaque"))?;
+    }
+    Ok(())
+}
+
+/// Gives implied directories the mode, owner and time that they have in the layers below (the uppermost
+/// first), and makes the hard links to files of those layers.
+pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<(), CompleteError> {
+    let root = open_root(&staged.fs())?;
+    let stack = Stack::new(below);
+    // Sorted by path: a directory comes before what is in it. Times are set afterwards, the deepest first.
+    let mut timed = Vec::new();
+    for path in &staged.report.implied {
+        let fd = open_dir(&root, path)?;
+        let there = if below.is_empty() { None } else { find(&stack, path)? };
+        match there.filter(|found| found.kind() == FileType::Directory) {
+            Some(found) => {
+                copy_owner(&fd, &found.stat).map_err(at(path, "copy mode and owner"))?;
+                timed.push((path, times(&found.stat)));
+            }
+            None => {
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).map_err(at(path, "chmod"))?;
+                timed.push((path, Timestamps { last_access: EPOCH, last_modification: EPOCH }));
+            }
+        }
+    }
+    for (path, target) in &staged.report.links {
+        link_below(&root, &stack, path, target)?;
+    }
+    for (path, times) in timed.iter().rev() {
+        let fd = open_dir(&root, path)?;
+        rustix::fs::futimens(&fd, times).map_err(at(path, "set times"))?;
+    }
+    Ok(())
+}
+
+const EPOCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+fn find(stack: &Stack<'_>, path: &[u8]) -> Result<Option<Found>, CompleteError> {
+    stack
+        .find(Path::new(std::ffi::OsStr::from_bytes(path)), false)
+        .map_err(at(path, "look up in the layers below"))
+}
+
+/// Copies the target up, as writing through an overlay would, and links to the copy.
+fn link_below(root: &OwnedFd, stack: &Stack<'_>, path: &[u8], target: &[u8]) -> Result<(), CompleteError> {
+    let (target_dir, target_name) = split(target);
+    let (path_dir, path_name) = split(path);
+    let no_target = || CompleteError::NoTarget { path: text(path), target: text(target) };
+    let dir = copy_dirs_up(root, stack, target_dir)?;
+    let there = rustix::fs::statat(&dir, target_name, AtFlags::SYMLINK_NOFOLLOW);
+    if matches!(there, Err(Errno::NOENT)) {
+        let found = find(stack, target)?.ok_or_else(no_target)?;
+        match found.kind() {
+            FileType::RegularFile => copy_file(&found, &dir, target_name).map_err(at(target, "copy up"))?,
+            FileType::Symlink => copy_symlink(&found, &dir, target_name).map_err(at(target, "copy up"))?,
+            _ => return Err(CompleteError::BadTarget { path: text(path), target: text(target) }),
+        }
+    } else {
+        there.map_err(at(target, "stat"))?;
+    }
+    let parent = open_dir(root, path_dir)?;
+    let link = || rustix::fs::linkat(&dir, target_name, &parent, path_name, AtFlags::empty());
+    match link() {
+        // An entry of the layer that came later took the place: it stays.
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(e) => Err(at(path, "link")(e)),
+    }
+}
+
+/// The directory at `path` in the tree, made like those below where it is missing.
+fn copy_dirs_up(root: &OwnedFd, stack: &Stack<'_>, path: &[u8]) -> Result<OwnedFd, CompleteError> {
+    let mut done: Vec<u8> = Vec::new();
+    for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+        let parent = open_dir(root, &done)?;
+        if !done.is_empty() {
+            done.push(b'/');
+        }
+        done.extend_from_slice(part);
+        match rustix::fs::mkdirat(&parent, part, Mode::RWXU) {
+            Err(Errno::EXIST) => continue,
+            other => other.map_err(at(&done, "mkdir"))?,
+        }
+        let fd = open_dir(root, &done)?;
+        match find(stack, &done)?.filter(|found| found.kind() == FileType::Directory) {
+            Some(found) => copy_owner(&fd, &found.stat).map_err(at(&done, "copy mode and owner"))?,
+            None => rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).map_err(at(&done, "chmod"))?,
+        }
+    }
+    open_dir(root, &done)
+}
+
+fn copy_file(from: &Found, dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let mut source = from.open()?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))?;
+    let mut target = std::fs::File::from(fd);
+    io::copy(&mut source, &mut target)?;
+    let target = OwnedFd::from(target);
+    copy_owner(&target, &from.stat)?;
+    copy_xattrs(&source.into(), &target)?;
+    Ok(rustix::fs::futimens(&target, &times(&from.stat))?)
+}
+
+fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+    let mut names = vec![0; 64 << 10];
+    let length = match rustix::fs::flistxattr(from, &mut names) {
+        Err(Errno::NOTSUP) => 0,
+        other => other?,
+    };
+    let mut value = vec![0; 64 << 10];
+    for name in
+        names[..length].split(|b| *b == 0).filter(|name| !name.is_empty() && !name.starts_with(b"trusted."))
+    {
+        let length = rustix::fs::fgetxattr(from, name, &mut value[..])?;
+        rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+fn copy_symlink(from: &Found, dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let target = rustix::fs::readlinkat(&from.dir, &from.name[..], Vec::new())?;
+    rustix::fs::symlinkat(&target, dir, name)?;
+    let (uid, gid) = (Uid::from_raw(from.stat.st_uid), Gid::from_raw(from.stat.st_gid));
+    rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(rustix::fs::utimensat(dir, name, &times(&from.stat), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn copy_owner(fd: &OwnedFd, stat: &Stat) -> Result<(), Errno> {
+    rustix::fs::fchown(fd, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(stat.st_mode & 0o7777))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, CompleteError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(at(path.as_os_str().as_bytes(), "open"))
+}
+
+/// Opens a directory beneath the root; an empty path is the root.
+fn open_dir(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, CompleteError> {
+    let target = if path.is_empty() { &b"."[..] } else { path };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(root, target, flags, Mode::empty(), resolve).map_err(at(path, "open directory"))
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}

@@ -1,0 +1,126 @@
+//! Where things are on disk.
+//!
+//! ```text
+//! <root>/images/            0700
+//!   lock                    held by the process that has the store open
+//!   blobs/sha256/<hex>      manifests and configurations
+//!   layers/<layer id>/      fs: the tree as overlayfs wants it, recipe: to make the tar again
+//!   records/<config hex>    one for each image; the last thing written, the first removed
+//!   staging/                layers on their way; emptied when the store is opened
+//!   trash/                  what is being deleted; emptied when the store is opened
+//! <root>/snapshots/<container id>/{record,upper,work}
+//! ```
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use berth_types::{ContainerId, Digest};
+
+use crate::error::StoreError;
+use crate::image::LayerId;
+
+/// The paths of one root.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    images: PathBuf,
+    snapshots: PathBuf,
+    trashed: AtomicU64,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { images: root.join("images"), snapshots: root.join("snapshots"), trashed: AtomicU64::new(0) }
+    }
+
+    /// Makes the directories that are missing.
+    pub(crate) fn create(&self) -> Result<(), StoreError> {
+        for name in ["blobs/sha256", "layers", "records", "staging", "trash"] {
+            make_dir(&self.images.join(name))?;
+        }
+        make_dir(&self.snapshots)
+    }
+
+    pub(crate) fn images(&self) -> &Path {
+        &self.images
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.images.join("lock")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.images.join("blobs/sha256")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.images.join("layers")
+    }
+
+    pub(crate) fn layer(&self, id: &LayerId) -> PathBuf {
+        self.layers().join(id.dir_name())
+    }
+
+    pub(crate) fn layer_fs(&self, id: &LayerId) -> PathBuf {
+        self.layer(id).join("fs")
+    }
+
+    pub(crate) fn records(&self) -> PathBuf {
+        self.images.join("records")
+    }
+
+    pub(crate) fn record(&self, image: &Digest) -> PathBuf {
+        self.records().join(image.hex())
+    }
+
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.images.join("staging")
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.images.join("trash")
+    }
+
+    pub(crate) fn snapshots(&self) -> &Path {
+        &self.snapshots
+    }
+
+    pub(crate) fn snapshot(&self, container: &ContainerId) -> PathBuf {
+        self.snapshots.join(container.as_str())
+    }
+
+    /// Takes something out of its place in one step, to be deleted later. `None` when it is not there.
+    pub(crate) fn discard(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+        let number = self.trashed.fetch_add(1, Ordering::Relaxed);
+        let target = self.trash().join(number.to_string());
+        match std::fs::rename(path, &target) {
+            Ok(()) => Ok(Some(target)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("move to the trash", path)(e)),
+        }
+    }
+}
+
+/// Makes a directory and its parents, for root only.
+pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(StoreError::io("make directory", path))
+}
+
+/// The entries of a directory by name.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = || StoreError::io("read directory", dir);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed())? {
+        names.push(entry.map_err(failed())?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}

@@ -1,0 +1,143 @@
+//! Snapshots: a writable layer for each container, over layers that it keeps alive.
+
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use berth_sys::fs::{Durability, tree_usage};
+use berth_types::{ContainerId, Digest};
+use rustix::fs::FileType;
+
+use super::lookup::Stack;
+use super::record::{self, SnapshotRecord};
+use super::{Images, blocking, delete_later};
+use crate::error::StoreError;
+use crate::snapshot::{Snapshot, Usage};
+
+impl Images {
+    /// Makes the snapshot of a container over an image. The image's layers stay until the snapshot is
+    /// removed, even if the image is not. Not synced: it need not survive a reboot.
+    pub async fn snapshot(&self, container: &ContainerId, image: &Digest) -> Result<Snapshot, StoreError> {
+        let (this, container, image) = (self.clone(), container.clone(), image.clone());
+        blocking(move || this.make_snapshot(&container, &image)).await
+    }
+
+    fn make_snapshot(&self, container: &ContainerId, image: &Digest) -> Result<Snapshot, StoreError> {
+        let (record, root) = {
+            let mut state = self.state();
+            if state.snapshots.contains_key(container) {
+                return Err(StoreError::SnapshotExists(container.clone()));
+            }
+            let stored = state.images.get(image).ok_or_else(|| StoreError::NotFound(image.to_string()))?;
+            let root = stored.record.root_layer().map(|layer| layer.id.clone());
+            let record = SnapshotRecord {
+                container: container.clone(),
+                image: image.clone(),
+                layers: stored.record.lowers(),
+            };
+            // From here on the layers are held.
+            state.snapshots.insert(container.clone(), record.clone());
+            (record, root)
+        };
+        let root = root.map(|id| self.layout().layer_fs(&id));
+        match self.write_snapshot(&record, root.as_deref()) {
+            Ok(()) => Ok(self.describe(&record)),
+            Err(error) => {
+                self.drop_snapshot(container)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The record is there before anything that it speaks of.
+    fn write_snapshot(&self, record: &SnapshotRecord, root: Option<&Path>) -> Result<(), StoreError> {
+        let dir = self.layout().snapshot(&record.container);
+        let make = |path: &Path, mode| {
+            std::fs::DirBuilder::new().mode(mode).create(path).map_err(StoreError::io("make directory", path))
+        };
+        make(&dir, 0o700)?;
+        record::write(&dir.join("record"), record, Durability::Process)?;
+        self.step("snapshot recorded");
+        let upper = dir.join("upper");
+        make(&upper, 0o755)?;
+        // The root of an overlay has the mode and owner of the upper directory.
+        if let Some(root) = root {
+            let failed = || StoreError::io("set mode and owner of", &upper);
+            let meta = std::fs::metadata(root).map_err(failed())?;
+            std::os::unix::fs::chown(&upper, Some(meta.uid()), Some(meta.gid())).map_err(failed())?;
+            let mode = std::fs::Permissions::from_mode(meta.mode() & 0o7777);
+            std::fs::set_permissions(&upper, mode).map_err(failed())?;
+        } else {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&upper, mode).map_err(StoreError::io("set mode of", &upper))?;
+        }
+        make(&dir.join("work"), 0o700)
+    }
+
+    fn describe(&self, record: &SnapshotRecord) -> Snapshot {
+        let dir = self.layout().snapshot(&record.container);
+        Snapshot {
+            container: record.container.clone(),
+            lowers: self.lower_dirs(&record.layers),
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+        }
+    }
+
+    /// The snapshot of a container.
+    pub fn find_snapshot(&self, container: &ContainerId) -> Option<Snapshot> {
+        let record = self.state().snapshots.get(container).cloned()?;
+        Some(self.describe(&record))
+    }
+
+    /// Every container with a snapshot.
+    pub fn snapshots(&self) -> Vec<ContainerId> {
+        self.state().snapshots.keys().cloned().collect()
+    }
+
+    /// Removes the snapshot of a container and what it kept alive; nothing to do when there is none. The
+    /// overlay must be unmounted. The files are deleted in the background.
+    pub async fn remove_snapshot(&self, container: &ContainerId) -> Result<(), StoreError> {
+        let (this, container) = (self.clone(), container.clone());
+        blocking(move || this.drop_snapshot(&container)).await
+    }
+
+    fn drop_snapshot(&self, container: &ContainerId) -> Result<(), StoreError> {
+        let mut trash: Vec<PathBuf> =
+            self.layout().discard(&self.layout().snapshot(container))?.into_iter().collect();
+        let mut state = self.state();
+        if state.snapshots.remove(container).is_some() {
+            trash.extend(state.collect_layers(self.layout()));
+        }
+        drop(state);
+        delete_later(trash);
+        Ok(())
+    }
+
+    /// What the writable layer of a container takes.
+    pub async fn snapshot_usage(&self, container: &ContainerId) -> Result<Usage, StoreError> {
+        let snapshot =
+            self.find_snapshot(container).ok_or_else(|| StoreError::NoSnapshot(container.clone()))?;
+        blocking(move || {
+            let (bytes, inodes) =
+                tree_usage(&snapshot.upper).map_err(StoreError::io("measure", &snapshot.upper))?;
+            Ok(Usage { bytes, inodes })
+        })
+        .await
+    }
+}
+
+/// Reads a regular file of a stack of layers.
+pub(super) fn read_file(layers: &[PathBuf], path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let failed = || StoreError::io("read in the image", path);
+    let Some(found) = Stack::new(layers).find(path, true).map_err(failed())? else { return Ok(None) };
+    if found.kind() != FileType::RegularFile {
+        return Err(StoreError::Invalid(format!("{} is not a regular file", path.display())));
+    }
+    let mut bytes = Vec::new();
+    found.open().map_err(failed())?.take(limit + 1).read_to_end(&mut bytes).map_err(failed())?;
+    if bytes.len() as u64 > limit {
+        return Err(StoreError::Invalid(format!("{} is over {limit} bytes", path.display())));
+    }
+    Ok(Some(bytes))
+}
