@@ -82,9 +82,13 @@ impl Builder {
             .enable_all()
             .build()
             .map_err(Error::io("start the registry's threads"))?;
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(self.address))
+        // No block_on: a test that is async itself may start a registry, too.
+        let context = runtime.enter();
+        let listener = std::net::TcpListener::bind(self.address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .and_then(tokio::net::TcpListener::from_std)
             .map_err(Error::io(format!("listen on {}", self.address)))?;
+        drop(context);
         let address = listener.local_addr().map_err(Error::io("ask for the registry's port"))?;
         let (acceptor, authority) = match self.tls {
             true => tls::acceptor().map(|(acceptor, ca)| (Some(acceptor), Some(ca)))?,
