@@ -5,7 +5,7 @@
 //! container's output that waits and nothing else. The main thread only sends it commands and
 //! never waits for it without a deadline.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};

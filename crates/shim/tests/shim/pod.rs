@@ -1,0 +1,172 @@
+//! The pod as a whole: daemons that come and go, a shared PID namespace, the shim's own end.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use berth_sys::spawn::Spawn;
+use berth_types::shim::{Answer, Event, PidSpace, Reason, Request};
+
+use crate::rig::{Client, Rig, Want, possible, sh, until};
+
+#[test]
+fn two_daemons_hear_the_same_and_a_rude_one_is_dropped() {
+    if !possible("two_daemons_hear_the_same_and_a_rude_one_is_dropped") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let mut second = rig.connect();
+    second.hello();
+    let mut silent = rig.connect();
+    let mut rude = rig.connect();
+    rude.raw().write_all(&[0xff; 64]).unwrap();
+    assert!(rude.is_closed());
+    let id = rig.run(sh("exit 1"));
+    assert_eq!(rig.exit_of(&id).code, 1);
+    assert_eq!(second.exit_of(&id).code, 1);
+    let answer = silent.hello();
+    assert!(matches!(answer, Answer::Hello { containers, .. } if containers.len() == 1));
+    rig.finish();
+}
+
+#[test]
+fn a_daemon_that_does_not_read_stops_nobody() {
+    if !possible("a_daemon_that_does_not_read_stops_nobody") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let mut deaf = rig.connect();
+    let id = rig.run(sh("sleep 1000"));
+    deaf.raw().set_write_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    // Questions whose answers nobody takes: at last the shim closes that connection.
+    let frame = {
+        let body = berth_types::shim::encode(&berth_types::shim::ToShim {
+            number: 1,
+            request: Request::Hello { version: 1 },
+        })
+        .unwrap();
+        [&berth_types::shim::header(body.len(), 0).unwrap()[..], &body].concat()
+    };
+    let many = frame.repeat(1000);
+    until("it is dropped", || deaf.raw().write_all(&many).is_err());
+    rig.signal(&id, 9);
+    assert_eq!(rig.exit_of(&id).code, 137);
+    drop(deaf.post(Request::Shutdown, vec![]).to_string());
+    rig.finish();
+}
+
+#[test]
+fn containers_share_a_pid_namespace_and_its_end_ends_the_pod() {
+    if !possible("containers_share_a_pid_namespace_and_its_end_ends_the_pod") {
+        return;
+    }
+    let mut rig = Rig::new(true);
+    let pod = || PidSpace::Pod;
+    let one = rig.run(Want { pid_space: pod(), ..sh("sleep 1111 & sleep 2222") });
+    let two =
+        rig.run(Want { pid_space: pod(), ..sh("ps; ls -l /proc/1/root /proc/1/cwd; cat /proc/1/status") });
+    assert_eq!(rig.exit_of(&two).code, 1, "what is of the init is not to be looked at");
+    let log = rig.log(&two).join("\n");
+    assert!(log.contains("sleep 2222") && log.contains("berth-init"), "{log}");
+    assert!(log.contains("CapPrm:\t0000000000000000"), "{log}");
+    // What is orphaned by the end of one container does not outlive it, nor does it end the other.
+    rig.signal(&one, 9);
+    assert_eq!(rig.exit_of(&one).code, 137);
+    assert_eq!(rig.processes(), 0);
+
+    let target = rig.run(sh("sleep 3333"));
+    let space = PidSpace::Container(target.clone());
+    let debug = rig.run(Want { pid_space: space, ..sh("ps") });
+    assert_eq!(rig.exit_of(&debug).code, 0);
+    assert!(rig.log(&debug).join("\n").contains("1 0         0:00 sleep 3333"), "{:?}", rig.log(&debug));
+
+    let three = rig.run(Want { pid_space: pod(), ..sh("trap '' TERM; sleep 1000") });
+    let init = children(rig.shim.pid).into_iter().find(|(_, name)| name == "berth-init").unwrap().0;
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(init).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    assert_eq!(rig.exit_of(&three).code, 137);
+    rig.exit_of(&target);
+    until("the pod's end is told", || rig.client.event() == Event::PodEnded);
+    let late = rig.create(Want { pid_space: pod(), ..sh("true") }).unwrap_err();
+    assert_eq!(late.reason, Reason::State);
+    rig.finish();
+}
+
+/// Children of a process: id and first argument.
+fn children(of: i32) -> Vec<(i32, String)> {
+    let list = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
+    let name = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    list.split_whitespace()
+        .map(|pid| (pid.parse().unwrap(), name(pid).split('\0').next().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_killed_shim_leaves_processes_only_where_its_daemon_finds_them() {
+    if !possible("a_killed_shim_leaves_processes_only_where_its_daemon_finds_them") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    rig.run(sh("sleep 1000"));
+    let prepared = rig.create(sh("echo never")).unwrap();
+    rustix::process::pidfd_send_signal(&rig.shim.pidfd, rustix::process::Signal::KILL).unwrap();
+    rig.wait_for_shim();
+    assert!(rig.client.is_closed());
+    // The prepared one must not go on by itself; the running one is in the pod's cgroup.
+    rig.group.kill_all(std::time::Instant::now() + std::time::Duration::from_secs(10)).unwrap();
+    assert_eq!(rig.log(&prepared), Vec::<String>::new());
+}
+
+#[test]
+fn the_shim_keeps_no_descriptor_of_what_has_ended() {
+    if !possible("the_shim_keeps_no_descriptor_of_what_has_ended") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let count = |rig: &Rig| std::fs::read_dir(format!("/proc/{}/fd", rig.shim.pid)).unwrap().count();
+    let threads = |rig: &Rig| std::fs::read_dir(format!("/proc/{}/task", rig.shim.pid)).unwrap().count();
+    let before = count(&rig);
+    for tty in [false, true, false, true] {
+        let id = rig.run(Want { tty, stdin: true, ..sh("sleep 1000") });
+        let (_read, write) = std::io::pipe().unwrap();
+        rig.exec(&id, &["/bin/sleep", "1000"], 0, Some(write.into())).unwrap();
+        rig.exec(&id, &["/bin/sleep", "1000"], 0, None).unwrap();
+        rig.signal(&id, 9);
+        rig.exit_of(&id);
+        rig.client.ask(Request::Forget { container: id }, vec![]).unwrap();
+    }
+    until("threads and descriptors are gone", || (count(&rig), threads(&rig)) == (before, 1));
+    rig.finish();
+}
+
+#[test]
+fn a_shim_without_a_pod_ends_with_its_daemon() {
+    if !possible("a_shim_without_a_pod_ends_with_its_daemon") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join("shim.sock")).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let program = std::fs::File::open(env!("CARGO_BIN_EXE_berth-shim")).unwrap();
+    let shim = Spawn {
+        program: program.as_fd(),
+        argv: &[c"berth-shim"],
+        fds: &[listener.as_fd(), theirs.as_fd()],
+        stderr: None,
+        cgroup: None,
+        tasks: &[],
+        new_pid_namespace: false,
+    };
+    let shim = shim.spawn().unwrap();
+    drop(theirs);
+    let mut client = Client::new(ours);
+    let answer = client.hello();
+    assert!(matches!(answer, Answer::Hello { sandbox: None, .. }));
+    drop(client);
+    let id = rustix::process::WaitId::PidFd(shim.pidfd.as_fd());
+    let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(0));
+}

@@ -1,0 +1,441 @@
+//! A pod of a test's own: state directory, cgroup, busybox root, a shim, and connections to it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use berth_container::plan::{
+    Attributes, Capabilities, Device, DeviceKind, Filesystem, Identity, Mount, MountSource, Namespaces, Plan,
+    ProcessPlan, Propagation, Root, RootSource, Space, Step,
+};
+use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
+use berth_sys::socket::{Frame, Reader, receive, send};
+use berth_sys::spawn::{Child, Spawn};
+use berth_types::shim::{
+    Answer, Create, Event, Exec, Exit, Failure, FromShim, PidSpace, Pod, Request, ToShim, decode, encode,
+};
+use berth_types::{ContainerId, ExecId, SandboxId};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether this machine can run the test; says so when not.
+pub(crate) fn possible(test: &str) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: {test}: needs root");
+        return false;
+    }
+    if !Path::new("/bin/busybox").exists() {
+        eprintln!("skipped: {test}: needs /bin/busybox (package busybox-static)");
+        return false;
+    }
+    true
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// One pod.
+pub(crate) struct Rig {
+    dir: tempfile::TempDir,
+    pub(crate) group: Cgroup,
+    path: CgroupPath,
+    host: Host,
+    pub(crate) shim: Child,
+    pub(crate) client: Client,
+    containers: u8,
+}
+
+/// What a container is to be.
+pub(crate) struct Want<'a> {
+    pub(crate) script: &'a str,
+    pub(crate) args: Option<&'a [&'a str]>,
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) stdin: bool,
+    pub(crate) stdin_once: bool,
+    pub(crate) tty: bool,
+    pub(crate) pid_space: PidSpace,
+    pub(crate) resources: Resources,
+    pub(crate) own_pid_namespace: bool,
+}
+
+/// A shell script with a log in the state directory.
+pub(crate) fn sh(script: &str) -> Want<'_> {
+    Want {
+        script,
+        args: None,
+        log: None,
+        stdin: false,
+        stdin_once: false,
+        tty: false,
+        pid_space: PidSpace::Plan,
+        resources: Resources::default(),
+        own_pid_namespace: true,
+    }
+}
+
+impl Rig {
+    /// A shim that was told of its pod.
+    pub(crate) fn new(shared_pid: bool) -> Self {
+        let dir = tempfile::Builder::new().prefix("berth-shim-test").tempdir().unwrap();
+        rootfs(&dir.path().join("root"));
+        std::fs::create_dir(dir.path().join("containers")).unwrap();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = CgroupPath::new(&format!("berth-shim-test-{unique}")).unwrap();
+        let host = Host::detect().unwrap();
+        let group = host.create(&path, &Resources::default()).unwrap();
+        let listener = UnixListener::bind(dir.path().join("shim.sock")).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let program = std::fs::read(shim_binary()).unwrap();
+        let program = berth_sys::memfd::sealed("berth-shim", &program).unwrap();
+        let shim = Spawn {
+            program: program.as_fd(),
+            argv: &[c"berth-shim", c"test"],
+            fds: &[listener.as_fd(), theirs.as_fd()],
+            stderr: None,
+            cgroup: None,
+            tasks: &[],
+            new_pid_namespace: false,
+        };
+        let shim = shim.spawn().unwrap();
+        let mut client = Client::new(ours);
+        client.hello();
+        let pod = Pod {
+            sandbox: SandboxId::from_random([1; 32]),
+            state_dir: dir.path().to_str().unwrap().to_owned(),
+            namespaces: [false; 3],
+            shared_pid,
+            cgroup_dirs: dirs(&group),
+        };
+        client.ask(Request::Pod(pod), vec![]).unwrap();
+        Self { dir, group, path, host, shim, client, containers: 0 }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::new(UnixStream::connect(self.file("shim.sock")).unwrap())
+    }
+
+    /// Creates a container and answers its id, or why not.
+    pub(crate) fn create(&mut self, want: Want<'_>) -> Result<ContainerId, Failure> {
+        self.containers += 1;
+        let id = ContainerId::from_random([self.containers; 32]);
+        let child = self.path.child(id.as_str()).unwrap();
+        let group = self.host.create(&child, &want.resources).unwrap();
+        let script = ["/bin/sh", "-c", want.script];
+        let mut plan = plan(want.args.unwrap_or(&script));
+        if !want.own_pid_namespace {
+            plan.namespaces.pid = Space::Host;
+        }
+        let create = Create {
+            container: id.clone(),
+            plan: plan.encode().unwrap(),
+            log: Some(want.log.unwrap_or_else(|| self.log_path(&id)).to_str().unwrap().to_owned()),
+            stdin: want.stdin,
+            stdin_once: want.stdin_once,
+            tty: want.tty,
+            cgroup_dirs: dirs(&group),
+            pid_space: want.pid_space,
+        };
+        let flags =
+            rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let root = rustix::mount::open_tree(rustix::fs::CWD, self.file("root"), flags).unwrap();
+        match self.client.ask(Request::Create(create), vec![root]) {
+            Ok((Answer::Created { pid }, _)) => assert!(pid > 1),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => {
+                group.remove().unwrap();
+                return Err(failure);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Creates and starts.
+    pub(crate) fn run(&mut self, want: Want<'_>) -> ContainerId {
+        let id = self.create(want).unwrap();
+        self.start(&id).unwrap();
+        id
+    }
+
+    pub(crate) fn start(&mut self, id: &ContainerId) -> Result<(), Failure> {
+        self.client.ask(Request::Start { container: id.clone() }, vec![]).map(drop)
+    }
+
+    pub(crate) fn signal(&mut self, id: &ContainerId, signal: i32) {
+        let request = Request::Signal { container: id.clone(), signal, all: false };
+        self.client.ask(request, vec![]).unwrap();
+    }
+
+    /// Runs a script to its end.
+    pub(crate) fn exit_of(&mut self, id: &ContainerId) -> Exit {
+        self.client.exit_of(id)
+    }
+
+    pub(crate) fn log_path(&self, id: &ContainerId) -> PathBuf {
+        self.file(&format!("{}.log", id.short()))
+    }
+
+    /// The log's entries without their times.
+    pub(crate) fn log(&self, id: &ContainerId) -> Vec<String> {
+        entries(&self.log_path(id))
+    }
+
+    /// Starts a further process and answers its id, or why not; with `out` it gets that as output.
+    pub(crate) fn exec(
+        &mut self,
+        container: &ContainerId,
+        script: &[&str],
+        timeout_ms: u64,
+        out: Option<OwnedFd>,
+    ) -> Result<(ExecId, Vec<OwnedFd>), Failure> {
+        self.containers += 1;
+        let id = ExecId::from_random([self.containers; 32]);
+        let tty = out.is_none();
+        let fds = match out {
+            Some(out) => {
+                let null = std::fs::File::open("/dev/null").unwrap();
+                vec![null.into(), out.try_clone().unwrap(), out]
+            }
+            None => vec![],
+        };
+        let exec = Exec {
+            exec: id.clone(),
+            container: container.clone(),
+            plan: process(script).encode().unwrap(),
+            tty,
+            timeout_ms,
+        };
+        let (answer, fds) = self.client.ask(Request::Exec(exec), fds)?;
+        assert!(matches!(answer, Answer::ExecStarted { pid } if pid > 1));
+        Ok((id, fds))
+    }
+
+    /// Processes of the pod.
+    pub(crate) fn processes(&self) -> usize {
+        self.group.pids().unwrap().len()
+    }
+
+    /// Shuts down and looks for anything left.
+    pub(crate) fn finish(mut self) {
+        self.client.ask(Request::Shutdown, vec![]).unwrap();
+        self.wait_for_shim();
+        assert_eq!(self.processes(), 0);
+        let left = children_of(&self.group);
+        assert!(left.is_empty(), "cgroups left: {left:?}");
+    }
+
+    pub(crate) fn wait_for_shim(&self) {
+        let id = rustix::process::WaitId::PidFd(self.shim.pidfd.as_fd());
+        until("the shim ends", || {
+            let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG;
+            !matches!(rustix::process::waitid(id.clone(), options), Ok(None))
+        });
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        drop(rustix::process::pidfd_send_signal(&self.shim.pidfd, rustix::process::Signal::KILL));
+        let id = rustix::process::WaitId::PidFd(self.shim.pidfd.as_fd());
+        drop(rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED));
+        drop(self.group.kill_all(Instant::now() + Duration::from_secs(10)));
+        drop(self.group.remove());
+    }
+}
+
+fn shim_binary() -> PathBuf {
+    // A run of the tests against another build (the static one, say) names it here.
+    std::env::var_os("BERTH_TEST_SHIM").map_or_else(|| env!("CARGO_BIN_EXE_berth-shim").into(), PathBuf::from)
+}
+
+fn dirs(group: &Cgroup) -> Vec<String> {
+    group.dirs().iter().map(|d| d.to_str().unwrap().to_owned()).collect()
+}
+
+fn children_of(group: &Cgroup) -> Vec<PathBuf> {
+    let list = |dir: &PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().collect::<Vec<_>>();
+    let dirs = group.dirs();
+    let all = dirs.iter().flat_map(list);
+    all.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+pub(crate) fn entries(path: &Path) -> Vec<String> {
+    let text = String::from_utf8(std::fs::read(path).unwrap()).unwrap();
+    text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+}
+
+fn rootfs(dir: &Path) {
+    for name in ["bin", "dev", "proc", "tmp"] {
+        std::fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    std::fs::copy("/bin/busybox", dir.join("bin/busybox")).unwrap();
+    for applet in ["sh", "cat", "sleep", "seq", "echo", "dd", "setsid", "stty", "ps", "kill", "head", "tail"]
+    {
+        std::os::unix::fs::symlink("busybox", dir.join("bin").join(applet)).unwrap();
+    }
+    std::fs::write(dir.join("bin/text"), "not a program").unwrap();
+}
+
+fn filesystem(kind: &str, to: &str, set: u64, options: &[(&str, &str)]) -> Step {
+    let options = options.iter().map(|(k, v)| {
+        let value = (!v.is_empty()).then(|| v.as_bytes().to_vec());
+        ((*k).to_owned(), value)
+    });
+    Step::Mount(Mount {
+        destination: to.into(),
+        source: MountSource::Filesystem(Filesystem {
+            kind: kind.into(),
+            source: kind.into(),
+            options: options.collect(),
+            strict: kind == "proc",
+        }),
+        attributes: Attributes { set, clear: 0 },
+        recursive_attributes: Attributes::default(),
+        propagation: Propagation::Private,
+        on_proc: false,
+    })
+}
+
+fn plan(args: &[&str]) -> Plan {
+    let null = Device {
+        path: b"/dev/null".to_vec(),
+        kind: DeviceKind::Character,
+        major: 1,
+        minor: 3,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+    };
+    let steps = vec![
+        filesystem("proc", "/proc", 0xe, &[]),
+        filesystem("tmpfs", "/dev", 0x2, &[("mode", "755")]),
+        filesystem("devpts", "/dev/pts", 0xa, &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")]),
+        Step::Device(null.clone()),
+        Step::Device(Device { path: b"/dev/zero".to_vec(), minor: 5, ..null }),
+        Step::Link { path: b"/dev/ptmx".to_vec(), target: b"pts/ptmx".to_vec() },
+        Step::Console,
+    ];
+    Plan {
+        namespaces: Namespaces { pid: Space::New, ..Namespaces::default() },
+        uid_map: vec![],
+        gid_map: vec![],
+        root: Root { source: RootSource::Given, readonly: false, propagation: Propagation::Private },
+        steps,
+        process: process(args),
+    }
+}
+
+pub(crate) fn process(args: &[&str]) -> ProcessPlan {
+    ProcessPlan {
+        args: args.iter().map(|a| a.as_bytes().to_vec()).collect(),
+        env: vec![b"PATH=/bin".to_vec()],
+        cwd: b"/".to_vec(),
+        identity: Identity::default(),
+        umask: None,
+        capabilities: Capabilities::default(),
+        no_new_privileges: true,
+        rlimits: vec![],
+        oom_score_adj: None,
+        seccomp: None,
+        personality: None,
+        window: None,
+        user_namespace: false,
+    }
+}
+
+/// A daemon's side of a connection.
+pub(crate) struct Client {
+    socket: UnixStream,
+    reader: Reader,
+    number: u64,
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    pub(crate) fn new(socket: UnixStream) -> Self {
+        Self { socket, reader: Reader::new(), number: 0, events: VecDeque::new() }
+    }
+
+    pub(crate) fn hello(&mut self) -> Answer {
+        let version = berth_types::shim::VERSION;
+        self.ask(Request::Hello { version }, vec![]).unwrap().0
+    }
+
+    /// Sends a request; events that come meanwhile are kept.
+    pub(crate) fn ask(
+        &mut self,
+        request: Request,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Answer, Vec<OwnedFd>), Failure> {
+        let number = self.post(request, fds);
+        loop {
+            match self.next() {
+                (FromShim::Event(event), _) => self.events.push_back(event),
+                (FromShim::Answer { number: of, outcome }, fds) if of == number => {
+                    return outcome.map(|answer| (answer, fds));
+                }
+                (other, _) => panic!("not asked for: {other:?}"),
+            }
+        }
+    }
+
+    /// Sends a request and does not wait.
+    pub(crate) fn post(&mut self, request: Request, fds: Vec<OwnedFd>) -> u64 {
+        self.number += 1;
+        let body = encode(&ToShim { number: self.number, request }).unwrap();
+        send(&self.socket, Frame { body, fds }, Instant::now() + PATIENCE).unwrap();
+        self.number
+    }
+
+    fn next(&mut self) -> (FromShim, Vec<OwnedFd>) {
+        let frame = receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE).unwrap().unwrap();
+        (decode(&frame.body).unwrap(), frame.fds)
+    }
+
+    pub(crate) fn event(&mut self) -> Event {
+        if let Some(event) = self.events.pop_front() {
+            return event;
+        }
+        match self.next() {
+            (FromShim::Event(event), _) => event,
+            (other, _) => panic!("not asked for: {other:?}"),
+        }
+    }
+
+    /// The events up to and with the end of this container; answers that end.
+    pub(crate) fn exit_of(&mut self, id: &ContainerId) -> Exit {
+        let mut others = VecDeque::new();
+        loop {
+            match self.event() {
+                Event::Exited { container, exit } if container == *id => {
+                    self.events.extend(others);
+                    return exit;
+                }
+                other => others.push_back(other),
+            }
+        }
+    }
+
+    /// Whether the shim has closed the connection.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        matches!(receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE), Ok(None) | Err(_))
+    }
+
+    pub(crate) fn raw(&self) -> &UnixStream {
+        &self.socket
+    }
+}
