@@ -10,5 +10,6 @@
 //! resolved, nothing is left to find out but what only the kernel can say. Each setting of the
 //! runtime specification is obeyed or refused by name.
 
+pub mod accounts;
 pub mod plan;
 pub mod run;

@@ -5,8 +5,41 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "plan")]
+mod capability;
+#[cfg(feature = "plan")]
+mod devices;
+#[cfg(feature = "plan")]
+mod error;
+#[cfg(feature = "plan")]
+mod mounts;
+#[cfg(feature = "plan")]
+mod namespaces;
+#[cfg(feature = "plan")]
+mod options;
+#[cfg(feature = "plan")]
+mod parse;
 mod process;
+#[cfg(feature = "plan")]
+mod process_of;
+#[cfg(feature = "plan")]
+mod resources;
+#[cfg(feature = "plan")]
+mod spec;
 mod step;
+
+#[cfg(feature = "plan")]
+pub use capability::{capability, capability_names};
+#[cfg(feature = "plan")]
+pub use error::PlanError;
+#[cfg(feature = "plan")]
+pub use parse::parse;
+#[cfg(feature = "plan")]
+pub use process_of::process;
+#[cfg(feature = "plan")]
+pub use resources::resources;
+#[cfg(feature = "plan")]
+pub use spec::{CgroupMount, Inputs, MAX_SPEC, cgroup_mounts, plan};
 
 pub use process::{Capabilities, Identity, ProcessPlan, Rlimit, Seccomp, WindowSize};
 pub use step::{

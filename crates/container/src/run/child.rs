@@ -48,6 +48,8 @@ pub(super) struct Work<'a> {
 pub(super) struct Setup<'a> {
     pub(super) root: BorrowedFd<'a>,
     pub(super) ops: &'a [Op],
+    /// Namespaces that are made after a user namespace was entered.
+    pub(super) unshare: u64,
     pub(super) cgroup_namespace: bool,
     pub(super) time: Option<&'a [u8]>,
     pub(super) readonly: bool,
@@ -168,6 +170,9 @@ fn session() -> Result<(), Fail> {
 
 /// Makes the container's world.
 fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
+    if setup.unshare != 0 {
+        namespace::unshare(setup.unshare).map_err(at("make the namespaces"))?;
+    }
     if setup.cgroup_namespace {
         // After joining: the namespace begins at the cgroup that the process is in.
         namespace::unshare(namespace::CGROUP).map_err(at("make the cgroup namespace"))?;

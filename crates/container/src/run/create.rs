@@ -108,6 +108,9 @@ pub(super) fn create(
     let pid_space = take_pid_space(&mut entries);
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let new_user = spaces.new & namespace::USER != 0;
+    // Namespaces belong to the user namespace in which they are made: one that exists is entered first.
+    let joins_user = entries.iter().any(|e| e.kinds == namespace::USER);
+    let (at_clone, after_join) = if joins_user { (0, spaces.new) } else { (spaces.new, 0) };
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
@@ -121,6 +124,7 @@ pub(super) fn create(
     let setup = Setup {
         root,
         ops: &ops,
+        unshare: after_join,
         cgroup_namespace: plan.namespaces.cgroup == Space::New,
         time: clocks.as_deref(),
         readonly: plan.root.readonly,
@@ -129,7 +133,7 @@ pub(super) fn create(
     };
     let sources = ops.iter().filter_map(Op::fd).chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
-    let child = clone_child(spaces.new, pid_space, join, || child::create(&work, &setup))?;
+    let child = clone_child(at_clone, pid_space, join, || child::create(&work, &setup))?;
     drop(work);
     drop(theirs);
     let names = Names { plan: Some(plan), process: &plan.process };

@@ -1,0 +1,100 @@
+//! Capabilities by name.
+
+use std::collections::HashSet;
+
+use oci_spec::runtime::{Capability, LinuxCapabilities};
+
+use super::{Capabilities, PlanError};
+
+/// In the order of their numbers, from linux/capability.h.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// The bit of a capability; `CAP_` in front and the case do not matter.
+pub fn capability(name: &str) -> Option<u64> {
+    let upper = name.to_ascii_uppercase();
+    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    NAMES.iter().position(|n| *n == bare).map(|number| 1 << number)
+}
+
+/// The names, with `CAP_`, of the capabilities in a mask.
+pub fn capability_names(mask: u64) -> Vec<String> {
+    let named = NAMES.iter().enumerate().filter(|(number, _)| mask & (1 << number) != 0);
+    named.map(|(_, name)| format!("CAP_{name}")).collect()
+}
+
+fn mask(set: Option<&HashSet<Capability>>, field: &str) -> Result<u64, PlanError> {
+    let mut mask = 0;
+    for item in set.into_iter().flatten() {
+        let name = item.to_string();
+        mask |= capability(&name).ok_or_else(|| PlanError::invalid(field, format!("{name} is not known")))?;
+    }
+    Ok(mask)
+}
+
+/// The five sets. No list is an empty set.
+pub(super) fn sets(spec: Option<&LinuxCapabilities>) -> Result<Capabilities, PlanError> {
+    let Some(spec) = spec else {
+        return Ok(Capabilities::default());
+    };
+    let sets = Capabilities {
+        bounding: mask(spec.bounding().as_ref(), "process.capabilities.bounding")?,
+        effective: mask(spec.effective().as_ref(), "process.capabilities.effective")?,
+        permitted: mask(spec.permitted().as_ref(), "process.capabilities.permitted")?,
+        inheritable: mask(spec.inheritable().as_ref(), "process.capabilities.inheritable")?,
+        ambient: mask(spec.ambient().as_ref(), "process.capabilities.ambient")?,
+    };
+    let within = |field: &str, set: u64, of: &str, limit: u64| match set & !limit {
+        0 => Ok(()),
+        more => {
+            let names = capability_names(more).join(", ");
+            Err(PlanError::invalid(field, format!("{names} is not in process.capabilities.{of}")))
+        }
+    };
+    within("process.capabilities.effective", sets.effective, "permitted", sets.permitted)?;
+    within("process.capabilities.ambient", sets.ambient, "permitted", sets.permitted)?;
+    within("process.capabilities.ambient", sets.ambient, "inheritable", sets.inheritable)?;
+    within("process.capabilities.inheritable", sets.inheritable, "bounding", sets.bounding)?;
+    Ok(sets)
+}

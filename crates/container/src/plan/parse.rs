@@ -1,0 +1,66 @@
+//! From the bytes of `config.json` to a specification, nothing of it lost on the way.
+
+use oci_spec::runtime::Spec;
+use serde_json::Value;
+
+use super::{MAX_SPEC, PlanError};
+
+/// Reads a runtime specification of version 1.x.
+///
+/// # Errors
+/// When it is too large, malformed, of another version, or has a field that is not known: that would be
+/// a setting which nobody obeys. (The specification would have it ignored; ADR 0003 says why not.)
+pub fn parse(json: &[u8]) -> Result<Spec, PlanError> {
+    if json.len() > MAX_SPEC {
+        return Err(PlanError::TooLarge(json.len()));
+    }
+    let value: Value = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
+    let spec: Spec = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
+    let known = serde_json::to_value(&spec).map_err(|e| PlanError::Malformed(e.to_string()))?;
+    compare(&value, &known, &mut String::new())?;
+    if !spec.version().starts_with("1.") {
+        return Err(PlanError::unsupported("ociVersion", format!("version {:?}", spec.version())));
+    }
+    Ok(spec)
+}
+
+/// Refuses what is in `given` and not in `known`, the same document after it was understood.
+fn compare(given: &Value, known: &Value, at: &mut String) -> Result<(), PlanError> {
+    let length = at.len();
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => {
+            for (key, value) in given {
+                if !at.is_empty() {
+                    at.push('.');
+                }
+                at.push_str(key);
+                match known.get(key) {
+                    Some(understood) => compare(value, understood, at)?,
+                    // Empty says nothing.
+                    None if is_empty(value) => {}
+                    None => return Err(PlanError::Unknown { field: at.clone() }),
+                }
+                at.truncate(length);
+            }
+        }
+        (Value::Array(given), Value::Array(known)) => {
+            for (index, (given, known)) in given.iter().zip(known).enumerate() {
+                at.push_str(&format!("[{index}]"));
+                compare(given, known, at)?;
+                at.truncate(length);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
