@@ -11,6 +11,7 @@
 mod bridge;
 mod firewall;
 mod forwarding;
+mod legacy;
 mod link;
 mod pool;
 mod reserve;
@@ -123,6 +124,7 @@ impl Builtin {
         let index = bridge::ensure(&mut socket, &config, &host, gateways, prepare)?;
         forwarding::enable(cidr6.is_some(), &host.learning())?;
         let plan = ruleset::Plan { table: config.table.clone(), bridge: config.bridge.clone(), cidr4, cidr6 };
+        legacy::open_forward(&config.bridge);
         let firewall = Firewall::open(plan, &|| leases.clone()).map_err(kernel)?;
         let state = State::recover(leases, &host, Pool::new(cidr4, cidr6, store.last()), cidr6.is_some());
         let uplink = uplink(index, host.mtu(), gateways);
@@ -335,6 +337,7 @@ impl Builtin {
         let kernel = |what| move |source| SweepError::Kernel { what, source };
         self.sweep(&HashSet::new())?;
         lock(&self.firewall).purge().map_err(kernel("remove the firewall rules"))?;
+        legacy::close_forward(&self.bridge);
         let delete = route::delete_link(By::Index(self.uplink.bridge));
         lock(&self.host).exchange(vec![delete]).map_err(kernel("remove the bridge"))?;
         self.store.purge().map_err(|(path, source)| SweepError::File { path, source })

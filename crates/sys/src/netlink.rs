@@ -90,7 +90,7 @@ pub enum Family {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Room for one datagram of answers; the kernel fills at most 32 KiB in a dump.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 
 /// A netlink socket. It belongs to the network namespace that it was opened in, for good.
 #[derive(Debug)]
@@ -127,6 +127,18 @@ impl Socket {
     /// Sends all messages at once and collects the answers. The kernel works on every message,
     /// also behind one that it refuses; the error is that of the first one refused.
     pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<Reply>, NetlinkError> {
+        let mut replies = Vec::new();
+        self.exchange_each(messages, |reply| replies.push(reply))?;
+        Ok(replies)
+    }
+
+    /// As [`Socket::exchange`], with each answer given to `each` as it comes: for lists of any
+    /// length.
+    pub fn exchange_each(
+        &mut self,
+        messages: Vec<Message>,
+        each: impl FnMut(Reply),
+    ) -> Result<(), NetlinkError> {
         let first = self.sequence.wrapping_add(1);
         let mut pending = Pending { first, waiting: Vec::with_capacity(messages.len()) };
         let mut bytes = Vec::with_capacity(messages.iter().map(Message::len).sum());
@@ -138,21 +150,23 @@ impl Socket {
         let kernel = SocketAddrNetlink::new(0, 0);
         retry(|| rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &kernel))
             .map_err(|source| NetlinkError::Transport { source })?;
-        self.collect(pending)
+        self.collect(pending, each)
     }
 
-    fn collect(&mut self, mut pending: Pending) -> Result<Vec<Reply>, NetlinkError> {
-        let mut replies = Vec::new();
+    fn collect(&mut self, mut pending: Pending, mut each: impl FnMut(Reply)) -> Result<(), NetlinkError> {
         let mut refused = None;
         self.buffer.resize(BUFFER, 0);
-        while pending.open() {
-            let (n, _) = retry(|| rustix::net::recv(&self.fd, &mut self.buffer[..], RecvFlags::empty()))
+        while let Some(what) = pending.open() {
+            let (n, len) = retry(|| rustix::net::recv(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC))
                 .map_err(|source| NetlinkError::Transport { source })?;
+            if len > n {
+                return Err(NetlinkError::Malformed { what });
+            }
             for reply in message::replies(&self.buffer[..n]) {
-                pending.take(reply, &mut replies, &mut refused)?;
+                pending.take(reply, &mut each, &mut refused)?;
             }
         }
-        refused.map_or(Ok(replies), Err)
+        refused.map_or(Ok(()), Err)
     }
 }
 
@@ -163,14 +177,15 @@ struct Pending {
 }
 
 impl Pending {
-    fn open(&self) -> bool {
-        self.waiting.iter().any(|(_, wanted)| *wanted)
+    /// The first request that has no answer yet.
+    fn open(&self) -> Option<&'static str> {
+        self.waiting.iter().find(|(_, wanted)| *wanted).map(|(what, _)| *what)
     }
 
     fn take(
         &mut self,
         reply: Reply,
-        replies: &mut Vec<Reply>,
+        each: &mut impl FnMut(Reply),
         refused: &mut Option<NetlinkError>,
     ) -> Result<(), NetlinkError> {
         let index = reply.sequence().wrapping_sub(self.first) as usize;
@@ -178,7 +193,7 @@ impl Pending {
             return Ok(()); // left over from an exchange that failed half way
         };
         match reply.outcome() {
-            message::Outcome::Data => replies.push(reply),
+            message::Outcome::Data => each(reply),
             message::Outcome::Done => *wanted = false,
             message::Outcome::Failed { errno, message } => {
                 let error = NetlinkError::Refused { what, message, source: errno };

@@ -46,6 +46,21 @@ fn a_policy_to_drop_does_not_stop_pods() {
 }
 
 #[test]
+fn a_policy_to_drop_of_old_iptables_does_not_stop_pods() {
+    require_root!("a_policy_to_drop_of_old_iptables_does_not_stop_pods");
+    let world = World::new();
+    world.host.sh("iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP");
+    let net = world.open();
+    check_all(&world, &net, 1);
+    drop(net);
+    let net = world.open();
+    check_all(&world, &net, 3);
+    assert_eq!(world.host.sh("iptables-legacy -S FORWARD").lines().count(), 3, "not twice");
+    world.host.run(|| net.purge().unwrap());
+    assert_eq!(world.host.sh("iptables-legacy -S FORWARD"), "-P FORWARD DROP\n");
+}
+
+#[test]
 fn a_policy_to_drop_stops_others_still() {
     require_root!("a_policy_to_drop_stops_others_still");
     let world = World::new();

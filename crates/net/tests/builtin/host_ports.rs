@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 
 use berth_net::{AttachError, PortMapping, Protocol};
 
-use crate::world::{HOST4, HOST6, Ns, World, ask_udp, ip, require_root, sandbox, tcp, udp};
+use crate::world::{HOST4, HOST6, Ns, World, ask_udp, ip, receive, require_root, sandbox, tcp, udp};
 
 fn on(address: &str, port: PortMapping) -> PortMapping {
     PortMapping { host_ip: Some(ip(address)), ..port }
@@ -83,14 +83,13 @@ fn a_flow_that_began_before_the_mapping_finds_the_pod() {
     let first = world.pod(&net, 1, &[udp(5353, 53)]);
     let server = first.ns.udp(53);
     ask_udp(&client, (ip(HOST4), 5353));
-    let mut word = [0; 4];
-    server.recv_from(&mut word).unwrap();
+    receive(&server);
     // And then as one of the first pod.
     world.host.run(|| net.detach(&first.id).unwrap());
     let second = world.pod(&net, 2, &[udp(5353, 53)]);
     let server = second.ns.udp(53);
     ask_udp(&client, (ip(HOST4), 5353));
-    server.recv_from(&mut word).unwrap();
+    receive(&server);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_new_daemon_goes_on_where_the_old_one_was() {
 
     let swept = world.host.run(|| net.sweep(&HashSet::from([pod.id.clone(), third.id.clone()])).unwrap());
     assert_eq!(swept.leases.iter().map(|lease| &lease.sandbox).collect::<Vec<_>>(), [&gone.id]);
-    assert_eq!(swept.interfaces, [gone.attachment.host_interface.clone()]);
+    assert_eq!(swept.interfaces, std::slice::from_ref(&gone.attachment.host_interface));
     assert_eq!(net.leases().len(), 2);
     assert!(net.strays().unwrap().is_empty());
     world.outside.talk((ip(HOST4), 8080), &server);

@@ -106,10 +106,10 @@ impl Ns {
     pub(crate) fn talk_udp(&self, address: (IpAddr, u16), server: &UdpSocket) -> IpAddr {
         let client = self.udp(0);
         ask_udp(&client, address);
-        let mut word = [0; 4];
-        let (_, peer) = server.recv_from(&mut word).unwrap();
+        let word = *b"pong";
+        let peer = receive(server);
         server.send_to(&word, peer).unwrap();
-        client.recv_from(&mut word).unwrap();
+        receive(&client);
         peer.ip().to_canonical()
     }
 
@@ -126,6 +126,18 @@ pub(crate) fn ask_udp(client: &UdpSocket, (ip, port): (IpAddr, u16)) {
         IpAddr::V6(ip) => ip,
     };
     client.send_to(b"ping", (ip, port)).unwrap();
+}
+
+/// Waits for a word; gives where it came from.
+pub(crate) fn receive(socket: &UdpSocket) -> SocketAddr {
+    let mut word = [0; 4];
+    loop {
+        match socket.recv_from(&mut word) {
+            // A process that is frozen and thawed meanwhile has its wait broken off.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result.unwrap().1,
+        }
+    }
 }
 
 /// A host with a way out, and a machine there.

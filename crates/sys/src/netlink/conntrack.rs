@@ -20,8 +20,8 @@ const CTA_ID: u16 = 12;
 /// Forgets flows of protocol `protocol` whose first packet went to one of `ports`. Returns how many.
 pub fn forget(socket: &mut Socket, protocol: u8, ports: &[u16]) -> Result<usize, NetlinkError> {
     let message = Message::new("list connections", GET, DUMP, &[0; 4], Attrs::new());
-    let replies = socket.exchange(vec![message])?;
-    let deletions: Vec<_> = replies.iter().filter_map(|reply| deletion(reply, protocol, ports)).collect();
+    let mut deletions = Vec::new();
+    socket.exchange_each(vec![message], |reply| deletions.extend(deletion(&reply, protocol, ports)))?;
     let count = deletions.len();
     for message in deletions {
         match socket.exchange(vec![message]) {
