@@ -36,6 +36,8 @@ pub(crate) struct Container {
     pub(crate) cgroup: Cgroup,
     /// Its directory for records.
     pub(crate) dir: PathBuf,
+    /// The master of its terminal, for its size; while it is alive.
+    pub(crate) terminal: Option<OwnedFd>,
     /// Its stdio.
     pub(crate) pump: pump::Handle,
     /// When it was started (nanoseconds since 1970), or 0.

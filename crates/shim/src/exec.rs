@@ -41,7 +41,7 @@ impl Session {
             .collect();
         for pidfd in members.iter().map(|(_, fd)| fd).chain([&self.pidfd]) {
             // It fails for what is gone.
-            drop(pidfd_send_signal(pidfd, Signal::KILL));
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
     }
 }

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
     tune_allocator();
     let is_init =
         std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == init::NAME.to_bytes());
+    // Else it would be that of the memfd.
+    let _ = rustix::thread::set_name(if is_init { init::NAME } else { c"berth-shim" });
     let done = if is_init { init::run() } else { serve() };
     // There is nowhere to say more: stderr is the null device, and the daemon sees the end.
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use berth_types::ContainerId;
 use berth_types::shim::{MAX_PACKET, Stream};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
-use rustix::termios::Winsize;
 
 mod client;
 mod file;
@@ -44,8 +43,6 @@ pub(crate) enum Command {
     Reopen(u64),
     /// A further client.
     Attach(OwnedFd),
-    /// The terminal has this size now.
-    Resize(Winsize),
     /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
@@ -68,6 +65,15 @@ pub(crate) struct Notes {
     wake: Arc<OwnedFd>,
 }
 
+/// Where notes arrive.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    /// The notes, with whose they are.
+    pub(crate) notes: Receiver<(ContainerId, Note)>,
+    /// Readable when there are some; [`hush`] it first.
+    pub(crate) bell: Arc<OwnedFd>,
+}
+
 /// A counter that makes a poll return.
 fn bell() -> std::io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
@@ -75,20 +81,20 @@ fn bell() -> std::io::Result<Arc<OwnedFd>> {
 
 fn ring(bell: &OwnedFd) {
     // It fails only when the counter is full, and then it rings already.
-    drop(rustix::io::write(bell, &1u64.to_ne_bytes()));
+    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
 }
 
 /// Makes a bell silent again.
 pub(crate) fn hush(bell: &OwnedFd) {
-    drop(rustix::io::read(bell, &mut [0u8; 8]));
+    let _ = rustix::io::read(bell, &mut [0u8; 8]);
 }
 
 impl Notes {
-    /// The notes, where they arrive, and what becomes readable then.
-    pub(crate) fn new() -> std::io::Result<(Self, Receiver<(ContainerId, Note)>, Arc<OwnedFd>)> {
+    /// The notes, and where they arrive.
+    pub(crate) fn new() -> std::io::Result<(Self, Noted)> {
         let (queue, notes) = channel();
         let wake = bell()?;
-        Ok((Self { queue, wake: Arc::clone(&wake) }, notes, wake))
+        Ok((Self { queue, wake: Arc::clone(&wake) }, Noted { notes, bell: wake }))
     }
 
     fn send(&self, container: &ContainerId, note: Note) {
@@ -282,12 +288,6 @@ impl Pump {
                 Ok(Command::Attach(socket)) => {
                     if self.clients.len() < MAX_CLIENTS {
                         self.clients.extend(Client::new(socket));
-                    }
-                }
-                Ok(Command::Resize(size)) => {
-                    if let Some(fd) = self.stdin.fd() {
-                        // It fails only for what is not a terminal.
-                        drop(rustix::termios::tcsetwinsize(fd, size));
                     }
                 }
                 Ok(Command::Finish) => self.finish = Some(Instant::now() + GRACE),

@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::Cgroup;
@@ -22,7 +20,7 @@ use crate::container::{Asker, Container};
 use crate::exec::Session;
 use crate::init::Init;
 use crate::outcome::failure;
-use crate::pump::{self, Note, Notes};
+use crate::pump::{self, Note, Noted, Notes};
 
 mod create;
 mod ending;
@@ -45,8 +43,7 @@ pub(crate) struct Server {
     listener: OwnedFd,
     signals: SignalFd,
     notes: Notes,
-    noted: Receiver<(ContainerId, Note)>,
-    bell: Arc<OwnedFd>,
+    noted: Noted,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     pod: Option<Pod>,
@@ -73,9 +70,9 @@ struct Pod {
 impl Server {
     /// A shim that knows nothing yet, with its listening socket and its first connection.
     pub(crate) fn new(listener: OwnedFd, first: OwnedFd, signals: SignalFd) -> std::io::Result<Self> {
-        let (notes, noted, bell) = Notes::new()?;
+        let (notes, noted) = Notes::new()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let sources = [(listener.as_fd(), LISTENER), (signals.as_fd(), SIGNALS), (bell.as_fd(), NOTES)];
+        let sources = [(listener.as_fd(), LISTENER), (signals.as_fd(), SIGNALS), (noted.bell.as_fd(), NOTES)];
         for (fd, token) in sources {
             epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
         }
@@ -86,7 +83,6 @@ impl Server {
             signals,
             notes,
             noted,
-            bell,
             connections: BTreeMap::new(),
             next_connection: FIRST_CONNECTION,
             pod: None,
@@ -169,8 +165,8 @@ impl Server {
 
     /// Hears what the pumps say.
     fn hear(&mut self) {
-        pump::hush(&self.bell);
-        while let Ok((container, note)) = self.noted.try_recv() {
+        pump::hush(&self.noted.bell);
+        while let Ok((container, note)) = self.noted.notes.try_recv() {
             match note {
                 Note::Opened(outcome) => self.log_opened(&container, outcome),
                 Note::Reopened(ticket, outcome) => {

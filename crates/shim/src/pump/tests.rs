@@ -19,7 +19,7 @@ fn bench(stdin_once: bool) -> Bench {
     let (stdin, to_stdin) = std::io::pipe().unwrap();
     let (from_stdout, stdout) = std::io::pipe().unwrap();
     let (from_stderr, stderr) = std::io::pipe().unwrap();
-    let (sender, notes, _bell) = Notes::new().unwrap();
+    let (sender, Noted { notes, .. }) = Notes::new().unwrap();
     let setup = Setup {
         container: ContainerId::from_random([1; 32]),
         ends: Ends::Pipes {
@@ -179,7 +179,7 @@ fn a_stray_writer_does_not_hold_the_end_for_ever() {
 
 #[test]
 fn a_log_that_cannot_be_opened_is_said_and_ends_the_pump() {
-    let (sender, notes, _bell) = Notes::new().unwrap();
+    let (sender, Noted { notes, .. }) = Notes::new().unwrap();
     let (stdout, _w) = std::io::pipe().unwrap();
     let (stderr, _w) = std::io::pipe().unwrap();
     let setup = Setup {

@@ -21,7 +21,7 @@ impl Server {
         &mut self,
         asker: Asker,
         create: Create,
-        fds: Vec<OwnedFd>,
+        fds: &[OwnedFd],
     ) -> Result<Option<Answer>, Failure> {
         if self.containers.contains_key(&create.container) {
             let message = format!("container {} is there already", create.container);
@@ -38,16 +38,19 @@ impl Server {
         }
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
-        let given = given(pod, &plan, &fds, pid_space.as_ref().map(AsFd::as_fd))?;
+        let given = given(pod, &plan, fds, pid_space.as_ref().map(AsFd::as_fd))?;
         let (stdio, pipes) = stdio(&create).map_err(|e| system("make the container's stdio", &e))?;
         let mut prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
         drop(plan);
 
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
-        let ends = match (pipes, prepared.take_console()) {
-            (Some(ends), _) => ends,
-            (None, Some(console)) => Ends::Terminal(console),
+        let (ends, terminal) = match (pipes, prepared.take_console()) {
+            (Some(ends), _) => (ends, None),
+            (None, Some(console)) => {
+                let terminal = console.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
+                (Ends::Terminal(console), Some(terminal))
+            }
             (None, None) => return Err(failure(Reason::System, "the container has no terminal")),
         };
         let pid = prepared.pid();
@@ -70,6 +73,7 @@ impl Server {
             prepared: Some(prepared),
             cgroup,
             dir,
+            terminal,
             pump,
             started_at: 0,
             creator: Some(asker),

@@ -38,6 +38,7 @@ impl Server {
     pub(super) fn begin_ending(&mut self, id: &ContainerId, exit: Exit) {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.stage = container.stage.after(Happening::MainEnded);
+        container.terminal = None;
         let now = Instant::now();
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now });
         self.advance(id);

@@ -7,7 +7,7 @@ use berth_types::ContainerId;
 use berth_types::shim::{self, Answer, Failure, Reason, Request, VERSION};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use rustix::termios::Winsize;
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
@@ -26,7 +26,7 @@ impl Server {
         let outcome = match request {
             Request::Hello { version: _ } => self.hello(asker),
             Request::Pod(pod) => self.take_pod(pod, fds),
-            Request::Create(create) => self.create(asker, create, fds),
+            Request::Create(create) => self.create(asker, create, &fds),
             Request::Start { container } => self.start(asker, &container),
             Request::Signal { container, signal, all } => self.signal(&container, signal, all),
             Request::Forget { container } => self.forget(&container),
@@ -38,7 +38,7 @@ impl Server {
                 let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
                 match exec {
                     Some(exec) => self.resize_exec(&exec, size),
-                    None => self.command(&container, Ask::Resize, Command::Resize(size)),
+                    None => self.resize(&container, size),
                 }
             }
             Request::Shutdown => self.shut_down(asker),
@@ -139,6 +139,15 @@ impl Server {
         }
     }
 
+    fn resize(&mut self, id: &ContainerId, size: Winsize) -> Outcome {
+        let container = self.container(id)?;
+        container.stage.allows(Ask::Resize)?;
+        let terminal = container.terminal.as_ref();
+        let terminal = terminal.ok_or_else(|| failure(Reason::State, "the container has no terminal"))?;
+        set_size(terminal, size)?;
+        DONE
+    }
+
     /// Passes something on to a container's pump.
     fn command(&mut self, id: &ContainerId, ask: Ask, command: Command) -> Outcome {
         let container = self.container(id)?;
@@ -162,6 +171,11 @@ pub(super) fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Failure> {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(e) => Err(system("send the signal", &std::io::Error::from(e))),
     }
+}
+
+/// Sets a terminal's size, which tells its foreground programs.
+pub(super) fn set_size(terminal: &OwnedFd, size: Winsize) -> Result<(), Failure> {
+    tcsetwinsize(terminal, size).map_err(|e| system("set the terminal's size", &std::io::Error::from(e)))
 }
 
 /// Signals everything in the container: each by a handle taken before its membership was checked.

@@ -9,9 +9,10 @@ use berth_types::ExecId;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
 use rustix::process::WaitStatus;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::Winsize;
 
 use super::Server;
+use super::request::set_size;
 use crate::container::Asker;
 use crate::exec::Session;
 use crate::outcome::{self, exec_refused, failure, system};
@@ -64,8 +65,7 @@ impl Server {
     pub(super) fn resize_exec(&mut self, id: &ExecId, size: Winsize) -> Result<Option<Answer>, Failure> {
         let terminal = self.session(id)?.terminal.as_ref();
         let terminal = terminal.ok_or_else(|| failure(Reason::State, "the exec session has no terminal"))?;
-        tcsetwinsize(terminal, size)
-            .map_err(|e| system("set the terminal's size", &std::io::Error::from(e)))?;
+        set_size(terminal, size)?;
         Ok(Some(Answer::Done))
     }
 

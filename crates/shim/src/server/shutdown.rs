@@ -49,22 +49,22 @@ impl Server {
         if !late && self.containers.values().any(|c| c.stage != Stage::Exited) {
             return;
         }
-        let Some(pod) = &mut self.pod else { return self.end(Ok(Answer::Done)) };
+        let Some(pod) = &mut self.pod else { return self.end(&Ok(Answer::Done)) };
         // Closing its pipe would end it too; killing needs no cooperation.
         if let Some(init) = &pod.init {
             drop(super::request::send(&init.child.pidfd, Signal::KILL));
         }
         match pod.cgroup.kill_all(now + Duration::from_millis(2)) {
-            Ok(()) => self.end(Ok(Answer::Done)),
+            Ok(()) => self.end(&Ok(Answer::Done)),
             Err(e) if late => {
                 let message = berth_types::error::chain(&e);
-                self.end(Err(failure(Reason::System, message)));
+                self.end(&Err(failure(Reason::System, message)));
             }
             Err(_) => {}
         }
     }
 
-    fn end(&mut self, outcome: Result<Answer, Failure>) {
+    fn end(&mut self, outcome: &Result<Answer, Failure>) {
         let askers = self.shutdown.take().map(|s| s.askers).unwrap_or_default();
         for asker in askers {
             self.answer(asker, outcome.clone(), vec![]);

@@ -66,6 +66,7 @@ pub(crate) struct Want<'a> {
     pub(crate) pid_space: PidSpace,
     pub(crate) resources: Resources,
     pub(crate) own_pid_namespace: bool,
+    pub(crate) capabilities: u64,
 }
 
 /// A shell script with a log in the state directory.
@@ -80,6 +81,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
         pid_space: PidSpace::Plan,
         resources: Resources::default(),
         own_pid_namespace: true,
+        capabilities: 0,
     }
 }
 
@@ -137,6 +139,14 @@ impl Rig {
         let group = self.host.create(&child, &want.resources).unwrap();
         let script = ["/bin/sh", "-c", want.script];
         let mut plan = plan(want.args.unwrap_or(&script));
+        let caps = want.capabilities;
+        plan.process.capabilities = Capabilities {
+            bounding: caps,
+            effective: caps,
+            permitted: caps,
+            inheritable: caps,
+            ambient: caps,
+        };
         if !want.own_pid_namespace {
             plan.namespaces.pid = Space::Host;
         }
@@ -249,9 +259,9 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        drop(rustix::process::pidfd_send_signal(&self.shim.pidfd, rustix::process::Signal::KILL));
+        let _ = rustix::process::pidfd_send_signal(&self.shim.pidfd, rustix::process::Signal::KILL);
         let id = rustix::process::WaitId::PidFd(self.shim.pidfd.as_fd());
-        drop(rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED));
+        let _ = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED);
         drop(self.group.kill_all(Instant::now() + Duration::from_secs(10)));
         drop(self.group.remove());
     }
