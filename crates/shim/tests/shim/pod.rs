@@ -63,7 +63,7 @@ fn containers_share_a_pid_namespace_and_its_end_ends_the_pod() {
     let pod = || PidSpace::Pod;
     let one = rig.run(Want { pid_space: pod(), ..sh("sleep 1111 & sleep 2222") });
     let look = "ps; cat /proc/1/status; for at in root cwd; do \
-        busybox ls -A /proc/1/$at/ && echo $at seen; done; busybox ls -l /proc/1/fd";
+        busybox ls -A /proc/1/$at/ && echo $at se''en; done; busybox ls -l /proc/1/fd";
     let two = rig.run(Want { pid_space: pod(), ..sh(look) });
     rig.exit_of(&two);
     let log = rig.log(&two).join("\n");
@@ -90,7 +90,7 @@ fn containers_share_a_pid_namespace_and_its_end_ends_the_pod() {
     let space = PidSpace::Container(target.clone());
     let debug = rig.run(Want { pid_space: space, ..sh("ps") });
     assert_eq!(rig.exit_of(&debug).code, 0);
-    assert!(rig.log(&debug).join("\n").contains("1 0         0:00 sleep 3333"), "{:?}", rig.log(&debug));
+    assert!(rig.log(&debug).join("\n").contains("    1 0        sleep 3333"), "{:?}", rig.log(&debug));
 
     let three = rig.run(Want { pid_space: pod(), ..sh("trap '' TERM; sleep 1000") });
     let init = children(rig.shim.pid).into_iter().find(|(_, name)| name == "berth-init").unwrap().0;
