@@ -67,7 +67,8 @@ impl Host {
     }
 }
 
-fn dump<T>(
+/// All of a list, taken again when it changed meanwhile.
+pub(super) fn dump<T>(
     socket: &mut Socket,
     request: impl Fn() -> berth_sys::netlink::Message,
     read: impl Fn(&berth_sys::netlink::Reply) -> Option<T>,

@@ -4,11 +4,14 @@
 //! that was seen last; when somebody else has changed something meanwhile, the kernel refuses it,
 //! and what we rely on is looked at and put right first.
 
-use berth_sys::netlink::nft::{self, Batch, Exprs, Family, Hook, Verdict};
-use berth_sys::netlink::{self, NetlinkError, Socket, conntrack};
+use std::collections::HashSet;
+use std::net::IpAddr;
 
-use super::Lease;
+use berth_sys::netlink::nft::{self, Batch, Exprs, Family, Hook, Verdict};
+use berth_sys::netlink::{self, NetlinkError, Socket, conntrack, route};
+
 use super::ruleset::{LAST_CHAIN, Map, Plan, elements};
+use super::{Lease, bridge};
 use crate::port::{PortMapping, Protocol};
 
 /// How often a change is tried again because others change the rule set at the same time.
@@ -158,14 +161,21 @@ impl Firewall {
     }
 
     /// Flows of UDP and SCTP do not end by themselves: they would go on past a new mapping, or to a
-    /// pod that is gone.
+    /// pod that is gone. Flows to the same port elsewhere are left alone.
     fn forget_flows(&mut self, ports: &[PortMapping]) -> Result<(), NetlinkError> {
+        let mut host = None;
         for protocol in [Protocol::Udp, Protocol::Sctp] {
             let ports: Vec<u16> =
                 ports.iter().filter(|port| port.protocol == protocol).map(|port| port.host_port).collect();
-            if !ports.is_empty() {
-                conntrack::forget(&mut self.socket, protocol.number(), &ports)?;
+            if ports.is_empty() {
+                continue;
             }
+            let host = match &host {
+                Some(host) => host,
+                None => host.insert(host_addresses()?),
+            };
+            let ours = |ip: IpAddr| ip.is_loopback() || host.contains(&ip);
+            conntrack::forget(&mut self.socket, protocol.number(), &ports, ours)?;
         }
         Ok(())
     }
@@ -182,4 +192,11 @@ impl Firewall {
         }
         batch.commit(&mut self.socket)
     }
+}
+
+/// The addresses of the host.
+fn host_addresses() -> Result<HashSet<IpAddr>, NetlinkError> {
+    let mut socket = Socket::open(netlink::Family::Route)?;
+    let addresses = bridge::dump(&mut socket, route::get_addresses, route::read_address)?;
+    Ok(addresses.into_iter().map(|address| address.ip).collect())
 }

@@ -93,6 +93,22 @@ fn a_flow_that_began_before_the_mapping_finds_the_pod() {
 }
 
 #[test]
+fn flows_to_the_same_port_elsewhere_go_on() {
+    require_root!("flows_to_the_same_port_elsewhere_go_on");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    let server = world.outside.udp(53);
+    pod.ns.talk_udp((ip(crate::world::OUTSIDE4), 53), &server);
+    let flows = || world.host.sh("cat /proc/net/nf_conntrack").matches("dst=192.0.2.2 ").count();
+    let before = flows();
+    assert!(before > 0);
+    let resolver = world.pod(&net, 2, &[udp(53, 53)]);
+    world.host.run(|| net.detach(&resolver.id).unwrap());
+    assert_eq!(flows(), before);
+}
+
+#[test]
 fn a_port_on_one_address_is_open_there_alone() {
     require_root!("a_port_on_one_address_is_open_there_alone");
     let world = World::new();
