@@ -52,7 +52,7 @@ pub(crate) struct Rig {
     host: Host,
     pub(crate) shim: Child,
     pub(crate) client: Client,
-    containers: u8,
+    ids: u32,
 }
 
 /// What a container is to be.
@@ -120,7 +120,7 @@ impl Rig {
             cgroup_dirs: dirs(&group),
         };
         client.ask(Request::Pod(pod), vec![]).unwrap();
-        Self { dir, group, path, host, shim, client, containers: 0 }
+        Self { dir, group, path, host, shim, client, ids: 0 }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -131,10 +131,16 @@ impl Rig {
         Client::new(UnixStream::connect(self.file("shim.sock")).unwrap())
     }
 
+    fn unique(&mut self) -> [u8; 32] {
+        self.ids += 1;
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&self.ids.to_be_bytes());
+        bytes
+    }
+
     /// Creates a container and answers its id, or why not.
     pub(crate) fn create(&mut self, want: Want<'_>) -> Result<ContainerId, Failure> {
-        self.containers += 1;
-        let id = ContainerId::from_random([self.containers; 32]);
+        let id = ContainerId::from_random(self.unique());
         let child = self.path.child(id.as_str()).unwrap();
         let group = self.host.create(&child, &want.resources).unwrap();
         let script = ["/bin/sh", "-c", want.script];
@@ -212,8 +218,7 @@ impl Rig {
         timeout_ms: u64,
         out: Option<OwnedFd>,
     ) -> Result<(ExecId, Vec<OwnedFd>), Failure> {
-        self.containers += 1;
-        let id = ExecId::from_random([self.containers; 32]);
+        let id = ExecId::from_random(self.unique());
         let tty = out.is_none();
         let fds = match out {
             Some(out) => {
@@ -293,7 +298,8 @@ fn rootfs(dir: &Path) {
         std::fs::create_dir_all(dir.join(name)).unwrap();
     }
     std::fs::copy("/bin/busybox", dir.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "sleep", "seq", "echo", "dd", "setsid", "stty", "ps", "kill", "head", "tail"]
+    for applet in
+        ["sh", "cat", "sleep", "seq", "echo", "dd", "setsid", "stty", "ps", "kill", "head", "tail", "yes"]
     {
         std::os::unix::fs::symlink("busybox", dir.join("bin").join(applet)).unwrap();
     }
