@@ -121,7 +121,7 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
         let mut failures = 0;
         for (index, host) in hosts.iter().enumerate().skip(first) {
             let patience = if index + 1 == hosts.len() { MAX_BARREN } else { 1 };
-            match self.from_host(host, patience, &mut failures, sink).await {
+            match self.try_host(host, patience, &mut failures, sink).await {
                 Ok(()) => return Ok(index),
                 Err(Failure::Store(error)) => return Err((index, error.into())),
                 Err(Failure::Host(error)) => tried.push(Tried { host: host.to_string(), error }),
@@ -132,7 +132,7 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
     }
 
     /// Tries one host until it has given everything, or `patience` attempts in a row nothing.
-    async fn from_host(
+    async fn try_host(
         &self,
         host: &Host,
         patience: u32,
@@ -227,9 +227,15 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
                 next = end;
             }
             let Some(part) = parts.next().await else { return Ok(()) };
-            sink.write(&part?).await?;
+            match part {
+                Ok(part) => sink.write(&part).await?,
+                Err(HostError::NoRanges) => break,
+                Err(error) => return Err(error.into()),
+            }
             (self.progress)(sink.written());
         }
+        drop(parts);
+        self.stream_rest(host, sink).await
     }
 
     async fn stream_rest(&self, host: &Host, sink: &mut impl Sink) -> Result<(), Failure> {
@@ -268,4 +274,4 @@ fn is_resumable(error: &HostError) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

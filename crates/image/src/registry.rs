@@ -151,3 +151,6 @@ impl Registry {
         &self.inner.splitting
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -101,6 +101,11 @@ impl CredentialFiles {
         Self { paths }
     }
 
+    /// The files, in order.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// What the first file that knows `host` says; an entry for `host/path/of/repository` or a
     /// part of it goes before one for the host, as in podman.
     pub async fn lookup(&self, host: &str, repository: &str) -> Result<Credentials, FileError> {

@@ -1,6 +1,7 @@
 //! docker's credential helpers: `docker-credential-NAME get`, the server on standard input, a JSON
 //! object on standard output. Time and output are bounded, what it prints is never shown.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::{Credentials, Secret};
 
 /// The most time a helper is given.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The most output read.
 const MAX_OUTPUT: u64 = 64 << 10;
 /// What helpers print for a server they do not know; they have no other way to say it.
@@ -33,7 +34,7 @@ pub enum HelperError {
         source: std::io::Error,
     },
     /// It did not end in time.
-    #[error("docker-credential-{0} gave no answer within 10 s")]
+    #[error("docker-credential-{0} gave no answer in time")]
     Timeout(String),
     /// It reported a failure.
     #[error("docker-credential-{name} failed with {status}")]
@@ -62,15 +63,25 @@ pub(super) async fn get(name: &str, server: &str) -> Result<Option<Credentials>,
     if name.is_empty() || !name.bytes().all(valid) {
         return Err(HelperError::Name(name.to_owned()));
     }
-    match tokio::time::timeout(TIMEOUT, run(name, server)).await {
+    ask(name, format!("docker-credential-{name}").as_ref(), server, TIMEOUT).await
+}
+
+/// Asks this program, whatever its name.
+pub(super) async fn ask(
+    name: &str,
+    program: &OsStr,
+    server: &str,
+    limit: Duration,
+) -> Result<Option<Credentials>, HelperError> {
+    match tokio::time::timeout(limit, run(name, program, server)).await {
         Ok(answer) => answer,
         Err(_) => Err(HelperError::Timeout(name.to_owned())),
     }
 }
 
-async fn run(name: &str, server: &str) -> Result<Option<Credentials>, HelperError> {
+async fn run(name: &str, program: &OsStr, server: &str) -> Result<Option<Credentials>, HelperError> {
     let failed = |source| HelperError::Run { name: name.to_owned(), source };
-    let mut child = tokio::process::Command::new(format!("docker-credential-{name}"))
+    let mut child = tokio::process::Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -64,10 +64,7 @@ impl Body {
                 check_range(&head.headers, first, blob.size)?;
                 0
             }
-            _ if last.is_some() => {
-                let status = head.status.as_u16();
-                return Err(HostError::Status { status, detail: " to a range".into(), retry_after: None });
-            }
+            _ if last.is_some() => return Err(HostError::NoRanges),
             _ => first,
         };
         check_length(&head.headers, skip + left, blob.size)?;

@@ -206,11 +206,12 @@ impl Realm {
     }
 
     fn get(&self, credentials: &Credentials) -> Result<Request<Full<Bytes>>, http::Error> {
-        let mut query = form(self.service.iter().map(|s| ("service", s.as_str())));
+        let mut fields: Vec<(&str, &str)> = self.service.iter().map(|s| ("service", s.as_str())).collect();
         if let Credentials::Basic { username, .. } = credentials {
-            query = join(query, form([("account", username.as_str())]));
+            fields.push(("account", username));
         }
-        query = join(query, form(self.scope.split(' ').map(|scope| ("scope", scope))));
+        fields.extend(self.scope.split(' ').map(|scope| ("scope", scope)));
+        let query = form(fields);
         let separator = if self.uri.query().is_some() { '&' } else { '?' };
         let mut request =
             Request::builder().uri(format!("{}{separator}{query}", self.uri)).header(USER_AGENT, AGENT);
@@ -236,10 +237,6 @@ impl Realm {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::from(fields))
     }
-}
-
-fn join(a: String, b: String) -> String {
-    if a.is_empty() { b } else { format!("{a}&{b}") }
 }
 
 /// `application/x-www-form-urlencoded`.

@@ -88,6 +88,9 @@ pub enum HostError {
         /// What is wrong.
         problem: String,
     },
+    /// The host answered a range with the whole.
+    #[error("ranges are not served")]
+    NoRanges,
     /// The answer is larger than it may be.
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {
@@ -142,6 +145,7 @@ impl HostError {
             | Self::Redirects(_)
             | Self::Redirect { .. }
             | Self::Token { .. }
+            | Self::NoRanges
             | Self::TooLarge { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. }
@@ -162,7 +166,7 @@ impl Classify for HostError {
             Self::Status { .. } | Self::Certificates { .. } | Self::Keyring(_) => Kind::Invalid,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Denied { .. } => Kind::Denied,
-            Self::Token { .. } => Kind::Unavailable,
+            Self::Token { .. } | Self::NoRanges => Kind::Unavailable,
             Self::TooLarge { .. } => Kind::Exhausted,
             Self::WrongDigest { .. } | Self::WrongSize { .. } | Self::Malformed { .. } => Kind::Corrupt,
         }
