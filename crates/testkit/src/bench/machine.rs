@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 
-/// A process and its share of memory.
-#[derive(Debug, Clone)]
-pub(super) struct Process {
-    pub(super) name: String,
-    /// Proportional set size in KiB.
-    pub(super) pss: u64,
-}
+/// What the names of the field's daemons, shims, monitors and pause processes begin with.
+const RUNTIMES: [&str; 8] = ["berth", "containerd", "conmon", "crio", "crun", "pause", "catatonit", "runc"];
 
-/// Every process that has memory of its own.
-pub(super) fn processes() -> HashMap<u32, Process> {
+/// The processes of container runtimes, payloads left out: pid and proportional set size in KiB.
+///
+/// They are told by name, or by running from a memfd as Berth's shims do, since other programs
+/// come and go on the machine meanwhile.
+pub(super) fn runtime_processes() -> HashMap<u32, u64> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return HashMap::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
-        let pss = pss(pid)?;
-        Some((pid, Process { name, pss }))
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        let ours = RUNTIMES.iter().any(|start| name.starts_with(start))
+            || program.as_os_str().as_encoded_bytes().starts_with(b"/memfd:");
+        if ours { Some((pid, pss(pid)?)) } else { None }
     })
     .collect()
 }

@@ -207,15 +207,15 @@ async fn memory(
     }
     let daemon = machine::owner(&target.endpoint).context("whose socket it is")?;
     tokio::time::sleep(SETTLE).await;
-    let before = machine::processes();
+    let before = machine::runtime_processes();
     let idle = machine::pss(daemon).context("the daemon's memory")?;
     let pods = start(&client, MANY, 4, hardening).await?;
     tokio::time::sleep(SETTLE).await;
     let loaded = machine::pss(daemon).context("the daemon's memory")?;
-    let extra: u64 = machine::processes()
+    let extra: u64 = machine::runtime_processes()
         .iter()
-        .filter(|(pid, process)| !before.contains_key(pid) && process.name != "busybox")
-        .map(|(_, process)| process.pss)
+        .filter(|(pid, _)| !before.contains_key(pid))
+        .map(|(_, pss)| *pss)
         .sum();
     samples.value("daemon memory idle", Unit::Mebibytes, mebibytes(idle));
     samples.value("daemon memory with 50 pods", Unit::Mebibytes, mebibytes(loaded));
