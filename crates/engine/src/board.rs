@@ -31,12 +31,12 @@ impl Board {
     }
 
     /// Publishes a pod as it is now, and tells what changed.
-    pub(crate) fn put(&self, view: Arc<SandboxView>) {
+    pub(crate) fn put(&self, view: &Arc<SandboxView>) {
         let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
-        let old = picture.sandboxes.insert(view.id.clone(), Arc::clone(&view));
+        let old = picture.sandboxes.insert(view.id.clone(), Arc::clone(view));
         let mut events = Vec::new();
         if old.as_ref().is_none_or(|old| old.state != view.state || old.message != view.message) {
-            events.push(EngineEvent::Sandbox(Arc::clone(&view)));
+            events.push(EngineEvent::Sandbox(Arc::clone(view)));
         }
         for container in &view.containers {
             let before = picture.containers.insert(container.id.clone(), Arc::clone(container));

@@ -5,171 +5,289 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_image::pull::{Progress, PullError, PullRequest, Puller};
+use berth_image::{Image, Images};
+use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
 
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, NetworkChoice};
 use crate::error::EngineError;
 use crate::events::Events;
 use crate::model::{
     ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
 };
+use crate::pod::{self, Command, Handle, Target};
 use crate::session::{AttachSession, ExecRequest, ExecSession};
+use crate::shared::{Identity, Shared};
 use crate::status::{Finding, NetworkStatus, Stages};
+use crate::{clock, doctor, open, purge, random, validate};
 
-/// The engine. Clones are cheap and share everything.
+/// The engine. Clones are cheap and share everything. Pods go on when the last clone, or the whole
+/// process, is gone.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    config: EngineConfig,
-    events: tokio::sync::broadcast::Sender<crate::events::Stamped>,
-}
-
-fn later<T>() -> Result<T, EngineError> {
-    Err(EngineError::unsupported("engine", "not built yet"))
+    shared: Arc<Shared>,
+    puller: Puller,
 }
 
 impl Engine {
     /// Opens the stores, finds the pods that run, and answers when the picture is complete.
+    ///
+    /// # Errors
+    /// A store, the cgroups or the network cannot be used, or another daemon uses the root directory. A pod that
+    /// cannot be found again is no error; `doctor` tells of it.
     pub async fn open(config: EngineConfig) -> Result<Engine, EngineError> {
-        let (events, _) = tokio::sync::broadcast::channel(crate::events::CAPACITY);
-        Ok(Engine { inner: Arc::new(Inner { config, events }) })
+        let (shared, puller) = open::open(config).await?;
+        Ok(Engine { shared, puller })
     }
 
     /// What the engine was opened with.
     pub fn config(&self) -> &EngineConfig {
-        &self.inner.config
+        &self.shared.config
     }
 
     /// Makes a sandbox and answers when it is up, with its addresses. A second request with the
     /// same metadata and configuration gets the same answer.
     ///
-    /// Errors: `AlreadyExists` for the same metadata with another configuration or on a stopped
+    /// # Errors
+    /// `AlreadyExists` for the same metadata with another configuration or on a stopped
     /// sandbox; `Invalid` or `Unsupported` with the field for what cannot be obeyed.
-    pub async fn run_sandbox(&self, _config: SandboxConfig) -> Result<SandboxId, EngineError> {
-        later()
+    pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId, EngineError> {
+        validate::sandbox(&config, self.config())?;
+        let shared = &self.shared;
+        let config = Arc::new(config);
+        let id = SandboxId::from_random(random::bytes());
+        let cgroups = pod::cgroups(shared, &id, &config)?;
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let mut made = None;
+        let (handle, joined) = shared.pods.join_or(&Identity::of(&config), || {
+            let (mut owner, handle) = pod::Owner::new(
+                Arc::clone(shared),
+                id.clone(),
+                Arc::clone(&config),
+                cgroups,
+                State::Starting,
+                clock::now(),
+            );
+            owner.bring_up(reply);
+            made = Some(owner);
+            (id.clone(), handle)
+        });
+        if joined {
+            let asked = handle.ask(|reply| Command::Join { config: Box::new((*config).clone()), reply });
+            // A pod that went away between the look and the question is asked for anew by the caller.
+            return asked.await.unwrap_or(Err(EngineError::Closed));
+        }
+        made.map(|owner| tokio::spawn(owner.run()));
+        answer.await.unwrap_or(Err(EngineError::Closed))
     }
 
-    /// Ends every container and takes the network down. Stopping what is stopped is success.
-    pub async fn stop_sandbox(&self, _id: &SandboxId) -> Result<(), EngineError> {
-        later()
+    /// Ends every container at once and takes the network down. Stopping what is stopped is success.
+    ///
+    /// # Errors
+    /// `NotFound`; or a part of the teardown failed, and may be tried again.
+    pub async fn stop_sandbox(&self, id: &SandboxId) -> Result<(), EngineError> {
+        self.pod(id)?.ask(|reply| Command::Stop { reply }).await.unwrap_or(Ok(()))
     }
 
     /// Stops what still runs and removes everything of the sandbox but its logs.
-    pub async fn remove_sandbox(&self, _id: &SandboxId) -> Result<(), EngineError> {
-        later()
+    ///
+    /// # Errors
+    /// As [`Engine::stop_sandbox`].
+    pub async fn remove_sandbox(&self, id: &SandboxId) -> Result<(), EngineError> {
+        self.pod(id)?.ask(|reply| Command::Remove { reply }).await.unwrap_or(Ok(()))
     }
 
     /// Prepares a container up to just before its `execve`. A second request with the same metadata
     /// and configuration gets the same answer.
+    ///
+    /// # Errors
+    /// As [`Engine::run_sandbox`]; `Refused` when the sandbox is not ready.
     pub async fn create_container(
         &self,
-        _sandbox: &SandboxId,
-        _config: ContainerConfig,
+        sandbox: &SandboxId,
+        config: ContainerConfig,
     ) -> Result<ContainerId, EngineError> {
-        later()
+        let asked = self.pod(sandbox)?.ask(|reply| Command::Create { config: Box::new(config), reply }).await;
+        asked.unwrap_or_else(|| Err(no_sandbox(sandbox)))
     }
 
-    /// Releases a prepared container; answers when its command runs. When the command cannot be
-    /// executed the error is `Command` and the container is exited with reason StartError.
-    pub async fn start_container(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        later()
+    /// Releases a prepared container; answers when its command runs.
+    ///
+    /// # Errors
+    /// `Command` when the command cannot be executed: the container is exited then, with reason StartError.
+    pub async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.ask(id, |container, reply| Command::Start { container, reply }).await
     }
 
     /// Asks a container to end with its stop signal, kills it after `grace`, and answers when its
     /// processes and its cgroup are gone. Zero kills at once. A second call with a shorter time wins.
-    pub async fn stop_container(&self, _id: &ContainerId, _grace: Duration) -> Result<(), EngineError> {
-        later()
+    ///
+    /// # Errors
+    /// `NotFound`; or its processes do not die.
+    pub async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
+        self.ask(id, |container, reply| Command::StopContainer { container, grace, reply }).await
     }
 
     /// Kills a container if it runs and removes everything of it but its log.
-    pub async fn remove_container(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        later()
+    ///
+    /// # Errors
+    /// As [`Engine::stop_container`]; or a part of it cannot be removed, and may be tried again.
+    pub async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.ask(id, |container, reply| Command::RemoveContainer { container, reply }).await
     }
 
     /// Changes limits. Unset fields keep their value.
-    pub async fn update_resources(
-        &self,
-        _id: &ContainerId,
-        _resources: Resources,
-    ) -> Result<(), EngineError> {
-        later()
+    ///
+    /// # Errors
+    /// `NotFound`, `Refused` when it does not run, or the limit that the kernel refuses.
+    pub async fn update_resources(&self, id: &ContainerId, resources: Resources) -> Result<(), EngineError> {
+        let resources = Box::new(resources);
+        self.ask(id, |container, reply| Command::Update { container, resources, reply }).await
     }
 
     /// Runs a command in a running container and gives its output. None waits for ever.
     ///
-    /// Errors: `Timeout` when the time ran out (the process is killed); a status other than 0 is
-    /// not an error.
+    /// # Errors
+    /// `Timeout` when the time ran out (the process is killed), `Command` when it cannot be executed; a status
+    /// other than 0 is not an error.
     pub async fn exec_sync(
         &self,
-        _id: &ContainerId,
-        _argv: Vec<String>,
-        _timeout: Option<Duration>,
+        id: &ContainerId,
+        argv: Vec<String>,
+        timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
-        later()
+        let target = self.target(id).await?;
+        pod::exec_sync(&self.shared, &target, argv, timeout).await
     }
 
     /// Runs a command in a running container with its streams. Dropping the session kills it.
-    pub async fn exec(&self, _id: &ContainerId, _request: ExecRequest) -> Result<ExecSession, EngineError> {
-        later()
+    ///
+    /// # Errors
+    /// `Command` when it cannot be executed.
+    pub async fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecSession, EngineError> {
+        let target = self.target(id).await?;
+        pod::exec(&self.shared, &target, &request, None).await
     }
 
-    /// Joins the stdio of a running container.
-    pub async fn attach(&self, _id: &ContainerId) -> Result<AttachSession, EngineError> {
-        later()
+    /// Joins the stdio of a container that is created or running.
+    ///
+    /// # Errors
+    /// `NotFound` or `Refused`.
+    pub async fn attach(&self, id: &ContainerId) -> Result<AttachSession, EngineError> {
+        pod::attach(&self.target(id).await?).await
     }
 
     /// Opens a container's log file again by its path. On failure the old file stays in use.
-    pub async fn reopen_log(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        later()
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the container does not run.
+    pub async fn reopen_log(&self, id: &ContainerId) -> Result<(), EngineError> {
+        pod::reopen_log(&self.target(id).await?).await
     }
 
     /// The sandboxes of an owner, or all, newest first. Half-made ones are not among them.
-    pub fn sandboxes(&self, _owner: Option<Owner>) -> Vec<Arc<SandboxView>> {
-        Vec::new()
+    pub fn sandboxes(&self, owner: Option<Owner>) -> Vec<Arc<SandboxView>> {
+        self.shared.board.sandboxes(owner)
     }
 
     /// The containers of an owner's sandboxes, or all, newest first. Half-made ones are not among them.
-    pub fn containers(&self, _owner: Option<Owner>) -> Vec<Arc<ContainerView>> {
-        Vec::new()
+    pub fn containers(&self, owner: Option<Owner>) -> Vec<Arc<ContainerView>> {
+        self.shared.board.containers(owner)
     }
 
     /// The sandbox with this id or beginning of an id.
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`.
     pub fn sandbox(&self, key: &str) -> Result<Arc<SandboxView>, EngineError> {
-        Err(EngineError::NotFound { thing: "pod sandbox", key: key.to_owned() })
+        self.shared.board.sandbox(key)
     }
 
     /// The container with this id or beginning of an id.
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`.
     pub fn container(&self, key: &str) -> Result<Arc<ContainerView>, EngineError> {
-        Err(EngineError::NotFound { thing: "container", key: key.to_owned() })
+        self.shared.board.container(key)
+    }
+
+    /// The image store: lists, look-ups, removal, usage.
+    pub fn images(&self) -> &Images {
+        &self.shared.images
+    }
+
+    /// Pulls an image. The work goes on when the caller does not wait.
+    ///
+    /// # Errors
+    /// Those of the registry and of the store.
+    pub async fn pull(&self, request: PullRequest, progress: Progress) -> Result<Arc<Image>, PullError> {
+        self.puller.pull(request, progress).await
+    }
+
+    /// Ids of images that containers of `owner` use. Those of local pods are to be reported as
+    /// pinned to a kubelet, which knows nothing of these pods.
+    pub fn images_in_use(&self, owner: Owner) -> std::collections::BTreeSet<String> {
+        self.containers(Some(owner)).iter().map(|container| container.image_id.clone()).collect()
     }
 
     /// Whether pods of `owner` can get their network.
-    pub fn network_status(&self, _owner: Owner) -> NetworkStatus {
-        NetworkStatus { ready: true, reason: String::new(), message: String::new() }
+    pub fn network_status(&self, owner: Owner) -> NetworkStatus {
+        match self.config().network(owner) {
+            NetworkChoice::Builtin | NetworkChoice::None => {
+                NetworkStatus { ready: true, reason: String::new(), message: String::new() }
+            }
+            NetworkChoice::Cni => NetworkStatus {
+                ready: false,
+                reason: "NetworkPluginNotReady".to_owned(),
+                message: "no CNI network is configured; pods of the host's network run".to_owned(),
+            },
+        }
     }
 
     /// What happens from now on.
     pub fn events(&self) -> Events {
-        Events::new(self.inner.events.subscribe())
+        self.shared.board.watch()
     }
 
     /// Looks for everything that belongs to no pod, and pods that lack something.
     pub async fn doctor(&self) -> Vec<Finding> {
-        Vec::new()
+        doctor::examine(&self.shared).await
     }
 
     /// Stops and removes everything of this instance: pods, network, cgroups, directories. Goes on
     /// past failures and gives them all.
     pub async fn purge(self) -> Vec<EngineError> {
-        Vec::new()
+        let Engine { shared, puller } = self;
+        drop(puller);
+        purge::everything(shared).await
     }
 
     /// How long the stages of the last pieces of work took, newest last.
     pub fn stages(&self) -> Vec<Stages> {
-        Vec::new()
+        self.shared.stages.all()
     }
+
+    fn pod(&self, id: &SandboxId) -> Result<Handle, EngineError> {
+        self.shared.pods.get(id).ok_or_else(|| no_sandbox(id))
+    }
+
+    async fn ask<T>(
+        &self,
+        id: &ContainerId,
+        command: impl FnOnce(ContainerId, pod::Waiter<T>) -> Command,
+    ) -> Result<T, EngineError> {
+        let gone = || EngineError::NotFound { thing: "container", key: id.to_string() };
+        let view = self.shared.board.container(id.as_str())?;
+        let pod = self.shared.pods.get(&view.sandbox).ok_or_else(gone)?;
+        pod.ask(|reply| command(id.clone(), reply)).await.unwrap_or_else(|| Err(gone()))
+    }
+
+    async fn target(&self, id: &ContainerId) -> Result<Target, EngineError> {
+        self.ask(id, |container, reply| Command::Target { container, reply }).await
+    }
+}
+
+fn no_sandbox(id: &SandboxId) -> EngineError {
+    EngineError::NotFound { thing: "pod sandbox", key: id.to_string() }
 }

@@ -71,6 +71,15 @@ pub enum EngineError {
     Command {
         /// What and why.
         message: String,
+        /// The exit status that a shell would give: 127 when it is not there, 126 when it cannot be executed,
+        /// 128 for anything else.
+        code: i32,
+    },
+    /// The network that the pod asks for cannot be had (yet).
+    #[error("the pod's network is not ready: {message}")]
+    NetworkNotReady {
+        /// Why, and what to do.
+        message: String,
     },
     /// The time allowed ran out.
     #[error("{what} did not finish within {millis} ms")]
@@ -134,7 +143,7 @@ impl Classify for EngineError {
             EngineError::Unsupported { .. } => Kind::Unsupported,
             EngineError::Timeout { .. } => Kind::Timeout,
             EngineError::Failed { kind, .. } => *kind,
-            EngineError::Closed => Kind::Unavailable,
+            EngineError::Closed | EngineError::NetworkNotReady { .. } => Kind::Unavailable,
         }
     }
 
@@ -149,6 +158,7 @@ impl Classify for EngineError {
             | EngineError::Invalid { .. }
             | EngineError::Unsupported { .. }
             | EngineError::Command { .. }
+            | EngineError::NetworkNotReady { .. }
             | EngineError::Timeout { .. }
             | EngineError::Failed { .. }
             | EngineError::Closed => None,

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::model::{ContainerView, SandboxView};
 
 /// Events kept for a slow watcher.
-pub const CAPACITY: usize = 1024;
+pub(crate) const CAPACITY: usize = 1024;
 
 /// What happened. The views are those of that moment.
 #[derive(Debug, Clone)]

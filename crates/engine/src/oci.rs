@@ -10,7 +10,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod command;
 pub(crate) mod devices;
-pub mod mounts;
+pub(crate) mod mounts;
 pub(crate) mod resources;
 pub(crate) mod signal;
 pub(crate) mod user;
@@ -186,4 +186,19 @@ pub(crate) fn hostname<'a>(sandbox: &'a SandboxConfig, host: &'a HostFacts) -> &
         Network::Pod | Network::None if sandbox.hostname.is_empty() => &host.hostname,
         Network::Pod | Network::None => &sandbox.hostname,
     }
+}
+
+/// The namespaces of `spec` that whoever runs it has as descriptors: the pod's.
+pub(crate) fn given_namespaces(spec: &Spec, pid: &PidMode) -> Vec<LinuxNamespaceType> {
+    let shared_pid = matches!(pid, PidMode::Pod | PidMode::Target(_));
+    let given = |kind: &LinuxNamespaceType| match kind {
+        LinuxNamespaceType::Network | LinuxNamespaceType::Ipc | LinuxNamespaceType::Uts => true,
+        LinuxNamespaceType::Pid => shared_pid,
+        LinuxNamespaceType::Mount
+        | LinuxNamespaceType::User
+        | LinuxNamespaceType::Cgroup
+        | LinuxNamespaceType::Time => false,
+    };
+    let all = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    all.into_iter().flatten().map(LinuxNamespace::typ).filter(given).collect()
 }

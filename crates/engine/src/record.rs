@@ -13,7 +13,7 @@ use berth_types::{ContainerId, SandboxId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ContainerConfig, Resources, SandboxConfig};
+use crate::model::{ContainerConfig, EnvVar, Resources, SandboxConfig};
 
 /// The version written. Fields are only added, with a default.
 pub(crate) const VERSION: u32 = 1;
@@ -60,12 +60,15 @@ pub(crate) struct ContainerRecord {
     pub(crate) image_id: String,
     pub(crate) image_ref: String,
     pub(crate) user: UserRecord,
-    pub(crate) stop_signal: String,
+    pub(crate) stop_signal: i32,
     pub(crate) log_path: Option<PathBuf>,
     pub(crate) resources: Resources,
     pub(crate) cgroup: String,
     /// The process that exec sessions begin from, as JSON of the OCI runtime specification.
     pub(crate) process: Option<oci_spec::runtime::Process>,
+    /// Variables whose values are not text, which that process cannot hold.
+    #[serde(default)]
+    pub(crate) raw_env: Vec<EnvVar>,
 }
 
 /// Who the container's process runs as.

@@ -1,14 +1,22 @@
 //! Exec sessions and attached clients: byte streams in and out, the terminal's size, the end.
 
+mod attached;
+mod stream;
+mod terminal;
+
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use berth_types::ContainerId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use berth_types::shim::Request;
+use berth_types::{ContainerId, ExecId};
 use tokio::sync::oneshot;
 
 use crate::error::EngineError;
+use crate::shim::Shim;
+
+pub(crate) use attached::attached;
+pub use stream::{Input, Output};
+pub(crate) use terminal::with_terminal;
 
 /// A process to run in a running container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,66 +42,6 @@ pub struct ExecEnd {
     pub code: i32,
     /// Whether its time ran out.
     pub timed_out: bool,
-}
-
-/// Bytes for a process. Shutting it down closes the process' stdin.
-#[derive(Debug)]
-pub struct Input(pub(crate) Sink);
-
-/// Bytes of a process. It ends when the process and all that inherited the stream are gone.
-#[derive(Debug)]
-pub struct Output(pub(crate) Source);
-
-#[derive(Debug)]
-pub(crate) enum Sink {
-    Pipe(tokio::net::unix::pipe::Sender),
-    Memory(tokio::io::DuplexStream),
-}
-
-#[derive(Debug)]
-pub(crate) enum Source {
-    Pipe(tokio::net::unix::pipe::Receiver),
-    Memory(tokio::io::DuplexStream),
-}
-
-impl AsyncWrite for Input {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        match &mut self.0 {
-            Sink::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
-            Sink::Memory(memory) => Pin::new(memory).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match &mut self.0 {
-            Sink::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
-            Sink::Memory(memory) => Pin::new(memory).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match &mut self.0 {
-            Sink::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
-            Sink::Memory(memory) => Pin::new(memory).poll_shutdown(cx),
-        }
-    }
-}
-
-impl AsyncRead for Output {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match &mut self.0 {
-            Source::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
-            Source::Memory(memory) => Pin::new(memory).poll_read(cx, buf),
-        }
-    }
 }
 
 /// The size of a session's terminal can be set through this, from any task.
@@ -129,12 +77,40 @@ pub struct ExecSession {
     /// Sets the terminal's size; None without one.
     pub resizer: Option<Resizer>,
     pub(crate) end: oneshot::Receiver<ExecEnd>,
+    pub(crate) guard: Guard,
+}
+
+/// Kills its session when it is dropped before the session ended.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    session: Option<(Shim, ExecId)>,
+}
+
+impl Guard {
+    pub(crate) fn new(shim: Shim, exec: ExecId) -> Self {
+        Self { session: Some((shim, exec)) }
+    }
+
+    fn ended(&mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some((shim, exec)) = self.session.take() {
+            shim.forget_exec(&exec);
+            shim.post(Request::KillExec { exec });
+        }
+    }
 }
 
 impl ExecSession {
     /// Waits for the end of the process. Output may still be on its way.
     pub async fn wait(&mut self) -> Result<ExecEnd, EngineError> {
-        (&mut self.end).await.map_err(|_| EngineError::Closed)
+        let end = (&mut self.end).await;
+        self.guard.ended();
+        end.map_err(|_| EngineError::Closed)
     }
 }
 

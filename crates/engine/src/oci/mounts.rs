@@ -7,10 +7,10 @@ use oci_spec::runtime::{Mount as OciMount, MountBuilder};
 
 use super::Inputs;
 use crate::error::EngineError;
-use crate::model::{Mount, Network, Propagation};
+use crate::model::{Mount, Propagation};
 
 /// What a container of a pod that says nothing hides.
-pub const DEFAULT_MASKED: [&str; 10] = [
+pub(crate) const DEFAULT_MASKED: [&str; 10] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -24,7 +24,7 @@ pub const DEFAULT_MASKED: [&str; 10] = [
 ];
 
 /// What a container of a pod that says nothing makes read-only.
-pub const DEFAULT_READONLY: [&str; 5] =
+pub(crate) const DEFAULT_READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Where the pod's files lie on the host.
@@ -160,10 +160,16 @@ fn bind(mount: &Mount) -> OciMount {
     )
 }
 
-/// Whether the pod has /etc/hostname and the like of its own for its containers.
-pub(crate) fn has_hostname(network: Network) -> bool {
-    match network {
-        Network::Pod | Network::None => true,
-        Network::Host => false,
+/// Makes the directories of the host that mounts name and that are not there, as the field's runtimes do.
+pub(crate) fn make_sources(config: &crate::model::ContainerConfig) -> Result<(), EngineError> {
+    for mount in &config.mounts {
+        let host = &mount.host_path;
+        // A dangling link is an error: what it would lead to is not ours to make.
+        if std::fs::symlink_metadata(host).is_err() {
+            std::fs::create_dir_all(host).map_err(|e| {
+                EngineError::invalid("mounts", format!("host_path {} cannot be made: {e}", host.display()))
+            })?;
+        }
     }
+    Ok(())
 }

@@ -1,0 +1,72 @@
+//! Changing a container's limits.
+
+use std::sync::Arc;
+
+use berth_types::ContainerId;
+use berth_types::lifecycle::container::State;
+
+use super::owner::Owner;
+use super::{Report, Waiter};
+use crate::error::EngineError;
+use crate::model::Resources;
+use crate::oci::resources;
+use crate::record::{self, ContainerRecord};
+use crate::shared::Shared;
+
+impl Owner {
+    /// Somebody asks for other limits.
+    pub(crate) fn update(&mut self, id: &ContainerId, change: &Resources, reply: Waiter<()>) {
+        let container = match self.container(id) {
+            Ok(container) => container,
+            Err(error) => return self.answer(reply, Err(error)),
+        };
+        let facts = match (container.state, &container.facts) {
+            (State::Created | State::Starting | State::Running, Some(facts)) => Arc::clone(facts),
+            (state, _) => {
+                let refused = berth_types::lifecycle::Refused {
+                    thing: "container",
+                    event: "update",
+                    state: state.word(),
+                };
+                let id = id.short().to_owned();
+                return self.answer(reply, Err(EngineError::Refused { thing: "container", id, refused }));
+            }
+        };
+        let now = resources::merge(&container.resources, change);
+        let limits = resources::cgroup(change, Vec::new());
+        let shared = Arc::clone(&self.desk.shared);
+        let file = shared.layout.pod(&self.id).container_record(id);
+        let (id, kept) = (id.clone(), now.clone());
+        self.desk.spawn(async move {
+            let result = Shared::blocking(move || {
+                shared
+                    .cgroups
+                    .open(&facts.cgroup)
+                    .update(&limits)
+                    .map_err(|e| EngineError::failed("update the container's limits", e))?;
+                let failed = |e| EngineError::system("write the container's record", e);
+                if let Some(mut record) = record::read::<ContainerRecord>(&file).map_err(failed)? {
+                    record.resources = kept;
+                    record::write(&file, &record).map_err(failed)?;
+                }
+                Ok(())
+            })
+            .await;
+            Report::Updated(id, Box::new(now), result, reply)
+        });
+    }
+
+    /// The limits are changed, or were refused.
+    pub(crate) fn is_updated(
+        &mut self,
+        id: &ContainerId,
+        now: Resources,
+        result: Result<(), EngineError>,
+        reply: Waiter<()>,
+    ) {
+        if let (Ok(()), Some(container)) = (&result, self.containers.get_mut(id)) {
+            container.resources = now;
+        }
+        self.answer(reply, result);
+    }
+}

@@ -1,0 +1,104 @@
+//! From a specification to what the shim executes: the seccomp filter is compiled (once per
+//! profile) and the plan encoded.
+
+use std::path::Path;
+
+use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
+use berth_container::seccomp::{Cache, Conditions};
+use berth_types::{Classify, Kind};
+use oci_spec::runtime::{LinuxNamespaceType, Process};
+
+use crate::error::EngineError;
+use crate::model::{ContainerSecurity, EnvVar, SeccompChoice};
+use crate::oci::{Planned, capabilities};
+
+/// The largest seccomp profile that is read.
+const MAX_PROFILE: u64 = 4 << 20;
+
+/// Compiled seccomp profiles.
+#[derive(Debug, Default)]
+pub(crate) struct Profiles {
+    cache: Cache,
+}
+
+impl Profiles {
+    /// The encoded plan of a container.
+    pub(crate) fn plan(
+        &self,
+        planned: &Planned,
+        security: &ContainerSecurity,
+        given: Vec<LinuxNamespaceType>,
+        cgroups: Vec<CgroupMount>,
+    ) -> Result<Vec<u8>, EngineError> {
+        let process = planned.spec.process().as_ref();
+        let seccomp = match process {
+            Some(process) => self.seccomp(process, security)?,
+            None => None,
+        };
+        let inputs = Inputs { given_root: true, given, seccomp, cgroups, ..Inputs::default() };
+        let mut plan = plan::plan(&planned.spec, &inputs).map_err(|e| refused(&e))?;
+        plan.process.env.extend(planned.raw_env.iter().map(line));
+        plan.encode().map_err(|e| EngineError::invalid("container", e.to_string()))
+    }
+
+    /// The encoded plan of a further process.
+    pub(crate) fn process(
+        &self,
+        process: &Process,
+        raw_env: &[EnvVar],
+        security: &ContainerSecurity,
+    ) -> Result<Vec<u8>, EngineError> {
+        let inputs = Inputs { seccomp: self.seccomp(process, security)?, ..Inputs::default() };
+        let mut plan: ProcessPlan = plan::process(process, &inputs, false).map_err(|e| refused(&e))?;
+        plan.env.extend(raw_env.iter().map(line));
+        plan.encode().map_err(|e| EngineError::invalid("exec", e.to_string()))
+    }
+
+    fn seccomp(
+        &self,
+        process: &Process,
+        security: &ContainerSecurity,
+    ) -> Result<Option<Seccomp>, EngineError> {
+        if security.privileged {
+            return Ok(None);
+        }
+        let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().as_ref());
+        let bounding = bounding.into_iter().flatten().fold(0, |mask, c| mask | 1 << capabilities::number(*c));
+        let failed = |e| EngineError::failed("seccomp profile", e);
+        let program = match &security.seccomp {
+            SeccompChoice::Unconfined => return Ok(None),
+            SeccompChoice::Default => {
+                let conditions = Conditions::of_host(bounding).map_err(failed)?;
+                self.cache.default_profile(conditions).map_err(failed)?
+            }
+            SeccompChoice::Localhost(path) => {
+                let text = read(path)?;
+                let conditions = Conditions::of_host(bounding).map_err(failed)?;
+                self.cache
+                    .json(&text, conditions)
+                    .map_err(|e| EngineError::failed(format!("seccomp profile {}", path.display()), e))?
+            }
+        };
+        Ok(Some(program.encode()))
+    }
+}
+
+fn line(var: &EnvVar) -> Vec<u8> {
+    [var.name.as_bytes(), b"=", &var.value].concat()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
+    use std::io::Read;
+    let field = |message: String| EngineError::invalid("seccomp.localhost_ref", message);
+    let file = std::fs::File::open(path).map_err(|e| field(format!("{}: {e}", path.display())))?;
+    let mut text = Vec::new();
+    file.take(MAX_PROFILE).read_to_end(&mut text).map_err(|e| field(format!("{}: {e}", path.display())))?;
+    Ok(text)
+}
+
+fn refused(error: &PlanError) -> EngineError {
+    match error.kind() {
+        Kind::Unsupported => EngineError::unsupported("container", error.to_string()),
+        _ => EngineError::invalid("container", error.to_string()),
+    }
+}

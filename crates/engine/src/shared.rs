@@ -1,0 +1,123 @@
+//! What all pods of an engine share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use berth_image::Images;
+use berth_net::Builtin;
+use berth_sys::cgroup;
+use berth_types::SandboxId;
+
+use crate::board::Board;
+use crate::config::{EngineConfig, NetworkChoice};
+use crate::error::EngineError;
+use crate::layout::Layout;
+use crate::model::{Owner, SandboxConfig, SandboxMetadata};
+use crate::oci::HostFacts;
+use crate::pod::Handle;
+use crate::shim::spawn::Launcher;
+use crate::stages;
+
+/// What all pods of an engine share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) layout: Layout,
+    pub(crate) board: Board,
+    pub(crate) stages: stages::Log,
+    pub(crate) images: Images,
+    pub(crate) cgroups: cgroup::Host,
+    pub(crate) launcher: Launcher,
+    /// The built-in network, when an owner's pods use it.
+    pub(crate) network: Option<Arc<Builtin>>,
+    pub(crate) facts: HostFacts,
+    pub(crate) profiles: crate::profile::Profiles,
+    pub(crate) users: crate::users::Users,
+    pub(crate) pods: Pods,
+}
+
+impl Shared {
+    /// The built-in network if pods of `owner` are to be connected to it.
+    pub(crate) fn builtin(&self, owner: Owner) -> Option<&Arc<Builtin>> {
+        match self.config.network(owner) {
+            NetworkChoice::Builtin => self.network.as_ref(),
+            NetworkChoice::Cni | NetworkChoice::None => None,
+        }
+    }
+
+    /// Runs short blocking work on a thread that may block.
+    pub(crate) async fn blocking<T, F>(work: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, EngineError> + Send + 'static,
+    {
+        tokio::task::spawn_blocking(work).await.map_err(|e| EngineError::system("run a blocking step", e))?
+    }
+}
+
+/// Who a sandbox is: pods of different owners never meet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    owner: Owner,
+    metadata: SandboxMetadata,
+}
+
+impl Identity {
+    pub(crate) fn of(config: &SandboxConfig) -> Self {
+        Self { owner: config.owner, metadata: config.metadata.clone() }
+    }
+
+    /// `namespace/name` with the attempt, for people.
+    pub(crate) fn words(&self) -> String {
+        let m = &self.metadata;
+        format!("{}/{} (uid {:?}, attempt {})", m.namespace, m.name, m.uid, m.attempt)
+    }
+}
+
+/// The pods' owners, by id and by identity.
+#[derive(Debug, Default)]
+pub(crate) struct Pods(Mutex<Index>);
+
+#[derive(Debug, Default)]
+struct Index {
+    by_id: HashMap<SandboxId, Handle>,
+    by_identity: HashMap<Identity, SandboxId>,
+}
+
+impl Pods {
+    fn index(&self) -> std::sync::MutexGuard<'_, Index> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, id: &SandboxId) -> Option<Handle> {
+        self.index().by_id.get(id).cloned()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<SandboxId> {
+        self.index().by_id.keys().cloned().collect()
+    }
+
+    /// The owner of the pod with this identity, made by `make` if there is none.
+    pub(crate) fn join_or<F>(&self, identity: &Identity, make: F) -> (Handle, bool)
+    where
+        F: FnOnce() -> (SandboxId, Handle),
+    {
+        let mut index = self.index();
+        if let Some(handle) = index.by_identity.get(identity).and_then(|id| index.by_id.get(id)) {
+            return (handle.clone(), true);
+        }
+        let (id, handle) = make();
+        index.by_identity.insert(identity.clone(), id.clone());
+        index.by_id.insert(id, handle.clone());
+        (handle, false)
+    }
+
+    /// Takes a pod that is gone out.
+    pub(crate) fn forget(&self, id: &SandboxId, identity: &Identity) {
+        let mut index = self.index();
+        index.by_id.remove(id);
+        if index.by_identity.get(identity) == Some(id) {
+            index.by_identity.remove(identity);
+        }
+    }
+}

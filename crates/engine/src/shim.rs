@@ -1,0 +1,6 @@
+//! The daemon's side of a shim: its connection, and starting one.
+
+mod client;
+pub(crate) mod spawn;
+
+pub(crate) use client::{Notice, Shim, ShimError};

@@ -1,0 +1,127 @@
+//! Starting a shim, and connecting to one that runs.
+//!
+//! The shim is executed from one sealed memory file shared by all pods. It gets its listening socket as
+//! descriptor 3 and its first connection as 4, and joins the shims' cgroup outside every pod's limits.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
+use berth_sys::spawn::{Child, Spawn};
+use berth_types::SandboxId;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::client::Connection;
+use crate::error::EngineError;
+
+/// The leaf below the cgroup root that shims live in.
+const SHIMS: &str = "shims";
+
+/// Starts shims.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    bytes: &'static [u8],
+    program: OnceLock<OwnedFd>,
+    cgroup: Cgroup,
+}
+
+/// A shim that was started.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) child: Child,
+    pub(crate) connection: Connection,
+}
+
+impl Launcher {
+    /// Makes the shims' cgroup below `root`. The program's memory file is made with the first shim.
+    pub(crate) fn new(bytes: &'static [u8], host: &Host, root: &str) -> Result<Self, EngineError> {
+        let failed = |e| EngineError::failed("make the shims' cgroup", e);
+        let path = CgroupPath::new(root).and_then(|p| p.child(SHIMS)).map_err(failed)?;
+        let cgroup = host.ensure(&path, &Resources::default()).map_err(failed)?;
+        Ok(Self { bytes, program: OnceLock::new(), cgroup })
+    }
+
+    /// The cgroup that shims live in.
+    pub(crate) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// Starts the shim of `sandbox`, listening at `socket`.
+    pub(crate) fn launch(&self, sandbox: &SandboxId, socket: &Path) -> Result<Launched, EngineError> {
+        let failed = |what: &'static str| move |e: io::Error| EngineError::system(what, e);
+        let program = self.program().map_err(failed("make the shim's memory file"))?;
+        let listener = listen(socket).map_err(failed("listen on the shim's socket"))?;
+        let (ours, theirs) = pair().map_err(failed("make the shim's first connection"))?;
+        let join = self.cgroup.join().map_err(|e| EngineError::failed("open the shims' cgroup", e))?;
+        let name: &CStr = c"berth-shim";
+        let id = CString::new(sandbox.as_str()).expect("an id has no NUL");
+        let tasks: Vec<_> = join.tasks.iter().map(AsFd::as_fd).collect();
+        let child = Spawn {
+            program: program.as_fd(),
+            argv: &[name, &id],
+            fds: &[listener.as_fd(), theirs.as_fd()],
+            stderr: None,
+            cgroup: join.v2_dir.as_ref().map(AsFd::as_fd),
+            tasks: &tasks,
+            new_pid_namespace: false,
+        }
+        .spawn()
+        .map_err(failed("start the shim"))?;
+        Ok(Launched { child, connection: Connection::new(ours) })
+    }
+
+    fn program(&self) -> io::Result<&OwnedFd> {
+        if let Some(program) = self.program.get() {
+            return Ok(program);
+        }
+        let made = berth_sys::memfd::sealed("berth-shim", self.bytes)?;
+        Ok(self.program.get_or_init(|| made))
+    }
+}
+
+fn listen(path: &Path) -> io::Result<OwnedFd> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let address = Address::of(path)?;
+    rustix::net::bind(&socket, &address.name)?;
+    rustix::net::listen(&socket, 16)?;
+    Ok(socket)
+}
+
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Connects to the shim that listens at `path`. A shim that is alive is connected in the kernel at once.
+pub(crate) fn connect(path: &Path) -> io::Result<Connection> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &Address::of(path)?.name)?;
+    Ok(Connection::new(socket))
+}
+
+/// The address of a socket in the file system. It holds 107 bytes; a longer path is named through a
+/// descriptor of its directory, which must stay open for the call.
+struct Address {
+    name: SocketAddrUnix,
+    _dir: Option<OwnedFd>,
+}
+
+impl Address {
+    fn of(path: &Path) -> io::Result<Self> {
+        use rustix::fs::{Mode, OFlags};
+        use std::os::fd::AsRawFd;
+        if path.as_os_str().len() <= 100 {
+            return Ok(Self { name: SocketAddrUnix::new(path)?, _dir: None });
+        }
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let fd = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let short = Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string()).join(name);
+        Ok(Self { name: SocketAddrUnix::new(&short)?, _dir: Some(fd) })
+    }
+}

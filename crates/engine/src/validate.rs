@@ -1,0 +1,89 @@
+//! What a sandbox may ask for, checked before anything is made.
+
+use std::collections::BTreeMap;
+
+use berth_net::hostname;
+
+use crate::config::{EngineConfig, NetworkChoice};
+use crate::error::EngineError;
+use crate::model::{NamespaceMode, Namespaces, Network, SandboxConfig};
+
+/// The name of Berth's own runtime.
+const NATIVE: &str = "native";
+
+/// Refuses what cannot be obeyed, by the field's name.
+pub(crate) fn sandbox(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineError> {
+    if config.metadata.name.is_empty() {
+        return Err(EngineError::invalid("metadata.name", "it is empty"));
+    }
+    handler(&config.handler, engine)?;
+    if config.namespaces.network != Network::Host && !config.hostname.is_empty() {
+        hostname::check(&config.hostname).map_err(|e| EngineError::invalid("hostname", e.to_string()))?;
+    }
+    if let Some(dir) = &config.log_directory
+        && !dir.is_absolute()
+    {
+        let message = format!("{} is not absolute", dir.display());
+        return Err(EngineError::invalid("log_directory", message));
+    }
+    if matches!(config.namespaces.pid, crate::model::PidMode::Target(_)) {
+        return Err(EngineError::invalid("namespaces.pid", "a sandbox has no target container"));
+    }
+    sysctls(&config.sysctls, &config.namespaces)?;
+    network(config, engine)?;
+    crate::pod::asked_resolv(config).map(drop)
+}
+
+fn handler(name: &str, engine: &EngineConfig) -> Result<(), EngineError> {
+    let asked = if name.is_empty() { engine.default_handler.as_str() } else { name };
+    if asked.is_empty() || asked == NATIVE {
+        return Ok(());
+    }
+    if engine.handlers.contains_key(asked) {
+        return Err(EngineError::unsupported(
+            "runtime_handler",
+            format!("handler {asked:?} is not there yet"),
+        ));
+    }
+    Err(EngineError::invalid("runtime_handler", format!("no handler is named {asked:?}")))
+}
+
+fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineError> {
+    let mapped = config.ports.iter().any(|port| port.host_port != 0);
+    match (config.namespaces.network, engine.network(config.owner)) {
+        (Network::Pod, NetworkChoice::Cni) => Err(EngineError::NetworkNotReady {
+            message: "no CNI network is configured; use the host's network, or --network builtin".to_owned(),
+        }),
+        (Network::Pod, NetworkChoice::None) | (Network::None, _) if mapped => {
+            let message = "a pod without a network has no ports to map";
+            Err(EngineError::invalid("port_mappings", message))
+        }
+        // A mapping of a port to itself is what the host's network is anyway; kubelets send those.
+        (Network::Pod | Network::Host | Network::None, _) => Ok(()),
+    }
+}
+
+/// Only sysctls of namespaces that the pod has of its own: others would change the host.
+fn sysctls(asked: &BTreeMap<String, String>, namespaces: &Namespaces) -> Result<(), EngineError> {
+    for name in asked.keys() {
+        let dotted = name.replace('/', ".");
+        let refuse = |message: &str| Err(EngineError::invalid("sysctls", format!("{name}: {message}")));
+        if dotted.split('.').any(|part| part.is_empty() || part == "..") || dotted.contains('\0') {
+            return refuse("not a sysctl's name");
+        }
+        let ipc =
+            ["kernel.sem", "kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| dotted.starts_with(p));
+        if ipc {
+            if namespaces.ipc == NamespaceMode::Node {
+                return refuse("the pod uses the host's IPC namespace");
+            }
+        } else if dotted.starts_with("net.") {
+            if namespaces.network == Network::Host {
+                return refuse("the pod uses the host's network");
+            }
+        } else {
+            return refuse("not of a namespace; it would change the host");
+        }
+    }
+    Ok(())
+}
