@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "unshare and seccomp have no safe wrapper")]
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -36,11 +36,12 @@ pub fn enter(dir: BorrowedFd<'_>, keep: &[Capability], limits: &Limits) -> Resul
     let at = |step| move |e: rustix::io::Errno| ConfineError { step, source: e.into() };
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at("clear dumpable"))?;
     rustix::thread::set_no_new_privs(true).map_err(at("set no_new_privs"))?;
+    let tree = clone_tree(dir)?;
     let spaces = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
     // SAFETY: the flags leave the descriptor table shared as it is; no other thread is there to be surprised by
     // another root or namespace.
     unsafe { rustix::thread::unshare_unsafe(spaces) }.map_err(at("unshare"))?;
-    change_root(dir)?;
+    change_root(&tree)?;
     rustix::process::umask(rustix::fs::Mode::empty());
     for (resource, value) in
         [(Resource::Core, 0), (Resource::Fsize, limits.file_bytes), (Resource::Nofile, limits.open_files)]
@@ -50,17 +51,24 @@ pub fn enter(dir: BorrowedFd<'_>, keep: &[Capability], limits: &Limits) -> Resul
     drop_capabilities(keep).map_err(at("drop capabilities"))
 }
 
-/// `dir` becomes the only mount: the host's are not even there to be found.
-fn change_root(dir: BorrowedFd<'_>) -> Result<(), ConfineError> {
+/// A detached mount of the directory. It is made before the namespace changes: afterwards the descriptor leads
+/// to a mount of another namespace, which cannot be cloned.
+fn clone_tree(dir: BorrowedFd<'_>) -> Result<OwnedFd, ConfineError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(dir, "", flags)
+        .map_err(|e| ConfineError { step: "open_tree", source: e.into() })
+}
+
+/// The tree becomes the only mount: the host's are not even there to be found.
+fn change_root(tree: &OwnedFd) -> Result<(), ConfineError> {
     let at = |step| move |e: rustix::io::Errno| ConfineError { step, source: e.into() };
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(at("make mounts private"))?;
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = rustix::mount::open_tree(dir, "", flags).map_err(at("open_tree"))?;
-    let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(&tree, "", dir, "", onto).map_err(at("move_mount"))?;
-    rustix::process::fchdir(&tree).map_err(at("fchdir"))?;
+    let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(tree, "", rustix::fs::CWD, "/", onto).map_err(at("move_mount"))?;
+    rustix::process::fchdir(tree).map_err(at("fchdir"))?;
     rustix::process::pivot_root(".", ".").map_err(at("pivot_root"))?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(at("unmount the host's root"))?;
     rustix::process::chdir("/").map_err(at("chdir"))
