@@ -54,6 +54,9 @@ pub struct Builtin {
     store: Store,
 }
 
+/// The most host ports of a pod: each costs two descriptors of the daemon.
+const MAX_PORTS: usize = 1000;
+
 /// What is known of the pods.
 #[derive(Debug)]
 struct State {
@@ -150,8 +153,12 @@ impl Builtin {
         ports: &[PortMapping],
     ) -> Result<Attachment, AttachError> {
         self.check_ports(ports)?;
-        let lease = self.lease(sandbox, ports)?;
-        if let Err(error) = self.connect(&lease, netns) {
+        let mut pod = Pod::enter(netns).map_err(|error| match error {
+            PrepareError::Settings(source) => AttachError::Settings { sandbox: sandbox.clone(), source },
+            PrepareError::Kernel(source) => AttachError::Kernel { sandbox: sandbox.clone(), source },
+        })?;
+        let lease = self.lease(sandbox, ports, pod.ipv6)?;
+        if let Err(error) = self.connect(&lease, &mut pod) {
             self.undo(&lease);
             return Err(error);
         }
@@ -161,6 +168,9 @@ impl Builtin {
     fn check_ports(&self, ports: &[PortMapping]) -> Result<(), AttachError> {
         for (i, port) in ports.iter().enumerate() {
             let bad = |reason| Err(AttachError::BadPort { port: *port, reason });
+            if i >= MAX_PORTS {
+                return bad("a pod can have 1000 host ports at most");
+            }
             if port.host_port == 0 || port.container_port == 0 {
                 return bad("0 is no port");
             }
@@ -177,12 +187,12 @@ impl Builtin {
         Ok(())
     }
 
-    fn lease(&self, sandbox: &SandboxId, ports: &[PortMapping]) -> Result<Lease, AttachError> {
+    fn lease(&self, sandbox: &SandboxId, ports: &[PortMapping], ipv6: bool) -> Result<Lease, AttachError> {
         let gone = |offset| {
             let address = self.cidr4.nth(offset).expect("offsets are inside the block");
             link::is_gone(&mut lock(&self.host), &link::host_name(address))
         };
-        lock(&self.state).pool.take(sandbox, ports, gone).map_err(|refusal| match refusal {
+        lock(&self.state).pool.take(sandbox, ports, ipv6, gone).map_err(|refusal| match refusal {
             Refusal::AlreadyAttached => AttachError::AlreadyAttached { sandbox: sandbox.clone() },
             Refusal::PortTaken { port, holder } => AttachError::PortTaken { port, holder },
             Refusal::Exhausted { leases, draining } => {
@@ -191,15 +201,11 @@ impl Builtin {
         })
     }
 
-    fn connect(&self, lease: &Lease, netns: BorrowedFd<'_>) -> Result<(), AttachError> {
+    fn connect(&self, lease: &Lease, pod: &mut Pod<'_>) -> Result<(), AttachError> {
         let sandbox = &lease.sandbox;
         let kernel = |source| AttachError::Kernel { sandbox: sandbox.clone(), source };
         let sockets = reserve::bind_all(&lease.ports, self.cidr6.is_some())?;
         lock(&self.state).reservations.hold(sandbox, sockets);
-        let mut pod = Pod::enter(netns).map_err(|error| match error {
-            PrepareError::Settings(source) => AttachError::Settings { sandbox: sandbox.clone(), source },
-            PrepareError::Kernel(source) => kernel(source),
-        })?;
         let offset = self.cidr4.offset(lease.address4).expect("leases are inside the block");
         self.store
             .write(lease, offset)

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use berth_sys::netlink::nft::{self, Batch, Exprs, Family, Hook, Verdict};
 use berth_sys::netlink::{self, NetlinkError, Socket, conntrack, route};
 
-use super::ruleset::{LAST_CHAIN, Map, Plan, elements};
+use super::ruleset::{LAST_CHAIN, Map, Plan, add_elements, elements};
 use super::{Lease, bridge};
 use crate::port::{PortMapping, Protocol};
 
@@ -112,10 +112,7 @@ impl Firewall {
     /// Opens the host ports of `lease`. `leases` are all leases, `lease` among them.
     pub(super) fn open_ports(&mut self, lease: &Lease, leases: Leases<'_>) -> Result<(), NetlinkError> {
         self.change(leases, |batch, table| {
-            for element in elements(lease) {
-                let map = (Family::Inet, table, element.map.name());
-                batch.add_elements(map, vec![(element.key, element.value)]);
-            }
+            add_elements(batch, table, elements(lease));
         })?;
         self.forget_flows(&lease.ports)
     }

@@ -67,14 +67,15 @@ pub(super) fn enable(ipv6: bool, learning: &[String]) -> Result<(), OpenError> {
 }
 
 /// Settings for interfaces that come to be in the calling thread's network namespace, a pod's:
-/// another pod must not be able to give it a route, and addresses are usable at once.
-pub(super) fn prepare_pod() -> io::Result<()> {
+/// another pod must not be able to give it a route, and addresses are usable at once. Tells
+/// whether the pod uses IPv6: one that has switched it off by sysctl does not.
+pub(super) fn prepare_pod() -> io::Result<bool> {
     let default = Path::new(NET).join("ipv6/conf/default");
     for (name, value) in [("accept_ra", "0"), ("accept_dad", "0")] {
         match fs::write(default.join(name), value) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // no IPv6
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // no IPv6
             result => result?,
         }
     }
-    Ok(())
+    Ok(read(&default.join("disable_ipv6"))? == "0")
 }

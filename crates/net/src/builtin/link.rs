@@ -49,6 +49,8 @@ pub(super) struct Uplink {
 pub(super) struct Pod<'a> {
     netns: BorrowedFd<'a>,
     socket: Socket,
+    /// Whether IPv6 is on inside.
+    pub(super) ipv6: bool,
 }
 
 /// Why a namespace could not be prepared.
@@ -60,11 +62,13 @@ pub(super) enum PrepareError {
 
 impl<'a> Pod<'a> {
     pub(super) fn enter(netns: BorrowedFd<'a>) -> Result<Self, PrepareError> {
-        let socket = netlink::in_netns(netns, || {
-            forwarding::prepare_pod().map_err(PrepareError::Settings)?;
-            Socket::open(Family::Route).map_err(PrepareError::Kernel)
+        let inside = netlink::in_netns(netns, || {
+            let ipv6 = forwarding::prepare_pod().map_err(PrepareError::Settings)?;
+            let socket = Socket::open(Family::Route).map_err(PrepareError::Kernel)?;
+            Ok((socket, ipv6))
         });
-        Ok(Self { netns, socket: socket.map_err(PrepareError::Kernel)?? })
+        let (socket, ipv6) = inside.map_err(PrepareError::Kernel)??;
+        Ok(Self { netns, socket, ipv6 })
     }
 
     /// Makes both ends and sets them up, the host's by `host`.

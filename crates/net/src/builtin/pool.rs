@@ -60,12 +60,13 @@ impl Pool {
         self.holders.entry(offset).or_insert(Holder::Draining);
     }
 
-    /// Gives `sandbox` an address and its ports. `gone` tells whether the interface of a draining
+    /// Gives `sandbox` an address (of both families with `ipv6`) and its ports. `gone` tells whether the interface of a draining
     /// address no longer exists; it is asked only when that address' turn has come.
     pub(super) fn take(
         &mut self,
         sandbox: &SandboxId,
         ports: &[PortMapping],
+        ipv6: bool,
         gone: impl FnMut(u32) -> bool,
     ) -> Result<Lease, Refusal> {
         if self.leases.contains_key(sandbox) {
@@ -81,7 +82,7 @@ impl Pool {
         let lease = Lease {
             sandbox: sandbox.clone(),
             address4: self.cidr4.nth(offset).expect("find stays inside the block"),
-            address6: self.cidr6.and_then(|cidr6| cidr6.nth(offset)),
+            address6: self.cidr6.filter(|_| ipv6).and_then(|cidr6| cidr6.nth(offset)),
             ports: ports.to_vec(),
         };
         self.next = offset + 1;

@@ -72,15 +72,7 @@ impl Plan {
         batch.delete_table(Family::Inet, table);
         batch.add_table(Family::Inet, table);
         self.add_maps(batch);
-        let mut elements: Vec<_> = leases.flat_map(elements).collect();
-        elements.sort();
-        for map in Map::ALL {
-            let part = elements.iter().filter(|e| e.map == map);
-            let part: Vec<_> = part.map(|e| (e.key.clone(), e.value.clone())).collect();
-            if !part.is_empty() {
-                batch.add_elements((Family::Inet, table, map.name()), part);
-            }
-        }
+        add_elements(batch, table, leases.flat_map(elements).collect());
         self.add_guard(batch);
         self.add_ports(batch);
         self.add_postrouting(batch);
@@ -140,6 +132,15 @@ impl Plan {
         }
         let local = from(Ipv4Addr::new(127, 0, 0, 0).into(), 8).oifname(Op::Eq, &self.bridge);
         batch.append_rule(chain, &local.masquerade());
+    }
+}
+
+/// Adds entries, those of one map in one message.
+pub(super) fn add_elements(batch: &mut Batch, table: &str, mut elements: Vec<Element>) {
+    elements.sort();
+    for part in elements.chunk_by(|a, b| a.map == b.map) {
+        let map = (Family::Inet, table, part[0].map.name());
+        batch.add_elements(map, part.iter().map(|e| (e.key.clone(), e.value.clone())).collect());
     }
 }
 

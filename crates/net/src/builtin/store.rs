@@ -25,7 +25,17 @@ pub(super) struct Store {
     dir: PathBuf,
     leases: PathBuf,
     last: File,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Store {
+    /// Closing is not enough: a child that another thread has just forked holds a copy until it
+    /// executes its program.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "unlock the directory of leases");
+        }
+    }
 }
 
 /// A lease as it is on disk.
@@ -60,7 +70,7 @@ impl Store {
             Err(TryLockError::Error(source)) => return Err(failed("lock", dir)(source)),
         }
         let last = open("last")?;
-        Ok(Self { dir: dir.to_owned(), leases, last, _lock: lock })
+        Ok(Self { dir: dir.to_owned(), leases, last, lock })
     }
 
     /// All leases. A file that is not one (of a write that never ended) is removed; nothing was
@@ -133,7 +143,7 @@ impl Store {
 
     /// Removes the directory.
     pub(super) fn purge(self) -> Result<(), (PathBuf, io::Error)> {
-        fs::remove_dir_all(&self.dir).map_err(|source| (self.dir, source))
+        fs::remove_dir_all(&self.dir).map_err(|source| (self.dir.clone(), source))
     }
 }
 

@@ -94,3 +94,31 @@ fn rules_come_back_after_others_changed_the_rule_set() {
     check_all(&world, &net, 2);
     world.outside.talk((ip(HOST4), 8080), &server);
 }
+
+#[test]
+fn others_may_change_the_rule_set_all_the_time() {
+    require_root!("others_may_change_the_rule_set_all_the_time");
+    let world = World::new();
+    let net = world.open();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut rounds = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                world.host.sh(
+                    "nft add table ip other; nft delete table ip other; nft delete table inet berth || true",
+                );
+                rounds += 1;
+            }
+            rounds
+        });
+        for id in 0..40 {
+            let pod = world.pod(&net, id, &[tcp(8080, 80)]);
+            world.host.run(|| net.detach(&pod.id).unwrap());
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(other.join().unwrap() > 0);
+    });
+    net.verify().unwrap();
+    check_all(&world, &net, 50);
+}

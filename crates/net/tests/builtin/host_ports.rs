@@ -154,6 +154,25 @@ fn a_taken_port_is_refused_by_name() {
 }
 
 #[test]
+fn a_pod_may_have_many_ports_but_not_any_number() {
+    require_root!("a_pod_may_have_many_ports_but_not_any_number");
+    let world = World::new();
+    let net = world.open();
+    let ports = |count| (0..count).map(|n| tcp(10_000 + n, 80)).collect::<Vec<_>>();
+    let spare = Ns::pod();
+    let refused = world.host.run(|| net.attach(&sandbox(1), spare.fd(), &ports(1001)));
+    assert!(matches!(refused, Err(AttachError::BadPort { .. })), "{refused:?}");
+    let pod = world.pod(&net, 1, &ports(1000));
+    let server = pod.ns.listen(80);
+    world.outside.talk((ip(HOST6), 10_999), &server);
+    drop(net);
+    let net = world.open();
+    world.outside.talk((ip(HOST4), 10_000), &server);
+    world.host.run(|| net.detach(&pod.id).unwrap());
+    assert!(!world.outside.connects((ip(HOST4), 10_500)));
+}
+
+#[test]
 fn a_port_is_free_again_after_the_pod() {
     require_root!("a_port_is_free_again_after_the_pod");
     let world = World::new();

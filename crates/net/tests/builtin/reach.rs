@@ -1,6 +1,6 @@
 //! Who reaches whom.
 
-use crate::world::{HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, ip, require_root};
+use crate::world::{HOST4, HOST6, Ns, OUTSIDE4, OUTSIDE6, World, ip, require_root, sandbox, tcp};
 
 #[test]
 fn pods_reach_each_other_and_the_host() {
@@ -72,6 +72,20 @@ fn a_host_without_ipv6_gives_pods_none() {
 }
 
 #[test]
+fn a_pod_that_switched_ipv6_off_gets_none() {
+    require_root!("a_pod_that_switched_ipv6_off_gets_none");
+    let world = World::new();
+    let net = world.open();
+    let ns = Ns::pod();
+    ns.sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    let attachment = world.host.run(|| net.attach(&sandbox(1), ns.fd(), &[tcp(8080, 80)]).unwrap());
+    assert_eq!(attachment.addresses.len(), 1);
+    let server = ns.run(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+    world.outside.talk((ip(HOST4), 8080), &server);
+    assert!(!world.outside.connects((ip(HOST6), 8080)));
+}
+
+#[test]
 fn a_pod_cannot_use_the_loopback_of_the_host() {
     require_root!("a_pod_cannot_use_the_loopback_of_the_host");
     let world = World::new();
@@ -95,14 +109,14 @@ fn two_instances_do_not_disturb_each_other() {
     let config = berth_net::Config::for_instance("two", "machine", world.dir().join("two"));
     let second = world.open_with(config);
     assert!(!first.cidr4().overlaps(&second.cidr4()));
-    let a = world.pod(&first, 1, &[crate::world::tcp(8080, 80)]);
-    let b = world.pod(&second, 1, &[crate::world::tcp(8081, 80)]);
+    let a = world.pod(&first, 1, &[tcp(8080, 80)]);
+    let b = world.pod(&second, 1, &[tcp(8081, 80)]);
     let (server_a, server_b) = (a.ns.listen(80), b.ns.listen(80));
     world.outside.talk((ip(HOST4), 8080), &server_a);
     world.outside.talk((ip(HOST4), 8081), &server_b);
     let refused = world.host.run(|| {
-        let ns = crate::world::Ns::pod();
-        second.attach(&crate::world::sandbox(9), ns.fd(), &[crate::world::tcp(8080, 80)])
+        let ns = Ns::pod();
+        second.attach(&sandbox(9), ns.fd(), &[tcp(8080, 80)])
     });
     assert!(matches!(refused, Err(berth_net::AttachError::PortInUse { .. })), "{refused:?}");
     world.host.run(|| first.purge().unwrap());

@@ -16,7 +16,7 @@ fn port(host_port: u16) -> PortMapping {
 #[test]
 fn addresses_are_handed_out_in_turn_and_rest_when_given_back() {
     let mut pool = pool("10.0.0.0/29");
-    let take = |pool: &mut Pool, n| pool.take(&id(n), &[], |_| true).unwrap().address4.octets()[3];
+    let take = |pool: &mut Pool, n| pool.take(&id(n), &[], true, |_| true).unwrap().address4.octets()[3];
     assert_eq!(take(&mut pool, 1), 2);
     assert_eq!(take(&mut pool, 2), 3);
     pool.give_back(&id(1), false);
@@ -28,28 +28,34 @@ fn addresses_are_handed_out_in_turn_and_rest_when_given_back() {
 
 #[test]
 fn both_families_have_the_same_offset() {
-    let lease = pool("10.0.0.0/24").take(&id(1), &[], |_| true).unwrap();
+    let lease = pool("10.0.0.0/24").take(&id(1), &[], true, |_| true).unwrap();
     assert_eq!(lease.address4.to_string(), "10.0.0.2");
     assert_eq!(lease.address6.unwrap().to_string(), "fd00::2");
 }
 
 #[test]
+fn a_pod_may_be_without_ipv6() {
+    let lease = pool("10.0.0.0/24").take(&id(1), &[], false, |_| true).unwrap();
+    assert_eq!(lease.address6, None);
+}
+
+#[test]
 fn a_draining_address_is_used_when_its_interface_is_gone() {
     let mut pool = pool("10.0.0.0/30");
-    pool.take(&id(1), &[], |_| true).unwrap();
+    pool.take(&id(1), &[], true, |_| true).unwrap();
     pool.give_back(&id(1), true).unwrap();
-    let refusal = pool.take(&id(2), &[], |_| false).unwrap_err();
+    let refusal = pool.take(&id(2), &[], true, |_| false).unwrap_err();
     assert_eq!(refusal, Refusal::Exhausted { leases: 0, draining: 1 });
-    assert_eq!(pool.take(&id(2), &[], |_| true).unwrap().address4.to_string(), "10.0.0.2");
+    assert_eq!(pool.take(&id(2), &[], true, |_| true).unwrap().address4.to_string(), "10.0.0.2");
 }
 
 #[test]
 fn exhaustion_counts_what_holds_the_addresses() {
     let mut pool = pool("10.0.0.0/29");
     for n in 1..=5 {
-        pool.take(&id(n), &[], |_| true).unwrap();
+        pool.take(&id(n), &[], true, |_| true).unwrap();
     }
-    let refusal = pool.take(&id(6), &[], |_| true).unwrap_err();
+    let refusal = pool.take(&id(6), &[], true, |_| true).unwrap_err();
     assert_eq!(refusal, Refusal::Exhausted { leases: 5, draining: 0 });
     assert_eq!(super::Pool::new("10.0.0.0/31".parse().unwrap(), None, 0).find(|_| true), None);
 }
@@ -57,18 +63,18 @@ fn exhaustion_counts_what_holds_the_addresses() {
 #[test]
 fn a_port_has_one_holder() {
     let mut pool = pool("10.0.0.0/24");
-    pool.take(&id(1), &[port(80)], |_| true).unwrap();
-    let refusal = pool.take(&id(2), &[port(81), port(80)], |_| true).unwrap_err();
+    pool.take(&id(1), &[port(80)], true, |_| true).unwrap();
+    let refusal = pool.take(&id(2), &[port(81), port(80)], true, |_| true).unwrap_err();
     assert_eq!(refusal, Refusal::PortTaken { port: port(80), holder: id(1) });
     pool.give_back(&id(1), true);
-    pool.take(&id(2), &[port(80)], |_| true).unwrap();
+    pool.take(&id(2), &[port(80)], true, |_| true).unwrap();
 }
 
 #[test]
 fn a_pod_is_attached_once() {
     let mut pool = pool("10.0.0.0/24");
-    pool.take(&id(1), &[], |_| true).unwrap();
-    assert_eq!(pool.take(&id(1), &[], |_| true).unwrap_err(), Refusal::AlreadyAttached);
+    pool.take(&id(1), &[], true, |_| true).unwrap();
+    assert_eq!(pool.take(&id(1), &[], true, |_| true).unwrap_err(), Refusal::AlreadyAttached);
     assert!(pool.give_back(&id(1), false).is_some());
     assert!(pool.give_back(&id(1), false).is_none());
 }
@@ -82,7 +88,7 @@ fn leases_are_restored_unless_outside_or_taken() {
     assert!(!pool.restore(lease(2, "10.0.0.8")));
     assert!(!pool.restore(lease(3, "10.0.1.8")));
     pool.drain(9);
-    let next = pool.take(&id(4), &[], |_| false).unwrap();
+    let next = pool.take(&id(4), &[], true, |_| false).unwrap();
     assert_eq!(next.address4.to_string(), "10.0.0.10");
 }
 
@@ -93,7 +99,7 @@ proptest::proptest! {
         let mut pool = pool("10.0.0.0/28");
         for (n, attach) in steps {
             if attach {
-                let _refused = pool.take(&id(n), &[], |offset| offset % 2 == 0);
+                let _refused = pool.take(&id(n), &[], true, |offset| offset % 2 == 0);
             } else {
                 pool.give_back(&id(n), n % 3 == 0);
             }
