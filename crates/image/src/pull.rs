@@ -422,6 +422,3 @@ impl Drop for Flight<'_> {
         self.layer.flights().remove(&self.layer.blob.digest);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,334 @@
+//! Whole pulls: from a registry into the store.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_image::Image;
+use berth_image::credentials::{Keyring, RequestAuth, Secret};
+use berth_image::pull::{LayerState, Progress, PullError, PullProgress, PullRequest, Puller};
+use berth_image::registry::{Config, Registry, Timeouts};
+use berth_testkit::image::{Blob, Built, Compression, Content, Format, Image as Builder, Index, Layer};
+use berth_testkit::registry::{Auth, Fault, Mischief, On, Registry as TestRegistry};
+use berth_testkit::wait_until;
+use berth_types::{Classify, Kind};
+use common::{Store, root, store};
+
+fn config() -> Config {
+    Config {
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(5),
+            stall: Duration::from_millis(500),
+            backoff: Duration::from_millis(1),
+            backoff_max: Duration::from_millis(20),
+        },
+        proxy_from_environment: false,
+        ..Config::default()
+    }
+}
+
+struct Scene {
+    registry: TestRegistry,
+    store: Store,
+    puller: Puller,
+}
+
+impl Scene {
+    async fn new(auth: Auth) -> Self {
+        Self::with(auth, config()).await
+    }
+
+    async fn with(auth: Auth, config: Config) -> Self {
+        let registry = TestRegistry::builder().auth(auth).start().unwrap();
+        let store = store().await;
+        let puller = Puller::new(Registry::new(config), store.images.clone());
+        Self { registry, store, puller }
+    }
+
+    fn request(&self, rest: &str) -> PullRequest {
+        PullRequest {
+            reference: format!("{}/{rest}", self.registry.host()),
+            keyring: Keyring::default(),
+            platform: None,
+        }
+    }
+
+    async fn pull(&self, rest: &str) -> Result<Arc<Image>, PullError> {
+        self.puller.pull(self.request(rest), Progress::none()).await
+    }
+
+    /// How often each of the blobs was asked for.
+    fn asked(&self, blob: &Blob) -> usize {
+        let digest = blob.digest.as_str();
+        self.registry.requests().iter().filter(|r| r.method == "GET" && r.path.ends_with(digest)).count()
+    }
+
+    fn manifests(&self) -> usize {
+        let requests = self.registry.requests();
+        requests.iter().filter(|r| r.method == "GET" && r.path.contains("/manifests/")).count()
+    }
+}
+
+fn layer(name: &str, size: usize) -> Blob {
+    // Does not compress: the blob is about as large as the file.
+    let mut state = name.len() as u64 + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    let bytes: Vec<u8> = (0..size).map(|_| next()).collect();
+    Layer::new().dir("d", 0o755).file(format!("d/{name}"), 0o644, bytes).build(Compression::Gzip).unwrap()
+}
+
+fn image(layers: &[Blob]) -> Built {
+    layers.iter().fold(Builder::new(Format::Oci), Builder::layer).build()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pulled_with_its_names_and_its_progress_ends_in_done() {
+    if !root("an_image_is_pulled_with_its_names_and_its_progress_ends_in_done") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let layers = [layer("a", 300_000), layer("bb", 100)];
+    let built = image(&layers);
+    let index = Index::new(Format::Oci).image(&built).build();
+    scene.registry.push("a/b", "1", &index);
+    let (progress, mut watcher) = Progress::channel();
+    let seen = tokio::spawn(async move {
+        let mut last = PullProgress::default();
+        while watcher.changed().await.is_ok() {
+            last = watcher.borrow_and_update().clone();
+        }
+        last
+    });
+    let pulled = scene.puller.pull(scene.request("a/b:1"), progress).await.unwrap();
+    let host = scene.registry.host();
+    assert_eq!(Some(&pulled.id), built.id.as_ref());
+    assert_eq!(pulled.tags, [format!("{host}/a/b:1")]);
+    assert_eq!(pulled.repo_digests, [format!("{host}/a/b@{}", index.digest)]);
+    let last = seen.await.unwrap();
+    assert_eq!(last.manifest.as_ref(), Some(&built.digest));
+    assert_eq!(last.layers.len(), 2);
+    for (shown, blob) in last.layers.iter().zip(&layers) {
+        assert_eq!((shown.done, shown.total, shown.state), (blob.size, blob.size, LayerState::Done));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_here_costs_one_question() {
+    if !root("an_image_that_is_here_costs_one_question") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    scene.registry.push("a/b", "1", &image(&[layer("a", 10)]));
+    let first = scene.pull("a/b:1").await.unwrap();
+    scene.registry.clear_requests();
+    assert_eq!(scene.pull("a/b:1").await.unwrap().id, first.id);
+    let methods: Vec<String> = scene.registry.requests().into_iter().map(|r| r.method).collect();
+    assert_eq!(methods, ["HEAD"]);
+    // A tag that moved is noticed.
+    let moved = image(&[layer("other", 10)]);
+    scene.registry.push("a/b", "1", &moved);
+    assert_eq!(Some(&scene.pull("a/b:1").await.unwrap().id), moved.id.as_ref());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_are_here_are_shown_so_and_not_fetched() {
+    if !root("layers_that_are_here_are_shown_so_and_not_fetched") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let (shared, own) = (layer("shared", 1000), layer("own", 1000));
+    scene.registry.push("a/b", "1", &image(std::slice::from_ref(&shared)));
+    scene.registry.push("a/b", "2", &image(&[shared.clone(), own.clone()]));
+    scene.pull("a/b:1").await.unwrap();
+    let (progress, watcher) = Progress::channel();
+    scene.puller.pull(scene.request("a/b:2"), progress).await.unwrap();
+    let states: Vec<LayerState> = watcher.borrow().layers.iter().map(|l| l.state).collect();
+    assert_eq!(states, [LayerState::Exists, LayerState::Done]);
+    assert_eq!((scene.asked(&shared), scene.asked(&own)), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pulls_at_the_same_time_fetch_a_layer_once_and_each_its_manifest() {
+    if !root("pulls_at_the_same_time_fetch_a_layer_once_and_each_its_manifest") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let blob = layer("a", 2 << 20);
+    scene.registry.push("a/b", "1", &image(std::slice::from_ref(&blob)));
+    let slow = Mischief::Slow(Duration::from_millis(5));
+    scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
+    let pulls = (0..5).map(|_| scene.pull("a/b:1"));
+    let images = futures_util::future::try_join_all(pulls).await.unwrap();
+    assert!(images.iter().all(|i| i.id == images[0].id));
+    assert_eq!((scene.asked(&blob), scene.manifests()), (1, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joining_does_not_get_around_the_registrys_refusal() {
+    if !root("joining_does_not_get_around_the_registrys_refusal") {
+        return;
+    }
+    let account = ("kim".to_owned(), "s3cret".to_owned());
+    let scene = Scene::new(Auth::Bearer { account: Some(account) }).await;
+    let blob = layer("a", 2 << 20);
+    scene.registry.push("a/b", "1", &image(std::slice::from_ref(&blob)));
+    let slow = Mischief::Slow(Duration::from_millis(5));
+    scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
+    let auth =
+        RequestAuth { username: "kim".into(), password: Secret::new("s3cret"), ..RequestAuth::default() };
+    let mut request = scene.request("a/b:1");
+    request.keyring = Keyring { request: Some(auth), files: None };
+    let allowed = scene.puller.pull(request, Progress::none());
+    let refused = async {
+        let asked = || scene.asked(&blob) > 0;
+        tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), asked)));
+        scene.pull("a/b:1").await
+    };
+    let (allowed, refused) = tokio::join!(allowed, refused);
+    allowed.unwrap();
+    assert_eq!(refused.unwrap_err().kind(), Kind::Denied);
+    // Nor does an image that is here already.
+    assert_eq!(scene.pull("a/b:1").await.unwrap_err().kind(), Kind::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_changes_nothing() {
+    if !root("a_client_that_goes_away_changes_nothing") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let blob = layer("a", 1 << 20);
+    scene.registry.push("a/b", "1", &image(std::slice::from_ref(&blob)));
+    let slow = Mischief::Slow(Duration::from_millis(5));
+    scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
+    let pull = scene.pull("a/b:1");
+    tokio::select! {
+        _ = pull => panic!("the pull ended before the client went away"),
+        () = async {
+            let asked = || scene.asked(&blob) > 0;
+            tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), asked)));
+        } => {}
+    }
+    let name = format!("{}/a/b:1", scene.registry.host());
+    let here = || scene.store.images.find(&name).unwrap().is_some();
+    tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), here)));
+    assert_eq!(scene.asked(&blob), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_fails_leaves_nothing_and_the_next_succeeds() {
+    if !root("a_pull_that_fails_leaves_nothing_and_the_next_succeeds") {
+        return;
+    }
+    let blob = layer("a", 500_000);
+    for mischief in [
+        Mischief::WrongBytes,
+        Mischief::TooLong(10),
+        Mischief::ResetAfter(1000),
+        Mischief::StallAfter(0),
+        Mischief::TruncateAfter(1000),
+        Mischief::Status(500, None),
+        Mischief::Status(404, None),
+    ] {
+        let mut config = config();
+        config.timeouts.stall = Duration::from_millis(50);
+        let scene = Scene::with(Auth::Open, config).await;
+        scene.registry.push("a/b", "1", &image(&[layer("small", 10), blob.clone()]));
+        scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), mischief.clone()));
+        let error = scene.pull("a/b:1").await.unwrap_err();
+        let text = berth_types::error::chain(&error);
+        assert!(text.contains("a/b:1"), "{mischief:?}: {text}");
+        assert!(scene.store.images.list().is_empty());
+        let empty = || scene.store.names("layers").is_empty() && scene.store.names("staging").is_empty();
+        tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), empty), "{mischief:?}"));
+        scene.store.assert_empty();
+        scene.registry.clear_faults();
+        scene.pull("a/b:1").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_with_a_damaged_layer_is_passed_over() {
+    if !root("a_mirror_with_a_damaged_layer_is_passed_over") {
+        return;
+    }
+    let blob = layer("a", 100_000);
+    let built = image(std::slice::from_ref(&blob));
+    for damage in ["not a layer at all".as_bytes().to_vec(), vec![0; usize::try_from(blob.size).unwrap()]] {
+        let mirror = TestRegistry::start().unwrap();
+        mirror.push("a/b", "1", &built);
+        mirror.put_blob("a/b", &blob.digest, Content::Memory(damage.into()));
+        let certs = tempfile::tempdir().unwrap();
+        let mut config = config();
+        config.certs_dirs = vec![certs.path().to_owned()];
+        let scene = Scene::with(Auth::Open, config).await;
+        scene.registry.push("a/b", "1", &built);
+        let host = certs.path().join("registry.example");
+        std::fs::create_dir(&host).unwrap();
+        let (server, first) = (scene.registry.url(), mirror.url());
+        let text = format!("server = \"{server}\"\n[host.\"{first}\"]\n");
+        std::fs::write(host.join("hosts.toml"), text).unwrap();
+        let mut request = scene.request("");
+        request.reference = "registry.example/a/b:1".into();
+        let pulled = scene.puller.pull(request, Progress::none()).await.unwrap();
+        assert_eq!(pulled.tags, ["registry.example/a/b:1"]);
+        assert_eq!(scene.asked(&blob), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_name_is_looked_for_in_order_and_never_past_a_silent_registry() {
+    if !root("a_short_name_is_looked_for_in_order_and_never_past_a_silent_registry") {
+        return;
+    }
+    let other = TestRegistry::start().unwrap();
+    let mut config = config();
+    let down = format!("127.0.0.1:{}", berth_testkit::guard::free_port());
+    config.unqualified_registries = vec![other.host()];
+    let scene = Scene::with(Auth::Open, config.clone()).await;
+    config.unqualified_registries.push(scene.registry.host());
+    let puller = Puller::new(Registry::new(config.clone()), scene.store.images.clone());
+    scene.registry.push("a", "1", &image(&[layer("a", 10)]));
+    let mut request = scene.request("");
+    request.reference = "a:1".into();
+    let pulled = puller.pull(request.clone(), Progress::none()).await.unwrap();
+    assert_eq!(pulled.tags, [format!("{}/a:1", scene.registry.host())]);
+    assert_eq!(other.requests().len(), 1);
+
+    let mut missing = request.clone();
+    missing.reference = "b:1".into();
+    let error = puller.pull(missing, Progress::none()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert!(error.to_string().contains(&other.host()) && error.to_string().contains(&scene.registry.host()));
+
+    config.unqualified_registries.insert(0, down);
+    let puller = Puller::new(Registry::new(config), scene.store.images.clone());
+    let error = puller.pull(request, Progress::none()).await.unwrap_err();
+    assert!(error.is_registry_unavailable(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_of_another_kind_is_named_before_anything_is_fetched() {
+    if !root("a_layer_of_another_kind_is_named_before_anything_is_fetched") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let blob = layer("a", 10);
+    let mut built = image(std::slice::from_ref(&blob));
+    let text = String::from_utf8(built.manifest.to_vec()).unwrap();
+    let text = text.replace("tar+gzip", "tar+gzip+encrypted");
+    let changed = Built::raw(&built.media_type, text.into_bytes().into());
+    built.manifest = changed.manifest;
+    built.digest = changed.digest;
+    scene.registry.push("a/b", "1", &built);
+    let error = scene.pull("a/b:1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.to_string().contains("encrypted"), "{error}");
+    assert_eq!(scene.asked(&blob), 0);
+    scene.store.assert_empty();
+}
