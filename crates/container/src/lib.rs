@@ -11,5 +11,9 @@
 //! runtime specification is obeyed or refused by name.
 
 pub mod accounts;
+#[cfg(feature = "plan")]
+pub mod bundle;
 pub mod plan;
 pub mod run;
+#[cfg(feature = "plan")]
+pub mod seccomp;

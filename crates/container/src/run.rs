@@ -112,6 +112,22 @@ pub enum Note {
     },
 }
 
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Note::OomScoreClamped { wanted, got } => {
+                write!(f, "oom_score_adj is {got} instead of {wanted}: lowering it needs CAP_SYS_RESOURCE")
+            }
+            Note::RlimitClamped { resource, wanted, got } => {
+                write!(f, "rlimit {resource} is {got} instead of {wanted}: raising it needs CAP_SYS_RESOURCE")
+            }
+            Note::CapabilitiesMissing { missing } => {
+                write!(f, "capabilities {missing:#x} are not there to be given")
+            }
+        }
+    }
+}
+
 /// A container prepared up to just before its `execve`. Dropping it kills and reaps the process.
 #[derive(Debug)]
 pub struct Prepared {

@@ -78,7 +78,7 @@ pub(super) fn sets(spec: Option<&LinuxCapabilities>) -> Result<Capabilities, Pla
     let Some(spec) = spec else {
         return Ok(Capabilities::default());
     };
-    let sets = Capabilities {
+    let mut sets = Capabilities {
         bounding: mask(spec.bounding().as_ref(), "process.capabilities.bounding")?,
         effective: mask(spec.effective().as_ref(), "process.capabilities.effective")?,
         permitted: mask(spec.permitted().as_ref(), "process.capabilities.permitted")?,
@@ -93,8 +93,9 @@ pub(super) fn sets(spec: Option<&LinuxCapabilities>) -> Result<Capabilities, Pla
         }
     };
     within("process.capabilities.effective", sets.effective, "permitted", sets.permitted)?;
-    within("process.capabilities.ambient", sets.ambient, "permitted", sets.permitted)?;
-    within("process.capabilities.ambient", sets.ambient, "inheritable", sets.inheritable)?;
+    // What is not permitted and inheritable is never ambient, capabilities(7) says: asking for it
+    // changes nothing. `runc spec` writes such lists, so they are not refused.
+    sets.ambient &= sets.permitted & sets.inheritable;
     within("process.capabilities.inheritable", sets.inheritable, "bounding", sets.bounding)?;
     Ok(sets)
 }

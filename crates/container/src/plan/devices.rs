@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use berth_sys::mount as sys;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::mounts::bytes;
@@ -88,7 +89,7 @@ fn bound(path: Vec<u8>) -> Step {
             gid_map: Vec::new(),
         },
         destination: path,
-        attributes: Attributes::default(),
+        attributes: Attributes { set: sys::NOSUID | sys::NOEXEC, clear: 0 },
         recursive_attributes: Attributes::default(),
         propagation: Propagation::Private,
         on_proc: false,

@@ -51,8 +51,23 @@ fn convert(spec: &LinuxResources) -> Result<Resources, PlanError> {
     for (index, rule) in spec.devices().iter().flatten().enumerate() {
         resources.devices.push(device(rule, &format!("linux.resources.devices[{index}]"))?);
     }
+    if !resources.devices.is_empty() {
+        resources.devices.extend(default_devices());
+    }
     resources.unified = spec.unified().clone().unwrap_or_default().into_iter().collect();
     Ok(resources)
+}
+
+/// What every container may use, whatever the rules before say, as runc has it: making any node,
+/// the default devices, terminals.
+fn default_devices() -> Vec<DeviceRule> {
+    let make = Access { read: false, write: false, make: true };
+    let rule = |kind, major, minor, access| DeviceRule { allow: true, kind, major, minor, access };
+    let mut rules = vec![rule(DeviceKind::Char, None, None, make), rule(DeviceKind::Block, None, None, make)];
+    let numbers = [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 2)];
+    rules.extend(numbers.map(|(major, minor)| rule(DeviceKind::Char, Some(major), Some(minor), Access::ALL)));
+    rules.push(rule(DeviceKind::Char, Some(136), None, Access::ALL));
+    rules
 }
 
 fn cpu_of(spec: &LinuxCpu) -> Result<berth_sys::cgroup::Cpu, PlanError> {

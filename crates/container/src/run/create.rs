@@ -108,15 +108,17 @@ pub(super) fn create(
     let pid_space = take_pid_space(&mut entries);
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let new_user = spaces.new & namespace::USER != 0;
-    // Namespaces belong to the user namespace in which they are made: one that exists is entered first.
-    let joins_user = entries.iter().any(|e| e.kinds == namespace::USER);
-    let (at_clone, after_join) = if joins_user { (0, spaces.new) } else { (spaces.new, 0) };
+    // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
+    // a mqueue) to its root: the others are made when the process is that.
+    let has_user = plan.namespaces.user != Space::Host;
+    let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
+    let (at_clone, late) = (spaces.new & early, spaces.new & !early);
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
         close: Vec::new(),
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
-        become_root: new_user || plan.namespaces.user != Space::Host,
+        become_root: has_user,
         enter: entries,
         stdio: stdio.fds(),
         process: &process,
@@ -124,7 +126,7 @@ pub(super) fn create(
     let setup = Setup {
         root,
         ops: &ops,
-        unshare: after_join,
+        unshare: late,
         cgroup_namespace: plan.namespaces.cgroup == Space::New,
         time: clocks.as_deref(),
         readonly: plan.root.readonly,

@@ -22,6 +22,8 @@ pub(super) struct Scene<'a> {
     root: BorrowedFd<'a>,
     /// The host's null device, checked: what masked files show.
     null: OwnedFd,
+    /// Its mount over the first masked file, from which those over the others are copied.
+    null_mount: Option<OwnedFd>,
     /// The empty directory that masked directories show, once there is one.
     empty: Option<OwnedFd>,
     proc: Option<procfs::Private>,
@@ -39,7 +41,7 @@ impl<'a> Scene<'a> {
         if !is_device(null.as_fd(), FileType::CharacterDevice, rustix::fs::makedev(1, 3))? {
             return Err(Errno::NODEV);
         }
-        Ok(Self { root, null, empty: None, proc: None, terminal, pty: None })
+        Ok(Self { root, null, null_mount: None, empty: None, proc: None, terminal, pty: None })
     }
 
     /// Does one step.
@@ -182,7 +184,7 @@ impl<'a> Scene<'a> {
         let is_directory =
             FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
         if !is_directory {
-            return attach(clone_tree(self.null.as_fd(), false)?.as_fd(), target.as_fd());
+            return self.mask_file(target.as_fd());
         }
         if let Some(empty) = &self.empty {
             return attach(clone_tree(empty.as_fd(), false)?.as_fd(), target.as_fd());
@@ -195,6 +197,20 @@ impl<'a> Scene<'a> {
         let made = filesystem(c"tmpfs", &[], attributes)?;
         attach(made.as_fd(), target.as_fd())?;
         self.empty = Some(made);
+        Ok(())
+    }
+
+    /// Covers a file with the null device. The mount is read-only: the device works, but nobody in the
+    /// container can change mode or owner of the host's node through it.
+    fn mask_file(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
+        if let Some(null) = &self.null_mount {
+            return attach(clone_tree(null.as_fd(), false)?.as_fd(), target);
+        }
+        let null = clone_tree(self.null.as_fd(), false)?;
+        let set = mount::RDONLY | mount::NOSUID | mount::NOEXEC;
+        mount::change(null.as_fd(), c"", Change { set, ..Change::default() })?;
+        attach(null.as_fd(), target)?;
+        self.null_mount = Some(null);
         Ok(())
     }
 

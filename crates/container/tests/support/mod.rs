@@ -1,6 +1,14 @@
 //! A root file system of busybox, a hardened plan, and what a container said.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::print_stderr,
+    reason = "each test file uses a part of it"
+)]
+
+pub mod bundle;
 
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -155,7 +163,7 @@ pub fn read_all(fd: OwnedFd) -> String {
     let mut text = Vec::new();
     let mut file = std::fs::File::from(fd);
     // A terminal whose other side is gone says EIO.
-    let _ = file.read_to_end(&mut text);
+    drop(file.read_to_end(&mut text));
     String::from_utf8_lossy(&text).into_owned()
 }
 

@@ -1,0 +1,134 @@
+//! Attending a container in the foreground: its signals, its terminal, its end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use berth_sys::process;
+use berth_sys::signal::{SignalFd, named};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, Termios, Winsize};
+
+/// The numbers of the signals that go to the container.
+const FORWARDED: [i32; 7] = [1, 2, 3, 10, 12, 15, WINCH];
+const WINCH: i32 = 28;
+
+/// What sits between the caller's streams and a container.
+#[derive(Debug)]
+pub(super) struct Attendant {
+    signals: SignalFd,
+    /// The caller's terminal as it was, to be put back.
+    before: Option<Termios>,
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+impl Attendant {
+    /// Takes the signals and, with `terminal`, makes the caller's terminal raw if there is one.
+    pub(super) fn new(terminal: bool) -> std::io::Result<Self> {
+        let signals = SignalFd::new(&FORWARDED)?;
+        let mut attendant = Self { signals, before: None };
+        if terminal && let Ok(before) = rustix::termios::tcgetattr(std::io::stdin()) {
+            let mut raw = before.clone();
+            raw.make_raw();
+            rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &raw)?;
+            attendant.before = Some(before);
+        }
+        Ok(attendant)
+    }
+
+    /// Serves until the process has ended and its terminal is drained; its exit status.
+    pub(super) fn until_exit(self, pidfd: BorrowedFd<'_>, console: Option<OwnedFd>) -> std::io::Result<i32> {
+        let stdin = std::io::stdin();
+        let mut console = console;
+        let mut reading = console.is_some();
+        let mut exit = None;
+        resize(console.as_ref());
+        while exit.is_none() || console.is_some() {
+            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+            if exit.is_none() {
+                fds.push(PollFd::from_borrowed_fd(pidfd, PollFlags::IN));
+            }
+            if let Some(console) = &console {
+                fds.push(PollFd::new(console, PollFlags::IN));
+            }
+            let console_at = fds.len() - 1;
+            if reading {
+                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+            let ready: Vec<bool> = fds.iter().map(|f| !f.revents().is_empty()).collect();
+            drop(fds);
+            if ready[0] {
+                self.forward(pidfd, console.as_ref())?;
+            }
+            if exit.is_none() && ready[1] {
+                exit = Some(process::reap(pidfd).map_or(255, process::Exit::shell_code));
+            }
+            if reading && ready.last() == Some(&true) {
+                reading = copy(stdin.as_fd(), console.as_ref().map(AsFd::as_fd));
+            }
+            if console.is_some() && ready[console_at] {
+                let stdout = std::io::stdout();
+                if !copy(console.as_ref().map_or(stdin.as_fd(), AsFd::as_fd), Some(stdout.as_fd())) {
+                    console = None;
+                    reading = false;
+                }
+            }
+        }
+        Ok(exit.unwrap_or(255))
+    }
+
+    fn forward(&self, pidfd: BorrowedFd<'_>, console: Option<&OwnedFd>) -> std::io::Result<()> {
+        while let Some(number) = self.signals.next()? {
+            if number == WINCH && console.is_some() {
+                resize(console);
+            } else if let Some(signal) = named(number) {
+                // One that has ended needs none.
+                let _ = rustix::process::pidfd_send_signal(pidfd, signal);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives the container's terminal the size of the caller's.
+fn resize(console: Option<&OwnedFd>) {
+    if let Some(console) = console
+        && let Some(size) = super::window_of(std::io::stdin().as_fd())
+    {
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = rustix::termios::tcsetwinsize(console, size);
+    }
+}
+
+/// Copies what is there; false when there will be no more.
+fn copy(from: BorrowedFd<'_>, to: Option<BorrowedFd<'_>>) -> bool {
+    let mut buffer = [0u8; 8192];
+    let Some(to) = to else { return false };
+    match rustix::io::read(from, &mut buffer) {
+        Ok(0) => false,
+        Ok(read) => {
+            let mut rest = buffer.get(..read).unwrap_or(&[]);
+            while !rest.is_empty() {
+                match rustix::io::write(to, rest) {
+                    Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
+                    Err(Errno::INTR) => {}
+                    Err(_) => return false,
+                }
+            }
+            true
+        }
+        Err(Errno::INTR | Errno::AGAIN) => true,
+        // EIO: the terminal's other side is closed by all.
+        Err(_) => false,
+    }
+}
