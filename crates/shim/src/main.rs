@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use berth_sys::signal::{SignalFd, ignore, tune_allocator};
 use berth_types::shim::LISTEN_FD;
+use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Signal};
 
 mod connection;
@@ -50,5 +51,15 @@ fn serve() -> std::io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     ignore(&[Signal::HUP, Signal::PIPE, Signal::INT, Signal::TERM, Signal::XFSZ].map(Signal::as_raw));
     let signals = SignalFd::new(&[Signal::CHILD.as_raw()])?;
-    server::Server::new(listener, first, signals)?.run()
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    server::Server::new(listener, first, signals, protect())?.run()
+}
+
+/// Asks the kernel to spare the monitor when memory runs out. Where that is allowed, the score from before
+/// is returned: the containers' own, unless their plans say another.
+fn protect() -> Option<i32> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let before = std::fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
+    std::fs::write(FILE, "-998").ok()?;
+    Some(before)
 }

@@ -8,10 +8,7 @@ use berth_types::shim::record;
 /// Writes one record into the container's directory, which is made if it is missing.
 pub(crate) fn write<T: serde::Serialize>(dir: &Path, name: &str, record: &T) -> std::io::Result<()> {
     let bytes = record::encode(record).map_err(std::io::Error::other)?;
-    match std::fs::create_dir(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
+    std::fs::create_dir_all(dir)?;
     let temporary = dir.join(format!(".{name}.new"));
     std::fs::write(&temporary, bytes)?;
     std::fs::rename(&temporary, dir.join(name))
@@ -25,7 +22,7 @@ mod tests {
     #[test]
     fn a_record_is_replaced_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().join("container");
+        let dir = dir.path().join("containers").join("id");
         for pid in [5, 6] {
             write(&dir, PID, &Started { pid, shim: 1 }).unwrap();
             let bytes = std::fs::read(dir.join(PID)).unwrap();

@@ -49,9 +49,11 @@ pub(crate) struct Server {
     pod: Option<Pod>,
     containers: BTreeMap<ContainerId, Container>,
     sessions: BTreeMap<ExecId, Session>,
-    reopening: BTreeMap<u64, Asker>,
+    reopening: BTreeMap<u64, (ContainerId, Asker)>,
     next_ticket: u64,
     shutdown: Option<shutdown::Shutdown>,
+    /// What containers have whose plans say nothing, if it is not the shim's own.
+    oom_score: Option<i32>,
     done: bool,
 }
 
@@ -69,7 +71,12 @@ struct Pod {
 
 impl Server {
     /// A shim that knows nothing yet, with its listening socket and its first connection.
-    pub(crate) fn new(listener: OwnedFd, first: OwnedFd, signals: SignalFd) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        listener: OwnedFd,
+        first: OwnedFd,
+        signals: SignalFd,
+        oom_score: Option<i32>,
+    ) -> std::io::Result<Self> {
         let (notes, noted) = Notes::new()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let sources = [(listener.as_fd(), LISTENER), (signals.as_fd(), SIGNALS), (noted.bell.as_fd(), NOTES)];
@@ -91,6 +98,7 @@ impl Server {
             reopening: BTreeMap::new(),
             next_ticket: 0,
             shutdown: None,
+            oom_score,
             done: false,
         };
         server.connect(first)?;
@@ -170,7 +178,7 @@ impl Server {
             match note {
                 Note::Opened(outcome) => self.log_opened(&container, outcome),
                 Note::Reopened(ticket, outcome) => {
-                    if let Some(asker) = self.reopening.remove(&ticket) {
+                    if let Some((_, asker)) = self.reopening.remove(&ticket) {
                         let outcome = outcome.map(|()| Answer::Done);
                         self.answer(asker, outcome.map_err(|m| failure(Reason::System, m)), vec![]);
                     }

@@ -100,7 +100,7 @@ pub fn tune_allocator() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
-        libc::mallopt(libc::M_TOP_PAD, 0);
+        libc::mallopt(libc::M_TOP_PAD, 16 << 10);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
     }
 }

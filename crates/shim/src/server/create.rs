@@ -36,6 +36,7 @@ impl Server {
         if pid_space.is_some() {
             plan.namespaces.pid = Space::Given;
         }
+        plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let given = given(pod, &plan, fds, pid_space.as_ref().map(AsFd::as_fd))?;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use berth_types::ContainerId;
-use berth_types::shim::{Event, Exit, record};
+use berth_types::shim::{Event, Exit, Reason, record};
 use rustix::process::WaitStatus;
 
 use super::{AGAIN, Server};
-use crate::container::{Container, Ending, Step};
+use crate::container::{Asker, Container, Ending, Step};
 use crate::pump::Command;
 use crate::stage::{Happening, Stage};
 use crate::{outcome, pump, records};
@@ -107,9 +107,23 @@ impl Server {
         container.stage = container.stage.after(Happening::Finished);
         container.exit = Some(ending.exit.clone());
         let starter = container.starter.take();
+        let creator = container.creator.take();
         self.tell(Event::Exited { container: id.clone(), exit: ending.exit });
         if let Some((asker, failure)) = starter {
             self.answer(asker, Err(failure), vec![]);
+        }
+        // Whoever still waits for a log that never opened hears of the end.
+        let over = |(_, (of, _)): &(&u64, &(ContainerId, Asker))| of == id;
+        let reopening: Vec<u64> = self.reopening.iter().filter(over).map(|(ticket, _)| *ticket).collect();
+        let askers: Vec<Asker> = reopening
+            .iter()
+            .filter_map(|t| self.reopening.remove(t))
+            .map(|(_, a)| a)
+            .chain(creator)
+            .collect();
+        for asker in askers {
+            let ended = outcome::failure(Reason::State, "the container ended, and its log does not answer");
+            self.answer(asker, Err(ended), vec![]);
         }
         self.advance_shutdown(Instant::now());
     }

@@ -128,7 +128,7 @@ impl Server {
         let ticket = self.next_ticket;
         self.command(id, Ask::ReopenLog, Command::Reopen(ticket))?;
         self.next_ticket += 1;
-        self.reopening.insert(ticket, asker);
+        self.reopening.insert(ticket, (id.clone(), asker));
         Ok(None)
     }
 

@@ -28,9 +28,12 @@ impl Server {
         if self.sessions.contains_key(&exec.exec) {
             return Err(failure(Reason::State, format!("exec session {} is there already", exec.exec)));
         }
+        let oom_score = self.oom_score;
         let container = self.container(&exec.container)?;
         container.stage.allows(Ask::Exec)?;
-        let plan = ProcessPlan::decode(&exec.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        let mut plan =
+            ProcessPlan::decode(&exec.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        plan.oom_score_adj = plan.oom_score_adj.or(oom_score);
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let target = std::os::fd::AsFd::as_fd(&container.pidfd);

@@ -37,6 +37,20 @@ fn a_container_runs_and_its_end_is_told_and_recorded() {
 }
 
 #[test]
+fn a_container_has_no_signal_blocked_or_ignored_and_no_descriptor_of_ours() {
+    if !possible("a_container_has_no_signal_blocked_or_ignored_and_no_descriptor_of_ours") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let id = rig.run(sh("busybox grep -E 'SigBlk|SigIgn' /proc/self/status; busybox ls /proc/self/fd; cat"));
+    assert_eq!(rig.exit_of(&id).code, 0);
+    let none = "0000000000000000";
+    let expected = [&format!("SigBlk:\t{none}"), &format!("SigIgn:\t{none}"), "0", "1", "2", "3"];
+    assert_eq!(rig.log(&id), expected.map(|line| format!("stdout F {line}")));
+    rig.finish();
+}
+
+#[test]
 fn a_signal_ends_it() {
     if !possible("a_signal_ends_it") {
         return;

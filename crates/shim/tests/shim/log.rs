@@ -163,6 +163,90 @@ fn a_full_disk_stops_neither_the_container_nor_others_and_is_said() {
     rig.finish();
 }
 
+#[test]
+fn a_hanging_disk_stops_nothing_but_the_output_that_goes_to_it() {
+    let name = "a_hanging_disk_stops_nothing_but_the_output_that_goes_to_it";
+    if !possible(name) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Freezable::new(dir.path()) else {
+        eprintln!("skipped: {name}: needs a loop device, mkfs.ext4 (e2fsprogs) and fsfreeze (util-linux)");
+        return;
+    };
+    let mut rig = Rig::new(false);
+    let stuck = sh("i=0; while :; do echo $i; i=$((i+1)); done");
+    let stuck = rig.run(Want { log: Some(disk.path.join("0.log")), ..stuck });
+    until("it writes", || std::fs::metadata(disk.path.join("0.log")).is_ok_and(|m| m.len() > 0));
+    assert!(disk.freeze("-f"));
+    // Others run, its execs run, and its end is told, if late and with a word about the log.
+    let other = rig.run(sh("echo fine"));
+    assert_eq!(rig.exit_of(&other).code, 0);
+    assert_eq!(rig.log(&other), ["stdout F fine"]);
+    let (_read, write) = std::io::pipe().unwrap();
+    let (exec, _) = rig.exec(&stuck, &["/bin/busybox", "true"], 0, Some(write.into())).unwrap();
+    let ended = berth_types::shim::Event::ExecExited { exec, code: 0, timed_out: false };
+    assert_eq!(rig.client.event(), ended);
+    rig.signal(&stuck, 9);
+    let exit = rig.exit_of(&stuck);
+    assert_eq!(exit.code, 137);
+    assert!(exit.message.contains("its disk does not answer"), "{}", exit.message);
+    assert!(disk.freeze("-u"));
+    rig.finish();
+}
+
+/// An ext4 file system of its own, not mounted anywhere but held by a descriptor.
+struct Freezable {
+    path: std::path::PathBuf,
+    device: String,
+    _mount: OwnedFd,
+}
+
+impl Freezable {
+    fn new(dir: &std::path::Path) -> Option<Self> {
+        use rustix::mount::{
+            FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string,
+        };
+        let image = dir.join("image");
+        std::fs::File::create(&image).ok()?.set_len(8 << 20).ok()?;
+        let image = image.to_str()?;
+        run("mkfs.ext4", &["-q", image])?;
+        let device = run("losetup", &["-f", "--show", image])?.trim().to_owned();
+        let mount = || {
+            let disk = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
+            fsconfig_set_string(&disk, "source", &device)?;
+            fsconfig_create(&disk)?;
+            rustix::mount::fsmount(&disk, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+        };
+        let Ok(mount) = mount() else {
+            run("losetup", &["-d", &device]);
+            return None;
+        };
+        let number = std::os::fd::AsRawFd::as_raw_fd(&mount);
+        let path = format!("/proc/{}/fd/{number}/", std::process::id()).into();
+        let disk = Self { path, device, _mount: mount };
+        (disk.freeze("-f") && disk.freeze("-u")).then_some(disk)
+    }
+
+    fn freeze(&self, how: &str) -> bool {
+        run("fsfreeze", &[how, self.path.to_str().unwrap()]).is_some()
+    }
+}
+
+impl Drop for Freezable {
+    fn drop(&mut self) {
+        self.freeze("-u");
+        // The device goes when the mount, which is dropped after this, lets go of it.
+        run("losetup", &["-d", &self.device]);
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> Option<String> {
+    let path = "/usr/sbin:/sbin:/usr/bin:/bin";
+    let output = std::process::Command::new(program).args(args).env("PATH", path).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn small_disk() -> OwnedFd {
     use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
     let disk = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();

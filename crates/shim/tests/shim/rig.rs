@@ -1,9 +1,10 @@
 //! A pod of a test's own: state directory, cgroup, busybox root, a shim, and connections to it.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,8 @@ pub(crate) struct Rig {
     pub(crate) shim: Child,
     pub(crate) client: Client,
     ids: u32,
+    /// How long the last Create took, from its request to its answer.
+    pub(crate) creating: Duration,
 }
 
 /// What a container is to be.
@@ -98,10 +101,8 @@ impl Rig {
         let group = host.create(&path, &Resources::default()).unwrap();
         let listener = UnixListener::bind(dir.path().join("shim.sock")).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let program = std::fs::read(shim_binary()).unwrap();
-        let program = berth_sys::memfd::sealed("berth-shim", &program).unwrap();
         let shim = Spawn {
-            program: program.as_fd(),
+            program: program(),
             argv: &[c"berth-shim", c"test"],
             fds: &[listener.as_fd(), theirs.as_fd()],
             stderr: None,
@@ -120,7 +121,7 @@ impl Rig {
             cgroup_dirs: dirs(&group),
         };
         client.ask(Request::Pod(pod), vec![]).unwrap();
-        Self { dir, group, path, host, shim, client, ids: 0 }
+        Self { dir, group, path, host, shim, client, ids: 0, creating: Duration::ZERO }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -169,7 +170,10 @@ impl Rig {
         let flags =
             rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let root = rustix::mount::open_tree(rustix::fs::CWD, self.file("root"), flags).unwrap();
-        match self.client.ask(Request::Create(create), vec![root]) {
+        let begin = Instant::now();
+        let answer = self.client.ask(Request::Create(create), vec![root]);
+        self.creating = begin.elapsed();
+        match answer {
             Ok((Answer::Created { pid }, _)) => assert!(pid > 1),
             Ok(other) => panic!("{other:?}"),
             Err(failure) => {
@@ -272,9 +276,14 @@ impl Drop for Rig {
     }
 }
 
-fn shim_binary() -> PathBuf {
-    // A run of the tests against another build (the static one, say) names it here.
-    std::env::var_os("BERTH_TEST_SHIM").map_or_else(|| env!("CARGO_BIN_EXE_berth-shim").into(), PathBuf::from)
+/// One sealed copy for all shims, as a daemon has it.
+fn program() -> BorrowedFd<'static> {
+    static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
+    // A run against another build (the static one, say) names it here.
+    let named = std::env::var_os("BERTH_TEST_SHIM");
+    let path = named.map_or_else(|| env!("CARGO_BIN_EXE_berth-shim").into(), PathBuf::from);
+    let sealed = || berth_sys::memfd::sealed("berth-shim", &std::fs::read(path).unwrap()).unwrap();
+    PROGRAM.get_or_init(sealed).as_fd()
 }
 
 fn dirs(group: &Cgroup) -> Vec<String> {
