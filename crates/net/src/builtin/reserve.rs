@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use berth_types::SandboxId;
 use rustix::io::Errno;
@@ -15,6 +16,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::error::AttachError;
 use crate::port::{PortMapping, Protocol, Scope};
+
+/// How often a port in use is tried again: a socket of a pod that has just been detached lives on in a
+/// child that another thread has forked, until that executes its program.
+const RETRIES: u32 = 5;
+/// The time between.
+const PAUSE: Duration = Duration::from_millis(4);
 
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
@@ -61,12 +68,14 @@ fn addresses(port: &PortMapping, ipv6: bool) -> Vec<IpAddr> {
 /// A bound socket; `None` where the host's kernel does not have the protocol, so that no process
 /// can have the port either.
 fn bind(port: &PortMapping, address: IpAddr) -> Result<Option<OwnedFd>, AttachError> {
-    let result = try_bind(port, address, false).or_else(|error| match error {
-        // Connections of a server that has ended may hold the port for a minute, but not against
-        // a socket that is willing to share it with them.
-        Errno::ADDRINUSE => try_bind(port, address, true),
-        other => Err(other),
-    });
+    let mut result = bind_either_way(port, address);
+    for _ in 0..RETRIES {
+        if result.as_ref().err() != Some(&Errno::ADDRINUSE) {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        result = bind_either_way(port, address);
+    }
     match result {
         Ok(socket) => Ok(Some(socket)),
         Err(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => Ok(None),
@@ -75,6 +84,15 @@ fn bind(port: &PortMapping, address: IpAddr) -> Result<Option<OwnedFd>, AttachEr
             Err(AttachError::BadPort { port: *port, reason: "the address is not one of this host's" })
         }
         Err(source) => Err(AttachError::Reserve { port: *port, source }),
+    }
+}
+
+fn bind_either_way(port: &PortMapping, address: IpAddr) -> Result<OwnedFd, Errno> {
+    match try_bind(port, address, false) {
+        // Connections of a server that has ended may hold the port for a minute, but not against
+        // a socket that is willing to share it with them.
+        Err(Errno::ADDRINUSE) => try_bind(port, address, true),
+        result => result,
     }
 }
 

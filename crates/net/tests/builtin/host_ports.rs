@@ -184,5 +184,8 @@ fn a_port_is_free_again_after_the_pod() {
         world.host.run(|| net.detach(&pod.id).unwrap());
         assert!(!world.outside.connects((ip(HOST4), 8080)));
     }
-    world.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080").unwrap());
+    // A test beside this one may be starting a program, which holds all descriptors for a moment.
+    crate::world::wait_until("the port is free", || {
+        world.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080")).is_ok()
+    });
 }

@@ -128,7 +128,7 @@ fn a_failed_attach_leaves_nothing() {
     assert_eq!(ports_of_bridge(&world), 0);
     assert_eq!(world.host.sh("nft list table inet berth"), table);
     assert_eq!(std::fs::read_dir(world.dir().join("default/leases")).unwrap().count(), 0);
-    world.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080").unwrap());
+    wait_until("the port is free", || world.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080")).is_ok());
 }
 
 #[test]
