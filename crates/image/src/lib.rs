@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod config;
 pub mod credentials;
 mod error;
@@ -29,6 +30,7 @@ pub mod unpack;
 
 use std::path::PathBuf;
 
+pub use archive::{ArchiveError, LoadProgress};
 pub use config::{ConfigError, ImageConfig};
 pub use error::StoreError;
 pub use image::{Image, LayerId, Names};

@@ -362,6 +362,11 @@ impl Images {
     }
 }
 
+/// A manifest or configuration, checked against its digest.
+pub(crate) fn read_blob(images: &Images, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+    open::read_blob(images.layout(), digest)
+}
+
 /// Locks; a panic elsewhere does not matter, since no state is left half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -23,7 +23,7 @@ mod decompress;
 mod extract;
 pub(crate) mod process;
 pub(crate) mod recipe;
-mod tar;
+pub(crate) mod tar;
 mod tree;
 mod worker;
 

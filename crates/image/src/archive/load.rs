@@ -1,0 +1,326 @@
+//! Loading an archive.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+
+use berth_types::reference::Parsed;
+use berth_types::{Digest, ImageRef};
+use serde::de::DeserializeOwned;
+
+use super::contents::{Contents, Span};
+use super::documents::{
+    CONFIG, CONTAINERD_NAME, Descriptor, DockerImage, Index, LAYER, MANIFEST, Manifest, REF_NAME,
+};
+use super::{ArchiveError, io};
+use crate::config::{ImageConfig, MAX_BYTES};
+use crate::store::record;
+use crate::{Compression, Image, Images, LayerSource, LayerStep, LayerWriter, Names, Source};
+
+/// The most bytes of a document.
+const MAX_DOCUMENT: u64 = 8 << 20;
+/// The most images of one archive.
+const MAX_IMAGES: usize = 1000;
+/// Bytes read at a time.
+const PIECE: usize = 1 << 20;
+
+/// How far a load is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// The layer's blob.
+    pub layer: Digest,
+    /// Bytes of it that were read.
+    pub done: u64,
+    /// Bytes of it.
+    pub total: u64,
+}
+
+/// An image of an archive, before anything of it is in the store.
+struct Found {
+    source: Source,
+    layers: Vec<Span>,
+    names: Names,
+}
+
+impl Images {
+    /// Adds the images of an archive, an OCI image layout or docker's, plain or compressed layers. A pipe is
+    /// written to a temporary file first, since docker puts what names the layers at the end. Of an index the images for
+    /// this machine's architecture are taken. Returns what was added.
+    pub async fn load(
+        &self,
+        archive: File,
+        mut progress: impl FnMut(LoadProgress) + Send,
+    ) -> Result<Vec<Arc<Image>>, ArchiveError> {
+        let images = self.clone();
+        let (contents, found) = off_runtime(move || {
+            let archive = seekable(&images, archive)?;
+            let contents = Contents::read(archive)?;
+            let found = if contents.has("index.json") { oci(&contents)? } else { docker(&contents)? };
+            Ok((contents, found))
+        })
+        .await?;
+        let contents = Arc::new(contents);
+        let mut loaded = Vec::new();
+        for image in found {
+            let sources = image.source.layers.clone();
+            let ingest = self.ingest(image.source).await?;
+            for (index, span) in image.layers.iter().enumerate() {
+                if let LayerStep::Write(writer) = ingest.layer(index).await? {
+                    write_layer(writer, &contents, *span, &sources[index], &mut progress).await?;
+                }
+            }
+            loaded.push(ingest.commit(image.names).await?);
+        }
+        Ok(loaded)
+    }
+
+    /// Adds an image of one layer, given as a plain tar, with this `config` object of an image configuration
+    /// (`{"Cmd": [...]}`): the image that a program carries with it.
+    pub async fn add_single_layer(
+        &self,
+        tar: Vec<u8>,
+        config: serde_json::Value,
+        names: Names,
+    ) -> Result<Arc<Image>, ArchiveError> {
+        let layer = record::sum(&tar);
+        let config = serde_json::json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [&layer]},
+        });
+        let config = serde_json::to_vec(&config).expect("JSON values are encoded");
+        let layers =
+            vec![LayerSource { digest: layer, size: tar.len() as u64, compression: Compression::None }];
+        let manifest = manifest(&config, &layers);
+        let ingest = self.ingest(Source { manifest, config, layers }).await?;
+        if let LayerStep::Write(mut writer) = ingest.layer(0).await? {
+            writer.write(&tar).await?;
+            writer.finish().await?;
+        }
+        Ok(ingest.commit(names).await?)
+    }
+}
+
+async fn write_layer(
+    mut writer: LayerWriter,
+    contents: &Arc<Contents>,
+    span: Span,
+    source: &LayerSource,
+    progress: &mut (impl FnMut(LoadProgress) + Send),
+) -> Result<(), ArchiveError> {
+    let mut buffer = vec![0; PIECE];
+    while writer.written() < span.size {
+        let (contents, done) = (contents.clone(), writer.written());
+        let length;
+        (buffer, length) = off_runtime(move || {
+            let length = contents.piece(span, done, &mut buffer)?;
+            Ok((buffer, length))
+        })
+        .await?;
+        writer.write(&buffer[..length]).await?;
+        progress(LoadProgress { layer: source.digest.clone(), done: writer.written(), total: span.size });
+    }
+    Ok(writer.finish().await?)
+}
+
+pub(super) async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, ArchiveError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(ArchiveError::Malformed("the daemon ends".into())),
+    }
+}
+
+/// The archive itself, or a nameless copy of what comes through a pipe.
+fn seekable(images: &Images, mut archive: File) -> Result<File, ArchiveError> {
+    if archive.seek(SeekFrom::Start(0)).is_ok() {
+        return Ok(archive);
+    }
+    let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let staging = images.layout().staging();
+    let mut copy: File =
+        rustix::fs::open(&staging, flags, mode).map_err(|e| io("make a temporary file")(e.into()))?.into();
+    std::io::copy(&mut archive, &mut copy).map_err(io("copy to a temporary file"))?;
+    Ok(copy)
+}
+
+fn parse<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| ArchiveError::Document { path: path.to_owned(), reason: e.to_string() })
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+fn oci(contents: &Contents) -> Result<Vec<Found>, ArchiveError> {
+    let index: Index = parse("index.json", &contents.document("index.json", MAX_DOCUMENT)?)?;
+    let mut found = Vec::new();
+    for descriptor in &index.manifests {
+        if found.len() >= MAX_IMAGES {
+            return Err(ArchiveError::Malformed(format!("more than {MAX_IMAGES} images")));
+        }
+        let name = name_of(descriptor);
+        let manifest = if descriptor.is_index() {
+            let path = blob_path(&descriptor.digest);
+            let nested: Index = parse(&path, &blob(contents, &descriptor.digest)?)?;
+            let fits = |d: &&Descriptor| {
+                d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture())
+            };
+            let chosen = nested.manifests.iter().find(fits);
+            chosen
+                .ok_or_else(|| ArchiveError::NoPlatform(format!("linux/{}", architecture())))?
+                .digest
+                .clone()
+        } else {
+            descriptor.digest.clone()
+        };
+        found.push(oci_image(contents, &manifest, name)?);
+    }
+    Ok(merge(found))
+}
+
+/// The same manifest under several names is one image.
+fn merge(found: Vec<Found>) -> Vec<Found> {
+    let mut merged: Vec<Found> = Vec::new();
+    for image in found {
+        match merged.iter_mut().find(|known| known.source.manifest == image.source.manifest) {
+            Some(known) => {
+                known.names.tags.extend(image.names.tags);
+                known.names.repo_digests.extend(image.names.repo_digests);
+            }
+            None => merged.push(image),
+        }
+    }
+    merged
+}
+
+fn blob(contents: &Contents, digest: &Digest) -> Result<Vec<u8>, ArchiveError> {
+    let path = blob_path(digest);
+    let bytes = contents.document(&path, MAX_DOCUMENT.max(MAX_BYTES as u64))?;
+    if record::sum(&bytes) != *digest {
+        return Err(ArchiveError::Document { path, reason: "its content has another digest".into() });
+    }
+    Ok(bytes)
+}
+
+/// The complete reference that an archive gives an image, if it gives one.
+fn name_of(descriptor: &Descriptor) -> Option<ImageRef> {
+    let full = |key| descriptor.annotations.get(key).and_then(|name| full_name(name));
+    full(CONTAINERD_NAME).or_else(|| full(REF_NAME))
+}
+
+/// Archives name docker's images without the host.
+fn full_name(name: &str) -> Option<ImageRef> {
+    match ImageRef::parse(name).ok()? {
+        Parsed::Full(reference) => Some(reference),
+        // A bare word is a tag as the OCI layout has it, not a repository.
+        Parsed::Short(short) if name.contains([':', '/']) => short.on_host("docker.io").ok(),
+        Parsed::Short(_) => None,
+    }
+}
+
+fn names(references: &[ImageRef], manifest: &[u8]) -> Names {
+    let digest = record::sum(manifest);
+    let mut repo_digests: Vec<_> = references.iter().map(|r| r.with_digest(&digest)).collect();
+    repo_digests.dedup();
+    Names { tags: references.iter().filter_map(ImageRef::tagged).collect(), repo_digests }
+}
+
+fn oci_image(contents: &Contents, digest: &Digest, name: Option<ImageRef>) -> Result<Found, ArchiveError> {
+    let bytes = blob(contents, digest)?;
+    let manifest: Manifest = parse(&blob_path(digest), &bytes)?;
+    let config = blob(contents, &manifest.config.digest)?;
+    let mut spans = Vec::new();
+    let mut layers = Vec::new();
+    for layer in &manifest.layers {
+        let path = blob_path(&layer.digest);
+        let compression =
+            Compression::of_media_type(&layer.media_type).ok_or_else(|| ArchiveError::Document {
+                path: path.clone(),
+                reason: format!("{:?} is not a layer", layer.media_type),
+            })?;
+        let span = contents.find(&path)?;
+        spans.push(span);
+        layers.push(LayerSource { digest: layer.digest.clone(), size: span.size, compression });
+    }
+    let names = names(name.as_slice(), &bytes);
+    Ok(Found { source: Source { manifest: bytes, config, layers }, layers: spans, names })
+}
+
+/// docker's archives have no manifest of their own: one is made, of the layers as they are.
+fn docker(contents: &Contents) -> Result<Vec<Found>, ArchiveError> {
+    if !contents.has("manifest.json") {
+        return Err(ArchiveError::Malformed("neither index.json nor manifest.json is in it".into()));
+    }
+    let listed: Vec<DockerImage> =
+        parse("manifest.json", &contents.document("manifest.json", MAX_DOCUMENT)?)?;
+    if listed.len() > MAX_IMAGES {
+        return Err(ArchiveError::Malformed(format!("more than {MAX_IMAGES} images")));
+    }
+    listed.iter().map(|image| docker_image(contents, image)).collect()
+}
+
+fn docker_image(contents: &Contents, image: &DockerImage) -> Result<Found, ArchiveError> {
+    let config = contents.document(&image.config, MAX_BYTES as u64)?;
+    // Checked before layers are read for their digests.
+    ImageConfig::parse(&config).map_err(crate::StoreError::from)?;
+    let mut layers = Vec::new();
+    let mut spans = Vec::new();
+    for path in &image.layers {
+        let span = contents.find(path)?;
+        let digest = digest_of(contents, span)?;
+        layers.push(LayerSource { digest, size: span.size, compression: Compression::Detect });
+        spans.push(span);
+    }
+    let manifest = manifest(&config, &layers);
+    let tags = image.repo_tags.iter().flatten();
+    let references: Vec<_> = tags.filter_map(|tag| full_name(tag)).collect();
+    let names = names(&references, &manifest);
+    Ok(Found { source: Source { manifest, config, layers }, layers: spans, names })
+}
+
+fn digest_of(contents: &Contents, span: Span) -> Result<Digest, ArchiveError> {
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; PIECE];
+    let mut done = 0;
+    while done < span.size {
+        let length = contents.piece(span, done, &mut buffer)?;
+        hasher.update(&buffer[..length]);
+        done += length as u64;
+    }
+    Ok(Digest::from_sha256(hasher.finalize().into()))
+}
+
+/// A manifest over these blobs.
+pub(super) fn manifest(config: &[u8], layers: &[LayerSource]) -> Vec<u8> {
+    let descriptor = |media_type: &str, digest: Digest, size: u64| Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        platform: None,
+        annotations: std::collections::BTreeMap::new(),
+    };
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: MANIFEST.to_owned(),
+        config: descriptor(CONFIG, record::sum(config), config.len() as u64),
+        layers: layers.iter().map(|l| descriptor(LAYER, l.digest.clone(), l.size)).collect(),
+    };
+    serde_json::to_vec(&manifest).expect("plain data with string keys")
+}
+
+/// This machine's architecture, as Go names it.
+pub(super) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
