@@ -32,23 +32,27 @@ impl Profile {
 
 /// Builds the testkit's program.
 pub(crate) fn testkit(profile: Profile) -> Result<PathBuf> {
-    build(profile, "berth-testkit", &["--features", "cri"])
+    build(profile, "berth-testkit")
 }
 
 /// Builds Berth.
 pub(crate) fn berth(profile: Profile) -> Result<PathBuf> {
-    build(profile, "berth", &[])
+    build(profile, "berth")
 }
 
-fn build(profile: Profile, package: &str, more: &[&str]) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--package", package, "--bin", package]);
-    command.args(more);
+/// All programs of the workspace are built together, with the features that its tests are built
+/// with: the same selection makes cargo build every dependency once and not twice.
+fn build(profile: Profile, program: &str) -> Result<PathBuf> {
+    let mut command = cargo(&["build", "--workspace", "--bins", "--features", FEATURES]);
     if profile == Profile::Release {
         command.arg("--release");
     }
     must(&mut command)?;
-    Ok(target().join(profile.dir()).join(package))
+    Ok(target().join(profile.dir()).join(program))
 }
+
+/// What the tests and the tools need beyond the default.
+pub(crate) const FEATURES: &str = "berth-testkit/cri";
 
 /// Words in the names of processes and cgroups that are Berth's.
 const OURS: [&str; 2] = ["berth", "busybox"];

@@ -208,3 +208,30 @@ impl Drop for Daemon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_ends_at_once_is_an_error_with_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("berth");
+        std::fs::write(&program, "#!/bin/sh\n[ $1 = purge ] && exit 0\necho \"got $*\"\nexit 3\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let started = Daemon::builder(&program).unwrap().arguments(["--metrics-address", "x"]).start();
+        let error = started.unwrap_err().to_string();
+        assert!(error.contains("ended with exit status: 3"), "{error}");
+        assert!(error.contains("got serve --instance t"), "{error}");
+        assert!(error.contains("--network builtin --metrics-address x"), "{error}");
+    }
+
+    #[test]
+    fn instances_have_short_names_of_their_own() {
+        let one = Daemon::builder(Path::new("/bin/true")).unwrap();
+        let two = Daemon::builder(Path::new("/bin/true")).unwrap();
+        assert_ne!(one.instance, two.instance);
+        assert!(one.instance.len() <= 8, "{}", one.instance);
+    }
+}

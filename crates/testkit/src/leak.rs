@@ -1,7 +1,8 @@
 //! What is on the machine, before and after: whatever came and stayed is a leak.
 //!
 //! Looked at: mounts, network namespaces (of processes and bind-mounted), network links, nftables
-//! tables, cgroup directories, processes, and the files under directories that the caller names.
+//! tables, cgroup directories, processes, what has Berth in its name where temporary and run-time
+//! files are made, and the files under directories that the caller names.
 //! Things of other programs may come and go meanwhile: [`Leaks::of`] keeps what concerns Berth.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,7 @@ impl Snapshot {
         things.insert(Thing::NftTable, nft_tables());
         things.insert(Thing::Cgroup, cgroups());
         things.insert(Thing::Process, processes());
-        let mut files = BTreeSet::new();
+        let mut files = named_berth();
         for place in places {
             walk(place, true, &mut files);
         }
@@ -195,6 +196,17 @@ fn pids() -> Vec<String> {
 fn names_in(dir: &Path) -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return BTreeSet::new() };
     entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// What lies where temporary and run-time files are made and has Berth in its name.
+fn named_berth() -> BTreeSet<String> {
+    let dirs = [std::env::temp_dir(), "/run".into(), "/dev/shm".into(), "/var/lib".into(), "/etc".into()];
+    let mut out = BTreeSet::new();
+    for dir in dirs {
+        let names = names_in(&dir).into_iter().filter(|name| name.contains("berth"));
+        out.extend(names.map(|name| dir.join(name).to_string_lossy().into_owned()));
+    }
+    out
 }
 
 /// Everything below `root`, or only its directories. Symbolic links are not followed.

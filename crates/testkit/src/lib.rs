@@ -5,6 +5,7 @@
 //! - [`image`]: layers and images made in memory, and stand-ins for the images of the CRI's
 //!   conformance suite made from Debian packages.
 //! - [`guard`]: root, deadlines, temporary places.
+//! - [`isolated`]: namespaces of a test's own.
 //! - [`leak`]: what a test left behind on the machine.
 //! - [`daemon`]: a `berth serve` of a test's own.
 //! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
@@ -20,6 +21,7 @@ pub mod cri;
 pub mod daemon;
 pub mod guard;
 pub mod image;
+pub mod isolated;
 pub mod leak;
 pub mod registry;
 

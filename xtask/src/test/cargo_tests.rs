@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::count::{Counts, Reader};
 use crate::run::{cargo, headline};
+use crate::tools::FEATURES;
 
 /// The longest that building and running every test may take.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
@@ -17,7 +18,7 @@ pub(super) fn run(packages: &[String], counts: &mut Counts) {
     headline("test: cargo's tests");
     let mut command = cargo(&["test", "--no-fail-fast", "--all-targets"]);
     if packages.is_empty() {
-        command.arg("--workspace");
+        command.args(["--workspace", "--features", FEATURES]);
     }
     for package in packages {
         command.args(["--package", package]);
@@ -26,7 +27,7 @@ pub(super) fn run(packages: &[String], counts: &mut Counts) {
     // --all-targets leaves out the doc tests.
     let mut command = cargo(&["test", "--no-fail-fast", "--doc"]);
     if packages.is_empty() {
-        command.arg("--workspace");
+        command.args(["--workspace", "--features", FEATURES]);
         run_one(command.args(["--", "--show-output"]), "cargo test --doc", counts);
     }
 }

@@ -37,8 +37,7 @@ pub(super) fn sleeping_tests(files: &Files) -> Vec<String> {
 
 /// Names that only mean something where the code was written.
 pub(super) fn machine_paths(files: &Files) -> Vec<String> {
-    const PATHS: [&str; 3] =
-        [concat!("/wo", "rk/"), concat!("/ro", "ot/."), concat!("/var/tmp/cri", "-bench")];
+    const PATHS: [&str; 2] = [concat!("/wo", "rk/main"), concat!("/wo", "rk/shared")];
     files
         .complaints(|_, line| PATHS.iter().any(|path| line.contains(path)).then_some("a path of one machine"))
 }

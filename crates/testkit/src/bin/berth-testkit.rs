@@ -93,6 +93,9 @@ struct Ready {
 /// The digest by which the suite names [`standin::BY_DIGEST`] upstream.
 const UPSTREAM_DIGEST: &str = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf";
 
+/// How often the machine is looked at again before what is left counts as leaked.
+const LOOKS: usize = 20;
+
 fn main() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Registry(options) => registry(&options),
@@ -131,18 +134,28 @@ fn registry(options: &RegistryOptions) -> Result<ExitCode> {
 
 fn leaks(options: &LeakOptions) -> Result<ExitCode> {
     let places: Vec<_> = options.place.iter().map(PathBuf::as_path).collect();
-    let now = Snapshot::take(&places);
     if options.take {
-        std::fs::write(&options.file, serde_json::to_vec(&now)?)?;
+        std::fs::write(&options.file, serde_json::to_vec(&Snapshot::take(&places))?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let before = std::fs::read(&options.file).with_context(|| format!("read {}", options.file.display()))?;
     let before: Snapshot = serde_json::from_slice(&before)?;
     // Everything of kinds that only a container runtime makes; of the rest what is named.
-    let found = now.since(&before).of(|thing, name| match thing {
-        Thing::Process | Thing::Cgroup => options.only.iter().any(|word| name.contains(word.as_str())),
-        Thing::Mount | Thing::NetworkNamespace | Thing::Link | Thing::NftTable | Thing::File => true,
-    });
+    let look = || {
+        Snapshot::take(&places).since(&before).of(|thing, name| match thing {
+            Thing::Process | Thing::Cgroup => options.only.iter().any(|word| name.contains(word.as_str())),
+            Thing::Mount | Thing::NetworkNamespace | Thing::Link | Thing::NftTable | Thing::File => true,
+        })
+    };
+    // The kernel takes links and namespaces down some time after their last user.
+    let mut found = look();
+    for _ in 0..LOOKS {
+        if found.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        found = look();
+    }
     let mut out = std::io::stdout().lock();
     write!(out, "{found}")?;
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
