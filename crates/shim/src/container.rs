@@ -46,6 +46,8 @@ pub(crate) struct Container {
     pub(crate) creator: Option<Asker>,
     /// Who waits to hear that it could not be started.
     pub(crate) starter: Option<(Asker, Failure)>,
+    /// Who wants it forgotten when it has ended.
+    pub(crate) forgetters: Vec<Asker>,
     /// While it ends.
     pub(crate) ending: Option<Ending>,
     /// How it ended.

@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use berth_sys::cgroup::Cgroup;
 use berth_sys::signal::SignalFd;
 use berth_types::shim::{Answer, Event, Failure, FromShim, Reason, ToShim, decode};
 use berth_types::{ContainerId, ExecId, SandboxId};
@@ -66,7 +65,8 @@ struct Pod {
     ipc: Option<OwnedFd>,
     uts: Option<OwnedFd>,
     init: Option<Init>,
-    cgroup: Cgroup,
+    /// Opened when it is needed: the daemon may still be making it.
+    cgroup_dirs: Vec<PathBuf>,
 }
 
 impl Server {

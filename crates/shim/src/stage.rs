@@ -56,7 +56,7 @@ pub(crate) enum Verdict {
     Do,
     /// End the prepared process.
     End,
-    /// It is so already.
+    /// It ends, or has ended, already.
     Already,
 }
 
@@ -87,8 +87,8 @@ impl Stage {
             | (Stage::Running, Ask::Signal | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize)
             | (Stage::Created, Ask::ReopenLog)
             | (Stage::Exited, Ask::Forget) => Ok(Verdict::Do),
-            (Stage::Opening | Stage::Created, Ask::Signal) => Ok(Verdict::End),
-            (Stage::Ending | Stage::Exited, Ask::Signal) => Ok(Verdict::Already),
+            (Stage::Opening | Stage::Created, Ask::Signal | Ask::Forget) => Ok(Verdict::End),
+            (Stage::Ending, Ask::Signal | Ask::Forget) | (Stage::Exited, Ask::Signal) => Ok(Verdict::Already),
             (
                 Stage::Opening | Stage::Created | Stage::Running | Stage::Ending | Stage::Exited,
                 Ask::Start | Ask::Forget | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize,
@@ -150,7 +150,7 @@ mod tests {
         let asks =
             [Ask::Start, Ask::Signal, Ask::Forget, Ask::Exec, Ask::ReopenLog, Ask::Attach, Ask::Resize];
         // Do, End, Already, refused.
-        let table = ["-e-----", "de--ddd", "-d-dddd", "-a-----", "-ad----"];
+        let table = ["-ee----", "dee-ddd", "-d-dddd", "-aa----", "-ad----"];
         for (stage, row) in Stage::ALL.into_iter().zip(table) {
             let got: String = asks
                 .iter()

@@ -98,7 +98,8 @@ pub enum Request {
         /// Every process of the container's cgroup.
         all: bool,
     },
-    /// Forgets an exited container.
+    /// Forgets a container that has exited, or ends it if it was never started. Answered when it is
+    /// gone; refused while it runs.
     Forget {
         /// Which.
         container: ContainerId,

@@ -153,5 +153,4 @@ fn append_all(target: &mut impl Target, torn: &mut bool, text: &[u8]) -> (usize,
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
 mod tests;

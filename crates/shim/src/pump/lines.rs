@@ -159,5 +159,4 @@ impl Lines {
 }
 
 #[cfg(test)]
-#[path = "lines_tests.rs"]
 mod tests;

@@ -79,6 +79,7 @@ impl Server {
             started_at: 0,
             creator: Some(asker),
             starter: None,
+            forgetters: Vec::new(),
             ending: None,
             exit: None,
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use berth_types::ContainerId;
-use berth_types::shim::{Event, Exit, Reason, record};
+use berth_types::shim::{Answer, Event, Exit, Reason, record};
 use rustix::process::WaitStatus;
 
 use super::{AGAIN, Server};
@@ -108,6 +108,7 @@ impl Server {
         container.exit = Some(ending.exit.clone());
         let starter = container.starter.take();
         let creator = container.creator.take();
+        let forgetters = std::mem::take(&mut container.forgetters);
         self.tell(Event::Exited { container: id.clone(), exit: ending.exit });
         if let Some((asker, failure)) = starter {
             self.answer(asker, Err(failure), vec![]);
@@ -124,6 +125,12 @@ impl Server {
         for asker in askers {
             let ended = outcome::failure(Reason::State, "the container ended, and its log does not answer");
             self.answer(asker, Err(ended), vec![]);
+        }
+        if !forgetters.is_empty() {
+            self.containers.remove(id);
+        }
+        for asker in forgetters {
+            self.answer(asker, Ok(Answer::Done), vec![]);
         }
         self.advance_shutdown(Instant::now());
     }

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
 use berth_types::shim::{self, Answer, Failure, Reason, Request, VERSION};
 use rustix::io::Errno;
@@ -29,7 +28,7 @@ impl Server {
             Request::Create(create) => self.create(asker, create, &fds),
             Request::Start { container } => self.start(asker, &container),
             Request::Signal { container, signal, all } => self.signal(&container, signal, all),
-            Request::Forget { container } => self.forget(&container),
+            Request::Forget { container } => self.forget(asker, &container),
             Request::Exec(exec) => self.exec(asker, &exec, fds),
             Request::KillExec { exec } => self.kill_exec(&exec),
             Request::ReopenLog { container } => self.reopen(asker, &container),
@@ -76,9 +75,9 @@ impl Server {
                 Some(init::start(&namespaces).map_err(|e| system("start the pod's init", &e))?)
             }
         };
-        let cgroup = Cgroup::from_dirs(told.cgroup_dirs.into_iter().map(Into::into).collect());
+        let cgroup_dirs = told.cgroup_dirs.into_iter().map(Into::into).collect();
         let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
-        self.pod = Some(Pod { sandbox, state_dir, network, ipc, uts, init, cgroup });
+        self.pod = Some(Pod { sandbox, state_dir, network, ipc, uts, init, cgroup_dirs });
         DONE
     }
 
@@ -118,10 +117,18 @@ impl Server {
         DONE
     }
 
-    fn forget(&mut self, id: &ContainerId) -> Outcome {
-        self.container(id)?.stage.allows(Ask::Forget)?;
-        self.containers.remove(id);
-        DONE
+    fn forget(&mut self, asker: Asker, id: &ContainerId) -> Outcome {
+        let container = self.container(id)?;
+        match container.stage.allows(Ask::Forget)? {
+            Verdict::Do => {
+                self.containers.remove(id);
+                return DONE;
+            }
+            Verdict::End => send(&container.pidfd, Signal::KILL)?,
+            Verdict::Already => {}
+        }
+        container.forgetters.push(asker);
+        Ok(None)
     }
 
     fn reopen(&mut self, asker: Asker, id: &ContainerId) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use berth_sys::cgroup::Cgroup;
 use berth_types::shim::{Answer, Event, Failure, Reason};
 use rustix::process::Signal;
 
@@ -54,7 +55,8 @@ impl Server {
         if let Some(init) = &pod.init {
             drop(super::request::send(&init.child.pidfd, Signal::KILL));
         }
-        match pod.cgroup.kill_all(now + Duration::from_millis(2)) {
+        let cgroup = Cgroup::from_dirs(pod.cgroup_dirs.clone());
+        match cgroup.kill_all(now + Duration::from_millis(2)) {
             Ok(()) => self.end(&Ok(Answer::Done)),
             Err(e) if late => {
                 let message = berth_types::error::chain(&e);

@@ -83,6 +83,19 @@ fn a_prepared_container_can_be_ended() {
     assert_eq!(rig.start(&id).unwrap_err().reason, Reason::State);
     let id = rig.create(sh("true")).unwrap();
     assert_eq!(rig.start(&id), Ok(()));
+    rig.exit_of(&id);
+
+    // As a daemon does which undoes a creation: the second request does not wait for the first.
+    let id = rig.create(sh("true")).unwrap();
+    rig.signal(&id, 9);
+    rig.client.ask(Request::Forget { container: id.clone() }, vec![]).unwrap();
+    assert_eq!(rig.exit_of(&id).code, 137);
+    let id = rig.create(sh("true")).unwrap();
+    rig.client.ask(Request::Forget { container: id }, vec![]).unwrap();
+    let running = rig.run(sh("sleep 1000"));
+    let refused = rig.client.ask(Request::Forget { container: running }, vec![]).unwrap_err();
+    assert_eq!(refused.reason, Reason::State);
+    assert_eq!(rig.processes(), 1);
     rig.finish();
 }
 
