@@ -72,6 +72,12 @@ impl Ns {
         text
     }
 
+    /// Whether a shell command succeeds inside.
+    pub(crate) fn can(&self, command: &str) -> bool {
+        let command = format!("{command} >/dev/null 2>&1");
+        self.run(|| Command::new("sh").arg("-ec").arg(command).status().unwrap().success())
+    }
+
     /// A server on all addresses of both families, which are those of the namespace at any time.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
         self.run(|| TcpListener::bind(("::", port)).unwrap())
