@@ -101,11 +101,9 @@ async fn follow(
             return Ok(response);
         }
         let next = redirect(&uri, response.headers(), ask.trust)?;
-        // The leniency towards a loopback registry is not for where it sends us.
-        if host.scheme == Scheme::HttpsOrHttp && !is_loopback(authority(&next)) {
-            let mut elsewhere = Host::of(authority(&next));
-            elsewhere.scheme = Scheme::Https;
-            client = inner.transport.client(&elsewhere)?;
+        // A host that was not reached by TLS has no say in how another's certificate is checked.
+        if host.scheme != Scheme::Https && next.scheme_str() == Some("https") && !is_own(host, &next) {
+            client = inner.transport.client(&Host::of(authority(&next)))?;
         }
         uri = next;
     }

@@ -12,6 +12,8 @@ use crate::credentials::{Keyring, RequestAuth, Secret};
 
 mod access;
 mod answers;
+mod connections;
+mod hostile;
 mod hosts;
 
 /// Short waits, so that failures are quick.

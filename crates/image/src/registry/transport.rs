@@ -67,6 +67,13 @@ impl Transport {
         }
     }
 
+    /// The same, with this proxy instead of the environment's.
+    #[cfg(test)]
+    pub(super) fn through(mut self, proxy: Matcher) -> Self {
+        self.proxy = Some(Arc::new(proxy));
+        self
+    }
+
     /// The client for a host. Reading the system's authorities the first time takes a few milliseconds.
     pub(super) fn client(&self, host: &Host) -> Result<HttpClient, HostError> {
         let key = Key {
@@ -81,9 +88,7 @@ impl Transport {
         let empty = RootCertStore::empty();
         let roots = match host.scheme {
             Scheme::Https => self.roots.get_or_init(tls::system_roots),
-            // A redirect from plain HTTP may still lead to TLS.
-            Scheme::Http => self.roots.get_or_init(tls::system_roots),
-            Scheme::HttpsOrHttp => &empty,
+            Scheme::Http | Scheme::HttpsOrHttp => &empty,
         };
         let client = self.make(&key, tls::config(&key.tls, roots)?);
         if clients.len() >= MAX_CLIENTS {
