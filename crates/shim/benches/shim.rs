@@ -22,17 +22,20 @@ fn main() {
     if !possible("shim bench") {
         return;
     }
-    memory();
+    memory(1);
+    memory(4);
     times();
     output();
 }
 
 /// What all shims cost together, shared pages counted once.
-fn memory() {
+fn memory(containers: usize) {
     let rigs: Vec<Rig> = (0..20)
         .map(|_| {
             let mut rig = Rig::new(false);
-            rig.run(sh("echo hello; sleep 1000"));
+            for _ in 0..containers {
+                rig.run(sh("echo hello; sleep 1000"));
+            }
             rig
         })
         .collect();
@@ -40,7 +43,7 @@ fn memory() {
         let of = |rig: &Rig| field(&format!("/proc/{}/smaps_rollup", rig.shim.pid), key);
         rigs.iter().map(of).sum::<u64>() / rigs.len() as u64
     };
-    println!("per shim, one container, 20 pods: PSS {} KiB", sum("Pss:"));
+    println!("per shim of 20, {containers} containers: PSS {} KiB", sum("Pss:"));
     println!("  anonymous {} KiB, RSS {} KiB", sum("Anonymous:"), sum("Rss:"));
     for rig in rigs {
         rig.finish();

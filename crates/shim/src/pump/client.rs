@@ -16,6 +16,8 @@ use rustix::net::{
 
 /// How long a client may leave a packet untaken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// What the kernel keeps for a client that is behind for a moment.
+const BUFFER: usize = 512 << 10;
 /// The most clients of one container.
 pub(crate) const MAX_CLIENTS: usize = 64;
 
@@ -56,6 +58,8 @@ impl Client {
     /// and the end look the same otherwise.
     pub(crate) fn new(socket: OwnedFd) -> std::io::Result<Self> {
         sockopt::set_socket_passcred(&socket, true)?;
+        // Refused to who may not go over the system's limit; then the usual buffer does.
+        let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER);
         Ok(Self { socket, waiting: None })
     }
 

@@ -127,7 +127,8 @@ fn a_killed_shim_leaves_processes_only_where_its_daemon_finds_them() {
     rustix::process::pidfd_send_signal(&rig.shim.pidfd, rustix::process::Signal::KILL).unwrap();
     rig.wait_for_shim();
     assert!(rig.client.is_closed());
-    // The prepared one must not go on by itself; the running one is in the pod's cgroup.
+    // The prepared one ends by itself and does not go on; the running one is in the pod's cgroup.
+    until("the prepared process is gone", || rig.processes() == 1);
     rig.group.kill_all(std::time::Instant::now() + std::time::Duration::from_secs(10)).unwrap();
     assert_eq!(rig.log(&prepared), Vec::<String>::new());
 }

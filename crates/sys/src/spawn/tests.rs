@@ -104,3 +104,29 @@ fn threads_may_spawn_at_the_same_time() {
         }
     });
 }
+
+#[test]
+fn the_first_process_of_a_new_pid_namespace_has_number_one() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: the_first_process_of_a_new_pid_namespace_has_number_one: needs root");
+        return;
+    }
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let program = program("/bin/sh");
+    let spawn = Spawn {
+        program: program.as_fd(),
+        argv: &[c"sh", c"-c", c"echo $$ >&3"],
+        fds: &[theirs.as_fd()],
+        stderr: None,
+        cgroup: None,
+        tasks: &[],
+        new_pid_namespace: true,
+    };
+    let child = spawn.spawn().unwrap();
+    drop(theirs);
+    let mut text = String::new();
+    ours.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "1\n");
+    assert_eq!(wait(&child).exit_status(), Some(0));
+    assert!(child.pid > 1);
+}
