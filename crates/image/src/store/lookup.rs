@@ -174,6 +174,3 @@ fn is_opaque(dir: &OwnedFd, name: &[u8]) -> io::Result<bool> {
         Err(e) => Err(e.into()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -182,6 +182,11 @@ impl LayerWriter {
         tokio::task::spawn_blocking(move || unpacker.wait()).await.map_err(gone)?
     }
 
+    #[cfg(test)]
+    pub(in crate::store) fn kill_unpacker(&mut self) {
+        self.unpacker.as_mut().unwrap().kill();
+    }
+
     fn bad_blob(&self, reason: String) -> StoreError {
         StoreError::Blob { digest: self.turn.shared.source(self.turn.index).digest.clone(), reason }
     }
