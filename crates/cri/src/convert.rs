@@ -2,6 +2,7 @@
 //! is checked here is the shape of a message; what a value means is the engine's business.
 
 pub(crate) mod container;
+pub(crate) mod image;
 
 pub(crate) mod resources;
 pub(crate) mod sandbox;

@@ -10,9 +10,11 @@ pub mod api;
 mod clock;
 mod convert;
 pub mod error;
+mod images;
 mod lookup;
 mod runtime;
 
+pub use images::Images;
 pub use runtime::Runtime;
 
 /// The largest message taken from a client: what the kubelet's own client allows.

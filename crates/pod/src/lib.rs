@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod controller;
 pub mod manifest;
 pub mod plan;
 pub mod restart;

@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::Reach;
+use crate::command;
+use crate::serve::Serve;
+
+/// Berth runs containers the Kubernetes way.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, max_term_width = 110, disable_help_subcommand = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  berth run -it docker.io/library/busybox sh     a shell in a container, gone when it ends
+  berth play pod.yaml                            the pods of a manifest, as Kubernetes would run them
+  berth logs -f web                              what pod web writes, as it is written
+  berth serve --network builtin                  a runtime for a kubelet or crictl on unix:///run/berth/berth.sock";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one container in a pod of its own
+    Run(command::run::Run),
+    /// Run the pods of a manifest
+    Play(command::play::Play),
+    /// Stop and remove pods, by name or by their manifest
+    Down(command::play::Down),
+    /// List containers
+    Ps(command::list::Ps),
+    /// List pods
+    Pods(command::list::Pods),
+    /// Show what a container wrote
+    Logs(command::logs::Logs),
+    /// Run a command in a running container
+    Exec(command::exec::Exec),
+    /// Join the input and output of a running container
+    Attach(command::exec::Attach),
+    /// Stop pods or containers
+    Stop(command::change::Stop),
+    /// Remove pods or containers
+    Rm(command::change::Rm),
+    /// Wait for the end of a container and show its exit status
+    Wait(command::change::Wait),
+    /// Pull an image
+    Pull(command::image::Pull),
+    /// List images
+    Images(command::image::Images),
+    /// Remove images
+    Rmi(command::image::Rmi),
+    /// Show everything known of a pod, container or image, as JSON
+    Inspect(command::list::Inspect),
+    /// Look for what is left behind, and explain it
+    Doctor(command::care::Doctor),
+    /// Stop and remove everything of an instance
+    Purge(command::care::Purge),
+    /// Run an OCI bundle without a daemon
+    Oci(command::oci::Oci),
+    /// Answer kubelets, crictl and this command line
+    Serve(Serve),
+    /// Show versions
+    Version(command::care::Version),
+    /// How long the stages of the last pod starts took
+    #[command(hide = true)]
+    Stages(command::care::Stages),
+}
+
+/// Parses the arguments and does what they say.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let reach = cli.reach;
+    match cli.command {
+        Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
+        Command::Oci(oci) => oci.run(),
+        Command::Purge(purge) => on_runtime(purge.run(reach)),
+        Command::Run(run) => on_runtime(run.run(reach)),
+        Command::Play(play) => on_runtime(play.run(reach)),
+        Command::Down(down) => on_runtime(down.run(reach)),
+        Command::Ps(ps) => on_runtime(ps.run(reach)),
+        Command::Pods(pods) => on_runtime(pods.run(reach)),
+        Command::Logs(logs) => on_runtime(logs.run(reach)),
+        Command::Exec(exec) => on_runtime(exec.run(reach)),
+        Command::Attach(attach) => on_runtime(attach.run(reach)),
+        Command::Stop(stop) => on_runtime(stop.run(reach)),
+        Command::Rm(rm) => on_runtime(rm.run(reach)),
+        Command::Wait(wait) => on_runtime(wait.run(reach)),
+        Command::Pull(pull) => on_runtime(pull.run(reach)),
+        Command::Images(images) => on_runtime(images.run(reach)),
+        Command::Rmi(rmi) => on_runtime(rmi.run(reach)),
+        Command::Inspect(inspect) => on_runtime(inspect.run(reach)),
+        Command::Doctor(doctor) => on_runtime(doctor.run(reach)),
+        Command::Version(version) => on_runtime(version.run(reach)),
+        Command::Stages(stages) => on_runtime(stages.run(reach)),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A read of the terminal that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,152 @@
+//! The way to a daemon: find its socket, start one if none runs.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::api::berth_client::BerthClient;
+use crate::serve::settings::{Given, Settings, socket_path};
+
+/// The client of Berth's own service.
+pub(crate) type Client = BerthClient<Channel>;
+
+/// How long a daemon that was just started may take until it answers.
+const START: Duration = Duration::from_secs(20);
+/// How often its socket is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Which daemon.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Reach {
+    /// The daemon's socket [default: unix:///run/berth/berth.sock]
+    #[arg(long, global = true, value_name = "unix:///PATH", env = "BERTH_HOST")]
+    host: Option<String>,
+    /// The instance whose daemon is meant
+    #[arg(long, global = true, value_name = "NAME", env = "BERTH_INSTANCE", conflicts_with = "host")]
+    pub(crate) instance: Option<String>,
+    /// Fail when no daemon runs, instead of starting one
+    #[arg(long, global = true)]
+    no_autostart: bool,
+}
+
+impl Reach {
+    /// The settings that the daemon of this instance would have.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let flags = Given { instance: self.instance.clone(), ..Given::default() };
+        Ok(flags.over(Given::read(None)?).resolve()?)
+    }
+
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        match &self.host {
+            Some(host) => socket_path(host).with_context(|| {
+                format!("--host {host:?}: an address as unix:///run/berth/berth.sock is needed")
+            }),
+            None => Ok(self.settings()?.socket),
+        }
+    }
+
+    /// The daemon's client; starts a daemon if none runs and that is allowed.
+    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        let socket = self.socket()?;
+        if let Some(client) = connect(&socket).await? {
+            return Ok(client);
+        }
+        if self.no_autostart || self.host.is_some() {
+            bail!("no daemon answers on {} (hint: start one with: berth serve)", socket.display());
+        }
+        start(self.instance.as_deref(), &self.settings()?, &socket).await
+    }
+
+    /// The client of a daemon that runs already; None when there is none.
+    pub(crate) async fn running(&self) -> anyhow::Result<Option<Client>> {
+        connect(&self.socket()?).await
+    }
+}
+
+/// A connection to the daemon on `socket`; None when nobody listens there.
+async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
+    match UnixStream::connect(socket).await {
+        Ok(_) => {}
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            return Err(e).with_context(|| {
+                format!("connect to {} (hint: Berth works as root: try sudo)", socket.display())
+            });
+        }
+        Err(e) => return Err(e).with_context(|| format!("connect to {}", socket.display())),
+    }
+    let path = socket.to_owned();
+    let channel = Endpoint::from_static("http://berth")
+        .connect_with_connector(service_fn(move |_| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        }))
+        .await
+        .with_context(|| format!("talk to the daemon on {}", socket.display()))?;
+    Ok(Some(BerthClient::new(channel).max_decoding_message_size(64 << 20)))
+}
+
+/// Starts a daemon in the background and waits until it answers.
+async fn start(instance: Option<&str>, settings: &Settings, socket: &Path) -> anyhow::Result<Client> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("no daemon runs, and only root can start one (hint: try sudo)");
+    }
+    crate::serve::private_dir(&settings.state)?;
+    let log_path = settings.state.join("daemon.log");
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .with_context(|| format!("open the daemon's log {}", log_path.display()))?;
+    let program = std::env::current_exe().context("find this program")?;
+    let mut command = Command::new(program);
+    command.args(["serve", "--background"]).args(instance.iter().flat_map(|name| ["--instance", name]));
+    let mut daemon = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .current_dir("/")
+        .spawn()
+        .context("start a daemon")?;
+    let begun = Instant::now();
+    loop {
+        if let Some(client) = connect(socket).await? {
+            return Ok(client);
+        }
+        if let Some(status) = daemon.try_wait().context("wait for the daemon")? {
+            // Another one may have been faster.
+            if let Some(client) = connect(socket).await? {
+                return Ok(client);
+            }
+            bail!("the daemon did not start ({status}): {}", last_line(&log_path));
+        }
+        if begun.elapsed() > START {
+            bail!(
+                "the daemon does not answer after {} s (hint: see {})",
+                START.as_secs(),
+                log_path.display()
+            );
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or("it wrote no reason").to_owned()
+}
+
+/// What a status says, as an error for people.
+pub(crate) fn told(status: tonic::Status) -> anyhow::Error {
+    match status.code() {
+        tonic::Code::Unavailable if status.message().is_empty() => anyhow::anyhow!("the daemon went away"),
+        _ => anyhow::anyhow!("{}", status.message()),
+    }
+}

@@ -1,0 +1,67 @@
+//! `berth stop`, `berth rm` and `berth wait`.
+
+use std::process::ExitCode;
+
+use super::outcomes;
+use crate::api;
+use crate::client::{Reach, told};
+use crate::output::line;
+
+/// `berth stop`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stop {
+    /// Seconds between the stop signal and the kill [default: 10, or the pod's own]
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Pods or containers, by name or id
+    #[arg(required = true)]
+    targets: Vec<String>,
+}
+
+impl Stop {
+    /// Stops each target.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let request =
+            api::StopRequest { targets: self.targets, grace_seconds: self.time.map_or(-1, i64::from) };
+        let mut client = reach.client().await?;
+        Ok(outcomes(client.stop(request).await.map_err(told)?.into_inner().outcomes))
+    }
+}
+
+/// `berth rm`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rm {
+    /// Also what runs
+    #[arg(short, long)]
+    force: bool,
+    /// Pods or containers, by name or id
+    #[arg(required = true)]
+    targets: Vec<String>,
+}
+
+impl Rm {
+    /// Removes each target.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let request = api::RemoveRequest { targets: self.targets, force: self.force };
+        Ok(outcomes(client.remove(request).await.map_err(told)?.into_inner().outcomes))
+    }
+}
+
+/// `berth wait`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wait {
+    /// A container, or a pod with one
+    container: String,
+}
+
+impl Wait {
+    /// Waits, and prints the exit status.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let end =
+            client.wait(api::WaitRequest { container: self.container }).await.map_err(told)?.into_inner();
+        line(end.exit_code);
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,74 @@
+//! `berth exec` and `berth attach`.
+
+use std::process::ExitCode;
+
+use super::exit_code;
+use super::stream::Session;
+use crate::api;
+use crate::client::{Reach, told};
+use crate::terminal;
+
+/// `berth exec`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Exec {
+    /// Keep standard input open
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Environment variable; repeatable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// User, and group, to run as [default: the container's]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// A container, or a pod with one
+    container: String,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    /// Runs the command; its exit status is ours.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let start = api::ExecStart {
+            container: self.container,
+            argv: self.command,
+            env: self.env,
+            user: self.user.unwrap_or_default(),
+            working_dir: self.workdir.unwrap_or_default(),
+            tty: self.tty,
+            stdin: self.interactive,
+            size: if self.tty { terminal::size() } else { None },
+        };
+        let session = Session { tty: self.tty, stdin: self.interactive, stops: None };
+        session.exec(&mut client, start).await.map(exit_code)
+    }
+}
+
+/// `berth attach`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Attach {
+    /// A container, or a pod with one
+    container: String,
+}
+
+impl Attach {
+    /// Joins the container until its output ends; its exit status is ours.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let found = super::logs::find(&mut client, &self.container).await?;
+        let session =
+            Session { tty: found.tty && terminal::is_interactive(), stdin: found.stdin, stops: None };
+        let join = api::AttachStart { container: found.id.clone(), release: false, size: terminal::size() };
+        session.attach(&mut client, join).await?;
+        let end = client.wait(api::WaitRequest { container: found.id }).await.map_err(told)?.into_inner();
+        Ok(exit_code(end.exit_code))
+    }
+}

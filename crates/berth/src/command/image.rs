@@ -1,0 +1,125 @@
+//! `berth pull`, `berth images` and `berth rmi`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::outcomes;
+use crate::api;
+use crate::client::{Reach, told};
+use crate::output::pull::Pulls;
+use crate::output::{Format, age, bytes, line, short_id, table};
+
+/// `berth pull`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pull {
+    /// No progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// Platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// The image
+    image: String,
+}
+
+impl Pull {
+    /// Pulls the image and prints its id.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let mut pulls = Pulls::new(self.quiet);
+        let request = api::PullRequest {
+            image: self.image,
+            platform: self.platform.unwrap_or_default(),
+            ..api::PullRequest::default()
+        };
+        let mut events = client.pull(request).await.map_err(told)?.into_inner();
+        let mut id = String::new();
+        while let Some(event) = events.message().await.map_err(told)? {
+            pulls.show(&event);
+            id = event.image_id;
+        }
+        if id.is_empty() {
+            bail!("the daemon did not say how the pull ended");
+        }
+        line(id);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `berth images`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Images {
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Images {
+    /// Lists the images.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let images = client.images(api::ImagesRequest {}).await.map_err(told)?.into_inner().images;
+        if self.quiet {
+            images.iter().for_each(|image| line(&image.id));
+        } else if self.output == Format::Json {
+            let all: Vec<_> = images.iter().map(as_json).collect();
+            line(json!(all));
+        } else {
+            let rows: Vec<_> = images.iter().flat_map(rows).collect();
+            table::print(&["REPOSITORY", "TAG", "IMAGE ID", "AGE", "SIZE"], &rows);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn as_json(image: &api::Image) -> serde_json::Value {
+    json!({
+        "id": image.id, "tags": image.tags, "repoDigests": image.repo_digests, "size": image.size,
+        "createdAt": image.created_at, "pinned": image.pinned, "inUse": image.in_use,
+    })
+}
+
+/// One row for each name.
+fn rows(image: &api::Image) -> Vec<Vec<String>> {
+    let row = |repository: &str, tag: &str| {
+        let id = short_id(&image.id).to_owned();
+        vec![repository.to_owned(), tag.to_owned(), id, age(image.created_at), bytes(image.size)]
+    };
+    if image.tags.is_empty() {
+        let repository = image.repo_digests.first().and_then(|d| d.split('@').next()).unwrap_or("<none>");
+        return vec![row(repository, "<none>")];
+    }
+    image
+        .tags
+        .iter()
+        .map(|name| {
+            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "<none>"));
+            row(repository, tag)
+        })
+        .collect()
+}
+
+/// `berth rmi`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rmi {
+    /// Also what containers use
+    #[arg(short, long)]
+    force: bool,
+    /// Images, by name or id
+    #[arg(required = true)]
+    images: Vec<String>,
+}
+
+impl Rmi {
+    /// Removes each image.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let request = api::RemoveImageRequest { images: self.images, force: self.force };
+        Ok(outcomes(client.remove_image(request).await.map_err(told)?.into_inner().outcomes))
+    }
+}

@@ -1,0 +1,169 @@
+//! `berth ps`, `berth pods` and `berth inspect`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::api;
+use crate::client::{Reach, told};
+use crate::output::{Format, age, line, short_id, table};
+
+/// `berth ps`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ps {
+    /// Also those that ended
+    #[arg(short, long)]
+    all: bool,
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// `berth pods`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pods {
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// `berth inspect`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// A pod, container or image
+    #[arg(required = true)]
+    targets: Vec<String>,
+}
+
+async fn pods(reach: &Reach) -> anyhow::Result<Vec<api::Pod>> {
+    let mut client = reach.client().await?;
+    Ok(client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods)
+}
+
+/// Whether a container has ended or was never started.
+fn still(container: &api::Container) -> bool {
+    matches!(container.state.as_str(), "exited" | "being removed" | "gone")
+}
+
+/// `running`, `exited (1)`, `exited (137, OOMKilled)`.
+fn status(container: &api::Container) -> String {
+    match (container.state.as_str(), container.reason.as_str()) {
+        ("exited", "OOMKilled" | "StartError" | "Unknown") => {
+            format!("exited ({}, {})", container.exit_code, container.reason)
+        }
+        ("exited", _) => format!("exited ({})", container.exit_code),
+        (state, _) => state.to_owned(),
+    }
+}
+
+impl Ps {
+    /// Lists containers.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let pods = pods(&reach).await?;
+        let wanted = pods
+            .iter()
+            .flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
+            .filter(|(_, container)| self.all || !still(container));
+        if self.quiet {
+            wanted.for_each(|(_, container)| line(&container.id));
+        } else if self.output == Format::Json {
+            let all: Vec<_> = wanted.map(|(pod, container)| container_json(pod, container)).collect();
+            line(json!(all));
+        } else {
+            let rows: Vec<_> = wanted.map(|(pod, container)| row(pod, container)).collect();
+            table::print(
+                &["CONTAINER ID", "POD", "NAME", "IMAGE", "COMMAND", "AGE", "STATUS", "PORTS"],
+                &rows,
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn row(pod: &api::Pod, container: &api::Container) -> Vec<String> {
+    vec![
+        short_id(&container.id).to_owned(),
+        pod.name.clone(),
+        container.name.clone(),
+        container.image.clone(),
+        table::cut(&container.command, 24),
+        age(container.created_at),
+        status(container),
+        pod.ports.join(", "),
+    ]
+}
+
+fn container_json(pod: &api::Pod, container: &api::Container) -> serde_json::Value {
+    json!({
+        "id": container.id, "pod": pod.name, "podId": container.pod_id, "namespace": pod.namespace, "owner": pod.owner,
+        "name": container.name, "attempt": container.attempt, "image": container.image, "imageId": container.image_id,
+        "command": container.command, "state": container.state, "createdAt": container.created_at,
+        "startedAt": container.started_at, "finishedAt": container.finished_at, "exitCode": container.exit_code,
+        "reason": container.reason, "message": container.message, "logPath": container.log_path, "pid": container.pid,
+        "ports": pod.ports,
+    })
+}
+
+impl Pods {
+    /// Lists pods.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let pods = pods(&reach).await?;
+        if self.quiet {
+            pods.iter().for_each(|pod| line(&pod.id));
+        } else if self.output == Format::Json {
+            let all: Vec<_> = pods.iter().map(pod_json).collect();
+            line(json!(all));
+        } else {
+            let rows: Vec<_> = pods.iter().map(pod_row).collect();
+            table::print(
+                &["POD ID", "NAME", "NAMESPACE", "OWNER", "STATE", "CONTAINERS", "ADDRESS", "PORTS", "AGE"],
+                &rows,
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn pod_row(pod: &api::Pod) -> Vec<String> {
+    let running = pod.containers.iter().filter(|c| c.state == "running").count();
+    vec![
+        short_id(&pod.id).to_owned(),
+        pod.name.clone(),
+        pod.namespace.clone(),
+        pod.owner.clone(),
+        pod.state.clone(),
+        format!("{running}/{}", pod.containers.len()),
+        pod.addresses.join(", "),
+        pod.ports.join(", "),
+        age(pod.created_at),
+    ]
+}
+
+fn pod_json(pod: &api::Pod) -> serde_json::Value {
+    json!({
+        "id": pod.id, "name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "attempt": pod.attempt,
+        "owner": pod.owner, "state": pod.state, "createdAt": pod.created_at, "addresses": pod.addresses,
+        "ports": pod.ports, "labels": pod.labels, "message": pod.message,
+        "containers": pod.containers.iter().map(|c| container_json(pod, c)).collect::<Vec<_>>(),
+    })
+}
+
+impl Inspect {
+    /// Shows everything known.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let mut all = Vec::new();
+        for target in self.targets {
+            let answer = client.inspect(api::InspectRequest { target }).await.map_err(told)?.into_inner();
+            all.push(serde_json::from_str::<serde_json::Value>(&answer.json)?);
+        }
+        line(serde_json::to_string_pretty(&all)?);
+        Ok(ExitCode::SUCCESS)
+    }
+}

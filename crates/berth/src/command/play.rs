@@ -1,0 +1,152 @@
+//! `berth play` and `berth down`: the pods of a manifest.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::run;
+use crate::api;
+use crate::client::{Client, Reach, told};
+use crate::output::pull::Pulls;
+use crate::output::{line, note, short_id, table};
+
+/// `berth play`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Play {
+    /// Remove pods of the same names first
+    #[arg(long)]
+    replace: bool,
+    /// When images are pulled, whatever the manifest says
+    #[arg(long, value_enum)]
+    pull: Option<run::PullWhen>,
+    /// No progress of pulls
+    #[arg(short, long)]
+    quiet: bool,
+    /// The manifest, YAML or JSON, with one or more pods; - is standard input
+    #[arg(value_name = "FILE")]
+    manifest: PathBuf,
+}
+
+/// `berth down`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Down {
+    /// Seconds between the stop signal and the kill [default: the pod's own]
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<u32>,
+    /// A pod's name or id, or the manifest that it was played from (- is standard input)
+    #[arg(value_name = "POD|FILE", required = true)]
+    targets: Vec<String>,
+}
+
+/// The most bytes read of a manifest; the daemon takes fewer and says so.
+const MAX: u64 = 2 << 20;
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX).read_to_end(&mut text).context("read the manifest from standard input")?;
+    } else {
+        let file =
+            std::fs::File::open(path).with_context(|| format!("open the manifest {}", path.display()))?;
+        file.take(MAX)
+            .read_to_end(&mut text)
+            .with_context(|| format!("read the manifest {}", path.display()))?;
+    }
+    Ok(text)
+}
+
+impl Play {
+    /// Runs the pods and shows them.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let manifest = read(&self.manifest)?;
+        let mut client = reach.client().await?;
+        let request = api::PlayRequest {
+            manifest,
+            replace: self.replace,
+            hold: String::new(),
+            remove: false,
+            pull: self.pull.map_or("", run::PullWhen::word).to_owned(),
+        };
+        let mut rows = Vec::new();
+        let played = follow(&mut client, request, &mut Pulls::new(self.quiet), &mut rows).await;
+        if !rows.is_empty() {
+            table::print(&["POD", "ID", "ADDRESS", "PORTS"], &rows);
+        }
+        played.with_context(|| self.manifest.display().to_string())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn follow(
+    client: &mut Client,
+    request: api::PlayRequest,
+    pulls: &mut Pulls,
+    rows: &mut Vec<Vec<String>>,
+) -> anyhow::Result<()> {
+    use api::play_event::Event;
+    let mut events = client.play(request).await.map_err(told)?.into_inner();
+    let mut up: Option<Vec<String>> = None;
+    let result = loop {
+        match events.message().await {
+            Err(status) => break Err(told(status)),
+            Ok(None) => break Ok(()),
+            Ok(Some(event)) => match event.event {
+                Some(Event::Pull(pull)) => pulls.show(&pull),
+                Some(Event::Pod(pod)) => {
+                    // The pod before this one is complete.
+                    rows.extend(up.take());
+                    up = Some(vec![
+                        pod.name,
+                        short_id(&pod.id).to_owned(),
+                        pod.addresses.join(", "),
+                        pod.ports.join(", "),
+                    ]);
+                }
+                Some(Event::Note(text)) => note(text),
+                Some(Event::Container(_)) | None => {}
+            },
+        }
+    };
+    if result.is_ok() {
+        rows.extend(up);
+    }
+    result
+}
+
+impl Down {
+    /// Stops the pods and removes them.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        let grace = self.time.map_or(-1, i64::from);
+        let mut removed = 0;
+        for target in &self.targets {
+            let file = target == "-" || target.contains('/') || Path::new(target).is_file();
+            let request = if file {
+                api::DownRequest {
+                    pods: Vec::new(),
+                    manifest: read(Path::new(target))?,
+                    grace_seconds: grace,
+                }
+            } else {
+                api::DownRequest { pods: vec![target.clone()], manifest: Vec::new(), grace_seconds: grace }
+            };
+            for name in client.down(request).await.map_err(told)?.into_inner().removed {
+                line(name);
+                removed += 1;
+            }
+        }
+        if removed == 0 {
+            note("no such pod runs");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Removes pods by id.
+pub(super) async fn down(client: &mut Client, pods: &[String], grace: i64) -> anyhow::Result<()> {
+    let request = api::DownRequest { pods: pods.to_vec(), manifest: Vec::new(), grace_seconds: grace };
+    client.down(request).await.map_err(told)?;
+    Ok(())
+}

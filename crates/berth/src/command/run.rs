@@ -1,0 +1,69 @@
+//! `berth run`: one container in a pod of its own. It is a pod manifest like any other, made from
+//! flags that docker's and podman's users know.
+
+mod flags;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::stream::Session;
+use super::{exit_code, play};
+use crate::api;
+use crate::client::{Client, Reach, told};
+use crate::output::pull::Pulls;
+use crate::output::{line, note};
+use crate::terminal;
+
+pub(crate) use flags::{Pull as PullWhen, Run};
+
+impl Run {
+    /// Runs the container: in the background, or until it ends.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let name = self.pod_name()?;
+        let manifest = self.manifest(&name)?.to_string().into_bytes();
+        let mut client = reach.client().await?;
+        let request = api::PlayRequest {
+            manifest,
+            replace: false,
+            hold: if self.detach { String::new() } else { name.clone() },
+            remove: self.remove && self.detach,
+            pull: self.pull.map_or("missing", PullWhen::word).to_owned(),
+        };
+        let mut made = None;
+        let mut pulls = Pulls::new(self.quiet);
+        let mut events = client.play(request).await.map_err(told)?.into_inner();
+        while let Some(event) = events.message().await.map_err(told)? {
+            match event.event {
+                Some(api::play_event::Event::Pull(pull)) => pulls.show(&pull),
+                Some(api::play_event::Event::Container(container)) => made = Some(container),
+                Some(api::play_event::Event::Note(text)) => note(text),
+                Some(api::play_event::Event::Pod(_)) | None => {}
+            }
+        }
+        let container = made.context("the daemon made no container")?;
+        if self.detach {
+            line(&container.id);
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.foreground(&mut client, &container).await
+    }
+
+    async fn foreground(&self, client: &mut Client, container: &api::Container) -> anyhow::Result<ExitCode> {
+        let join =
+            api::AttachStart { container: container.id.clone(), release: true, size: terminal::size() };
+        let ended = Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) }
+            .attach(client, join)
+            .await;
+        let waited = client.wait(api::WaitRequest { container: container.id.clone() }).await;
+        if self.remove {
+            play::down(client, &[container.pod_id.clone()], 0).await?;
+        }
+        ended?;
+        let end = waited.map_err(told)?.into_inner();
+        if !end.message.is_empty() {
+            note(format_args!("berth: {}", end.message));
+        }
+        Ok(exit_code(end.exit_code))
+    }
+}

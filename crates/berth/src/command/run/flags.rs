@@ -1,0 +1,313 @@
+//! The flags of `berth run`, and the pod manifest that they mean.
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+
+/// `berth run`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: the container's own; 125 when Berth failed, 126 or 127 when the command cannot be executed."
+)]
+pub(crate) struct Run {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Remove the container when it ends
+    #[arg(long = "rm")]
+    pub(super) remove: bool,
+    /// Name of the pod and the container [default: made up]
+    #[arg(long)]
+    name: Option<String>,
+    /// Environment variable; without a value it is taken from here; repeatable
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// File or directory of this machine in the container; repeatable
+    #[arg(short, long, value_name = "PATH:PATH[:ro]")]
+    volume: Vec<String>,
+    /// Port of this machine that leads to the container; repeatable
+    #[arg(short, long, value_name = "[IP:]PORT:PORT[/udp]")]
+    publish: Vec<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Replaces the image's entrypoint
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<String>,
+    /// Numeric user, and group, to run as
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Host name in the container
+    #[arg(long)]
+    hostname: Option<String>,
+    /// pod (its own address) or host
+    #[arg(long, value_enum, default_value_t = Net::Pod)]
+    network: Net,
+    /// Memory limit, as 64Mi or 1g
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// CPUs, as 0.5
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<String>,
+    /// Read-only root file system
+    #[arg(long)]
+    read_only: bool,
+    /// Capability to add, or ALL; repeatable
+    #[arg(long, value_name = "NAME")]
+    cap_add: Vec<String>,
+    /// Capability to drop, or ALL; repeatable
+    #[arg(long, value_name = "NAME")]
+    cap_drop: Vec<String>,
+    /// All capabilities, all devices, no seccomp filter
+    #[arg(long)]
+    privileged: bool,
+    /// Label of the pod; repeatable
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// When it is run again
+    #[arg(long, value_enum, default_value_t = Restart::No)]
+    restart: Restart,
+    /// When the image is pulled [default: missing]
+    #[arg(long, value_enum)]
+    pub(super) pull: Option<Pull>,
+    /// No progress of pulls
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// The image
+    image: String,
+    /// The command and its arguments [default: the image's]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Net {
+    Pod,
+    Host,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Restart {
+    No,
+    OnFailure,
+    Always,
+}
+
+/// When the image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// Even when it is there
+    Always,
+    /// When it is not there
+    Missing,
+    /// Never
+    Never,
+}
+
+impl Pull {
+    /// The word as the daemon takes it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Missing => "missing",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl Run {
+    /// The name given, or one made of the image's and a few random digits.
+    pub(super) fn pod_name(&self) -> anyhow::Result<String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let last = self.image.rsplit('/').next().unwrap_or_default();
+        let base: String = last
+            .split([':', '@'])
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .take(40)
+            .collect();
+        let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("make up a name")?;
+        let base = base.trim_matches('-');
+        let base = if base.is_empty() { "container" } else { base };
+        Ok(format!("{base}-{}", random.get(..5).unwrap_or("0")))
+    }
+
+    /// The pod manifest that the flags mean.
+    pub(super) fn manifest(&self, name: &str) -> anyhow::Result<Value> {
+        if self.remove && self.restart != Restart::No {
+            bail!("--rm and --restart contradict each other");
+        }
+        if self.detach && self.interactive && !self.tty {
+            bail!("-d and -i without -t leave nobody to write to the container (hint: leave -i out)");
+        }
+        let (volumes, mounts) = self.volumes()?;
+        let (command, args) = match &self.entrypoint {
+            Some(entrypoint) => (vec![entrypoint.clone()], self.command.clone()),
+            None => (Vec::new(), self.command.clone()),
+        };
+        let mut container = json!({
+            "name": name, "image": self.image, "command": command, "args": escaped(&args),
+            "env": self.envs()?, "ports": self.ports()?, "volumeMounts": mounts, "resources": self.resources()?,
+            "securityContext": self.security()?, "stdin": self.interactive, "stdinOnce": self.interactive, "tty": self.tty,
+        });
+        if let Some(dir) = &self.workdir {
+            container["workingDir"] = json!(dir);
+        }
+        let mut spec = json!({
+            "containers": [container], "volumes": volumes, "hostNetwork": self.network == Net::Host,
+            "terminationGracePeriodSeconds": 10,
+            "restartPolicy": match self.restart { Restart::No => "Never", Restart::OnFailure => "OnFailure", Restart::Always => "Always" },
+        });
+        if let Some(hostname) = &self.hostname {
+            spec["hostname"] = json!(hostname);
+        }
+        let labels =
+            self.label.iter().map(|text| pair(text, "--label")).collect::<anyhow::Result<Map<_, _>>>()?;
+        Ok(
+            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": labels }, "spec": spec }),
+        )
+    }
+
+    fn envs(&self) -> anyhow::Result<Vec<Value>> {
+        self.env
+            .iter()
+            .filter_map(|text| match text.split_once('=') {
+                Some((name, value)) => Some(Ok((name.to_owned(), value.to_owned()))),
+                // As docker: a variable that is not set here is not set there.
+                None => std::env::var_os(text).map(|value| match value.into_string() {
+                    Ok(value) => Ok((text.clone(), value)),
+                    Err(_) => Err(anyhow::anyhow!("--env {text}: its value is not UTF-8")),
+                }),
+            })
+            .map(|env| env.map(|(name, value)| json!({ "name": name, "value": value.replace('$', "$$") })))
+            .collect()
+    }
+
+    fn volumes(&self) -> anyhow::Result<(Vec<Value>, Vec<Value>)> {
+        let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+        for (index, text) in self.volume.iter().enumerate() {
+            let parts: Vec<&str> = text.split(':').collect();
+            let (host, inside, options) = match parts.as_slice() {
+                [host, inside] => (*host, *inside, ""),
+                [host, inside, options] => (*host, *inside, *options),
+                _ => bail!("--volume {text:?}: PATH:PATH or PATH:PATH:ro is needed"),
+            };
+            if !host.starts_with(['/', '.']) {
+                bail!(
+                    "--volume {text:?}: named volumes are not there (hint: name a directory, as /srv/{host}:{inside})"
+                );
+            }
+            let read_only = match options {
+                "" | "rw" => false,
+                "ro" => true,
+                other => bail!("--volume {text:?}: {other:?} is not ro or rw"),
+            };
+            let host = std::path::absolute(host).with_context(|| format!("--volume {text:?}"))?;
+            let kind = if host.exists() { "" } else { "DirectoryOrCreate" };
+            let name = format!("v{index}");
+            volumes.push(json!({ "name": name, "hostPath": { "path": host, "type": kind } }));
+            mounts.push(json!({ "name": name, "mountPath": inside, "readOnly": read_only }));
+        }
+        Ok((volumes, mounts))
+    }
+
+    fn ports(&self) -> anyhow::Result<Vec<Value>> {
+        self.publish.iter().map(|text| port(text).with_context(|| format!("--publish {text:?}"))).collect()
+    }
+
+    fn resources(&self) -> anyhow::Result<Value> {
+        let mut limits = Map::new();
+        if let Some(memory) = &self.memory {
+            limits.insert("memory".to_owned(), json!(quantity(memory)));
+        }
+        if let Some(cpus) = &self.cpus {
+            limits.insert("cpu".to_owned(), json!(cpus));
+        }
+        Ok(json!({ "limits": limits }))
+    }
+
+    fn security(&self) -> anyhow::Result<Value> {
+        let mut context = json!({
+            "privileged": self.privileged, "readOnlyRootFilesystem": self.read_only,
+            "capabilities": { "add": self.cap_add, "drop": self.cap_drop },
+        });
+        if let Some(user) = &self.user {
+            let (uid, gid) =
+                user.split_once(':').map_or((user.as_str(), None), |(uid, gid)| (uid, Some(gid)));
+            let id = |text: &str| {
+                text.parse::<u32>().with_context(|| format!("--user {user:?}: {text:?} is not a number"))
+            };
+            context["runAsUser"] = json!(id(uid)?);
+            if let Some(gid) = gid {
+                context["runAsGroup"] = json!(id(gid)?);
+            }
+        }
+        Ok(context)
+    }
+}
+
+/// On the command line a dollar is a dollar.
+fn escaped(args: &[String]) -> Vec<String> {
+    args.iter().map(|arg| arg.replace('$', "$$")).collect()
+}
+
+fn pair(text: &str, flag: &str) -> anyhow::Result<(String, Value)> {
+    let (key, value) =
+        text.split_once('=').with_context(|| format!("{flag} {text:?}: KEY=VALUE is needed"))?;
+    Ok((key.to_owned(), json!(value)))
+}
+
+/// docker's `64m` and `1g` count in 1024; everything else is a quantity as Kubernetes writes it.
+fn quantity(text: &str) -> String {
+    let number = |suffix: &[char]| {
+        text.strip_suffix(suffix)
+            .filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    };
+    if let Some(n) = number(&['b', 'B']) {
+        return n.to_owned();
+    }
+    for (suffix, unit) in [(&['k'][..], "Ki"), (&['m'], "Mi"), (&['g'], "Gi")] {
+        if let Some(n) = number(suffix) {
+            return format!("{n}{unit}");
+        }
+    }
+    text.to_owned()
+}
+
+/// `[IP:]PORT:PORT[/PROTOCOL]`, with the IP of version 6 in brackets.
+fn port(text: &str) -> anyhow::Result<Value> {
+    let (ports, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_uppercase();
+    if !matches!(protocol.as_str(), "TCP" | "UDP" | "SCTP") {
+        bail!("{protocol:?} is not tcp, udp or sctp");
+    }
+    let needed = "[IP:]PORT:PORT is needed";
+    let (rest, inside) = ports.rsplit_once(':').context(needed)?;
+    let (ip, outside) = match rest.rsplit_once(':') {
+        Some((ip, outside)) => (Some(ip.trim_start_matches('[').trim_end_matches(']')), outside),
+        None => (None, rest),
+    };
+    let number = |port: &str| {
+        port.parse::<u16>().ok().filter(|p| *p != 0).with_context(|| format!("{port:?} is not a port"))
+    };
+    let mut value =
+        json!({ "containerPort": number(inside)?, "hostPort": number(outside)?, "protocol": protocol });
+    if let Some(ip) = ip {
+        let ip: std::net::IpAddr = ip.parse().with_context(|| format!("{ip:?} is not an address"))?;
+        value["hostIP"] = json!(ip);
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

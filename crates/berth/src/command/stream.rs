@@ -1,0 +1,160 @@
+//! A session with a container: keys in, output out, the terminal's size, Ctrl-C.
+
+use std::io::Write;
+
+use anyhow::Context;
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::api::{self, input, output};
+use crate::client::{Client, told};
+use crate::terminal;
+
+/// How long a container that Ctrl-C stops may take.
+const GRACE: i64 = 10;
+
+/// What a session passes on.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    /// Raw keys, and the terminal's size.
+    pub(super) tty: bool,
+    /// Standard input.
+    pub(super) stdin: bool,
+    /// The pod that Ctrl-C stops; None lets the signal end the command line.
+    pub(super) stops: Option<String>,
+}
+
+impl Session {
+    /// Runs a process; its exit status.
+    pub(super) async fn exec(self, client: &mut Client, start: api::ExecStart) -> anyhow::Result<i32> {
+        let (sender, inputs) = channel(input::Input::Start(start));
+        let outputs = client.exec(inputs).await.map_err(told)?.into_inner();
+        self.run(client.clone(), sender, outputs)
+            .await?
+            .context("the daemon did not say how the process ended")
+    }
+
+    /// Joins a container until its output ends.
+    pub(super) async fn attach(self, client: &mut Client, join: api::AttachStart) -> anyhow::Result<()> {
+        let (sender, inputs) = channel(input::Input::Join(join));
+        let outputs = client.attach(inputs).await.map_err(told)?.into_inner();
+        self.run(client.clone(), sender, outputs).await.map(drop)
+    }
+
+    async fn run(
+        self,
+        client: Client,
+        sender: mpsc::Sender<api::Input>,
+        mut outputs: Streaming<api::Output>,
+    ) -> anyhow::Result<Option<i32>> {
+        let _raw = if self.tty { terminal::Raw::set()? } else { None };
+        let feed = if self.stdin { Some(tokio::spawn(keys(sender.clone()))) } else { None };
+        let signals = tokio::spawn(self.signals(client, sender));
+        let result = show(&mut outputs).await;
+        signals.abort();
+        if let Some(feed) = feed {
+            feed.abort();
+        }
+        result
+    }
+
+    /// The terminal's changes of size, and Ctrl-C: the first stops the pod, the second kills it.
+    async fn signals(self, client: Client, sender: mpsc::Sender<api::Input>) -> anyhow::Result<()> {
+        let mut resized = signal(SignalKind::window_change())?;
+        let mut interrupts = Interrupts::of(self.stops)?;
+        let mut grace = GRACE;
+        loop {
+            tokio::select! {
+                _ = resized.recv() => {
+                    if let (true, Some(size)) = (self.tty, terminal::size()) {
+                        sender.send(message(input::Input::Resize(size))).await?;
+                    }
+                }
+                pod = interrupts.next() => {
+                    let mut client = client.clone();
+                    let request = api::StopRequest { targets: vec![pod], grace_seconds: grace };
+                    tokio::spawn(async move { client.stop(request).await });
+                    grace = 0;
+                }
+            }
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM, when a pod is to be stopped by them; else they end the command line as ever.
+enum Interrupts {
+    Stop { pod: String, interrupt: Signal, terminate: Signal },
+    Default,
+}
+
+impl Interrupts {
+    fn of(pod: Option<String>) -> std::io::Result<Self> {
+        Ok(match pod {
+            Some(pod) => Self::Stop {
+                pod,
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            },
+            None => Self::Default,
+        })
+    }
+
+    async fn next(&mut self) -> String {
+        match self {
+            Self::Default => std::future::pending().await,
+            Self::Stop { pod, interrupt, terminate } => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                pod.clone()
+            }
+        }
+    }
+}
+
+fn message(input: input::Input) -> api::Input {
+    api::Input { input: Some(input) }
+}
+
+fn channel(first: input::Input) -> (mpsc::Sender<api::Input>, ReceiverStream<api::Input>) {
+    let (sender, receiver) = mpsc::channel(16);
+    sender.try_send(message(first)).expect("a fresh queue has room");
+    (sender, ReceiverStream::new(receiver))
+}
+
+/// Standard input to the container, to its end.
+async fn keys(sender: mpsc::Sender<api::Input>) {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0; 8 << 10];
+    loop {
+        let next = match stdin.read(&mut buffer).await {
+            Ok(0) | Err(_) => input::Input::End(true),
+            Ok(read) => input::Input::Stdin(buffer[..read].to_vec()),
+        };
+        let over = matches!(next, input::Input::End(_));
+        if sender.send(message(next)).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+/// The container's output, each stream to its own. The exit status, if one came.
+async fn show(outputs: &mut Streaming<api::Output>) -> anyhow::Result<Option<i32>> {
+    while let Some(output) = outputs.message().await.map_err(told)? {
+        match output.output {
+            Some(output::Output::Stdout(bytes)) => write(std::io::stdout(), &bytes)?,
+            Some(output::Output::Stderr(bytes)) => write(std::io::stderr(), &bytes)?,
+            Some(output::Output::ExitCode(code)) => return Ok(Some(code)),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+fn write(mut to: impl Write, bytes: &[u8]) -> anyhow::Result<()> {
+    to.write_all(bytes).and_then(|()| to.flush()).context("write output")
+}

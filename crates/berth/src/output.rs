@@ -1,0 +1,126 @@
+//! What the command line prints: tables, JSON, sizes, times, errors.
+
+pub(crate) mod pull;
+pub(crate) mod table;
+
+use std::io::{IsTerminal, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::ValueEnum;
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people
+    #[default]
+    Table,
+    /// One JSON document for scripts
+    Json,
+}
+
+/// A line on standard output. A reader that went away (`| head`) ends the program quietly at the next read.
+pub(crate) fn line(text: impl std::fmt::Display) {
+    writeln!(std::io::stdout(), "{text}").ok();
+}
+
+/// A line for people, on standard error.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
+/// An error with its causes in one line, in red on a terminal.
+pub(crate) fn error(error: &anyhow::Error) {
+    let mut text = format!("{error:#}");
+    // Causes that only repeat what stands before them say nothing.
+    if let Some((first, rest)) = text.split_once(": ")
+        && first == rest
+    {
+        text = first.to_owned();
+    }
+    let (text, hint) = match text.rsplit_once(" (hint: ") {
+        Some((text, hint)) if hint.ends_with(')') => {
+            (text.to_owned(), Some(hint.trim_end_matches(')').to_owned()))
+        }
+        _ => (text, None),
+    };
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (on, off) = if color { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    note(format_args!("{on}berth: {text}{off}"));
+    if let Some(hint) = hint {
+        note(format_args!("  hint: {hint}"));
+    }
+}
+
+/// Bytes as `1.2 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let mut value = count as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// How long ago, as kubectl writes ages: `5s`, `3m`, `2h`, `4d`.
+pub(crate) fn age(at: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let then = std::time::Duration::from_nanos(u64::try_from(at).unwrap_or(0));
+    short(now.saturating_sub(then).as_secs())
+}
+
+fn short(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7199 => format!("{}m", seconds / 60),
+        7200..=172_799 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// The first digits of an id, without its algorithm.
+pub(crate) fn short_id(id: &str) -> &str {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    digits.get(..12).unwrap_or(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        for (count, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_234_567, "1.2 MB"),
+            (15_000_000, "15 MB"),
+            (999_900_000, "1.0 GB"),
+            (u64::MAX, "18447 PB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn ages_for_people() {
+        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d")] {
+            assert_eq!(short(seconds), text);
+        }
+    }
+
+    #[test]
+    fn short_ids() {
+        assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(short_id("0123"), "0123");
+    }
+}

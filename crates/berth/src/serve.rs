@@ -1,0 +1,120 @@
+//! `berth serve`: the daemon.
+
+mod builtin;
+mod listen;
+mod logging;
+pub(crate) mod settings;
+
+pub(crate) use listen::private_dir;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::service::Service;
+use settings::{Given, Network, Settings};
+
+/// The program that every pod's shim runs, built with this one.
+static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
+
+/// `berth serve`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// The configuration file; every flag below is also a key there [default: /etc/berth/config.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Leave the terminal's session, as a daemon that the command line started
+    #[arg(long, hide = true)]
+    background: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+impl Serve {
+    /// Runs the daemon until it is told to end.
+    pub(crate) fn run(self, instance: Option<String>) -> anyhow::Result<()> {
+        if self.background {
+            // Fails only for the leader of a group, which has no session to leave.
+            rustix::process::setsid().ok();
+        }
+        let given = Given { instance, ..self.given };
+        let file = Given::read(self.config.as_deref())?;
+        let settings = given.over(file).resolve()?;
+        logging::start(&settings)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(32)
+            .thread_keep_alive(std::time::Duration::from_secs(2))
+            .thread_stack_size(512 << 10)
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        runtime.block_on(serve(settings))
+    }
+}
+
+/// What the engine of these settings is opened with.
+pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
+    EngineConfig {
+        instance: settings.instance.clone(),
+        root: settings.root.clone(),
+        state: settings.state.clone(),
+        cgroup_root: settings.cgroup_root.clone(),
+        cgroup_driver: CgroupDriver::Cgroupfs,
+        handlers: settings.handlers.clone(),
+        default_handler: settings.default_handler.clone(),
+        images: ImageConfig {
+            short_name_hosts: settings.short_name_hosts.clone(),
+            certs_dirs: settings.certs_dirs.clone(),
+            unpacker: vec!["/proc/self/exe".into()],
+            builtin: vec![builtin::demo()],
+        },
+        cri_network: match settings.network {
+            Network::Cni => NetworkChoice::Cni,
+            Network::Builtin => NetworkChoice::Builtin,
+            Network::None => NetworkChoice::None,
+        },
+        local_network: NetworkChoice::Builtin,
+        builtin: BuiltinNetwork {
+            bridge: settings.bridge.clone(),
+            table: settings.table.clone(),
+            cidr4: settings.pod_cidr.clone(),
+            cidr6: None,
+        },
+        shim: SHIM,
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let config = engine_config(&settings);
+    for dir in [&settings.root, &settings.state] {
+        listen::private_dir(dir)?;
+    }
+    let engine = Engine::open(config).await.context("open the engine")?;
+    let (end, mut ended) = watch::channel(false);
+    let service = Service::start(engine.clone(), end);
+    // Only now, with the picture complete, does the socket appear.
+    let listener = listen::bind(&settings.socket)?;
+    if let Some(file) = &settings.pid_file {
+        std::fs::write(file, format!("{}\n", std::process::id()))
+            .with_context(|| format!("write the pid file {}", file.display()))?;
+    }
+    tracing::info!(socket = %settings.socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: ending, pods go on"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: ending, pods go on"),
+            _ = ended.wait_for(|end| *end) => tracing::info!("asked to end"),
+        }
+    };
+    let inode = listener.inode;
+    listen::serve(listener, &engine, service, stop).await?;
+    listen::unbind(&settings.socket, inode);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The socket: it appears complete and with its mode, replaces a stale file, and goes with the daemon.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use berth_cri::api::image_service_server::ImageServiceServer;
+use berth_cri::api::runtime_service_server::RuntimeServiceServer;
+use berth_engine::Engine;
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use crate::api::berth_server::BerthServer;
+use crate::service::Service;
+
+/// How long calls in flight may go on after the daemon was told to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A bound socket and the file it is.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) listener: UnixListener,
+    /// The file's inode.
+    pub(super) inode: u64,
+}
+
+/// A directory for root only.
+pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(dir)
+        .with_context(|| format!("make the directory {}", dir.display()))
+}
+
+/// Binds beside the final name and renames over it, so that nobody meets a socket that does not
+/// answer yet or has a wider mode.
+pub(super) fn bind(path: &Path) -> anyhow::Result<Bound> {
+    let name = path.file_name().with_context(|| format!("{} has no file name", path.display()))?;
+    let parent = path.parent().with_context(|| format!("{} has no directory", path.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("make the directory {}", parent.display()))?;
+    let fresh: PathBuf = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let bind = || -> std::io::Result<Bound> {
+        let listener = UnixListener::bind(&fresh)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+        let inode = fs::metadata(&fresh)?.ino();
+        fs::rename(&fresh, path)?;
+        Ok(Bound { listener, inode })
+    };
+    bind().map_err(|e| {
+        fs::remove_file(&fresh).ok();
+        anyhow::Error::new(e).context(format!("listen on {}", path.display()))
+    })
+}
+
+/// Removes the socket's file, unless a newer daemon has put its own there meanwhile.
+pub(super) fn unbind(path: &Path, inode: u64) {
+    if fs::metadata(path).is_ok_and(|now| now.ino() != inode) {
+        return;
+    }
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), error = %e, "the socket stays");
+    }
+}
+
+/// Answers until `stop` is done, and a little longer for calls in flight.
+pub(super) async fn serve(
+    bound: Bound,
+    engine: &Engine,
+    service: Service,
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let limit = berth_cri::MAX_MESSAGE;
+    let (told, mut wait) = tokio::sync::watch::channel(false);
+    let stop = async move {
+        stop.await;
+        told.send_replace(true);
+    };
+    let server = Server::builder()
+        .add_service(
+            RuntimeServiceServer::new(berth_cri::Runtime::new(engine.clone()))
+                .max_decoding_message_size(limit),
+        )
+        .add_service(
+            ImageServiceServer::new(berth_cri::Images::new(engine.clone())).max_decoding_message_size(limit),
+        )
+        .add_service(BerthServer::new(service).max_decoding_message_size(limit))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(bound.listener), stop);
+    let too_long = async {
+        // An error means the server is gone, and with it the wait.
+        if wait.wait_for(|told| *told).await.is_ok() {
+            tokio::time::sleep(GRACE).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        served = server => served.context("serve")?,
+        () = too_long => tracing::info!("calls in flight are given up"),
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! The daemon's settings, in two stages: what flags and the configuration file say, and what
+//! follows from it. A flag wins over the file, the file over the default.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+/// Where the configuration file is unless a flag says so.
+pub(crate) const CONFIG: &str = "/etc/berth/config.toml";
+
+/// What flags and file can say. Every flag is a key of the file under the same name.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Given {
+    /// A second daemon beside the first: derives root, state, socket, bridge, addresses, firewall
+    /// table and cgroup root. The flag is a global one of the command line.
+    #[arg(skip)]
+    pub(crate) instance: Option<String>,
+    /// What survives a reboot: images, address leases [default: /var/lib/berth]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// What does not survive a reboot: records and sockets of pods [default: /run/berth]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// The socket to answer on [default: unix:///run/berth/berth.sock]
+    #[arg(long, value_name = "unix:///PATH")]
+    pub(crate) listen: Option<String>,
+    /// Directory of HOST/hosts.toml files, as containerd reads them; repeatable [default: /etc/berth/certs.d, /etc/containerd/certs.d]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) certs_dir: Vec<PathBuf>,
+    /// Registry host that completes a short image name; repeatable, tried in order [default: none, short names are refused]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) short_name_host: Vec<String>,
+    /// Network of pods made through the CRI [default: cni]
+    #[arg(long, value_enum)]
+    pub(crate) network: Option<Network>,
+    /// IPv4 addresses of the built-in network [default: 10.85.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) pod_cidr: Option<String>,
+    /// Bridge of the built-in network [default: berth0]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bridge: Option<String>,
+    /// CNI configurations [default: /etc/cni/net.d]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cni_conf_dir: Option<PathBuf>,
+    /// CNI plugins; repeatable [default: /opt/cni/bin, /usr/lib/cni]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cni_bin_dir: Vec<PathBuf>,
+    /// Who makes cgroups [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) cgroup_driver: Option<CgroupDriver>,
+    /// Cgroup for shims and for pods without a parent of their own [default: /berth]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup_root: Option<String>,
+    /// Address of the streaming server [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) stream_address: Option<String>,
+    /// Port of the streaming server; 0 is any
+    #[arg(long, value_name = "PORT")]
+    pub(crate) stream_port: Option<u16>,
+    /// Socket for NRI plugins, or off
+    #[arg(long, value_name = "PATH|off")]
+    pub(crate) nri_socket: Option<String>,
+    /// NRI plugins to start
+    #[arg(long, value_name = "DIR")]
+    pub(crate) nri_plugin_dir: Option<PathBuf>,
+    /// Configurations of NRI plugins
+    #[arg(long, value_name = "DIR")]
+    pub(crate) nri_config_dir: Option<PathBuf>,
+    /// CDI specifications; repeatable
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cdi_dir: Vec<PathBuf>,
+    /// Another OCI runtime; repeatable
+    #[arg(long, value_name = "NAME=PATH")]
+    pub(crate) handler: Vec<String>,
+    /// What pods without a handler get [default: native]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) default_handler: Option<String>,
+    /// Address of the metrics server
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_address: Option<String>,
+    /// error, warn, info, debug or trace, or a filter such as berth_engine=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Form of the log on standard error [default: text]
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// File to write the daemon's process id to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+}
+
+/// The network of pods made through the CRI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Network {
+    /// CNI plugins; the node is not ready until one is configured
+    Cni,
+    /// Berth's own bridge network
+    Builtin,
+    /// Loopback only
+    None,
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CgroupDriver {
+    /// cgroupfs, until the systemd driver is there
+    Auto,
+    /// Berth itself
+    Cgroupfs,
+    /// systemd
+    Systemd,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What the daemon runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) instance: String,
+    pub(crate) root: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) certs_dirs: Vec<PathBuf>,
+    pub(crate) short_name_hosts: Vec<String>,
+    pub(crate) network: Network,
+    pub(crate) pod_cidr: String,
+    pub(crate) bridge: String,
+    pub(crate) table: String,
+    pub(crate) cgroup_root: String,
+    pub(crate) cgroup_driver: CgroupDriver,
+    pub(crate) handlers: BTreeMap<String, PathBuf>,
+    pub(crate) default_handler: String,
+    pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) pid_file: Option<PathBuf>,
+}
+
+/// A setting that cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("read the configuration {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("configuration {path}: {message}")]
+    Syntax { path: PathBuf, message: String },
+    #[error("--{name} {value:?}: {reason}")]
+    Invalid { name: &'static str, value: String, reason: String },
+    #[error("--{name} is not there yet: leave it out")]
+    Later { name: &'static str },
+}
+
+impl Given {
+    /// Reads a configuration file. A file that is not there is an error only when it was asked for.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, SettingsError> {
+        let file = path.unwrap_or(Path::new(CONFIG));
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text)
+                .map_err(|e| SettingsError::Syntax { path: file.to_owned(), message: e.to_string() }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
+            Err(source) => Err(SettingsError::Read { path: file.to_owned(), source }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// These settings, and where they say nothing, those of `below`.
+    pub(crate) fn over(self, below: Self) -> Self {
+        fn list<T>(above: Vec<T>, below: Vec<T>) -> Vec<T> {
+            if above.is_empty() { below } else { above }
+        }
+        Self {
+            instance: self.instance.or(below.instance),
+            root: self.root.or(below.root),
+            state: self.state.or(below.state),
+            listen: self.listen.or(below.listen),
+            certs_dir: list(self.certs_dir, below.certs_dir),
+            short_name_host: list(self.short_name_host, below.short_name_host),
+            network: self.network.or(below.network),
+            pod_cidr: self.pod_cidr.or(below.pod_cidr),
+            bridge: self.bridge.or(below.bridge),
+            cni_conf_dir: self.cni_conf_dir.or(below.cni_conf_dir),
+            cni_bin_dir: list(self.cni_bin_dir, below.cni_bin_dir),
+            cgroup_driver: self.cgroup_driver.or(below.cgroup_driver),
+            cgroup_root: self.cgroup_root.or(below.cgroup_root),
+            stream_address: self.stream_address.or(below.stream_address),
+            stream_port: self.stream_port.or(below.stream_port),
+            nri_socket: self.nri_socket.or(below.nri_socket),
+            nri_plugin_dir: self.nri_plugin_dir.or(below.nri_plugin_dir),
+            nri_config_dir: self.nri_config_dir.or(below.nri_config_dir),
+            cdi_dir: list(self.cdi_dir, below.cdi_dir),
+            handler: list(self.handler, below.handler),
+            default_handler: self.default_handler.or(below.default_handler),
+            metrics_address: self.metrics_address.or(below.metrics_address),
+            log_level: self.log_level.or(below.log_level),
+            log_format: self.log_format.or(below.log_format),
+            pid_file: self.pid_file.or(below.pid_file),
+        }
+    }
+
+    /// What follows from all this.
+    pub(crate) fn resolve(self) -> Result<Settings, SettingsError> {
+        self.refuse_later()?;
+        let instance = self.instance.unwrap_or_default();
+        let defaults = Defaults::of(&instance)?;
+        let state = self.state.unwrap_or(defaults.state);
+        let socket = match &self.listen {
+            Some(listen) => socket_path(listen).ok_or_else(|| {
+                invalid("listen", listen, "an address as unix:///run/berth/berth.sock is needed")
+            })?,
+            None => state.join("berth.sock"),
+        };
+        let bridge = self.bridge.unwrap_or(defaults.bridge);
+        if bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' ']) {
+            return Err(invalid("bridge", &bridge, "an interface name has 1 to 15 characters"));
+        }
+        let cgroup_root = self.cgroup_root.unwrap_or(defaults.cgroup_root);
+        if !cgroup_root.starts_with('/')
+            || cgroup_root.split('/').any(|part| part == "..")
+            || cgroup_root.len() < 2
+        {
+            return Err(invalid("cgroup-root", &cgroup_root, "a path below / without .. is needed"));
+        }
+        if self.cgroup_driver == Some(CgroupDriver::Systemd) {
+            return Err(SettingsError::Later { name: "cgroup-driver systemd" });
+        }
+        Ok(Settings {
+            instance,
+            root: self.root.unwrap_or(defaults.root),
+            state,
+            socket,
+            certs_dirs: or(
+                self.certs_dir,
+                ["/etc/berth/certs.d", "/etc/containerd/certs.d"].map(PathBuf::from).to_vec(),
+            ),
+            short_name_hosts: self.short_name_host,
+            network: self.network.unwrap_or(Network::Cni),
+            pod_cidr: self.pod_cidr.unwrap_or(defaults.pod_cidr),
+            bridge,
+            table: defaults.table,
+            cgroup_root,
+            cgroup_driver: self.cgroup_driver.unwrap_or(CgroupDriver::Auto),
+            handlers: self.handler.iter().map(|text| handler(text)).collect::<Result<_, _>>()?,
+            default_handler: self.default_handler.unwrap_or_else(|| "native".to_owned()),
+            log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or(LogFormat::Text),
+            pid_file: self.pid_file,
+        })
+    }
+
+    /// Flags whose part of Berth is not there yet are refused when they ask for something.
+    fn refuse_later(&self) -> Result<(), SettingsError> {
+        let later = [
+            ("nri-plugin-dir", self.nri_plugin_dir.is_some()),
+            ("nri-config-dir", self.nri_config_dir.is_some()),
+            ("nri-socket", self.nri_socket.as_deref().is_some_and(|s| s != "off")),
+            ("cdi-dir", !self.cdi_dir.is_empty()),
+            ("metrics-address", self.metrics_address.is_some()),
+            ("handler", !self.handler.is_empty()),
+        ];
+        match later.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(SettingsError::Later { name }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn or<T>(given: Vec<T>, default: Vec<T>) -> Vec<T> {
+    if given.is_empty() { default } else { given }
+}
+
+fn invalid(name: &'static str, value: &str, reason: &str) -> SettingsError {
+    SettingsError::Invalid { name, value: value.to_owned(), reason: reason.to_owned() }
+}
+
+/// The path of a `unix://` address; a bare absolute path is one too.
+pub(crate) fn socket_path(address: &str) -> Option<PathBuf> {
+    let path = address.strip_prefix("unix://").unwrap_or(address);
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+fn handler(text: &str) -> Result<(String, PathBuf), SettingsError> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && path.starts_with('/') => Ok((name.to_owned(), path.into())),
+        _ => Err(invalid("handler", text, "NAME=/PATH is needed")),
+    }
+}
+
+/// What an instance has unless it says otherwise.
+struct Defaults {
+    root: PathBuf,
+    state: PathBuf,
+    bridge: String,
+    table: String,
+    pod_cidr: String,
+    cgroup_root: String,
+}
+
+impl Defaults {
+    fn of(instance: &str) -> Result<Self, SettingsError> {
+        if instance.is_empty() {
+            return Ok(Self {
+                root: "/var/lib/berth".into(),
+                state: "/run/berth".into(),
+                bridge: "berth0".into(),
+                table: "berth".into(),
+                pod_cidr: "10.85.0.0/16".into(),
+                cgroup_root: "/berth".into(),
+            });
+        }
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if instance.len() > 32 || !instance.bytes().all(allowed) || instance.starts_with('-') {
+            return Err(invalid(
+                "instance",
+                instance,
+                "up to 32 lower-case letters, digits and '-' are allowed",
+            ));
+        }
+        let hash = fnv(instance);
+        let bridge =
+            if instance.len() <= 8 { format!("berth-{instance}") } else { format!("berth-{:08x}", hash) };
+        Ok(Self {
+            root: format!("/var/lib/berth-{instance}").into(),
+            state: format!("/run/berth-{instance}").into(),
+            bridge,
+            table: format!("berth-{instance}"),
+            // 10.86.0.0 to 10.249.0.0: away from the first instance's and from the common 10.0 and 10.244.
+            pod_cidr: format!("10.{}.{}.0/20", 86 + hash % 150, (hash / 150 % 16) * 16),
+            cgroup_root: format!("/berth-{instance}"),
+        })
+    }
+}
+
+/// FNV-1a: the same name gives the same addresses, on every machine and in every version.
+fn fnv(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+
+fn given(text: &str) -> Given {
+    Given::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+#[test]
+fn without_anything_said_the_defaults_hold() {
+    let s = Given::default().resolve().unwrap();
+    assert_eq!(s.root, Path::new("/var/lib/berth"));
+    assert_eq!(s.socket, Path::new("/run/berth/berth.sock"));
+    assert_eq!((s.bridge.as_str(), s.table.as_str(), s.cgroup_root.as_str()), ("berth0", "berth", "/berth"));
+    assert_eq!(s.network, Network::Cni);
+    assert_eq!(s.certs_dirs.len(), 2);
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let file = given("root = '/f'\nstate = '/fs'\nnetwork = 'builtin'\ncerts-dir = ['/c']");
+    let flags = Given { root: Some("/flag".into()), ..Given::default() };
+    let s = flags.over(file).resolve().unwrap();
+    assert_eq!(s.root, Path::new("/flag"));
+    assert_eq!(s.state, Path::new("/fs"));
+    assert_eq!(s.socket, Path::new("/fs/berth.sock"));
+    assert_eq!(s.network, Network::Builtin);
+    assert_eq!(s.certs_dirs, [PathBuf::from("/c")]);
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    let error = Given::parse("rooot = '/x'").unwrap_err().to_string();
+    assert!(error.contains("rooot"), "{error}");
+}
+
+#[test]
+fn two_instances_share_nothing() {
+    let one = Given { instance: Some("one".into()), ..Given::default() }.resolve().unwrap();
+    let two = Given { instance: Some("two".into()), ..Given::default() }.resolve().unwrap();
+    assert_ne!(one.root, two.root);
+    assert_ne!(one.state, two.state);
+    assert_ne!(one.socket, two.socket);
+    assert_ne!(one.bridge, two.bridge);
+    assert_ne!(one.table, two.table);
+    assert_ne!(one.pod_cidr, two.pod_cidr);
+    assert_ne!(one.cgroup_root, two.cgroup_root);
+    let long =
+        Given { instance: Some("a-very-long-instance-name".into()), ..Given::default() }.resolve().unwrap();
+    assert!(long.bridge.len() <= 15);
+}
+
+#[test]
+fn what_cannot_be_taken_is_named() {
+    let cases: &[(&str, &str)] = &[
+        ("instance = 'Bad Name'", "--instance"),
+        ("listen = 'tcp://1.2.3.4'", "--listen"),
+        ("bridge = 'a-name-that-is-too-long'", "--bridge"),
+        ("cgroup-root = '/../x'", "--cgroup-root"),
+        ("cgroup-root = '/'", "--cgroup-root"),
+        ("nri-socket = '/run/nri.sock'", "--nri-socket"),
+        ("handler = ['runc=/usr/bin/runc']", "--handler"),
+        ("cgroup-driver = 'systemd'", "--cgroup-driver"),
+    ];
+    for (text, named) in cases {
+        let error = given(text).resolve().unwrap_err().to_string();
+        assert!(error.contains(named), "{text}: {error}");
+    }
+    assert!(given("nri-socket = 'off'").resolve().is_ok());
+}

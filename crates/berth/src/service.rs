@@ -1,0 +1,161 @@
+//! Berth's own service: what the command line asks and the CRI does not say.
+
+mod images;
+mod pods;
+mod streams;
+mod target;
+mod views;
+
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use berth_engine::Engine;
+use berth_pod::controller::Pods;
+use berth_types::Classify;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::api::{self, berth_server::Berth};
+
+/// Messages on their way to a client that reads slowly.
+const QUEUE: usize = 32;
+
+/// The service of an engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) engine: Engine,
+    pub(crate) pods: Pods,
+    end: watch::Sender<bool>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The status for an error of any room.
+pub(crate) fn refuse<E: Classify>(error: E) -> Status {
+    berth_cri::error::status(&error)
+}
+
+impl Service {
+    /// The service for `engine`; `end` tells the daemon to end. Local pods go on from here.
+    pub(crate) fn start(engine: Engine, end: watch::Sender<bool>) -> Self {
+        let dir: PathBuf = engine.config().root.join("pods");
+        let pods = Pods::open(engine.clone(), dir);
+        Self { engine, pods, end }
+    }
+}
+
+/// A stream of messages and the sender that feeds it.
+fn stream<T: Send + 'static>() -> (mpsc::Sender<Result<T, Status>>, Answer<Messages<T>>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (sender, Ok(Response::new(Box::pin(ReceiverStream::new(receiver)))))
+}
+
+#[tonic::async_trait]
+impl Berth for Service {
+    type PlayStream = Messages<api::PlayEvent>;
+    type ExecStream = Messages<api::Output>;
+    type AttachStream = Messages<api::Output>;
+    type PullStream = Messages<api::PullEvent>;
+
+    async fn info(&self, _: Request<api::InfoRequest>) -> Answer<api::InfoResponse> {
+        let config = self.engine.config();
+        Ok(Response::new(api::InfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: i32::try_from(std::process::id()).unwrap_or(0),
+            instance: config.instance.clone(),
+            root: config.root.display().to_string(),
+            state: config.state.display().to_string(),
+            cgroup_root: config.cgroup_root.clone(),
+            cgroup_driver: format!("{:?}", config.cgroup_driver).to_lowercase(),
+        }))
+    }
+
+    async fn list(&self, _: Request<api::ListRequest>) -> Answer<api::ListResponse> {
+        let pods = self.engine.sandboxes(None).iter().map(|view| views::pod(view)).collect();
+        Ok(Response::new(api::ListResponse { pods }))
+    }
+
+    async fn inspect(&self, request: Request<api::InspectRequest>) -> Answer<api::InspectResponse> {
+        let target = request.into_inner().target;
+        let json = match target::find(&self.engine, &target) {
+            Ok(target::Target::Pod(view)) => views::inspect_pod(&view),
+            Ok(target::Target::Container(view)) => views::inspect_container(&view),
+            Err(missing) => match self.engine.images().find(&target) {
+                Ok(Some(image)) => views::inspect_image(&image),
+                Ok(None) | Err(_) => return Err(missing),
+            },
+        };
+        Ok(Response::new(api::InspectResponse { json: json.to_string() }))
+    }
+
+    async fn play(&self, request: Request<api::PlayRequest>) -> Answer<Self::PlayStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(pods::play(self.clone(), request.into_inner(), sender));
+        answer
+    }
+
+    async fn down(&self, request: Request<api::DownRequest>) -> Answer<api::DownResponse> {
+        pods::down(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn stop(&self, request: Request<api::StopRequest>) -> Answer<api::StopResponse> {
+        Ok(Response::new(pods::stop(self, request.into_inner()).await))
+    }
+
+    async fn remove(&self, request: Request<api::RemoveRequest>) -> Answer<api::RemoveResponse> {
+        Ok(Response::new(pods::remove(self, request.into_inner()).await))
+    }
+
+    async fn wait(&self, request: Request<api::WaitRequest>) -> Answer<api::WaitResponse> {
+        pods::wait(self, &request.into_inner().container).await.map(Response::new)
+    }
+
+    async fn exec(&self, request: Request<Streaming<api::Input>>) -> Answer<Self::ExecStream> {
+        streams::exec(self, request.into_inner()).await
+    }
+
+    async fn attach(&self, request: Request<Streaming<api::Input>>) -> Answer<Self::AttachStream> {
+        streams::attach(self, request.into_inner()).await
+    }
+
+    async fn pull(&self, request: Request<api::PullRequest>) -> Answer<Self::PullStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(images::pull(self.clone(), request.into_inner(), sender));
+        answer
+    }
+
+    async fn images(&self, _: Request<api::ImagesRequest>) -> Answer<api::ImagesResponse> {
+        Ok(Response::new(images::list(self)))
+    }
+
+    async fn remove_image(
+        &self,
+        request: Request<api::RemoveImageRequest>,
+    ) -> Answer<api::RemoveImageResponse> {
+        Ok(Response::new(images::remove(self, request.into_inner()).await))
+    }
+
+    async fn doctor(&self, _: Request<api::DoctorRequest>) -> Answer<api::DoctorResponse> {
+        let findings = self.engine.doctor().await.into_iter().map(views::finding).collect();
+        Ok(Response::new(api::DoctorResponse { findings }))
+    }
+
+    async fn stages(&self, _: Request<api::StagesRequest>) -> Answer<api::StagesResponse> {
+        let work = self.engine.stages().iter().map(views::stages).collect();
+        Ok(Response::new(api::StagesResponse { work }))
+    }
+
+    async fn shutdown(&self, request: Request<api::ShutdownRequest>) -> Answer<api::ShutdownResponse> {
+        let errors = if request.into_inner().purge {
+            let failures = self.engine.clone().purge().await;
+            failures.iter().map(|e| berth_types::error::chain(e)).collect()
+        } else {
+            Vec::new()
+        };
+        self.end.send_replace(true);
+        Ok(Response::new(api::ShutdownResponse { errors }))
+    }
+}

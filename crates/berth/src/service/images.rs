@@ -1,0 +1,136 @@
+//! Images: pull with progress, list, remove.
+
+use std::collections::BTreeSet;
+
+use berth_engine::image::credentials::{CredentialFiles, Keyring, RequestAuth, Secret};
+use berth_engine::image::pull::{LayerState, Progress, PullProgress, PullRequest};
+use berth_engine::image::{Image, Removed};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::{Service, refuse};
+use crate::api;
+
+/// A step of a pull.
+pub(super) fn progress(image: &str, progress: &PullProgress, id: Option<String>) -> api::PullEvent {
+    let layers = progress
+        .layers
+        .iter()
+        .map(|layer| api::Layer {
+            digest: layer.digest.to_string(),
+            state: word(layer.state).to_owned(),
+            done: layer.done,
+            total: layer.total,
+        })
+        .collect();
+    api::PullEvent { image: image.to_owned(), layers, image_id: id.unwrap_or_default(), note: String::new() }
+}
+
+fn word(state: LayerState) -> &'static str {
+    match state {
+        LayerState::Waiting => "waiting",
+        LayerState::Downloading => "downloading",
+        LayerState::Unpacking => "unpacking",
+        LayerState::Done => "done",
+        LayerState::Exists => "exists",
+    }
+}
+
+/// Pulls an image and tells how it goes.
+pub(super) async fn pull(
+    service: Service,
+    request: api::PullRequest,
+    sender: mpsc::Sender<Result<api::PullEvent, Status>>,
+) {
+    let image = request.image.clone();
+    let (sink, mut steps) = Progress::channel();
+    let request = match pull_request(request) {
+        Ok(request) => request,
+        Err(status) => {
+            drop(sender.send(Err(status)).await);
+            return;
+        }
+    };
+    let mut work = std::pin::pin!(service.engine.pull(request, sink));
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break result,
+            Ok(()) = steps.changed() => {
+                let step = progress(&image, &steps.borrow_and_update(), None);
+                // A slow client misses steps; one that is gone misses all of them, and the pull goes on.
+                drop(sender.try_send(Ok(step)));
+            }
+        }
+    };
+    let last = match result {
+        Ok(done) => Ok(progress(&image, &steps.borrow(), Some(done.id.to_string()))),
+        Err(e) => Err(refuse(e)),
+    };
+    drop(sender.send(last).await);
+}
+
+fn pull_request(request: api::PullRequest) -> Result<PullRequest, Status> {
+    let platform = match request.platform.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|e| Status::invalid_argument(format!("platform {text:?}: {e}")))?),
+    };
+    let given = (!request.username.is_empty()).then(|| RequestAuth {
+        username: request.username,
+        password: Secret::new(request.password),
+        ..RequestAuth::default()
+    });
+    let keyring = Keyring { request: given, files: Some(CredentialFiles::default()) };
+    Ok(PullRequest { reference: request.image, keyring, platform })
+}
+
+/// The images, sorted by name.
+pub(super) fn list(service: &Service) -> api::ImagesResponse {
+    let used: BTreeSet<String> = service.engine.containers(None).iter().map(|c| c.image_id.clone()).collect();
+    let mut images: Vec<_> =
+        service.engine.images().list().iter().map(|image| message(image, &used)).collect();
+    images.sort_by(|a, b| a.tags.cmp(&b.tags).then_with(|| a.id.cmp(&b.id)));
+    api::ImagesResponse { images }
+}
+
+fn message(image: &Image, used: &BTreeSet<String>) -> api::Image {
+    api::Image {
+        id: image.id.to_string(),
+        tags: image.tags.clone(),
+        repo_digests: image.repo_digests.clone(),
+        size: image.size,
+        created_at: image.created_at,
+        pinned: image.pinned,
+        in_use: used.contains(image.id.as_str()),
+    }
+}
+
+/// Removes names, and images with their last name; goes on past failures.
+pub(super) async fn remove(service: &Service, request: api::RemoveImageRequest) -> api::RemoveImageResponse {
+    let mut outcomes = Vec::new();
+    for name in request.images {
+        let error = remove_one(service, &name, request.force).await.err();
+        outcomes.push(api::Outcome {
+            target: name,
+            error: error.map_or_else(String::new, |status| status.message().to_owned()),
+        });
+    }
+    api::RemoveImageResponse { outcomes }
+}
+
+async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), Status> {
+    let images = service.engine.images();
+    let image = images.find(name).map_err(refuse)?;
+    let missing = || Status::not_found(format!("no image {name:?} (hint: berth images lists them)"));
+    if let Some(image) = &image {
+        let user = service.engine.containers(None).into_iter().find(|c| c.image_id == image.id.as_str());
+        if let (Some(user), false) = (user, force) {
+            let text =
+                format!("container {} uses it (hint: remove that first, or use --force)", user.id.short());
+            return Err(Status::failed_precondition(text));
+        }
+    }
+    match images.untag(name).await.map_err(refuse)? {
+        Removed::Nothing => Err(missing()),
+        Removed::Untagged(_) | Removed::Image { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,242 @@
+//! Local pods: play, down, stop, remove, wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_engine::EngineEvent;
+use berth_engine::model::{ContainerView, Owner, SandboxView};
+use berth_pod::controller::{Options, Progress, PullChoice};
+use berth_pod::manifest::{self, Pod};
+use berth_types::lifecycle::container::{Listed, State};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::target::{self, Target};
+use super::{Service, refuse, views};
+use crate::api;
+
+type Sender = mpsc::Sender<Result<api::PlayEvent, Status>>;
+
+fn event(event: api::play_event::Event) -> api::PlayEvent {
+    api::PlayEvent { event: Some(event) }
+}
+
+/// Plays every pod of a manifest, one after another. What failed is taken away; the pods before it stay.
+pub(super) async fn play(service: Service, request: api::PlayRequest, sender: Sender) {
+    if let Err(status) = play_all(&service, request, &sender).await {
+        // The client is gone when this fails, and there is nobody to tell.
+        drop(sender.send(Err(status)).await);
+    }
+}
+
+async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender) -> Result<(), Status> {
+    let pods = manifest::parse(&request.manifest).map_err(refuse)?;
+    let pull = match request.pull.as_str() {
+        "" => None,
+        "always" => Some(PullChoice::Always),
+        "missing" => Some(PullChoice::Missing),
+        "never" => Some(PullChoice::Never),
+        other => {
+            return Err(Status::invalid_argument(format!(
+                "pull policy {other:?} is not always, missing or never"
+            )));
+        }
+    };
+    for pod in pods {
+        if request.replace {
+            replace(service, &pod).await?;
+        }
+        let options = Options {
+            hold: (!request.hold.is_empty()).then(|| request.hold.clone()),
+            remove: request.remove,
+            pull,
+        };
+        one(service, pod, options, sender).await?;
+    }
+    Ok(())
+}
+
+async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    for view in service.engine.sandboxes(Some(Owner::Local)) {
+        let metadata = &view.config.metadata;
+        if metadata.name == pod.metadata.name && metadata.namespace == namespace {
+            service.pods.down(&view, None, true).await.map_err(refuse)?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> Result<(), Status> {
+    let (watch, mut steps) = mpsc::channel(64);
+    let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
+    let result = loop {
+        tokio::select! {
+            biased;
+            Some(step) = steps.recv() => tell(sender, step).await,
+            result = &mut work => break result,
+        }
+    };
+    while let Ok(step) = steps.try_recv() {
+        tell(sender, step).await;
+    }
+    result.map(drop).map_err(refuse)
+}
+
+async fn tell(sender: &Sender, step: Progress) {
+    use api::play_event::Event;
+    let message = match step {
+        Progress::Pull(pull) => Event::Pull(super::images::progress(&pull.image, &pull.progress, pull.id)),
+        Progress::Up(view) => {
+            let pod = views::pod(&view);
+            Event::Pod(api::PodUp { id: pod.id, name: pod.name, addresses: pod.addresses, ports: pod.ports })
+        }
+        Progress::Container(view) => Event::Container(views::container(&view)),
+    };
+    drop(sender.send(Ok(event(message))).await);
+}
+
+/// Takes pods down: those named, and those of a manifest.
+pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result<api::DownResponse, Status> {
+    let mut views = Vec::new();
+    for name in &request.pods {
+        views.push(target::pod(&service.engine, name)?);
+    }
+    if !request.manifest.is_empty() {
+        let pods = manifest::parse(&request.manifest).map_err(refuse)?;
+        let wanted = |view: &SandboxView| {
+            let metadata = &view.config.metadata;
+            pods.iter().any(|pod| {
+                pod.metadata.name == metadata.name
+                    && pod.metadata.namespace.as_deref().unwrap_or("default") == metadata.namespace
+            })
+        };
+        views.extend(service.engine.sandboxes(Some(Owner::Local)).into_iter().filter(|view| wanted(view)));
+    }
+    let mut removed = Vec::new();
+    for view in views {
+        take_down(service, &view, grace(request.grace_seconds), true).await?;
+        removed.push(view.config.metadata.name.clone());
+    }
+    Ok(api::DownResponse { removed })
+}
+
+/// Negative seconds ask the manifest.
+fn grace(seconds: i64) -> Option<u64> {
+    u64::try_from(seconds).ok()
+}
+
+async fn take_down(
+    service: &Service,
+    view: &SandboxView,
+    grace: Option<u64>,
+    remove: bool,
+) -> Result<(), Status> {
+    match view.config.owner {
+        Owner::Local => match service.pods.down(view, grace, remove).await {
+            // Its manifest was unreadable, so no task has it.
+            Err(berth_pod::controller::PodError::NotFound(_)) => directly(service, view, remove).await,
+            result => result.map_err(refuse),
+        },
+        Owner::Cri => directly(service, view, remove).await,
+    }
+}
+
+async fn directly(service: &Service, view: &SandboxView, remove: bool) -> Result<(), Status> {
+    service.engine.stop_sandbox(&view.id).await.map_err(refuse)?;
+    if remove {
+        service.engine.remove_sandbox(&view.id).await.map_err(refuse)?;
+    }
+    Ok(())
+}
+
+fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
+    api::Outcome {
+        target: target.to_owned(),
+        error: result.err().map_or_else(String::new, |status| status.message().to_owned()),
+    }
+}
+
+/// Stops each target; goes on past failures.
+pub(super) async fn stop(service: &Service, request: api::StopRequest) -> api::StopResponse {
+    let mut outcomes = Vec::new();
+    for name in &request.targets {
+        let result = match target::find(&service.engine, name) {
+            Err(status) => Err(status),
+            Ok(Target::Pod(view)) => take_down(service, &view, grace(request.grace_seconds), false).await,
+            Ok(Target::Container(view)) => {
+                let grace = Duration::from_secs(grace(request.grace_seconds).unwrap_or(10));
+                service.engine.stop_container(&view.id, grace).await.map_err(refuse)
+            }
+        };
+        outcomes.push(outcome(name, result));
+    }
+    api::StopResponse { outcomes }
+}
+
+/// Removes each target; goes on past failures. Without force nothing that runs is removed.
+pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> api::RemoveResponse {
+    let mut outcomes = Vec::new();
+    for name in &request.targets {
+        outcomes.push(outcome(name, remove_one(service, name, request.force).await));
+    }
+    api::RemoveResponse { outcomes }
+}
+
+async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), Status> {
+    let runs = |view: &Arc<ContainerView>| view.state.listed() == Some(Listed::Running);
+    let refused = || {
+        Status::failed_precondition(format!(
+            "{name} is running (hint: stop it first, or remove it with --force)"
+        ))
+    };
+    match target::find(&service.engine, name)? {
+        Target::Pod(view) => {
+            if !force && view.containers.iter().any(runs) {
+                return Err(refused());
+            }
+            take_down(service, &view, Some(0), true).await
+        }
+        Target::Container(view) => {
+            if !force && runs(&view) {
+                return Err(refused());
+            }
+            let pod = target::pod(&service.engine, view.sandbox.as_str())?;
+            // A local pod is no more than its containers: with the last one it goes too.
+            if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
+                return take_down(service, &pod, Some(0), true).await;
+            }
+            service.engine.remove_container(&view.id).await.map_err(refuse)
+        }
+    }
+}
+
+/// Waits for the end of a container.
+pub(super) async fn wait(service: &Service, name: &str) -> Result<api::WaitResponse, Status> {
+    // Before the look, so that an end between the two is not missed.
+    let mut events = service.engine.events();
+    let first = target::container(&service.engine, name)?;
+    let id = first.id.clone();
+    let mut view = first;
+    loop {
+        if let (State::Exited | State::Removing, Some(exit)) = (view.state, &view.exit) {
+            return Ok(api::WaitResponse {
+                exit_code: exit.code,
+                reason: exit.reason.word().to_owned(),
+                message: exit.message.clone(),
+            });
+        }
+        let gone = || Status::not_found(format!("container {name} was removed"));
+        view = loop {
+            match events.next().await.ok_or_else(gone)?.event {
+                EngineEvent::Container(now) if now.id == id => break now,
+                EngineEvent::ContainerRemoved { container, .. } if container == id => return Err(gone()),
+                EngineEvent::Resync => break service.engine.container(id.as_str()).map_err(refuse)?,
+                EngineEvent::Container(_)
+                | EngineEvent::Sandbox(_)
+                | EngineEvent::SandboxRemoved(_)
+                | EngineEvent::ContainerRemoved { .. } => {}
+            }
+        };
+    }
+}

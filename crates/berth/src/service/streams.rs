@@ -1,0 +1,147 @@
+//! Exec and attach: bytes in both directions, the terminal's size, the exit status.
+
+use berth_engine::{ExecRequest, Input, Output, Resizer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::{Answer, Messages, Service, refuse, stream, target};
+use crate::api::{self, input, output};
+
+/// Bytes read at a time.
+const CHUNK: usize = 32 << 10;
+
+type Sender = mpsc::Sender<Result<api::Output, Status>>;
+
+async fn first(inputs: &mut Streaming<api::Input>) -> Result<input::Input, Status> {
+    let message = inputs.message().await?.and_then(|m| m.input);
+    message.ok_or_else(|| Status::invalid_argument("the stream begins with nothing"))
+}
+
+/// Runs a further process in a container.
+pub(super) async fn exec(
+    service: &Service,
+    mut inputs: Streaming<api::Input>,
+) -> Answer<Messages<api::Output>> {
+    let input::Input::Start(start) = first(&mut inputs).await? else {
+        return Err(Status::invalid_argument("the first message of an exec is its start"));
+    };
+    if start.argv.is_empty() {
+        return Err(Status::invalid_argument("no command was given"));
+    }
+    let view = target::container(&service.engine, &start.container)?;
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let request = ExecRequest {
+        argv: start.argv,
+        env: start.env,
+        user: given(start.user),
+        working_dir: given(start.working_dir),
+        tty: start.tty,
+        stdin: start.stdin,
+    };
+    let mut session = service.engine.exec(&view.id, request).await.map_err(refuse)?;
+    resize(session.resizer.as_ref(), start.size).await;
+    let (sender, answer) = stream();
+    let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
+    tokio::spawn(async move {
+        let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut());
+        tokio::select! {
+            () = outputs => {}
+            // Nobody listens any more: dropping the session ends the process.
+            () = sender.closed() => { feed.abort(); return; }
+        }
+        let last = match session.wait().await {
+            Ok(end) => Ok(said(output::Output::ExitCode(end.code))),
+            Err(e) => Err(refuse(e)),
+        };
+        drop(sender.send(last).await);
+        feed.abort();
+    });
+    answer
+}
+
+/// Joins the stdio of a container; with `release` it starts first.
+pub(super) async fn attach(
+    service: &Service,
+    mut inputs: Streaming<api::Input>,
+) -> Answer<Messages<api::Output>> {
+    let input::Input::Join(join) = first(&mut inputs).await? else {
+        return Err(Status::invalid_argument("the first message of an attach is its join"));
+    };
+    let view = target::container(&service.engine, &join.container)?;
+    let mut session = service.engine.attach(&view.id).await.map_err(refuse)?;
+    resize(session.resizer.as_ref(), join.size).await;
+    if join.release {
+        service.pods.release(&view).await.map_err(refuse)?;
+    }
+    let (sender, answer) = stream();
+    let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
+    tokio::spawn(async move {
+        let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut());
+        tokio::select! {
+            () = outputs => {}
+            () = sender.closed() => {}
+        }
+        feed.abort();
+    });
+    answer
+}
+
+fn said(output: output::Output) -> api::Output {
+    api::Output { output: Some(output) }
+}
+
+async fn resize(resizer: Option<&Resizer>, size: Option<api::Size>) {
+    let (Some(resizer), Some(size)) = (resizer, size) else { return };
+    let side = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    if let Err(e) = resizer.resize(side(size.rows), side(size.columns)).await {
+        tracing::debug!(error = %e, "the terminal keeps its size");
+    }
+}
+
+/// The client's bytes to the process. The end of either side ends it.
+async fn feed(mut inputs: Streaming<api::Input>, mut stdin: Option<Input>, resizer: Option<Resizer>) {
+    while let Ok(Some(message)) = inputs.message().await {
+        match message.input {
+            Some(input::Input::Stdin(bytes)) => {
+                let Some(to) = stdin.as_mut() else { continue };
+                if to.write_all(&bytes).await.is_err() {
+                    stdin = None;
+                }
+            }
+            Some(input::Input::Resize(size)) => resize(resizer.as_ref(), Some(size)).await,
+            Some(input::Input::End(_)) => {
+                if let Some(mut to) = stdin.take() {
+                    // It ended by itself when this fails.
+                    to.shutdown().await.ok();
+                }
+            }
+            Some(input::Input::Start(_) | input::Input::Join(_)) | None => return,
+        }
+    }
+}
+
+/// The process' bytes to the client, both streams to their ends.
+async fn outputs(sender: &Sender, stdout: &mut Output, stderr: Option<&mut Output>) {
+    let err = async {
+        if let Some(stderr) = stderr {
+            pump(sender, stderr, output::Output::Stderr).await;
+        }
+    };
+    tokio::join!(pump(sender, stdout, output::Output::Stdout), err);
+}
+
+async fn pump(sender: &Sender, from: &mut Output, wrap: fn(Vec<u8>) -> output::Output) {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer).await {
+            // A terminal whose last process ended reads as an error.
+            Ok(0) | Err(_) => return,
+            Ok(read) => {
+                if sender.send(Ok(said(wrap(buffer[..read].to_vec())))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

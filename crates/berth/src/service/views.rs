@@ -1,0 +1,169 @@
+//! From the engine's views to messages and JSON.
+
+use std::sync::Arc;
+
+use berth_engine::image::Image;
+use berth_engine::model::{ContainerView, Owner, PortMapping, SandboxView};
+use berth_engine::{Finding, Stages};
+use serde_json::{Value, json};
+
+use crate::api;
+
+/// A pod with its containers.
+pub(super) fn pod(view: &SandboxView) -> api::Pod {
+    let metadata = &view.config.metadata;
+    api::Pod {
+        id: view.id.to_string(),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        attempt: metadata.attempt,
+        owner: owner(view.config.owner).to_owned(),
+        state: view.state.word().to_owned(),
+        created_at: view.created_at,
+        addresses: view.addresses.iter().map(ToString::to_string).collect(),
+        ports: view.config.ports.iter().filter(|p| p.host_port != 0).map(port).collect(),
+        labels: view.config.labels.clone(),
+        containers: view.containers.iter().map(|c| container(c)).collect(),
+        message: view.message.clone(),
+    }
+}
+
+fn owner(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Cri => "cri",
+        Owner::Local => "local",
+    }
+}
+
+/// As docker writes it: `0.0.0.0:8080->80/tcp`.
+fn port(port: &PortMapping) -> String {
+    let host = port.host_ip.map_or_else(
+        || "0.0.0.0".to_owned(),
+        |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() },
+    );
+    format!(
+        "{host}:{}->{}/{}",
+        port.host_port,
+        port.container_port,
+        format!("{:?}", port.protocol).to_lowercase()
+    )
+}
+
+/// A container.
+pub(super) fn container(view: &ContainerView) -> api::Container {
+    let config = &view.config;
+    let image = if config.image.user_specified.is_empty() {
+        &config.image.image
+    } else {
+        &config.image.user_specified
+    };
+    let command: Vec<&str> = config.command.iter().chain(&config.args).map(String::as_str).collect();
+    api::Container {
+        id: view.id.to_string(),
+        pod_id: view.sandbox.to_string(),
+        name: config.metadata.name.clone(),
+        attempt: config.metadata.attempt,
+        image: image.clone(),
+        image_id: view.image_id.clone(),
+        command: command.join(" "),
+        state: view.state.word().to_owned(),
+        created_at: view.created_at,
+        started_at: view.started_at.unwrap_or(0),
+        finished_at: view.exit.as_ref().map_or(0, |e| e.finished_at),
+        exit_code: view.exit.as_ref().map_or(0, |e| e.code),
+        reason: view.exit.as_ref().map_or_else(String::new, |e| e.reason.word().to_owned()),
+        message: view.exit.as_ref().map_or_else(String::new, |e| e.message.clone()),
+        log_path: view.log_path.as_ref().map_or_else(String::new, |p| p.display().to_string()),
+        pid: view.pid.unwrap_or(0),
+        tty: config.tty,
+        stdin: config.stdin,
+    }
+}
+
+/// Everything of a pod.
+pub(super) fn inspect_pod(view: &Arc<SandboxView>) -> Value {
+    json!({
+        "kind": "Pod",
+        "id": view.id.as_str(),
+        "state": view.state.word(),
+        "createdAt": view.created_at,
+        "addresses": view.addresses,
+        "networkNamespace": view.netns,
+        "shimPid": view.shim_pid,
+        "message": view.message,
+        "config": &*view.config,
+        "containers": view.containers.iter().map(|c| inspect_container(c)).collect::<Vec<_>>(),
+    })
+}
+
+/// Everything of a container.
+pub(super) fn inspect_container(view: &Arc<ContainerView>) -> Value {
+    json!({
+        "kind": "Container",
+        "id": view.id.as_str(),
+        "pod": view.sandbox.as_str(),
+        "state": view.state.word(),
+        "createdAt": view.created_at,
+        "startedAt": view.started_at,
+        "exit": view.exit.as_ref().map(|e| json!({
+            "code": e.code, "finishedAt": e.finished_at, "reason": e.reason.word(), "message": e.message,
+        })),
+        "pid": view.pid,
+        "imageId": view.image_id,
+        "imageRef": view.image_ref,
+        "logPath": view.log_path,
+        "user": { "uid": view.user.uid, "gid": view.user.gid, "groups": view.user.groups },
+        "stopSignal": view.stop_signal,
+        "resources": view.resources,
+        "config": &*view.config,
+    })
+}
+
+/// Everything of an image.
+pub(super) fn inspect_image(image: &Image) -> Value {
+    let config = &image.config;
+    json!({
+        "kind": "Image",
+        "id": image.id.as_str(),
+        "manifest": image.manifest.as_str(),
+        "tags": image.tags,
+        "repoDigests": image.repo_digests,
+        "size": image.size,
+        "pinned": image.pinned,
+        "createdAt": image.created_at,
+        "architecture": config.architecture,
+        "os": config.os,
+        "config": {
+            "user": config.user, "env": config.env, "entrypoint": config.entrypoint, "cmd": config.cmd,
+            "workingDir": config.working_dir, "labels": config.labels, "stopSignal": config.stop_signal,
+            "volumes": config.volumes, "exposedPorts": config.exposed_ports,
+        },
+        "layers": config.diff_ids.iter().map(|d| d.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+/// Something that doctor found.
+pub(super) fn finding(finding: Finding) -> api::Finding {
+    api::Finding {
+        thing: finding.thing.word().to_owned(),
+        name: finding.name,
+        explanation: finding.explanation,
+        remedy: finding.remedy,
+    }
+}
+
+/// How long a piece of work took.
+pub(super) fn stages(work: &Stages) -> api::Stages {
+    let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+    api::Stages {
+        sandbox: work.sandbox.to_string(),
+        verb: work.verb.to_owned(),
+        total_ns: ns(work.total),
+        stages: work
+            .stages
+            .iter()
+            .map(|(name, took)| api::Stage { name: (*name).to_owned(), ns: ns(*took) })
+            .collect(),
+    }
+}

@@ -1,0 +1,153 @@
+//! The image service.
+
+use std::pin::Pin;
+
+use berth_engine::Engine;
+use berth_engine::image::credentials::Keyring;
+use berth_engine::image::pull::{Progress, PullRequest};
+use berth_engine::model::Owner;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::api::{self, image_service_server::ImageService};
+use crate::convert::image as convert;
+use crate::error::{FieldError, pull_status, status};
+use crate::runtime::answer;
+
+/// The image service of an engine.
+#[derive(Debug, Clone)]
+pub struct Images {
+    engine: Engine,
+}
+
+impl Images {
+    /// The service for `engine`.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl ImageService for Images {
+    type StreamImagesStream = Pin<Box<dyn Stream<Item = Result<api::StreamImagesResponse, Status>> + Send>>;
+
+    async fn list_images(&self, request: Request<api::ListImagesRequest>) -> Answer<api::ListImagesResponse> {
+        answer("list_images", list(&self.engine, request.into_inner())).await
+    }
+
+    async fn stream_images(&self, _: Request<api::StreamImagesRequest>) -> Answer<Self::StreamImagesStream> {
+        Err(Status::unimplemented("use ListImages"))
+    }
+
+    async fn image_status(
+        &self,
+        request: Request<api::ImageStatusRequest>,
+    ) -> Answer<api::ImageStatusResponse> {
+        answer("image_status", image_status(&self.engine, request.into_inner())).await
+    }
+
+    async fn pull_image(&self, request: Request<api::PullImageRequest>) -> Answer<api::PullImageResponse> {
+        answer("pull_image", pull(&self.engine, request.into_inner())).await
+    }
+
+    async fn remove_image(
+        &self,
+        request: Request<api::RemoveImageRequest>,
+    ) -> Answer<api::RemoveImageResponse> {
+        answer("remove_image", remove(&self.engine, request.into_inner())).await
+    }
+
+    async fn image_fs_info(&self, _: Request<api::ImageFsInfoRequest>) -> Answer<api::ImageFsInfoResponse> {
+        answer("image_fs_info", fs_info(&self.engine)).await
+    }
+}
+
+fn named(image: Option<api::ImageSpec>) -> Result<String, FieldError> {
+    image.map(|spec| spec.image).filter(|name| !name.is_empty()).ok_or(FieldError::Missing("image.image"))
+}
+
+async fn list(engine: &Engine, request: api::ListImagesRequest) -> Result<api::ListImagesResponse, Status> {
+    let pinned = engine.images_in_use(Owner::Local);
+    let wanted = request.filter.and_then(|f| f.image).map(|spec| spec.image).filter(|name| !name.is_empty());
+    let images = match wanted {
+        Some(name) => engine.images().find(&name).map_err(|e| status(&e))?.into_iter().collect(),
+        None => engine.images().list(),
+    };
+    Ok(api::ListImagesResponse {
+        images: images.iter().map(|image| convert::to_api(image, &pinned)).collect(),
+    })
+}
+
+/// ImageStatus: of an image that is not there it is an empty answer.
+async fn image_status(
+    engine: &Engine,
+    request: api::ImageStatusRequest,
+) -> Result<api::ImageStatusResponse, Status> {
+    let name = named(request.image)?;
+    let Some(image) = engine.images().find(&name).map_err(|e| status(&e))? else {
+        return Ok(api::ImageStatusResponse::default());
+    };
+    let mut answer = api::ImageStatusResponse {
+        image: Some(convert::to_api(&image, &engine.images_in_use(Owner::Local))),
+        ..Default::default()
+    };
+    if request.verbose {
+        let config = &image.config;
+        let info = serde_json::json!({
+            "manifest": image.manifest.as_str(),
+            "imageSpec": {
+                "architecture": config.architecture, "os": config.os, "created": config.created,
+                "config": {
+                    "User": config.user, "Env": config.env, "Entrypoint": config.entrypoint, "Cmd": config.cmd,
+                    "WorkingDir": config.working_dir, "Labels": config.labels, "StopSignal": config.stop_signal,
+                },
+                "rootfs": { "type": "layers", "diff_ids": config.diff_ids.iter().map(|d| d.as_str()).collect::<Vec<_>>() },
+            },
+        });
+        answer.info.insert("info".to_owned(), info.to_string());
+    }
+    Ok(answer)
+}
+
+async fn pull(engine: &Engine, request: api::PullImageRequest) -> Result<api::PullImageResponse, Status> {
+    if let Some(spec) = &request.image
+        && !matches!(spec.runtime_handler.as_str(), "" | "native")
+    {
+        let reason = format!("there is no handler {:?}", spec.runtime_handler);
+        return Err(FieldError::invalid("image.runtime_handler", reason).into());
+    }
+    let request = PullRequest {
+        reference: named(request.image)?,
+        // A kubelet brings the credentials of the pod; files of this machine are not the pod's.
+        keyring: Keyring { request: request.auth.and_then(convert::auth), files: None },
+        platform: None,
+    };
+    let image = engine.pull(request, Progress::none()).await.map_err(|e| pull_status(&e))?;
+    Ok(api::PullImageResponse { image_ref: image.id.to_string() })
+}
+
+/// RemoveImage: by any of its names the whole image goes; of an unknown one it is success.
+async fn remove(
+    engine: &Engine,
+    request: api::RemoveImageRequest,
+) -> Result<api::RemoveImageResponse, Status> {
+    let name = named(request.image)?;
+    engine.images().remove(&name).await.map_err(|e| status(&e))?;
+    Ok(api::RemoveImageResponse {})
+}
+
+async fn fs_info(engine: &Engine) -> Result<api::ImageFsInfoResponse, Status> {
+    let usage = engine.images().usage();
+    let filesystem = api::FilesystemUsage {
+        timestamp: crate::clock::now(),
+        fs_id: Some(api::FilesystemIdentifier { mountpoint: engine.images().dir().display().to_string() }),
+        used_bytes: Some(api::UInt64Value { value: usage.bytes }),
+        inodes_used: Some(api::UInt64Value { value: usage.inodes }),
+    };
+    Ok(api::ImageFsInfoResponse {
+        image_filesystems: vec![filesystem.clone()],
+        container_filesystems: vec![filesystem],
+    })
+}

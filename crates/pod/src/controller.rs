@@ -1,0 +1,325 @@
+//! Local pods: one task per pod, which brings what is to what should be.
+//!
+//! ```text
+//! play -> images -> volumes -> sandbox -> [ look at the pod's view -> decide (pure) -> act ] ...
+//!                                            woken by events, by the end of a back-off, by requests
+//! ```
+//!
+//! What a pod should be is its manifest, which its sandbox carries as an annotation: a new daemon
+//! goes on with every pod it finds.
+
+mod decide;
+mod files;
+mod pull;
+mod task;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use berth_engine::model::{ContainerView, Owner, SandboxView};
+use berth_engine::{Engine, EngineError};
+use berth_types::{Classify, Kind};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::manifest::{self, Pod};
+use crate::plan::{self, MANIFEST, Place, Plan, PlanError};
+
+pub use pull::{Pull, PullChoice};
+
+/// Pods that may run here at a time.
+pub const MAX_PODS: usize = 1000;
+/// Annotation: remove the pod when its containers have ended for good.
+pub(crate) const REMOVE: &str = "berth.dev/remove";
+
+/// What happens while a pod is played, for whoever watches.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// An image is being pulled.
+    Pull(Pull),
+    /// The sandbox is up.
+    Up(Arc<SandboxView>),
+    /// A container was made, or started.
+    Container(Arc<ContainerView>),
+}
+
+/// How a pod is played.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The container that waits for [`Pods::release`] before it starts.
+    pub hold: Option<String>,
+    /// Remove the pod when its containers have ended for good.
+    pub remove: bool,
+    /// Overrides each container's pull policy.
+    pub pull: Option<PullChoice>,
+}
+
+/// Why a pod does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    /// The manifest cannot be run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A pod of this name runs.
+    #[error("pod {name} exists in namespace {namespace}")]
+    Exists {
+        /// Its name.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// There are [`MAX_PODS`] pods.
+    #[error("{MAX_PODS} pods run here already")]
+    TooMany,
+    /// Nothing has this name or id.
+    #[error("no pod {0:?}")]
+    NotFound(String),
+    /// An image is not there and may not be pulled.
+    #[error("image {image} is not here, and its pull policy is Never")]
+    NoImage {
+        /// Which.
+        image: String,
+    },
+    /// A container must not run as user 0 but would.
+    #[error("container {container} would run as root, which runAsNonRoot forbids")]
+    Root {
+        /// Which.
+        container: String,
+    },
+    /// An init container failed for good.
+    #[error("init container {container} failed with status {code}")]
+    Init {
+        /// Which.
+        container: String,
+        /// Its exit status.
+        code: i32,
+    },
+    /// A volume cannot be made or is not what it should be.
+    #[error("volume {volume}: {path}: {reason}")]
+    Volume {
+        /// Which.
+        volume: String,
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An image could not be had.
+    #[error("image {image}")]
+    Image {
+        /// Which.
+        image: String,
+        /// What a caller may branch on.
+        kind: Kind,
+        /// What the user could do.
+        hint: Option<String>,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine refused.
+    #[error("{what}")]
+    Engine {
+        /// What was being done.
+        what: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// It was taken down meanwhile.
+    #[error("pod {0} was taken down meanwhile")]
+    Down(String),
+}
+
+impl PodError {
+    pub(crate) fn engine(what: impl Into<String>) -> impl FnOnce(EngineError) -> Self {
+        let what = what.into();
+        move |source| Self::Engine { what, source }
+    }
+}
+
+impl PodError {
+    pub(crate) fn image<E: Classify + Send + Sync + 'static>(image: &str) -> impl FnOnce(E) -> Self {
+        let image = image.to_owned();
+        move |e| Self::Image { image, kind: e.kind(), hint: e.hint(), source: Box::new(e) }
+    }
+}
+
+impl Classify for PodError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Plan(e) => e.kind(),
+            Self::Exists { .. } => Kind::AlreadyExists,
+            Self::TooMany => Kind::Exhausted,
+            Self::NotFound(_) | Self::NoImage { .. } => Kind::NotFound,
+            Self::Root { .. } | Self::Init { .. } | Self::Volume { .. } => Kind::Precondition,
+            Self::Image { kind, .. } => *kind,
+            Self::Engine { source, .. } => source.kind(),
+            Self::Down(_) => Kind::Cancelled,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { name, .. } => {
+                Some(format!("berth rm -f {name} removes it; play --replace does so first"))
+            }
+            Self::NotFound(_) => Some("berth pods lists them".to_owned()),
+            Self::NoImage { image } => Some(format!("berth pull {image}")),
+            Self::Image { hint, .. } => hint.clone(),
+            Self::Engine { source, .. } => source.hint(),
+            Self::Plan(_)
+            | Self::TooMany
+            | Self::Root { .. }
+            | Self::Init { .. }
+            | Self::Volume { .. }
+            | Self::Down(_) => None,
+        }
+    }
+}
+
+/// The local pods of an engine. A clone is the same pods.
+#[derive(Debug, Clone)]
+pub struct Pods {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    /// `<root>/pods`: one directory per pod, named by its uid.
+    dir: PathBuf,
+    tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
+}
+
+/// A pod's namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// What a pod's task is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Start the held container.
+    Release(String),
+    /// End the containers, and with `remove` everything of the pod.
+    Down { grace: Option<u64>, remove: bool, done: oneshot::Sender<Result<(), PodError>> },
+}
+
+impl Pods {
+    /// The local pods of `engine`, whose directory is `dir`. Those that it finds go on.
+    pub fn open(engine: Engine, dir: PathBuf) -> Self {
+        let pods = Self { inner: Arc::new(Inner { engine, dir, tasks: Mutex::default() }) };
+        for view in pods.inner.engine.sandboxes(Some(Owner::Local)) {
+            pods.adopt(&view);
+        }
+        pods
+    }
+
+    /// Runs a pod; answers when its containers have started (or wait, held). On failure nothing of
+    /// it is left.
+    pub async fn play(
+        &self,
+        pod: Pod,
+        options: Options,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Arc<SandboxView>, PodError> {
+        let place = self.place(&pod);
+        let mut plan = plan::plan(&pod, &place)?;
+        if options.remove {
+            plan.sandbox.annotations.insert(REMOVE.to_owned(), "true".to_owned());
+        }
+        let key = key(&plan);
+        let (name, commands) = (key.name.clone(), self.claim(&key)?);
+        let (started, answer) = oneshot::channel();
+        let task = task::Task::new(self.clone(), key, plan, place, options);
+        tokio::spawn(task.play(commands, progress, started));
+        answer.await.unwrap_or(Err(PodError::Down(name)))
+    }
+
+    /// Starts a container that was held.
+    pub async fn release(&self, view: &ContainerView) -> Result<(), PodError> {
+        let sandbox =
+            self.inner.engine.sandbox(view.sandbox.as_str()).map_err(PodError::engine("look up the pod"))?;
+        let name = view.config.metadata.name.clone();
+        self.tell(&sandbox, Command::Release(name)).await
+    }
+
+    /// Ends the containers of a pod after at most `grace` seconds (None asks the manifest), and
+    /// with `remove` takes everything of it away but what it wrote to the host's own paths.
+    pub async fn down(&self, view: &SandboxView, grace: Option<u64>, remove: bool) -> Result<(), PodError> {
+        let (done, answer) = oneshot::channel();
+        self.tell(view, Command::Down { grace, remove, done }).await?;
+        answer.await.unwrap_or_else(|_| Err(PodError::Down(view.config.metadata.name.clone())))
+    }
+
+    async fn tell(&self, view: &SandboxView, command: Command) -> Result<(), PodError> {
+        let metadata = &view.config.metadata;
+        let key = Key { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
+        let sender = self.lock().get(&key).cloned();
+        let gone = || PodError::NotFound(key.name.clone());
+        sender.ok_or_else(gone)?.send(command).await.map_err(|_| gone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, mpsc::Sender<Command>>> {
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the name for a new pod.
+    fn claim(&self, key: &Key) -> Result<mpsc::Receiver<Command>, PodError> {
+        let mut tasks = self.lock();
+        if tasks.contains_key(key) {
+            return Err(PodError::Exists { name: key.name.clone(), namespace: key.namespace.clone() });
+        }
+        if tasks.len() >= MAX_PODS {
+            return Err(PodError::TooMany);
+        }
+        let (sender, receiver) = mpsc::channel(16);
+        tasks.insert(key.clone(), sender);
+        Ok(receiver)
+    }
+
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn place(&self, pod: &Pod) -> Place {
+        let uid = pod.metadata.uid.clone().unwrap_or_else(files::fresh_uid);
+        self.place_of(uid)
+    }
+
+    fn place_of(&self, uid: String) -> Place {
+        Place { dir: self.inner.dir.join(&uid), uid }
+    }
+
+    /// Goes on with a pod that an earlier daemon left.
+    fn adopt(&self, view: &Arc<SandboxView>) {
+        let config = &view.config;
+        let place = self.place_of(config.metadata.uid.clone());
+        let planned = config
+            .annotations
+            .get(MANIFEST)
+            .and_then(|source| manifest::parse(source.as_bytes()).ok())
+            .and_then(|pods| pods.into_iter().next())
+            .and_then(|pod| plan::plan(&pod, &place).ok());
+        let Some(mut plan) = planned else {
+            tracing::warn!(
+                pod = config.metadata.name,
+                "its manifest is unreadable: it runs on, and nothing of it is restarted"
+            );
+            return;
+        };
+        let options = Options { remove: config.annotations.contains_key(REMOVE), ..Options::default() };
+        plan.sandbox = (**config).clone();
+        let key = key(&plan);
+        if let Ok(commands) = self.claim(&key) {
+            let task = task::Task::new(self.clone(), key, plan, place, options);
+            tokio::spawn(task.go_on(view.id.clone(), commands));
+        }
+    }
+}
+
+fn key(plan: &Plan) -> Key {
+    let metadata = &plan.sandbox.metadata;
+    Key { namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+}

@@ -1,0 +1,193 @@
+//! What a pod needs next, from its plan and what is there. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_engine::model::{ContainerView, ExitView};
+use berth_types::ContainerId;
+use berth_types::lifecycle::container::State;
+
+use crate::manifest::RestartPolicy;
+use crate::plan::{Plan, Planned};
+use crate::restart::{Backoff, Next, init_policy};
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Make an attempt of a container.
+    Create {
+        /// Its name.
+        name: String,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Start a container that was made.
+    Start(ContainerId),
+}
+
+/// What a look at the pod gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// What to do now.
+    pub(super) actions: Vec<Action>,
+    /// When to look again, if nothing happens before (nanoseconds since 1970).
+    pub(super) wake: Option<i64>,
+    /// How far the pod is.
+    pub(super) phase: Phase,
+}
+
+/// How far a pod is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Init containers run, or main containers are being started.
+    Starting,
+    /// Every main container was started once.
+    Running,
+    /// An init container failed for good.
+    Failed {
+        /// Which.
+        container: String,
+        /// Its exit status.
+        code: i32,
+    },
+    /// Every container ended for good.
+    Ended,
+}
+
+/// What is remembered of a container's ends, so that each counts once.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    seen: BTreeMap<String, (u32, Next, Backoff)>,
+}
+
+impl History {
+    /// What follows the end of this attempt.
+    fn ended(&mut self, view: &ContainerView, exit: &ExitView, policy: RestartPolicy) -> Next {
+        let metadata = &view.config.metadata;
+        let (attempt, next, mut backoff) =
+            self.seen.get(&metadata.name).copied().unwrap_or((u32::MAX, Next::Stay, Backoff::default()));
+        if attempt == metadata.attempt {
+            return next;
+        }
+        let ran = view.started_at.map_or(0, |start| exit.finished_at.saturating_sub(start));
+        let ran = Duration::from_nanos(u64::try_from(ran).unwrap_or(0));
+        let next = backoff.ended(policy, exit.code, ran);
+        self.seen.insert(metadata.name.clone(), (metadata.attempt, next, backoff));
+        next
+    }
+}
+
+/// Where one container is.
+enum Stand {
+    Act(Action),
+    /// Nothing to do until something happens.
+    Busy,
+    /// Held back until its client is there.
+    Held,
+    /// Another attempt is due then.
+    Later(i64),
+    Runs,
+    Done {
+        code: i32,
+    },
+}
+
+/// Looks at the pod. `held` is the container that must not start yet, `now` the time.
+pub(super) fn decide(
+    plan: &Plan,
+    containers: &[Arc<ContainerView>],
+    history: &mut History,
+    held: Option<&str>,
+    now: i64,
+) -> Decision {
+    for planned in &plan.init {
+        let policy = init_policy(plan.restart);
+        let name = &planned.config.metadata.name;
+        match stand(planned, containers, history, policy, held, now) {
+            Stand::Done { code: 0 } => {}
+            Stand::Done { code } => return at(Phase::Failed { container: name.clone(), code }),
+            Stand::Act(action) => return Decision { actions: vec![action], ..at(Phase::Starting) },
+            Stand::Later(wake) => return Decision { wake: Some(wake), ..at(Phase::Starting) },
+            Stand::Busy | Stand::Runs | Stand::Held => return at(Phase::Starting),
+        }
+    }
+    mains(plan, containers, history, held, now)
+}
+
+fn at(phase: Phase) -> Decision {
+    Decision { actions: Vec::new(), wake: None, phase }
+}
+
+fn mains(
+    plan: &Plan,
+    containers: &[Arc<ContainerView>],
+    history: &mut History,
+    held: Option<&str>,
+    now: i64,
+) -> Decision {
+    let mut decision = at(Phase::Running);
+    let mut ended = 0;
+    for planned in &plan.main {
+        match stand(planned, containers, history, plan.restart, held, now) {
+            Stand::Act(action) => {
+                let first = matches!(&action, Action::Create { attempt: 0, .. } | Action::Start(_));
+                if first {
+                    decision.phase = Phase::Starting;
+                }
+                decision.actions.push(action);
+            }
+            Stand::Later(wake) => decision.wake = Some(decision.wake.map_or(wake, |w| w.min(wake))),
+            Stand::Busy => decision.phase = Phase::Starting,
+            Stand::Done { .. } => ended += 1,
+            Stand::Runs | Stand::Held => {}
+        }
+    }
+    if ended == plan.main.len() {
+        decision.phase = Phase::Ended;
+    }
+    decision
+}
+
+fn stand(
+    planned: &Planned,
+    containers: &[Arc<ContainerView>],
+    history: &mut History,
+    policy: RestartPolicy,
+    held: Option<&str>,
+    now: i64,
+) -> Stand {
+    let name = &planned.config.metadata.name;
+    let latest = containers
+        .iter()
+        .filter(|view| view.config.metadata.name == *name)
+        .max_by_key(|view| view.config.metadata.attempt);
+    let Some(view) = latest else { return Stand::Act(Action::Create { name: name.clone(), attempt: 0 }) };
+    match view.state {
+        State::Created if held == Some(name) => Stand::Held,
+        State::Created => Stand::Act(Action::Start(view.id.clone())),
+        State::Creating | State::Starting | State::Removing | State::Gone => Stand::Busy,
+        State::Running | State::Stopping { .. } | State::Unknown => Stand::Runs,
+        State::Exited => {
+            let Some(exit) = &view.exit else { return Stand::Busy };
+            match history.ended(view, exit, policy) {
+                Next::Stay => Stand::Done { code: exit.code },
+                Next::Again(wait) => {
+                    let due =
+                        exit.finished_at.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
+                    if due > now {
+                        Stand::Later(due)
+                    } else {
+                        Stand::Act(Action::Create {
+                            name: name.clone(),
+                            attempt: view.config.metadata.attempt + 1,
+                        })
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

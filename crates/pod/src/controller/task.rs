@@ -1,0 +1,342 @@
+//! The task of one pod.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use berth_engine::model::{ContainerConfig, ContainerView, SandboxView};
+use berth_engine::{EngineError, EngineEvent, Events};
+use berth_types::error::chain;
+use berth_types::lifecycle::container::Listed;
+use berth_types::lifecycle::sandbox;
+use berth_types::{Classify, Kind, SandboxId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::decide::{Action, Decision, History, Phase, decide};
+use super::{Command, Key, Options, PodError, Pods, Progress, files, pull};
+use crate::plan::{Place, Plan, Planned};
+
+/// How long a pod waits before it tries again what the engine refused.
+const RETRY: Duration = Duration::from_secs(10);
+
+type Started = oneshot::Sender<Result<Arc<SandboxView>, PodError>>;
+
+/// A pod and what is remembered of it.
+pub(super) struct Task {
+    pods: Pods,
+    key: Key,
+    plan: Plan,
+    place: Place,
+    options: Options,
+    held: Option<String>,
+    history: History,
+}
+
+/// Why the task looks at its pod again.
+enum Wake {
+    Look,
+    Command(Command),
+    Closed,
+}
+
+impl Task {
+    pub(super) fn new(pods: Pods, key: Key, plan: Plan, place: Place, options: Options) -> Self {
+        let held = options.hold.clone();
+        Self { pods, key, plan, place, options, held, history: History::default() }
+    }
+
+    /// Plays the pod from nothing, and stays with it.
+    pub(super) async fn play(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        watch: mpsc::Sender<Progress>,
+        started: Started,
+    ) {
+        let mut events = self.pods.inner.engine.events();
+        let id = match self.begin(&watch).await {
+            Ok(id) => id,
+            Err(e) => {
+                // The name is free before the caller knows, so that it can try again.
+                self.take_away(None).await;
+                drop(started.send(Err(e)));
+                return;
+            }
+        };
+        self.stay(id, &mut commands, &mut events, Some((started, watch))).await;
+    }
+
+    /// Goes on with a pod that an earlier daemon left.
+    pub(super) async fn go_on(mut self, id: SandboxId, mut commands: mpsc::Receiver<Command>) {
+        let mut events = self.pods.inner.engine.events();
+        self.stay(id, &mut commands, &mut events, None).await;
+    }
+
+    async fn begin(&mut self, watch: &mpsc::Sender<Progress>) -> Result<SandboxId, PodError> {
+        let engine = self.pods.inner.engine.clone();
+        pull::images(&engine, &self.plan, self.options.pull, watch).await?;
+        files::prepare(&self.plan, &self.place)?;
+        let id = engine
+            .run_sandbox(self.plan.sandbox.clone())
+            .await
+            .map_err(PodError::engine("run the sandbox"))?;
+        let view = engine.sandbox(id.as_str()).map_err(PodError::engine("look up the sandbox"))?;
+        // Told reliably: people want to know the address.
+        drop(watch.send(Progress::Up(view)).await);
+        Ok(id)
+    }
+
+    /// Looks, decides, acts; until the pod is taken down.
+    async fn stay(
+        &mut self,
+        id: SandboxId,
+        commands: &mut mpsc::Receiver<Command>,
+        events: &mut Events,
+        mut waiting: Option<(Started, mpsc::Sender<Progress>)>,
+    ) {
+        loop {
+            let Ok(view) = self.pods.inner.engine.sandbox(id.as_str()) else {
+                // Removed by somebody else: its files go too.
+                self.take_away(None).await;
+                return;
+            };
+            let decision = self.look(&view);
+            let outcome = self.act(&view, &decision, waiting.as_ref().map(|(_, watch)| watch)).await;
+            if let Err(error) = outcome {
+                match waiting.take() {
+                    Some((started, _)) => {
+                        self.take_away(Some(&view)).await;
+                        drop(started.send(Err(error)));
+                        return;
+                    }
+                    None => tracing::warn!(pod = self.key.name, error = %chain(&error), "tried again later"),
+                }
+            } else if decision.actions.is_empty() && self.settle(&view, &decision.phase, &mut waiting).await {
+                return;
+            }
+            if !decision.actions.is_empty() && waiting.is_some() {
+                continue;
+            }
+            match self.wait(&id, &decision, commands, events).await {
+                Wake::Look => {}
+                Wake::Command(Command::Release(name)) => {
+                    if self.held.as_deref() == Some(&name) {
+                        self.held = None;
+                    }
+                }
+                Wake::Command(Command::Down { grace, remove, done }) => {
+                    let result = self.down(&id, grace, remove).await;
+                    let finished = remove && result.is_ok();
+                    drop(done.send(result));
+                    if finished {
+                        return;
+                    }
+                }
+                Wake::Closed => return,
+            }
+        }
+    }
+
+    fn look(&mut self, view: &SandboxView) -> Decision {
+        if view.state != sandbox::State::Ready {
+            return Decision { actions: Vec::new(), wake: None, phase: Phase::Ended };
+        }
+        decide(&self.plan, &view.containers, &mut self.history, self.held.as_deref(), now())
+    }
+
+    async fn act(
+        &self,
+        view: &SandboxView,
+        decision: &Decision,
+        watch: Option<&mpsc::Sender<Progress>>,
+    ) -> Result<(), PodError> {
+        for action in &decision.actions {
+            let container = match action {
+                Action::Create { name, attempt } => self.create(view, name, *attempt).await?,
+                Action::Start(id) => {
+                    let engine = &self.pods.inner.engine;
+                    let name =
+                        view.containers.iter().find(|c| c.id == *id).map(|c| c.config.metadata.name.clone());
+                    let what = format!("start container {}", name.unwrap_or_default());
+                    engine.start_container(id).await.map_err(PodError::engine(what))?;
+                    engine.container(id.as_str()).map_err(PodError::engine("look up the container"))?
+                }
+            };
+            if let Some(watch) = watch {
+                drop(watch.send(Progress::Container(container)).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        view: &SandboxView,
+        name: &str,
+        attempt: u32,
+    ) -> Result<Arc<ContainerView>, PodError> {
+        let engine = &self.pods.inner.engine;
+        for old in view.containers.iter().filter(|c| c.config.metadata.name == name) {
+            // The last end is kept to be looked at, as the kubelet keeps it.
+            if old.config.metadata.attempt + 1 < attempt {
+                engine
+                    .remove_container(&old.id)
+                    .await
+                    .map_err(PodError::engine(format!("remove container {name}")))?;
+            }
+        }
+        let planned = self.planned(name);
+        let config = attempt_of(&planned.config, attempt);
+        let failed = || PodError::engine(format!("create container {name}"));
+        let id = engine.create_container(&view.id, config).await.map_err(failed())?;
+        let made = engine.container(id.as_str()).map_err(failed())?;
+        if planned.non_root && made.user.uid == 0 {
+            engine
+                .remove_container(&id)
+                .await
+                .map_err(PodError::engine(format!("remove container {name}")))?;
+            return Err(PodError::Root { container: name.to_owned() });
+        }
+        Ok(made)
+    }
+
+    fn planned(&self, name: &str) -> &Planned {
+        let all = self.plan.init.iter().chain(&self.plan.main);
+        all.into_iter().find(|p| p.config.metadata.name == name).expect("decide names containers of the plan")
+    }
+
+    /// Tells the caller how it went, once. True when the pod is over and gone.
+    async fn settle(
+        &mut self,
+        view: &Arc<SandboxView>,
+        phase: &Phase,
+        waiting: &mut Option<(Started, mpsc::Sender<Progress>)>,
+    ) -> bool {
+        match phase {
+            Phase::Starting => false,
+            Phase::Running => {
+                if let Some((started, _)) = waiting.take() {
+                    drop(started.send(Ok(view.clone())));
+                }
+                false
+            }
+            Phase::Failed { container, code } => {
+                let Some((started, _)) = waiting.take() else { return false };
+                let error = PodError::Init { container: container.clone(), code: *code };
+                // It stays, so that its log can be read.
+                drop(started.send(Err(error)));
+                false
+            }
+            Phase::Ended => {
+                if let Some((started, _)) = waiting.take() {
+                    drop(started.send(Ok(view.clone())));
+                }
+                if !self.options.remove {
+                    return false;
+                }
+                match self.down(&view.id, Some(0), true).await {
+                    Ok(()) => true,
+                    Err(e) => {
+                        tracing::warn!(pod = self.key.name, error = %chain(&e), "not removed yet");
+                        false
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wait(
+        &self,
+        id: &SandboxId,
+        decision: &Decision,
+        commands: &mut mpsc::Receiver<Command>,
+        events: &mut Events,
+    ) -> Wake {
+        let sleep = match decision.wake {
+            Some(at) => Duration::from_nanos(u64::try_from(at.saturating_sub(now())).unwrap_or(0)),
+            // What was refused is tried again; else only events and requests matter.
+            None if !decision.actions.is_empty() => RETRY,
+            None => Duration::from_secs(24 * 3600),
+        };
+        let mut timer = std::pin::pin!(tokio::time::sleep(sleep));
+        loop {
+            tokio::select! {
+                () = &mut timer => return Wake::Look,
+                command = commands.recv() => return command.map_or(Wake::Closed, Wake::Command),
+                event = events.next() => match event {
+                    None => return Wake::Closed,
+                    Some(stamped) if concerns(&stamped.event, id) => return Wake::Look,
+                    Some(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Ends the containers side by side, each with the grace; then the sandbox.
+    async fn down(&mut self, id: &SandboxId, grace: Option<u64>, remove: bool) -> Result<(), PodError> {
+        let engine = &self.pods.inner.engine;
+        let grace = Duration::from_secs(grace.unwrap_or(self.plan.grace));
+        if let Ok(view) = engine.sandbox(id.as_str()) {
+            let mut stops = tokio::task::JoinSet::new();
+            for container in view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running)) {
+                let (engine, id) = (engine.clone(), container.id.clone());
+                stops.spawn(async move { engine.stop_container(&id, grace).await });
+            }
+            while let Some(stopped) = stops.join_next().await {
+                if let Ok(Err(e)) = stopped {
+                    tracing::warn!(pod = self.key.name, error = %chain(&e), "a container did not stop by itself");
+                }
+            }
+            there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
+        }
+        if remove {
+            there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
+            self.take_away(None).await;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of the pod and frees its name.
+    async fn take_away(&self, view: Option<&SandboxView>) {
+        if let Some(view) = view
+            && let Err(e) = there(self.pods.inner.engine.remove_sandbox(&view.id).await)
+        {
+            tracing::warn!(pod = self.key.name, error = %chain(&e), "its sandbox stays");
+        }
+        let place = self.place.clone();
+        let removed = tokio::task::spawn_blocking(move || files::remove(&place)).await;
+        if let Ok(Err(e)) = removed {
+            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "its files stay");
+        }
+        self.pods.forget(&self.key);
+    }
+}
+
+/// What is gone already need not be removed.
+fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
+    match result {
+        Err(e) if e.kind() != Kind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The configuration of a further attempt: its own number, its own log.
+fn attempt_of(first: &ContainerConfig, attempt: u32) -> ContainerConfig {
+    let mut config = first.clone();
+    config.metadata.attempt = attempt;
+    config.log_path = config.log_path.map(|path| path.with_file_name(format!("{attempt}.log")));
+    config
+}
+
+fn concerns(event: &EngineEvent, id: &SandboxId) -> bool {
+    match event {
+        EngineEvent::Sandbox(view) => view.id == *id,
+        EngineEvent::SandboxRemoved(removed) => removed == id,
+        EngineEvent::Container(view) => view.sandbox == *id,
+        EngineEvent::ContainerRemoved { sandbox, .. } => sandbox == id,
+        EngineEvent::Resync => true,
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
