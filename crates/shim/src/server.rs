@@ -79,9 +79,16 @@ impl Server {
     ) -> std::io::Result<Self> {
         let (notes, noted) = Notes::new()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let sources = [(listener.as_fd(), LISTENER), (signals.as_fd(), SIGNALS), (noted.bell.as_fd(), NOTES)];
-        for (fd, token) in sources {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        // Told once of each caller: one that cannot be accepted for want of descriptors must not be told
+        // of again and again.
+        let once = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let sources = [
+            (listener.as_fd(), LISTENER, once),
+            (signals.as_fd(), SIGNALS, epoll::EventFlags::IN),
+            (noted.bell.as_fd(), NOTES, epoll::EventFlags::IN),
+        ];
+        for (fd, token, flags) in sources {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), flags)?;
         }
         rustix::io::ioctl_fionbio(&listener, true)?;
         let mut server = Self {

@@ -1,9 +1,10 @@
 //! Creating a container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use berth_container::plan::{Plan, RootSource, Space};
-use berth_container::run::{self, Given, Stdio};
+use berth_container::run::{self, Given, Prepared, Stdio};
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
 use berth_types::shim::{Answer, Create, Failure, PidSpace, Reason, record};
@@ -31,42 +32,21 @@ impl Server {
             return Err(failure(Reason::State, "the pod is being shut down"));
         }
         let pod = self.pod.as_ref().ok_or_else(|| failure(Reason::State, "the shim has no pod yet"))?;
-        let mut plan = Plan::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-        let pid_space = self.pid_space(pod, &create.pid_space)?;
-        if pid_space.is_some() {
-            plan.namespaces.pid = Space::Given;
-        }
-        plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-        let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
-        let given = given(pod, &plan, fds, pid_space.as_ref().map(AsFd::as_fd))?;
-        let (stdio, pipes) = stdio(&create).map_err(|e| system("make the container's stdio", &e))?;
-        let mut prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
-        drop(plan);
-
+        let (mut prepared, pipes) = self.prepare(pod, &create, fds, &cgroup)?;
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
-        let (ends, terminal) = match (pipes, prepared.take_console()) {
-            (Some(ends), _) => (ends, None),
-            (None, Some(console)) => {
-                let terminal = console.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
-                (Ends::Terminal(console), Some(terminal))
-            }
-            (None, None) => return Err(failure(Reason::System, "the container has no terminal")),
-        };
-        let pid = prepared.pid();
+        let (ends, terminal) = ends(pipes, prepared.take_console())?;
         let dir = pod.state_dir.join("containers").join(create.container.as_str());
-        let shim = std::process::id().cast_signed();
-        records::write(&dir, record::PID, &record::Started { pid, shim })
-            .map_err(|e| system(&format!("write the record {}", dir.join(record::PID).display()), &e))?;
+        let pid = prepared.pid();
+        record(&dir, pid)?;
         let setup = Setup {
             container: create.container.clone(),
             ends,
             log: create.log.map(Into::into),
             stdin_once: create.stdin_once,
         };
-        let pump =
-            pump::start(setup, self.notes.clone()).map_err(|e| system("start the log's thread", &e))?;
+        let pump = pump::start(setup, self.notes.clone());
         let container = Container {
             stage: Stage::Opening,
             pid,
@@ -75,7 +55,7 @@ impl Server {
             cgroup,
             dir,
             terminal,
-            pump,
+            pump: pump.map_err(|e| system("start the log's thread", &e))?,
             started_at: 0,
             creator: Some(asker),
             starter: None,
@@ -85,6 +65,27 @@ impl Server {
         };
         self.containers.insert(create.container, container);
         Ok(None)
+    }
+
+    /// The process, and with pipes the shim's ends of its stdio.
+    fn prepare(
+        &self,
+        pod: &Pod,
+        create: &Create,
+        fds: &[OwnedFd],
+        cgroup: &Cgroup,
+    ) -> Result<(Prepared, Option<Ends>), Failure> {
+        let mut plan = Plan::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        let pid_space = self.pid_space(pod, &create.pid_space)?;
+        if pid_space.is_some() {
+            plan.namespaces.pid = Space::Given;
+        }
+        plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
+        let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
+        let given = given(pod, &plan, fds, pid_space.as_ref().map(AsFd::as_fd))?;
+        let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
+        let prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
+        Ok((prepared, pipes))
     }
 
     /// The PID namespace to be joined, if it is not the plan's.
@@ -130,6 +131,26 @@ impl Server {
             self.answer(asker, outcome, vec![]);
         }
     }
+}
+
+/// What the pump serves, and a terminal's master for its size.
+fn ends(pipes: Option<Ends>, console: Option<OwnedFd>) -> Result<(Ends, Option<OwnedFd>), Failure> {
+    match (pipes, console) {
+        (Some(ends), _) => Ok((ends, None)),
+        (None, Some(console)) => {
+            let terminal = console.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
+            Ok((Ends::Terminal(console), Some(terminal)))
+        }
+        (None, None) => Err(failure(Reason::System, "the container has no terminal")),
+    }
+}
+
+/// The record of the process, on disk before its creation is answered.
+fn record(dir: &Path, pid: i32) -> Result<(), Failure> {
+    let started = record::Started { pid, shim: std::process::id().cast_signed() };
+    std::fs::create_dir_all(dir)
+        .and_then(|()| records::write(dir, record::PID, &started))
+        .map_err(|e| system(&format!("write the record {}", dir.join(record::PID).display()), &e))
 }
 
 /// Assigns the descriptors that came with a Create.
