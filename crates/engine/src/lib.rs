@@ -15,6 +15,8 @@ mod error;
 mod events;
 mod host;
 mod layout;
+/// The image store, for callers.
+pub use berth_image as image;
 pub mod model;
 mod oci;
 mod open;

@@ -1,0 +1,270 @@
+//! An engine of a test's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use berth_engine::model::{
+    ContainerConfig, ContainerMetadata, ContainerSecurity, ImageSpec, NamespaceMode, Namespaces, Network,
+    Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
+};
+use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_image::pull::{Progress, PullRequest};
+use berth_testkit::Registry;
+use berth_testkit::image::{Compression, Format, Image, Layer};
+use berth_types::{ContainerId, SandboxId};
+
+/// The longest that anything in these tests may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Programs {
+    pub(crate) shim: &'static [u8],
+    pub(crate) unpack: PathBuf,
+}
+
+/// The shim and the unpacker, built once.
+pub(crate) fn programs() -> &'static Programs {
+    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let exe = std::env::current_exe().unwrap();
+        // target/debug/deps/pods-<hash>
+        let dir = exe.parent().and_then(Path::parent).unwrap().to_owned();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        for (package, bin) in [("berth-shim", "berth-shim"), ("berth-image", "berth-unpack")] {
+            let built = Command::new(&cargo)
+                .args(["build", "-q", "-p", package, "--bin", bin])
+                .env("CARGO_TARGET_DIR", dir.parent().unwrap())
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status()
+                .unwrap();
+            assert!(built.success(), "build {bin}");
+        }
+        let shim = std::fs::read(dir.join("berth-shim")).unwrap();
+        Programs { shim: Vec::leak(shim), unpack: dir.join("berth-unpack") }
+    })
+}
+
+/// An engine's surroundings. They outlive the engine, which a test may drop and open again.
+pub(crate) struct World {
+    pub(crate) config: EngineConfig,
+    dir: tempfile::TempDir,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with_network(NetworkChoice::None)
+    }
+
+    pub(crate) fn with_network(network: NetworkChoice) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let instance = format!("t{}-{number}", std::process::id());
+        let dir = tempfile::Builder::new().prefix("berth-").tempdir_in("/tmp").unwrap();
+        let programs = programs();
+        let config = EngineConfig {
+            root: dir.path().join("root"),
+            state: dir.path().join("state"),
+            cgroup_root: format!("/berth-{instance}"),
+            cgroup_driver: CgroupDriver::Cgroupfs,
+            handlers: BTreeMap::new(),
+            default_handler: "native".to_owned(),
+            images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
+            cri_network: network,
+            local_network: network,
+            builtin: BuiltinNetwork {
+                bridge: format!("b{instance}"),
+                table: format!("berth-{instance}"),
+                cidr4: String::new(),
+                cidr6: None,
+            },
+            shim: programs.shim,
+            instance,
+        };
+        Self { config, dir, runtime: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Opens the engine on a runtime of its own.
+    pub(crate) fn open(&mut self) -> Engine {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let engine = runtime.block_on(Engine::open(self.config.clone())).unwrap();
+        self.runtime = Some(runtime);
+        engine
+    }
+
+    /// Runs a future of the test.
+    pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
+        let runtime = self.runtime.as_ref().unwrap();
+        runtime.block_on(async { tokio::time::timeout(LIMIT, future).await.expect("within the limit") })
+    }
+
+    /// Ends everything of the engine at once, wherever it is: as near to kill -9 as one process allows.
+    pub(crate) fn kill(&mut self, engine: Engine) {
+        drop(engine);
+        self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
+    }
+
+    /// Puts the test image into the store.
+    pub(crate) fn with_image(&mut self) -> Engine {
+        let engine = self.open();
+        self.pull(&engine);
+        engine
+    }
+
+    pub(crate) fn pull(&self, engine: &Engine) {
+        let registry = registry();
+        let request = PullRequest {
+            reference: format!("{}/test/box:1", registry.host()),
+            keyring: Default::default(),
+            platform: None,
+        };
+        self.run(engine.pull(request, Progress::none())).unwrap();
+    }
+
+    /// What the machine has of this engine beside files under its root.
+    pub(crate) fn traces(&self) -> BTreeSet<String> {
+        let mut traces = BTreeSet::new();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let here = self.path().to_str().unwrap().to_owned();
+        traces.extend(mounts.lines().filter(|line| line.contains(&here)).map(str::to_owned));
+        let root = self.config.cgroup_root.trim_matches('/');
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            walk(&hierarchy.path().join(root), &mut traces);
+        }
+        walk(&Path::new("/sys/fs/cgroup").join(root), &mut traces);
+        for entry in std::fs::read_dir(self.config.state.join("pods")).into_iter().flatten().flatten() {
+            traces.insert(entry.path().display().to_string());
+        }
+        let snapshots = self.config.root.join("snapshots");
+        for entry in std::fs::read_dir(snapshots).into_iter().flatten().flatten() {
+            traces.insert(entry.path().display().to_string());
+        }
+        traces
+    }
+
+    /// Purges and checks that nothing is left.
+    pub(crate) fn finish(mut self, engine: Engine) {
+        let findings = self.run(engine.doctor());
+        assert_eq!(findings, [], "the doctor finds nothing");
+        let failures = self.run(engine.purge());
+        assert!(failures.is_empty(), "{failures:?}");
+        self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
+        assert_eq!(self.traces(), BTreeSet::new());
+    }
+}
+
+fn walk(dir: &Path, into: &mut BTreeSet<String>) {
+    if !dir.is_dir() {
+        return;
+    }
+    into.insert(dir.display().to_string());
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        walk(&entry.path(), into);
+    }
+}
+
+/// One registry for all tests of this binary.
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let mut layer = Layer::new()
+            .dirs(["bin", "dev", "etc", "proc", "sys", "tmp", "var", "var/tmp"])
+            .copy("bin/busybox", 0o755, "/bin/busybox")
+            .file("etc/passwd", 0o644, "root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n")
+            .file("etc/group", 0o644, "root:x:0:\nweb:x:1000:\nextra:x:2000:web\n")
+            .file("etc/plain", 0o755, "this is no program\n");
+        for applet in [
+            "sh", "cat", "echo", "sleep", "id", "ls", "true", "false", "hostname", "env", "head", "ps",
+            "seq", "kill", "mount", "ip", "wget", "grep", "touch", "pwd", "sed", "wc",
+        ] {
+            layer = layer.symlink(format!("bin/{applet}"), "/bin/busybox");
+        }
+        let layer = layer.build(Compression::Gzip).unwrap();
+        let image = Image::new(Format::Oci).layer(&layer).cmd(&["sh", "-c", "echo from the image"]).build();
+        let registry = Registry::start().unwrap();
+        registry.push("test/box", "1", &image);
+        registry
+    })
+}
+
+/// A pod of the host's network, so that nothing but the kernel is needed.
+pub(crate) fn sandbox(name: &str) -> SandboxConfig {
+    SandboxConfig {
+        owner: Owner::Cri,
+        metadata: SandboxMetadata {
+            name: name.to_owned(),
+            uid: "uid".to_owned(),
+            namespace: "test".to_owned(),
+            attempt: 0,
+        },
+        hostname: name.to_owned(),
+        log_directory: None,
+        dns: None,
+        ports: Vec::new(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        handler: String::new(),
+        cgroup_parent: None,
+        namespaces: Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod },
+        sysctls: BTreeMap::new(),
+        security: SandboxSecurity::default(),
+        resources: Resources::default(),
+    }
+}
+
+/// A container of the test image that runs a shell script.
+pub(crate) fn script(name: &str, script: &str) -> ContainerConfig {
+    ContainerConfig {
+        metadata: ContainerMetadata { name: name.to_owned(), attempt: 0 },
+        image: ImageSpec {
+            image: format!("{}/test/box:1", registry().host()),
+            user_specified: String::new(),
+            annotations: BTreeMap::new(),
+        },
+        command: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
+        args: Vec::new(),
+        working_dir: None,
+        envs: Vec::new(),
+        mounts: Vec::new(),
+        devices: Vec::new(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        log_path: None,
+        stdin: false,
+        stdin_once: false,
+        tty: false,
+        resources: Resources::default(),
+        security: ContainerSecurity::default(),
+        pid: PidMode::Container,
+        stop_signal: None,
+    }
+}
+
+/// A script that runs until it is told to end.
+pub(crate) const WAITS: &str = "trap 'exit 7' TERM; while :; do sleep 0.05; done";
+
+/// Waits until the container has ended.
+pub(crate) async fn ended(engine: &Engine, id: &ContainerId) -> berth_engine::model::ExitView {
+    let mut events = engine.events();
+    loop {
+        if let Some(exit) = engine.container(id.as_str()).unwrap().exit.clone() {
+            return exit;
+        }
+        events.next().await.unwrap();
+    }
+}
+
+/// Creates and starts a container.
+pub(crate) async fn started(engine: &Engine, pod: &SandboxId, config: ContainerConfig) -> ContainerId {
+    let id = engine.create_container(pod, config).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    id
+}
