@@ -287,7 +287,7 @@ fn source(given: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Fail> {
         None => {
             let open = || {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let resolve = rustix::fs::ResolveFlags::NO_MAGICLINKS;
+                let resolve = rustix::fs::ResolveFlags::NO_SYMLINKS;
                 let null = rustix::fs::openat2(rustix::fs::CWD, c"/dev/null", flags, Mode::empty(), resolve)?;
                 if !is_device(null.as_fd(), FileType::CharacterDevice, rustix::fs::makedev(1, 3))? {
                     return Err(Errno::NODEV);

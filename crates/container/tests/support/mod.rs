@@ -44,7 +44,7 @@ pub fn rootfs() -> tempfile::TempDir {
     std::fs::copy("/bin/busybox", path.join("bin/busybox")).expect("copy busybox");
     for applet in [
         "sh", "true", "cat", "id", "ls", "mount", "echo", "stat", "readlink", "sleep", "stty", "pwd", "env",
-        "grep", "touch", "hostname", "kill", "mkdir", "dd",
+        "grep", "touch", "hostname", "kill", "mkdir", "dd", "chmod", "chown", "awk", "wc", "sort",
     ] {
         std::os::unix::fs::symlink("busybox", path.join("bin").join(applet)).expect("symlink");
     }

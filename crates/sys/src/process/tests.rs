@@ -13,7 +13,7 @@ fn a_child_runs_its_closure_and_is_reaped() {
 fn a_child_that_is_killed_says_so() {
     let child = fork(0, None, || {
         loop {
-            rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 1000, tv_nsec: 0 });
+            let _left = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 1000, tv_nsec: 0 });
         }
     })
     .expect("fork");

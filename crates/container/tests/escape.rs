@@ -1,0 +1,300 @@
+//! What hostile images and containers tried on other runtimes, and must not get here.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::symlink;
+
+use berth_container::plan::{Attributes, Mount, MountSource, Origin, Plan, Propagation, Step};
+use berth_container::run::{self, Given, Join, RunError, Stdio};
+use serde_json::json;
+
+mod support;
+use support::bundle::Bundle;
+use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan, shell};
+
+fn bind(from: &std::path::Path, to: &str) -> Step {
+    Step::Mount(Mount {
+        destination: to.into(),
+        source: MountSource::Bind {
+            origin: Origin::Path(from.to_str().expect("text").into()),
+            recursive: true,
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+        },
+        attributes: Attributes::default(),
+        recursive_attributes: Attributes::default(),
+        propagation: Propagation::RecursivePrivate,
+        on_proc: false,
+    })
+}
+
+/// CVE-2019-5736: a program of the image that is a link to, or a script for, `/proc/self/exe` makes the
+/// runtime execute itself inside; its file must not be the host's.
+#[test]
+fn the_runtime_cannot_be_overwritten_through_proc_self_exe() {
+    if !root("the_runtime_cannot_be_overwritten_through_proc_self_exe") {
+        return;
+    }
+    let mut bundle = Bundle::new("");
+    // Executed, this is the runtime again, with these arguments, in the container.
+    std::fs::write(bundle.rootfs().join("evil"), "#!/proc/self/exe\n").expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bundle.rootfs().join("evil"), mode).expect("chmod");
+    bundle.config["process"]["args"] = json!(["/evil"]);
+    for libraries in ["/lib", "/lib64", "/usr/lib"] {
+        let mount = json!({ "destination": libraries, "type": "bind", "source": libraries, "options": ["rbind", "ro"] });
+        bundle.config["mounts"].as_array_mut().expect("array").push(mount);
+    }
+    let before = std::fs::read(env!("CARGO_BIN_EXE_berth-oci")).expect("read");
+    let (code, output) = bundle.ours();
+    // It ran, as the sealed copy, and refused its arguments.
+    assert!(code != 0 && output.contains("usage"), "{code} {output}");
+    assert_eq!(std::fs::read(env!("CARGO_BIN_EXE_berth-oci")).expect("read"), before);
+}
+
+/// The same from a container that shares its PID namespace and watches for the exec: with all rights it
+/// may look, and finds a sealed memfd; a prepared container shows nothing else.
+#[test]
+fn a_prepared_process_shows_no_file_of_the_host() {
+    if !root("a_prepared_process_shows_no_file_of_the_host") {
+        return;
+    }
+    let mut bundle = Bundle::new("readlink /proc/self/exe; cat /proc/1/maps | grep -c memfd");
+    let all: Vec<String> =
+        berth_container::plan::capability_names(berth_sys::caps::effective().expect("caps"));
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] = json!(all);
+    }
+    let (_, output) = bundle.ours();
+    assert_eq!(output, "/bin/busybox\n0\n");
+}
+
+/// CVE-2024-21626: a working directory that is a descriptor of the host leaked to the container.
+#[test]
+fn no_working_directory_leads_to_a_descriptor_of_the_host() {
+    if !root("no_working_directory_leads_to_a_descriptor_of_the_host") {
+        return;
+    }
+    let host = std::fs::File::open("/").expect("open");
+    rustix::io::fcntl_setfd(&host, rustix::io::FdFlags::empty()).expect("leak it on purpose");
+    let number = std::os::fd::AsRawFd::as_raw_fd(&host);
+    let rootfs = rootfs();
+    for cwd in [format!("/proc/self/fd/{number}"), format!("/proc/1/fd/{number}/../.."), "/link".to_owned()] {
+        drop(symlink(format!("/proc/self/fd/{number}"), rootfs.path().join("link")));
+        let mut plan = plan(rootfs.path(), &["ls"]);
+        plan.process.cwd = cwd.clone().into_bytes();
+        assert!(matches!(run_plan(&plan), Err(RunError::Step { .. })), "{cwd}");
+    }
+    for number in 0..=20 {
+        let mut plan = plan(rootfs.path(), &["ls", "/"]);
+        plan.process.cwd = format!("/proc/self/fd/{number}").into_bytes();
+        assert!(run_plan(&plan).is_err(), "{number}");
+    }
+}
+
+/// The same for exec.
+#[test]
+fn exec_has_no_descriptor_of_the_host_and_no_directory_outside() {
+    if !root("exec_has_no_descriptor_of_the_host_and_no_directory_outside") {
+        return;
+    }
+    let host = std::fs::File::open("/").expect("open");
+    rustix::io::fcntl_setfd(&host, rustix::io::FdFlags::empty()).expect("leak it on purpose");
+    let rootfs = rootfs();
+    let main = run::create(
+        &plan(rootfs.path(), &["sleep", "1000"]),
+        &Given::default(),
+        Stdio::Null,
+        &Join::default(),
+    );
+    let main = main.expect("create").start().expect("start");
+    let (read, stdio) = capture();
+    let other = run::exec(&process(&["ls", "/proc/self/fd"]), main.pidfd.as_fd(), stdio, &Join::default());
+    assert_eq!(read_all(read), "0\n1\n2\n3\n");
+    berth_sys::process::reap(other.expect("exec").pidfd.as_fd());
+    for number in 0..=20 {
+        let mut process = process(&["ls"]);
+        process.cwd = format!("/proc/self/fd/{number}").into_bytes();
+        assert!(run::exec(&process, main.pidfd.as_fd(), Stdio::Null, &Join::default()).is_err(), "{number}");
+    }
+    rustix::process::pidfd_send_signal(&main.pidfd, rustix::process::Signal::KILL).expect("kill");
+    berth_sys::process::reap(main.pidfd.as_fd());
+}
+
+/// CVE-2025-31133: the image's `/dev/null` is a link, and masking would mount what it leads to.
+#[test]
+fn masked_paths_show_the_real_null_device() {
+    if !root("masked_paths_show_the_real_null_device") {
+        return;
+    }
+    let rootfs = rootfs();
+    std::fs::create_dir(rootfs.path().join("dev")).expect("mkdir");
+    symlink("/proc/sys/kernel/core_pattern", rootfs.path().join("dev/null")).expect("symlink");
+    let mut plan = plan(rootfs.path(), &["sh", "-c", "stat -c %t:%T /proc/interrupts; cat /proc/interrupts"]);
+    // No tmpfs on /dev and no device of ours: the image's link is what is there.
+    plan.steps.retain(|step| match step {
+        Step::Mount(mount) => !mount.destination.starts_with(b"/dev"),
+        Step::Device(_) | Step::Console => false,
+        _ => true,
+    });
+    // A null device that is a link is not opened as one of the streams either.
+    let refused = run_plan(&plan).expect_err("the link was opened");
+    assert!(refused.to_string().contains("/dev/null"), "{refused}");
+    let (stdin, _) = support::pipe();
+    let (read, stdio) = capture();
+    let Stdio::Fds { stdout, stderr, .. } = stdio else { panic!("capture gives descriptors") };
+    let stdio = Stdio::Fds { stdin: Some(stdin), stdout, stderr };
+    let prepared = run::create(&plan, &Given::default(), stdio, &Join::default()).expect("create");
+    let running = prepared.start().expect("start");
+    assert_eq!(read_all(read), "1:3\n");
+    berth_sys::process::reap(running.pidfd.as_fd());
+}
+
+/// The host's null device cannot be changed through the mask.
+#[test]
+fn a_mask_does_not_give_the_hosts_device_away() {
+    if !root("a_mask_does_not_give_the_hosts_device_away") {
+        return;
+    }
+    let before = std::fs::metadata("/dev/null").expect("stat");
+    let mut bundle = Bundle::new(
+        "chmod 000 /proc/interrupts 2>/dev/null; chown 5 /proc/interrupts; echo x > /proc/interrupts",
+    );
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] =
+            json!(["CAP_FOWNER", "CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
+    }
+    let (code, _) = bundle.ours();
+    let after = std::fs::metadata("/dev/null").expect("stat");
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!((before.mode(), before.uid()), (after.mode(), after.uid()));
+    // It still swallows what is written.
+    assert_eq!(code, 0);
+}
+
+/// CVE-2025-52565: `/dev/console`, `/dev/pts` and the multiplexer of the image are links.
+#[test]
+fn the_console_is_not_led_astray() {
+    if !root("the_console_is_not_led_astray") {
+        return;
+    }
+    // The image's /dev is a link: the terminal is refused, not set up elsewhere.
+    let image = rootfs();
+    symlink("/tmp", image.path().join("dev")).expect("symlink");
+    let outcome =
+        run::create(&plan(image.path(), &["true"]), &Given::default(), Stdio::Terminal, &Join::default());
+    assert!(matches!(outcome, Err(RunError::Step { .. })), "{outcome:?}");
+    // A console that is a link to another file: not followed.
+    let image = rootfs();
+    std::fs::create_dir(image.path().join("dev")).expect("mkdir");
+    std::fs::write(image.path().join("victim"), "safe").expect("write");
+    symlink("/victim", image.path().join("dev/console")).expect("symlink");
+    let mut plan = plan(image.path(), &["cat", "/victim"]);
+    plan.steps.retain(
+        |step| !matches!(step, Step::Mount(m) if m.destination == b"/dev" || m.destination == b"/dev/shm"),
+    );
+    let outcome = run::create(&plan, &Given::default(), Stdio::Terminal, &Join::default());
+    let Err(error) = outcome else { panic!("a link as console was taken") };
+    assert!(error.to_string().contains("/dev/console"), "{error}");
+    assert_eq!(std::fs::read_to_string(image.path().join("victim")).expect("read"), "safe");
+}
+
+/// CVE-2025-52881: procfs of the image replaced, so that a write to a sysctl goes elsewhere.
+#[test]
+fn sysctls_are_written_through_a_private_procfs() {
+    if !root("sysctls_are_written_through_a_private_procfs") {
+        return;
+    }
+    let rootfs = rootfs();
+    let sysctl = Step::Sysctl { key: "kernel/shmmax".into(), value: b"65536".to_vec() };
+    // A file system of the caller covers /proc; the sysctl is set all the same, and only there.
+    let fake = tempfile::tempdir().expect("tempdir");
+    std::fs::create_dir_all(fake.path().join("sys/kernel")).expect("mkdir");
+    std::fs::write(fake.path().join("sys/kernel/shmmax"), "untouched").expect("write");
+    let mut plan = plan(rootfs.path(), &["sh", "-c", "cat /real/sys/kernel/shmmax"]);
+    plan.steps.retain(|s| !matches!(s, Step::Mask(_) | Step::ReadOnly(_)));
+    plan.steps.retain(|s| !matches!(s, Step::Mount(m) if m.destination == b"/proc"));
+    plan.steps.push(bind(fake.path(), "/proc"));
+    plan.steps.push(filesystem("proc", "/real", 0, &[]));
+    plan.steps.push(sysctl);
+    assert_eq!(run_plan(&plan).expect("run"), (0, "65536\n".to_owned()));
+    assert_eq!(std::fs::read_to_string(fake.path().join("sys/kernel/shmmax")).expect("read"), "untouched");
+}
+
+/// A key that would leave `/proc/sys` is refused by the plan, and by the kernel's resolution anyway.
+#[test]
+fn a_sysctl_cannot_name_another_file() {
+    if !root("a_sysctl_cannot_name_another_file") {
+        return;
+    }
+    let rootfs = rootfs();
+    for key in ["../sysrq-trigger", "kernel/../../self/oom_score_adj"] {
+        let mut plan = plan(rootfs.path(), &["true"]);
+        plan.steps.push(Step::Sysctl { key: key.into(), value: b"1".to_vec() });
+        assert!(matches!(run_plan(&plan), Err(RunError::Plan { .. })), "{key}");
+    }
+    let mut bundle = Bundle::new("true");
+    bundle.config["linux"]["sysctl"] = json!({ "net/../../sysrq-trigger": "b" });
+    let (code, output) = bundle.ours();
+    assert!(code == 125 && output.contains("linux.sysctl"), "{output}");
+}
+
+/// Links of the image on the way to a mount target lead only within it.
+#[test]
+fn mount_targets_stay_in_the_root() {
+    if !root("mount_targets_stay_in_the_root") {
+        return;
+    }
+    let outside = tempfile::tempdir().expect("tempdir");
+    let rootfs = rootfs();
+    let up = "../".repeat(20);
+    symlink(format!("{up}{}", outside.path().display()), rootfs.path().join("up")).expect("symlink");
+    symlink(outside.path(), rootfs.path().join("absolute")).expect("symlink");
+    symlink("/proc/1/root/tmp", rootfs.path().join("magic")).expect("symlink");
+    let source = tempfile::tempdir().expect("tempdir");
+    std::fs::write(source.path().join("mark"), "here").expect("write");
+    let run = |target: &str| -> Result<(i32, String), RunError> {
+        let script = format!("cat {target}/mark");
+        let mut plan: Plan = plan(rootfs.path(), &["sh", "-c", &script]);
+        plan.steps.push(bind(source.path(), target));
+        run_plan(&plan)
+    };
+    assert_eq!(run("/up/deep").expect("within"), (0, "here".to_owned()));
+    assert_eq!(run("/absolute/deep").expect("within"), (0, "here".to_owned()));
+    assert!(
+        std::fs::read_dir(outside.path()).expect("read_dir").next().is_none(),
+        "something was made outside"
+    );
+    // Magic links are not followed at all.
+    assert!(run("/magic/deep").is_err());
+}
+
+/// A link of the image that leads a mount onto a file of procfs: `/proc/self/attr`, `/proc/sys`.
+#[test]
+fn a_link_cannot_lead_a_mount_onto_procfs() {
+    if !root("a_link_cannot_lead_a_mount_onto_procfs") {
+        return;
+    }
+    let rootfs = rootfs();
+    symlink("/proc/sys", rootfs.path().join("data")).expect("symlink");
+    let source = tempfile::tempdir().expect("tempdir");
+    let mut with_link = plan(rootfs.path(), &["true"]);
+    with_link.steps.push(bind(source.path(), "/data"));
+    assert!(run_plan(&with_link).is_err());
+    // And procfs itself goes to a real directory, not where the image points.
+    let image = support::rootfs();
+    symlink("/tmp", image.path().join("proc")).expect("symlink");
+    assert!(run_plan(&plan(image.path(), &["true"])).is_err());
+}
+
+/// Nothing of the host's mounts is reachable once the root was changed.
+#[test]
+fn the_hosts_mounts_are_gone() {
+    if !root("the_hosts_mounts_are_gone") {
+        return;
+    }
+    let marker = tempfile::tempdir().expect("tempdir");
+    let (_, output) = shell("cat /proc/self/mountinfo; ls /proc/1/root/");
+    assert!(!output.contains(&marker.path().display().to_string()), "{output}");
+    // The root, and what the plan mounts; nothing more.
+    assert_eq!(output.lines().filter(|l| l.contains(" - ")).count(), 11, "{output}");
+}
