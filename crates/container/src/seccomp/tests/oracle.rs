@@ -104,24 +104,15 @@ fn runc(profile: &Profile, filter: &[Insn], arch: Arch, call: &Call) -> u32 {
     run(filter, call).0
 }
 
-/// One action for all rules, each call in one of them, alternatives on one argument only, and no hidden
-/// arguments. With overlapping rules of several conditions the library loses some: `mmap` denied by
-/// (arg2 < 0 and arg1 != 2) or by (arg1 <= 9) is allowed for arg1 = 1 by its tree.
+/// One action for all rules, so that none contradicts another, and no hidden arguments.
 fn plain(mut profile: Profile) -> Profile {
     // The library takes one error number less.
     if profile.default == Action::Errno(4095) {
         profile.default = Action::Errno(4094);
     }
     let denied = if profile.default.permits() { Action::Errno(13) } else { Action::Allow };
-    let mut taken: Vec<std::borrow::Cow<'static, str>> = Vec::new();
     for rule in &mut profile.rules {
         rule.action = denied;
-        rule.names.retain(|name| !taken.contains(name));
-        taken.extend(rule.names.iter().cloned());
-        if rule.args.windows(2).any(|pair| pair[0].index != pair[1].index) {
-            rule.args.sort_by_key(|arg| arg.index);
-            rule.args.dedup_by_key(|arg| arg.index);
-        }
         if !rule.args.is_empty() {
             rule.names.retain(|name| !CARRIED.contains(&name.as_ref()));
         }
