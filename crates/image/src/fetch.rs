@@ -120,11 +120,19 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
         let mut tried = Vec::new();
         let mut failures = 0;
         for (index, host) in hosts.iter().enumerate().skip(first) {
-            let patience = if index + 1 == hosts.len() { MAX_BARREN } else { 1 };
+            let last = index + 1 == hosts.len();
+            if self.source.passes_over(host, last) {
+                tried.push(Tried { host: host.to_string(), error: HostError::GivenUp });
+                continue;
+            }
+            let patience = if last { MAX_BARREN } else { 1 };
             match self.try_host(host, patience, &mut failures, sink).await {
                 Ok(()) => return Ok(index),
                 Err(Failure::Store(error)) => return Err((index, error.into())),
-                Err(Failure::Host(error)) => tried.push(Tried { host: host.to_string(), error }),
+                Err(Failure::Host(error)) => {
+                    self.source.note(host, &error);
+                    tried.push(Tried { host: host.to_string(), error });
+                }
             }
         }
         let what = format!("{}: blob {}", self.source.reference(), self.blob.digest);

@@ -32,6 +32,9 @@ pub enum HostError {
         /// How long was waited.
         limit: Duration,
     },
+    /// It gave no answer earlier in the same pull, and there are other hosts.
+    #[error("gave no answer before")]
+    GivenUp,
     /// The certificates configured for the host cannot be used.
     #[error("{path}: {problem}")]
     Certificates {
@@ -138,6 +141,7 @@ impl HostError {
             // A host that cannot be reached, or gave no answer for half a minute, is left alone.
             Self::Connect { .. }
             | Self::Timeout { .. }
+            | Self::GivenUp
             | Self::Certificates { .. }
             | Self::Keyring(_)
             | Self::NotFound { .. }
@@ -158,6 +162,7 @@ impl Classify for HostError {
     fn kind(&self) -> Kind {
         match self {
             Self::Connect { .. }
+            | Self::GivenUp
             | Self::Transport { .. }
             | Self::Timeout { .. }
             | Self::Redirects(_)

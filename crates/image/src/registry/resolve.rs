@@ -1,6 +1,7 @@
 //! From a reference to a manifest and its config, over the hosts of the registry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use berth_types::{Digest, ImageRef, Kind};
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use super::{HostError, MAX_CONFIG, MAX_MANIFEST, Platform, Registry, RegistryErr
 use crate::credentials::{Credentials, Keyring, KeyringError};
 use crate::hosts::{self, Host, Role};
 
+/// What a registry calls the digest of its answer.
+const CONTENT_DIGEST: &str = "docker-content-digest";
 /// How deep indexes may stand in indexes.
 const MAX_DEPTH: usize = 3;
 
@@ -27,6 +30,8 @@ pub struct Source {
     pub(super) reference: ImageRef,
     hosts: Vec<Host>,
     keyring: Keyring,
+    /// Hosts that gave no answer.
+    silent: Mutex<HashSet<String>>,
     /// By the host's authority; a helper program is asked once per pull.
     credentials: tokio::sync::Mutex<HashMap<String, Credentials>>,
 }
@@ -67,7 +72,14 @@ impl Source {
     pub fn new(registry: &Registry, reference: ImageRef, keyring: Keyring) -> Result<Self, RegistryError> {
         let hosts = hosts::hosts(&registry.inner.config.certs_dirs, reference.host())
             .map_err(|source| RegistryError::Hosts { registry: reference.host().to_owned(), source })?;
-        Ok(Self { registry: registry.clone(), reference, hosts, keyring, credentials: Default::default() })
+        Ok(Self {
+            registry: registry.clone(),
+            reference,
+            hosts,
+            keyring,
+            silent: Mutex::default(),
+            credentials: Default::default(),
+        })
     }
 
     /// The reference.
@@ -90,9 +102,31 @@ impl Source {
             range: None,
             trust: Trust::Connection,
         };
-        let host = self.hosts.iter().find(|host| host.capabilities.resolve)?;
-        let response = send::send(self, host, &ask).await.ok()?;
-        response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
+        let hosts = self.capable(self.reference.digest().is_some()).ok()?;
+        for (index, host) in hosts.iter().enumerate() {
+            if self.passes_over(host, index + 1 == hosts.len()) {
+                continue;
+            }
+            match send::send(self, host, &ask).await {
+                Ok(response) => {
+                    return response.headers().get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok();
+                }
+                Err(error) => self.note(host, &error),
+            }
+        }
+        None
+    }
+
+    /// Remembers a host that gave no sign of life: it is waited for once in a pull, not once for each blob.
+    pub(crate) fn note(&self, host: &Host, error: &HostError) {
+        if matches!(error, HostError::Connect { .. } | HostError::Timeout { step: send::REQUEST, .. }) {
+            self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(host.authority.clone());
+        }
+    }
+
+    /// Whether a host is not worth asking, given that others follow.
+    pub(crate) fn passes_over(&self, host: &Host, last: bool) -> bool {
+        !last && self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&host.authority)
     }
 
     /// Fetches and checks the manifest for `platform`, and its config.
@@ -231,11 +265,18 @@ impl Source {
         let mut tried = Vec::new();
         for (index, host) in hosts.iter().enumerate() {
             let last = index + 1 == hosts.len();
+            if self.passes_over(host, last) {
+                tried.push(Tried { host: host.to_string(), error: HostError::GivenUp });
+                continue;
+            }
             let patience = if last { Patience::new(timeouts) } else { Patience::none(timeouts) };
             let result = self.small_patiently(host, wanted, patience).await;
             match result {
                 Ok(received) => return Ok(received),
-                Err(error) => tried.push(Tried { host: host.to_string(), error }),
+                Err(error) => {
+                    self.note(host, &error);
+                    tried.push(Tried { host: host.to_string(), error });
+                }
             }
         }
         Err(RegistryError::AllHosts { what: self.reference.to_string(), tried })
@@ -287,7 +328,7 @@ impl Source {
             return Err(HostError::WrongSize { what, wanted: size, found });
         }
         let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
-        let claimed = head.headers.get("docker-content-digest").and_then(|v| v.to_str().ok()?.parse().ok());
+        let claimed = head.headers.get(CONTENT_DIGEST).and_then(|v| v.to_str().ok()?.parse().ok());
         for wanted in wanted.digest.into_iter().chain(claimed.as_ref()) {
             if *wanted != digest {
                 return Err(HostError::WrongDigest { what, wanted: wanted.clone(), found: digest });

@@ -17,6 +17,8 @@ use crate::hosts::{Host, Role, Scheme, is_loopback};
 
 /// How Berth introduces itself.
 pub(super) const AGENT: &str = concat!("berth/", env!("CARGO_PKG_VERSION"));
+/// The step of waiting for the head of an answer.
+pub(super) const REQUEST: &str = "request";
 /// The most redirects followed.
 const MAX_REDIRECTS: usize = 10;
 /// What is read of an error's body, bytes.
@@ -205,8 +207,8 @@ pub(super) async fn exchange(
     match tokio::time::timeout(timeouts.answer, client.request(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(e)) if e.is_connect() => Err(HostError::Connect { source: e.into() }),
-        Ok(Err(e)) => Err(HostError::Transport { step: "request", source: e.into() }),
-        Err(_) => Err(HostError::Timeout { step: "request", limit: timeouts.answer }),
+        Ok(Err(e)) => Err(HostError::Transport { step: REQUEST, source: e.into() }),
+        Err(_) => Err(HostError::Timeout { step: REQUEST, limit: timeouts.answer }),
     }
 }
 

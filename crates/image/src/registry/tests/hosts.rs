@@ -157,3 +157,20 @@ async fn headers_go_to_their_host() {
     mirrored(dir.path(), ":1").resolve(&platform()).await.unwrap();
     assert!(registry.requests().iter().all(|r| r.authorization.as_deref() == Some("Basic configured")));
 }
+
+#[tokio::test]
+async fn a_silent_mirror_is_waited_for_once_in_a_pull() {
+    let dir = tempfile::tempdir().unwrap();
+    let built = image("a").build();
+    let (silent, full) = (started(&built), started(&built));
+    silent.fault(Fault::new(On::Any, Mischief::Silence));
+    write(dir.path(), &(host(&silent, "") + &host(&full, "")));
+    let mut config = config();
+    config.timeouts.answer = Duration::from_millis(200);
+    config.certs_dirs = vec![dir.path().to_owned()];
+    let reference: ImageRef = format!("{NAME}/a/b:1").parse().unwrap();
+    let source = Source::new(&Registry::new(config), reference, Keyring::default()).unwrap();
+    assert_eq!(source.head().await, Some(built.digest));
+    source.resolve(&platform()).await.unwrap();
+    assert_eq!((silent.requests().len(), full.requests().len()), (1, 3));
+}
