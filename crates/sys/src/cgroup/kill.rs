@@ -85,28 +85,29 @@ impl Cgroup {
             // A process that cannot be frozen now is killed all the same, in this round or the next.
             set_v1_freezer(&freezer.dir, "FROZEN")?;
         }
+        let killed = self.kill_members(seen);
+        // Thawed whatever happened: what was killed dies only then.
+        if let Some(freezer) = freezer {
+            set_v1_freezer(&freezer.dir, "THAWED")?;
+        }
+        killed
+    }
+
+    /// Signals those of `seen` that are members still.
+    fn kill_members(&self, seen: &[Pid]) -> Result<(), CgroupError> {
         let handles: Vec<(Pid, OwnedFd)> = seen
             .iter()
             .filter_map(|pid| pidfd_open(*pid, PidfdFlags::empty()).ok().map(|fd| (*pid, fd)))
             .collect();
         // What is a member now and has its handle from before is the process meant.
-        let still = self.pids();
-        if let Ok(still) = &still {
-            for (pid, handle) in &handles {
-                if still.contains(pid) {
-                    match pidfd_send_signal(handle, Signal::KILL) {
-                        Ok(()) | Err(Errno::SRCH) => {}
-                        Err(errno) => {
-                            return Err(CgroupError::io("kill the processes of", self.first_dir())(errno));
-                        }
-                    }
-                }
+        let still = self.pids()?;
+        for (_, handle) in handles.iter().filter(|(pid, _)| still.contains(pid)) {
+            match pidfd_send_signal(handle, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(CgroupError::io("kill the processes of", self.first_dir())(errno)),
             }
         }
-        if let Some(freezer) = freezer {
-            set_v1_freezer(&freezer.dir, "THAWED")?;
-        }
-        still.map(drop)
+        Ok(())
     }
 
     /// The hierarchies that are asked for processes. All of v1's hold the same ones unless someone
@@ -238,7 +239,8 @@ fn members_of(dir: &Path) -> Result<Vec<i32>, CgroupError> {
     match std::fs::read_to_string(&file) {
         // 0 stands for a process outside our PID namespace.
         Ok(text) => Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 0).collect()),
-        Err(e) if gone(&e) => Ok(Vec::new()),
+        // A threaded group's processes are listed in the group above it.
+        Err(e) if gone(&e) || e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
         Err(source) => Err(CgroupError::Io { action: "read", path: file, source }),
     }
 }

@@ -18,7 +18,7 @@ impl Call {
             8 | 12 => 0,
             _ => {
                 let arg = self.args[usize::try_from((offset - 16) / 8).unwrap()];
-                u32::try_from(if offset % 8 == 0 { arg & 0xffff_ffff } else { arg >> 32 }).unwrap()
+                u32::try_from(if offset.is_multiple_of(8) { arg & 0xffff_ffff } else { arg >> 32 }).unwrap()
             }
         }
     }
@@ -58,7 +58,7 @@ pub(super) fn check(program: &[Insn]) {
     for (at, insn) in program.iter().enumerate() {
         let reach = match insn.code {
             0x20 => {
-                assert!(insn.k % 4 == 0 && insn.k < 64);
+                assert!(insn.k.is_multiple_of(4) && insn.k < 64);
                 1
             }
             0x54 => 1,
