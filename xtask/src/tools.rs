@@ -43,7 +43,8 @@ pub(crate) fn berth(profile: Profile) -> Result<PathBuf> {
 /// All programs of the workspace are built together, with the features that its tests are built
 /// with: the same selection makes cargo build every dependency once and not twice.
 fn build(profile: Profile, program: &str) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--workspace", "--bins", "--features", FEATURES]);
+    let mut command =
+        cargo(&["build", "--workspace", "--exclude", "xtask", "--bins", "--features", FEATURES]);
     if profile == Profile::Release {
         command.arg("--release");
     }

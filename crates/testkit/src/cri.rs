@@ -20,6 +20,7 @@ pub mod api {
         clippy::pedantic,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
+        rustdoc::all,
         reason = "generated"
     )]
     tonic::include_proto!("runtime.v1");

@@ -163,8 +163,11 @@ impl Daemon {
     /// Removes everything of the instance: pods, images, networks, files.
     pub fn purge(&mut self) -> Result<()> {
         self.stop()?;
-        let output =
-            Command::new(&self.program).arg("purge").args(self.place()).stdin(Stdio::null()).output();
+        let output = Command::new(&self.program)
+            .args(["purge", "--yes"])
+            .args(self.place())
+            .stdin(Stdio::null())
+            .output();
         let output = output.map_err(Error::io(format!("run {} purge", self.program.display())))?;
         if output.status.success() {
             return Ok(());

@@ -52,7 +52,7 @@ pub(super) enum Hardening {
 pub(super) struct Pod {
     config: PodSandboxConfig,
     hardening: Hardening,
-    id: String,
+    pub(super) id: String,
     pub(super) container: String,
 }
 

@@ -1,5 +1,6 @@
 //! What is measured, step by step.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::machine;
 use super::pod::{self, Calls, Hardening, IMAGE, Network, Pod};
 use super::samples::{Samples, Unit};
 use super::{Options, Step, Target};
+use crate::Daemon;
 use crate::cri::Client;
 use crate::cri::api;
 
@@ -29,10 +31,10 @@ pub(super) async fn run(
 ) -> Result<()> {
     let mut client = Client::connect(&target.endpoint).await?;
     client.ensure_image(IMAGE).await.context("pull the pods' image")?;
-    let hardening = if options.plain { Hardening::Plain } else { Hardening::Hardened };
+    let hardening = hardening(options);
     let done = match step {
-        Step::Host => lifecycle(&mut client, Network::Host, hardening, options.pods, samples).await,
-        Step::Lifecycle => lifecycle(&mut client, Network::Pod, hardening, options.pods, samples).await,
+        Step::Host => lifecycle(&mut client, target, Network::Host, options, samples).await,
+        Step::Lifecycle => lifecycle(&mut client, target, Network::Pod, options, samples).await,
         Step::Throughput => throughput(&client, hardening, samples).await,
         Step::Exec => exec(&mut client, hardening, samples).await,
         Step::List => list(&client, hardening, samples).await,
@@ -48,20 +50,25 @@ pub(super) async fn run(
     done
 }
 
+fn hardening(options: &Options) -> Hardening {
+    if options.plain { Hardening::Plain } else { Hardening::Hardened }
+}
+
 fn sum(calls: &Calls) -> Duration {
     calls.iter().map(|(_, took)| *took).sum()
 }
 
 async fn lifecycle(
     client: &mut Client,
+    target: &Target,
     network: Network,
-    hardening: Hardening,
-    pods: usize,
+    options: &Options,
     samples: &mut Samples,
 ) -> Result<()> {
     const WARM_UP: usize = 2;
-    for number in 0..WARM_UP + pods {
-        let mut pod = Pod::new(network, hardening);
+    let mut ids = HashSet::new();
+    for number in 0..WARM_UP + options.pods {
+        let mut pod = Pod::new(network, hardening(options));
         let up = pod.up(client).await?;
         let down = pod.down(client).await?;
         if number < WARM_UP {
@@ -76,8 +83,36 @@ async fn lifecycle(
         for (call, took) in &down {
             samples.detail(&format!("  {call}, {word}"), *took);
         }
+        ids.insert(pod.id);
+    }
+    match &target.daemon {
+        Some(daemon) if options.profile => stages(daemon, &ids, network, samples),
+        _ => Ok(()),
+    }
+}
+
+/// What the daemon itself says of the stages of these pods' lives.
+fn stages(daemon: &Daemon, ids: &HashSet<String>, network: Network, samples: &mut Samples) -> Result<()> {
+    let output = daemon.command(&["stages"]).output().context("run berth stages")?;
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let work: Work = serde_json::from_str(line).context("berth stages does not print JSON")?;
+        if !ids.contains(&work.sandbox) {
+            continue;
+        }
+        for (stage, nanoseconds) in work.stages {
+            let name = format!("    {}: {stage}, {}", work.verb, network.word());
+            samples.detail(&name, Duration::from_nanos(nanoseconds));
+        }
     }
     Ok(())
+}
+
+/// One piece of work with its stages, as `berth stages` prints it.
+#[derive(serde::Deserialize)]
+struct Work {
+    sandbox: String,
+    verb: String,
+    stages: Vec<(String, u64)>,
 }
 
 /// Starts `count` pods with so many clients at a time.
