@@ -310,6 +310,14 @@ pub enum Event {
     },
     /// The pod's init ended, and with it every container of the pod.
     PodEnded,
+    /// Something of a container was done in another way than asked, since the system allows no other: a
+    /// score or limit clamped, a capability left out. Comes before the answer to its Create.
+    Note {
+        /// Which.
+        container: ContainerId,
+        /// What, for people.
+        text: String,
+    },
 }
 
 /// Why a request failed.

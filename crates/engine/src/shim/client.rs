@@ -281,6 +281,9 @@ impl<N: From<Notice>> Line<N> {
             Ok(FromShim::Event(event @ (Event::Exited { .. } | Event::PodEnded))) => {
                 drop(self.notices.send(Notice::Event(event).into()).await);
             }
+            Ok(FromShim::Event(Event::Note { container, text })) => {
+                tracing::info!(container = container.short(), %text, "done otherwise than asked");
+            }
             // A newer shim may say what this daemon does not know.
             Err(error) => tracing::warn!(%error, "message of a shim not understood"),
         }

@@ -7,11 +7,11 @@ use berth_container::plan::{Plan, RootSource, Space};
 use berth_container::run::{self, Given, Prepared, Stdio};
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
-use berth_types::shim::{Answer, Create, Failure, PidSpace, Reason, record};
+use berth_types::shim::{Answer, Create, Event, Failure, PidSpace, Reason, record};
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
-use crate::outcome::{failure, refused, system};
+use crate::outcome::{self, failure, refused, system};
 use crate::pump::{self, Ends, Setup};
 use crate::records;
 use crate::stage::{Ask, Happening, Stage};
@@ -38,6 +38,7 @@ impl Server {
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
         let (ends, terminal) = ends(pipes, prepared.take_console())?;
         let dir = pod.state_dir.join("containers").join(create.container.as_str());
+        let notes: Vec<String> = prepared.notes().iter().map(outcome::note).collect();
         let pid = prepared.pid();
         record(&dir, pid)?;
         let setup = Setup {
@@ -63,6 +64,9 @@ impl Server {
             ending: None,
             exit: None,
         };
+        for text in notes {
+            self.tell(Event::Note { container: create.container.clone(), text });
+        }
         self.containers.insert(create.container, container);
         Ok(None)
     }

@@ -1,7 +1,7 @@
 //! How containers begin and end.
 
 use berth_sys::cgroup::{Memory, Resources};
-use berth_types::shim::{Answer, Known, Phase, Reason, Request, record};
+use berth_types::shim::{Answer, Event, Known, Phase, Reason, Request, record};
 
 use crate::rig::{Rig, possible, sh, until};
 
@@ -47,6 +47,30 @@ fn a_container_has_no_signal_blocked_or_ignored_and_no_descriptor_of_ours() {
     let none = "0000000000000000";
     let expected = [&format!("SigBlk:\t{none}"), &format!("SigIgn:\t{none}"), "0", "1", "2", "3"];
     assert_eq!(rig.log(&id), expected.map(|line| format!("stdout F {line}")));
+    rig.finish();
+}
+
+#[test]
+fn what_the_system_does_not_allow_is_clamped_and_said() {
+    if !possible("what_the_system_does_not_allow_is_clamped_and_said") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let want = sh("cat /proc/self/oom_score_adj");
+    let id = rig.run(crate::rig::Want { oom_score_adj: Some(-900), ..want });
+    let mut noted = None;
+    let exit = loop {
+        match rig.client.event() {
+            Event::Note { container, text } if container == id => noted = Some(text),
+            Event::Exited { container, exit } if container == id => break exit,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(exit.code, 0);
+    // Where it is allowed there is nothing to say.
+    let got = rig.log(&id)[0].replace("stdout F ", "");
+    assert_eq!(noted.is_none(), got == "-900", "{noted:?} {got}");
+    assert!(noted.is_none_or(|text| text.contains("-900") && text.contains(&got)));
     rig.finish();
 }
 

@@ -70,6 +70,7 @@ pub(crate) struct Want<'a> {
     pub(crate) resources: Resources,
     pub(crate) own_pid_namespace: bool,
     pub(crate) capabilities: u64,
+    pub(crate) oom_score_adj: Option<i32>,
 }
 
 /// A shell script with a log in the state directory.
@@ -85,6 +86,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
         resources: Resources::default(),
         own_pid_namespace: true,
         capabilities: 0,
+        oom_score_adj: None,
     }
 }
 
@@ -146,6 +148,7 @@ impl Rig {
         let group = self.host.create(&child, &want.resources).unwrap();
         let script = ["/bin/sh", "-c", want.script];
         let mut plan = plan(want.args.unwrap_or(&script));
+        plan.process.oom_score_adj = want.oom_score_adj;
         let caps = want.capabilities;
         plan.process.capabilities = Capabilities {
             bounding: caps,
