@@ -188,3 +188,6 @@ impl ProcessPlan {
         decode(bytes)
     }
 }
+
+#[cfg(all(test, feature = "plan"))]
+mod tests;

@@ -15,6 +15,9 @@ pub fn parse(json: &[u8]) -> Result<Spec, PlanError> {
         return Err(PlanError::TooLarge(json.len()));
     }
     let value: Value = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
+    if !value.is_object() {
+        return Err(PlanError::Malformed("not an object".into()));
+    }
     let spec: Spec = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
     let known = serde_json::to_value(&spec).map_err(|e| PlanError::Malformed(e.to_string()))?;
     compare(&value, &known, &mut String::new())?;
@@ -49,6 +52,10 @@ fn compare(given: &Value, known: &Value, at: &mut String) -> Result<(), PlanErro
                 compare(given, known, at)?;
                 at.truncate(length);
             }
+        }
+        // The parser takes a list of values for an object; no specification is written so.
+        (Value::Array(_), Value::Object(_)) => {
+            return Err(PlanError::Malformed(format!("{at} is a list and not an object")));
         }
         _ => {}
     }

@@ -100,6 +100,9 @@ impl Op {
         Ok(match step {
             Step::Hostname(name) => Op::Hostname(name.clone()),
             Step::Domainname(name) => Op::Domainname(name.clone()),
+            Step::Sysctl { key, .. } if key.split('/').any(|part| matches!(part, "" | "." | "..")) => {
+                return Err(RunError::Plan { what: format!("{key:?} is no sysctl") });
+            }
             Step::Sysctl { key, value } => Op::Sysctl {
                 path: c_string(format!("sys/{key}").as_bytes(), "a sysctl")?,
                 value: value.clone(),

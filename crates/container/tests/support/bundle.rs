@@ -12,6 +12,7 @@ pub struct Bundle {
     dir: tempfile::TempDir,
     _rootfs: tempfile::TempDir,
     pub config: Value,
+    last_id: std::cell::RefCell<String>,
 }
 
 /// A low-level runtime.
@@ -73,7 +74,12 @@ impl Bundle {
                 "readonlyPaths": ["/proc/sys", "/proc/fs"]
             }
         });
-        Self { dir: tempfile::tempdir().expect("tempdir"), _rootfs: rootfs, config }
+        Self {
+            dir: tempfile::tempdir().expect("tempdir"),
+            _rootfs: rootfs,
+            config,
+            last_id: Default::default(),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -82,6 +88,11 @@ impl Bundle {
 
     pub fn rootfs(&self) -> PathBuf {
         self.config["root"]["path"].as_str().expect("a path").into()
+    }
+
+    /// The name of the run before, and of its cgroup.
+    pub fn last_id(&self) -> String {
+        self.last_id.borrow().clone()
     }
 
     /// Writes the configuration with a cgroup of its own.
@@ -97,6 +108,7 @@ impl Bundle {
     pub fn command(&self, runtime: Runtime) -> Command {
         let id = unique();
         self.write(&id);
+        self.last_id.replace(id.clone());
         let mut command = match runtime {
             Runtime::Ours => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_berth-oci"));

@@ -1,0 +1,285 @@
+//! Features that the comparison does not reach: user namespaces and exec, idmapped mounts, clocks,
+//! propagation, limits, signals, and that a failure leaves nothing.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::chown;
+use std::process::Stdio as Std;
+
+use berth_container::plan::{
+    Attributes, ClockOffsets, IdMap, Mount, MountSource, Origin, Plan, Propagation, Rlimit, Space, Step,
+};
+use berth_container::run::{self, Given, Join, Note, RunError, Running, Stdio};
+use serde_json::json;
+
+mod support;
+use support::bundle::{Bundle, Runtime, oracles};
+use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan};
+
+fn end(running: &Running) {
+    rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL).expect("kill");
+    berth_sys::process::reap(running.pidfd.as_fd());
+}
+
+fn start(plan: &Plan, stdio: Stdio) -> Running {
+    let prepared = run::create(plan, &Given::default(), stdio, &Join::default()).expect("create");
+    prepared.start().expect("start")
+}
+
+fn bind(from: &std::path::Path, to: &str, maps: &[IdMap], propagation: Propagation) -> Step {
+    Step::Mount(Mount {
+        destination: to.into(),
+        source: MountSource::Bind {
+            origin: Origin::Path(from.to_str().expect("text").into()),
+            recursive: true,
+            uid_map: maps.to_vec(),
+            gid_map: maps.to_vec(),
+        },
+        attributes: Attributes::default(),
+        recursive_attributes: Attributes::default(),
+        propagation,
+        on_proc: false,
+    })
+}
+
+/// A plan with a user namespace of ids from 100000 on, and its root.
+fn user_plan(args: &[&str]) -> (tempfile::TempDir, Plan) {
+    let rootfs = rootfs();
+    for name in ["proc", "dev", "sys"] {
+        std::fs::create_dir(rootfs.path().join(name)).expect("mkdir");
+    }
+    for path in ["", "proc", "dev", "sys", "tmp", "etc"] {
+        chown(rootfs.path().join(path), Some(100_000), Some(100_000)).expect("chown");
+    }
+    let mut plan = plan(rootfs.path(), args);
+    plan.namespaces.user = Space::New;
+    plan.process.user_namespace = true;
+    plan.uid_map = vec![IdMap { inside: 0, outside: 100_000, count: 1000 }];
+    plan.gid_map = plan.uid_map.clone();
+    plan.steps.retain(|s| !matches!(s, Step::Device(_)));
+    let at = plan.steps.iter().position(|s| matches!(s, Step::Link { .. })).expect("links");
+    plan.steps.insert(at, bind("/dev/null".as_ref(), "/dev/null", &[], Propagation::Private));
+    (rootfs, plan)
+}
+
+#[test]
+fn a_user_namespace_is_entered_by_exec() {
+    if !root("a_user_namespace_is_entered_by_exec") {
+        return;
+    }
+    let (_rootfs, plan) = user_plan(&["sleep", "1000"]);
+    let main = start(&plan, Stdio::Null);
+    let (read, stdio) = capture();
+    let mut other = process(&["sh", "-c", "id -u; cat /proc/self/uid_map; touch /tmp/x; stat -c %u /tmp/x"]);
+    other.user_namespace = true;
+    let other = run::exec(&other, main.pidfd.as_fd(), stdio, &Join::default()).expect("exec");
+    let words: Vec<String> = read_all(read).split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words, ["0", "0", "100000", "1000", "0"]);
+    berth_sys::process::reap(other.pidfd.as_fd());
+    let mut tty = process(&["readlink", "/proc/self/fd/0"]);
+    tty.user_namespace = true;
+    let tty = run::exec(&tty, main.pidfd.as_fd(), Stdio::Terminal, &Join::default()).expect("exec");
+    assert_eq!(read_all(tty.console.expect("a terminal")), "/dev/pts/0\r\n");
+    berth_sys::process::reap(tty.pidfd.as_fd());
+    end(&main);
+}
+
+#[test]
+fn a_second_container_joins_the_namespaces_of_the_first() {
+    if !root("a_second_container_joins_the_namespaces_of_the_first") {
+        return;
+    }
+    let (_one, first) = user_plan(&["sleep", "1000"]);
+    let main = start(&first, Stdio::Null);
+    let (_two, mut second) = user_plan(&["sh", "-c", "hostname; id -u; cat /proc/1/comm"]);
+    second.namespaces.user = Space::Given;
+    second.namespaces.uts = Space::Given;
+    second.namespaces.pid = Space::Given;
+    second.namespaces.net = Space::Path(format!("/proc/{}/ns/net", main.pid).into_bytes());
+    second.steps.retain(|s| !matches!(s, Step::Hostname(_)));
+    let pidfd = Some(main.pidfd.as_fd());
+    let given = Given { user: pidfd, uts: pidfd, pid: pidfd, ..Given::default() };
+    let (read, stdio) = capture();
+    let running =
+        run::create(&second, &given, stdio, &Join::default()).expect("create").start().expect("start");
+    assert_eq!(read_all(read), "box\n0\nsleep\n");
+    berth_sys::process::reap(running.pidfd.as_fd());
+    // What the plan refers to must be given.
+    let missing = run::create(&second, &Given::default(), Stdio::Null, &Join::default());
+    assert!(matches!(missing, Err(RunError::Plan { .. })), "{missing:?}");
+    end(&main);
+}
+
+#[test]
+fn an_idmapped_mount_shows_other_owners() {
+    if !root("an_idmapped_mount_shows_other_owners") {
+        return;
+    }
+    let source = tempfile::tempdir().expect("tempdir");
+    std::fs::write(source.path().join("file"), "x").expect("write");
+    let rootfs = rootfs();
+    let mut plan = plan(rootfs.path(), &["stat", "-c", "%u:%g", "/in/file"]);
+    let maps = [IdMap { inside: 0, outside: 4242, count: 10 }];
+    plan.steps.push(bind(source.path(), "/in", &maps, Propagation::Private));
+    assert_eq!(run_plan(&plan).expect("run"), (0, "4242:4242\n".to_owned()));
+}
+
+#[test]
+fn clocks_have_their_offset() {
+    if !root("clocks_have_their_offset") {
+        return;
+    }
+    let rootfs = rootfs();
+    let mut plan = plan(rootfs.path(), &["cat", "/proc/uptime"]);
+    plan.namespaces.time = Some(ClockOffsets { boottime: (1_000_000_000, 0), monotonic: (0, 0) });
+    let (_, output) = run_plan(&plan).expect("run");
+    let seconds: f64 = output.split('.').next().expect("number").parse().expect("number");
+    assert!(seconds >= 1e9, "{output}");
+}
+
+#[test]
+fn a_shared_mount_travels_back_to_the_host() {
+    if !root("a_shared_mount_travels_back_to_the_host") {
+        return;
+    }
+    // In a mount namespace of the test's own thread.
+    let seen = std::thread::spawn(|| {
+        berth_sys::namespace::unshare(berth_sys::namespace::MOUNT | 0x200).expect("unshare");
+        let private = berth_sys::mount::Change {
+            propagation: berth_sys::mount::PRIVATE,
+            recursive: true,
+            ..Default::default()
+        };
+        berth_sys::mount::change(rustix::fs::CWD, c"/", private).expect("private");
+        let shared = tempfile::tempdir().expect("tempdir");
+        let path = std::ffi::CString::new(shared.path().to_str().expect("text")).expect("text");
+        rustix::mount::mount_bind(path.as_c_str(), path.as_c_str()).expect("bind");
+        let change = berth_sys::mount::Change { propagation: berth_sys::mount::SHARED, ..Default::default() };
+        berth_sys::mount::change(rustix::fs::CWD, &path, change).expect("shared");
+        std::fs::create_dir(shared.path().join("at")).expect("mkdir");
+        let rootfs = rootfs();
+        let script = "mount -t tmpfs tmpfs /v/at; touch /v/at/here";
+        let mut plan = plan(rootfs.path(), &["sh", "-c", script]);
+        plan.process.capabilities.bounding = berth_sys::caps::SYS_ADMIN;
+        plan.process.capabilities.permitted = berth_sys::caps::SYS_ADMIN;
+        plan.process.capabilities.effective = berth_sys::caps::SYS_ADMIN;
+        plan.steps.push(bind(shared.path(), "/v", &[], Propagation::RecursiveShared));
+        let outcome = run_plan(&plan).expect("run");
+        let seen = shared.path().join("at/here").exists();
+        for _ in 0..2 {
+            let _ = rustix::mount::unmount(path.as_c_str(), rustix::mount::UnmountFlags::DETACH);
+        }
+        (outcome, seen)
+    });
+    let (outcome, seen) = seen.join().expect("thread");
+    assert_eq!(outcome, (0, String::new()));
+    assert!(seen, "the mount was not propagated");
+}
+
+#[test]
+fn what_this_machine_cannot_give_is_clamped_and_noted() {
+    if !root("what_this_machine_cannot_give_is_clamped_and_noted") {
+        return;
+    }
+    let rootfs = rootfs();
+    let mut plan = plan(
+        rootfs.path(),
+        &["sh", "-c", "cat /proc/self/oom_score_adj; grep 'open files' /proc/self/limits"],
+    );
+    plan.process.oom_score_adj = Some(-999);
+    plan.process.rlimits = vec![Rlimit { resource: 7, soft: 64, hard: 1 << 19 }];
+    let (read, stdio) = capture();
+    let prepared = run::create(&plan, &Given::default(), stdio, &Join::default()).expect("create");
+    let notes = prepared.notes().to_vec();
+    let running = prepared.start().expect("start");
+    let output = read_all(read);
+    berth_sys::process::reap(running.pidfd.as_fd());
+    let may = berth_sys::caps::effective().expect("caps") & berth_sys::caps::SYS_RESOURCE != 0;
+    if may {
+        assert!(notes.is_empty() && output.starts_with("-999\n"), "{notes:?} {output}");
+    } else {
+        assert!(notes.iter().any(|n| matches!(n, Note::OomScoreClamped { wanted: -999, .. })), "{notes:?}");
+        assert!(output.contains("open files            64"), "{output}");
+    }
+}
+
+#[test]
+fn signals_go_to_the_container() {
+    if !root("signals_go_to_the_container") {
+        return;
+    }
+    let bundle = Bundle::new("trap 'exit 9' TERM; echo ready; while :; do sleep 1000 & wait; done");
+    let mut runtimes = oracles("signals_go_to_the_container");
+    runtimes.push(Runtime::Ours);
+    for runtime in runtimes {
+        let mut child = bundle.command(runtime).stdout(Std::piped()).spawn().expect("spawn");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
+        assert_eq!(line, "ready\n");
+        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
+        assert_eq!(child.wait().expect("wait").code(), Some(9), "{runtime:?}");
+    }
+}
+
+#[test]
+fn a_bundle_with_a_terminal_works_over_pipes() {
+    if !root("a_bundle_with_a_terminal_works_over_pipes") {
+        return;
+    }
+    let mut bundle = Bundle::new("test -t 0 && test -t 1 && echo terminal; cat");
+    bundle.config["process"]["terminal"] = json!(true);
+    let mut child = bundle.command(Runtime::Ours).stdout(Std::piped()).spawn().expect("spawn");
+    let mut stdin = child.stdin.take().expect("piped");
+    // Echoed by the terminal, repeated by cat; the control character is the end of input.
+    stdin.write_all(b"hi\n\x04").expect("write");
+    let output = child.wait_with_output().expect("wait");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "terminal\r\nhi\r\nhi\r\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    if !root("a_failure_leaves_nothing") {
+        return;
+    }
+    let rootfs = rootfs();
+    let open = || std::fs::read_dir("/proc/self/fd").expect("read_dir").count();
+    let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let mut plan = plan(rootfs.path(), &["true"]);
+    plan.steps.push(filesystem("tmpfs", "/x", 0, &[("no-such-option", "1")]));
+    // Other tests of this process open descriptors too: so only children are compared exactly.
+    let before = open();
+    for _ in 0..50 {
+        let error = run_plan(&plan).expect_err("the option is wrong");
+        assert!(matches!(&error, RunError::Step { step, .. } if step == "mount tmpfs on /x"), "{error}");
+    }
+    assert!(open() < before + 40, "descriptors are left");
+    assert_eq!(children(), "");
+    // Dropped while prepared: killed and reaped.
+    plan.steps.pop();
+    drop(run::create(&plan, &Given::default(), Stdio::Null, &Join::default()).expect("create"));
+    assert_eq!(children(), "");
+}
+
+#[test]
+fn a_bad_bundle_leaves_no_cgroup() {
+    if !root("a_bad_bundle_leaves_no_cgroup") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    bundle.config["process"]["args"] = json!(["/no/such/program"]);
+    let left = |bundle: &Bundle| {
+        let host = berth_sys::cgroup::Host::detect().expect("cgroups");
+        let name = bundle.last_id();
+        host.hierarchies().iter().any(|h| h.mount.join(&name).exists())
+    };
+    let (code, output) = bundle.ours();
+    assert!(code == 127 && output.contains("/no/such/program"), "{code} {output}");
+    assert!(!left(&bundle));
+    let mount = json!({ "destination": "/x", "type": "bind", "source": "/no/such" });
+    bundle.config["mounts"].as_array_mut().expect("array").push(mount);
+    let (code, output) = bundle.ours();
+    assert!(code == 125 && output.contains("/no/such"), "{code} {output}");
+    assert!(!left(&bundle));
+}
