@@ -5,14 +5,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use berth_image::Images;
 use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
+use berth_image::{Images, Names};
 use berth_net::{Builtin, Ipv6};
 use berth_sys::cgroup;
 
 use crate::board::Board;
-use crate::config::{EngineConfig, NetworkChoice};
+use crate::config::{BuiltinImage, EngineConfig, NetworkChoice};
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pod::recover;
@@ -52,9 +52,39 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         users: users::Users::default(),
         pods: Pods::default(),
     });
+    builtin_images(&shared).await;
     recover::all(&shared).await?;
     recover::sweep(&shared).await;
     Ok((shared, puller))
+}
+
+/// Puts the images that the program carries into the store, where they are not. Without them everything
+/// else works, so a failure is told and no more.
+async fn builtin_images(shared: &Shared) {
+    for builtin in &shared.config.images.builtin {
+        if matches!(shared.images.find(builtin.name), Ok(Some(_))) {
+            continue;
+        }
+        if let Err(error) = load(shared, builtin).await {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(image = builtin.name, error, "the image that Berth carries is not loaded");
+        }
+    }
+}
+
+async fn load(shared: &Shared, builtin: &BuiltinImage) -> Result<(), EngineError> {
+    let archive = berth_sys::memfd::sealed("image", builtin.archive)
+        .map_err(|e| EngineError::system("make a file of the image", e))?;
+    let loaded = shared.images.load(archive.into(), |_| {}).await;
+    let loaded = loaded.map_err(|e| EngineError::failed("load the image", e))?;
+    for image in loaded {
+        if !image.tags.iter().any(|tag| tag == builtin.name) {
+            let names = Names { tags: vec![builtin.name.to_owned()], repo_digests: Vec::new() };
+            let tagged = shared.images.tag(&image.id, names).await;
+            tagged.map_err(|e| EngineError::failed("name the image", e))?;
+        }
+    }
+    Ok(())
 }
 
 fn image_config(config: &EngineConfig) -> berth_image::Config {

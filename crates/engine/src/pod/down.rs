@@ -90,6 +90,7 @@ impl Owner {
             id: self.id.clone(),
             owner: self.config.owner,
             shim: self.link.shim.clone(),
+            shim_pid: self.link.shim_pid,
             containers: self
                 .containers
                 .values()
@@ -204,6 +205,7 @@ struct Down {
     id: SandboxId,
     owner: PodOwner,
     shim: Option<Shim>,
+    shim_pid: Option<i32>,
     containers: Vec<CgroupPath>,
     pod: CgroupPath,
 }
@@ -219,7 +221,9 @@ impl Down {
 
     /// Everything that is not the shim's, in this order: processes, then what they used.
     fn rest(&self, shim_ended: bool) -> Result<(), EngineError> {
-        if !shim_ended {
+        if shim_ended {
+            procs::await_end(&self.shared, &self.id, self.shim_pid, KILL_LIMIT);
+        } else {
             procs::kill_shim(&self.shared, &self.id);
         }
         let dir = self.shared.layout.pod(&self.id);

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use berth_sys::netlink::route::{self, By};
+use berth_sys::netlink::{Family, NetlinkError, Socket};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -24,6 +26,8 @@ pub(crate) struct PodNamespaces {
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     net: bool,
+    /// Whether to set the loopback interface up: nobody else does in a pod without a network.
+    loopback: bool,
     ipc: bool,
     hostname: String,
     /// Dotted names and values.
@@ -35,8 +39,9 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// What this pod needs. With a network of its own it may open low ports and send pings without
     /// rights, unless its sysctls say otherwise.
-    pub(crate) fn of(config: &SandboxConfig, facts: &HostFacts, pin: PathBuf) -> Self {
+    pub(crate) fn of(config: &SandboxConfig, facts: &HostFacts, connected: bool, pin: PathBuf) -> Self {
         let net = config.namespaces.network != Network::Host;
+        let loopback = net && !connected;
         let ipc = config.namespaces.ipc == NamespaceMode::Pod;
         let mut sysctls: Vec<_> = config.sysctls.clone().into_iter().collect();
         if net {
@@ -48,7 +53,7 @@ impl Wanted {
                 }
             }
         }
-        Self { net, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
+        Self { net, loopback, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
     }
 }
 
@@ -77,6 +82,9 @@ fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
     for (name, value) in &wanted.sysctls {
         sysctl(name, value)?;
     }
+    if wanted.loopback {
+        loopback_up().map_err(|e| EngineError::system("set the pod's loopback interface up", e))?;
+    }
     let open = |kind: &str| {
         let path = Path::new("/proc/thread-self/ns").join(kind);
         rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -92,6 +100,11 @@ fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
         pin(&wanted.pin).map_err(|e| EngineError::system("pin the pod's network namespace", e))?;
     }
     Ok(made)
+}
+
+fn loopback_up() -> Result<(), NetlinkError> {
+    let mut socket = Socket::open(Family::Route)?;
+    socket.exchange(vec![route::set_up(By::Index(route::LOOPBACK))]).map(drop)
 }
 
 /// Writes a sysctl of the calling thread's namespaces. Names were checked when the pod was asked for.

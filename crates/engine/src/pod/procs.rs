@@ -1,9 +1,11 @@
 //! Shims as processes: found by their cgroup and command line, never by a number from a record.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use berth_sys::cgroup::Cgroup;
 use berth_types::SandboxId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -37,6 +39,21 @@ pub(crate) fn kill_shim(shared: &Shared, sandbox: &SandboxId) {
             // One that has ended meanwhile needs no signal.
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
+    }
+}
+
+/// Waits until the shim of a pod, which said that it ends, has ended; kills it when it does not.
+pub(crate) fn await_end(shared: &Shared, sandbox: &SandboxId, pid: Option<i32>, limit: Duration) {
+    let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    if sandbox_of(pid).as_ref() != Some(sandbox) {
+        return;
+    }
+    let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))) {
+        Ok(1..) => {}
+        Ok(0) | Err(_) => kill_shim(shared, sandbox),
     }
 }
 

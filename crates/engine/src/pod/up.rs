@@ -205,7 +205,9 @@ impl Work {
 
     /// The namespaces with the network in them.
     async fn namespaces(&self) -> Result<(PodNamespaces, Vec<IpAddr>), EngineError> {
-        let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, self.dir().netns());
+        let connected = self.config.namespaces.network == Network::Pod
+            && self.shared.builtin(self.config.owner).is_some();
+        let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, connected, self.dir().netns());
         let (shared, id, config, timeline) =
             (Arc::clone(&self.shared), self.id.clone(), Arc::clone(&self.config), self.timeline.clone());
         Shared::blocking(move || {
