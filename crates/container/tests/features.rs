@@ -204,6 +204,43 @@ fn what_this_machine_cannot_give_is_clamped_and_noted() {
 }
 
 #[test]
+fn exec_obeys_low_limits() {
+    if !root("exec_obeys_low_limits") {
+        return;
+    }
+    let rootfs = rootfs();
+    let main = start(&plan(rootfs.path(), &["sleep", "1000"]), Stdio::Null);
+    let (read, stdio) = capture();
+    let mut other = process(&["sh", "-c", "grep 'open files' /proc/self/limits"]);
+    other.rlimits = vec![Rlimit { resource: 7, soft: 5, hard: 6 }];
+    let other = run::exec(&other, main.pidfd.as_fd(), stdio, &Join::default()).expect("exec");
+    assert!(read_all(read).contains(" 5 "));
+    berth_sys::process::reap(other.pidfd.as_fd());
+    end(&main);
+}
+
+#[test]
+fn many_threads_make_containers_at_once() {
+    if !root("many_threads_make_containers_at_once") {
+        return;
+    }
+    let rootfs = rootfs();
+    let threads: Vec<_> = (0..8)
+        .map(|number| {
+            let plan = plan(rootfs.path(), &["sh", "-c", &format!("echo {number}; exit {number}")]);
+            std::thread::spawn(move || {
+                for _ in 0..10 {
+                    assert_eq!(run_plan(&plan).expect("run"), (number, format!("{number}\n")));
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("thread");
+    }
+}
+
+#[test]
 fn signals_go_to_the_container() {
     if !root("signals_go_to_the_container") {
         return;

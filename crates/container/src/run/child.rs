@@ -110,7 +110,11 @@ fn join<'a>(work: &Work<'a>) -> Result<bool, Lost<'a>> {
     if let Some(score) = &work.process.oom_score {
         lower_or_leave(score).map_err(early)?;
     }
-    work.process.limit().map_err(early)?;
+    // In the container's user namespace no limit could be raised. Otherwise it waits until the
+    // descriptors are at their numbers, which a low limit would not allow.
+    if work.become_root {
+        work.process.limit().map_err(early)?;
+    }
     enter(work).map_err(early)?;
     session().map_err(early)?;
     let pty = if work.stdio.is_none() { Some(terminal().map_err(early)?) } else { None };
@@ -120,7 +124,11 @@ fn join<'a>(work: &Work<'a>) -> Result<bool, Lost<'a>> {
         gate::say_ready(fd_at(GATE), Some(fd_at(MASTER))).map_err(|e| late(at("send the terminal")(e)))?;
     }
     forget_master(pty);
-    work.process.enter_cwd().map_err(late)
+    let in_cwd = work.process.enter_cwd().map_err(late)?;
+    if !work.become_root {
+        work.process.limit().map_err(late)?;
+    }
+    Ok(in_cwd)
 }
 
 /// The numbers of a terminal's descriptors are closed or reused already.

@@ -13,7 +13,7 @@ use super::op::{Op, c_string, propagation, step};
 use super::process::Process;
 use super::report::{self, Names};
 use super::{Given, Join, Note, Prepared, RunError, Running, Stdio};
-use crate::plan::{ClockOffsets, IdMap, Namespaces, Plan, RootSource, Space};
+use crate::plan::{ClockOffsets, IdMap, Namespaces, Plan, ProcessPlan, RootSource, Space};
 
 /// The namespaces of the new process.
 #[derive(Debug, Default)]
@@ -244,12 +244,25 @@ impl Newborn {
         let gate = rustix::io::fcntl_dupfd_cloexec(&self.gate, 0);
         let running = Running { pid: child.pid, pidfd: child.pidfd, console, notes };
         match gate {
-            Ok(gate) => Ok(Prepared { running: Some(running), gate, process: plan.process.clone() }),
+            Ok(gate) => Ok(Prepared { running: Some(running), gate, process: named(&plan.process) }),
             Err(e) => {
                 self.child = Some(Child { pid: running.pid, pidfd: running.pidfd });
                 Err(step("copy the gate")(e))
             }
         }
+    }
+}
+
+/// What an error of the start may name: the process without its bulk.
+fn named(plan: &ProcessPlan) -> ProcessPlan {
+    ProcessPlan {
+        args: plan.args.first().cloned().into_iter().collect(),
+        env: Vec::new(),
+        cwd: plan.cwd.clone(),
+        identity: plan.identity.clone(),
+        rlimits: plan.rlimits.clone(),
+        seccomp: None,
+        ..*plan
     }
 }
 

@@ -91,4 +91,22 @@ impl Classify for RunError {
             },
         }
     }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            RunError::Step { source, .. }
+                if source.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) =>
+            {
+                Some("this needs Linux 5.12 or newer".into())
+            }
+            RunError::Exec { failure: ExecFailure::NotFound, .. } => {
+                Some("check the command, the PATH of the image, and the interpreter of a script".into())
+            }
+            RunError::Plan { .. }
+            | RunError::Step { .. }
+            | RunError::Exec { .. }
+            | RunError::Slow { .. }
+            | RunError::Died { .. } => None,
+        }
+    }
 }
