@@ -1,5 +1,7 @@
 //! Whole pulls: from a registry into the store.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -106,7 +106,9 @@ async fn the_client_certificate_is_shown() {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            stream.read(&mut [0; 4096]).await.ok();
+            let mut request = String::new();
+            let mut reader = BufReader::new(&mut stream);
+            while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).await.unwrap_or(0) > 0 {}
             stream.write_all(b"HTTP/1.1 418 \r\nContent-Length: 0\r\n\r\n").await.ok();
             stream.shutdown().await.ok();
         }
