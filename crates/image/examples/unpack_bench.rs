@@ -39,7 +39,7 @@ impl Blob {
         let mut tar = Vec::new();
         match bytes[..] {
             [0x1f, 0x8b, ..] => {
-                drop(flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut tar).unwrap())
+                flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut tar).unwrap();
             }
             [0x28, 0xb5, ..] => tar = zstd::decode_all(&bytes[..]).unwrap(),
             _ => tar.clone_from(&bytes),

@@ -1,5 +1,7 @@
 //! Archives: ours read by others, others' read by us, and hostile ones.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
 mod common;
 
 use std::fs::File;

@@ -1,5 +1,7 @@
 //! Images in the store: added, shared, found, removed, kept alive by snapshots, opened again.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
 mod common;
 
 use std::os::unix::fs::MetadataExt;
@@ -165,6 +167,22 @@ async fn implied_directories_take_mode_and_owner_from_below() {
     }
     assert_eq!(modes, [0o750, 0o711]);
     assert_eq!(store.names("layers").len(), 4);
+}
+
+#[tokio::test]
+async fn an_implied_directory_does_not_hide_a_symlink_of_a_lower_layer() {
+    if !root("an_implied_directory_does_not_hide_a_symlink_of_a_lower_layer") {
+        return;
+    }
+    let store = store().await;
+    let below = Layer::plain(Tar::new().dir("usr").dir("usr/lib").symlink("lib", "usr/lib").finish());
+    let above = Layer::plain(Tar::new().file("lib/x/a.so", "a").file("usr/lib/b.so", "b").finish());
+    let (image, _) = add(&store.images, &[below, above], "example.org/a:1").await.unwrap();
+    let tree = store.tree(&image, 1);
+    assert!(std::fs::symlink_metadata(tree.join("lib")).is_err());
+    let read = async |path: &str| store.images.read_file(&image.id, path, 10).await.unwrap();
+    assert_eq!(read("/lib/x/a.so").await.as_deref(), Some(&b"a"[..]));
+    assert_eq!(read("/lib/b.so").await.as_deref(), Some(&b"b"[..]));
 }
 
 #[tokio::test]

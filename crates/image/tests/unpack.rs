@@ -1,5 +1,7 @@
 //! What becomes of the entries of a layer.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
 mod common;
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

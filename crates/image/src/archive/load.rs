@@ -179,7 +179,7 @@ fn oci(contents: &Contents) -> Result<Vec<Found>, ArchiveError> {
         } else {
             descriptor.digest.clone()
         };
-        found.push(oci_image(contents, &manifest, name)?);
+        found.push(oci_image(contents, &manifest, name.as_ref())?);
     }
     Ok(merge(found))
 }
@@ -231,7 +231,7 @@ fn names(references: &[ImageRef], manifest: &[u8]) -> Names {
     Names { tags: references.iter().filter_map(ImageRef::tagged).collect(), repo_digests }
 }
 
-fn oci_image(contents: &Contents, digest: &Digest, name: Option<ImageRef>) -> Result<Found, ArchiveError> {
+fn oci_image(contents: &Contents, digest: &Digest, name: Option<&ImageRef>) -> Result<Found, ArchiveError> {
     let bytes = blob(contents, digest)?;
     let manifest: Manifest = parse(&blob_path(digest), &bytes)?;
     let config = blob(contents, &manifest.config.digest)?;
@@ -248,7 +248,7 @@ fn oci_image(contents: &Contents, digest: &Digest, name: Option<ImageRef>) -> Re
         spans.push(span);
         layers.push(LayerSource { digest: layer.digest.clone(), size: span.size, compression });
     }
-    let names = names(name.as_slice(), &bytes);
+    let names = names(&name.cloned().into_iter().collect::<Vec<_>>(), &bytes);
     Ok(Found { source: Source { manifest: bytes, config, layers }, layers: spans, names })
 }
 

@@ -59,41 +59,86 @@ pub(crate) fn opaque(staged: &Staged) -> Result<(), CompleteError> {
 }
 
 /// Gives implied directories the mode, owner and time that they have in the layers below (the uppermost
-/// first), and makes the hard links to files of those layers.
-pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<(), CompleteError> {
+/// first), and makes the hard links to files of those layers. Returns whether something was moved: where the layers
+/// below have a symlink (`lib -> usr/lib`) in the place of an implied directory, what is in it belongs where the
+/// symlink leads, or it would hide the symlink.
+pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<bool, CompleteError> {
     let root = open_root(&staged.fs())?;
     let stack = Stack::new(below);
+    let mut moves: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     // Sorted by path: a directory comes before what is in it. Times are set afterwards, the deepest first.
     let mut timed = Vec::new();
     for path in &staged.report.implied {
-        let fd = open_dir(&root, path)?;
-        let there = if below.is_empty() { None } else { find(&stack, path)? };
+        let mut path = moved(path, &moves);
+        let mut there = if below.is_empty() { None } else { find(&stack, &path, false)? };
+        if there.as_ref().is_some_and(|found| found.kind() == FileType::Symlink)
+            && let Some(target) = find(&stack, &path, true)?
+            && target.kind() == FileType::Directory
+        {
+            move_to(&root, &stack, &path, &target.path)?;
+            moves.push((path, target.path.clone()));
+            path = target.path.clone();
+            there = Some(target);
+        }
+        let fd = open_dir(&root, &path)?;
         match there.filter(|found| found.kind() == FileType::Directory) {
             Some(found) => {
-                copy_owner(&fd, &found.stat).map_err(at(path, "copy mode and owner"))?;
+                copy_owner(&fd, &found.stat).map_err(at(&path, "copy mode and owner"))?;
                 timed.push((path, times(&found.stat)));
             }
             None => {
-                rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).map_err(at(path, "chmod"))?;
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).map_err(at(&path, "chmod"))?;
                 timed.push((path, Timestamps { last_access: EPOCH, last_modification: EPOCH }));
             }
         }
     }
     for (path, target) in &staged.report.links {
-        link_below(&root, &stack, path, target)?;
+        link_below(&root, &stack, &moved(path, &moves), &moved(target, &moves))?;
     }
     for (path, times) in timed.iter().rev() {
         let fd = open_dir(&root, path)?;
         rustix::fs::futimens(&fd, times).map_err(at(path, "set times"))?;
     }
-    Ok(())
+    Ok(!moves.is_empty())
+}
+
+/// Where a path is after the moves so far.
+fn moved(path: &[u8], moves: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    moves.iter().fold(path.to_vec(), |path, (from, to)| match path.strip_prefix(&from[..]) {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => [to, rest].concat(),
+        _ => path,
+    })
+}
+
+/// Moves a directory of the tree. One that is at the target already is merged with it, as far as
+/// the two have different names in them.
+fn move_to(root: &OwnedFd, stack: &Stack<'_>, from: &[u8], to: &[u8]) -> Result<(), CompleteError> {
+    if to.is_empty() || [to, b"/"].concat().starts_with(&[from, b"/"].concat()) {
+        let into_itself = io::Error::other("a symbolic link of a lower layer leads into it or to the root");
+        return Err(at(from, "move to where the link leads")(into_itself));
+    }
+    let target = copy_dirs_up(root, stack, to)?;
+    let source = open_dir(root, from)?;
+    for entry in rustix::fs::Dir::read_from(&source).map_err(at(from, "read"))? {
+        let entry = entry.map_err(at(from, "read"))?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let only = rustix::fs::RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&source, name, &target, name, only)
+            .map_err(at(from, "move to where the link of a lower layer leads"))?;
+    }
+    let (dir, name) = split(from);
+    let parent = open_dir(root, dir)?;
+    rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).map_err(at(from, "remove"))
 }
 
 const EPOCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-fn find(stack: &Stack<'_>, path: &[u8]) -> Result<Option<Found>, CompleteError> {
+fn find(stack: &Stack<'_>, path: &[u8], follow: bool) -> Result<Option<Found>, CompleteError> {
     stack
-        .find(Path::new(std::ffi::OsStr::from_bytes(path)), false)
+        .find(Path::new(std::ffi::OsStr::from_bytes(path)), follow)
         .map_err(at(path, "look up in the layers below"))
 }
 
@@ -105,7 +150,7 @@ fn link_below(root: &OwnedFd, stack: &Stack<'_>, path: &[u8], target: &[u8]) -> 
     let dir = copy_dirs_up(root, stack, target_dir)?;
     let there = rustix::fs::statat(&dir, target_name, AtFlags::SYMLINK_NOFOLLOW);
     if matches!(there, Err(Errno::NOENT)) {
-        let found = find(stack, target)?.ok_or_else(no_target)?;
+        let found = find(stack, target, false)?.ok_or_else(no_target)?;
         match found.kind() {
             FileType::RegularFile => copy_file(&found, &dir, target_name).map_err(at(target, "copy up"))?,
             FileType::Symlink => copy_symlink(&found, &dir, target_name).map_err(at(target, "copy up"))?,
@@ -137,7 +182,7 @@ fn copy_dirs_up(root: &OwnedFd, stack: &Stack<'_>, path: &[u8]) -> Result<OwnedF
             other => other.map_err(at(&done, "mkdir"))?,
         }
         let fd = open_dir(root, &done)?;
-        match find(stack, &done)?.filter(|found| found.kind() == FileType::Directory) {
+        match find(stack, &done, false)?.filter(|found| found.kind() == FileType::Directory) {
             Some(found) => copy_owner(&fd, &found.stat).map_err(at(&done, "copy mode and owner"))?,
             None => rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).map_err(at(&done, "chmod"))?,
         }

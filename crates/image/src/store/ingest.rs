@@ -81,6 +81,7 @@ pub struct Ingest {
 
 /// What is to be done about a layer.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one for each layer, moved once")]
 pub enum LayerStep {
     /// It is in the store: nothing.
     Present,
@@ -277,13 +278,16 @@ impl Ingest {
                 // Completed where it stands highest, and dropped from the stack here.
                 continue;
             }
-            let staged = lock(&shared.held).remove(&diff_ids[index]).ok_or_else(|| {
+            let mut staged = lock(&shared.held).remove(&diff_ids[index]).ok_or_else(|| {
                 StoreError::Invalid(format!("layer {} was not written", shared.layers[index].digest))
             })?;
             let [_, chain] = ids;
             let below: Vec<_> =
                 record::lowers(&done).iter().map(|l| shared.images.layout().layer_fs(&l.id)).collect();
-            complete::from_below(&staged, &below).map_err(|error| shared.layer_error(index, error))?;
+            let moved =
+                complete::from_below(&staged, &below).map_err(|error| shared.layer_error(index, &error))?;
+            // The recipe knows the files by their old places.
+            staged.report.reproducible &= !moved;
             done.push(shared.images.keep_layer(shared.lease, chain, staged, diff_ids[index].clone())?);
         }
         Ok(done)
@@ -291,11 +295,11 @@ impl Ingest {
 }
 
 impl Shared {
-    fn layer_error(&self, index: usize, error: complete::CompleteError) -> StoreError {
+    fn layer_error(&self, index: usize, error: &complete::CompleteError) -> StoreError {
         let kind = error.kind();
         StoreError::Layer {
             blob: self.layers[index].digest.clone(),
-            reason: berth_types::error::chain(&error),
+            reason: berth_types::error::chain(error),
             kind,
         }
     }

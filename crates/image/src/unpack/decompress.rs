@@ -190,6 +190,7 @@ impl<R: Read> Read for Counted<R> {
 
 type Input<R> = BufReader<Counted<R>>;
 
+#[allow(clippy::large_enum_variant, reason = "one for each process")]
 enum Source<R: Read> {
     Plain(Input<R>),
     Gzip(flate2::bufread::MultiGzDecoder<Input<R>>),

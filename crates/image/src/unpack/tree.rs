@@ -67,7 +67,7 @@ impl Tree {
             None => (self.root.clone(), path),
         };
         let mut links = 0;
-        let dir = self.step(start, rest, create, &mut links)?;
+        let dir = self.step(&start, rest, create, &mut links)?;
         if self.open.len() >= MAX_OPEN {
             self.open.clear();
         }
@@ -78,7 +78,7 @@ impl Tree {
     /// The directory `name` in `dir`.
     fn step(
         &mut self,
-        dir: Rc<Dir>,
+        dir: &Rc<Dir>,
         name: &[u8],
         create: bool,
         links: &mut usize,
@@ -86,16 +86,16 @@ impl Tree {
         match open_dir(&dir.fd, name) {
             Ok(fd) => Ok(Rc::new(Dir { path: dir.join(name), fd })),
             Err(Errno::NOENT) if create => {
-                let made = self.make(&dir, name)?;
+                let made = self.make(dir, name)?;
                 self.changes.imply(&made.path);
                 Ok(made)
             }
-            Err(Errno::NOTDIR | Errno::LOOP) => match file_type(&dir, name)? {
-                FileType::Symlink => self.follow(&dir, name, create, links),
+            Err(Errno::NOTDIR | Errno::LOOP) => match file_type(dir, name)? {
+                FileType::Symlink => self.follow(dir, name, create, links),
                 FileType::CharacterDevice if create => {
                     // A whiteout of this layer: the directory is new and hides what is below.
-                    self.remove(&dir, name)?;
-                    let made = self.make(&dir, name)?;
+                    self.remove(dir, name)?;
+                    let made = self.make(dir, name)?;
                     self.changes.imply(&made.path);
                     self.changes.opaque(&made.path);
                     Ok(made)
@@ -128,7 +128,7 @@ impl Tree {
                 b"" | b"." => now,
                 // The path of `now` has no symlinks in it, so its parent is its path without the last part.
                 b".." => self.parent_of(&now)?,
-                part => self.step(now, part, create, links)?,
+                part => self.step(&now, part, create, links)?,
             };
         }
         Ok(now)

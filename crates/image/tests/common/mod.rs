@@ -1,7 +1,7 @@
 //! Tars written block by block, so that wrong ones can be written too, and images made of them.
 
 #![allow(dead_code, reason = "each test program uses its part")]
-#![allow(missing_docs, unreachable_pub, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::io::Write;
 use std::path::Path;

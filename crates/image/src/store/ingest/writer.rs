@@ -161,7 +161,7 @@ impl LayerWriter {
         let Self { staged, turn, .. } = self;
         let shared = turn.shared.clone();
         shared.images.step("layer unpacked");
-        complete::opaque(&staged).map_err(|error| shared.layer_error(turn.index, error))?;
+        complete::opaque(&staged).map_err(|error| shared.layer_error(turn.index, &error))?;
         let diff_id = shared.diff_id(turn.index).clone();
         if staged.report.implied.is_empty() && staged.report.links.is_empty() {
             shared.images.keep_layer(shared.lease, LayerId::Diff(diff_id.clone()), staged, diff_id)?;

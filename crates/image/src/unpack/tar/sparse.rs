@@ -29,7 +29,7 @@ impl PaxSparse {
             b"name" => self.name = Some(value.to_vec()),
             b"size" | b"realsize" => self.size = Some(decimal(value, "sparse size")?),
             b"offset" | b"numbytes" => {
-                if (self.numbers.len() % 2 == 0) != (name == b"offset") {
+                if self.numbers.len().is_multiple_of(2) != (name == b"offset") {
                     return Err("sparse offsets and lengths out of order".into());
                 }
                 self.push(value)?;
@@ -91,7 +91,7 @@ impl<R: BufRead> Reader<R> {
         let size = sparse.size.ok_or_else(|| refuse("a sparse file without a size"))?;
         let map = match (sparse.major, sparse.minor) {
             (Some(1), Some(0)) => self.map_in_contents(entry, at, tap)?,
-            (None | Some(0), _) if sparse.numbers.len() % 2 == 0 => {
+            (None | Some(0), _) if sparse.numbers.len().is_multiple_of(2) => {
                 sparse.numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
             }
             _ => return Err(refuse("a sparse format that is not known")),
