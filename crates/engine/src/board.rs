@@ -128,3 +128,6 @@ fn lookup<K: Ord, V>(
         (Some(_), Some(_)) => Err(EngineError::Ambiguous { thing, key: key.to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

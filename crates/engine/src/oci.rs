@@ -202,3 +202,6 @@ pub(crate) fn given_namespaces(spec: &Spec, pid: &PidMode) -> Vec<LinuxNamespace
     let all = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     all.into_iter().flatten().map(LinuxNamespace::typ).filter(given).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,18 @@ pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 /// Command and arguments: the configuration's command replaces entry point and arguments of the image,
 /// its arguments alone replace the image's arguments.
 pub(crate) fn argv(config: &ContainerConfig, image: &ImageConfig) -> Result<Vec<String>, EngineError> {
-    let (entrypoint, args) = match (config.command.is_empty(), config.args.is_empty()) {
-        (true, true) => (&image.entrypoint, &image.cmd),
-        (true, false) => (&image.entrypoint, &config.args),
-        (false, _) => (&config.command, &config.args),
+    command_line(&config.command, &config.args, image)
+}
+
+fn command_line(
+    command: &[String],
+    args: &[String],
+    image: &ImageConfig,
+) -> Result<Vec<String>, EngineError> {
+    let (entrypoint, args) = match (command.is_empty(), args.is_empty()) {
+        (true, true) => (image.entrypoint.as_slice(), image.cmd.as_slice()),
+        (true, false) => (image.entrypoint.as_slice(), args),
+        (false, _) => (command, args),
     };
     let argv: Vec<String> = entrypoint.iter().chain(args).cloned().collect();
     if argv.is_empty() {
@@ -84,3 +92,6 @@ impl Environment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,3 +289,6 @@ impl<N: From<Notice>> Line<N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,4 +8,5 @@ mod exec;
 mod failures;
 mod harness;
 mod life;
+mod network;
 mod recovery;

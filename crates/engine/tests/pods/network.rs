@@ -1,0 +1,65 @@
+//! Pods on the built-in network, in a network and mount namespace of the test's own.
+
+use berth_engine::NetworkChoice;
+use berth_testkit::{require, require_root};
+
+use crate::harness::{WAITS, World, sandbox, script, started};
+
+/// Set in the process that has the namespaces.
+const INSIDE: &str = "BERTH_TEST_INSIDE";
+
+#[test]
+fn pods_have_addresses_names_and_reach_each_other() {
+    require_root!();
+    if std::env::var_os(INSIDE).is_none() {
+        return again_inside("network::pods_have_addresses_names_and_reach_each_other");
+    }
+    let mut world = World::with_network(NetworkChoice::Builtin);
+    let engine = world.with_image();
+    world.run(async {
+        let first = engine.run_sandbox(sandbox("first")).await.unwrap();
+        let second = engine.run_sandbox(sandbox("second")).await.unwrap();
+        let serves = started(&engine, &first, script("main", WAITS)).await;
+        let asks = started(&engine, &second, script("main", WAITS)).await;
+        let address = engine.sandbox(first.as_str()).unwrap().addresses[0];
+        let run = async |id, script: String| {
+            let out = engine.exec_sync(id, vec!["sh".into(), "-c".into(), script], None).await.unwrap();
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        let hosts = run(&serves, "cat /etc/hosts /etc/hostname".into()).await;
+        assert!(hosts.contains(&address.to_string()) && hosts.contains("first"), "{hosts}");
+        let shown = run(&serves, "ip addr show eth0".into()).await;
+        assert!(shown.contains(&address.to_string()), "{shown}");
+        let reached = run(&asks, format!("busybox ping -c 1 -W 5 {address} >/dev/null && echo yes")).await;
+        assert_eq!(reached, "yes\n");
+        engine.remove_sandbox(&first).await.unwrap();
+        engine.remove_sandbox(&second).await.unwrap();
+    });
+    world.finish(engine);
+    let links = std::process::Command::new("ip").args(["-o", "link"]).output().unwrap();
+    assert_eq!(String::from_utf8(links.stdout).unwrap().lines().count(), 1, "only loopback is left");
+}
+
+/// Runs one test of this program again in namespaces of its own.
+fn again_inside(test: &str) {
+    require!(berth_testkit::guard::has_program("unshare"), "needs unshare (util-linux)");
+    let exe = std::env::current_exe().unwrap();
+    // The programs are built outside, where the network may be needed.
+    crate::harness::programs();
+    let status = std::process::Command::new("unshare")
+        .args([
+            "--net",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "ip link set lo up; exec \"$0\" \"$@\"",
+        ])
+        .arg(exe)
+        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "the test inside failed");
+}
