@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use berth_container::plan::{Inputs, Plan, parse, plan};
-use berth_container::run::{self, Given, Join, Stdio};
+use berth_container::run::{self, Given, Stdio};
 use berth_container::seccomp;
+use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
 
 const CONFIG: &str = r#"{
   "ociVersion": "1.2.0",
@@ -55,10 +56,18 @@ fn measure(dir: &Path, rounds: usize) -> Outcome<()> {
     let filter = seccomp::compile(&seccomp::default_profile(0, native), native)?.encode();
     let inputs = Inputs { bundle: Some(dir), seccomp: Some(filter), ..Inputs::default() };
     let plan = plan(&spec, &inputs)?;
+    let path = CgroupPath::new(&format!("berth-bench-{}", std::process::id()))?;
+    let cgroup = Host::detect()?.create(&path, &Resources::default())?;
+    let outcome = rounds_in(&plan, &cgroup, rounds);
+    cgroup.remove()?;
+    outcome
+}
+
+fn rounds_in(plan: &Plan, cgroup: &Cgroup, rounds: usize) -> Outcome<()> {
     let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..rounds {
         let begin = Instant::now();
-        let prepared = run::create(&plan, &Given::default(), Stdio::Null, &Join::default())?;
+        let prepared = run::create(plan, &Given::default(), Stdio::Null, &cgroup.join()?)?;
         let created = Instant::now();
         let running = prepared.start()?;
         let started = Instant::now();
@@ -67,12 +76,12 @@ fn measure(dir: &Path, rounds: usize) -> Outcome<()> {
         times[1].push(started - created);
         times[2].push(begin.elapsed());
     }
-    let mut sleeper: Plan = plan.clone();
+    let mut sleeper = plan.clone();
     sleeper.process.args = ["/bin/busybox", "sleep", "1000"].map(|a| a.as_bytes().to_vec()).to_vec();
-    let main = run::create(&sleeper, &Given::default(), Stdio::Null, &Join::default())?.start()?;
+    let main = run::create(&sleeper, &Given::default(), Stdio::Null, &cgroup.join()?)?.start()?;
     for _ in 0..rounds {
         let begin = Instant::now();
-        let other = run::exec(&plan.process, main.pidfd.as_fd(), Stdio::Null, &Join::default())?;
+        let other = run::exec(&plan.process, main.pidfd.as_fd(), Stdio::Null, &cgroup.join()?)?;
         berth_sys::process::reap(other.pidfd.as_fd());
         times[3].push(begin.elapsed());
     }

@@ -107,3 +107,6 @@ pub fn set_ambient(mask: u64) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

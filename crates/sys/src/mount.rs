@@ -145,3 +145,6 @@ pub fn open_in_root(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

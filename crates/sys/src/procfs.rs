@@ -46,3 +46,6 @@ fn write_beneath(dir: BorrowedFd<'_>, path: &CStr, value: &[u8]) -> Result<(), E
     let file = rustix::fs::openat2(dir, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
     if rustix::io::write(&file, value)? == value.len() { Ok(()) } else { Err(Errno::IO) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,3 +39,6 @@ pub fn open(ptmx: OwnedFd) -> Result<Pty, Errno> {
 
 /// How to open a multiplexer.
 pub const MULTIPLEXER: OFlags = OFlags::RDWR.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+#[cfg(test)]
+mod tests;

@@ -41,3 +41,6 @@ pub fn set(pid: i32, resource: u32, limit: Limit) -> Result<(), Errno> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

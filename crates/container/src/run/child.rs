@@ -351,3 +351,6 @@ pub(super) fn needed<'a>(work: &'a Work<'_>) -> impl Iterator<Item = i32> + 'a {
         .chain(stdio)
         .map(AsRawFd::as_raw_fd)
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ fn readable(gate: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
