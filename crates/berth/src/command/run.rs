@@ -52,14 +52,17 @@ impl Run {
     async fn foreground(&self, client: &mut Client, container: &api::Container) -> anyhow::Result<ExitCode> {
         let join =
             api::AttachStart { container: container.id.clone(), release: true, size: terminal::size() };
-        let ended = Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) }
-            .attach(client, join)
-            .await;
+        let session =
+            Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
+        if let Err(error) = session.attach(client, join).await {
+            // Nobody would see what it writes: a container that could not be joined is not left waiting.
+            play::down(client, &[container.pod_id.clone()], 0).await?;
+            return Err(error);
+        }
         let waited = client.wait(api::WaitRequest { container: container.id.clone() }).await;
         if self.remove {
             play::down(client, &[container.pod_id.clone()], 0).await?;
         }
-        ended?;
         let end = waited.map_err(told)?.into_inner();
         if !end.message.is_empty() {
             note(format_args!("berth: {}", end.message));

@@ -20,7 +20,8 @@ impl Owner {
         let shim = self.link.shim.clone();
         let container = self.container(id)?;
         match (container.state, shim, &container.facts) {
-            (State::Running | State::Stopping { .. }, Some(shim), Some(facts)) => Ok(Target {
+            // A prepared container can be joined before it starts; the shim refuses what it cannot do yet.
+            (State::Created | State::Starting | State::Running | State::Stopping { .. }, Some(shim), Some(facts)) => Ok(Target {
                 container: container.id.clone(),
                 config: Arc::clone(&container.config),
                 facts: Arc::clone(facts),
