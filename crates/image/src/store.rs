@@ -198,16 +198,17 @@ impl Images {
 
     /// Ends a pull: what it added and nothing else uses is removed.
     fn end_lease(&self, lease: u64, blobs: &[Digest]) {
-        let (trash, blobs) = {
+        let trash = {
             let mut state = self.state();
             state.leases.remove(&lease);
             state.blob_leases.remove(&lease);
-            (state.collect_layers(self.layout()), state.unused_blobs(blobs))
+            for blob in state.unused_blobs(blobs) {
+                // Under the lock: a pull that begins now must not count on it. Not there when this one failed
+                // early; what stays is removed when the store is opened.
+                let _stays = std::fs::remove_file(self.layout().blob(&blob));
+            }
+            state.collect_layers(self.layout())
         };
-        for blob in blobs {
-            // Not there when the pull failed early; what stays is removed when the store is opened.
-            let _stays = std::fs::remove_file(self.layout().blob(&blob));
-        }
         delete_later(trash);
     }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
@@ -20,11 +20,33 @@ const INPUT: usize = 256 << 10;
 /// The largest window of a zstd frame, as a power of two: 128 MiB, what `zstd --long` makes.
 const MAX_WINDOW_LOG: u32 = 27;
 
+/// Bytes of the tar, with the room they are in: always [`BLOCK`] bytes, so that it can be used again.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Block {
+    fn filled(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// Sends the room back to the decoder, when this was the last use of it.
+    fn recycle(this: Arc<Self>, to_decoder: &Sender<Vec<u8>>) {
+        if let Some(block) = Arc::into_inner(this) {
+            // The decoder may be done already.
+            let _done = to_decoder.send(block.bytes);
+        }
+    }
+}
+
 /// The tar's bytes. Read it to its end, then [`Stream::finish`].
 #[derive(Debug)]
 pub(crate) struct Stream {
-    blocks: Option<Receiver<io::Result<Arc<Vec<u8>>>>>,
-    block: Arc<Vec<u8>>,
+    blocks: Option<Receiver<io::Result<Arc<Block>>>>,
+    block: Arc<Block>,
+    to_decoder: Sender<Vec<u8>>,
     used: usize,
     hasher: Option<JoinHandle<[u8; 32]>>,
     decoder: Option<JoinHandle<()>>,
@@ -38,16 +60,19 @@ impl Stream {
         limits: Limits,
     ) -> io::Result<Self> {
         let (to_caller, blocks) = sync_channel(AHEAD);
-        let (to_hasher, to_hash) = sync_channel::<Arc<Vec<u8>>>(AHEAD);
+        let (to_hasher, to_hash) = sync_channel::<Arc<Block>>(AHEAD);
+        let (to_decoder, used) = channel();
+        let hashed = to_decoder.clone();
         let hasher = std::thread::Builder::new().name("hash".into()).spawn(move || {
             let mut sum = Sha256::new();
             for block in to_hash {
-                sum.update(&block[..]);
+                sum.update(block.filled());
+                Block::recycle(block, &hashed);
             }
             sum.finalize().into()
         })?;
         let decoder = std::thread::Builder::new().name("decompress".into()).spawn(move || {
-            if let Err(error) = decode(input, compression, limits, &to_caller, &to_hasher) {
+            if let Err(error) = decode(input, compression, limits, (&to_caller, &to_hasher), &used) {
                 // The caller that went away knows why it did.
                 let _gone = to_caller.send(Err(error));
             }
@@ -55,6 +80,7 @@ impl Stream {
         Ok(Self {
             blocks: Some(blocks),
             block: Arc::default(),
+            to_decoder,
             used: 0,
             hasher: Some(hasher),
             decoder: Some(decoder),
@@ -82,18 +108,19 @@ impl Read for Stream {
 
 impl BufRead for Stream {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.used == self.block.len()
+        if self.used == self.block.length
             && let Some(blocks) = &self.blocks
         {
             match blocks.recv() {
                 Ok(block) => {
-                    self.block = block?;
+                    let old = std::mem::replace(&mut self.block, block?);
+                    Block::recycle(old, &self.to_decoder);
                     self.used = 0;
                 }
                 Err(_) => self.blocks = None,
             }
         }
-        Ok(&self.block[self.used..])
+        Ok(&self.block.filled()[self.used..])
     }
 
     fn consume(&mut self, length: usize) {
@@ -105,8 +132,8 @@ fn decode(
     input: impl Read,
     compression: Compression,
     limits: Limits,
-    to_caller: &SyncSender<io::Result<Arc<Vec<u8>>>>,
-    to_hasher: &SyncSender<Arc<Vec<u8>>>,
+    (to_caller, to_hasher): (&SyncSender<io::Result<Arc<Block>>>, &SyncSender<Arc<Block>>),
+    used: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
     let mut input = BufReader::with_capacity(INPUT, Counted { input, count: 0 });
     let compression = match compression {
@@ -124,15 +151,15 @@ fn decode(
     };
     let mut total = 0;
     loop {
-        let mut block = vec![0; BLOCK];
-        let length = fill(&mut source, &mut block)?;
+        let mut bytes =
+            used.try_recv().ok().filter(|bytes| bytes.len() == BLOCK).unwrap_or_else(|| vec![0; BLOCK]);
+        let length = fill(&mut source, &mut bytes)?;
         if length == 0 {
             return Ok(());
         }
-        block.truncate(length);
         total += length as u64;
         check(total, source.compressed(), &limits)?;
-        let block = Arc::new(block);
+        let block = Arc::new(Block { bytes, length });
         if to_hasher.send(block.clone()).is_err() || to_caller.send(Ok(block)).is_err() {
             return Ok(());
         }
