@@ -219,7 +219,9 @@ impl Prepared {
                 Err(report::failure(&names, &what, index, errno))
             }
             Ok(gate::Heard::Silent) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
-            Ok(gate::Heard::Ready(_)) | Err(_) => Err(RunError::Died { before: "it was started" }),
+            Ok(gate::Heard::Ready(_) | gate::Heard::Moved { .. }) | Err(_) => {
+                Err(RunError::Died { before: "it was started" })
+            }
         }
     }
 }

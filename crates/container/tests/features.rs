@@ -1,7 +1,7 @@
 //! Features that the comparison does not reach: user namespaces and exec, idmapped mounts, clocks,
 //! propagation, limits, signals, and that a failure leaves nothing.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::chown;
 use std::process::Stdio as Std;
@@ -104,6 +104,19 @@ fn a_second_container_joins_the_namespaces_of_the_first() {
         run::create(&second, &given, stdio, &Join::default()).expect("create").start().expect("start");
     assert_eq!(read_all(read), "box\n0\nsleep\n");
     berth_sys::process::reap(running.pidfd.as_fd());
+    // The same with a PID namespace of its own, which belongs to the user namespace.
+    second.namespaces.pid = Space::New;
+    let given = Given { user: pidfd, uts: pidfd, ..Given::default() };
+    second.process.args = ["sh", "-c", "hostname; echo $$"].map(|a| a.as_bytes().to_vec()).to_vec();
+    let (read, stdio) = capture();
+    let running =
+        run::create(&second, &given, stdio, &Join::default()).expect("create").start().expect("start");
+    assert_eq!(read_all(read), "box\n1\n");
+    assert_eq!(berth_sys::process::reap(running.pidfd.as_fd()).map(|e| e.shell_code()), Some(0));
+    second.steps.push(filesystem("tmpfs", "/x", 0, &[("no-such-option", "1")]));
+    let failed = run::create(&second, &given, Stdio::Null, &Join::default());
+    assert!(matches!(&failed, Err(RunError::Step { step, .. }) if step == "mount tmpfs on /x"), "{failed:?}");
+    second.steps.pop();
     // What the plan refers to must be given.
     let missing = run::create(&second, &Given::default(), Stdio::Null, &Join::default());
     assert!(matches!(missing, Err(RunError::Plan { .. })), "{missing:?}");
@@ -268,11 +281,16 @@ fn a_bundle_with_a_terminal_works_over_pipes() {
     bundle.config["process"]["terminal"] = json!(true);
     let mut child = bundle.command(Runtime::Ours).stdout(Std::piped()).spawn().expect("spawn");
     let mut stdin = child.stdin.take().expect("piped");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("read");
+    assert_eq!(line, "terminal\r\n");
     // Echoed by the terminal, repeated by cat; the control character is the end of input.
     stdin.write_all(b"hi\n\x04").expect("write");
-    let output = child.wait_with_output().expect("wait");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "terminal\r\nhi\r\nhi\r\n");
-    assert_eq!(output.status.code(), Some(0));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("read");
+    assert_eq!(rest, "hi\r\nhi\r\n");
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
 }
 
 #[test]

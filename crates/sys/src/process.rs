@@ -46,12 +46,30 @@ pub fn fork(
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce() -> i32,
 ) -> Result<Child, Errno> {
+    clone(namespaces, cgroup, libc::SIGCHLD as u64, child)
+}
+
+/// The same, but the new process is a child of the caller's parent, which learns of its end.
+///
+/// # Errors
+/// Those of clone3(2).
+pub fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
+    // The signal at its end is that of the caller's own.
+    clone(namespaces | libc::CLONE_PARENT as u64, None, 0, child)
+}
+
+fn clone(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    exit_signal: u64,
+    child: impl FnOnce() -> i32,
+) -> Result<Child, Errno> {
     let mut pidfd: c_int = -1;
     // SAFETY: all fields are integers, zero means unused.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal;
     if let Some(dir) = cgroup {
         args.flags |= INTO_CGROUP;
         args.cgroup = u64::from(dir.as_raw_fd().cast_unsigned());

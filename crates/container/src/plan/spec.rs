@@ -159,10 +159,6 @@ fn maps(linux: Option<&Linux>, namespaces: &Namespaces) -> Result<(Vec<IdMap>, V
     };
     check("uidMappings", uids)?;
     check("gidMappings", gids)?;
-    if namespaces.user != Space::Host && namespaces.user != Space::New && namespaces.pid == Space::New {
-        let what = "a new PID namespace in a user namespace that exists";
-        return Err(PlanError::unsupported("linux.namespaces", what));
-    }
     Ok((id_maps(uids), id_maps(gids)))
 }
 

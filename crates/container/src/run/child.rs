@@ -48,6 +48,9 @@ pub(super) struct Work<'a> {
 pub(super) struct Setup<'a> {
     pub(super) root: BorrowedFd<'a>,
     pub(super) ops: &'a [Op],
+    /// Whether a user namespace that exists gets a new PID namespace: those belong to children only, so
+    /// a sibling, made in there, goes on.
+    pub(super) sibling: bool,
     /// Namespaces that are made after a user namespace was entered.
     pub(super) unshare: u64,
     pub(super) cgroup_namespace: bool,
@@ -59,6 +62,42 @@ pub(super) struct Setup<'a> {
 
 /// The whole life of a container's first process before its program.
 pub(super) fn create(work: &Work<'_>, setup: &Setup<'_>) -> i32 {
+    let begun = begin(work).and_then(|()| {
+        if setup.wait_for_maps && !gate::wait(work.gate) {
+            process::exit_now(0);
+        }
+        if setup.sibling { move_on(work, setup) } else { Ok(()) }
+    });
+    match begun.and_then(|()| enter(work, 0)) {
+        Ok(()) => finish(work, setup),
+        Err(fail) => {
+            gate::say_failed(work.gate, fail);
+            1
+        }
+    }
+}
+
+/// Enters the user namespace and makes the process that goes on; does not return in success.
+fn move_on(work: &Work<'_>, setup: &Setup<'_>) -> Result<(), Fail> {
+    let name = at("make the PID namespace");
+    let Some((user, _)) = work.enter.split_first() else {
+        return Err(name(Errno::INVAL));
+    };
+    namespace::enter(user.fd, user.kinds).map_err(at("enter the user namespace"))?;
+    become_root()?;
+    let sibling = process::fork_sibling(namespace::PID, || match enter(work, 1) {
+        Ok(()) => finish(work, setup),
+        Err(fail) => {
+            gate::say_failed(work.gate, fail);
+            1
+        }
+    })
+    .map_err(&name)?;
+    gate::say_moved(work.gate, sibling.pid, sibling.pidfd.as_fd()).map_err(&name)?;
+    process::exit_now(0)
+}
+
+fn finish(work: &Work<'_>, setup: &Setup<'_>) -> i32 {
     let fail = match prepare(work, setup) {
         Ok(in_cwd) => {
             if !gate::wait(fd_at(GATE)) {
@@ -89,11 +128,6 @@ type Lost<'a> = (Fail, BorrowedFd<'a>);
 
 fn prepare<'a>(work: &Work<'a>, setup: &Setup<'_>) -> Result<bool, Lost<'a>> {
     let early = |fail| (fail, work.gate);
-    begin(work).map_err(early)?;
-    if setup.wait_for_maps && !gate::wait(work.gate) {
-        process::exit_now(0);
-    }
-    enter(work).map_err(early)?;
     let pty = arrange(work, setup).map_err(early)?;
     let late = |fail| (fail, fd_at(GATE));
     settle(work, pty.as_ref()).map_err(early)?;
@@ -115,7 +149,7 @@ fn join<'a>(work: &Work<'a>) -> Result<bool, Lost<'a>> {
     if work.become_root {
         work.process.limit().map_err(early)?;
     }
-    enter(work).map_err(early)?;
+    enter(work, 0).map_err(early)?;
     session().map_err(early)?;
     let pty = if work.stdio.is_none() { Some(terminal().map_err(early)?) } else { None };
     settle(work, pty.as_ref()).map_err(early)?;
@@ -159,16 +193,20 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
     Ok(())
 }
 
-fn enter(work: &Work<'_>) -> Result<(), Fail> {
-    for (index, entry) in (0u32..).zip(&work.enter) {
+/// Enters the namespaces after the first `done` ones.
+fn enter(work: &Work<'_>, done: usize) -> Result<(), Fail> {
+    for (index, entry) in (0u32..).zip(&work.enter).skip(done) {
         namespace::enter(entry.fd, entry.kinds).map_err(|errno| Fail { what: ENTER, index, errno })?;
     }
-    if work.become_root {
-        let (uid, gid) = (Some(rustix::process::Uid::ROOT), Some(rustix::process::Gid::ROOT));
-        rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(at("become root of the user namespace"))?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(at("become root of the user namespace"))?;
-    }
-    Ok(())
+    if work.become_root { become_root() } else { Ok(()) }
+}
+
+/// Root of the user namespace: without, the process would be nobody in it.
+fn become_root() -> Result<(), Fail> {
+    let name = at("become root of the user namespace");
+    let (uid, gid) = (Some(rustix::process::Uid::ROOT), Some(rustix::process::Gid::ROOT));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&name)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(&name)
 }
 
 fn session() -> Result<(), Fail> {

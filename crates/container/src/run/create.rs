@@ -112,7 +112,11 @@ pub(super) fn create(
     // a mqueue) to its root: the others are made when the process is that.
     let has_user = plan.namespaces.user != Space::Host;
     let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
-    let (at_clone, late) = (spaces.new & early, spaces.new & !early);
+    let sibling = has_user && !new_user && spaces.new & namespace::PID != 0;
+    let (mut at_clone, late) = (spaces.new & early, spaces.new & !early);
+    if sibling {
+        at_clone &= !namespace::PID;
+    }
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
@@ -126,6 +130,7 @@ pub(super) fn create(
     let setup = Setup {
         root,
         ops: &ops,
+        sibling,
         unshare: late,
         cgroup_namespace: plan.namespaces.cgroup == Space::New,
         time: clocks.as_deref(),
@@ -221,14 +226,24 @@ impl Newborn {
         mut notes: Vec<Note>,
         new_user: bool,
     ) -> Result<Prepared, RunError> {
-        let pid = self.child.as_ref().map_or(0, |c| c.pid);
+        let mut pid = self.child.as_ref().map_or(0, |c| c.pid);
         if new_user {
             user::write_maps(pid, &ranges(&plan.uid_map), &ranges(&plan.gid_map))
                 .map_err(step("write the maps of the user namespace"))?;
             gate::release(self.gate.as_fd()).map_err(step("release the new process"))?;
         }
-        let console = match gate::hear(self.gate.as_fd()).map_err(step("hear from the new process"))? {
+        let hear = || gate::hear(self.gate.as_fd()).map_err(step("hear from the new process"));
+        let mut heard = hear()?;
+        if let Heard::Moved { pid: other, pidfd } = heard {
+            heard = hear()?;
+            pid = other;
+            if let Some(first) = self.child.replace(Child { pid, pidfd }) {
+                process::reap(first.pidfd.as_fd());
+            }
+        }
+        let console = match heard {
             Heard::Ready(console) => console,
+            Heard::Moved { .. } => return Err(RunError::Died { before: "it was prepared" }),
             Heard::Failed { what, index, errno } => return Err(report::failure(names, &what, index, errno)),
             Heard::Closed => return Err(RunError::Died { before: "it was prepared" }),
             Heard::Silent => return Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),

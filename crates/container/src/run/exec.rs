@@ -46,6 +46,7 @@ pub(super) fn exec(
     loop {
         match gate::hear(new.gate.as_fd()).map_err(step("hear from the new process"))? {
             Heard::Ready(fd) => console = fd,
+            Heard::Moved { .. } => return Err(RunError::Died { before: "its program began" }),
             Heard::Failed { what, index, errno } => {
                 return Err(report::failure(&names, &what, index, errno));
             }

@@ -50,6 +50,8 @@ pub(super) const RLIMIT: &str = "set rlimit";
 pub(super) enum Heard {
     /// The child waits at the gate; the master of its terminal, if it has one.
     Ready(Option<OwnedFd>),
+    /// The process went on as another, a sibling of the one that says so and ends.
+    Moved { pid: i32, pidfd: OwnedFd },
     /// A step failed.
     Failed { what: String, index: u32, errno: Errno },
     /// The child's end is closed: by execve, or by its death.
@@ -60,6 +62,7 @@ pub(super) enum Heard {
 
 const READY: u8 = 1;
 const FAILED: u8 = 2;
+const MOVED: u8 = 3;
 
 /// Both ends: the parent's and the child's.
 pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -76,6 +79,17 @@ pub(super) fn say_ready(gate: BorrowedFd<'_>, console: Option<BorrowedFd<'_>>) -
         control.push(SendAncillaryMessage::ScmRights(&fds));
     }
     sendmsg(gate, &[IoSlice::new(&[READY])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Child: says that another goes on in its place.
+pub(super) fn say_moved(gate: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [pidfd];
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    let number = pid.to_ne_bytes();
+    sendmsg(gate, &[IoSlice::new(&[MOVED]), IoSlice::new(&number)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -127,13 +141,15 @@ pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<Heard, Errno> {
     if message.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
+    let number = i32::from_ne_bytes([packet[1], packet[2], packet[3], packet[4]]);
     Ok(match (message.bytes, packet[0]) {
+        (5, MOVED) => Heard::Moved { pid: number, pidfd: console.ok_or(Errno::BADF)? },
         (0, _) => Heard::Closed,
         (_, READY) => Heard::Ready(console),
         _ => Heard::Failed {
             what: packet[9..].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),
             index: u32::from_ne_bytes([packet[5], packet[6], packet[7], packet[8]]),
-            errno: Errno::from_raw_os_error(i32::from_ne_bytes([packet[1], packet[2], packet[3], packet[4]])),
+            errno: Errno::from_raw_os_error(number),
         },
     })
 }

@@ -8,7 +8,7 @@ fn what_the_child_says_is_heard_in_order() {
     say_ready(theirs.as_fd(), Some(read.as_fd())).expect("said");
     say_failed(theirs.as_fd(), Fail { what: STEP, index: 3, errno: Errno::NOENT });
     drop(theirs);
-    let mut heard = || hear(ours.as_fd()).expect("heard");
+    let heard = || hear(ours.as_fd()).expect("heard");
     assert!(matches!(heard(), Heard::Ready(None)));
     assert!(matches!(heard(), Heard::Ready(Some(_))));
     let Heard::Failed { what, index, errno } = heard() else { panic!("not a failure") };
