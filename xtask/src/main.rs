@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod demo;
 mod docs;
 mod run;
 mod setup;
@@ -26,6 +27,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Build Berth and run a first pod with it: play, ps, a page, its log, down
+    Demo(demo::Options),
     /// Install the Debian packages that the tests need, as far as they are missing
     Setup,
     /// Everything that needs no machine: formatting, clippy, tidy, documentation, licences
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let outcome = match Arguments::parse().verb {
+        Verb::Demo(options) => demo::run(&options),
         Verb::Setup => setup::run(),
         Verb::Check => check::run(),
         Verb::Test(options) => return test::run(&options),
