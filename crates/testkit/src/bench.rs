@@ -124,10 +124,21 @@ pub fn run(options: &Options) -> Result<()> {
             }
         }
     }
+    drop(targets);
+    remove_cgroups();
     samples.print(options.profile)?;
     if let Some(file) = &options.json {
         std::fs::write(file, samples.json().to_string())
             .with_context(|| format!("write {}", file.display()))?;
     }
     Ok(())
+}
+
+/// The parent cgroup of the pods stays when they are gone, as a kubelet expects; here nobody else
+/// removes it.
+fn remove_cgroups() {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    for hierarchy in hierarchies.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]) {
+        std::fs::remove_dir(hierarchy.join(pod::CGROUP.trim_start_matches('/'))).ok();
+    }
 }

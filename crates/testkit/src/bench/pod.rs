@@ -22,6 +22,9 @@ pub(super) const IMAGE: &str = crate::image::standin::BUSYBOX;
 /// The label that marks them.
 pub(super) const LABEL: &str = "berth-bench";
 
+/// The cgroup that a kubelet would have made for them.
+pub(super) const CGROUP: &str = "/berth-bench";
+
 /// Which network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
@@ -76,7 +79,7 @@ impl Pod {
             log_directory: logs().join(&name).display().to_string(),
             labels: [(LABEL.to_owned(), "1".to_owned())].into(),
             linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: "/berth-bench".into(),
+                cgroup_parent: CGROUP.into(),
                 security_context: Some(LinuxSandboxSecurityContext {
                     namespace_options: Some(namespaces(network)),
                     seccomp: Some(seccomp(hardening)),

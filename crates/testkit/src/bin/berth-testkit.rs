@@ -96,7 +96,15 @@ const UPSTREAM_DIGEST: &str = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac
 /// How often the machine is looked at again before what is left counts as leaked.
 const LOOKS: usize = 20;
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        // Nothing is left to try when standard error is gone.
+        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Registry(options) => registry(&options),
         Verb::Leaks(options) => leaks(&options),
