@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use berth_net::Builtin;
 use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
@@ -12,6 +14,9 @@ use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
 use crate::pod;
 use crate::shared::Shared;
 use crate::status::{Finding, Thing};
+
+/// The time that the kernel has to remove the interfaces of a pod that is gone.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// What the records say.
 struct Known {
@@ -70,7 +75,7 @@ impl World {
                 .map(|(pid, id)| (pid.as_raw_nonzero().get(), id))
                 .collect(),
             leases: network.map(|n| n.leases()).into_iter().flatten().map(|lease| lease.sandbox).collect(),
-            interfaces: network.and_then(|n| n.strays().ok()).unwrap_or_default(),
+            interfaces: network.map(|n| interfaces(n)).unwrap_or_default(),
             snapshots: shared.images.snapshots(),
         }
     }
@@ -126,6 +131,19 @@ impl World {
             }
         }
         findings
+    }
+}
+
+/// Interfaces on the bridge without a pod. The kernel removes those of a pod that is gone in the
+/// background, so what is there is looked at until it goes or the time is over.
+fn interfaces(network: &Builtin) -> Vec<String> {
+    let deadline = Instant::now() + DRAIN;
+    loop {
+        let left = network.strays().unwrap_or_default();
+        if left.is_empty() || Instant::now() >= deadline {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -29,6 +29,7 @@ mod session;
 mod shared;
 mod shim;
 mod stages;
+pub mod stats;
 mod status;
 mod undo;
 mod users;

@@ -12,7 +12,7 @@ use berth_types::{ContainerId, ExecId};
 use tokio::sync::oneshot;
 
 use crate::error::EngineError;
-use crate::shim::Shim;
+use crate::shim::{Shim, ShimError};
 
 pub(crate) use attached::attached;
 pub use stream::{Input, Output};
@@ -110,7 +110,7 @@ impl ExecSession {
     pub async fn wait(&mut self) -> Result<ExecEnd, EngineError> {
         let end = (&mut self.end).await;
         self.guard.ended();
-        end.map_err(|_| EngineError::Closed)
+        end.map_err(|_| EngineError::failed("wait for the command", ShimError::Lost))
     }
 }
 

@@ -52,6 +52,8 @@ pub struct ContainerView {
     pub exit: Option<ExitView>,
     /// The main process' id on the host.
     pub pid: Option<i32>,
+    /// Its cgroup in cgroupfs syntax, below the root of each hierarchy.
+    pub cgroup: String,
     /// The image's id: the digest of its configuration.
     pub image_id: String,
     /// The image as `repository@digest`, or its id when it has none.

@@ -140,6 +140,7 @@ impl Container {
             resources: self.resources.clone(),
             user: facts.user.clone(),
             stop_signal: signal::name(facts.stop_signal),
+            cgroup: facts.cgroup.to_string(),
         })
     }
 }
@@ -148,10 +149,11 @@ impl Container {
 pub(crate) fn exit_view(exit: &Exit, never_ran: bool) -> ExitView {
     let reason = if never_ran && !exit.message.is_empty() {
         ExitReason::StartError
+    } else if exit.code == 0 {
+        // A child that ran out of memory did not make the container fail.
+        ExitReason::Completed
     } else if exit.oom_killed {
         ExitReason::OomKilled
-    } else if exit.code == 0 {
-        ExitReason::Completed
     } else {
         ExitReason::Error
     };

@@ -21,7 +21,11 @@ impl Owner {
         let container = self.container(id)?;
         match (container.state, shim, &container.facts) {
             // A prepared container can be joined before it starts; the shim refuses what it cannot do yet.
-            (State::Created | State::Starting | State::Running | State::Stopping { .. }, Some(shim), Some(facts)) => Ok(Target {
+            (
+                State::Created | State::Starting | State::Running | State::Stopping { .. },
+                Some(shim),
+                Some(facts),
+            ) => Ok(Target {
                 container: container.id.clone(),
                 config: Arc::clone(&container.config),
                 facts: Arc::clone(facts),

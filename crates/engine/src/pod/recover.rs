@@ -261,11 +261,12 @@ fn container_of(dir: &PodDir, record: ContainerRecord, contact: &Contact) -> Res
     };
     match (known, contact) {
         (Some(known), _) => take(&mut container, known),
-        (None, Contact::Silent) => container.state = ContainerState::Unknown,
-        (None, Contact::Talks(..) | Contact::Gone | Contact::None) => {
+        (None, _) => {
             let exit = ExitOf::read(&dir.container(&record.id));
             // Of one that ended before its shim did, the record tells how; the rest is ended with the pod.
-            if exit.is_some() || !matches!(contact, Contact::Gone) {
+            if exit.is_none() && matches!(contact, Contact::Silent) {
+                container.state = ContainerState::Unknown;
+            } else if exit.is_some() || !matches!(contact, Contact::Gone) {
                 container.state = ContainerState::Exited;
                 let view = || unknown_exit("its shim does not know it");
                 container.started_at = exit.as_ref().and_then(|exit| exit.started_at);

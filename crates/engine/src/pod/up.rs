@@ -68,6 +68,10 @@ impl Owner {
                     self.apply(Event::RunOk).expect("the table takes RunOk while starting");
                     let id = self.id.clone();
                     self.answer_all(waiters, &Ok(id));
+                    // The word that it is gone may have come before it was known here.
+                    if self.link.shim.as_ref().is_some_and(Shim::is_gone) {
+                        self.shim_lost();
+                    }
                 } else {
                     // Asked to stop meanwhile: the follow-up takes it down.
                     let refused = next_refused(self.state);

@@ -159,6 +159,11 @@ impl Shim {
         }
     }
 
+    /// Whether the connection has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.calls.is_closed()
+    }
+
     /// The end of this exec session, when it comes. Must be asked for before the session is begun.
     pub(crate) fn exec_end(&self, exec: &ExecId) -> oneshot::Receiver<ExecEnd> {
         let (sender, receiver) = oneshot::channel();

@@ -33,9 +33,11 @@ pub(crate) fn programs() -> &'static Programs {
         // target/debug/deps/pods-<hash>
         let dir = exe.parent().and_then(Path::parent).unwrap().to_owned();
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let profile = if dir.ends_with("release") { ["--profile", "release"] } else { ["--profile", "dev"] };
         for (package, bin) in [("berth-shim", "berth-shim"), ("berth-image", "berth-unpack")] {
             let built = Command::new(&cargo)
                 .args(["build", "-q", "-p", package, "--bin", bin])
+                .args(profile)
                 .env("CARGO_TARGET_DIR", dir.parent().unwrap())
                 .current_dir(env!("CARGO_MANIFEST_DIR"))
                 .status()
@@ -158,6 +160,23 @@ impl World {
         assert!(failures.is_empty(), "{failures:?}");
         self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
         assert_eq!(self.traces(), BTreeSet::new());
+    }
+}
+
+/// A test that failed leaves nothing running either.
+impl Drop for World {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        let traces = self.traces();
+        for dir in traces.iter().rev().filter(|trace| trace.starts_with("/sys/fs/cgroup")) {
+            let pids = std::fs::read_to_string(Path::new(dir).join("cgroup.procs")).unwrap_or_default();
+            drop(Command::new("kill").arg("-9").args(pids.lines()).output());
+            berth_testkit::wait_until(LIMIT, || std::fs::remove_dir(dir).is_ok() || !Path::new(dir).exists());
+        }
+        for point in traces.iter().filter_map(|trace| trace.split(' ').nth(4)) {
+            drop(Command::new("umount").args(["-l", point]).output());
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_engine::model::{ExitReason, User};
+use berth_engine::model::{ExitReason, PidMode, User};
 use berth_testkit::require_root;
 use berth_types::lifecycle::{container, sandbox as pod};
 use berth_types::{Classify, Kind};
@@ -132,6 +132,43 @@ fn stopping_signals_once_waits_and_kills() {
         let runs = started(&engine, &pod, script("runs", WAITS)).await;
         engine.remove_container(&runs).await.unwrap();
         assert_eq!(engine.container(runs.as_str()).unwrap_err().kind(), Kind::NotFound);
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+#[test]
+fn containers_may_share_processes_and_memory() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    world.run(async {
+        let mut config = sandbox("shared");
+        config.namespaces.pid = PidMode::Pod;
+        let pod = engine.run_sandbox(config).await.unwrap();
+        let shared = |name: &str| {
+            let mut config = script(name, WAITS);
+            config.pid = PidMode::Pod;
+            config
+        };
+        let first = started(&engine, &pod, shared("first")).await;
+        let second = started(&engine, &pod, shared("second")).await;
+        let run = async |id, script: &str| {
+            let argv = vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+            String::from_utf8(engine.exec_sync(id, argv, None).await.unwrap().stdout).unwrap()
+        };
+        run(&first, "echo hello > /dev/shm/word; touch /tmp/own").await;
+        assert_eq!(run(&second, "cat /dev/shm/word; ls /tmp").await, "hello\n");
+        let seen = run(&second, "ps | grep -c 'while :'").await;
+        assert!(seen.trim().parse::<u32>().unwrap() >= 2, "{seen}");
+        // One of its own sees itself alone, and one may look at another.
+        let own = started(&engine, &pod, script("own", WAITS)).await;
+        assert_eq!(run(&own, "echo $PPID").await, "0\n");
+        let mut debug = script("debug", WAITS);
+        debug.pid = PidMode::Target(own.to_string());
+        let debug = started(&engine, &pod, debug).await;
+        let seen = run(&debug, "ps | grep -c 'while :'").await;
+        assert!(seen.trim().parse::<u32>().unwrap() >= 2, "{seen}");
         engine.remove_sandbox(&pod).await.unwrap();
     });
     world.finish(engine);

@@ -46,7 +46,7 @@ fn again_inside(test: &str) {
     let exe = std::env::current_exe().unwrap();
     // The programs are built outside, where the network may be needed.
     crate::harness::programs();
-    let status = std::process::Command::new("unshare")
+    let inside = std::process::Command::new("unshare")
         .args([
             "--net",
             "--mount",
@@ -59,7 +59,9 @@ fn again_inside(test: &str) {
         .arg(exe)
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
         .env(INSIDE, "1")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "the test inside failed");
+    // Its own lines are not this run's results.
+    let said = [inside.stdout, inside.stderr].concat();
+    assert!(inside.status.success(), "{}", String::from_utf8_lossy(&said));
 }
