@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// `cargo xtask demo`
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Another image for the pod; it is pulled
     image: Option<String>,
     /// The instance, apart from any other Berth of this machine
@@ -26,7 +26,7 @@ pub struct Options {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the demo.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let berth = Berth { program: build()?, instance: options.instance.clone() };
     let manifest = manifest(options.image.as_deref())?;
     let shown = show(&berth, &manifest, options.image.is_some());
@@ -48,8 +48,10 @@ fn build() -> Result<PathBuf> {
     println!("$ cargo build --release --package berth");
     let status = Command::new(env!("CARGO")).args(["build", "--release", "--package", "berth"]).status()?;
     ensure!(status.success(), "the build failed");
-    let output = Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--no-deps"]).output()?;
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
+    let output =
+        Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--no-deps"]).output()?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(Path::new(target).join("release/berth"))
 }
@@ -78,7 +80,11 @@ fn show(berth: &Berth, manifest: &str, foreign: bool) -> Result<()> {
 impl Berth {
     /// Runs a command and shows it as a person would have typed it.
     fn run(&self, args: &[&str], input: Option<&str>) -> Result<()> {
-        let shown = args.iter().map(|a| if *a == "-" { "examples/web.yaml" } else { a }).collect::<Vec<_>>().join(" ");
+        let shown = args
+            .iter()
+            .map(|a| if *a == "-" { "examples/web.yaml" } else { a })
+            .collect::<Vec<_>>()
+            .join(" ");
         println!("\n$ berth --instance {} {shown}", self.instance);
         let mut child = Command::new(&self.program)
             .args(["--instance", &self.instance])

@@ -2,7 +2,7 @@
 //!
 //! They stay in this crate; everything further in uses `berth_engine::model`.
 
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rustdoc::all, reason = "generated")]
 
 tonic::include_proto!("runtime.v1");
 
