@@ -13,7 +13,9 @@
 //!
 //! Between clone and execve the child neither allocates nor locks: everything it needs was prepared
 //! by the parent, and it speaks to the kernel only. It is not dumpable before it enters any namespace,
-//! and holds no descriptor of the host at its execve but its stdio.
+//! and holds no descriptor of the host at its execve but its stdio. Where it is born in a PID namespace that
+//! exists, it is as dumpable as the caller for its first moment: a caller that joins or execs (the
+//! shim) is not dumpable itself.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

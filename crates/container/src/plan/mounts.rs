@@ -254,7 +254,7 @@ fn cgroup(
         propagation: options.propagation.unwrap_or_default(),
         on_proc: false,
     }));
-    for CgroupMount { name, dir, links } in &inputs.cgroups {
+    for CgroupMount { name, dir, links, .. } in &inputs.cgroups {
         mounts.steps.push(show(&destination.join(name), dir));
         for link in links {
             mounts

@@ -101,7 +101,7 @@ impl Options {
                 "rbind" => self.bind = Some(true),
                 "idmap" => self.idmap = Some(false),
                 "ridmap" => self.idmap = Some(true),
-                "defaults" | "async" | "nomand" | "loud" => {}
+                "defaults" | "async" | "nomand" | "loud" | "silent" => {}
                 "remount" | "tmpcopyup" | "copy-symlink" => {
                     return Err(PlanError::unsupported(field, format!("the mount option {word}")));
                 }

@@ -39,6 +39,9 @@ pub struct CgroupMount {
     pub name: String,
     /// The container's cgroup.
     pub dir: PathBuf,
+    /// Where the whole hierarchy is mounted on the host: what a container with the host's cgroup
+    /// namespace sees on v2.
+    pub hierarchy: PathBuf,
     /// Other names that link to it.
     pub links: Vec<String>,
 }
@@ -54,7 +57,8 @@ pub fn cgroup_mounts(mode: Mode, hierarchies: &[Hierarchy], cgroup: &Cgroup) -> 
         };
         match (mode, hierarchy.version) {
             (Mode::V2, _) => {
-                return vec![CgroupMount { name: String::new(), dir: dir.clone(), links: Vec::new() }];
+                let (dir, hierarchy) = (dir.clone(), hierarchy.mount.clone());
+                return vec![CgroupMount { name: String::new(), dir, hierarchy, links: Vec::new() }];
             }
             (_, Version::V2) => {}
             (_, Version::V1) => {
@@ -65,7 +69,8 @@ pub fn cgroup_mounts(mode: Mode, hierarchies: &[Hierarchy], cgroup: &Cgroup) -> 
                 } else {
                     Vec::new()
                 };
-                mounts.push(CgroupMount { name, dir: dir.clone(), links });
+                let (dir, hierarchy) = (dir.clone(), hierarchy.mount.clone());
+                mounts.push(CgroupMount { name, dir, hierarchy, links });
             }
         }
     }
@@ -87,6 +92,11 @@ pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let mut inputs = inputs.clone();
     if !uid_map.is_empty() {
         inputs.id_maps = Some((uid_map.clone(), gid_map.clone()));
+    }
+    if namespaces.cgroup == Space::Host {
+        for mount in inputs.cgroups.iter_mut().filter(|m| m.name.is_empty()) {
+            mount.dir = mount.hierarchy.clone();
+        }
     }
     let process = spec.process().as_ref().ok_or_else(|| PlanError::invalid("process", "there is none"))?;
     let mut process_plan = process_of::process(process, &inputs, namespaces.user != Space::Host)?;

@@ -345,11 +345,13 @@ fn a_cgroup_mount_shows_the_containers_own_directories() {
     config["mounts"] =
         json!([{ "destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro", "nosuid"] }]);
     let spec = parse(config.to_string().as_bytes()).expect("parsed");
-    let v1 = CgroupMount {
-        name: "cpu,cpuacct".into(),
-        dir: "/cg/cpu,cpuacct/x".into(),
-        links: vec!["cpu".into()],
+    let shown = |name: &str, dir: &str, links: &[&str]| CgroupMount {
+        name: name.into(),
+        dir: dir.into(),
+        hierarchy: "/cg".into(),
+        links: links.iter().map(|l| (*l).to_owned()).collect(),
     };
+    let v1 = shown("cpu,cpuacct", "/cg/cpu,cpuacct/x", &["cpu"]);
     let inputs = Inputs { bundle: Some(Path::new("/b")), cgroups: vec![v1], ..Inputs::default() };
     let steps = plan(&spec, &inputs).expect("a plan").steps;
     assert_eq!(mount(&steps[0]).attributes.set, sys::NOSUID);
@@ -357,10 +359,20 @@ fn a_cgroup_mount_shows_the_containers_own_directories() {
     assert_eq!(mount(&steps[1]).attributes.set, sys::NOSUID | sys::RDONLY);
     assert!(matches!(&steps[2], Step::Link { target, .. } if target == b"cpu,cpuacct"));
     assert_eq!(steps.last(), Some(&Step::Seal(b"/sys/fs/cgroup".to_vec())));
-    let v2 = CgroupMount { name: String::new(), dir: "/cg/x".into(), links: Vec::new() };
+    let v2 = shown("", "/cg/x", &[]);
     let inputs = Inputs { cgroups: vec![v2], ..inputs };
-    let steps = plan(&spec, &inputs).expect("a plan").steps;
-    assert_eq!(mount(&steps[0]).destination, b"/sys/fs/cgroup");
+    let shows = |config: &Value| {
+        let spec = parse(config.to_string().as_bytes()).expect("parsed");
+        let steps = plan(&spec, &inputs).expect("a plan").steps;
+        let MountSource::Bind { origin: Origin::Path(path), .. } = &mount(&steps[0]).source else {
+            panic!("no bind mount")
+        };
+        String::from_utf8_lossy(path).into_owned()
+    };
+    // With the host's cgroup namespace the whole of v2, as under runc; else the container's part.
+    assert_eq!(shows(&config), "/cg");
+    config["linux"]["namespaces"].as_array_mut().expect("array").push(json!({ "type": "cgroup" }));
+    assert_eq!(shows(&config), "/cg/x");
 }
 
 #[test]
