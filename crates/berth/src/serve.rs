@@ -114,7 +114,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     let inode = listener.inode;
-    listen::serve(listener, &engine, service, stop).await?;
+    listen::serve(listener, &engine, service, stop).await;
     listen::unbind(&settings.socket, inode);
     Ok(())
 }

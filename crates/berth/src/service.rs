@@ -1,5 +1,6 @@
 //! Berth's own service: what the command line asks and the CRI does not say.
 
+mod archive;
 mod images;
 mod pods;
 mod streams;
@@ -59,6 +60,8 @@ impl Berth for Service {
     type ExecStream = Messages<api::Output>;
     type AttachStream = Messages<api::Output>;
     type PullStream = Messages<api::PullEvent>;
+    type LoadStream = Messages<api::LoadEvent>;
+    type SaveStream = Messages<api::Chunk>;
 
     async fn info(&self, _: Request<api::InfoRequest>) -> Answer<api::InfoResponse> {
         let config = self.engine.config();
@@ -136,6 +139,18 @@ impl Berth for Service {
         request: Request<api::RemoveImageRequest>,
     ) -> Answer<api::RemoveImageResponse> {
         Ok(Response::new(images::remove(self, request.into_inner()).await))
+    }
+
+    async fn load(&self, request: Request<Streaming<api::Chunk>>) -> Answer<Self::LoadStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(archive::load(self.clone(), request.into_inner(), sender));
+        answer
+    }
+
+    async fn save(&self, request: Request<api::SaveRequest>) -> Answer<Self::SaveStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(archive::save(self.clone(), request.into_inner(), sender));
+        answer
     }
 
     async fn doctor(&self, _: Request<api::DoctorRequest>) -> Answer<api::DoctorResponse> {

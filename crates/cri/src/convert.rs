@@ -8,6 +8,7 @@ pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod signal;
+pub(crate) mod stats;
 
 use std::collections::BTreeMap;
 

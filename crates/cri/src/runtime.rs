@@ -3,6 +3,7 @@
 mod container;
 mod exec;
 mod sandbox;
+mod stats;
 mod status;
 
 use std::pin::Pin;
@@ -102,13 +103,13 @@ service! {
         update_container_resources(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse = container::update_resources;
         reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse = container::reopen_log;
         exec_sync(ExecSyncRequest) -> ExecSyncResponse = exec::sync;
+        container_stats(ContainerStatsRequest) -> ContainerStatsResponse = stats::container;
+        list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse = stats::list;
     }
     later {
         exec(ExecRequest) -> ExecResponse: "exec by URL is not there yet: use ExecSync (crictl exec -s), or berth exec";
         attach(AttachRequest) -> AttachResponse: "attach by URL is not there yet: use berth attach or berth logs -f";
         port_forward(PortForwardRequest) -> PortForwardResponse: "port forwarding is not there yet: the pod's address is reachable from this machine";
-        container_stats(ContainerStatsRequest) -> ContainerStatsResponse: "container statistics are not there yet";
-        list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse: "container statistics are not there yet";
         pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse: "pod statistics are not there yet";
         list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse: "pod statistics are not there yet";
         checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse: "checkpoints are not there yet";
@@ -121,7 +122,7 @@ service! {
     streams {
         stream_pod_sandboxes(StreamPodSandboxesRequest) -> StreamPodSandboxesStream = StreamPodSandboxesResponse: "use ListPodSandbox";
         stream_containers(StreamContainersRequest) -> StreamContainersStream = StreamContainersResponse: "use ListContainers";
-        stream_container_stats(StreamContainerStatsRequest) -> StreamContainerStatsStream = StreamContainerStatsResponse: "container statistics are not there yet";
+        stream_container_stats(StreamContainerStatsRequest) -> StreamContainerStatsStream = StreamContainerStatsResponse: "use ListContainerStats";
         stream_pod_sandbox_stats(StreamPodSandboxStatsRequest) -> StreamPodSandboxStatsStream = StreamPodSandboxStatsResponse: "pod statistics are not there yet";
         stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> StreamPodSandboxMetricsStream = StreamPodSandboxMetricsResponse: "pod metrics are not there yet";
         get_container_events(GetEventsRequest) -> GetContainerEventsStream = ContainerEventResponse: "container events are not there yet: list the containers";

@@ -26,7 +26,7 @@ use crate::{clock, doctor, open, purge, random, validate};
 /// process, is gone.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     puller: Puller,
 }
 

@@ -6,6 +6,7 @@ use berth_sys::cgroup::{CgroupPath, Stats};
 use berth_types::lifecycle::container::State;
 
 use crate::model::ContainerView;
+use crate::shared::Shared;
 use crate::{Engine, EngineError, clock};
 
 pub use berth_sys::cgroup::{MemoryStats, Pressure, Stall};
@@ -52,9 +53,9 @@ impl Engine {
     async fn stats_of(&self, container: Arc<ContainerView>) -> Result<Option<ContainerStats>, EngineError> {
         let what = || format!("read what container {} uses", container.id.short());
         let path = CgroupPath::new(&container.cgroup).map_err(|e| EngineError::failed(what(), e))?;
-        let group = self.cgroups().open(&path);
+        let group = self.shared.cgroups.open(&path);
         let at = clock::now();
-        let read = self.blocking(move || Ok(group.stats())).await?;
+        let read = Shared::blocking(move || Ok(group.stats())).await?;
         let used: Stats = match read {
             Ok(used) => used,
             // It ended between the look and the read.

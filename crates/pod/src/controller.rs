@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth_engine::image::credentials::RequestAuth;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{Engine, EngineError};
 use berth_types::{Classify, Kind};
@@ -52,6 +53,8 @@ pub struct Options {
     pub remove: bool,
     /// Overrides each container's pull policy.
     pub pull: Option<PullChoice>,
+    /// Credentials by the images' names in the manifest, for the pulls before the pod starts; they are not kept.
+    pub auths: BTreeMap<String, RequestAuth>,
 }
 
 /// Why a pod does not run.

@@ -9,15 +9,20 @@ use anyhow::Context;
 use berth_cri::api::image_service_server::ImageServiceServer;
 use berth_cri::api::runtime_service_server::RuntimeServiceServer;
 use berth_engine::Engine;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::Server;
+use tonic::service::Routes;
 
 use crate::api::berth_server::BerthServer;
 use crate::service::Service;
 
 /// How long calls in flight may go on after the daemon was told to end.
 const GRACE: Duration = Duration::from_secs(2);
+/// The wait after a connection could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A bound socket and the file it is.
 #[derive(Debug)]
@@ -69,39 +74,53 @@ pub(super) fn unbind(path: &Path, inode: u64) {
 }
 
 /// Answers until `stop` is done, and a little longer for calls in flight.
+///
+/// The connections are hyper's, not tonic's: that one ends a call at the client's deadline and calls
+/// it cancelled, while a deadline is the client's to tell.
 pub(super) async fn serve(
     bound: Bound,
     engine: &Engine,
     service: Service,
     stop: impl Future<Output = ()> + Send,
-) -> anyhow::Result<()> {
-    let limit = berth_cri::MAX_MESSAGE;
-    let (told, mut wait) = tokio::sync::watch::channel(false);
-    let stop = async move {
-        stop.await;
-        told.send_replace(true);
-    };
-    let server = Server::builder()
-        .add_service(
-            RuntimeServiceServer::new(berth_cri::Runtime::new(engine.clone()))
-                .max_decoding_message_size(limit),
-        )
-        .add_service(
-            ImageServiceServer::new(berth_cri::Images::new(engine.clone())).max_decoding_message_size(limit),
-        )
-        .add_service(BerthServer::new(service).max_decoding_message_size(limit))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(bound.listener), stop);
-    let too_long = async {
-        // An error means the server is gone, and with it the wait.
-        if wait.wait_for(|told| *told).await.is_ok() {
-            tokio::time::sleep(GRACE).await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        served = server => served.context("serve")?,
-        () = too_long => tracing::info!("calls in flight are given up"),
+) {
+    let routes = routes(engine, service);
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = bound.listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    // Out of descriptors, most likely: those of others come free.
+                    tracing::warn!(error = %e, "no connection accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        let handler = TowerToHyperService::new(routes.clone());
+        let connection =
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), handler);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                tracing::debug!(error = %e, "a connection ended");
+            }
+        });
     }
-    Ok(())
+    drop(bound);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::info!("calls in flight are given up");
+    }
+}
+
+fn routes(engine: &Engine, service: Service) -> Routes {
+    let limit = berth_cri::MAX_MESSAGE;
+    let runtime = RuntimeServiceServer::new(berth_cri::Runtime::new(engine.clone()));
+    let images = ImageServiceServer::new(berth_cri::Images::new(engine.clone()));
+    Routes::new(runtime.max_decoding_message_size(limit))
+        .add_service(images.max_decoding_message_size(limit))
+        .add_service(BerthServer::new(service).max_decoding_message_size(limit))
+        .prepare()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_engine::image::credentials::{CredentialFiles, Keyring, RequestAuth, Secret};
+use berth_engine::image::credentials::{Keyring, RequestAuth, Secret};
 use berth_engine::image::pull::{LayerState, Progress, PullProgress, PullRequest};
 use berth_engine::image::{Image, Removed};
 use tokio::sync::mpsc;
@@ -74,13 +74,20 @@ fn pull_request(request: api::PullRequest) -> Result<PullRequest, Status> {
         "" => None,
         text => Some(text.parse().map_err(|e| Status::invalid_argument(format!("platform {text:?}: {e}")))?),
     };
-    let given = (!request.username.is_empty()).then(|| RequestAuth {
-        username: request.username,
-        password: Secret::new(request.password),
-        ..RequestAuth::default()
-    });
-    let keyring = Keyring { request: given, files: Some(CredentialFiles::default()) };
+    let keyring = Keyring { request: request.auth.map(auth), files: None };
     Ok(PullRequest { reference: request.image, keyring, platform })
+}
+
+/// Credentials that the client read where its user is.
+pub(super) fn auth(given: api::ImageAuth) -> RequestAuth {
+    RequestAuth {
+        username: given.username,
+        password: Secret::new(given.password),
+        auth: Secret::default(),
+        server_address: given.server,
+        identity_token: Secret::new(given.identity_token),
+        registry_token: Secret::new(given.registry_token),
+    }
 }
 
 /// The images, sorted by name.
@@ -92,7 +99,7 @@ pub(super) fn list(service: &Service) -> api::ImagesResponse {
     api::ImagesResponse { images }
 }
 
-fn message(image: &Image, used: &BTreeSet<String>) -> api::Image {
+pub(super) fn message(image: &Image, used: &BTreeSet<String>) -> api::Image {
     api::Image {
         id: image.id.to_string(),
         tags: image.tags.clone(),

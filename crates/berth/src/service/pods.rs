@@ -1,5 +1,6 @@
 //! Local pods: play, down, stop, remove, wait.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
             )));
         }
     };
+    let auths: BTreeMap<_, _> =
+        request.auths.into_iter().map(|given| (given.image.clone(), super::images::auth(given))).collect();
     for pod in pods {
         if request.replace {
             replace(service, &pod).await?;
@@ -50,6 +53,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
             hold: (!request.hold.is_empty()).then(|| request.hold.clone()),
             remove: request.remove,
             pull,
+            auths: auths.clone(),
         };
         one(service, pod, options, sender).await?;
     }

@@ -110,6 +110,7 @@ pub(super) fn inspect_container(view: &Arc<ContainerView>) -> Value {
             "code": e.code, "finishedAt": e.finished_at, "reason": e.reason.word(), "message": e.message,
         })),
         "pid": view.pid,
+        "cgroup": view.cgroup,
         "imageId": view.image_id,
         "imageRef": view.image_ref,
         "logPath": view.log_path,

@@ -1,11 +1,11 @@
 //! The images of a pod: pulled before anything else of it is made.
 
 use berth_engine::Engine;
-use berth_engine::image::credentials::{CredentialFiles, Keyring};
+use berth_engine::image::credentials::{Keyring, RequestAuth};
 use berth_engine::image::pull::{Progress as Sink, PullProgress, PullRequest};
 use tokio::sync::mpsc;
 
-use super::{PodError, Progress};
+use super::{Options, PodError, Progress};
 use crate::manifest::PullPolicy;
 use crate::plan::{Plan, Planned};
 
@@ -35,14 +35,14 @@ pub struct Pull {
 pub(super) async fn images(
     engine: &Engine,
     plan: &Plan,
-    choice: Option<PullChoice>,
+    options: &Options,
     watch: &mpsc::Sender<Progress>,
 ) -> Result<(), PodError> {
     let mut done: Vec<&str> = Vec::new();
     for planned in plan.init.iter().chain(&plan.main) {
         let image = planned.config.image.image.as_str();
         if !done.contains(&image) {
-            one(engine, planned, choice, watch).await?;
+            one(engine, planned, options, watch).await?;
             done.push(image);
         }
     }
@@ -52,12 +52,12 @@ pub(super) async fn images(
 async fn one(
     engine: &Engine,
     planned: &Planned,
-    choice: Option<PullChoice>,
+    options: &Options,
     watch: &mpsc::Sender<Progress>,
 ) -> Result<(), PodError> {
     let image = &planned.config.image.image;
     let here = engine.images().find(image).map_err(PodError::image(image))?;
-    let policy = match choice {
+    let policy = match options.pull {
         Some(PullChoice::Always) => PullPolicy::Always,
         Some(PullChoice::Missing) => PullPolicy::IfNotPresent,
         Some(PullChoice::Never) => PullPolicy::Never,
@@ -69,13 +69,20 @@ async fn one(
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(_)) => Ok(()),
         (PullPolicy::Always, Some(_)) if carried => Ok(()),
         (PullPolicy::Never, None) => Err(PodError::NoImage { image: image.clone() }),
-        (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => pull(engine, image, watch).await,
+        (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => {
+            pull(engine, image, options.auths.get(image).cloned(), watch).await
+        }
     }
 }
 
-async fn pull(engine: &Engine, image: &str, watch: &mpsc::Sender<Progress>) -> Result<(), PodError> {
+async fn pull(
+    engine: &Engine,
+    image: &str,
+    auth: Option<RequestAuth>,
+    watch: &mpsc::Sender<Progress>,
+) -> Result<(), PodError> {
     let (sink, mut steps) = Sink::channel();
-    let keyring = Keyring { request: None, files: Some(CredentialFiles::default()) };
+    let keyring = Keyring { request: auth, files: None };
     let request = PullRequest { reference: image.to_owned(), keyring, platform: None };
     let tell = |progress: PullProgress, id: Option<String>| {
         // A watcher that is slow or gone misses steps.

@@ -72,7 +72,7 @@ impl Task {
 
     async fn begin(&mut self, watch: &mpsc::Sender<Progress>) -> Result<SandboxId, PodError> {
         let engine = self.pods.inner.engine.clone();
-        pull::images(&engine, &self.plan, self.options.pull, watch).await?;
+        pull::images(&engine, &self.plan, &self.options, watch).await?;
         files::prepare(&self.plan, &self.place)?;
         let id = engine
             .run_sandbox(self.plan.sandbox.clone())

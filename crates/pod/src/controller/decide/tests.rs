@@ -39,6 +39,7 @@ fn container(plan: &Plan, name: &str, attempt: u32, state: State, code: Option<i
             message: String::new(),
         }),
         pid: None,
+        cgroup: String::new(),
         image_id: String::new(),
         image_ref: String::new(),
         log_path: None,
