@@ -54,11 +54,9 @@ pub fn enter(dir: BorrowedFd<'_>, keep: &[Capability], limits: &Limits) -> Resul
 /// A detached mount of the directory. It is made before the namespace changes: afterwards the descriptor leads
 /// to a mount of another namespace, which cannot be cloned.
 fn clone_tree(dir: BorrowedFd<'_>) -> Result<OwnedFd, ConfineError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    rustix::mount::open_tree(dir, "", flags)
-        .map_err(|e| ConfineError { step: "open_tree", source: e.into() })
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(dir, "", flags).map_err(|e| ConfineError { step: "open_tree", source: e.into() })
 }
 
 /// The tree becomes the only mount: the host's are not even there to be found.
