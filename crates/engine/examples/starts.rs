@@ -3,7 +3,7 @@
 //! Needs root. The pods are hardened ones on the host's network, of the tests' own image.
 
 #[path = "../tests/pods/harness.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use more of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the tests, which use more of it")]
 mod harness;
 
 use std::collections::BTreeMap;

@@ -23,6 +23,11 @@ impl Timeline {
         Self { began: Instant::now(), stages: Arc::default() }
     }
 
+    /// When the work began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Remembers that `stage` took from `since` until now.
     pub(crate) fn stage(&self, stage: &'static str, since: Instant) {
         let took = since.elapsed();

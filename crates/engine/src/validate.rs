@@ -87,3 +87,6 @@ fn sysctls(asked: &BTreeMap<String, String>, namespaces: &Namespaces) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

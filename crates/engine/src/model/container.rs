@@ -82,7 +82,7 @@ pub struct EnvVar {
 pub struct Mount {
     /// Where it appears.
     pub container_path: PathBuf,
-    /// What appears; must exist.
+    /// What appears. A directory is made where nothing is, as the field's runtimes do.
     pub host_path: PathBuf,
     /// Read-only.
     pub readonly: bool,

@@ -19,6 +19,7 @@ use crate::model::Owner as PodOwner;
 use crate::record::{self, Phase, SandboxRecord};
 use crate::shared::Shared;
 use crate::shim::Shim;
+use crate::stages::Timeline;
 
 /// The time that a shim has to end its pod.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
@@ -187,6 +188,7 @@ async fn clear(
     id: SandboxId,
     containers: Vec<(ContainerId, Option<CgroupPath>)>,
 ) -> Result<(), EngineError> {
+    let timeline = Timeline::begin();
     let dir = shared.layout.pod(&id);
     let mut first = Ok(());
     for (container, cgroup) in containers {
@@ -194,10 +196,15 @@ async fn clear(
         first = first.and(result);
     }
     first?;
+    timeline.stage("containers", timeline.began());
+    let since = Instant::now();
     Shared::blocking(move || {
         record::remove(dir.path()).map_err(|e| EngineError::system("remove the pod's directory", e))
     })
-    .await
+    .await?;
+    timeline.stage("files", since);
+    shared.stages.add(&id, "remove sandbox", &timeline);
+    Ok(())
 }
 
 struct Down {
@@ -212,34 +219,47 @@ struct Down {
 
 impl Down {
     async fn run(self) -> Result<(), EngineError> {
+        let timeline = Timeline::begin();
         let asked = match &self.shim {
             Some(shim) => shim.tell(Request::Shutdown, Vec::new(), SHUTDOWN_LIMIT).await.is_ok(),
             None => false,
         };
-        Shared::blocking(move || self.rest(asked)).await
+        timeline.stage("shim", timeline.began());
+        let (shared, id, times) = (Arc::clone(&self.shared), self.id.clone(), timeline.clone());
+        let result = Shared::blocking(move || self.rest(asked, &times)).await;
+        shared.stages.add(&id, "stop sandbox", &timeline);
+        result
     }
 
     /// Everything that is not the shim's, in this order: processes, then what they used.
-    fn rest(&self, shim_ended: bool) -> Result<(), EngineError> {
+    fn rest(&self, shim_ended: bool, timeline: &Timeline) -> Result<(), EngineError> {
+        let since = Instant::now();
         if shim_ended {
             procs::await_end(&self.shared, &self.id, self.shim_pid, KILL_LIMIT);
         } else {
             procs::kill_shim(&self.shared, &self.id);
         }
+        timeline.stage("shim ended", since);
+        let since = Instant::now();
         let dir = self.shared.layout.pod(&self.id);
         let mut failures: Vec<EngineError> = Vec::new();
         let mut attempt = |result: Result<(), EngineError>| failures.extend(result.err());
         for cgroup in self.containers.iter().chain([&self.pod]) {
             attempt(end_cgroup(&self.shared, cgroup));
         }
+        timeline.stage("cgroups", since);
+        let since = Instant::now();
         if let Some(network) = self.shared.builtin(self.owner) {
             attempt(network.detach(&self.id).map_err(|e| EngineError::failed("disconnect the pod", e)));
         }
+        timeline.stage("network", since);
+        let since = Instant::now();
         attempt(namespaces::unpin(&dir.netns()));
         attempt(namespaces::unmount(&dir.shm()));
         attempt(
             record::remove(&dir.socket()).map_err(|e| EngineError::system("remove the shim's socket", e)),
         );
+        timeline.stage("mounts", since);
         if let Some(first) = failures.into_iter().reduce(|first, next| {
             tracing::warn!(
                 sandbox = self.id.short(),

@@ -1,0 +1,114 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use berth_types::{Classify, Kind};
+
+use super::*;
+use crate::config::{BuiltinNetwork, CgroupDriver, ImageConfig};
+use crate::model::{Dns, Owner, PidMode, PortMapping, Protocol, Resources, SandboxMetadata, SandboxSecurity};
+
+fn engine(network: NetworkChoice) -> EngineConfig {
+    EngineConfig {
+        instance: String::new(),
+        root: "/root".into(),
+        state: "/state".into(),
+        cgroup_root: "/berth".into(),
+        cgroup_driver: CgroupDriver::Cgroupfs,
+        handlers: BTreeMap::from([("runsc".to_owned(), PathBuf::from("/usr/bin/runsc"))]),
+        default_handler: "native".into(),
+        images: ImageConfig::default(),
+        cri_network: network,
+        local_network: NetworkChoice::Builtin,
+        builtin: BuiltinNetwork {
+            bridge: String::new(),
+            table: String::new(),
+            cidr4: String::new(),
+            cidr6: None,
+        },
+        shim: b"",
+    }
+}
+
+fn pod() -> SandboxConfig {
+    SandboxConfig {
+        owner: Owner::Cri,
+        metadata: SandboxMetadata {
+            name: "a".into(),
+            uid: String::new(),
+            namespace: String::new(),
+            attempt: 0,
+        },
+        hostname: String::new(),
+        log_directory: None,
+        dns: None,
+        ports: Vec::new(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        handler: String::new(),
+        cgroup_parent: None,
+        namespaces: Namespaces { network: Network::Pod, pid: PidMode::Pod, ipc: NamespaceMode::Pod },
+        sysctls: BTreeMap::new(),
+        security: SandboxSecurity::default(),
+        resources: Resources::default(),
+    }
+}
+
+fn checked(network: NetworkChoice, change: impl FnOnce(&mut SandboxConfig)) -> Result<(), EngineError> {
+    let mut config = pod();
+    change(&mut config);
+    sandbox(&config, &engine(network))
+}
+
+#[test]
+fn what_a_pod_may_not_ask_for_is_refused_by_name() {
+    type Change = fn(&mut SandboxConfig);
+    let cases: [(&str, Change); 9] = [
+        ("metadata.name", |c| c.metadata.name.clear()),
+        ("runtime_handler", |c| c.handler = "nothing".into()),
+        ("runtime_handler", |c| c.handler = "runsc".into()),
+        ("hostname", |c| c.hostname = "-bad-".into()),
+        ("log_directory", |c| c.log_directory = Some("relative".into())),
+        ("namespaces.pid", |c| c.namespaces.pid = PidMode::Target("x".into())),
+        ("sysctls", |c| drop(c.sysctls.insert("vm.swappiness".into(), "1".into()))),
+        ("sysctls", |c| drop(c.sysctls.insert("net/../../x".into(), "1".into()))),
+        ("dns_config", |c| c.dns = Some(Dns { servers: vec!["1.1.1.1\nevil".into()], ..Dns::default() })),
+    ];
+    for (field, change) in cases {
+        let error = checked(NetworkChoice::Builtin, change).unwrap_err();
+        assert!(error.to_string().starts_with(field), "{field}: {error}");
+    }
+    assert!(checked(NetworkChoice::Builtin, |_| {}).is_ok());
+    assert!(checked(NetworkChoice::Builtin, |c| c.handler = "native".into()).is_ok());
+}
+
+#[test]
+fn sysctls_are_those_of_the_pods_own_namespaces() {
+    let with = |name: &str, network, ipc| {
+        checked(NetworkChoice::Builtin, |c| {
+            c.sysctls.insert(name.to_owned(), "1".to_owned());
+            c.namespaces.network = network;
+            c.namespaces.ipc = ipc;
+        })
+    };
+    use NamespaceMode::{Node, Pod};
+    assert!(with("net.core.somaxconn", Network::Pod, Node).is_ok());
+    assert!(with("net.core.somaxconn", Network::Host, Pod).is_err());
+    for name in ["kernel.shm_rmid_forced", "kernel.sem", "kernel.msgmax", "fs.mqueue.msg_max"] {
+        assert!(with(name, Network::Host, Pod).is_ok(), "{name}");
+        assert!(with(name, Network::Pod, Node).is_err(), "{name}");
+    }
+    for name in ["kernel.hostname", "fs.file-max", "", "net", "net..x"] {
+        assert!(with(name, Network::Pod, Pod).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn a_pod_waits_for_its_network_and_one_without_has_no_ports() {
+    let error = checked(NetworkChoice::Cni, |_| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(checked(NetworkChoice::Cni, |c| c.namespaces.network = Network::Host).is_ok());
+    assert!(checked(NetworkChoice::Cni, |c| c.owner = Owner::Local).is_ok());
+    let port = PortMapping { protocol: Protocol::Tcp, container_port: 80, host_port: 8080, host_ip: None };
+    assert!(checked(NetworkChoice::None, |c| c.ports = vec![port.clone()]).is_err());
+    assert!(checked(NetworkChoice::Builtin, |c| c.ports = vec![port]).is_ok());
+}
