@@ -3,6 +3,8 @@
 //! Every test has an engine of its own with its own directories and cgroup root, and checks at the end
 //! that nothing of it is left.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod concurrency;
 mod exec;
 mod failures;
