@@ -26,6 +26,7 @@ pub(crate) fn facts(cgroups: &cgroup::Host) -> HostFacts {
         least_oom_score: least,
         hostname: name.nodename().to_string_lossy().into_owned(),
         unified: cgroups.mode() == cgroup::Mode::V2,
+        accounts_swap: cgroups.accounts_swap(),
         apparmor: enabled("/sys/module/apparmor/parameters/enabled")
             && std::path::Path::new("/sys/kernel/security/apparmor").exists(),
         selinux: enabled("/sys/fs/selinux/enforce"),

@@ -40,6 +40,8 @@ pub(crate) struct HostFacts {
     pub(crate) hostname: String,
     /// Whether cgroup v2 is the host's only hierarchy: containers get a cgroup namespace there.
     pub(crate) unified: bool,
+    /// Whether a limit of memory and swap together can be set.
+    pub(crate) accounts_swap: bool,
     /// Whether AppArmor is in force.
     pub(crate) apparmor: bool,
     /// Whether SELinux is in force.

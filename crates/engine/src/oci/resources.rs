@@ -3,9 +3,14 @@
 use berth_sys::cgroup::{self, Cpu, DeviceRule, Hugepage, Memory};
 
 use crate::model::Resources;
+use crate::oci::HostFacts;
 
 /// The cgroup's limits for `from`, with these rules about devices.
-pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>) -> cgroup::Resources {
+pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>, host: &HostFacts) -> cgroup::Resources {
+    // Like the field's other runtimes: without a word about swap there is none beyond the limit. Where the
+    // host does not account for swap, that is left unsaid; a limit of its own is passed on and refused by name.
+    let swap = from.memory_swap_limit.or(from.memory_limit);
+    let swap = swap.filter(|swap| host.accounts_swap || Some(*swap) != from.memory_limit);
     let text = |s: &String| Some(s.clone()).filter(|s| !s.is_empty());
     cgroup::Resources {
         cpu: Cpu {
@@ -16,13 +21,7 @@ pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>) -> cgroup::Reso
             mems: text(&from.cpuset_mems),
             ..Cpu::default()
         },
-        memory: Memory {
-            limit: from.memory_limit,
-            // Like the field's other runtimes: without a word about swap there is none beyond the limit.
-            swap: from.memory_swap_limit.or(from.memory_limit),
-            check_before_update: true,
-            ..Memory::default()
-        },
+        memory: Memory { limit: from.memory_limit, swap, check_before_update: true, ..Memory::default() },
         pids: from.pids_limit,
         hugepages: from
             .hugepages
@@ -59,3 +58,6 @@ pub(crate) fn merge(now: &Resources, change: &Resources) -> Resources {
         unified,
     }
 }
+
+#[cfg(test)]
+mod tests;

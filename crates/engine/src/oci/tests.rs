@@ -79,6 +79,7 @@ fn host() -> HostFacts {
         least_oom_score: -1000,
         hostname: "node".into(),
         unified: false,
+        accounts_swap: true,
         apparmor: false,
         selinux: false,
     }

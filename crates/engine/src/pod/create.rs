@@ -348,7 +348,7 @@ impl Work {
             let rules = devices::rules(&devices, config.security.privileged);
             let cgroup = shared
                 .cgroups
-                .create(&facts.cgroup, &resources::cgroup(&config.resources, rules))
+                .create(&facts.cgroup, &resources::cgroup(&config.resources, rules, &shared.facts))
                 .map_err(|e| EngineError::failed("make the container's cgroup", e))?;
             timeline.stage("cgroup", since);
             let since = Instant::now();

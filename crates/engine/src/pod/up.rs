@@ -296,7 +296,7 @@ impl Work {
         Shared::blocking(move || {
             let since = Instant::now();
             if config.cgroup_parent.is_none() || config.namespaces.pid == PidMode::Pod {
-                let limits = oci::resources::cgroup(&config.resources, Vec::new());
+                let limits = oci::resources::cgroup(&config.resources, Vec::new(), &shared.facts);
                 shared
                     .cgroups
                     .create(&cgroups.pod, &limits)

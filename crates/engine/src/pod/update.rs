@@ -33,7 +33,7 @@ impl Owner {
             }
         };
         let now = resources::merge(&container.resources, change);
-        let limits = resources::cgroup(change, Vec::new());
+        let limits = resources::cgroup(change, Vec::new(), &self.desk.shared.facts);
         let shared = Arc::clone(&self.desk.shared);
         let file = shared.layout.pod(&self.id).container_record(id);
         let (id, kept) = (id.clone(), now.clone());
