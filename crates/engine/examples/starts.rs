@@ -96,5 +96,24 @@ fn main() {
     });
     let rate = f64::from(pods / clients * clients) / began.elapsed().as_secs_f64();
     println!("{clients} clients {rate:>35.1} pods/s");
+    let ids: Vec<_> = (0..50)
+        .map(|number| {
+            world.run(async {
+                let id = engine.run_sandbox(pod(number)).await.expect("the sandbox runs");
+                let main = engine.create_container(&id, hardened()).await.expect("the container is created");
+                engine.start_container(&main).await.expect("the container starts");
+                id
+            })
+        })
+        .collect();
+    world.kill(engine);
+    let began = Instant::now();
+    let engine = world.open();
+    println!("{:35} {:>8.2?}", "opened with 50 pods", began.elapsed());
+    world.run(async {
+        for id in ids {
+            engine.remove_sandbox(&id).await.expect("the sandbox is removed");
+        }
+    });
     world.finish(engine);
 }
