@@ -10,7 +10,14 @@ use crate::serve::Serve;
 
 /// Berth runs containers the Kubernetes way.
 #[derive(Debug, Parser)]
-#[command(name = "berth", version, max_term_width = 110, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(
+    name = "berth",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = EXAMPLES
+)]
 struct Cli {
     #[command(flatten)]
     reach: Reach,
@@ -54,6 +61,10 @@ enum Command {
     Images(command::image::Images),
     /// Remove images
     Rmi(command::image::Rmi),
+    /// Add the images of an archive
+    Load(command::archive::Load),
+    /// Write images into an archive
+    Save(command::archive::Save),
     /// Show everything known of a pod, container or image, as JSON
     Inspect(command::list::Inspect),
     /// Look for what is left behind, and explain it
@@ -73,7 +84,16 @@ enum Command {
 
 /// Parses the arguments and does what they say.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // As docker and podman: a container's own status is never confused with a wrong flag's.
+            let code = if e.use_stderr() { ExitCode::from(command::FAILED) } else { ExitCode::SUCCESS };
+            // A reader that went away needs no help.
+            e.print().ok();
+            return Ok(code);
+        }
+    };
     let reach = cli.reach;
     match cli.command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
@@ -93,6 +113,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Pull(pull) => on_runtime(pull.run(reach)),
         Command::Images(images) => on_runtime(images.run(reach)),
         Command::Rmi(rmi) => on_runtime(rmi.run(reach)),
+        Command::Load(load) => on_runtime(load.run(reach)),
+        Command::Save(save) => on_runtime(save.run(reach)),
         Command::Inspect(inspect) => on_runtime(inspect.run(reach)),
         Command::Doctor(doctor) => on_runtime(doctor.run(reach)),
         Command::Version(version) => on_runtime(version.run(reach)),

@@ -22,17 +22,28 @@ const START: Duration = Duration::from_secs(20);
 /// How often its socket is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// Where the flags of [`Reach`] stand in every command's help: below its own.
+const HEADING: &str = "Which daemon";
+
 /// Which daemon.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Reach {
     /// The daemon's socket [default: unix:///run/berth/berth.sock]
-    #[arg(long, global = true, value_name = "unix:///PATH", env = "BERTH_HOST")]
+    #[arg(long, global = true, value_name = "unix:///PATH", env = "BERTH_HOST", hide_env_values = true, help_heading = HEADING)]
     host: Option<String>,
     /// The instance whose daemon is meant
-    #[arg(long, global = true, value_name = "NAME", env = "BERTH_INSTANCE", conflicts_with = "host")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "BERTH_INSTANCE",
+        hide_env_values = true,
+        conflicts_with = "host",
+        help_heading = HEADING
+    )]
     pub(crate) instance: Option<String>,
     /// Fail when no daemon runs, instead of starting one
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     no_autostart: bool,
 }
 

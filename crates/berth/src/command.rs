@@ -1,5 +1,6 @@
 //! The commands, one file for each family.
 
+pub(crate) mod archive;
 pub(crate) mod care;
 pub(crate) mod change;
 pub(crate) mod exec;

@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod client;
 mod command;
+mod credentials;
 mod output;
 mod serve;
 mod service;

@@ -11,10 +11,8 @@ use clap::ValueEnum;
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Columns for people
     #[default]
     Table,
-    /// One JSON document for scripts
     Json,
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::outcomes;
 use crate::api;
 use crate::client::{Reach, told};
+use crate::credentials::Reader;
 use crate::output::pull::Pulls;
 use crate::output::{Format, age, bytes, line, short_id, table};
 
@@ -29,11 +30,9 @@ impl Pull {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let mut pulls = Pulls::new(self.quiet);
-        let request = api::PullRequest {
-            image: self.image,
-            platform: self.platform.unwrap_or_default(),
-            ..api::PullRequest::default()
-        };
+        let auth = Reader::of(&reach).image(&self.image).await;
+        let request =
+            api::PullRequest { image: self.image, auth, platform: self.platform.unwrap_or_default() };
         let mut events = client.pull(request).await.map_err(told)?.into_inner();
         let mut id = String::new();
         while let Some(event) = events.message().await.map_err(told)? {

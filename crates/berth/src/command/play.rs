@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::run;
 use crate::api;
 use crate::client::{Client, Reach, told};
+use crate::credentials::Reader;
 use crate::output::pull::Pulls;
 use crate::output::{line, note, short_id, table};
 
@@ -62,7 +63,9 @@ impl Play {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let manifest = read(&self.manifest)?;
         let mut client = reach.client().await?;
+        let auths = Reader::of(&reach).manifest(&manifest).await;
         let request = api::PlayRequest {
+            auths,
             manifest,
             replace: self.replace,
             hold: String::new(),

@@ -11,6 +11,7 @@ use super::stream::Session;
 use super::{exit_code, play};
 use crate::api;
 use crate::client::{Client, Reach, told};
+use crate::credentials::Reader;
 use crate::output::pull::Pulls;
 use crate::output::{line, note};
 use crate::terminal;
@@ -23,7 +24,9 @@ impl Run {
         let name = self.pod_name()?;
         let manifest = self.manifest(&name)?.to_string().into_bytes();
         let mut client = reach.client().await?;
+        let auths = Reader::of(&reach).manifest(&manifest).await;
         let request = api::PlayRequest {
+            auths,
             manifest,
             replace: false,
             hold: if self.detach { String::new() } else { name.clone() },

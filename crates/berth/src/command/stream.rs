@@ -1,6 +1,6 @@
 //! A session with a container: keys in, output out, the terminal's size, Ctrl-C.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use tokio::io::AsyncReadExt;
@@ -11,6 +11,7 @@ use tonic::Streaming;
 
 use crate::api::{self, input, output};
 use crate::client::{Client, told};
+use crate::output::note;
 use crate::terminal;
 
 /// How long a container that Ctrl-C stops may take.
@@ -50,7 +51,8 @@ impl Session {
         sender: mpsc::Sender<api::Input>,
         mut outputs: Streaming<api::Output>,
     ) -> anyhow::Result<Option<i32>> {
-        let _raw = if self.tty { terminal::Raw::set()? } else { None };
+        // Without standard input nobody passes keys on, and Ctrl-C must stay a signal to this program.
+        let _raw = if self.tty && self.stdin { terminal::Raw::set()? } else { None };
         let feed = if self.stdin { Some(tokio::spawn(keys(sender.clone()))) } else { None };
         let signals = tokio::spawn(self.signals(client, sender));
         let result = show(&mut outputs).await;
@@ -74,6 +76,9 @@ impl Session {
                     }
                 }
                 pod = interrupts.next() => {
+                    if grace > 0 && std::io::stderr().is_terminal() {
+                        note("berth: stopping; Ctrl-C again kills at once");
+                    }
                     let mut client = client.clone();
                     let request = api::StopRequest { targets: vec![pod], grace_seconds: grace };
                     tokio::spawn(async move { client.stop(request).await });

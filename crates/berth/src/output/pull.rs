@@ -31,6 +31,15 @@ impl Pulls {
         }
     }
 
+    /// Takes bars away that are still there.
+    pub(crate) fn clear(&mut self) {
+        if let Self::Bars { area, bars } = self {
+            // A terminal that went away has no bars to clear.
+            area.clear().ok();
+            bars.clear();
+        }
+    }
+
     /// Shows a step.
     pub(crate) fn show(&mut self, event: &api::PullEvent) {
         match self {
@@ -78,7 +87,8 @@ fn draw(bar: &ProgressBar, layer: &api::Layer) {
 fn lines(told: &mut BTreeMap<(String, String), &'static str>, event: &api::PullEvent) {
     let begun = (event.image.clone(), String::new());
     if told.insert(begun, "begun").is_none() {
-        note(format_args!("{}: pulling", event.image));
+        let doing = if event.note.is_empty() { "pulling" } else { &event.note };
+        note(format_args!("{}: {doing}", event.image));
     }
     for layer in &event.layers {
         let word = match layer.state.as_str() {

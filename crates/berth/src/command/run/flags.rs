@@ -46,7 +46,7 @@ pub(crate) struct Run {
     /// Host name in the container
     #[arg(long)]
     hostname: Option<String>,
-    /// pod (its own address) or host
+    /// Network: an address of its own, or this machine's
     #[arg(long, value_enum, default_value_t = Net::Pod)]
     network: Net,
     /// Memory limit, as 64Mi or 1g
@@ -70,7 +70,7 @@ pub(crate) struct Run {
     /// Label of the pod; repeatable
     #[arg(short, long, value_name = "KEY=VALUE")]
     label: Vec<String>,
-    /// When it is run again
+    /// When the container is run again after it ended
     #[arg(long, value_enum, default_value_t = Restart::No)]
     restart: Restart,
     /// When the image is pulled [default: missing]
@@ -102,11 +102,9 @@ enum Restart {
 /// When the image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Pull {
-    /// Even when it is there
+    // Even when it is there.
     Always,
-    /// When it is not there
     Missing,
-    /// Never
     Never,
 }
 

@@ -1,0 +1,83 @@
+//! Arguments that are wrong, and help.
+
+use berth_testkit::require_root;
+
+use crate::home::{BUSYBOX, Home, program};
+
+fn berth(arguments: &[&str]) -> crate::home::Said {
+    let mut command = std::process::Command::new(program());
+    command.args(arguments).stdin(std::process::Stdio::null());
+    crate::home::Call::spawn(command).end()
+}
+
+#[test]
+fn help_is_asked_for_or_given_with_an_error() {
+    let help = berth(&["--help"]).fine();
+    assert!(help.contains("Usage: berth") && help.contains("berth play pod.yaml"), "{help}");
+    let said = berth(&[]);
+    assert!(said.err.contains("Usage: berth") && said.err.contains("  run "), "{said:?}");
+    said.refused();
+    for command in [
+        "run", "play", "down", "ps", "pods", "logs", "exec", "attach", "stop", "rm", "wait", "pull",
+        "images", "rmi", "load", "save", "inspect", "doctor", "purge", "oci", "serve", "version",
+    ] {
+        let help = berth(&[command, "--help"]).fine();
+        assert!(help.contains(&format!("Usage: berth {command}")), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+    }
+    assert!(berth(&["--version"]).fine().starts_with("berth "));
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_told_in_a_line() {
+    for (arguments, word) in [
+        (&["nosuch"][..], "unrecognized subcommand 'nosuch'"),
+        (&["run"], "<IMAGE>"),
+        (&["run", "--nosuch", "x"], "--nosuch"),
+        (&["ps", "-o", "yaml"], "[possible values: table, json]"),
+        (&["logs"], "<CONTAINER>"),
+        (&["exec", "x"], "<COMMAND>"),
+        (&["logs", "-n", "many", "x"], "many"),
+        (&["--instance", "UPPER", "ps"], "UPPER"),
+        (&["--host", "tcp://1.2.3.4", "ps"], "unix:///"),
+        (&["--host", "unix:///nosuch/socket", "ps"], "/nosuch/socket"),
+    ] {
+        let said = berth(arguments);
+        assert!(said.err.contains(word), "{arguments:?}: {said:?}");
+        assert_eq!(said.out, "", "{arguments:?}");
+        said.refused();
+    }
+}
+
+#[test]
+fn values_that_make_no_sense_are_named_and_leave_nothing() {
+    require_root!();
+    let home = Home::start();
+    home.berth(&["pull", "-q", BUSYBOX]).fine();
+    for (flags, words) in [
+        (&["-v", "data:/mnt"][..], &["--volume", "named volumes"][..]),
+        (&["-v", "/tmp:/mnt:rx"], &["--volume", "rx"]),
+        (&["-v", "/tmp"], &["--volume", "PATH:PATH"]),
+        (&["-v", "/tmp:mnt"], &["mnt"]),
+        (&["-p", "80"], &["--publish", "PORT:PORT"]),
+        (&["-p", "x:80"], &["--publish", "\"x\" is not a port"]),
+        (&["-p", "80:80/icmp"], &["--publish", "ICMP"]),
+        (&["-u", "nobody"], &["--user", "nobody"]),
+        (&["-m", "lots"], &["memory", "lots"]),
+        (&["--cpus", "many"], &["cpu", "many"]),
+        (&["--cap-add", "NOSUCH"], &["NOSUCH"]),
+        (&["--name", "Not_a_name"], &["Not_a_name"]),
+        (&["-l", "novalue"], &["--label", "KEY=VALUE"]),
+        (&["-w", "relative"], &["relative"]),
+        (&["-d", "-i"], &["-d and -i"]),
+        (&["--rm", "--restart", "always"], &["--rm and --restart"]),
+    ] {
+        let said = home.berth(&[&["run"], flags, &[BUSYBOX, "true"]].concat());
+        for word in words {
+            assert!(said.err.contains(word), "{flags:?} without {word:?}: {said:?}");
+        }
+        assert!(said.err.starts_with("berth: ") && said.err.lines().count() <= 2, "{flags:?}: {said:?}");
+        assert_eq!((said.code, said.out.as_str()), (125, ""), "{flags:?}: {said:?}");
+    }
+    home.clean();
+}

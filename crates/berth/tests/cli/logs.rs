@@ -1,0 +1,107 @@
+//! `berth logs`.
+
+use std::io::Write;
+
+use berth_testkit::guard::wait_until;
+use berth_testkit::require_root;
+
+use crate::home::{BUSYBOX, Home, LIMIT};
+
+fn numbers(from: usize, to: usize) -> String {
+    (from..=to).map(|n| format!("{n}\n")).collect()
+}
+
+#[test]
+fn all_or_the_last_lines_with_or_without_the_time() {
+    require_root!();
+    let home = Home::start();
+    let line = "seq 1 2000; echo err >&2; printf end";
+    home.berth(&["run", "-q", "--name", "seq", BUSYBOX, "sh", "-c", line]).fine();
+    let said = home.berth(&["logs", "seq"]);
+    assert_eq!(
+        (said.out.as_str(), said.err.as_str()),
+        (format!("{}end", numbers(1, 2000)).as_str(), "err\n")
+    );
+    assert_eq!(home.berth(&["logs", "-n", "0", "seq"]).fine(), "");
+    let said = home.berth(&["logs", "--tail", "4", "seq/seq"]);
+    assert_eq!(format!("{}{}", said.out, said.err).lines().count(), 4, "{said:?}");
+    assert!(said.out.starts_with("1999\n2000\n") || said.out.starts_with("1998\n"), "{said:?}");
+    let timed = home.berth(&["logs", "-t", "seq"]).fine();
+    let first = timed.lines().next().unwrap();
+    let (time, text) = first.split_once(' ').unwrap();
+    assert_eq!(text, "1");
+    assert!(time.len() >= 20 && time.starts_with("20") && time.contains('T'), "{first}");
+    home.berth(&["rm", "seq"]).fine();
+    home.clean();
+}
+
+#[test]
+fn a_line_longer_than_the_log_takes_is_one_line_again() {
+    require_root!();
+    let home = Home::start();
+    let line = "head -c 100000 /dev/zero | tr '\\0' x; echo; echo after";
+    home.berth(&["run", "-q", "--name", "long", BUSYBOX, "sh", "-c", line]).fine();
+    let out = home.berth(&["logs", "long"]).fine();
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!((lines.len(), lines[0].len(), lines[1]), (2, 100_000, "after"));
+    home.berth(&["rm", "long"]).fine();
+    home.clean();
+}
+
+#[test]
+fn following_goes_through_a_crash_of_the_daemon_to_the_end() {
+    require_root!();
+    let mut home = Home::start();
+    let fifo = home.dir.path().join("go");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let volume = format!("{}:/go", fifo.display());
+    home.berth(&["run", "-d", "-q", "--name", "f", "-v", &volume, BUSYBOX, "cat", "/go"]).fine();
+    let mut input = std::fs::File::options().write(true).open(&fifo).unwrap();
+    input.write_all(numbers(1, 100).as_bytes()).unwrap();
+    let call = home.spawn(&["logs", "-f", "f"]);
+    call.shows("\n100\n");
+    home.daemon.kill().unwrap();
+    input.write_all(numbers(101, 200).as_bytes()).unwrap();
+    home.daemon.start().unwrap();
+    input.write_all(numbers(201, 300).as_bytes()).unwrap();
+    drop(input);
+    assert_eq!(call.end().fine(), numbers(1, 300));
+    home.berth(&["rm", "f"]).fine();
+    home.clean();
+}
+
+#[test]
+fn several_containers_must_be_told_apart() {
+    require_root!();
+    let home = Home::start();
+    let container =
+        |name: &str| format!("  - name: {name}\n    image: {BUSYBOX}\n    command: [echo, i am {name}]\n");
+    home.write("pod.yaml", &format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: two}}\nspec:\n  restartPolicy: Never\n  containers:\n{}{}",
+        container("a"),
+        container("b"),
+    ));
+    home.berth(&["play", "-q", "pod.yaml"]).fine();
+    let err = home.berth(&["logs", "two"]).refused();
+    assert!(err.contains("pod two has several containers") && err.contains("two/a, two/b"), "{err}");
+    for name in ["a", "b"] {
+        home.wait_state("two", name, "exited");
+        assert_eq!(home.berth(&["logs", &format!("two/{name}")]).fine(), format!("i am {name}\n"));
+    }
+    home.berth(&["down", "two"]).fine();
+    home.clean();
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    require_root!();
+    let home = Home::start();
+    home.berth(&["run", "-q", "--name", "many", BUSYBOX, "seq", "1", "100000"]).fine();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "\"$0\" logs many | head -n 1"]).arg(crate::home::program());
+    shell.env("BERTH_HOST", home.daemon.endpoint());
+    let said = crate::home::Call::spawn(shell).end();
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("1\n", ""));
+    home.berth(&["rm", "many"]).fine();
+    assert!(wait_until(LIMIT, || home.containers().is_empty()));
+}

@@ -1,0 +1,16 @@
+//! The command line against a daemon, from end to end: what a person types, what is answered, what is left.
+//!
+//! Each test has a daemon of its own. All share one registry, which only serves.
+
+mod archive;
+mod arguments;
+mod care;
+mod exec;
+mod home;
+mod images;
+mod lists;
+mod logs;
+mod play;
+mod run;
+mod terminal;
+mod upgrade;

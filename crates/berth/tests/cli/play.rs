@@ -1,0 +1,150 @@
+//! `berth play` and `berth down`.
+
+use berth_testkit::guard::{free_port, wait_for};
+use berth_testkit::require_root;
+
+use crate::home::{BUSYBOX, Home, LIMIT, page};
+
+fn pod(name: &str, spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n{spec}")
+}
+
+fn container(name: &str, line: &str) -> String {
+    format!("  - name: {name}\n    image: {BUSYBOX}\n    command: [sh, -c, '{line}']\n")
+}
+
+#[test]
+fn the_example_serves_its_page() {
+    require_root!();
+    let home = Home::start();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/web.yaml");
+    let port = free_port();
+    // The port of the example may be taken on this machine.
+    let text = std::fs::read_to_string(example).unwrap().replace("18080", &port.to_string());
+    home.write("web.yaml", &text);
+    let out = home.berth(&["play", "web.yaml"]).fine();
+    let row: Vec<_> = out.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((row[0], row[3]), ("web", format!("127.0.0.1:{port}->8080/tcp").as_str()), "{out}");
+    assert!(page(&format!("{}:8080", row[2])).contains("web"));
+    assert!(page(&format!("127.0.0.1:{port}")).contains("web"));
+    let pods = home.berth(&["pods", "-o", "json"]).json();
+    assert_eq!(pods[0]["addresses"][0], row[2]);
+    assert_eq!(pods[0]["labels"]["app"], "web");
+    assert!(home.berth(&["logs", "web"]).fine().contains("serves port 8080"));
+
+    let err = home.berth(&["play", "web.yaml"]).refused();
+    assert!(err.contains("pod web exists") && err.contains("hint: "), "{err}");
+    let out = home.berth(&["play", "--replace", "web.yaml"]).fine();
+    assert!(out.contains("web"), "{out}");
+    assert_ne!(home.berth(&["pods", "-o", "json"]).json()[0]["id"], pods[0]["id"]);
+    assert_eq!(home.berth(&["down", "web.yaml"]).fine(), "web\n");
+    home.clean();
+}
+
+#[test]
+fn several_documents_by_standard_input_and_down_by_name() {
+    require_root!();
+    let home = Home::start();
+    let two = [
+        pod("one", &format!("  containers:\n{}", container("a", "exec sleep 1000"))),
+        pod("two", &format!("  containers:\n{}", container("a", "exec sleep 1000"))),
+    ]
+    .join("---\n");
+    let out = home.feed(&["play", "-q", "-"], two.as_bytes()).fine();
+    assert_eq!(out.lines().count(), 3, "{out}");
+    assert_eq!(home.berth(&["down", "-t", "0", "one"]).fine(), "one\n");
+    assert_eq!(home.feed(&["down", "-t", "0", "-"], two.as_bytes()).fine(), "two\n");
+    home.clean();
+}
+
+#[test]
+fn what_is_not_known_is_refused_by_its_path_and_nothing_is_made() {
+    require_root!();
+    let home = Home::start();
+    let spec = format!("  containers:\n{}    livenes: {{}}\n", container("a", "true"));
+    let err = home.feed(&["play", "-"], pod("bad", &spec).as_bytes()).refused();
+    assert!(err.contains("livenes") && err.contains("containers[0]"), "{err}");
+    for (text, word) in [
+        ("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {}\n", "Deployment"),
+        ("just text", "text"),
+        ("", "empty"),
+        ("a: [", "line"),
+    ] {
+        let err = home.feed(&["play", "-"], text.as_bytes()).refused();
+        assert!(err.to_lowercase().contains(&word.to_lowercase()), "{text:?}: {err}");
+    }
+    let err = home.berth(&["play", "nosuch.yaml"]).refused();
+    assert!(err.contains("nosuch.yaml") && err.contains("No such file"), "{err}");
+    home.clean();
+}
+
+#[test]
+fn init_containers_run_one_after_another_and_share_volumes() {
+    require_root!();
+    let home = Home::start();
+    let mount = "    volumeMounts: [{name: shared, mountPath: /shared}]\n";
+    let spec = format!(
+        "  restartPolicy: Never\n  volumes: [{{name: shared, emptyDir: {{}}}}]\n  initContainers:\n{}{mount}{}{mount}  containers:\n{}{mount}",
+        container("first", "echo one >> /shared/list"),
+        container("second", "echo two >> /shared/list"),
+        container("main", "cat /shared/list"),
+    );
+    home.feed(&["play", "-q", "-"], pod("steps", &spec).as_bytes()).fine();
+    home.wait_state("steps", "main", "exited");
+    assert_eq!(home.berth(&["logs", "steps/main"]).fine(), "one\ntwo\n");
+    home.berth(&["down", "steps"]).fine();
+
+    let spec = format!(
+        "  restartPolicy: Never\n  initContainers:\n{}  containers:\n{}",
+        container("first", "echo why; exit 4"),
+        container("main", "true"),
+    );
+    let err = home.feed(&["play", "-q", "-"], pod("stuck", &spec).as_bytes()).refused();
+    assert!(err.contains("init container first failed with status 4"), "{err}");
+    assert_eq!(home.berth(&["logs", "stuck/first"]).fine(), "why\n");
+    home.berth(&["down", "stuck"]).fine();
+    home.clean();
+}
+
+#[test]
+fn a_container_that_fails_is_run_again_after_its_back_off() {
+    require_root!();
+    let mut home = Home::start();
+    let mount = "    volumeMounts: [{name: kept, mountPath: /kept}]\n";
+    let line = "echo x >> /kept/runs; test $(wc -l < /kept/runs) = 2";
+    let spec = format!(
+        "  restartPolicy: OnFailure\n  volumes: [{{name: kept, emptyDir: {{}}}}]\n  containers:\n{}{mount}",
+        container("a", line)
+    );
+    home.feed(&["play", "-q", "-"], pod("again", &spec).as_bytes()).fine();
+    let first = home.wait_state("again", "a", "exited");
+    assert_eq!((first["exitCode"].as_i64(), first["attempt"].as_u64()), (Some(1), Some(0)), "{first}");
+    // A daemon that was away meanwhile goes on with it.
+    home.daemon.kill().unwrap();
+    home.daemon.start().unwrap();
+    let second = wait_for(LIMIT, || {
+        let found = home.wait_state("again", "a", "exited");
+        (found["attempt"] == 1).then_some(found)
+    });
+    let second = second.expect("no second attempt");
+    assert_eq!(second["exitCode"], 0, "{second}");
+    let wait = second["startedAt"].as_i64().unwrap() - first["finishedAt"].as_i64().unwrap();
+    assert!(wait >= 10_000_000_000, "the back-off was {wait} ns");
+    home.berth(&["down", "again"]).fine();
+    home.clean();
+}
+
+#[test]
+fn a_pod_that_cannot_start_leaves_nothing() {
+    require_root!();
+    let home = Home::start();
+    let spec = format!("  containers:\n{}", container("a", "true").replace("[sh,", "[/nosuch,"));
+    let said = home.feed(&["play", "-q", "-"], pod("broken", &spec).as_bytes());
+    let err = said.refused();
+    assert!(err.contains("/nosuch") && err.contains("not found"), "{err}");
+    home.clean();
+    let out = home.feed(&["down", "-"], pod("broken", &spec).as_bytes());
+    assert_eq!((out.code, out.err.as_str()), (0, "no such pod runs\n"));
+    let err = home.berth(&["down", "broken"]).refused();
+    assert!(err.contains("broken"), "{err}");
+}
