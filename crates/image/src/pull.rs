@@ -128,7 +128,7 @@ impl Classify for PullError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::ShortName { example, .. } => Some(format!(
-                "write it in full, as in {example}, or name the registries to look on as unqualified-registries"
+                "write it in full, as in {example}, or name the registries to look on by --short-name-host of the daemon"
             )),
             Self::Registry(e) => e.hint(),
             Self::Layer { source, .. } => source.hint(),
