@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     }
     match cli::run() {
         Ok(code) => code,
+        // `| head` has seen enough: nothing to say, and the status that a shell expects of it.
+        Err(error) if output::is_closed(&error) => ExitCode::from(output::CLOSED),
         Err(error) => {
             output::error(&error);
             ExitCode::from(command::FAILED)

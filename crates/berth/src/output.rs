@@ -21,6 +21,16 @@ pub(crate) fn line(text: impl std::fmt::Display) {
     writeln!(std::io::stdout(), "{text}").ok();
 }
 
+/// The exit status of a program that SIGPIPE ended.
+pub(crate) const CLOSED: u8 = 141;
+
+/// Whether this says that the reader of our output went away.
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
 /// A line for people, on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "{text}").ok();

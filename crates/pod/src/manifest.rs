@@ -32,6 +32,9 @@ pub enum ManifestError {
     /// No document holds anything.
     #[error("the manifest is empty")]
     Empty,
+    /// Not an object of Kubernetes.
+    #[error("document {0} is no manifest: a mapping with apiVersion, kind, metadata and spec is needed")]
+    Shape(usize),
     /// Not a pod.
     #[error("document {document}: {kind:?} of {api_version:?} is not run here: only Pod of v1 is")]
     Kind {
@@ -66,9 +69,12 @@ impl berth_types::Classify for ManifestError {
     fn kind(&self) -> berth_types::Kind {
         match self {
             Self::Kind { .. } | Self::Later { .. } => berth_types::Kind::Unsupported,
-            Self::TooLarge(_) | Self::TooMany(_) | Self::Syntax(_) | Self::Empty | Self::Field { .. } => {
-                berth_types::Kind::Invalid
-            }
+            Self::TooLarge(_)
+            | Self::TooMany(_)
+            | Self::Syntax(_)
+            | Self::Empty
+            | Self::Shape(_)
+            | Self::Field { .. } => berth_types::Kind::Invalid,
         }
     }
 }
@@ -96,6 +102,9 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
 fn pod(document: usize, value: Value) -> Result<Pod, ManifestError> {
     let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (word("kind"), word("apiVersion"));
+    if !value.is_object() || kind.is_empty() {
+        return Err(ManifestError::Shape(document));
+    }
     if kind != "Pod" || api_version != "v1" {
         return Err(ManifestError::Kind { document, kind, api_version });
     }

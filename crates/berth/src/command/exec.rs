@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::exit_code;
 use super::stream::Session;
 use crate::api;
@@ -37,6 +39,7 @@ impl Exec {
     /// Runs the command; its exit status is ours.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
+        let name = self.container.clone();
         let start = api::ExecStart {
             container: self.container,
             argv: self.command,
@@ -48,7 +51,7 @@ impl Exec {
             size: if self.tty { terminal::size() } else { None },
         };
         let session = Session { tty: self.tty, stdin: self.interactive, stops: None };
-        session.exec(&mut client, start).await.map(exit_code)
+        session.exec(&mut client, start).await.map(exit_code).context(name)
     }
 }
 
@@ -67,7 +70,7 @@ impl Attach {
         let session =
             Session { tty: found.tty && terminal::is_interactive(), stdin: found.stdin, stops: None };
         let join = api::AttachStart { container: found.id.clone(), release: false, size: terminal::size() };
-        session.attach(&mut client, join).await?;
+        session.attach(&mut client, join).await.context(self.container)?;
         let end = client.wait(api::WaitRequest { container: found.id }).await.map_err(told)?.into_inner();
         Ok(exit_code(end.exit_code))
     }

@@ -95,7 +95,7 @@ fn row(pod: &api::Pod, container: &api::Container) -> Vec<String> {
         table::cut(&container.command, 24),
         age(container.created_at),
         status(container),
-        pod.ports.join(", "),
+        pod.ports.join(","),
     ]
 }
 
@@ -139,8 +139,8 @@ fn pod_row(pod: &api::Pod) -> Vec<String> {
         pod.owner.clone(),
         pod.state.clone(),
         format!("{running}/{}", pod.containers.len()),
-        pod.addresses.join(", "),
-        pod.ports.join(", "),
+        pod.addresses.join(","),
+        pod.ports.join(","),
         age(pod.created_at),
     ]
 }

@@ -103,8 +103,8 @@ async fn follow(
                     up = Some(vec![
                         pod.name,
                         short_id(&pod.id).to_owned(),
-                        pod.addresses.join(", "),
-                        pod.ports.join(", "),
+                        pod.addresses.join(","),
+                        pod.ports.join(","),
                     ]);
                 }
                 Some(Event::Note(text)) => note(text),

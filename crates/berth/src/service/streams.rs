@@ -1,6 +1,6 @@
 //! Exec and attach: bytes in both directions, the terminal's size, the exit status.
 
-use berth_engine::{ExecRequest, Input, Output, Resizer};
+use berth_engine::{EngineError, ExecRequest, Input, Output, Resizer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -39,9 +39,20 @@ pub(super) async fn exec(
         tty: start.tty,
         stdin: start.stdin,
     };
-    let mut session = service.engine.exec(&view.id, request).await.map_err(refuse)?;
-    resize(session.resizer.as_ref(), start.size).await;
     let (sender, answer) = stream();
+    let mut session = match service.engine.exec(&view.id, request).await {
+        Ok(session) => session,
+        Err(EngineError::Command { message, code }) => {
+            // As a shell says it, with the status that a shell gives.
+            let text = format!("berth: {message}\n").into_bytes();
+            for output in [output::Output::Stderr(text), output::Output::ExitCode(code)] {
+                drop(sender.send(Ok(said(output))).await);
+            }
+            return answer;
+        }
+        Err(e) => return Err(refuse(e)),
+    };
+    resize(session.resizer.as_ref(), start.size).await;
     let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
     tokio::spawn(async move {
         let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut());

@@ -28,8 +28,9 @@ fn a_command_has_the_containers_settings_and_its_own() {
     assert_eq!(home.berth(&["exec", "-w", "/usr", "box", "pwd"]).fine(), "/usr\n");
     assert_eq!(home.berth(&["exec", "box/box", "hostname"]).fine(), "box\n");
     let said = home.berth(&["exec", "box", "nosuch"]);
-    assert!((126..=127).contains(&said.code), "{said:?}");
-    assert!(said.err.contains("nosuch"), "{said:?}");
+    assert_eq!(said.code, 127, "{said:?}");
+    assert!(said.err.contains("\"nosuch\": not found in the container"), "{said:?}");
+    assert_eq!(home.berth(&["exec", "box", "/etc"]).code, 126);
     home.berth(&["rm", "-f", "box"]).fine();
     home.clean();
 }

@@ -154,8 +154,13 @@ pub struct Home {
 
 impl Home {
     pub fn start() -> Self {
-        let daemon = Daemon::builder(program()).unwrap().mirrors(registry()).unwrap().start().unwrap();
-        Self { daemon, dir: tempfile::tempdir().unwrap() }
+        let start = || Daemon::builder(program())?.mirrors(registry())?.start();
+        // An instance's addresses follow from its name, and another test's network may have them.
+        let daemon = (0..8).find_map(|_| match start() {
+            Err(e) if e.to_string().contains("overlap") => None,
+            other => Some(other.unwrap()),
+        });
+        Self { daemon: daemon.expect("all addresses are taken"), dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {

@@ -25,10 +25,11 @@ fn the_example_serves_its_page() {
     let out = home.berth(&["play", "web.yaml"]).fine();
     let row: Vec<_> = out.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!((row[0], row[3]), ("web", format!("127.0.0.1:{port}->8080/tcp").as_str()), "{out}");
-    assert!(page(&format!("{}:8080", row[2])).contains("web"));
+    let address = row[2].split(',').next().unwrap();
+    assert!(page(&format!("{address}:8080")).contains("web"));
     assert!(page(&format!("127.0.0.1:{port}")).contains("web"));
     let pods = home.berth(&["pods", "-o", "json"]).json();
-    assert_eq!(pods[0]["addresses"][0], row[2]);
+    assert_eq!(pods[0]["addresses"][0], address);
     assert_eq!(pods[0]["labels"]["app"], "web");
     assert!(home.berth(&["logs", "web"]).fine().contains("serves port 8080"));
 
@@ -66,7 +67,7 @@ fn what_is_not_known_is_refused_by_its_path_and_nothing_is_made() {
     assert!(err.contains("livenes") && err.contains("containers[0]"), "{err}");
     for (text, word) in [
         ("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {}\n", "Deployment"),
-        ("just text", "text"),
+        ("just text", "document 1 is no manifest"),
         ("", "empty"),
         ("a: [", "line"),
     ] {
