@@ -8,9 +8,11 @@ pub(crate) mod settings;
 pub(crate) use listen::private_dir;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_sys::memory::{self, Keep};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -43,11 +45,12 @@ impl Serve {
         let given = Given { instance, ..self.given };
         let file = Given::read(self.config.as_deref())?;
         let settings = given.over(file).resolve()?;
+        memory::keep(Keep::LITTLE);
         logging::start(&settings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(32)
-            .thread_keep_alive(std::time::Duration::from_secs(2))
+            .thread_keep_alive(Duration::from_secs(2))
             .thread_stack_size(512 << 10)
             .enable_all()
             .build()
@@ -102,6 +105,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         std::fs::write(file, format!("{}\n", std::process::id()))
             .with_context(|| format!("write the pid file {}", file.display()))?;
     }
+    tokio::spawn(give_back_now_and_then());
     tracing::info!(socket = %settings.socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
 
     let mut term = signal(SignalKind::terminate())?;
@@ -117,4 +121,23 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     listen::serve(listener, &engine, service, stop).await;
     listen::unbind(&settings.socket, inode);
     Ok(())
+}
+
+/// Gives back what a busy time left in the allocator, once it is over.
+async fn give_back_now_and_then() {
+    const LOOK: Duration = Duration::from_secs(30);
+    const BUSY: Duration = Duration::from_millis(100);
+    let used = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+    };
+    let mut before = Duration::ZERO;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = used();
+        if now.saturating_sub(before) > BUSY {
+            tokio::task::spawn_blocking(memory::give_back);
+        }
+        before = now;
+    }
 }

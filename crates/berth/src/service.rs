@@ -73,6 +73,9 @@ impl Berth for Service {
             state: config.state.display().to_string(),
             cgroup_root: config.cgroup_root.clone(),
             cgroup_driver: format!("{:?}", config.cgroup_driver).to_lowercase(),
+            bridge: config.builtin.bridge.clone(),
+            table: config.builtin.table.clone(),
+            pod_cidr: config.builtin.cidr4.clone(),
         }))
     }
 
@@ -163,14 +166,8 @@ impl Berth for Service {
         Ok(Response::new(api::StagesResponse { work }))
     }
 
-    async fn shutdown(&self, request: Request<api::ShutdownRequest>) -> Answer<api::ShutdownResponse> {
-        let errors = if request.into_inner().purge {
-            let failures = self.engine.clone().purge().await;
-            failures.iter().map(|e| berth_types::error::chain(e)).collect()
-        } else {
-            Vec::new()
-        };
+    async fn shutdown(&self, _: Request<api::ShutdownRequest>) -> Answer<api::ShutdownResponse> {
         self.end.send_replace(true);
-        Ok(Response::new(api::ShutdownResponse { errors }))
+        Ok(Response::new(api::ShutdownResponse {}))
     }
 }

@@ -222,7 +222,10 @@ impl Engine {
     /// # Errors
     /// Those of the registry and of the store.
     pub async fn pull(&self, request: PullRequest, progress: Progress) -> Result<Arc<Image>, PullError> {
-        self.puller.pull(request, progress).await
+        let pulled = self.puller.pull(request, progress).await;
+        // What a pull took for its buffers is not needed until the next one.
+        tokio::task::spawn_blocking(berth_sys::memory::give_back);
+        pulled
     }
 
     /// Ids of images that containers of `owner` use. Those of local pods are to be reported as

@@ -16,7 +16,8 @@
 
 use std::process::ExitCode;
 
-use berth_sys::signal::{SignalFd, ignore, tune_allocator};
+use berth_sys::memory::{self, Keep};
+use berth_sys::signal::{SignalFd, ignore};
 use berth_types::shim::LISTEN_FD;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Signal};
@@ -32,7 +33,7 @@ mod server;
 mod stage;
 
 fn main() -> ExitCode {
-    tune_allocator();
+    memory::keep(Keep::LEAST);
     let is_init =
         std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == init::NAME.to_bytes());
     // Else it would be that of the memfd.

@@ -7,6 +7,7 @@ pub mod confine;
 pub mod fs;
 pub mod lock;
 pub mod memfd;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

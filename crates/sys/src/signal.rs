@@ -1,6 +1,6 @@
 //! Signals as readable events (signalfd), and what a small process sets once at its start.
 
-#![allow(unsafe_code, reason = "signal masks, signalfd and mallopt have no safe wrapper")]
+#![allow(unsafe_code, reason = "signal masks and signalfd have no safe wrapper")]
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -89,19 +89,6 @@ pub fn ignore(signals: &[i32]) {
     for signal in signals {
         // SAFETY: SIG_IGN runs no code of ours.
         unsafe { libc::signal(*signal, libc::SIG_IGN) };
-    }
-}
-
-/// Tells glibc's allocator that this process is small: one arena for all threads instead of one of
-/// 64 MiB address space each, memory given back early, large blocks mapped by themselves.
-pub fn tune_allocator() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt only sets numbers; called before other threads exist.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
-        libc::mallopt(libc::M_TOP_PAD, 16 << 10);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
     }
 }
 

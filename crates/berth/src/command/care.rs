@@ -1,16 +1,19 @@
 //! `berth doctor`, `berth purge`, `berth version`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use berth_engine::Engine;
+use berth_types::{Classify, Kind};
 use serde_json::json;
 
 use crate::api;
 use crate::client::{Reach, told};
 use crate::output::{Format, line, note};
 use crate::serve::engine_config;
-use crate::serve::settings::Given;
+use crate::serve::settings::{Given, Settings};
 
 /// `berth doctor`
 #[derive(Debug, clap::Args)]
@@ -59,8 +62,13 @@ pub(crate) struct Purge {
     state: Option<PathBuf>,
 }
 
+/// How long a daemon that was asked to end may take.
+const END: Duration = Duration::from_secs(15);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
+
 impl Purge {
-    /// Removes everything of the instance, through its daemon if one runs.
+    /// Ends the instance's daemon if one runs, and removes everything of the instance.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let flags = Given {
             instance: reach.instance.clone(),
@@ -68,30 +76,77 @@ impl Purge {
             state: self.state.clone(),
             ..Given::default()
         };
-        let settings = flags.over(Given::read(None)?).resolve()?;
+        let mut settings = flags.over(Given::read(None)?).resolve()?;
+        let mut daemon = reach.running().await?;
+        if let Some(client) = &mut daemon {
+            let info = client.info(api::InfoRequest {}).await.map_err(told)?.into_inner();
+            self.adopt(&mut settings, info)?;
+        }
         if !self.yes
             && !confirmed(&settings.root.display().to_string(), &settings.state.display().to_string())?
         {
             note("nothing was removed");
             return Ok(ExitCode::FAILURE);
         }
-        let errors = match reach.running().await? {
-            Some(mut client) => {
-                client.shutdown(api::ShutdownRequest { purge: true }).await.map_err(told)?.into_inner().errors
-            }
-            None if settings.root.exists() || settings.state.exists() => {
-                for dir in [&settings.root, &settings.state] {
-                    crate::serve::private_dir(dir)?;
-                }
-                let failures = Engine::open(engine_config(&settings)).await?.purge().await;
-                failures.iter().map(|e| berth_types::error::chain(e)).collect()
-            }
-            None => Vec::new(),
-        };
-        for error in &errors {
-            note(format_args!("berth: {error}"));
+        if let Some(client) = &mut daemon {
+            client.shutdown(api::ShutdownRequest {}).await.map_err(told)?;
+            drop(daemon);
+            gone(&reach).await?;
+        } else if !settings.root.exists() && !settings.state.exists() {
+            return Ok(ExitCode::SUCCESS);
         }
-        Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let failures = alone(&settings).await?.purge().await;
+        for failure in &failures {
+            note(format_args!("berth: {}", berth_types::error::chain(failure)));
+        }
+        Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What the daemon runs with is what is removed; flags that name something else are a mistake.
+    fn adopt(&self, settings: &mut Settings, info: api::InfoResponse) -> anyhow::Result<()> {
+        for (flag, given, real) in [("root", &self.root, &info.root), ("state", &self.state, &info.state)] {
+            if given.as_ref().is_some_and(|given| given != Path::new(real)) {
+                bail!(
+                    "--{flag}: the daemon that answers has {real} (hint: --instance or --host names another one)"
+                );
+            }
+        }
+        settings.instance = info.instance;
+        settings.root = info.root.into();
+        settings.state = info.state.into();
+        settings.cgroup_root = info.cgroup_root;
+        settings.bridge = info.bridge;
+        settings.table = info.table;
+        settings.pod_cidr = info.pod_cidr;
+        Ok(())
+    }
+}
+
+/// Waits until the daemon has let go of its socket.
+async fn gone(reach: &Reach) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while reach.running().await?.is_some() {
+        if begun.elapsed() > END {
+            bail!("the daemon does not end (hint: end it, then purge again)");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// The engine, as soon as the daemon that ends has let go of its directories.
+async fn alone(settings: &Settings) -> anyhow::Result<Engine> {
+    for dir in [&settings.root, &settings.state] {
+        crate::serve::private_dir(dir)?;
+    }
+    let begun = Instant::now();
+    loop {
+        match Engine::open(engine_config(settings)).await {
+            Err(e) if e.kind() == Kind::Precondition && begun.elapsed() < END => {
+                tokio::time::sleep(LOOK).await;
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 
