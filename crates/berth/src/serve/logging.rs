@@ -1,8 +1,10 @@
 //! The daemon's log: standard error, filtered, as text or JSON.
 
 use anyhow::Context;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, registry};
 
 use super::settings::{LogFormat, Settings};
 
@@ -17,13 +19,13 @@ fn directives(level: &str) -> String {
 
 /// Starts the log.
 pub(super) fn start(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .parse(directives(&settings.log_level))
+    let filter: Targets = directives(&settings.log_level)
+        .parse()
         .with_context(|| format!("--log-level {:?}", settings.log_level))?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match settings.log_format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry().with(lines.with_ansi(false).with_filter(filter)).try_init(),
+        LogFormat::Json => registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init(),
     };
     started.map_err(|e| anyhow::anyhow!("start the log: {e}"))
 }
