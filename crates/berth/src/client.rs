@@ -155,6 +155,7 @@ fn last_line(log: &Path) -> String {
 }
 
 /// What a status says, as an error for people.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn told(status: tonic::Status) -> anyhow::Error {
     match status.code() {
         tonic::Code::Unavailable if status.message().is_empty() => anyhow::anyhow!("the daemon went away"),

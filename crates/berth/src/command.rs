@@ -15,7 +15,7 @@ mod stream;
 use std::process::ExitCode;
 
 use crate::api;
-use crate::output::note;
+use crate::output::complain;
 
 /// The exit status when Berth itself could not do what was asked, as docker's.
 pub(crate) const FAILED: u8 = 125;
@@ -32,7 +32,7 @@ fn outcomes(outcomes: Vec<api::Outcome>) -> ExitCode {
         if outcome.error.is_empty() {
             crate::output::line(&outcome.target);
         } else {
-            note(format_args!("berth: {}: {}", outcome.target, outcome.error));
+            complain(&format!("{}: {}", outcome.target, outcome.error));
             failed = true;
         }
     }

@@ -36,7 +36,7 @@ pub(crate) fn note(text: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
 
-/// An error with its causes in one line, in red on a terminal.
+/// An error with its causes in one line.
 pub(crate) fn error(error: &anyhow::Error) {
     let mut text = format!("{error:#}");
     // Causes that only repeat what stands before them say nothing.
@@ -45,11 +45,14 @@ pub(crate) fn error(error: &anyhow::Error) {
     {
         text = first.to_owned();
     }
-    let (text, hint) = match text.rsplit_once(" (hint: ") {
-        Some((text, hint)) if hint.ends_with(')') => {
-            (text.to_owned(), Some(hint.trim_end_matches(')').to_owned()))
-        }
-        _ => (text, None),
+    complain(&text);
+}
+
+/// A complaint, in red on a terminal, its hint in a line of its own.
+pub(crate) fn complain(text: &str) {
+    let (text, hint) = match text.rsplit_once(" (hint: ").map(|(text, hint)| (text, hint.strip_suffix(')'))) {
+        Some((text, Some(hint))) => (text, Some(hint)),
+        Some((_, None)) | None => (text, None),
     };
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (on, off) = if color { ("\x1b[31m", "\x1b[0m") } else { ("", "") };

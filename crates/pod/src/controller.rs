@@ -11,6 +11,7 @@
 mod decide;
 mod files;
 mod pull;
+mod rotate;
 mod task;
 
 use std::collections::BTreeMap;
@@ -108,16 +109,14 @@ pub enum PodError {
         reason: String,
     },
     /// An image could not be had.
-    #[error("image {image}")]
+    #[error("{message}")]
     Image {
-        /// Which.
-        image: String,
+        /// Which, and why, with all causes.
+        message: String,
         /// What a caller may branch on.
         kind: Kind,
         /// What the user could do.
         hint: Option<String>,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The engine refused.
     #[error("{what}")]
@@ -142,7 +141,12 @@ impl PodError {
 impl PodError {
     pub(crate) fn image<E: Classify + Send + Sync + 'static>(image: &str) -> impl FnOnce(E) -> Self {
         let image = image.to_owned();
-        move |e| Self::Image { image, kind: e.kind(), hint: e.hint(), source: Box::new(e) }
+        move |e| {
+            let cause = berth_types::error::chain(&e);
+            // Most of them name the image themselves.
+            let message = if cause.contains(&image) { cause } else { format!("image {image}: {cause}") };
+            Self::Image { message, kind: e.kind(), hint: e.hint() }
+        }
     }
 }
 
@@ -216,6 +220,7 @@ impl Pods {
         for view in pods.inner.engine.sandboxes(Some(Owner::Local)) {
             pods.adopt(&view);
         }
+        tokio::spawn(rotate::run(Arc::downgrade(&pods.inner)));
         pods
     }
 

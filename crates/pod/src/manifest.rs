@@ -94,12 +94,12 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
         .into_iter()
         .enumerate()
         .filter(|(_, value)| !value.is_null())
-        .map(|(index, value)| pod(index + 1, value))
+        .map(|(index, value)| pod(index + 1, &value))
         .collect::<Result<_, _>>()?;
     if pods.is_empty() { Err(ManifestError::Empty) } else { Ok(pods) }
 }
 
-fn pod(document: usize, value: Value) -> Result<Pod, ManifestError> {
+fn pod(document: usize, value: &Value) -> Result<Pod, ManifestError> {
     let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (word("kind"), word("apiVersion"));
     if !value.is_object() || kind.is_empty() {
@@ -108,7 +108,7 @@ fn pod(document: usize, value: Value) -> Result<Pod, ManifestError> {
     if kind != "Pod" || api_version != "v1" {
         return Err(ManifestError::Kind { document, kind, api_version });
     }
-    let pod: Pod = serde_path_to_error::deserialize(&value).map_err(|e| refusal(document, &e))?;
+    let pod: Pod = serde_path_to_error::deserialize(value).map_err(|e| refusal(document, &e))?;
     Ok(Pod { source: value.to_string(), ..pod })
 }
 

@@ -4,7 +4,7 @@
 mod line;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,7 +86,11 @@ impl Logs {
         if let Some(lines) = self.tail {
             log.skip_to_last(lines)?;
         }
-        let mut printer = Printer { timestamps: self.timestamps };
+        let mut printer = Printer {
+            timestamps: self.timestamps,
+            out: BufWriter::new(std::io::stdout()),
+            err: BufWriter::new(std::io::stderr()),
+        };
         log.print(&mut printer)?;
         if self.follow {
             self.follow(&reach, &container.id, log, &mut printer).await?;
@@ -99,7 +103,7 @@ impl Logs {
         reach: &Reach,
         id: &str,
         mut log: Log,
-        printer: &mut Printer,
+        printer: &mut Printer<impl Write, impl Write>,
     ) -> anyhow::Result<()> {
         let mut ended = std::pin::pin!(ended(reach, id));
         loop {
@@ -146,7 +150,7 @@ impl Log {
     }
 
     /// Prints what is there, here and in the files that came after.
-    fn print(&mut self, printer: &mut Printer) -> anyhow::Result<()> {
+    fn print(&mut self, printer: &mut Printer<impl Write, impl Write>) -> anyhow::Result<()> {
         self.drain(printer)?;
         let replaced = std::fs::metadata(&self.path).is_ok_and(|now| now.ino() != self.inode);
         if replaced {
@@ -159,11 +163,11 @@ impl Log {
         Ok(())
     }
 
-    fn drain(&mut self, printer: &mut Printer) -> anyhow::Result<()> {
+    fn drain(&mut self, printer: &mut Printer<impl Write, impl Write>) -> anyhow::Result<()> {
         loop {
             let read = self.reader.read_until(b'\n', &mut self.partial).context("read the log")?;
             if read == 0 {
-                return Ok(());
+                return printer.flush();
             }
             if self.partial.ends_with(b"\n") {
                 printer.line(&self.partial)?;
@@ -200,29 +204,44 @@ impl Log {
     }
 }
 
-struct Printer {
+/// Writes lines to where the container wrote them.
+struct Printer<O, E> {
     timestamps: bool,
+    out: O,
+    err: E,
 }
 
-impl Printer {
+impl<O: Write, E: Write> Printer<O, E> {
     fn line(&mut self, raw: &[u8]) -> anyhow::Result<()> {
         let line = parse(raw);
+        // On a terminal both are one, and the order of the lines is kept.
         match line.stream {
-            Stream::Stdout => self.write(std::io::stdout().lock(), &line),
-            Stream::Stderr => self.write(std::io::stderr().lock(), &line),
+            Stream::Stdout => {
+                self.err.flush().and_then(|()| write_line(&mut self.out, &line, self.timestamps))
+            }
+            Stream::Stderr => {
+                self.out.flush().and_then(|()| write_line(&mut self.err, &line, self.timestamps))
+            }
         }
         .context("write output")
     }
 
-    fn write(&self, mut to: impl Write, line: &line::Line<'_>) -> std::io::Result<()> {
-        if self.timestamps {
-            to.write_all(line.time)?;
-            to.write_all(b" ")?;
-        }
-        to.write_all(line.text)?;
-        if line.complete || self.timestamps {
-            to.write_all(b"\n")?;
-        }
-        to.flush()
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.out.flush().and_then(|()| self.err.flush()).context("write output")
     }
 }
+
+fn write_line(to: &mut impl Write, line: &line::Line<'_>, timestamps: bool) -> std::io::Result<()> {
+    if timestamps {
+        to.write_all(line.time)?;
+        to.write_all(b" ")?;
+    }
+    to.write_all(line.text)?;
+    if line.complete || timestamps {
+        to.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

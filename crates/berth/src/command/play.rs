@@ -118,6 +118,13 @@ async fn follow(
     result
 }
 
+/// Whether a target is a manifest and not a pod's name.
+fn is_manifest(target: &str) -> bool {
+    let path = Path::new(target);
+    let named = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
+    target == "-" || target.starts_with(['/', '.']) || named || path.is_file()
+}
+
 impl Down {
     /// Stops the pods and removes them.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
@@ -125,8 +132,7 @@ impl Down {
         let grace = self.time.map_or(-1, i64::from);
         let mut removed = 0;
         for target in &self.targets {
-            let file = target == "-" || target.contains('/') || Path::new(target).is_file();
-            let request = if file {
+            let request = if is_manifest(target) {
                 api::DownRequest {
                     pods: Vec::new(),
                     manifest: read(Path::new(target))?,

@@ -59,12 +59,12 @@ impl Run {
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
         if let Err(error) = session.attach(client, join).await {
             // Nobody would see what it writes: a container that could not be joined is not left waiting.
-            play::down(client, &[container.pod_id.clone()], 0).await?;
+            play::down(client, std::slice::from_ref(&container.pod_id), 0).await?;
             return Err(error);
         }
         let waited = client.wait(api::WaitRequest { container: container.id.clone() }).await;
         if self.remove {
-            play::down(client, &[container.pod_id.clone()], 0).await?;
+            play::down(client, std::slice::from_ref(&container.pod_id), 0).await?;
         }
         let end = waited.map_err(told)?.into_inner();
         if !end.message.is_empty() {

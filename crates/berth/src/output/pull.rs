@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{bytes, note, short_id};
 use crate::api;
@@ -63,23 +63,50 @@ impl Pulls {
 }
 
 fn new_bar(layer: &api::Layer) -> ProgressBar {
-    let bar = ProgressBar::new(layer.total);
-    let style = ProgressStyle::with_template(
-        "{prefix} {msg:11} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12}",
-    )
-    .expect("the template is right")
-    .progress_chars("=> ");
-    bar.set_style(style);
+    // Hidden until it is in its area: drawn alone it would leave a line behind.
+    let bar = ProgressBar::with_draw_target(Some(layer.total), ProgressDrawTarget::hidden());
+    bar.set_style(style(moving(columns())).progress_chars("=> "));
     bar.set_prefix(short_id(&layer.digest).to_owned());
     bar
 }
 
+fn columns() -> u16 {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col)
+}
+
+/// A line never wraps, since what wraps cannot be drawn over.
+fn moving(columns: u16) -> &'static str {
+    match columns {
+        0..=31 => "{prefix}",
+        32..=69 => "{prefix} {msg:11}",
+        70.. => "{prefix} {msg:11} {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12}",
+    }
+}
+
+/// Of what is done neither bar nor rate mean anything.
+fn still(columns: u16) -> &'static str {
+    match columns {
+        0..=31 => "{prefix}",
+        32.. => "{prefix} {msg:11} {total_bytes}",
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are right")
+}
+
 fn draw(bar: &ProgressBar, layer: &api::Layer) {
     bar.set_message(layer.state.clone());
+    if bar.is_finished() {
+        return;
+    }
     if matches!(layer.state.as_str(), "done" | "exists") {
+        bar.set_style(style(still(columns())));
+        bar.set_length(layer.total);
         bar.set_position(layer.total);
         bar.abandon();
     } else {
+        bar.set_length(layer.total);
         bar.set_position(layer.done);
     }
 }
@@ -107,5 +134,18 @@ fn lines(told: &mut BTreeMap<(String, String), &'static str>, event: &api::PullE
     }
     if !event.image_id.is_empty() {
         note(format_args!("{}: pulled {}", event.image, short_id(&event.image_id)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_right() {
+        for columns in [0, 31, 32, 69, 70, u16::MAX] {
+            style(moving(columns));
+            style(still(columns));
+        }
     }
 }

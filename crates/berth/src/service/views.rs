@@ -93,7 +93,7 @@ pub(super) fn inspect_pod(view: &Arc<SandboxView>) -> Value {
         "shimPid": view.shim_pid,
         "message": view.message,
         "config": &*view.config,
-        "containers": view.containers.iter().map(|c| inspect_container(c)).collect::<Vec<_>>(),
+        "containers": view.containers.iter().map(inspect_container).collect::<Vec<_>>(),
     })
 }
 

@@ -52,7 +52,7 @@ fn a_terminal_for_a_command() {
     require_root!();
     let home = with_box();
     let mut terminal = Terminal::open(33, 77);
-    let mut child = terminal.run(home.command(&["exec", "-it", "box", "sh"]));
+    let mut child = terminal.run(&home.command(&["exec", "-it", "box", "sh"]));
     terminal.expect("# ");
     terminal.keys("tty; stty size\n");
     terminal.expect("/dev/pts/0\r\n33 77\r\n");

@@ -115,7 +115,7 @@ fn stop_wait_and_remove() {
     assert_eq!(home.berth(&["stop", "w"]).fine(), "w\n");
     let said = home.berth(&["rm", "nosuch", "w"]);
     assert_eq!((said.code, said.out.as_str()), (1, "w\n"));
-    assert!(said.err.contains("berth: nosuch: no pod or container \"nosuch\""), "{said:?}");
+    assert!(said.err.contains("berth: nosuch: no pod or container \"nosuch\"\n  hint: "), "{said:?}");
     let err = home.berth(&["wait", "w"]).refused();
     assert!(err.contains("no pod or container \"w\""), "{err}");
     home.clean();

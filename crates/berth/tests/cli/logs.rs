@@ -104,3 +104,32 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     home.berth(&["rm", "many"]).fine();
     assert!(wait_until(LIMIT, || home.containers().is_empty()));
 }
+
+#[test]
+fn a_log_that_has_grown_is_moved_aside_and_followed() {
+    require_root!();
+    let home = Home::start();
+    let fifo = home.dir.path().join("go");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let volume = format!("{}:/go", fifo.display());
+    home.berth(&["run", "-d", "-q", "--name", "f", "-v", &volume, BUSYBOX, "cat", "/go"]).fine();
+    let path = home.wait_state("f", "f", "running")["logPath"].as_str().unwrap().to_owned();
+    let mut input = std::fs::File::options().write(true).open(&fifo).unwrap();
+    let line = |n: usize| format!("{n:08} {}\n", "x".repeat(4000));
+    input.write_all(line(0).as_bytes()).unwrap();
+    let call = home.spawn(&["logs", "-f", "f"]);
+    call.shows("00000000 x");
+    for n in 1..3000 {
+        input.write_all(line(n).as_bytes()).unwrap();
+    }
+    let moved = format!("{path}.1");
+    assert!(wait_until(LIMIT, || std::fs::metadata(&path).is_ok_and(|now| now.len() < 10 << 20)
+        && std::path::Path::new(&moved).exists()));
+    input.write_all(line(3000).as_bytes()).unwrap();
+    drop(input);
+    let out = call.end().fine();
+    let wanted: String = (0..=3000).map(line).collect();
+    assert!(out == wanted, "{} lines of {}", out.lines().count(), 3001);
+    home.berth(&["rm", "f"]).fine();
+    home.clean();
+}

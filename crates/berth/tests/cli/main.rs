@@ -2,6 +2,8 @@
 //!
 //! Each test has a daemon of its own. All share one registry, which only serves.
 
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test program")]
+
 mod archive;
 mod arguments;
 mod care;

@@ -146,6 +146,8 @@ fn a_pod_that_cannot_start_leaves_nothing() {
     home.clean();
     let out = home.feed(&["down", "-"], pod("broken", &spec).as_bytes());
     assert_eq!((out.code, out.err.as_str()), (0, "no such pod runs\n"));
+    let err = home.berth(&["down", "nosuch.yaml"]).refused();
+    assert!(err.contains("open the manifest nosuch.yaml: No such file"), "{err}");
     let err = home.berth(&["down", "broken"]).refused();
     assert!(err.contains("broken"), "{err}");
 }

@@ -68,7 +68,7 @@ fn a_terminal_is_a_terminal() {
     let home = Home::start();
     home.berth(&["pull", "-q", BUSYBOX]).fine();
     let mut terminal = Terminal::open(30, 100);
-    let mut child = terminal.run(home.command(&["run", "-it", "--rm", BUSYBOX, "sh"]));
+    let mut child = terminal.run(&home.command(&["run", "-it", "--rm", BUSYBOX, "sh"]));
     terminal.expect("# ");
     terminal.keys("tty; stty size\n");
     terminal.expect("/dev/pts/0\r\n30 100\r\n");
@@ -118,7 +118,7 @@ fn a_terminal_without_input_leaves_ctrl_c_to_the_command_line() {
     home.berth(&["pull", "-q", BUSYBOX]).fine();
     let mut terminal = Terminal::open(24, 80);
     let line = "trap 'exit 6' TERM; echo read''y; sleep 1000 & wait";
-    let mut child = terminal.run(home.command(&["run", "-t", "--rm", BUSYBOX, "sh", "-c", line]));
+    let mut child = terminal.run(&home.command(&["run", "-t", "--rm", BUSYBOX, "sh", "-c", line]));
     terminal.expect("ready");
     terminal.keys("\x03");
     terminal.expect("stopping; Ctrl-C again kills at once");

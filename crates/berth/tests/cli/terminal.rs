@@ -45,7 +45,7 @@ impl Terminal {
     }
 
     /// Runs a command in a session of its own, whose terminal this is.
-    pub fn run(&self, command: Command) -> Child {
+    pub fn run(&self, command: &Command) -> Child {
         let mut session = Command::new("setsid");
         session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {

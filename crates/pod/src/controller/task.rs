@@ -12,7 +12,7 @@ use berth_types::{Classify, Kind, SandboxId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Phase, decide};
-use super::{Command, Key, Options, PodError, Pods, Progress, files, pull};
+use super::{Command, Key, Options, PodError, Pods, Progress, files, pull, rotate};
 use crate::plan::{Place, Plan, Planned};
 
 /// How long a pod waits before it tries again what the engine refused.
@@ -181,6 +181,7 @@ impl Task {
                     .remove_container(&old.id)
                     .await
                     .map_err(PodError::engine(format!("remove container {name}")))?;
+                old.log_path.iter().for_each(|log| rotate::remove(log));
             }
         }
         let planned = self.planned(name);

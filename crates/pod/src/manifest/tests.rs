@@ -89,7 +89,7 @@ fn other_kinds_and_nothing_are_refused() {
     assert!(refused("").contains("empty"));
     assert!(refused("---\n---\n").contains("empty"));
     assert!(refused("a: [").contains("not YAML"));
-    assert!(refused("just text").contains("is not run here"));
+    assert!(refused("just text").contains("document 1 is no manifest"));
     assert!(matches!(parse(&vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge(_))));
     assert!(matches!(parse(b"\xff\xfe"), Err(ManifestError::Syntax(_))));
 }

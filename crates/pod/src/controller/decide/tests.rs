@@ -62,7 +62,7 @@ fn init_containers_come_first_and_one_by_one() {
     let plan = pod("Always", INIT);
     assert_eq!(look(&plan, &[], 0).actions, [create("i", 0)]);
     let created = container(&plan, "i", 0, State::Created, None);
-    assert_eq!(look(&plan, &[created.clone()], 0).actions, [Action::Start(created.id.clone())]);
+    assert_eq!(look(&plan, std::slice::from_ref(&created), 0).actions, [Action::Start(created.id.clone())]);
     let running = container(&plan, "i", 0, State::Running, None);
     assert_eq!(look(&plan, &[running], 0), at(Phase::Starting));
     let done = container(&plan, "i", 0, State::Exited, Some(0));
@@ -76,7 +76,7 @@ fn an_init_container_that_fails_is_tried_again_or_fails_the_pod() {
     assert_eq!(look(&never, &[failed], 0).phase, Phase::Failed { container: "i".into(), code: 3 });
     let always = pod("Always", INIT);
     let failed = container(&always, "i", 0, State::Exited, Some(3));
-    let soon = look(&always, &[failed.clone()], 2 * SECOND);
+    let soon = look(&always, std::slice::from_ref(&failed), 2 * SECOND);
     assert_eq!((soon.actions.len(), soon.wake), (0, Some(11 * SECOND)));
     assert_eq!(look(&always, &[failed], 12 * SECOND).actions, [create("i", 1)]);
 }
