@@ -26,10 +26,12 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  berth run -it docker.io/library/busybox sh     a shell in a container, gone when it ends
-  berth play pod.yaml                            the pods of a manifest, as Kubernetes would run them
-  berth logs -f web                              what pod web writes, as it is written
-  berth serve --network builtin                  a runtime for a kubelet or crictl on unix:///run/berth/berth.sock";
+  berth run --rm -it docker.io/library/busybox sh   a shell in a container
+  berth play pod.yaml                               the pods of a manifest
+  berth logs -f web                                 what pod web writes
+  berth serve --network builtin                     a runtime for crictl or a kubelet
+
+berth COMMAND --help tells more. Pods run on without the command line, and without the daemon.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -51,7 +51,7 @@ impl Rm {
 /// `berth wait`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
-    /// A container, or a pod with one
+    /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
     container: String,
 }
 

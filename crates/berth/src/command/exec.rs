@@ -12,6 +12,11 @@ use crate::terminal;
 
 /// `berth exec`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  berth exec -it web sh
+  berth exec -e DEBUG=1 -w /srv shared/writer ls -l
+
+Exit status: the command's own; 125 when Berth failed, 126 or 127 when the command cannot be executed.")]
 pub(crate) struct Exec {
     /// Keep standard input open
     #[arg(short, long)]
@@ -28,7 +33,7 @@ pub(crate) struct Exec {
     /// Working directory in the container
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// A container, or a pod with one
+    /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
     container: String,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -58,7 +63,7 @@ impl Exec {
 /// `berth attach`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attach {
-    /// A container, or a pod with one
+    /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
     container: String,
 }
 

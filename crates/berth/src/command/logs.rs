@@ -23,6 +23,9 @@ const ASK: Duration = Duration::from_millis(500);
 
 /// `berth logs`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  berth logs web                     all that the only container of pod web wrote
+  berth logs -f -n 10 shared/reader  the last lines of container reader of pod shared, and what follows")]
 pub(crate) struct Logs {
     /// Go on until the container ends
     #[arg(short, long)]
@@ -33,7 +36,7 @@ pub(crate) struct Logs {
     /// The time before each line
     #[arg(short, long)]
     timestamps: bool,
-    /// A container, or a pod with one
+    /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
     container: String,
 }
 

@@ -15,6 +15,12 @@ use crate::output::{line, note, short_id, table};
 
 /// `berth play`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  berth play pod.yaml               run the pods; berth down pod.yaml ends them
+  berth play --replace pod.yaml     the same again, after a change
+  berth play - < pod.yaml
+
+A field that Berth does not obey is refused by its name, never ignored.")]
 pub(crate) struct Play {
     /// Remove pods of the same names first
     #[arg(long)]

@@ -16,6 +16,9 @@ use super::target::{self, Target};
 use super::{Service, refuse, views};
 use crate::api;
 
+/// How long a held container waits for its client.
+const CLAIM: Duration = Duration::from_secs(30);
+
 type Sender = mpsc::Sender<Result<api::PlayEvent, Status>>;
 
 fn event(event: api::play_event::Event) -> api::PlayEvent {
@@ -73,6 +76,7 @@ async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
 
 async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> Result<(), Status> {
     let (watch, mut steps) = mpsc::channel(64);
+    let held = options.hold.clone();
     let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
     let result = loop {
         tokio::select! {
@@ -84,7 +88,25 @@ async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> 
     while let Ok(step) = steps.try_recv() {
         tell(sender, step).await;
     }
-    result.map(drop).map_err(refuse)
+    let view = result.map_err(refuse)?;
+    if let Some(held) = held {
+        // A client that went away while its image was pulled never comes for its container.
+        let patience = if sender.is_closed() { Duration::ZERO } else { CLAIM };
+        tokio::spawn(unclaimed(service.clone(), view, held, patience));
+    }
+    Ok(())
+}
+
+/// Takes a pod away whose held container nobody has released.
+async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    let Ok(view) = service.engine.sandbox(view.id.as_str()) else { return };
+    let waits = |c: &Arc<ContainerView>| c.config.metadata.name == held && c.state == State::Created;
+    if view.containers.iter().any(waits)
+        && let Err(e) = service.pods.down(&view, Some(0), true).await
+    {
+        tracing::warn!(pod = view.config.metadata.name, error = %berth_types::error::chain(&e), "it waits for a client");
+    }
 }
 
 async fn tell(sender: &Sender, step: Progress) {

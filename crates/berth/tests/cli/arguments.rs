@@ -3,6 +3,7 @@
 use berth_testkit::require_root;
 
 use crate::home::{BUSYBOX, Home, program};
+use crate::terminal::Terminal;
 
 fn berth(arguments: &[&str]) -> crate::home::Said {
     let mut command = std::process::Command::new(program());
@@ -47,6 +48,25 @@ fn arguments_that_make_no_sense_are_told_in_a_line() {
         assert_eq!(said.out, "", "{arguments:?}");
         said.refused();
     }
+}
+
+#[test]
+fn errors_are_red_on_a_terminal_that_may_have_colours() {
+    let shown = |no_color: Option<&str>| {
+        let mut terminal = Terminal::open(24, 80);
+        let mut command = std::process::Command::new(program());
+        command.args(["--host", "unix:///nosuch/socket", "ps"]);
+        match no_color {
+            Some(value) => command.env("NO_COLOR", value),
+            None => command.env_remove("NO_COLOR"),
+        };
+        let mut child = terminal.run(&command);
+        terminal.expect("hint: start one with: berth serve");
+        assert_eq!(terminal.end(&mut child), 125);
+        terminal.text()
+    };
+    assert!(shown(None).starts_with("\x1b[31mberth: no daemon answers"), "{:?}", shown(None));
+    assert!(!shown(Some("1")).contains('\x1b'), "{:?}", shown(Some("1")));
 }
 
 #[test]

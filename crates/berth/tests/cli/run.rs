@@ -1,10 +1,14 @@
 //! `berth run`.
 
-use berth_testkit::guard::free_port;
-use berth_testkit::require_root;
+use std::time::Duration;
+
+use berth_testkit::guard::{free_port, wait_until};
+use berth_testkit::image::standin;
+use berth_testkit::registry::{Fault, Mischief, On};
+use berth_testkit::{Registry, require_root};
 use rustix::process::Signal;
 
-use crate::home::{BUSYBOX, DEMO, Home, page};
+use crate::home::{BUSYBOX, DEMO, Home, LIMIT, page};
 use crate::terminal::Terminal;
 
 #[test]
@@ -198,5 +202,23 @@ fn a_published_port_leads_to_the_container() {
     let err = home.berth(&["run", "--rm", "--name", "second", "-p", &publish, DEMO]).refused();
     assert!(err.contains(&port.to_string()), "{err}");
     home.berth(&["rm", "-f", "web"]).fine();
+    home.clean();
+}
+
+#[test]
+fn a_client_that_goes_away_while_it_pulls_leaves_nothing() {
+    require_root!();
+    let registry = Registry::start().unwrap();
+    standin::publish_busybox(&registry).unwrap();
+    registry.fault(Fault::new(On::Blobs, Mischief::Slow(Duration::from_millis(50))));
+    let home = Home::start();
+    let image = format!("{}/library/busybox:latest", registry.host());
+    let call = home.spawn(&["run", "--name", "gone", "-q", &image, "sleep", "1000"]);
+    assert!(wait_until(LIMIT, || registry.requests().iter().any(|r| r.path.contains("/blobs/"))));
+    call.signal(Signal::KILL);
+    // The pull goes on, and the pod is made and taken away: its name is free again.
+    assert!(wait_until(LIMIT, || home.berth(&["images"]).out.contains(&registry.host())));
+    let again = || home.berth(&["run", "--rm", "--name", "gone", &image, "true"]).code == 0;
+    assert!(wait_until(LIMIT, again), "{:?}", home.containers());
     home.clean();
 }

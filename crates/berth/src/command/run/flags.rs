@@ -6,9 +6,13 @@ use serde_json::{Map, Value, json};
 
 /// `berth run`
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit status: the container's own; 125 when Berth failed, 126 or 127 when the command cannot be executed."
-)]
+#[command(after_help = "Examples:
+  berth run --rm -it docker.io/library/busybox sh
+  berth run -d --name web -p 8080:80 docker.io/library/nginx
+  berth run --rm -v .:/src:ro -w /src docker.io/library/busybox ls
+
+Ctrl-C stops the container, once more kills it. Private images: docker login or podman login first.
+Exit status: the container's own; 125 when Berth failed, 126 or 127 when the command cannot be executed.")]
 pub(crate) struct Run {
     /// Run in the background and print the container's id
     #[arg(short, long)]
