@@ -85,7 +85,15 @@ impl Reach {
 async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
     match UnixStream::connect(socket).await {
         Ok(_) => {}
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        // Reset: it ended with this connection still waiting to be accepted.
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
+            ) =>
+        {
+            return Ok(None);
+        }
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
             return Err(e).with_context(|| {
                 format!("connect to {} (hint: Berth works as root: try sudo)", socket.display())

@@ -81,8 +81,17 @@ impl Berth for Service {
     }
 
     async fn list(&self, _: Request<api::ListRequest>) -> Answer<api::ListResponse> {
-        let pods = self.engine.sandboxes(None).iter().map(|view| views::pod(view)).collect();
-        Ok(Response::new(api::ListResponse { pods }))
+        let images = self.engine.images();
+        let pods = self.engine.sandboxes(None);
+        let pods = pods.iter().map(|view| {
+            let mut pod = views::pod(view);
+            for (container, view) in pod.containers.iter_mut().zip(&view.containers) {
+                let image = images.find(&view.image_id).ok().flatten();
+                container.command = views::command(view, image.as_deref());
+            }
+            pod
+        });
+        Ok(Response::new(api::ListResponse { pods: pods.collect() }))
     }
 
     async fn inspect(&self, request: Request<api::InspectRequest>) -> Answer<api::InspectResponse> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_engine::image::Image;
+use berth_engine::image::{Image, ImageConfig};
 use berth_engine::model::{ContainerView, Owner, PortMapping, SandboxView};
 use berth_engine::{Finding, Stages};
 use serde_json::{Value, json};
@@ -50,6 +50,20 @@ fn port(port: &PortMapping) -> String {
     )
 }
 
+/// What a container executes, in words: its own command, and where it has none, its image's.
+pub(super) fn command(view: &ContainerView, image: Option<&Image>) -> String {
+    let config = &view.config;
+    let of_image = |words: fn(&ImageConfig) -> &Vec<String>| image.map(|image| words(&image.config).clone());
+    let (first, rest) = match (config.command.is_empty(), config.args.is_empty()) {
+        (false, _) => (None, Some(config.args.clone())),
+        (true, false) => (of_image(|c| &c.entrypoint), Some(config.args.clone())),
+        (true, true) => (of_image(|c| &c.entrypoint), of_image(|c| &c.cmd)),
+    };
+    let words =
+        config.command.iter().cloned().chain(first.into_iter().flatten()).chain(rest.into_iter().flatten());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// A container.
 pub(super) fn container(view: &ContainerView) -> api::Container {
     let config = &view.config;
@@ -58,7 +72,6 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
     } else {
         &config.image.user_specified
     };
-    let command: Vec<&str> = config.command.iter().chain(&config.args).map(String::as_str).collect();
     api::Container {
         id: view.id.to_string(),
         pod_id: view.sandbox.to_string(),
@@ -66,7 +79,7 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
         attempt: config.metadata.attempt,
         image: image.clone(),
         image_id: view.image_id.clone(),
-        command: command.join(" "),
+        command: command(view, None),
         state: view.state.word().to_owned(),
         created_at: view.created_at,
         started_at: view.started_at.unwrap_or(0),

@@ -95,7 +95,10 @@ fn tables_show_what_runs_or_all() {
     assert!(table.contains("exited (3)"), "{table}");
     assert_eq!(home.berth(&["ps", "-aq"]).fine().lines().count(), 2);
     assert_eq!(home.berth(&["pods", "-q"]).fine().lines().count(), 2);
-    home.berth(&["rm", "-f", "runs", "ended"]).fine();
+    home.berth(&["run", "-q", "--name", "plain", BUSYBOX]).fine();
+    let plain = home.wait_state("plain", "plain", "exited");
+    assert_eq!(plain["command"], "sh", "what its image says: {plain}");
+    home.berth(&["rm", "-f", "runs", "ended", "plain"]).fine();
     home.clean();
 }
 
