@@ -11,6 +11,15 @@ pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
+/// Refuses keys for a terminal where nobody can press them: the end of a pipe is no key, and what reads the terminal would
+/// wait for ever.
+pub(crate) fn demand(tty: bool, stdin: bool) -> anyhow::Result<()> {
+    if tty && stdin && !std::io::stdin().is_terminal() {
+        anyhow::bail!("-i and -t: standard input is not a terminal (hint: leave -t out)");
+    }
+    Ok(())
+}
+
 /// The terminal's size; None when there is none.
 pub(crate) fn size() -> Option<api::Size> {
     let size = tcgetwinsize(std::io::stdout()).ok()?;

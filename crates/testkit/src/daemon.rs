@@ -105,7 +105,8 @@ impl Daemon {
     /// A call of the command line against this daemon.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.env("BERTH_HOST", self.endpoint()).args(arguments).stdin(Stdio::null());
+        command.env_remove("BERTH_INSTANCE").env("BERTH_HOST", self.endpoint());
+        command.args(arguments).stdin(Stdio::null());
         command
     }
 
@@ -136,7 +137,8 @@ impl Daemon {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
         let log = log.map_err(Error::io("open the daemon's log"))?;
         let copy = log.try_clone().map_err(Error::io("open the daemon's log"))?;
-        let child = Command::new(&self.program)
+        let child = self
+            .program()
             .arg("serve")
             .args(self.place())
             .args(["--listen", &self.endpoint()])
@@ -163,17 +165,20 @@ impl Daemon {
     /// Removes everything of the instance: pods, images, networks, files.
     pub fn purge(&mut self) -> Result<()> {
         self.stop()?;
-        let output = Command::new(&self.program)
-            .args(["purge", "--yes"])
-            .args(self.place())
-            .stdin(Stdio::null())
-            .output();
+        let output = self.program().args(["purge", "--yes"]).args(self.place()).stdin(Stdio::null()).output();
         let output = output.map_err(Error::io(format!("run {} purge", self.program.display())))?;
         if output.status.success() {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Error::Other(format!("berth purge ended with {}: {text}", output.status)))
+    }
+
+    /// The program, whatever daemon the environment names.
+    fn program(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_remove("BERTH_HOST").env_remove("BERTH_INSTANCE");
+        command
     }
 
     fn place(&self) -> [String; 6] {

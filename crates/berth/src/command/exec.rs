@@ -43,6 +43,7 @@ pub(crate) struct Exec {
 impl Exec {
     /// Runs the command; its exit status is ours.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        terminal::demand(self.tty, self.interactive)?;
         let mut client = reach.client().await?;
         let name = self.container.clone();
         let start = api::ExecStart {

@@ -21,6 +21,7 @@ pub(crate) use flags::{Pull as PullWhen, Run};
 impl Run {
     /// Runs the container: in the background, or until it ends.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        terminal::demand(self.tty && !self.detach, self.interactive)?;
         let name = self.pod_name()?;
         let manifest = self.manifest(&name)?.to_string().into_bytes();
         let mut client = reach.client().await?;
@@ -69,6 +70,8 @@ impl Run {
         let end = waited.map_err(told)?.into_inner();
         if !end.message.is_empty() {
             note(format_args!("berth: {}", end.message));
+        } else if end.reason == "OOMKilled" {
+            note("berth: killed, since it took more memory than its limit");
         }
         Ok(exit_code(end.exit_code))
     }

@@ -8,6 +8,7 @@ use crate::terminal::Terminal;
 fn berth(arguments: &[&str]) -> crate::home::Said {
     let mut command = std::process::Command::new(program());
     command.args(arguments).stdin(std::process::Stdio::null());
+    command.env_remove("BERTH_HOST").env_remove("BERTH_INSTANCE");
     crate::home::Call::spawn(command).end()
 }
 
@@ -36,6 +37,8 @@ fn arguments_that_make_no_sense_are_told_in_a_line() {
         (&["run"], "<IMAGE>"),
         (&["run", "--nosuch", "x"], "--nosuch"),
         (&["ps", "-o", "yaml"], "[possible values: table, json]"),
+        (&["run", "-it", "x"], "standard input is not a terminal"),
+        (&["exec", "-it", "x", "sh"], "standard input is not a terminal"),
         (&["logs"], "<CONTAINER>"),
         (&["exec", "x"], "<COMMAND>"),
         (&["logs", "-n", "many", "x"], "many"),
@@ -55,7 +58,7 @@ fn errors_are_red_on_a_terminal_that_may_have_colours() {
     let shown = |no_color: Option<&str>| {
         let mut terminal = Terminal::open(24, 80);
         let mut command = std::process::Command::new(program());
-        command.args(["--host", "unix:///nosuch/socket", "ps"]);
+        command.args(["--host", "unix:///nosuch/socket", "ps"]).env_remove("BERTH_INSTANCE");
         match no_color {
             Some(value) => command.env("NO_COLOR", value),
             None => command.env_remove("NO_COLOR"),

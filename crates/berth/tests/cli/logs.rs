@@ -100,7 +100,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     home.berth(&["run", "-q", "--name", "many", BUSYBOX, "seq", "1", "100000"]).fine();
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "\"$0\" logs many | head -n 1"]).arg(crate::home::program());
-    shell.env("BERTH_HOST", home.daemon.endpoint());
+    shell.env_remove("BERTH_INSTANCE").env("BERTH_HOST", home.daemon.endpoint());
     let said = crate::home::Call::spawn(shell).end();
     assert_eq!((said.out.as_str(), said.err.as_str()), ("1\n", ""));
     home.berth(&["rm", "many"]).fine();

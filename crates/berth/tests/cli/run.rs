@@ -185,6 +185,9 @@ fn flags_reach_the_container() {
     let limit =
         "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max";
     assert_eq!(home.shell(&["-m", "64m"], limit).fine(), format!("{}\n", 64 << 20));
+    let said = home.shell(&["-m", "8m"], "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo survived");
+    assert_eq!(said.code, 137, "{said:?}");
+    assert!(said.err.contains("more memory than its limit"), "{said:?}");
     home.clean();
 }
 
