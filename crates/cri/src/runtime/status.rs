@@ -36,7 +36,10 @@ pub(super) async fn status(
             message: network.message,
         },
     ];
-    let features = api::RuntimeHandlerFeatures { recursive_read_only_mounts: false, user_namespaces: false };
+    let features = api::RuntimeHandlerFeatures {
+        recursive_read_only_mounts: engine.has_recursive_read_only(),
+        user_namespaces: false,
+    };
     let handler = |name: &str| api::RuntimeHandler { name: name.to_owned(), features: Some(features) };
     Ok(api::StatusResponse {
         status: Some(api::RuntimeStatus { conditions }),
