@@ -31,18 +31,21 @@ pub(super) struct Session {
 impl Session {
     /// Runs a process; its exit status.
     pub(super) async fn exec(self, client: &mut Client, start: api::ExecStart) -> anyhow::Result<i32> {
+        let signals = Signals::of(self.stops.clone())?;
         let (sender, inputs) = channel(input::Input::Start(start));
         let outputs = client.exec(inputs).await.map_err(told)?.into_inner();
-        self.run(client.clone(), sender, outputs)
+        self.run(client.clone(), sender, outputs, signals)
             .await?
             .context("the daemon did not say how the process ended")
     }
 
     /// Joins a container until its output ends.
     pub(super) async fn attach(self, client: &mut Client, join: api::AttachStart) -> anyhow::Result<()> {
+        // Before the container starts: from then on Ctrl-C is to stop it, and not only this program.
+        let signals = Signals::of(self.stops.clone())?;
         let (sender, inputs) = channel(input::Input::Join(join));
         let outputs = client.attach(inputs).await.map_err(told)?.into_inner();
-        self.run(client.clone(), sender, outputs).await.map(drop)
+        self.run(client.clone(), sender, outputs, signals).await.map(drop)
     }
 
     async fn run(
@@ -50,11 +53,12 @@ impl Session {
         client: Client,
         sender: mpsc::Sender<api::Input>,
         mut outputs: Streaming<api::Output>,
+        signals: Signals,
     ) -> anyhow::Result<Option<i32>> {
         // Without standard input nobody passes keys on, and Ctrl-C must stay a signal to this program.
         let _raw = if self.tty && self.stdin { terminal::Raw::set()? } else { None };
         let feed = if self.stdin { Some(tokio::spawn(keys(sender.clone()))) } else { None };
-        let signals = tokio::spawn(self.signals(client, sender));
+        let signals = tokio::spawn(self.signals(client, sender, signals));
         let result = show(&mut outputs).await;
         signals.abort();
         if let Some(feed) = feed {
@@ -64,9 +68,13 @@ impl Session {
     }
 
     /// The terminal's changes of size, and Ctrl-C: the first stops the pod, the second kills it.
-    async fn signals(self, client: Client, sender: mpsc::Sender<api::Input>) -> anyhow::Result<()> {
-        let mut resized = signal(SignalKind::window_change())?;
-        let mut interrupts = Interrupts::of(self.stops)?;
+    async fn signals(
+        self,
+        client: Client,
+        sender: mpsc::Sender<api::Input>,
+        signals: Signals,
+    ) -> anyhow::Result<()> {
+        let Signals { mut resized, mut interrupts } = signals;
         let mut grace = GRACE;
         loop {
             tokio::select! {
@@ -86,6 +94,19 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// What is heard from here on.
+struct Signals {
+    resized: Signal,
+    interrupts: Interrupts,
+}
+
+impl Signals {
+    fn of(stops: Option<String>) -> anyhow::Result<Self> {
+        let interrupts = Interrupts::of(stops).context("listen for signals")?;
+        Ok(Self { resized: signal(SignalKind::window_change())?, interrupts })
     }
 }
 
