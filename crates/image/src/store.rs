@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use berth_sys::fs::{Durability, remove_tree};
 use berth_sys::lock::Lock;
@@ -34,6 +35,10 @@ mod state;
 
 pub use remove::Removed;
 
+/// How long a store that another process has open is waited for: a daemon that was killed lets go of it at once, the
+/// process that it was just starting a moment later.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// All images and snapshots of one root. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
 pub struct Images {
@@ -60,7 +65,7 @@ impl Images {
             let layout = Layout::new(&config.root);
             layout.create()?;
             let path = layout.lock();
-            let lock = Lock::try_acquire(&path).map_err(StoreError::io("lock", &path))?;
+            let lock = Lock::acquire_within(&path, LOCK_PATIENCE).map_err(StoreError::io("lock", &path))?;
             let lock = lock.ok_or_else(|| StoreError::Locked(layout.images().to_owned()))?;
             let state = open::open(&layout)?;
             Ok(Self {

@@ -3,9 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+
+/// The wait before a lock is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// A lock held. Dropping it, or the end of the process however it comes, releases it.
 #[derive(Debug)]
@@ -21,6 +25,19 @@ impl Drop for Lock {
 }
 
 impl Lock {
+    /// Takes the lock file at `path` like [`Lock::try_acquire`], and tries again for at most `patience`.
+    /// A process that was killed may share its locks for a moment with a child that it was just
+    /// starting.
+    pub fn acquire_within(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
+        let begun = Instant::now();
+        loop {
+            match Self::try_acquire(path)? {
+                None if begun.elapsed() < patience => std::thread::sleep(AGAIN),
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
     /// Takes the lock file at `path`, making it if need be. `None` when another process (or another
     /// [`Lock`] of this one) has it.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
@@ -46,5 +63,19 @@ mod tests {
         assert!(Lock::try_acquire(&path).unwrap().is_none());
         drop(held);
         assert!(Lock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_that_comes_free_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::try_acquire(&path).unwrap();
+        assert!(Lock::acquire_within(&path, Duration::ZERO).unwrap().is_none());
+        let waiter = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::acquire_within(&path, Duration::from_secs(60)).unwrap().is_some()
+        });
+        drop(held);
+        assert!(waiter.join().unwrap());
     }
 }
