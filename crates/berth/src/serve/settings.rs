@@ -36,7 +36,7 @@ pub(crate) struct Given {
     /// Network of pods made through the CRI [default: cni]
     #[arg(long, value_enum)]
     pub(crate) network: Option<Network>,
-    /// IPv4 addresses of the built-in network [default: 10.85.0.0/16]
+    /// IPv4 addresses of the built-in network [default: a free /20 of 10.208.0.0/14, chosen once and kept]
     #[arg(long, value_name = "CIDR")]
     pub(crate) pod_cidr: Option<String>,
     /// Bridge of the built-in network [default: berth0]
@@ -136,6 +136,7 @@ pub(crate) struct Settings {
     pub(crate) certs_dirs: Vec<PathBuf>,
     pub(crate) short_name_hosts: Vec<String>,
     pub(crate) network: Network,
+    /// Empty lets the network choose.
     pub(crate) pod_cidr: String,
     pub(crate) bridge: String,
     pub(crate) table: String,
@@ -248,7 +249,7 @@ impl Given {
             ),
             short_name_hosts: self.short_name_host,
             network: self.network.unwrap_or(Network::Cni),
-            pod_cidr: self.pod_cidr.unwrap_or(defaults.pod_cidr),
+            pod_cidr: self.pod_cidr.unwrap_or_default(),
             bridge,
             table: defaults.table,
             cgroup_root,
@@ -305,7 +306,6 @@ struct Defaults {
     state: PathBuf,
     bridge: String,
     table: String,
-    pod_cidr: String,
     cgroup_root: String,
 }
 
@@ -317,7 +317,6 @@ impl Defaults {
                 state: "/run/berth".into(),
                 bridge: "berth0".into(),
                 table: "berth".into(),
-                pod_cidr: "10.85.0.0/16".into(),
                 cgroup_root: "/berth".into(),
             });
         }
@@ -337,14 +336,12 @@ impl Defaults {
             state: format!("/run/berth-{instance}").into(),
             bridge,
             table: format!("berth-{instance}"),
-            // 10.86.0.0 to 10.249.0.0: away from the first instance's and from the common 10.0 and 10.244.
-            pod_cidr: format!("10.{}.{}.0/20", 86 + hash % 150, (hash / 150 % 16) * 16),
             cgroup_root: format!("/berth-{instance}"),
         })
     }
 }
 
-/// FNV-1a: the same name gives the same addresses, on every machine and in every version.
+/// FNV-1a: the same name gives the same bridge, on every machine and in every version.
 fn fnv(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -90,8 +90,14 @@ fn read(dir: &PodDir) -> Result<Option<Found>, EngineError> {
         let error = std::io::Error::other(format!("record version {} is of a newer Berth", sandbox.version));
         return Err(failed(error));
     }
+    let entries = match std::fs::read_dir(dir.containers()) {
+        Ok(entries) => entries.flatten().collect(),
+        // Killed while it removed the pod: what is left is a stopped pod without containers.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(failed(e)),
+    };
     let mut containers = Vec::new();
-    for entry in std::fs::read_dir(dir.containers()).map_err(failed)?.flatten() {
+    for entry in entries {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok()) else {
             continue;
         };

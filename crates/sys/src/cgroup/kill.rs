@@ -25,6 +25,8 @@ const MAX_GROUPS: usize = 10_000;
 /// The first and the longest wait where the kernel has no notification (v1).
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// How often a group is looked at that the kernel tells of (v2); less than a second.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Cgroup {
     /// Every process in the group and below it, in no order. A group that is gone has none.
@@ -169,10 +171,9 @@ fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
             let left = tree(&member.dir)?.iter().map(|d| members_of(d).map_or(0, |m| m.len())).sum();
             return Err(CgroupError::NotEmpty { path: member.dir.clone(), left });
         }
-        let time = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        // The kernel tells when the group is empty, but not when somebody else has emptied and removed it.
+        let left = left.min(LOOK_AGAIN);
+        let time = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&time)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(CgroupError::io("wait for", member.dir.join("cgroup.events"))(errno)),

@@ -41,7 +41,6 @@ fn two_instances_share_nothing() {
     assert_ne!(one.socket, two.socket);
     assert_ne!(one.bridge, two.bridge);
     assert_ne!(one.table, two.table);
-    assert_ne!(one.pod_cidr, two.pod_cidr);
     assert_ne!(one.cgroup_root, two.cgroup_root);
     let long =
         Given { instance: Some("a-very-long-instance-name".into()), ..Given::default() }.resolve().unwrap();
