@@ -134,6 +134,25 @@ fn a_stopped_pod_and_a_half_made_one_are_told_apart() {
     world.finish(engine);
 }
 
+/// A daemon that was killed while it removed a pod leaves the record and no longer what it names.
+#[test]
+fn a_pod_whose_removal_was_cut_off_is_found_and_removed() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let id = world.run(async {
+        let id = engine.run_sandbox(sandbox("cut")).await.unwrap();
+        engine.stop_sandbox(&id).await.unwrap();
+        id
+    });
+    world.kill(engine);
+    std::fs::remove_dir_all(world.config.state.join("pods").join(id.as_str()).join("containers")).unwrap();
+    let engine = world.open();
+    assert_eq!(engine.sandbox(id.as_str()).unwrap().state, pod::State::NotReady);
+    world.run(async { engine.remove_sandbox(&id).await.unwrap() });
+    world.finish(engine);
+}
+
 fn kill(pid: i32) {
     let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(status.success());

@@ -16,6 +16,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use berth_sys::fs::spread_below;
 use berth_types::{ContainerId, Digest};
 
 use crate::error::StoreError;
@@ -39,6 +40,8 @@ impl Layout {
         for name in ["blobs/sha256", "layers", "records", "staging", "trash"] {
             make_dir(&self.images.join(name))?;
         }
+        // A hint for speed: most file systems know no such thing.
+        spread_below(&self.staging()).ok();
         make_dir(&self.snapshots)
     }
 

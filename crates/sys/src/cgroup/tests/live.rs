@@ -182,6 +182,32 @@ fn everything_is_killed_also_what_forks_and_what_is_below() {
     assert!(below.dirs().iter().all(|dir| !dir.exists()));
 }
 
+/// The shim and a daemon that was just started may end the same container: neither waits for the word of a
+/// group that the other has removed.
+#[test]
+fn two_may_end_the_same_group() {
+    let Some(ground) = Ground::new("two_may_end_the_same_group") else { return };
+    for round in 0..30 {
+        let path = ground.path(&format!("twice{round}"));
+        let group = ground.host.create(&path, &Resources::default()).unwrap();
+        let child = inside(&group, "sleep 1000");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let end = || {
+            let group = ground.host.open(&path);
+            group.kill_all(deadline).unwrap();
+            // The other one may be at the same directory.
+            drop(group.remove());
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(end);
+            scope.spawn(end);
+            scope.spawn(|| reap(child));
+        });
+        assert!(Instant::now() < deadline, "one waited for what was gone");
+        assert!(group.dirs().iter().all(|dir| !dir.exists()), "round {round}");
+    }
+}
+
 #[test]
 fn without_v2_the_freezer_helps_to_kill() {
     let Some(ground) = Ground::new("without_v2_the_freezer_helps_to_kill") else { return };
