@@ -29,8 +29,9 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         .map_err(|e| EngineError::failed("open the image store", e))?;
     boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
-    let launcher = Launcher::new(config.shim, &cgroups, &config.cgroup_root)?;
+    // What may be refused comes before what would have to be taken back.
     let network = network(&config, &layout)?;
+    let launcher = Launcher::new(config.shim, &cgroups, &config.cgroup_root)?;
     let facts = host::facts(&cgroups);
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),
