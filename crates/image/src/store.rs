@@ -28,6 +28,7 @@ pub(crate) mod ingest;
 pub(crate) mod layout;
 pub(crate) mod lookup;
 mod open;
+mod places;
 pub(crate) mod record;
 mod remove;
 mod snapshots;

@@ -21,6 +21,7 @@ use berth_types::{ContainerId, Digest};
 
 use crate::error::StoreError;
 use crate::image::LayerId;
+use crate::store::places::Places;
 
 /// The paths of one root.
 #[derive(Debug)]
@@ -28,11 +29,13 @@ pub(crate) struct Layout {
     images: PathBuf,
     snapshots: PathBuf,
     trashed: AtomicU64,
+    places: Places,
 }
 
 impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { images: root.join("images"), snapshots: root.join("snapshots"), trashed: AtomicU64::new(0) }
+        let (images, snapshots) = (root.join("images"), root.join("snapshots"));
+        Self { images, snapshots, trashed: AtomicU64::new(0), places: Places::default() }
     }
 
     /// Makes the directories that are missing.
@@ -85,6 +88,11 @@ impl Layout {
         self.images.join("staging")
     }
 
+    /// A new directory for a layer on its way.
+    pub(crate) fn stage(&self, name: &str) -> std::io::Result<PathBuf> {
+        self.places.make_apart(&self.staging().join(name))
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.images.join("trash")
     }
@@ -99,6 +107,7 @@ impl Layout {
 
     /// Takes something out of its place in one step, to be deleted later. `None` when it is not there.
     pub(crate) fn discard(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+        self.places.deleted(path);
         let number = self.trashed.fetch_add(1, Ordering::Relaxed);
         let target = self.trash().join(number.to_string());
         match std::fs::rename(path, &target) {

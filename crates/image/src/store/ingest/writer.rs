@@ -71,13 +71,13 @@ impl LayerWriter {
 
     fn spawn(turn: Turn) -> Result<Self, StoreError> {
         let images = &turn.shared.images;
-        let path = images.layout().staging().join(format!("{}.{}", turn.shared.lease, turn.index));
-        let fs = path.join("fs");
-        let failed = StoreError::io("make directory", &fs);
-        let make =
-            std::fs::create_dir(&path).and_then(|()| std::fs::DirBuilder::new().mode(0o755).create(&fs));
+        let path = images
+            .layout()
+            .stage(&format!("{}.{}", turn.shared.lease, turn.index))
+            .map_err(StoreError::io("make a directory in", &images.layout().staging()))?;
         let staged = Staged { path: Some(path.clone()), report: Report::default() };
-        make.map_err(failed)?;
+        let fs = path.join("fs");
+        std::fs::DirBuilder::new().mode(0o755).create(&fs).map_err(StoreError::io("make directory", &fs))?;
         let dir = std::fs::File::open(&fs).map_err(StoreError::io("open", &fs))?;
         let recipe_path = path.join("recipe");
         let recipe = OpenOptions::new()
