@@ -71,7 +71,7 @@ fn show(berth: &Berth, manifest: &str, foreign: bool) -> Result<()> {
     berth.run(&["ps"], None)?;
     if !foreign {
         let page = fetch(SocketAddr::from(([127, 0, 0, 1], 18080)), "/hello")?;
-        println!("$ curl http://127.0.0.1:18080/hello\n{page}");
+        println!("\n$ curl http://127.0.0.1:18080/hello\n{page}");
     }
     berth.run(&["logs", "web"], None)?;
     berth.run(&["down", "web"], None)
