@@ -134,7 +134,7 @@ fn a_group_in_use_is_not_replaced() {
     // Left over and empty: taken anew. Shared: kept.
     ground.host.create(&path, &Resources::default()).unwrap();
     ground.host.ensure(&path, &Resources::default()).unwrap();
-    let child = inside(&group, "sleep 1000");
+    let child = inside(&group, "exec sleep 1000");
     ground.host.create(&path, &Resources::default()).unwrap_err();
     assert!(group.dirs().iter().all(|dir| dir.exists()), "the directories of the other stay");
     assert_eq!(group.pids().unwrap(), [pid(&child)]);
