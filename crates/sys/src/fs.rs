@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a written file must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +16,14 @@ pub enum Durability {
     Power,
 }
 
-/// Writes a file by way of `<name>.tmp` and a rename, with mode 0600: a reader sees the old bytes or the
+/// Numbers temporary files, so that two threads may write one file at the same time: the last rename wins.
+static TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
+/// Writes a file by way of `<name>.<number>.tmp` and a rename, with mode 0600: a reader sees the old bytes or the
 /// new ones. With [`Durability::Power`] both the file and its name are on disk when this returns.
 pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let mut name = path.file_name().map(OsString::from).ok_or(io::ErrorKind::InvalidInput)?;
-    name.push(".tmp");
+    name.push(format!(".{}.tmp", TEMPORARY.fetch_add(1, Ordering::Relaxed)));
     let temporary = path.with_file_name(name);
     let written = write_new(&temporary, bytes, durability).and_then(|()| std::fs::rename(&temporary, path));
     if let Err(error) = written {

@@ -45,3 +45,22 @@ fn removing_a_tree_does_not_follow_links_and_may_be_repeated() {
     remove_tree(&tree).unwrap();
     assert!(kept.join("file").exists());
 }
+
+#[test]
+fn several_may_write_one_file_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::thread::scope(|scope| {
+        for writer in 0..8u8 {
+            let path = &path;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    write_atomic(path, &[writer; 64], Durability::Process).unwrap();
+                }
+            });
+        }
+    });
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() == 64 && bytes.iter().all(|byte| *byte == bytes[0]));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
