@@ -125,7 +125,7 @@ const BUNDLES: &[(&str, Change)] = &[
             { "type": "RLIMIT_STACK", "hard": 16777216, "soft": 8388608 }
         ]);
     }),
-    ("working directory that is made", |c| c["process"]["cwd"] = json!("/work/deep")),
+    ("working directory that is made", |c| c["process"]["cwd"] = json!("/made/deep")),
     ("host network, IPC and UTS", |c| {
         c["linux"]["namespaces"] = json!([{ "type": "pid" }, { "type": "mount" }, { "type": "cgroup" }]);
         c["hostname"] = json!("");

@@ -330,53 +330,10 @@ fn holds(
     Ok(included && !excluded)
 }
 
-/// The number of a capability.
-fn capability(name: &str) -> Option<usize> {
-    const NAMES: [&str; 41] = [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "DAC_READ_SEARCH",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_ADMIN",
-        "NET_RAW",
-        "IPC_LOCK",
-        "IPC_OWNER",
-        "SYS_MODULE",
-        "SYS_RAWIO",
-        "SYS_CHROOT",
-        "SYS_PTRACE",
-        "SYS_PACCT",
-        "SYS_ADMIN",
-        "SYS_BOOT",
-        "SYS_NICE",
-        "SYS_RESOURCE",
-        "SYS_TIME",
-        "SYS_TTY_CONFIG",
-        "MKNOD",
-        "LEASE",
-        "AUDIT_WRITE",
-        "AUDIT_CONTROL",
-        "SETFCAP",
-        "MAC_OVERRIDE",
-        "MAC_ADMIN",
-        "SYSLOG",
-        "WAKE_ALARM",
-        "BLOCK_SUSPEND",
-        "AUDIT_READ",
-        "PERFMON",
-        "BPF",
-        "CHECKPOINT_RESTORE",
-    ];
-    let name = name.strip_prefix("CAP_")?;
-    NAMES.iter().position(|known| *known == name)
+/// The number of a capability, which profiles write in capitals and with `CAP_` in front.
+fn capability(name: &str) -> Option<u32> {
+    let written = name.starts_with("CAP_") && !name.bytes().any(|b| b.is_ascii_lowercase());
+    crate::plan::capability(name).filter(|_| written).map(u64::trailing_zeros)
 }
 
 pub(super) fn short(text: &str) -> String {
