@@ -58,6 +58,9 @@ fn parse_session(stat: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -66,7 +69,22 @@ mod tests {
         assert_eq!(parse_session("12 (a) b) 1 2 3) S 1 12 7 0 -1"), Some(7));
         assert_eq!(parse_session("12 (sh) S 1"), None);
         assert_eq!(parse_session(""), None);
-        let own = rustix::process::getsid(None).unwrap().as_raw_nonzero().get();
-        assert_eq!(session_of(rustix::process::getpid()), Some(own));
+    }
+
+    #[test]
+    fn a_processs_session_is_read() {
+        // One of its own: the session of whoever runs the tests can be led from outside their PID namespace.
+        let mut leader = Command::new("setsid")
+            .args(["sh", "-c", "echo $$; read -r end"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid: i32 = line.trim().parse().unwrap();
+        assert_eq!(session_of(Pid::from_raw(pid).unwrap()), Some(pid));
+        drop(leader.stdin.take());
+        leader.wait().unwrap();
     }
 }
