@@ -250,10 +250,7 @@ impl Engine {
 
     /// Whether mounts can be read-only with everything mounted below them: `mount_setattr`, Linux 5.12.
     pub fn has_recursive_read_only(&self) -> bool {
-        let name = rustix::system::uname();
-        let release = name.release().to_string_lossy();
-        let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (5, 12)
+        berth_sys::kernel::version() >= (5, 12)
     }
 
     /// What happens from now on.

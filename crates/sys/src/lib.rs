@@ -5,6 +5,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod confine;
 pub mod fs;
+pub mod kernel;
 pub mod lock;
 pub mod memfd;
 pub mod memory;

@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+mod page;
+
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -17,10 +19,18 @@ use rustix::mount::{
     fsmount, fsopen,
 };
 
+use crate::kernel;
+
 /// The most lower layers that the kernel accepts.
 pub const MAX_LOWERS: usize = 500;
 /// The most bytes that fsconfig takes as a value.
 const MAX_VALUE: usize = 255;
+/// The first kernel that surely takes lower directories one by one. Those before 6.5 take any option,
+/// and refuse it when the overlay is created.
+const APPENDS: kernel::Version = (6, 8);
+/// What every overlay is mounted with, besides `volatile`.
+const OPTIONS: [(&str, &str); 4] =
+    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "auto")];
 
 /// What to stack.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +49,8 @@ pub enum OverlayError {
     /// No lower directory, or too many.
     #[error("overlay: {0} lower directories, 1 to {MAX_LOWERS} are possible")]
     Lowers(usize),
-    /// More layers than an old kernel takes by descriptor.
-    #[error("overlay: {0} layers need Linux 6.5 or newer")]
+    /// More layers than the options of an old kernel have room for.
+    #[error("overlay: {0} layers need Linux 6.8 or newer")]
     OldKernel(usize),
     /// A path that cannot be an option's value.
     #[error("overlay: the path {0:?} is over the 255 bytes the kernel takes, or holds a NUL")]
@@ -58,65 +68,76 @@ pub enum OverlayError {
 }
 
 /// Mounts an overlay and returns the detached mount.
+///
+/// # Errors
+/// [`OverlayError`], with the kernel's own words where it has some (before 6.5: in its log alone).
 pub fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     if overlay.lowers.is_empty() || overlay.lowers.len() > MAX_LOWERS {
         return Err(OverlayError::Lowers(overlay.lowers.len()));
     }
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|source| OverlayError::Step {
-        step: "fsopen",
-        detail: String::new(),
-        source,
-    })?;
+    if kernel::version() >= APPENDS { mount_appending(overlay) } else { mount_joined(overlay) }
+}
+
+fn mount_appending(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
+    create(overlay, |fs| overlay.lowers.iter().try_for_each(|lower| set_path(fs, "lowerdir+", lower)))
+}
+
+/// All lower directories in one option, by [`Opened`]: by the mount API if its limit has room for them.
+fn mount_joined(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
+    let lowers = Opened::all(overlay.lowers)?;
+    let joined = lowers.joined();
+    if joined.len() > MAX_VALUE {
+        return page::mount(overlay);
+    }
+    create(overlay, |fs| set(fs, "lowerdir", &joined))
+}
+
+/// Makes the mount by the mount API's descriptors.
+fn create(
+    overlay: &Overlay<'_>,
+    set_lowers: impl FnOnce(BorrowedFd<'_>) -> Result<(), OverlayError>,
+) -> Result<OwnedFd, OverlayError> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("fsopen"))?;
     let fs = context.as_fd();
-    let _lowers = set_lowers(fs, overlay.lowers)?;
+    set_lowers(fs)?;
     set_path(fs, "upperdir", overlay.upper)?;
     set_path(fs, "workdir", overlay.work)?;
-    for (key, value) in
-        [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "auto")]
-    {
-        fsconfig_set_string(fs, key, value).map_err(|e| failed(fs, key, e))?;
+    for (key, value) in OPTIONS {
+        set(fs, key, value)?;
     }
     fsconfig_set_flag(fs, "volatile").map_err(|e| failed(fs, "volatile", e))?;
     fsconfig_create(fs).map_err(|e| failed(fs, "create", e))?;
     fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(|e| failed(fs, "fsmount", e))
 }
 
-/// One `lowerdir+` for each (Linux 6.5), or all in one `lowerdir`. Returns the descriptors that must
-/// stay open until the overlay is created.
-fn set_lowers(fs: BorrowedFd<'_>, lowers: &[PathBuf]) -> Result<Vec<OwnedFd>, OverlayError> {
-    for (n, lower) in lowers.iter().enumerate() {
-        match fsconfig_set_string(fs, "lowerdir+", c_path(lower)?.as_c_str()) {
-            Ok(()) => {}
-            Err(Errno::INVAL) if n == 0 => return set_lowerdir(fs, lowers),
-            Err(e) => return Err(failed(fs, "lowerdir+", e)),
-        }
+/// Directories that a kernel before [`APPENDS`] is told of by descriptor: names under `/proc/self/fd` are
+/// short, and need no escapes. They must stay open until the overlay is made.
+struct Opened(Vec<OwnedFd>);
+
+impl Opened {
+    fn all<P: AsRef<Path>>(dirs: &[P]) -> Result<Opened, OverlayError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |dir: &P| {
+            let dir = dir.as_ref();
+            rustix::fs::open(dir, flags, Mode::empty()).map_err(|source| OverlayError::Step {
+                step: "open",
+                detail: format!(" {}", dir.display()),
+                source,
+            })
+        };
+        Ok(Opened(dirs.iter().map(open).collect::<Result<_, _>>()?))
     }
-    Ok(Vec::new())
+
+    /// Their names, parted by colons.
+    fn joined(&self) -> String {
+        let names: Vec<String> =
+            self.0.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+        names.join(":")
+    }
 }
 
-/// The older way. The value of a parameter is limited to 255 bytes, so the directories are named by
-/// descriptor: `/proc/self/fd/9` and a colon, which makes room for about 15 layers.
-fn set_lowerdir(fs: BorrowedFd<'_>, lowers: &[PathBuf]) -> Result<Vec<OwnedFd>, OverlayError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut fds = Vec::with_capacity(lowers.len());
-    let mut joined = String::new();
-    for lower in lowers {
-        let fd = rustix::fs::open(lower, flags, Mode::empty()).map_err(|source| OverlayError::Step {
-            step: "open lower directory",
-            detail: format!(" {}", lower.display()),
-            source,
-        })?;
-        if !joined.is_empty() {
-            joined.push(':');
-        }
-        joined.push_str(&format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        fds.push(fd);
-    }
-    if joined.len() > MAX_VALUE {
-        return Err(OverlayError::OldKernel(lowers.len()));
-    }
-    fsconfig_set_string(fs, "lowerdir", joined.as_str()).map_err(|e| failed(fs, "lowerdir", e))?;
-    Ok(fds)
+fn set(fs: BorrowedFd<'_>, key: &'static str, value: &str) -> Result<(), OverlayError> {
+    fsconfig_set_string(fs, key, value).map_err(|e| failed(fs, key, e))
 }
 
 fn set_path(fs: BorrowedFd<'_>, key: &'static str, path: &Path) -> Result<(), OverlayError> {
@@ -129,6 +150,10 @@ fn c_path(path: &Path) -> Result<CString, OverlayError> {
         Ok(text) if bytes.len() <= MAX_VALUE => Ok(text),
         _ => Err(OverlayError::Path(path.to_owned())),
     }
+}
+
+fn step(step: &'static str) -> impl Fn(Errno) -> OverlayError {
+    move |source| OverlayError::Step { step, detail: String::new(), source }
 }
 
 /// The step's error with the kernel's own words, which wait in the context's message queue.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use berth_sys::kernel;
 use serde::Deserialize;
 
 use super::profile::{Action, Arg, Flags, Op, Profile, Rule};
@@ -34,16 +35,8 @@ impl Conditions {
                 format!("no table of system calls for {}", std::env::consts::ARCH),
             )
         })?;
-        let uname = rustix::system::uname();
-        let kernel = uname.release().to_str().ok().and_then(parse_kernel).unwrap_or((0, 0));
-        Ok(Conditions { bounding, native, kernel })
+        Ok(Conditions { bounding, native, kernel: kernel::version() })
     }
-}
-
-/// The first two numbers of `6.18.44-x`.
-fn parse_kernel(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -313,7 +306,7 @@ fn holds(
     };
     let reached = |name: &str, filter: &Filter| -> Result<Option<bool>, SeccompError> {
         let Some(wanted) = filter.min_kernel.as_deref().filter(|v| !v.is_empty()) else { return Ok(None) };
-        let version = parse_kernel(wanted).ok_or_else(|| {
+        let version = kernel::parse_version(wanted).ok_or_else(|| {
             let place = format!("{place}.{name}.minKernel");
             SeccompError::invalid(place, format!("{:?} is no version such as 4.8", short(wanted)))
         })?;

@@ -9,31 +9,62 @@ fn the_number_of_lowers_is_checked_before_the_kernel_is_asked() {
     }
 }
 
+/// Layers 0 to `count`, the upper and the work directory, with names that options would need escapes for.
+/// Every layer has a file of its own, and all have one that tells them apart.
+fn layers(dir: &Path, count: usize) -> (Vec<PathBuf>, PathBuf, PathBuf) {
+    let make = |name: String| {
+        let path = dir.join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let lowers: Vec<PathBuf> = (0..count).map(|n| make(format!("a:b,c\\d={n}"))).collect();
+    for (n, lower) in lowers.iter().enumerate() {
+        std::fs::write(lower.join(format!("own{n}")), "").unwrap();
+        std::fs::write(lower.join("shared"), format!("from {n}")).unwrap();
+    }
+    (lowers, make("upper,:".to_owned()), make("work,:".to_owned()))
+}
+
+/// 2 layers, and so many that their names do not fit in one value of fsconfig(2).
 #[test]
-fn a_lower_file_is_seen_and_a_change_goes_to_the_upper() {
+fn every_way_stacks_the_layers_in_order_and_writes_to_the_upper() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: overlay: needs root");
+        return;
+    }
+    type Way = fn(&Overlay<'_>) -> Result<OwnedFd, OverlayError>;
+    for (name, way) in [("mount", mount as Way), ("joined", mount_joined as Way)] {
+        for count in [2, 127] {
+            let case = format!("{name}, {count} layers");
+            let dir = tempfile::tempdir().unwrap();
+            let (lowers, upper, work) = layers(dir.path(), count);
+            let mounted = way(&Overlay { lowers: &lowers, upper: &upper, work: &work }).expect(&case);
+            let open = |name: &str, flags| {
+                rustix::fs::openat(&mounted, name, flags, Mode::from_raw_mode(0o644)).expect(&case)
+            };
+            let mut text = [0; 16];
+            let length = rustix::io::read(open("shared", OFlags::RDONLY), &mut text).unwrap();
+            assert_eq!(&text[..length], b"from 0", "{case}");
+            let last = format!("own{}", count - 1);
+            rustix::io::write(open(&last, OFlags::WRONLY | OFlags::TRUNC), b"changed").unwrap();
+            assert_eq!(std::fs::read(upper.join(&last)).unwrap(), b"changed", "{case}");
+            assert_eq!(std::fs::read(lowers[count - 1].join(&last)).unwrap(), b"", "{case}");
+            let here = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+            assert!(!here.contains(dir.path().to_str().unwrap()), "{case}: {here}");
+        }
+    }
+}
+
+#[test]
+fn more_layers_than_an_old_kernel_has_room_for_are_refused() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: overlay: needs root");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
-    for name in ["a", "b", "upper", "work"] {
-        std::fs::create_dir(path(name)).unwrap();
-    }
-    std::fs::write(path("a/x"), "from a").unwrap();
-    std::fs::write(path("b/x"), "from b").unwrap();
-    std::fs::write(path("b/y"), "y").unwrap();
-    let lowers = [path("a"), path("b")];
-    let mounted = mount(&Overlay { lowers: &lowers, upper: &path("upper"), work: &path("work") }).unwrap();
-    let open = |name: &str, flags| {
-        rustix::fs::openat(&mounted, name, flags, rustix::fs::Mode::from_raw_mode(0o644)).unwrap()
-    };
-    let mut text = [0; 16];
-    let length = rustix::io::read(open("x", OFlags::RDONLY), &mut text).unwrap();
-    assert_eq!(&text[..length], b"from a");
-    rustix::io::write(open("y", OFlags::WRONLY | OFlags::TRUNC), b"changed").unwrap();
-    assert_eq!(std::fs::read(path("upper/y")).unwrap(), b"changed");
-    assert_eq!(std::fs::read(path("b/y")).unwrap(), b"y");
+    let lowers = vec![dir.path().to_owned(); 400];
+    let error = mount_joined(&Overlay { lowers: &lowers, upper: dir.path(), work: dir.path() }).unwrap_err();
+    assert!(matches!(error, OverlayError::OldKernel(400)), "{error}");
 }
 
 #[test]
@@ -50,25 +81,4 @@ fn the_same_lower_twice_is_refused_with_the_kernels_words() {
     let lowers = [path("a"), path("a")];
     let error = mount(&Overlay { lowers: &lowers, upper: &path("upper"), work: &path("work") }).unwrap_err();
     assert!(matches!(error, OverlayError::Step { .. }), "{error}");
-}
-
-#[test]
-fn the_older_way_takes_colons_and_backslashes() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: overlay: needs root");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let lowers = [dir.path().join("a:b"), dir.path().join("c\\d")];
-    for (n, lower) in lowers.iter().enumerate() {
-        std::fs::create_dir(lower).unwrap();
-        std::fs::write(lower.join(n.to_string()), "").unwrap();
-    }
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
-    let _fds = set_lowerdir(context.as_fd(), &lowers).unwrap();
-    fsconfig_create(context.as_fd()).unwrap();
-    let mounted = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
-    for name in ["0", "1"] {
-        rustix::fs::statat(&mounted, name, rustix::fs::AtFlags::empty()).unwrap();
-    }
 }
