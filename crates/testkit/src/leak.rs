@@ -172,7 +172,8 @@ fn cgroups() -> BTreeSet<String> {
     out
 }
 
-/// `pid starttime name`: a pid that is used again is another process. Kernel threads are left out.
+/// `pid starttime name`: a pid that is used again is another process. Kernel threads are left out, and dead
+/// processes that the machine's init has not reaped: that of a bare container reaps none.
 fn processes() -> BTreeSet<String> {
     let own = std::process::id().to_string();
     let mut out = BTreeSet::new();
@@ -181,6 +182,9 @@ fn processes() -> BTreeSet<String> {
         let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<_> = tail.split(' ').collect();
         let (Some(parent), Some(start)) = (fields.get(1), fields.get(19)) else { continue };
+        if fields[0] == "Z" && *parent == "1" {
+            continue;
+        }
         let name = head.split_once('(').map_or("", |(_, name)| name);
         if pid != own && pid != "2" && *parent != "2" && *parent != own {
             out.insert(format!("{pid} {start} {name}"));

@@ -52,7 +52,7 @@ fn purge_leaves_nothing_of_what_runs() {
     let err = home.berth(&["purge"]).refused();
     assert!(err.contains("--yes"), "{err}");
     home.berth(&["purge", "--yes"]).fine();
-    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!Path::new(&format!("/proc/{pid}/exe")).exists());
     let names = |dir: &str| -> Vec<_> {
         let entries = std::fs::read_dir(home.daemon.dir().join(dir)).into_iter().flatten();
         entries.map(|entry| entry.unwrap().file_name()).collect()
