@@ -79,7 +79,11 @@ pub fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
 }
 
 fn mount_appending(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
-    create(overlay, |fs| overlay.lowers.iter().try_for_each(|lower| set_path(fs, "lowerdir+", lower)))
+    create(|fs| {
+        overlay.lowers.iter().try_for_each(|lower| set_path(fs, "lowerdir+", lower))?;
+        set_path(fs, "upperdir", overlay.upper)?;
+        set_path(fs, "workdir", overlay.work)
+    })
 }
 
 /// All lower directories in one option, by [`Opened`]: by the mount API if its limit has room for them.
@@ -89,19 +93,21 @@ fn mount_joined(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     if joined.len() > MAX_VALUE {
         return page::mount(overlay);
     }
-    create(overlay, |fs| set(fs, "lowerdir", &joined))
+    let (upper, work) = (Opened::all(&[overlay.upper])?, Opened::all(&[overlay.work])?);
+    create(|fs| {
+        set(fs, "lowerdir", &joined)?;
+        set(fs, "upperdir", &upper.joined())?;
+        set(fs, "workdir", &work.joined())
+    })
 }
 
 /// Makes the mount by the mount API's descriptors.
 fn create(
-    overlay: &Overlay<'_>,
-    set_lowers: impl FnOnce(BorrowedFd<'_>) -> Result<(), OverlayError>,
+    set_dirs: impl FnOnce(BorrowedFd<'_>) -> Result<(), OverlayError>,
 ) -> Result<OwnedFd, OverlayError> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("fsopen"))?;
     let fs = context.as_fd();
-    set_lowers(fs)?;
-    set_path(fs, "upperdir", overlay.upper)?;
-    set_path(fs, "workdir", overlay.work)?;
+    set_dirs(fs)?;
     for (key, value) in OPTIONS {
         set(fs, key, value)?;
     }
