@@ -9,7 +9,7 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use berth_image::{Compression, Config, Images, Ingest, LayerSource, LayerStep, Names, Source, unpack};
+use berth_image::{Config, Images, Ingest, LayerSource, LayerStep, Names, Source, unpack};
 use berth_types::Digest;
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::Digest as _;
@@ -57,14 +57,8 @@ async fn measure(root: &str, blobs: &[Blob]) {
     let images = Images::open(Config::new(root)).await.unwrap();
     let diff_ids: Vec<_> = blobs.iter().map(|b| b.diff_id.as_str()).collect();
     let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}}).to_string();
-    let layers = blobs
-        .iter()
-        .map(|b| LayerSource {
-            digest: sum(&b.bytes),
-            size: b.bytes.len() as u64,
-            compression: Compression::Detect,
-        })
-        .collect();
+    let layers =
+        blobs.iter().map(|b| LayerSource { digest: sum(&b.bytes), size: b.bytes.len() as u64 }).collect();
     let begin = Instant::now();
     let source = Source { manifest: b"{}".to_vec(), config: config.into_bytes(), layers };
     let ingest = images.ingest(source).await.unwrap();

@@ -13,6 +13,8 @@ use crate::error::StoreError;
 
 mod contents;
 mod documents;
+mod inflate;
+mod layout;
 mod load;
 pub(crate) mod rebuild;
 mod save;

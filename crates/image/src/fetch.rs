@@ -27,8 +27,9 @@ use crate::{LayerWriter, StoreError};
 
 mod body;
 
-/// Failures in a row without progress, on the last host.
-const MAX_BARREN: u32 = 4;
+/// Failures in a row without progress, on the last host: with the pauses between them, time for a registry to be
+/// started again.
+const MAX_BARREN: u32 = 6;
 /// Failures of one blob in all.
 const MAX_FAILURES: u32 = 32;
 /// After so many bytes the rate of a single stream is judged.
@@ -162,7 +163,8 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
             } else {
                 barren += 1;
             }
-            if !is_resumable(&error) || barren >= patience || *failures >= MAX_FAILURES {
+            let resumable = is_resumable(&error, sink.written() > 0);
+            if !resumable || barren >= patience || *failures >= MAX_FAILURES {
                 return Err(error.into());
             }
             let Some(wait) = pause.after(&error) else { return Err(error.into()) };
@@ -276,9 +278,14 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
     }
 }
 
-/// Whether the host may give more after this.
-fn is_resumable(error: &HostError) -> bool {
-    error.is_transient() || matches!(error, HostError::Timeout { .. })
+/// Whether the host may give more after this. One that `gave` something before is waited for also when it cannot
+/// be reached: it may be on its way up again.
+fn is_resumable(error: &HostError, gave: bool) -> bool {
+    match error {
+        HostError::Timeout { .. } => true,
+        HostError::Connect { .. } => gave,
+        error => error.is_transient(),
+    }
 }
 
 #[cfg(test)]

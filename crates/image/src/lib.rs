@@ -22,6 +22,7 @@ mod error;
 mod fetch;
 pub mod hosts;
 mod image;
+mod json;
 pub mod pull;
 pub mod registry;
 mod snapshot;
@@ -35,7 +36,7 @@ pub use config::{ConfigError, ImageConfig};
 pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
 pub use snapshot::{Snapshot, Usage};
-pub use store::ingest::{Compression, Ingest, LayerSource, LayerStep, LayerWriter, Source};
+pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
 pub use store::{Images, Removed};
 pub use unpack::Limits;
 

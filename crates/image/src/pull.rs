@@ -26,7 +26,7 @@ pub use progress::{LayerProgress, LayerState, Progress, PullProgress};
 use crate::credentials::Keyring;
 use crate::fetch::Transfer;
 use crate::registry::{Descriptor, Platform, Registry, RegistryError, Resolved, Source};
-use crate::{Compression, Image, Images, Ingest, LayerSource, LayerStep, LayerWriter, Names, StoreError};
+use crate::{Image, Images, Ingest, LayerSource, LayerWriter, Names, StoreError, Turn};
 
 mod names;
 mod progress;
@@ -246,6 +246,12 @@ impl Inner {
         let name = reference.tagged().filter(|_| reference.digest().is_none());
         let name = name.or_else(|| reference.digest().map(|digest| reference.with_digest(digest)))?;
         let image = self.images.find(&name).ok()??;
+        // Of an index another platform's image may be here, asked for by name.
+        let config = &image.config;
+        let platform = Platform::new(&config.os, &config.architecture, &config.variant);
+        if platform != self.registry.config().platform {
+            return None;
+        }
         let now = reference.with_digest(&source.head().await?);
         image.repo_digests.contains(&now).then_some(image)
     }
@@ -287,14 +293,13 @@ fn names(reference: &ImageRef, digest: &Digest) -> Names {
 }
 
 fn layer_sources(reference: &ImageRef, resolved: &Resolved) -> Result<Vec<LayerSource>, PullError> {
-    let layer = |blob: &Descriptor| {
-        let compression =
-            Compression::of_media_type(&blob.media_type).ok_or_else(|| PullError::LayerType {
-                reference: reference.to_string(),
-                digest: blob.digest.clone(),
-                media_type: blob.media_type.chars().take(128).collect(),
-            })?;
-        Ok(LayerSource { digest: blob.digest.clone(), size: blob.size, compression })
+    let layer = |blob: &Descriptor| match blob.is_layer() {
+        true => Ok(LayerSource { digest: blob.digest.clone(), size: blob.size }),
+        false => Err(PullError::LayerType {
+            reference: reference.to_string(),
+            digest: blob.digest.clone(),
+            media_type: blob.media_type.chars().take(128).collect(),
+        }),
     };
     resolved.manifest.layers.iter().map(layer).collect()
 }
@@ -315,12 +320,12 @@ impl Layer<'_> {
         let hosts = self.source.capable(true)?.len();
         let mut first = 0;
         loop {
+            let Some(turn) = self.turn().await else { return Ok(()) };
+            let flight = Flight::begin(self);
+            // Not held while waiting for another pull: images of other registries would have to wait too.
             let _permit = self.pulls.layers.acquire().await.expect("the semaphore is never closed");
-            let writer = match self.turn().await? {
-                LayerStep::Present => return Ok(()),
-                LayerStep::Write(writer) => writer,
-            };
-            let (served, result) = self.fetch(first, writer).await?;
+            let writer = turn.start().await?;
+            let (served, result) = self.fetch(first, writer, &flight).await?;
             match result {
                 Err(error) if served + 1 < hosts && is_damage(&error) => {
                     let blob = self.blob.digest.short();
@@ -332,28 +337,29 @@ impl Layer<'_> {
         }
     }
 
-    /// Waits for the turn to write the layer, showing meanwhile how the pull that fetches it fares.
-    async fn turn(&self) -> Result<LayerStep, StoreError> {
-        let mut step = std::pin::pin!(self.ingest.layer(self.index));
+    /// Waits for the turn to write the layer, showing meanwhile how the pull that fetches it fares; `None` when
+    /// the layer is there.
+    async fn turn(&self) -> Option<Turn> {
+        let mut turn = std::pin::pin!(self.ingest.turn(self.index));
         let flight = self.flights().get(&self.blob.digest).cloned();
         if let Some(mut flight) = flight {
             loop {
                 let now = flight.borrow_and_update().clone();
                 self.progress.layer(self.index, &now);
                 tokio::select! {
-                    step = &mut step => return self.seen(step, LayerState::Done),
+                    turn = &mut turn => return self.seen(turn, LayerState::Done),
                     changed = flight.changed() => if changed.is_err() { break },
                 }
             }
         }
-        self.seen(step.await, LayerState::Exists)
+        self.seen(turn.await, LayerState::Exists)
     }
 
-    fn seen(&self, step: Result<LayerStep, StoreError>, state: LayerState) -> Result<LayerStep, StoreError> {
-        if matches!(step, Ok(LayerStep::Present)) {
+    fn seen(&self, turn: Option<Turn>, state: LayerState) -> Option<Turn> {
+        if turn.is_none() {
             self.show(self.blob.size, state);
         }
-        step
+        turn
     }
 
     /// Fetches the layer from the `first`th host on; tells which host served it, and what became of it.
@@ -361,8 +367,8 @@ impl Layer<'_> {
         &self,
         first: usize,
         mut writer: LayerWriter,
+        flight: &Flight<'_>,
     ) -> Result<(usize, Result<(), StoreError>), FetchError> {
-        let flight = Flight::begin(self);
         flight.show(0, LayerState::Downloading);
         let progress = |done| flight.show(done, LayerState::Downloading);
         let transfer = Transfer { source: self.source, blob: self.blob, progress };

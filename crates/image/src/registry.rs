@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 pub use error::{HostError, RegistryError, Tried};
 pub use manifest::{Descriptor, Manifest};
+pub(crate) use manifest::{Document, Entry, Unusable, parse};
 pub use platform::{ParsePlatformError, Platform};
 pub use resolve::{Resolved, Source};
 pub(crate) use retry::{Patience, Pause};

@@ -30,7 +30,7 @@ pub(crate) mod lookup;
 mod open;
 mod places;
 pub(crate) mod record;
-mod remove;
+pub(crate) mod remove;
 mod snapshots;
 mod state;
 

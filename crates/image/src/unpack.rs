@@ -16,10 +16,8 @@ use std::io;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::store::ingest::Compression;
-
 mod changes;
-mod decompress;
+pub(crate) mod decompress;
 mod extract;
 pub(crate) mod process;
 pub(crate) mod recipe;
@@ -51,11 +49,20 @@ impl Default for Limits {
     }
 }
 
-/// What the process is told. With it come two descriptors: the empty directory, and the file for the recipe.
+/// What the process is told. With it come two descriptors: an empty directory, and a file to write to.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    pub(crate) compression: Compression,
+    pub(crate) task: Task,
     pub(crate) limits: Limits,
+}
+
+/// What it is to do.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// To unpack a layer into the directory, and write its recipe to the file.
+    Unpack,
+    /// To write what comes, decompressed, to the file.
+    Inflate,
 }
 
 /// What the process answers.

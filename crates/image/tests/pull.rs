@@ -334,3 +334,43 @@ async fn a_layer_of_another_kind_is_named_before_anything_is_fetched() {
     assert_eq!(scene.asked(&blob), 0);
     scene.store.assert_empty();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting() {
+    if !root("pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting") {
+        return;
+    }
+    let mut config = config();
+    config.timeouts.stall = Duration::from_secs(60);
+    let scene = Scene::with(Auth::Open, config).await;
+    let layers = [layer("a", 1000), layer("bb", 1000), layer("ccc", 1000)];
+    scene.registry.push("slow", "1", &image(&layers));
+    for blob in &layers {
+        scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), Mischief::StallAfter(10)));
+    }
+    scene.registry.push("quick", "1", &image(&[layer("quick", 1000)]));
+    for _ in 0..6 {
+        let (puller, request) = (scene.puller.clone(), scene.request("slow:1"));
+        tokio::spawn(async move { puller.pull(request, Progress::none()).await });
+    }
+    let all_wait = || scene.manifests() >= 6 && layers.iter().all(|blob| scene.asked(blob) == 1);
+    tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), all_wait)));
+    let quick = scene.pull("quick:1");
+    tokio::time::timeout(Duration::from_secs(10), quick).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_of_another_platform_is_not_taken_for_ones_own() {
+    if !root("an_image_of_another_platform_is_not_taken_for_ones_own") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let layers = [layer("a", 10)];
+    let own = image(&layers);
+    let other = layers.iter().fold(Builder::new(Format::Oci).architecture("s390x"), Builder::layer).build();
+    scene.registry.push("a/b", "1", &Index::new(Format::Oci).image(&own).image(&other).build());
+    let request = PullRequest { platform: Some("linux/s390x".parse().unwrap()), ..scene.request("a/b:1") };
+    let pulled = scene.puller.pull(request, Progress::none()).await.unwrap();
+    assert_eq!(Some(&pulled.id), other.id.as_ref());
+    assert_eq!(Some(&scene.pull("a/b:1").await.unwrap().id), own.id.as_ref());
+}

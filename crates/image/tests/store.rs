@@ -261,11 +261,7 @@ async fn what_is_not_as_promised_is_refused_and_leaves_nothing() {
     truncated.blob.truncate(40);
     let mut garbage = good.clone();
     garbage.blob.extend_from_slice(b"after the last member");
-    let mut lied = good.clone();
-    lied.compression = berth_image::Compression::Zstd;
-    for (what, bad) in
-        [("diff id", other_diff), ("truncated", truncated), ("garbage", garbage), ("wrong media type", lied)]
-    {
+    for (what, bad) in [("diff id", other_diff), ("truncated", truncated), ("garbage", garbage)] {
         let result = add(&store.images, &[layer("base"), bad], "example.org/a:1").await;
         assert!(result.is_err(), "{what}");
         store.assert_empty();

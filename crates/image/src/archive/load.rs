@@ -10,17 +10,17 @@ use serde::de::DeserializeOwned;
 
 use super::contents::{Contents, Span};
 use super::documents::{
-    CONFIG, CONTAINERD_NAME, Descriptor, DockerImage, Index, LAYER, MANIFEST, Manifest, REF_NAME,
+    CONFIG, CONTAINERD_NAME, Descriptor, DockerImage, LAYER, MANIFEST, Manifest, REF_NAME,
 };
-use super::{ArchiveError, io};
+use super::{ArchiveError, inflate, io, layout};
 use crate::config::{ImageConfig, MAX_BYTES};
 use crate::store::record;
-use crate::{Compression, Image, Images, LayerSource, LayerStep, LayerWriter, Names, Source};
+use crate::{Image, Images, LayerSource, LayerStep, LayerWriter, Names, Source};
 
 /// The most bytes of a document.
-const MAX_DOCUMENT: u64 = 8 << 20;
+pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
 /// The most images of one archive.
-const MAX_IMAGES: usize = 1000;
+pub(super) const MAX_IMAGES: usize = 1000;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
 
@@ -36,10 +36,10 @@ pub struct LoadProgress {
 }
 
 /// An image of an archive, before anything of it is in the store.
-struct Found {
-    source: Source,
-    layers: Vec<Span>,
-    names: Names,
+pub(super) struct Found {
+    pub(super) source: Source,
+    pub(super) layers: Vec<Span>,
+    pub(super) names: Names,
 }
 
 impl Images {
@@ -55,7 +55,9 @@ impl Images {
         let (contents, found) = off_runtime(move || {
             let archive = seekable(&images, archive)?;
             let contents = Contents::read(archive)?;
-            let found = if contents.has("index.json") { oci(&contents)? } else { docker(&contents)? };
+            let found =
+                if contents.has("index.json") { layout::images(&contents)? } else { docker(&contents)? };
+            let found = merge(found);
             Ok((contents, found))
         })
         .await?;
@@ -90,8 +92,7 @@ impl Images {
             "rootfs": {"type": "layers", "diff_ids": [&layer]},
         });
         let config = serde_json::to_vec(&config).expect("JSON values are encoded");
-        let layers =
-            vec![LayerSource { digest: layer, size: tar.len() as u64, compression: Compression::None }];
+        let layers = vec![LayerSource { digest: layer, size: tar.len() as u64 }];
         let manifest = manifest(&config, &layers);
         let ingest = self.ingest(Source { manifest, config, layers }).await?;
         if let LayerStep::Write(mut writer) = ingest.layer(0).await? {
@@ -134,54 +135,26 @@ pub(super) async fn off_runtime<T: Send + 'static>(
     }
 }
 
-/// The archive itself, or a nameless copy of what comes through a pipe.
+/// The archive itself, or a nameless copy of what comes through a pipe or is compressed.
 fn seekable(images: &Images, mut archive: File) -> Result<File, ArchiveError> {
-    if archive.seek(SeekFrom::Start(0)).is_ok() {
-        return Ok(archive);
+    if archive.seek(SeekFrom::Start(0)).is_err() {
+        let mut copy = inflate::temporary(images)?;
+        std::io::copy(&mut archive, &mut copy).map_err(io("copy to a temporary file"))?;
+        archive = copy;
     }
-    let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-    let mode = rustix::fs::Mode::from_raw_mode(0o600);
-    let staging = images.layout().staging();
-    let mut copy: File =
-        rustix::fs::open(&staging, flags, mode).map_err(|e| io("make a temporary file")(e.into()))?.into();
-    std::io::copy(&mut archive, &mut copy).map_err(io("copy to a temporary file"))?;
-    Ok(copy)
+    match inflate::is_compressed(&archive)? {
+        true => inflate::inflate(images, archive),
+        false => Ok(archive),
+    }
 }
 
-fn parse<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+pub(super) fn parse<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
     serde_json::from_slice(bytes)
         .map_err(|e| ArchiveError::Document { path: path.to_owned(), reason: e.to_string() })
 }
 
-fn blob_path(digest: &Digest) -> String {
+pub(super) fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
-}
-
-fn oci(contents: &Contents) -> Result<Vec<Found>, ArchiveError> {
-    let index: Index = parse("index.json", &contents.document("index.json", MAX_DOCUMENT)?)?;
-    let mut found = Vec::new();
-    for descriptor in &index.manifests {
-        if found.len() >= MAX_IMAGES {
-            return Err(ArchiveError::Malformed(format!("more than {MAX_IMAGES} images")));
-        }
-        let name = name_of(descriptor);
-        let manifest = if descriptor.is_index() {
-            let path = blob_path(&descriptor.digest);
-            let nested: Index = parse(&path, &blob(contents, &descriptor.digest)?)?;
-            let fits = |d: &&Descriptor| {
-                d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture())
-            };
-            let chosen = nested.manifests.iter().find(fits);
-            chosen
-                .ok_or_else(|| ArchiveError::NoPlatform(format!("linux/{}", architecture())))?
-                .digest
-                .clone()
-        } else {
-            descriptor.digest.clone()
-        };
-        found.push(oci_image(contents, &manifest, name.as_ref())?);
-    }
-    Ok(merge(found))
 }
 
 /// The same manifest under several names is one image.
@@ -199,17 +172,8 @@ fn merge(found: Vec<Found>) -> Vec<Found> {
     merged
 }
 
-fn blob(contents: &Contents, digest: &Digest) -> Result<Vec<u8>, ArchiveError> {
-    let path = blob_path(digest);
-    let bytes = contents.document(&path, MAX_DOCUMENT.max(MAX_BYTES as u64))?;
-    if record::sum(&bytes) != *digest {
-        return Err(ArchiveError::Document { path, reason: "its content has another digest".into() });
-    }
-    Ok(bytes)
-}
-
 /// The complete reference that an archive gives an image, if it gives one.
-fn name_of(descriptor: &Descriptor) -> Option<ImageRef> {
+pub(super) fn name_of(descriptor: &Descriptor) -> Option<ImageRef> {
     let full = |key| descriptor.annotations.get(key).and_then(|name| full_name(name));
     full(CONTAINERD_NAME).or_else(|| full(REF_NAME))
 }
@@ -224,32 +188,10 @@ fn full_name(name: &str) -> Option<ImageRef> {
     }
 }
 
-fn names(references: &[ImageRef], manifest: &[u8]) -> Names {
-    let digest = record::sum(manifest);
-    let mut repo_digests: Vec<_> = references.iter().map(|r| r.with_digest(&digest)).collect();
+pub(super) fn names(references: &[ImageRef], digest: &Digest) -> Names {
+    let mut repo_digests: Vec<_> = references.iter().map(|r| r.with_digest(digest)).collect();
     repo_digests.dedup();
     Names { tags: references.iter().filter_map(ImageRef::tagged).collect(), repo_digests }
-}
-
-fn oci_image(contents: &Contents, digest: &Digest, name: Option<&ImageRef>) -> Result<Found, ArchiveError> {
-    let bytes = blob(contents, digest)?;
-    let manifest: Manifest = parse(&blob_path(digest), &bytes)?;
-    let config = blob(contents, &manifest.config.digest)?;
-    let mut spans = Vec::new();
-    let mut layers = Vec::new();
-    for layer in &manifest.layers {
-        let path = blob_path(&layer.digest);
-        let compression =
-            Compression::of_media_type(&layer.media_type).ok_or_else(|| ArchiveError::Document {
-                path: path.clone(),
-                reason: format!("{:?} is not a layer", layer.media_type),
-            })?;
-        let span = contents.find(&path)?;
-        spans.push(span);
-        layers.push(LayerSource { digest: layer.digest.clone(), size: span.size, compression });
-    }
-    let names = names(&name.cloned().into_iter().collect::<Vec<_>>(), &bytes);
-    Ok(Found { source: Source { manifest: bytes, config, layers }, layers: spans, names })
 }
 
 /// docker's archives have no manifest of their own: one is made, of the layers as they are.
@@ -257,12 +199,22 @@ fn docker(contents: &Contents) -> Result<Vec<Found>, ArchiveError> {
     if !contents.has("manifest.json") {
         return Err(ArchiveError::Malformed("neither index.json nor manifest.json is in it".into()));
     }
+    docker_images(contents)?.iter().map(|image| docker_image(contents, image)).collect()
+}
+
+/// What docker's `manifest.json` lists.
+pub(super) fn docker_images(contents: &Contents) -> Result<Vec<DockerImage>, ArchiveError> {
     let listed: Vec<DockerImage> =
         parse("manifest.json", &contents.document("manifest.json", MAX_DOCUMENT)?)?;
     if listed.len() > MAX_IMAGES {
         return Err(ArchiveError::Malformed(format!("more than {MAX_IMAGES} images")));
     }
-    listed.iter().map(|image| docker_image(contents, image)).collect()
+    Ok(listed)
+}
+
+/// The complete references that docker's list gives an image.
+pub(super) fn docker_names(image: &DockerImage) -> Vec<ImageRef> {
+    image.repo_tags.iter().flatten().filter_map(|tag| full_name(tag)).collect()
 }
 
 fn docker_image(contents: &Contents, image: &DockerImage) -> Result<Found, ArchiveError> {
@@ -274,13 +226,11 @@ fn docker_image(contents: &Contents, image: &DockerImage) -> Result<Found, Archi
     for path in &image.layers {
         let span = contents.find(path)?;
         let digest = digest_of(contents, span)?;
-        layers.push(LayerSource { digest, size: span.size, compression: Compression::Detect });
+        layers.push(LayerSource { digest, size: span.size });
         spans.push(span);
     }
     let manifest = manifest(&config, &layers);
-    let tags = image.repo_tags.iter().flatten();
-    let references: Vec<_> = tags.filter_map(|tag| full_name(tag)).collect();
-    let names = names(&references, &manifest);
+    let names = names(&docker_names(image), &record::sum(&manifest));
     Ok(Found { source: Source { manifest, config, layers }, layers: spans, names })
 }
 

@@ -12,7 +12,8 @@ use super::documents::{
 use super::load::{manifest, off_runtime};
 use super::{ArchiveError, io, rebuild};
 use crate::store::record::{self, ImageRecord, LayerRecord};
-use crate::{Compression, Images, LayerSource, StoreError};
+use crate::store::remove::is_named;
+use crate::{Images, LayerSource, StoreError};
 
 impl Images {
     /// Writes images into one archive that is both an OCI image layout and docker's, by the names given. An image that is
@@ -21,7 +22,7 @@ impl Images {
         let mut chosen: Vec<(ImageRecord, Vec<String>)> = Vec::new();
         for name in names {
             let image = self.find(name)?.ok_or_else(|| StoreError::NotFound(name.clone()))?;
-            let tag = image.tags.iter().find(|tag| *tag == name || tag.ends_with(&format!("/{name}")));
+            let tag = image.tags.iter().find(|tag| is_named(tag, name));
             let tags = tag.map_or_else(|| image.tags.clone(), |tag| vec![tag.clone()]);
             match chosen.iter_mut().find(|(known, _)| known.id == image.id) {
                 Some((_, known)) => known.extend(tags),
@@ -76,12 +77,16 @@ fn write(images: &Images, chosen: &[(ImageRecord, Vec<String>)], out: File) -> R
             let layer = by_diff_id(diff_id)?;
             archive.layer(images, layer)?;
             let (digest, size) = (diff_id.clone(), layer.tar_bytes);
-            layers.push(LayerSource { digest, size, compression: Compression::None });
+            layers.push(LayerSource { digest, size });
         }
         archive.blob(&config)?;
         let manifest = manifest(&config, &layers);
         archive.blob(&manifest)?;
-        let platform = Platform { architecture: parsed.architecture.clone(), os: parsed.os.clone() };
+        let platform = Platform {
+            architecture: parsed.architecture.clone(),
+            os: parsed.os.clone(),
+            variant: parsed.variant.clone(),
+        };
         index.manifests.extend(descriptors(&manifest, &platform, tags));
         docker.push(DockerImage {
             config: path(&record.id),

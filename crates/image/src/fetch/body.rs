@@ -39,7 +39,8 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Asks a host for a part of a blob.
+    /// Asks a host for a part of a blob. Where it cannot do ranges, or a cache before it cannot, the whole is
+    /// asked for again; what came before the part is passed over.
     pub(super) async fn open(
         source: &Source,
         host: &Host,
@@ -50,14 +51,36 @@ impl Body {
             Span::From(first) => (first, None),
             Span::Part(first, last) => (first, Some(last)),
         };
+        if first == 0 && last.is_none() {
+            return Self::ask(source, host, blob, 0, None).await;
+        }
+        match Self::ask(source, host, blob, first, Some((first, last))).await {
+            Err(HostError::NoRanges) if last.is_none() => Self::ask(source, host, blob, first, None).await,
+            done => done,
+        }
+    }
+
+    /// One request, for a range or for the whole; hands out what begins at `first`.
+    async fn ask(
+        source: &Source,
+        host: &Host,
+        blob: &Descriptor,
+        first: u64,
+        range: Option<(u64, Option<u64>)>,
+    ) -> Result<Self, HostError> {
+        let last = range.and_then(|(_, last)| last);
         let ask = Ask {
             method: Method::GET,
             path: format!("blobs/{}", blob.digest),
             accept: None,
-            range: (first > 0 || last.is_some()).then_some((first, last)),
+            range,
             trust: Trust::Digest,
         };
-        let (head, incoming) = send(source, host, &ask).await?.into_parts();
+        let answer = send(source, host, &ask).await.map_err(|error| match error {
+            HostError::Status { status: 416, .. } if range.is_some() => HostError::NoRanges,
+            error => error,
+        });
+        let (head, incoming) = answer?.into_parts();
         let left = last.map_or(blob.size, |last| last + 1) - first;
         let skip = match head.status {
             StatusCode::PARTIAL_CONTENT => {
@@ -143,20 +166,21 @@ impl Body {
 /// A 206 must be for what was asked, of a blob of the right size.
 fn check_range(headers: &HeaderMap, first: u64, size: u64) -> Result<(), HostError> {
     let text = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let malformed = || HostError::Malformed { what: "Content-Range", problem: format!("{text:?}") };
-    let (span, total) =
-        text.strip_prefix("bytes ").and_then(|rest| rest.split_once('/')).ok_or_else(malformed)?;
-    let begin: u64 = span.split('-').next().unwrap_or_default().trim().parse().map_err(|_| malformed())?;
-    if begin != first {
-        return Err(malformed());
+    let (begin, total) = content_range(text).ok_or(HostError::NoRanges)?;
+    match total {
+        Some(found) if found != size => Err(HostError::WrongSize { what: "blob", wanted: size, found }),
+        _ if begin != first => Err(HostError::NoRanges),
+        _ => Ok(()),
     }
+}
+
+/// The first byte and the total of `bytes FIRST-LAST/TOTAL`; the total may be unknown (`*`).
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (span, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let begin = span.split('-').next()?.trim().parse().ok()?;
     match total.trim() {
-        "*" => Ok(()),
-        total => match total.parse() {
-            Ok(total) if total == size => Ok(()),
-            Ok(found) => Err(HostError::WrongSize { what: "blob", wanted: size, found }),
-            Err(_) => Err(malformed()),
-        },
+        "*" => Some((begin, None)),
+        total => Some((begin, Some(total.parse().ok()?))),
     }
 }
 

@@ -147,12 +147,46 @@ async fn a_range_that_is_ignored_costs_time_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_wrong_range_is_refused() {
-    let scene = Scene::new(1 << 20)
-        .with(blobs(Mischief::TruncateAfter(300_000)).once())
-        .with(blobs(Mischief::WrongRange));
-    let error = scene.fails().await;
-    assert!(matches!(error, HostError::Malformed { .. } | HostError::WrongSize { .. }), "{error:?}");
+async fn a_server_or_cache_that_cannot_do_ranges_gives_the_whole_again() {
+    for mischief in [Mischief::WrongRange, Mischief::Status(416, None)] {
+        let scene = Scene::new(1 << 20)
+            .with(blobs(Mischief::TruncateAfter(300_000)).once())
+            .with(blobs(mischief).once());
+        scene.arrives().await;
+        assert_eq!(scene.ranges(), [None, Some("bytes=300000-".into()), None]);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_started_again_in_the_middle_is_waited_for() {
+    let mut scene = Scene::new(8 << 20).with(blobs(Mischief::Slow(Duration::from_millis(2))));
+    let address = scene.registry.address();
+    let source = source(&scene.registry, "a/b:1", scene.config.clone(), Keyring::default());
+    let begun = tokio::sync::Notify::new();
+    let blob = scene.blob.clone();
+    let mut sink = Memory::default();
+    let transfer = Transfer { source: &source, blob: &blob, progress: |_| begun.notify_one() };
+    let restart = async {
+        begun.notified().await;
+        // The old one ends with all its connections.
+        let down = TestRegistry::start().unwrap();
+        drop(std::mem::replace(&mut scene.registry, down));
+        let up = move || {
+            let mut again = None;
+            let listens = || {
+                again = TestRegistry::builder().address(address).start().ok();
+                again.is_some()
+            };
+            assert!(berth_testkit::wait_until(berth_testkit::guard::PATIENCE, listens));
+            again.unwrap()
+        };
+        let again = tokio::task::spawn_blocking(up).await.unwrap();
+        again.put_blob("a/b", &blob.digest, Content::Memory(content(8 << 20)));
+        scene.registry = again;
+    };
+    let (result, ()) = tokio::join!(transfer.run(0, &mut sink), restart);
+    result.map_err(|(_, error)| error).unwrap();
+    assert_eq!(sink.digest(), blob.digest);
 }
 
 #[tokio::test]
@@ -171,7 +205,7 @@ async fn a_host_that_gives_nothing_is_given_up_after_a_few_attempts() {
         scene.config.timeouts.answer = Duration::from_millis(300);
         let error = scene.fails().await;
         assert_eq!(error.kind(), Kind::Unavailable, "{error}");
-        assert!(scene.registry.requests().len() <= 4 * 2, "{}", scene.registry.requests().len());
+        assert!(scene.registry.requests().len() <= 6 * 2, "{}", scene.registry.requests().len());
     }
 }
 

@@ -18,10 +18,9 @@ use serde::Deserialize;
 
 use super::challenge::{self, Challenge};
 use super::send::{self, AGENT};
-use super::transport::HttpClient;
-use super::{HostError, Timeouts};
+use super::{HostError, Registry, Timeouts};
 use crate::credentials::Credentials;
-use crate::hosts::is_loopback;
+use crate::hosts::{Host, Scheme, is_loopback};
 
 /// The largest answer of a token server, bytes.
 const MAX_TOKEN: u64 = 64 << 10;
@@ -81,14 +80,15 @@ struct Realm {
     scope: String,
 }
 
-/// Answers a 401: the header to try again with, or None when there is no way in.
+/// Answers a 401 that `host`, or a host it redirected to, gave: the header to try again with, or None
+/// when there is no way in. `key` says whose credentials may be shown.
 pub(super) async fn answer(
-    tokens: &Tokens,
-    client: &HttpClient,
-    timeouts: &Timeouts,
+    registry: &Registry,
+    host: &Host,
     key: &TokenKey,
     headers: &HeaderMap,
 ) -> Result<Option<HeaderValue>, HostError> {
+    let tokens = &registry.inner.tokens;
     let challenges: Vec<Challenge> = headers
         .get_all(WWW_AUTHENTICATE)
         .iter()
@@ -96,8 +96,8 @@ pub(super) async fn answer(
         .flat_map(challenge::parse)
         .collect();
     if let Some(bearer) = challenges.iter().find(|c| c.scheme == "bearer" && c.get("realm").is_some()) {
-        let realm = Realm::of(bearer, key)?;
-        let (token, life) = realm.token(client, timeouts, &key.credentials).await?;
+        let realm = Realm::of(bearer, key, host)?;
+        let (token, life) = realm.token(registry, host, &key.credentials).await?;
         let header =
             sensitive(&format!("Bearer {token}")).ok_or_else(|| realm.failed("the token is malformed"))?;
         tokens.put(key.clone(), header.clone(), life);
@@ -134,18 +134,33 @@ fn basic(credentials: &Credentials) -> Option<HeaderValue> {
     sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
 }
 
+/// Either name of the token is in use, also with a null under the other.
 #[derive(Deserialize)]
 struct TokenAnswer {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<f64>,
+    token: Option<String>,
+    access_token: Option<String>,
+    /// Seconds; some servers write a number as text.
+    expires_in: Option<serde_json::Value>,
+}
+
+impl TokenAnswer {
+    fn token(&mut self) -> Option<String> {
+        let given = |token: Option<String>| token.filter(|token| !token.is_empty());
+        given(self.token.take()).or_else(|| given(self.access_token.take()))
+    }
+
+    fn life(&self) -> Duration {
+        let seconds = match &self.expires_in {
+            Some(serde_json::Value::String(text)) => text.trim().parse().ok(),
+            other => other.as_ref().and_then(serde_json::Value::as_f64),
+        };
+        let asked = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(TOKEN_LIFE);
+        asked.clamp(TOKEN_LIFE, TOKEN_LIFE_MAX) - TOKEN_MARGIN
+    }
 }
 
 impl Realm {
-    fn of(challenge: &Challenge, key: &TokenKey) -> Result<Self, HostError> {
+    fn of(challenge: &Challenge, key: &TokenKey, from: &Host) -> Result<Self, HostError> {
         let realm = challenge.get("realm").unwrap_or_default();
         let failed =
             |problem: &str| HostError::Token { realm: realm.to_owned(), problem: problem.to_owned() };
@@ -153,8 +168,12 @@ impl Realm {
         let host = uri.authority().map(|a| a.as_str()).unwrap_or_default();
         match uri.scheme_str() {
             Some("https") if !host.is_empty() && !host.contains('@') => {}
-            // Plain HTTP would show the credentials to everybody on the way.
-            Some("http") if is_loopback(host) || key.credentials == Credentials::Anonymous => {}
+            // Plain HTTP would show the credentials to everybody on the way. For a registry that is
+            // configured to be spoken to so, that was decided by whoever configured it.
+            Some("http")
+                if is_loopback(host)
+                    || key.credentials == Credentials::Anonymous
+                    || from.scheme == Scheme::Http => {}
             Some("http") => return Err(failed("credentials are not sent over plain HTTP")),
             _ => return Err(failed("this is not an https URL")),
         }
@@ -173,10 +192,12 @@ impl Realm {
     /// Fetches a token; with an identity token by OAuth 2's POST, otherwise by GET.
     async fn token(
         &self,
-        client: &HttpClient,
-        timeouts: &Timeouts,
+        registry: &Registry,
+        host: &Host,
         credentials: &Credentials,
     ) -> Result<(String, Duration), HostError> {
+        let timeouts: &Timeouts = &registry.inner.config.timeouts;
+        let client = send::client(registry, host, &self.uri)?;
         let request = match credentials {
             Credentials::IdentityToken(token) => self.post(token.expose()),
             Credentials::Anonymous | Credentials::Basic { .. } | Credentials::RegistryToken(_) => {
@@ -184,7 +205,7 @@ impl Realm {
             }
         };
         let request = request.map_err(|e| self.failed(e.to_string()))?;
-        let response = send::exchange(client, request, timeouts).await?;
+        let response = send::exchange(&client, request, timeouts).await?;
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
             let detail = format!(" by the token server {}", self.uri);
@@ -192,17 +213,17 @@ impl Realm {
             return Err(HostError::Denied { status: status.as_u16(), detail, shown });
         }
         if !status.is_success() {
-            return Err(self.failed(format!("answered {}", status.as_u16())));
+            let retry_after = send::retry_after(response.headers());
+            let detail = format!(" by the token server {}", self.uri);
+            let error = HostError::Status { status: status.as_u16(), detail, retry_after };
+            let final_answer = || self.failed(format!("answered {}", status.as_u16()));
+            return Err(if error.is_transient() { error } else { final_answer() });
         }
         let body = send::body(response.into_body(), "token", MAX_TOKEN, timeouts).await?;
-        let answer: TokenAnswer =
+        let mut answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| self.failed("the answer is not a token"))?;
-        let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
-        if token.is_empty() {
-            return Err(self.failed("the answer has no token"));
-        }
-        let asked = answer.expires_in.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(TOKEN_LIFE);
-        Ok((token, asked.clamp(TOKEN_LIFE, TOKEN_LIFE_MAX) - TOKEN_MARGIN))
+        let token = answer.token().ok_or_else(|| self.failed("the answer has no token"))?;
+        Ok((token, answer.life()))
     }
 
     fn get(&self, credentials: &Credentials) -> Result<Request<Full<Bytes>>, http::Error> {

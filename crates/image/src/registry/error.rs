@@ -137,7 +137,10 @@ impl HostError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
-            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            // 501, 505 and 511 are about the request; proxies and caches have numbers of their own.
+            Self::Status { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505 | 511)
+            }
             // A host that cannot be reached, or gave no answer for half a minute, is left alone.
             Self::Connect { .. }
             | Self::Timeout { .. }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::send::shown;
 use super::{MAX_LAYERS, Platform};
+use crate::json::nullable;
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -13,8 +14,27 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+/// Media types of an image's configuration.
 const CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// What a registry once wrote for a type that it was not told (distribution/distribution#1621): old images that
+/// are in use still have it.
+const LOST: [&str; 4] = ["application/octet-stream", "application/json", "text/html", ""];
+/// Media types of layers. What compression they name is not relied on: builders get it wrong, and the first
+/// bytes tell.
+const LAYERS: [&str; 11] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+];
 
 /// What a client that can read all of these sends as `Accept`.
 pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -36,6 +56,13 @@ pub struct Descriptor {
     pub size: u64,
 }
 
+impl Descriptor {
+    /// Whether it is a layer of files. Of what compression is told by its first bytes.
+    pub(crate) fn is_layer(&self) -> bool {
+        [&LAYERS[..], &LOST].iter().any(|kinds| kinds.contains(&self.media_type.as_str()))
+    }
+}
+
 /// The manifest of an image for one platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -47,15 +74,15 @@ pub struct Manifest {
 
 /// An entry of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) descriptor: Descriptor,
+pub(crate) struct Entry {
+    pub(crate) descriptor: Descriptor,
     /// None when the index does not say.
-    pub(super) platform: Option<Platform>,
+    pub(crate) platform: Option<Platform>,
 }
 
 /// A document that a tag or digest led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Document {
+pub(crate) enum Document {
     Manifest(Manifest),
     Index(Vec<Entry>),
 }
@@ -77,7 +104,7 @@ struct RawDocument {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawDescriptor {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     media_type: String,
     digest: String,
     size: i64,
@@ -86,17 +113,17 @@ struct RawDescriptor {
 
 #[derive(Deserialize)]
 struct RawPlatform {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     variant: String,
 }
 
 /// Why a document is of no use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(crate) enum Unusable {
     /// It is damaged, or not what its host says: another host may have it right.
     Malformed(String),
     /// It is something that Berth does not run, whoever serves it.
@@ -104,23 +131,24 @@ pub(super) enum Unusable {
 }
 
 /// Reads a document; `content_type` is what its host calls it.
-pub(super) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Document, Unusable> {
+pub(crate) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Document, Unusable> {
     let malformed = |problem: String| Unusable::Malformed(problem);
     let content_type = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
     if matches!(content_type, Some(DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)) {
         return Err(schema1());
     }
-    let raw: RawDocument = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
+    let mut raw: RawDocument = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
     if raw.schema_version == 1 || raw.fs_layers.is_some() {
         return Err(schema1());
     }
     if raw.schema_version != 2 {
         return Err(malformed(format!("schemaVersion is {}, not 2", raw.schema_version)));
     }
-    let known = |text: &&str| matches!(*text, OCI_INDEX | OCI_MANIFEST | DOCKER_LIST | DOCKER_MANIFEST);
-    let header = content_type.filter(known);
+    raw.media_type = raw.media_type.filter(|text| !text.is_empty());
+    let header = content_type.filter(|text| is_index(text).is_some());
+    // Which of the two families a host names does not matter: some have one name for both.
     if let (Some(header), Some(own)) = (header, raw.media_type.as_deref())
-        && header != own
+        && is_index(own).is_some_and(|own| is_index(header) != Some(own))
     {
         return Err(malformed(format!("it calls itself {:?}, its host {header:?}", shown(own))));
     }
@@ -133,6 +161,15 @@ pub(super) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Document
         Some(other) => Err(Unusable::Unsupported(format!("{:?} is not an image manifest", shown(other)))),
         None if raw.manifests.is_some() => index(raw.manifests),
         None => manifest(raw),
+    }
+}
+
+/// Whether this is the media type of an index or of a manifest; None when it is neither.
+fn is_index(media_type: &str) -> Option<bool> {
+    match media_type {
+        OCI_INDEX | DOCKER_LIST => Some(true),
+        OCI_MANIFEST | DOCKER_MANIFEST => Some(false),
+        _ => None,
     }
 }
 
@@ -161,8 +198,11 @@ fn index(entries: Option<Vec<RawDescriptor>>) -> Result<Document, Unusable> {
 fn manifest(raw: RawDocument) -> Result<Document, Unusable> {
     let missing = |part: &str| Unusable::Malformed(format!("the manifest has no {part}"));
     let config = descriptor("config", raw.config.ok_or_else(|| missing("config"))?)?;
-    if !CONFIGS.contains(&config.media_type.as_str()) {
-        let kind = raw.artifact_type.unwrap_or(config.media_type);
+    // A type that was lost is an image's, unless the manifest says that it is something else.
+    let artifact = raw.artifact_type.filter(|kind| !kind.is_empty());
+    let kind = config.media_type.as_str();
+    if !CONFIGS.contains(&kind) && (artifact.is_some() || !LOST.contains(&kind)) {
+        let kind = artifact.unwrap_or(config.media_type);
         return Err(Unusable::Unsupported(format!("it is not a container image but {:?}", shown(&kind))));
     }
     let layers = raw.layers.ok_or_else(|| missing("layers"))?;

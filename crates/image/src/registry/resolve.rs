@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use berth_types::{Digest, ImageRef, Kind};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use sha2::{Digest as _, Sha256};
@@ -21,6 +22,8 @@ use crate::hosts::{self, Host, Role};
 const CONTENT_DIGEST: &str = "docker-content-digest";
 /// How deep indexes may stand in indexes.
 const MAX_DEPTH: usize = 3;
+/// The most entries of an index without a platform that are looked at.
+const MAX_UNNAMED: usize = 4;
 
 /// A repository on the hosts that serve it, seen with one caller's credentials. Hosts and their
 /// certificates are as the files said when it was made.
@@ -133,22 +136,50 @@ impl Source {
     pub async fn resolve(&self, platform: &Platform) -> Result<Resolved, RegistryError> {
         let root = self.manifest(self.reference.selector(), self.reference.digest(), None).await?;
         let digest = root.0.digest.clone();
-        let (mut received, mut document) = root;
-        let mut assumed = false;
-        for _ in 0..MAX_DEPTH {
+        self.descend(&digest, root, platform, 0, false).await
+    }
+
+    /// From a document, `depth` indexes deep, to an image for `platform`; `assumed` when an index on the way did not
+    /// say what its entry is for. Such entries are looked at one after the other.
+    fn descend<'a>(
+        &'a self,
+        digest: &'a Digest,
+        (received, document): (Received, Document),
+        platform: &'a Platform,
+        depth: usize,
+        assumed: bool,
+    ) -> BoxFuture<'a, Result<Resolved, RegistryError>> {
+        Box::pin(async move {
             let entries = match document {
                 Document::Manifest(manifest) => {
-                    return self.with_config(digest, received, manifest, assumed.then_some(platform)).await;
+                    return self
+                        .with_config(digest.clone(), received, manifest, assumed.then_some(platform))
+                        .await;
                 }
                 Document::Index(entries) => entries,
             };
-            let entry = self.choose(&entries, platform)?;
-            assumed |= entry.platform.is_none();
-            let wanted = &entry.descriptor;
-            (received, document) =
-                self.manifest(wanted.digest.as_str(), Some(&wanted.digest), Some(wanted.size)).await?;
-        }
-        Err(self.unusable(format!("more than {MAX_DEPTH} indexes stand in one another")))
+            if depth == MAX_DEPTH {
+                return Err(self.unusable(format!("more than {MAX_DEPTH} indexes stand in one another")));
+            }
+            let mut unfit = None;
+            for entry in self.choose(entries, platform)? {
+                let assumed = assumed || entry.platform.is_none();
+                let wanted = &entry.descriptor;
+                let found =
+                    self.manifest(wanted.digest.as_str(), Some(&wanted.digest), Some(wanted.size)).await;
+                let tried = match found {
+                    Ok(found) => self.descend(digest, found, platform, depth + 1, assumed).await,
+                    Err(error) => Err(error),
+                };
+                match tried {
+                    Err(error @ (RegistryError::Platform { .. } | RegistryError::Manifest { .. })) => {
+                        unfit = Some(error);
+                    }
+                    done => return done,
+                }
+            }
+            Err(unfit.unwrap_or_else(|| self.unusable("its index is empty".to_owned())))
+        })
     }
 
     async fn with_config(
@@ -203,17 +234,19 @@ impl Source {
         }
     }
 
-    fn choose<'a>(&self, entries: &'a [Entry], wanted: &Platform) -> Result<&'a Entry, RegistryError> {
-        let known: Vec<(&Entry, &Platform)> =
-            entries.iter().filter_map(|e| e.platform.as_ref().map(|p| (e, p))).collect();
-        if let Some(best) = wanted.choose(known.iter().map(|(_, platform)| *platform)) {
-            return Ok(known[best].0);
+    /// The entry that fits best; where none says so, those that do not say what they are for.
+    fn choose(&self, entries: Vec<Entry>, wanted: &Platform) -> Result<Vec<Entry>, RegistryError> {
+        let (known, unnamed): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| entry.platform.is_some());
+        let mut platforms: Vec<Platform> = known.iter().filter_map(|e| e.platform.clone()).collect();
+        if let Some(best) = wanted.choose(&platforms) {
+            return Ok(known.into_iter().skip(best).take(1).collect());
         }
-        if let Some(unnamed) = entries.iter().find(|e| e.platform.is_none()) {
-            return Ok(unnamed);
+        if unnamed.is_empty() {
+            platforms.dedup();
+            return Err(self.no_platform(wanted, &platforms));
         }
-        let available: Vec<Platform> = known.into_iter().map(|(_, platform)| platform.clone()).collect();
-        Err(self.no_platform(wanted, &available))
+        Ok(unnamed.into_iter().take(MAX_UNNAMED).collect())
     }
 
     fn no_platform(&self, wanted: &Platform, available: &[Platform]) -> RegistryError {
@@ -353,6 +386,7 @@ impl Source {
             }
         };
         let repository = self.reference.path().to_owned();
-        Ok(TokenKey { authority: host.authority.clone(), repository, credentials })
+        // Two mirrors may be paths of one host, each with tokens of its own.
+        Ok(TokenKey { authority: format!("{}{}", host.authority, host.path), repository, credentials })
     }
 }

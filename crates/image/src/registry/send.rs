@@ -9,10 +9,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use super::auth;
+use super::auth::{self, TokenKey};
 use super::resolve::Source;
 use super::transport::HttpClient;
-use super::{HostError, Timeouts};
+use super::{HostError, Registry, Timeouts};
+use crate::credentials::Credentials;
 use crate::hosts::{Host, Role, Scheme, is_loopback};
 
 /// How Berth introduces itself.
@@ -54,23 +55,21 @@ pub(crate) async fn send(
     ask: &Ask<'_>,
 ) -> Result<Response<Incoming>, HostError> {
     let inner = &source.registry.inner;
-    let timeouts = &inner.config.timeouts;
-    let client = inner.transport.client(host)?;
     let key = source.token_key(host).await?;
     let mut authorization = auth::ready_made(&key.credentials).or_else(|| inner.tokens.get(&key));
     // At most two answers to a challenge: a token that was kept may have ended early.
     let mut rounds = if authorization.is_some() { 2 } else { 1 };
     loop {
-        let response = follow(source, host, &client, ask, authorization.as_ref()).await?;
+        let Reply { response, own } = follow(source, host, ask, authorization.as_ref()).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let refused = status == StatusCode::UNAUTHORIZED;
-        if refused && rounds > 0 {
+        // Who was redirected to has no claim on the registry's credentials.
+        if own && status == StatusCode::UNAUTHORIZED && rounds > 0 {
             rounds -= 1;
             inner.tokens.forget(&key);
-            let answer = auth::answer(&inner.tokens, &client, timeouts, &key, response.headers()).await?;
+            let answer = auth::answer(&source.registry, host, &key, response.headers()).await?;
             if let Some(header) = answer
                 && authorization.as_ref() != Some(&header)
             {
@@ -78,9 +77,16 @@ pub(crate) async fn send(
                 continue;
             }
         }
-        let shown = key.credentials != crate::credentials::Credentials::Anonymous;
-        return Err(refusal(response, timeouts, shown).await);
+        let shown = key.credentials != Credentials::Anonymous;
+        return Err(refusal(response, &inner.config.timeouts, shown).await);
     }
+}
+
+/// The last of the answers that a request and its redirects got.
+struct Reply {
+    response: Response<Incoming>,
+    /// Whether the host itself gave it.
+    own: bool,
 }
 
 /// Sends the request and follows redirects. Credentials and configured headers stay with the host
@@ -88,28 +94,61 @@ pub(crate) async fn send(
 async fn follow(
     source: &Source,
     host: &Host,
-    client: &HttpClient,
     ask: &Ask<'_>,
     authorization: Option<&HeaderValue>,
-) -> Result<Response<Incoming>, HostError> {
-    let inner = &source.registry.inner;
+) -> Result<Reply, HostError> {
+    let timeouts = &source.registry.inner.config.timeouts;
     let mut uri = uri(source, host, ask)?;
-    let mut client = client.clone();
     for _ in 0..=MAX_REDIRECTS {
         let own = is_own(host, &uri);
-        let request = request(host, ask, &uri, authorization.filter(|_| own), own)?;
-        let response = exchange(&client, request, &inner.config.timeouts).await?;
+        let response = if own {
+            let client = client(&source.registry, host, &uri)?;
+            exchange(&client, request(host, ask, &uri, authorization, own)?, timeouts).await?
+        } else {
+            stranger(source, host, ask, &uri).await?
+        };
         if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(response);
+            return Ok(Reply { response, own });
         }
-        let next = redirect(&uri, response.headers(), ask.trust)?;
-        // A host that was not reached by TLS has no say in how another's certificate is checked.
-        if host.scheme != Scheme::Https && next.scheme_str() == Some("https") && !is_own(host, &next) {
-            client = inner.transport.client(&Host::of(authority(&next)))?;
-        }
-        uri = next;
+        uri = redirect(&uri, response.headers(), ask.trust)?;
     }
     Err(HostError::Redirects(MAX_REDIRECTS))
+}
+
+/// Asks a host that `host` redirected to. A registry behind a name of somebody's own may want a
+/// token all the same; it gets one that anybody may have.
+async fn stranger(
+    source: &Source,
+    host: &Host,
+    ask: &Ask<'_>,
+    uri: &Uri,
+) -> Result<Response<Incoming>, HostError> {
+    let registry = &source.registry;
+    let client = client(registry, host, uri)?;
+    let key = TokenKey {
+        authority: authority(uri).to_owned(),
+        repository: source.reference.path().to_owned(),
+        credentials: Credentials::Anonymous,
+    };
+    let known = registry.inner.tokens.get(&key);
+    let timeouts = &registry.inner.config.timeouts;
+    let response = exchange(&client, request(host, ask, uri, known.as_ref(), false)?, timeouts).await?;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return Ok(response);
+    }
+    registry.inner.tokens.forget(&key);
+    match auth::answer(registry, host, &key, response.headers()).await? {
+        Some(token) => exchange(&client, request(host, ask, uri, Some(&token), false)?, timeouts).await,
+        None => Ok(response),
+    }
+}
+
+/// The client for a URL that `host` led to. A host that is not reached by TLS has no say in how another's
+/// certificate is checked.
+pub(super) fn client(registry: &Registry, host: &Host, uri: &Uri) -> Result<HttpClient, HostError> {
+    let foreign = host.scheme != Scheme::Https && uri.scheme_str() == Some("https") && !is_own(host, uri);
+    let transport = &registry.inner.transport;
+    if foreign { transport.client(&Host::of(authority(uri))) } else { transport.client(host) }
 }
 
 fn authority(uri: &Uri) -> &str {
@@ -117,13 +156,12 @@ fn authority(uri: &Uri) -> &str {
 }
 
 /// Whether a URL is on the host itself, by as good a connection.
-fn is_own(host: &Host, uri: &Uri) -> bool {
-    let scheme = match host.scheme {
-        Scheme::Http => true,
-        Scheme::Https => uri.scheme_str() == Some("https"),
-        Scheme::HttpsOrHttp => true,
-    };
-    scheme && authority(uri).eq_ignore_ascii_case(&host.authority)
+pub(super) fn is_own(host: &Host, uri: &Uri) -> bool {
+    let https = uri.scheme_str() == Some("https");
+    let default_port = if https { ":443" } else { ":80" };
+    let bare =
+        |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
+    (https || host.scheme != Scheme::Https) && bare(authority(uri)) == bare(&host.authority)
 }
 
 fn uri(source: &Source, host: &Host, ask: &Ask<'_>) -> Result<Uri, HostError> {
@@ -244,7 +282,7 @@ async fn refusal(response: Response<Incoming>, timeouts: &Timeouts, shown: bool)
 }
 
 /// Seconds only: a date would need trust in two clocks.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }

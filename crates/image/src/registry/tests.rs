@@ -9,12 +9,14 @@ use berth_types::{Classify, ImageRef, Kind};
 
 use super::*;
 use crate::credentials::{Keyring, RequestAuth, Secret};
+use crate::hosts::Host;
 
 mod access;
 mod answers;
 mod connections;
 mod hostile;
 mod hosts;
+mod scripted;
 
 /// Short waits, so that failures are quick.
 pub(crate) fn config() -> Config {

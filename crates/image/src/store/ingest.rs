@@ -36,40 +36,6 @@ pub struct LayerSource {
     pub digest: Digest,
     /// Its bytes, as compressed.
     pub size: u64,
-    /// How it is compressed.
-    pub compression: Compression,
-}
-
-/// How a layer's tar is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Compression {
-    /// Not.
-    None,
-    /// gzip, of one or several members.
-    Gzip,
-    /// zstd, of one or several frames.
-    Zstd,
-    /// Whatever its first bytes say (layers of docker archives have no media type).
-    Detect,
-}
-
-impl Compression {
-    /// What a layer's media type says; `None` for a type that is not a layer Berth unpacks.
-    pub fn of_media_type(media_type: &str) -> Option<Self> {
-        Some(match media_type {
-            "application/vnd.oci.image.layer.v1.tar"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Self::None,
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip"
-            | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => Self::Gzip,
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Self::Zstd,
-            _ => return None,
-        })
-    }
 }
 
 /// A pull or load under way. Holds on to every layer it found or wrote; dropping it without a
@@ -190,16 +156,23 @@ impl Ingest {
         self.shared.images.state().layer(&self.shared.ids(index)).is_some()
     }
 
-    /// Asks for a layer (counted from 0, the lowest). When another pull is writing the same one, waits
-    /// for its end: then the layer is present, or it is this one's turn to write it. A caller that limits
-    /// how many layers are fetched at once takes its permit before it calls this.
+    /// Asks for a layer (counted from 0, the lowest) and begins to write it where that is needed; see [`Ingest::turn`].
+    pub async fn layer(&self, index: usize) -> Result<LayerStep, StoreError> {
+        match self.turn(index).await {
+            Some(turn) => turn.start().await.map(LayerStep::Write),
+            None => Ok(LayerStep::Present),
+        }
+    }
+
+    /// Asks for the right to write a layer; `None` when it is present. When another pull is writing the same one,
+    /// waits for its end: then the layer is present, or it is this one's turn.
     ///
     /// A layer that this ingest is writing already, because the image has it twice, counts as present.
-    pub async fn layer(&self, index: usize) -> Result<LayerStep, StoreError> {
+    pub async fn turn(&self, index: usize) -> Option<Turn> {
         loop {
             match self.next_step(index) {
-                Next::Present => return Ok(LayerStep::Present),
-                Next::Turn(turn) => return LayerWriter::start(turn).await.map(LayerStep::Write),
+                Next::Present => return None,
+                Next::Turn(turn) => return Some(turn),
                 Next::Wait(mut end) => {
                     // The sender says nothing; that it is gone is what is waited for.
                     let _gone = end.changed().await;
@@ -313,10 +286,17 @@ enum Next {
 
 /// The right to write one layer. Dropping it lets the next one who waits try.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub struct Turn {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     _end: tokio::sync::watch::Sender<()>,
+}
+
+impl Turn {
+    /// Begins to write, which starts a process.
+    pub async fn start(self) -> Result<LayerWriter, StoreError> {
+        LayerWriter::start(self).await
+    }
 }
 
 impl Drop for Turn {

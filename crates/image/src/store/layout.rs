@@ -28,14 +28,14 @@ use crate::store::places::Places;
 pub(crate) struct Layout {
     images: PathBuf,
     snapshots: PathBuf,
-    trashed: AtomicU64,
+    serial: AtomicU64,
     places: Places,
 }
 
 impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
         let (images, snapshots) = (root.join("images"), root.join("snapshots"));
-        Self { images, snapshots, trashed: AtomicU64::new(0), places: Places::default() }
+        Self { images, snapshots, serial: AtomicU64::new(0), places: Places::default() }
     }
 
     /// Makes the directories that are missing.
@@ -93,6 +93,11 @@ impl Layout {
         self.places.make_apart(&self.staging().join(name))
     }
 
+    /// A number that names nothing else of this process.
+    pub(crate) fn number(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.images.join("trash")
     }
@@ -108,8 +113,7 @@ impl Layout {
     /// Takes something out of its place in one step, to be deleted later. `None` when it is not there.
     pub(crate) fn discard(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         self.places.deleted(path);
-        let number = self.trashed.fetch_add(1, Ordering::Relaxed);
-        let target = self.trash().join(number.to_string());
+        let target = self.trash().join(self.number().to_string());
         match std::fs::rename(path, &target) {
             Ok(()) => Ok(Some(target)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -142,7 +142,7 @@ impl Images {
 }
 
 /// Whether `tag` is what `name` means.
-fn is_named(tag: &str, name: &str) -> bool {
+pub(crate) fn is_named(tag: &str, name: &str) -> bool {
     use berth_types::reference::Parsed;
     match ImageRef::parse(name) {
         Ok(Parsed::Full(reference)) => {

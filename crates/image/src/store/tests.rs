@@ -7,7 +7,7 @@ use std::sync::Arc;
 use berth_types::{ContainerId, Digest};
 
 use super::*;
-use crate::{Compression, LayerSource, LayerStep};
+use crate::{LayerSource, LayerStep};
 
 /// Looks at the store at a step.
 pub(crate) struct Hook(Box<dyn FnMut(&'static str) + Send>);
@@ -55,14 +55,8 @@ fn source(tars: &[Vec<u8>]) -> Source {
     let diff_ids: Vec<_> = tars.iter().map(|tar| record::sum(tar)).collect();
     let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let config = serde_json::to_vec(&config).unwrap();
-    let layers = tars
-        .iter()
-        .map(|tar| LayerSource {
-            digest: record::sum(tar),
-            size: tar.len() as u64,
-            compression: Compression::None,
-        })
-        .collect();
+    let layers =
+        tars.iter().map(|tar| LayerSource { digest: record::sum(tar), size: tar.len() as u64 }).collect();
     Source { manifest: [b"manifest of ", &config[..]].concat(), config, layers }
 }
 

@@ -1,7 +1,10 @@
 //! From a blob's bytes to blocks of its tar: a thread reads and decompresses, another hashes, and the
 //! caller reads the same blocks.
+//!
+//! How a blob is compressed is told by its first bytes: media types are wrong often enough, and the
+//! archives of docker have none.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
@@ -9,7 +12,6 @@ use std::thread::JoinHandle;
 use sha2::{Digest, Sha256};
 
 use super::{Limits, OverLimit};
-use crate::store::ingest::Compression;
 
 /// Bytes of a block handed from thread to thread.
 const BLOCK: usize = 256 << 10;
@@ -54,11 +56,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Begins to decompress `input`.
-    pub(crate) fn start(
-        input: impl Read + Send + 'static,
-        compression: Compression,
-        limits: Limits,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(input: impl Read + Send + 'static, limits: Limits) -> io::Result<Self> {
         let (to_caller, blocks) = sync_channel(AHEAD);
         let (to_hasher, to_hash) = sync_channel::<Arc<Block>>(AHEAD);
         let (to_decoder, used) = channel();
@@ -72,7 +70,7 @@ impl Stream {
             sum.finalize().into()
         })?;
         let decoder = std::thread::Builder::new().name("decompress".into()).spawn(move || {
-            if let Err(error) = decode(input, compression, limits, (&to_caller, &to_hasher), &used) {
+            if let Err(error) = decode(input, limits, (&to_caller, &to_hasher), &used) {
                 // The caller that went away knows why it did.
                 let _gone = to_caller.send(Err(error));
             }
@@ -130,25 +128,11 @@ impl BufRead for Stream {
 
 fn decode(
     input: impl Read,
-    compression: Compression,
     limits: Limits,
     (to_caller, to_hasher): (&SyncSender<io::Result<Arc<Block>>>, &SyncSender<Arc<Block>>),
     used: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let mut input = BufReader::with_capacity(INPUT, Counted { input, count: 0 });
-    let compression = match compression {
-        Compression::Detect => detect(&mut input)?,
-        known => known,
-    };
-    let mut source = match compression {
-        Compression::Gzip => Source::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(MAX_WINDOW_LOG)?;
-            Source::Zstd(decoder)
-        }
-        Compression::None | Compression::Detect => Source::Plain(input),
-    };
+    let mut source = Source::new(input)?;
     let mut total = 0;
     loop {
         let mut bytes =
@@ -191,16 +175,6 @@ fn fill(source: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
     Ok(done)
 }
 
-fn detect(input: &mut impl BufRead) -> io::Result<Compression> {
-    // A block of a pipe is at least this long unless the stream ends.
-    let start = input.fill_buf()?;
-    Ok(match start {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        _ => Compression::None,
-    })
-}
-
 /// Counts the bytes read.
 struct Counted<R> {
     input: R,
@@ -215,7 +189,8 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-type Input<R> = BufReader<Counted<R>>;
+/// The first bytes of a blob, and the rest of it.
+type Input<R> = Chain<Cursor<Vec<u8>>, BufReader<Counted<R>>>;
 
 #[allow(clippy::large_enum_variant, reason = "one for each process")]
 enum Source<R: Read> {
@@ -225,11 +200,60 @@ enum Source<R: Read> {
 }
 
 impl<R: Read> Source<R> {
+    /// Looks at the first bytes of `input`, and decompresses what they say.
+    fn new(input: R) -> io::Result<Self> {
+        let mut input = BufReader::with_capacity(INPUT, Counted { input, count: 0 });
+        let mut start = vec![0; MAGIC];
+        let length = fill(&mut input, &mut start)?;
+        start.truncate(length);
+        let compression = Compression::of(&start);
+        let input = Cursor::new(start).chain(input);
+        Ok(match compression {
+            Compression::None => Self::Plain(input),
+            Compression::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Self::Zstd(decoder)
+            }
+            Compression::Unknown(name) => {
+                let reason = format!("it is compressed by {name}; gzip, zstd and no compression are known");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
+        })
+    }
+
     fn compressed(&self) -> u64 {
-        match self {
-            Self::Plain(input) => input.get_ref().count,
-            Self::Gzip(decoder) => decoder.get_ref().get_ref().count,
-            Self::Zstd(decoder) => decoder.get_ref().get_ref().count,
+        let input = match self {
+            Self::Plain(input) => input,
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Zstd(decoder) => decoder.get_ref(),
+        };
+        input.get_ref().1.get_ref().count
+    }
+}
+
+/// Bytes that tell how something is compressed.
+pub(crate) const MAGIC: usize = 6;
+
+/// How something is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+    Unknown(&'static str),
+}
+
+impl Compression {
+    pub(crate) fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // The latter begins a frame that is skipped: metadata of chunked layers may come first.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Self::Unknown("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0] => Self::Unknown("xz"),
+            _ => Self::None,
         }
     }
 }

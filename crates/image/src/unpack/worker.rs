@@ -13,7 +13,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use super::decompress::Stream;
 use super::recipe::Recipe;
 use super::tree::Tree;
-use super::{Job, Outcome, Refusal, Report, UnpackError, extract};
+use super::{Job, Limits, Outcome, Refusal, Report, Task, UnpackError, extract};
 
 /// The whole life of the unpacking process: call it first in `main` when `argv[0]` is [`super::PROGRAM`].
 /// Standard input is the blob, standard output the socket to whoever started it.
@@ -24,7 +24,7 @@ pub fn worker_main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let outcome = match receive(&socket) {
-        Ok((job, dir, recipe)) => match run(&job, dir, recipe) {
+        Ok((job, dir, file)) => match run(&job, dir, file) {
             Ok(report) => Outcome::Done(report),
             Err(error) => {
                 Outcome::Refused(Refusal { reason: berth_types::error::chain(&error), cause: error.cause() })
@@ -59,7 +59,7 @@ fn receive(socket: &File) -> Result<(Job, OwnedFd, File), String> {
     }
 }
 
-fn run(job: &Job, dir: OwnedFd, recipe: File) -> Result<Report, UnpackError> {
+fn run(job: &Job, dir: OwnedFd, mut file: File) -> Result<Report, UnpackError> {
     let failed = |step| move |source| UnpackError::Confine { step, source };
     let limits = confine::Limits { file_bytes: job.limits.bytes, open_files: 1024 };
     confine::enter(dir.as_fd(), &KEEP, &limits)
@@ -69,12 +69,22 @@ fn run(job: &Job, dir: OwnedFd, recipe: File) -> Result<Report, UnpackError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open("/", flags, Mode::empty()).map_err(|e| failed("open the root")(e.into()))?;
     let input = rustix::io::dup(std::io::stdin().as_fd()).map_err(|e| failed("dup stdin")(e.into()))?;
-    let mut stream =
-        Stream::start(File::from(input), job.compression, job.limits).map_err(failed("start threads"))?;
+    let mut stream = Stream::start(File::from(input), job.limits).map_err(failed("start threads"))?;
     confine::system_calls().map_err(failed("restrict system calls"))?;
+    match job.task {
+        Task::Unpack => unpack(&job.limits, stream, dir, file),
+        Task::Inflate => {
+            std::io::copy(&mut stream, &mut file).map_err(failed("decompress"))?;
+            Ok(Report::default())
+        }
+    }
+}
+
+fn unpack(limits: &Limits, mut stream: Stream, dir: OwnedFd, recipe: File) -> Result<Report, UnpackError> {
+    let failed = |step| move |source| UnpackError::Confine { step, source };
     let mut tree = Tree::new(dir);
     let mut recipe = Recipe::new(recipe).map_err(UnpackError::Recipe)?;
-    let totals = extract::extract(&mut stream, &mut tree, &mut recipe, &job.limits)?;
+    let totals = extract::extract(&mut stream, &mut tree, &mut recipe, limits)?;
     recipe.finish().map_err(UnpackError::Recipe)?;
     let diff_id = stream.finish().map_err(failed("read the layer"))?;
     let changes = tree.changes;

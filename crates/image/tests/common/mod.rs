@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use berth_image::{Compression, Config, Image, Images, LayerSource, LayerStep, Names, Source, StoreError};
+use berth_image::{Config, Image, Images, LayerSource, LayerStep, Names, Source, StoreError};
 use berth_types::Digest;
 use sha2::Digest as _;
 
@@ -167,20 +167,19 @@ pub fn zstd(bytes: &[u8]) -> Vec<u8> {
 pub struct Layer {
     pub diff_id: Digest,
     pub blob: Vec<u8>,
-    pub compression: Compression,
 }
 
 impl Layer {
     pub fn plain(tar: Vec<u8>) -> Self {
-        Self { diff_id: sum(&tar), blob: tar, compression: Compression::None }
+        Self { diff_id: sum(&tar), blob: tar }
     }
 
     pub fn gzip(tar: &[u8]) -> Self {
-        Self { diff_id: sum(tar), blob: gzip(tar), compression: Compression::Gzip }
+        Self { diff_id: sum(tar), blob: gzip(tar) }
     }
 
     pub fn zstd(tar: &[u8]) -> Self {
-        Self { diff_id: sum(tar), blob: zstd(tar), compression: Compression::Zstd }
+        Self { diff_id: sum(tar), blob: zstd(tar) }
     }
 }
 
@@ -202,11 +201,7 @@ pub fn source(layers: &[Layer], cmd: &str) -> Source {
         config,
         layers: layers
             .iter()
-            .map(|l| LayerSource {
-                digest: sum(&l.blob),
-                size: l.blob.len() as u64,
-                compression: l.compression,
-            })
+            .map(|l| LayerSource { digest: sum(&l.blob), size: l.blob.len() as u64 })
             .collect(),
     }
 }

@@ -83,6 +83,28 @@ fn what_is_not_an_image_is_named() {
 }
 
 #[test]
+fn a_type_that_was_lost_on_the_way_is_an_images() {
+    for kind in LOST {
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"","config":{},"layers":[{}]}}"#,
+            config(kind),
+            config(kind)
+        );
+        let Ok(Document::Manifest(manifest)) = parse(Some(DOCKER_MANIFEST), text.as_bytes()) else {
+            panic!("{kind}")
+        };
+        assert!(manifest.layers[0].is_layer(), "{kind}");
+        let artifact = text.replace(r#""mediaType":"","#, r#""artifactType":"application/vnd.example","#);
+        assert!(problem(None, &artifact).contains("vnd.example"), "{kind}");
+    }
+}
+
+#[test]
+fn the_family_that_a_host_names_does_not_matter() {
+    assert!(matches!(parse(Some(DOCKER_MANIFEST), oci_manifest().as_bytes()), Ok(Document::Manifest(_))));
+}
+
+#[test]
 fn malformed_documents_are_refused() {
     let negative = oci_manifest().replace("\"size\":7", "\"size\":-7");
     let sha512 = oci_manifest().replace("sha256:a", "sha512:a");

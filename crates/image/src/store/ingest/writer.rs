@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::image::LayerId;
 use crate::store::{blocking, complete};
 use crate::unpack::process::Unpacker;
-use crate::unpack::{Cause, Job, Refusal, Report};
+use crate::unpack::{Cause, Job, Refusal, Report, Task};
 
 /// A layer unpacked in the staging directory. Dropping it removes it.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl LayerWriter {
             .open(&recipe_path)
             .map_err(StoreError::io("create", &recipe_path))?;
         let config = images.config();
-        let job = Job { compression: turn.shared.source(turn.index).compression, limits: config.limits };
+        let job = Job { task: Task::Unpack, limits: config.limits };
         let started = Unpacker::start(&config.unpacker, &job, dir.as_fd(), recipe.as_fd());
         let (unpacker, pipe) = started.map_err(StoreError::io("start unpacker", &config.unpacker))?;
         let pipe =
