@@ -1,6 +1,6 @@
 //! Terminals of a given devpts.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -32,9 +32,20 @@ pub fn open(ptmx: OwnedFd) -> Result<Pty, Errno> {
         return Err(Errno::NOTTY);
     }
     rustix::pty::unlockpt(&ptmx)?;
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let slave = rustix::pty::ioctl_tiocgptpeer(ptmx.as_fd(), flags)?;
+    let slave = peer(ptmx.as_fd())?;
     Ok(Pty { master: ptmx, slave })
+}
+
+/// A further descriptor of a terminal's slave, had from its master.
+///
+/// While nobody has the slave open the master says EIO. One descriptor of it prevents that, even one
+/// that somebody has hung up (vhangup(2), as login(1) does).
+///
+/// # Errors
+/// Those of ioctl_tty(2), TIOCGPTPEER.
+pub fn peer(master: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    rustix::pty::ioctl_tiocgptpeer(master, flags)
 }
 
 /// How to open a multiplexer.

@@ -148,6 +148,59 @@ fn foreign_interfaces_are_not_touched() {
 }
 
 #[test]
+fn what_others_connect_to_the_bridge_is_not_touched() {
+    require_root!("what_others_connect_to_the_bridge_is_not_touched");
+    let world = World::new();
+    let net = world.open();
+    world.host.sh(
+        "ip link add vm0 type veth peer name x6; ip link set x6 master berth0; ip link add veth7 master berth0 type veth peer name x7
+         ip link add veth0ad00909 master berth0 type veth peer name x8",
+    );
+    assert_eq!(net.strays().unwrap(), ["veth0ad00909"]);
+    let swept = world.host.run(|| net.sweep(&HashSet::new()).unwrap());
+    assert_eq!(swept.interfaces, ["veth0ad00909"]);
+    assert_eq!(ports_of_bridge(&world), 2);
+}
+
+#[test]
+fn a_host_that_switched_ipv6_off_keeps_its_pods() {
+    require_root!("a_host_that_switched_ipv6_off_keeps_its_pods");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[tcp(8080, 80)]);
+    let server = pod.ns.listen(80);
+    drop(net);
+    world.host.sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    let net = world.open();
+    world.outside.talk((ip(HOST4), 8080), &server);
+    world.host.run(|| net.detach(&pod.id).unwrap());
+    world.pod(&net, 2, &[tcp(8080, 80)]);
+}
+
+#[test]
+fn a_block_in_use_is_kept_whatever_the_host_connects_to() {
+    require_root!("a_block_in_use_is_kept_whatever_the_host_connects_to");
+    let world = World::new();
+    let net = world.open_with(small(&world, "10.9.0.0/24"));
+    let pod = world.pod(&net, 1, &[]);
+    drop(net);
+    world.host.sh("ip link add vpn0 type bridge; ip link set vpn0 up; ip route add 10.9.0.128/25 dev vpn0");
+    let net = world.open_with(small(&world, "10.9.0.0/24"));
+    assert_eq!(net.find(&pod.id).unwrap(), pod.attachment);
+    drop(net);
+    let other = Config {
+        cidr6: berth_net::Ipv6::IfAvailable("fd77::/64".parse().unwrap()),
+        ..small(&world, "10.9.0.0/24")
+    };
+    let net = world.open_with(other.clone());
+    assert_eq!(net.find(&pod.id).unwrap(), pod.attachment, "the IPv6 block stays, too");
+    world.host.run(|| net.detach(&pod.id).unwrap());
+    drop(net);
+    world.host.sh("ip route del 10.9.0.128/25");
+    assert_eq!(world.open_with(other).cidr6().unwrap().to_string(), "fd77::/64");
+}
+
+#[test]
 fn overlapping_blocks_are_refused_or_avoided() {
     require_root!("overlapping_blocks_are_refused_or_avoided");
     let world = World::new();
@@ -173,7 +226,7 @@ fn purge_leaves_the_host_as_it_was() {
     let world = World::new();
     let look = || {
         world.host.sh(
-            "ip -o link | sed 's/<.*> mtu/mtu/; s/ state.*//'; ip addr show dev up0 | grep inet; ip route; nft list ruleset",
+            "ip -o link | sed 's/<.*> mtu/mtu/; s/ state.*//'; ip addr show dev up0 | grep inet | sed 's/ tentative//'; ip route; nft list ruleset",
         )
     };
     let before = look();
