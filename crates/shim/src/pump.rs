@@ -179,6 +179,9 @@ struct Pump {
     wake: Arc<OwnedFd>,
     notes: Notes,
     finish: Option<Instant>,
+    /// A slave of the terminal, until the end. Without it the master says EIO while no program has the
+    /// terminal open, and the next may open it again: an init that opens `/dev/console` for each message.
+    slave: Option<OwnedFd>,
     buffer: Box<[u8]>,
 }
 
@@ -196,6 +199,7 @@ impl Pump {
     ) -> Result<Self, String> {
         let terminal = matches!(setup.ends, Ends::Terminal(_));
         let recorder = Recorder::open(setup.log, terminal)?;
+        let mut slave = None;
         let (sources, stdin) = match setup.ends {
             Ends::Pipes { stdin, stdout, stderr } => (
                 vec![
@@ -205,6 +209,7 @@ impl Pump {
                 Stdin::pipe(stdin, setup.stdin_once),
             ),
             Ends::Terminal(master) => {
+                slave = berth_sys::pty::peer(master.as_fd()).ok();
                 let master = Arc::new(master);
                 let stdin = Stdin::terminal(Arc::clone(&master));
                 (vec![Source { stream: Stream::Stdout, fd: master }], stdin)
@@ -215,7 +220,19 @@ impl Pump {
         }
         let buffer = vec![0; CHUNK].into_boxed_slice();
         let (container, clients, finish) = (setup.container, Vec::new(), None);
-        Ok(Self { container, sources, stdin, recorder, clients, commands, wake, notes, finish, buffer })
+        Ok(Self {
+            container,
+            sources,
+            stdin,
+            recorder,
+            clients,
+            commands,
+            wake,
+            notes,
+            finish,
+            slave,
+            buffer,
+        })
     }
 
     fn run(mut self) {
@@ -290,7 +307,10 @@ impl Pump {
                         self.clients.extend(Client::new(socket));
                     }
                 }
-                Ok(Command::Finish) => self.finish = Some(Instant::now() + GRACE),
+                Ok(Command::Finish) => {
+                    self.finish = Some(Instant::now() + GRACE);
+                    self.slave = None;
+                }
                 Err(TryRecvError::Empty) => return,
                 // The container was given up before it ran.
                 Err(TryRecvError::Disconnected) => {
@@ -337,7 +357,7 @@ impl Pump {
                 true
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
-            // A terminal says EIO when its last program has closed it.
+            // EIO: nobody has the terminal open any more.
             Err(_) => false,
         });
         self.sources = sources;

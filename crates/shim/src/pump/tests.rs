@@ -194,3 +194,43 @@ fn a_log_that_cannot_be_opened_is_said_and_ends_the_pump() {
     assert_eq!(notes.recv_timeout(Duration::from_secs(10)).unwrap_err(), RecvTimeoutError::Disconnected);
     assert!(!pump.send(Command::Finish));
 }
+
+/// An init that opens its console for each message closes it in between, and the kernel says EIO then.
+#[test]
+fn a_terminal_that_is_closed_and_opened_again_goes_on() {
+    let ptmx = rustix::fs::open("/dev/pts/ptmx", berth_sys::pty::MULTIPLEXER, rustix::fs::Mode::empty());
+    let Some(pty) = ptmx.ok().and_then(|ptmx| berth_sys::pty::open(ptmx).ok()) else {
+        eprintln!(
+            "skipped: a_terminal_that_is_closed_and_opened_again_goes_on: no /dev/pts/ptmx for this user"
+        );
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let master = pty.master.try_clone().unwrap();
+    let (sender, Noted { notes, .. }) = Notes::new().unwrap();
+    let setup = Setup {
+        container: ContainerId::from_random([1; 32]),
+        ends: Ends::Terminal(pty.master),
+        log: Some(dir.path().join("0.log")),
+        stdin_once: false,
+    };
+    let pump = start(setup, sender).unwrap();
+    let note = || notes.recv_timeout(Duration::from_secs(10)).unwrap().1;
+    assert!(matches!(note(), Note::Opened(Ok(()))));
+    let mut slave = std::fs::File::from(pty.slave);
+    for ticket in 0..4 {
+        slave.write_all(format!("line {ticket}\n").as_bytes()).unwrap();
+        drop(slave);
+        // Two answers: a whole round of the pump is between them, and it has seen the closed terminal.
+        for _ in 0..2 {
+            pump.send(Command::Reopen(ticket));
+            assert!(matches!(note(), Note::Reopened(of, Ok(())) if of == ticket));
+        }
+        slave = berth_sys::pty::peer(master.as_fd()).unwrap().into();
+    }
+    drop(slave);
+    pump.send(Command::Finish);
+    assert!(matches!(note(), Note::Drained));
+    let lines: Vec<String> = (0..4).map(|n| format!("stdout F line {n}")).collect();
+    assert_eq!(entries(&dir.path().join("0.log")), lines);
+}

@@ -1,6 +1,6 @@
 //! Requests and events of exec sessions.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_container::plan::ProcessPlan;
@@ -8,7 +8,6 @@ use berth_container::run::{self, Stdio};
 use berth_types::ExecId;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
 use rustix::process::WaitStatus;
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::Winsize;
 
 use super::Server;
@@ -36,11 +35,9 @@ impl Server {
         plan.oom_score_adj = plan.oom_score_adj.or(oom_score);
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
-        let target = std::os::fd::AsFd::as_fd(&container.pidfd);
-        let running = run::exec(&plan, target, stdio, &join).map_err(|e| exec_refused(&e))?;
-        let terminal = running.console.as_ref().and_then(|master| {
-            ioctl_tiocgptpeer(master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).ok()
-        });
+        let running =
+            run::exec(&plan, container.pidfd.as_fd(), stdio, &join).map_err(|e| exec_refused(&e))?;
+        let terminal = running.console.as_ref().and_then(|master| berth_sys::pty::peer(master.as_fd()).ok());
         let timeout = (exec.timeout_ms > 0).then(|| Duration::from_millis(exec.timeout_ms));
         let session = Session {
             container: exec.container.clone(),
