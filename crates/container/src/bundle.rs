@@ -70,7 +70,7 @@ pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
     let mut running = prepared.start()?;
     let console = running.console.take();
     let code = attendant
-        .until_exit(running.pidfd.as_fd(), console)
+        .until_exit(running.pidfd.as_fd(), console, || group.kill())
         .map_err(BundleError::system("wait for the container"))?;
     group.remove()?;
     Ok(Finished { code, notes: running.notes })
@@ -153,6 +153,11 @@ impl Group {
         Ok(Self { host, cgroup, removed: false })
     }
 
+    /// Kills what is in it; what cannot be killed is told by [`Self::remove`].
+    fn kill(&self) {
+        drop(self.cgroup.kill_all(Instant::now() + KILL_DEADLINE));
+    }
+
     fn remove(mut self) -> Result<(), BundleError> {
         self.removed = true;
         self.cgroup.kill_all(Instant::now() + KILL_DEADLINE)?;
@@ -164,7 +169,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !self.removed {
             // On the way out of an error, which is the one to tell.
-            drop(self.cgroup.kill_all(Instant::now() + KILL_DEADLINE));
+            self.kill();
             drop(self.cgroup.remove());
         }
     }

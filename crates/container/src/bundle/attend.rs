@@ -4,13 +4,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use berth_sys::process;
 use berth_sys::signal::{SignalFd, named};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
 /// The numbers of the signals that go to the container.
 const FORWARDED: [i32; 7] = [1, 2, 3, 10, 12, 15, WINCH];
 const WINCH: i32 = 28;
+/// How long output is waited for when everything that wrote is dead.
+const GRACE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// What sits between the caller's streams and a container.
 #[derive(Debug)]
@@ -42,12 +44,21 @@ impl Attendant {
         Ok(attendant)
     }
 
-    /// Serves until the process has ended and its terminal is drained; its exit status.
-    pub(super) fn until_exit(self, pidfd: BorrowedFd<'_>, console: Option<OwnedFd>) -> std::io::Result<i32> {
+    /// Serves until the process has ended and its terminal is drained; its exit status. `ended` is called
+    /// in between, to end what the process left behind, which might hold the terminal.
+    pub(super) fn until_exit(
+        self,
+        pidfd: BorrowedFd<'_>,
+        console: Option<OwnedFd>,
+        ended: impl FnOnce(),
+    ) -> std::io::Result<i32> {
         let stdin = std::io::stdin();
         let mut console = console;
+        // Without it a terminal that all have closed would say EIO, and another may open it again.
+        let mut slave = console.as_ref().and_then(|master| berth_sys::pty::peer(master.as_fd()).ok());
         let mut reading = console.is_some();
         let mut exit = None;
+        let mut ended = Some(ended);
         resize(console.as_ref());
         while exit.is_none() || console.is_some() {
             let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
@@ -61,7 +72,10 @@ impl Attendant {
             if reading {
                 fds.push(PollFd::new(&stdin, PollFlags::IN));
             }
-            match poll(&mut fds, None) {
+            // A process that could not be killed may hold the terminal for ever.
+            let limit = exit.map(|_| GRACE);
+            match poll(&mut fds, limit.as_ref()) {
+                Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -72,6 +86,10 @@ impl Attendant {
             }
             if exit.is_none() && ready[1] {
                 exit = Some(process::reap(pidfd).map_or(255, process::Exit::shell_code));
+                if let Some(ended) = ended.take() {
+                    ended();
+                }
+                slave = None;
             }
             if reading && ready.last() == Some(&true) {
                 reading = copy(stdin.as_fd(), console.as_ref().map(AsFd::as_fd));
@@ -84,6 +102,7 @@ impl Attendant {
                 }
             }
         }
+        drop(slave);
         Ok(exit.unwrap_or(255))
     }
 
@@ -104,6 +123,8 @@ impl Attendant {
 fn resize(console: Option<&OwnedFd>) {
     if let Some(console) = console
         && let Some(size) = super::window_of(std::io::stdin().as_fd())
+        // A caller's terminal that has no size says nothing; `consoleSize` may.
+        && (size.rows, size.columns) != (0, 0)
     {
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         let _ = rustix::termios::tcsetwinsize(console, size);
