@@ -232,6 +232,39 @@ fn exec_obeys_low_limits() {
     end(&main);
 }
 
+/// A daemon that systemd has bound to some CPUs must not bind containers: their cpuset does.
+#[test]
+fn a_container_runs_on_the_cpus_of_its_cpuset_and_not_on_its_makers() {
+    if !root("a_container_runs_on_the_cpus_of_its_cpuset_and_not_on_its_makers") {
+        return;
+    }
+    let cpus = |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.expect("status").trim().to_owned()
+    };
+    let (all, seen, further) = std::thread::spawn(move || {
+        berth_sys::process::release_cpus().expect("release");
+        let own = || cpus(&std::fs::read_to_string("/proc/thread-self/status").expect("status"));
+        let all = own();
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(all.split([',', '-']).next().expect("a list").parse().expect("a number"));
+        rustix::thread::sched_setaffinity(None, &one).expect("bind");
+        let rootfs = rootfs();
+        let (_, seen) = run_plan(&plan(rootfs.path(), &["cat", "/proc/self/status"])).expect("run");
+        let main = start(&plan(rootfs.path(), &["sleep", "1000"]), Stdio::Null);
+        let (read, stdio) = capture();
+        let cat = process(&["cat", "/proc/self/status"]);
+        let other = run::exec(&cat, main.pidfd.as_fd(), stdio, &Join::default()).expect("exec");
+        let further = read_all(read);
+        berth_sys::process::reap(other.pidfd.as_fd());
+        end(&main);
+        (all, cpus(&seen), cpus(&further))
+    })
+    .join()
+    .expect("thread");
+    assert_eq!((&seen, &further), (&all, &all));
+}
+
 #[test]
 fn many_threads_make_containers_at_once() {
     if !root("many_threads_make_containers_at_once") {

@@ -238,6 +238,20 @@ pub fn new_session_keyring() -> Result<(), Errno> {
     }
 }
 
+/// Lets the caller run on every CPU that its cpuset has, whatever whoever made it was bound to.
+///
+/// Since Linux 6.2 a mask that was once set is kept when a process joins another cpuset.
+///
+/// # Errors
+/// Those of sched_setaffinity(2).
+pub fn release_cpus() -> Result<(), Errno> {
+    // More than any kernel has; what is not in the cpuset does not count.
+    let all = [u64::MAX; 128];
+    // SAFETY: the mask has the length said.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&all), all.as_ptr()) })?;
+    Ok(())
+}
+
 /// Sets the execution domain.
 ///
 /// # Errors

@@ -190,6 +190,9 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
         // A process of one thread that names itself spares the kernel its global lock.
         rustix::io::write(tasks, b"0").map_err(at("join the cgroup"))?;
     }
+    // A daemon that is bound to some CPUs (systemd's CPUAffinity) does not bind its containers. Where that is
+    // forbidden they are as the daemon is.
+    let _ = process::release_cpus();
     Ok(())
 }
 
