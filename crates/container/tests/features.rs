@@ -137,6 +137,32 @@ fn an_idmapped_mount_shows_other_owners() {
     assert_eq!(run_plan(&plan).expect("run"), (0, "4242:4242\n".to_owned()));
 }
 
+/// A home directory on a file server that lets its user in and not root. Here root is that of a user
+/// namespace, whose rights end at groups that it does not have.
+#[test]
+fn a_working_directory_may_be_one_that_only_the_user_can_reach() {
+    if !root("a_working_directory_may_be_one_that_only_the_user_can_reach") {
+        return;
+    }
+    let home = tempfile::tempdir().expect("tempdir");
+    std::fs::create_dir(home.path().join("sub")).expect("mkdir");
+    for dir in [home.path().join("sub"), home.path().to_owned()] {
+        chown(&dir, Some(100_007), Some(5)).expect("chown");
+        std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("chmod");
+    }
+    let (_rootfs, mut plan) = user_plan(&["pwd"]);
+    plan.steps.push(bind(home.path(), "/home", &[], Propagation::Private));
+    plan.steps.push(Step::Directory(b"/home/sub".to_vec()));
+    plan.process.cwd = b"/home/sub".to_vec();
+    plan.process.identity.uid = 7;
+    plan.process.identity.gid = 7;
+    assert_eq!(run_plan(&plan).expect("run"), (0, "/home/sub\n".to_owned()));
+    // Who may not enter it is told so.
+    plan.process.identity.uid = 8;
+    let refused = run_plan(&plan).expect_err("another user entered");
+    assert!(refused.to_string().contains("working directory /home/sub"), "{refused}");
+}
+
 #[test]
 fn clocks_have_their_offset() {
     if !root("clocks_have_their_offset") {
