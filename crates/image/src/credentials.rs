@@ -94,7 +94,9 @@ impl RequestAuth {
     /// What is to be shown to the server these are for. The order is containerd's: user name,
     /// identity token, auth, registry token.
     pub fn credentials(&self) -> Result<Credentials, AuthError> {
-        if !self.username.is_empty() {
+        // Clouds name an account besides a refresh token, without a password.
+        let refresh_only = self.password.is_empty() && !self.identity_token.is_empty();
+        if !self.username.is_empty() && !refresh_only {
             if self.username.contains(|c: char| c == ':' || c.is_control()) {
                 return Err(AuthError::Username);
             }
@@ -124,11 +126,13 @@ impl RequestAuth {
     }
 }
 
-/// Decodes base64 of `user:password`; docker pads the plain text with NULs.
+/// Decodes base64 of `user:password`; docker pads the plain text with NULs, and base64 may be in several lines.
 fn decode_auth(auth: &str) -> Result<Credentials, AuthError> {
-    let auth = auth.trim();
-    let plain =
-        STANDARD.decode(auth).or_else(|_| STANDARD_NO_PAD.decode(auth)).map_err(|_| AuthError::Malformed)?;
+    let auth: String = auth.split_ascii_whitespace().collect();
+    let plain = STANDARD
+        .decode(&auth)
+        .or_else(|_| STANDARD_NO_PAD.decode(&auth))
+        .map_err(|_| AuthError::Malformed)?;
     let plain = String::from_utf8(plain).map_err(|_| AuthError::Malformed)?;
     let (username, password) = plain.split_once(':').ok_or(AuthError::Malformed)?;
     if username.is_empty() || username.contains(char::is_control) {

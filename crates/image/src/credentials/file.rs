@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::helper::{self, HelperError};
 use super::{Credentials, Environment, Secret, decode_auth, same_server};
+use crate::json::nullable;
 
 /// The largest file read.
 const MAX_FILE: u64 = 1 << 20;
@@ -63,18 +64,26 @@ pub enum FileError {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ConfigJson {
-    auths: BTreeMap<String, AuthEntry>,
+    #[serde(deserialize_with = "nullable")]
+    auths: BTreeMap<String, Option<AuthEntry>>,
+    #[serde(deserialize_with = "nullable")]
     cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "nullable")]
     creds_store: String,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct AuthEntry {
+    #[serde(deserialize_with = "nullable")]
     auth: String,
+    #[serde(deserialize_with = "nullable")]
     username: String,
+    #[serde(deserialize_with = "nullable")]
     password: String,
+    #[serde(deserialize_with = "nullable")]
     identitytoken: String,
+    #[serde(deserialize_with = "nullable")]
     registrytoken: String,
 }
 
@@ -159,7 +168,7 @@ fn helper_server(host: &str) -> String {
 
 impl ConfigJson {
     fn helper(&self, host: &str) -> Option<String> {
-        let own = self.cred_helpers.iter().find(|(server, _)| same_server(server, host));
+        let own = self.cred_helpers.iter().find(|(server, _)| is_whole_server(server, host));
         let name = own.map_or(&self.creds_store, |(_, name)| name);
         (!name.is_empty()).then(|| name.clone())
     }
@@ -167,15 +176,16 @@ impl ConfigJson {
     fn entry(&self, host: &str, repository: &str) -> Option<(&str, &AuthEntry)> {
         let mut scope = Some(repository);
         while let Some(path) = scope.filter(|path| !path.is_empty()) {
-            if let Some((key, entry)) = self.auths.get_key_value(&format!("{host}/{path}")) {
+            if let Some((key, Some(entry))) = self.auths.get_key_value(&format!("{host}/{path}")) {
                 return Some((key, entry));
             }
             scope = path.rsplit_once('/').map(|(parent, _)| parent);
         }
-        let exact = self.auths.get_key_value(host);
-        exact
-            .or_else(|| self.auths.iter().find(|(server, _)| is_whole_server(server, host)))
-            .map(|(server, entry)| (server.as_str(), entry))
+        // One host may be there in several spellings, and docker leaves empty entries for what a helper holds.
+        let others = self.auths.iter().filter(|(server, _)| is_whole_server(server, host));
+        let all = self.auths.get_key_value(host).into_iter().chain(others);
+        let mut filled = all.filter_map(|(server, entry)| Some((server.as_str(), entry.as_ref()?)));
+        filled.find(|(_, entry)| !entry.is_empty())
     }
 }
 
@@ -188,6 +198,12 @@ fn is_whole_server(key: &str, host: &str) -> bool {
 }
 
 impl AuthEntry {
+    fn is_empty(&self) -> bool {
+        [&self.auth, &self.username, &self.identitytoken, &self.registrytoken]
+            .iter()
+            .all(|field| field.is_empty())
+    }
+
     fn credentials(&self) -> Result<Credentials, super::AuthError> {
         if !self.identitytoken.is_empty() {
             return Ok(Credentials::IdentityToken(Secret::new(&*self.identitytoken)));

@@ -58,6 +58,23 @@ fn the_auth_field_may_be_padded_and_hold_colons() {
 }
 
 #[test]
+fn what_goes_through_secrets_of_clusters_is_read() {
+    let lines = |text: &str| {
+        let text = base64(text);
+        let (first, second) = text.split_at(8);
+        RequestAuth { auth: Secret::new(format!("{first}\n{second}\n")), ..RequestAuth::default() }
+    };
+    // A key as a password: JSON in several lines.
+    assert_eq!(lines("_json_key:{\n}\n").credentials(), Ok(basic("_json_key", "{\n}\n")));
+    let refresh = RequestAuth {
+        username: "00000000-0000-0000-0000-000000000000".into(),
+        identity_token: Secret::new("id"),
+        ..RequestAuth::default()
+    };
+    assert_eq!(refresh.credentials(), Ok(Credentials::IdentityToken(Secret::new("id"))));
+}
+
+#[test]
 fn servers_are_compared_by_host_and_port() {
     for (a, b) in [
         ("registry.example", "https://registry.example/v2/"),
@@ -97,6 +114,22 @@ async fn from_file(text: &str, host: &str, repository: &str) -> Result<Credentia
     let file = dir.path().join("config.json");
     std::fs::write(&file, text).unwrap();
     CredentialFiles::new(vec![dir.path().join("none.json"), file]).lookup(host, repository).await
+}
+
+#[tokio::test]
+async fn nulls_and_empty_entries_say_nothing() {
+    let text = format!(
+        r#"{{"auths":{{"a.example":{{}},"https://a.example/v2/":{{"auth":"{}","email":null,"username":null}},
+            "b.example":null,"a.example/team":null}},"credHelpers":null,"credsStore":null}}"#,
+        base64("kim:pw")
+    );
+    for (host, found) in [("a.example", basic("kim", "pw")), ("b.example", Credentials::Anonymous)] {
+        assert_eq!(from_file(&text, host, "team/app").await.unwrap(), found, "{host}");
+    }
+    assert_eq!(from_file(r#"{"auths":null}"#, "a.example", "x").await.unwrap(), Credentials::Anonymous);
+    // A helper for a part of a host's repositories is not for all of them.
+    let text = r#"{"credHelpers":{"a.example/team":"none-such"}}"#;
+    assert_eq!(from_file(text, "a.example", "x").await.unwrap(), Credentials::Anonymous);
 }
 
 #[tokio::test]
