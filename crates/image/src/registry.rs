@@ -27,6 +27,7 @@ mod challenge;
 mod error;
 mod manifest;
 mod platform;
+mod proxy;
 mod resolve;
 mod retry;
 mod send;

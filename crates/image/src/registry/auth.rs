@@ -205,7 +205,7 @@ impl Realm {
             }
         };
         let request = request.map_err(|e| self.failed(e.to_string()))?;
-        let response = send::exchange(&client, request, timeouts).await?;
+        let response = send::exchange(registry, &client, request).await?;
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
             let detail = format!(" by the token server {}", self.uri);

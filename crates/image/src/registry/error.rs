@@ -275,6 +275,10 @@ impl Classify for RegistryError {
             HostError::Connect { source } if text(source.as_ref()).contains("UnknownIssuer") => {
                 Some("put the registry's authority into certs.d/HOST/hosts.toml as ca".to_owned())
             }
+            // What arrives in the place of TLS is no TLS.
+            HostError::Connect { source } if text(source.as_ref()).contains("InvalidContentType") => Some(
+                "it seems to speak plain HTTP: name it with http:// in certs.d/HOST/hosts.toml".to_owned(),
+            ),
             _ => None,
         })
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -97,13 +97,12 @@ async fn follow(
     ask: &Ask<'_>,
     authorization: Option<&HeaderValue>,
 ) -> Result<Reply, HostError> {
-    let timeouts = &source.registry.inner.config.timeouts;
     let mut uri = uri(source, host, ask)?;
     for _ in 0..=MAX_REDIRECTS {
         let own = is_own(host, &uri);
         let response = if own {
             let client = client(&source.registry, host, &uri)?;
-            exchange(&client, request(host, ask, &uri, authorization, own)?, timeouts).await?
+            exchange(&source.registry, &client, request(host, ask, &uri, authorization, own)?).await?
         } else {
             stranger(source, host, ask, &uri).await?
         };
@@ -131,14 +130,13 @@ async fn stranger(
         credentials: Credentials::Anonymous,
     };
     let known = registry.inner.tokens.get(&key);
-    let timeouts = &registry.inner.config.timeouts;
-    let response = exchange(&client, request(host, ask, uri, known.as_ref(), false)?, timeouts).await?;
+    let response = exchange(registry, &client, request(host, ask, uri, known.as_ref(), false)?).await?;
     if response.status() != StatusCode::UNAUTHORIZED {
         return Ok(response);
     }
     registry.inner.tokens.forget(&key);
     match auth::answer(registry, host, &key, response.headers()).await? {
-        Some(token) => exchange(&client, request(host, ask, uri, Some(&token), false)?, timeouts).await,
+        Some(token) => exchange(registry, &client, request(host, ask, uri, Some(&token), false)?).await,
         None => Ok(response),
     }
 }
@@ -238,10 +236,14 @@ fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostEr
 
 /// Sends, and waits a bounded time for the head of the answer.
 pub(super) async fn exchange(
+    registry: &Registry,
     client: &HttpClient,
-    request: Request<Full<Bytes>>,
-    timeouts: &Timeouts,
+    mut request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, HostError> {
+    let timeouts = &registry.inner.config.timeouts;
+    if let Some(header) = registry.inner.transport.proxy_authorization(request.uri()) {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, header);
+    }
     match tokio::time::timeout(timeouts.answer, client.request(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(e)) if e.is_connect() => Err(HostError::Connect { source: e.into() }),

@@ -66,8 +66,13 @@ fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, HostError> {
 fn roots(own: &[Pem], system: &RootCertStore) -> Result<RootCertStore, HostError> {
     let mut roots = system.clone();
     for pem in own {
-        for certificate in certificates(pem)? {
-            roots.add(certificate).map_err(|e| unusable(pem, &e.to_string()))?;
+        // One odd certificate in a bundle does not spoil the others.
+        let (added, ignored) = roots.add_parsable_certificates(certificates(pem)?);
+        if added == 0 {
+            return Err(unusable(pem, "none of its certificates can be an authority"));
+        }
+        if ignored > 0 {
+            tracing::warn!(path = %pem.path.display(), ignored, "certificate authorities that cannot be parsed");
         }
     }
     Ok(roots)

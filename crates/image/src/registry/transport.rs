@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
@@ -20,7 +20,7 @@ use rustls::RootCertStore;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::{Config, HostError, tls};
+use super::{Config, HostError, proxy, tls};
 use crate::hosts::{Host, Scheme, TlsSettings, is_loopback};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -62,7 +62,7 @@ impl Transport {
         Self {
             clients: Mutex::default(),
             roots: OnceLock::new(),
-            proxy: config.proxy_from_environment.then(|| Arc::new(Matcher::from_env())),
+            proxy: config.proxy_from_environment.then(|| Arc::new(proxy::from_environment())),
             connect: config.timeouts.connect,
         }
     }
@@ -96,6 +96,14 @@ impl Transport {
         }
         clients.insert(key, client.clone());
         Ok(client)
+    }
+
+    /// What a request shows to the proxy that it is sent to as a whole: one over plain HTTP.
+    pub(super) fn proxy_authorization(&self, uri: &Uri) -> Option<HeaderValue> {
+        if uri.scheme_str() != Some("http") {
+            return None;
+        }
+        proxy::of(self.proxy.as_deref(), uri)?.basic_auth().cloned()
     }
 
     fn make(&self, key: &Key, tls: rustls::ClientConfig) -> HttpClient {
@@ -138,13 +146,15 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let loopback = uri.authority().is_some_and(|a| is_loopback(a.as_str()));
-        let proxy = self.proxy.as_ref().filter(|_| !loopback).and_then(|proxy| proxy.intercept(&uri));
+        let proxy = proxy::of(self.proxy.as_deref(), &uri);
         let mut http = self.http.clone();
         Box::pin(async move {
             let Some(proxy) = proxy else {
                 return Ok(Stream { io: http.call(uri).await?, forwarded: false });
             };
+            if proxy.uri().scheme_str() != Some("http") {
+                return Err(format!("the proxy {} is not one of http://", proxy.uri()).into());
+            }
             if uri.scheme_str() == Some("https") {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), http);
                 if let Some(auth) = proxy.basic_auth() {

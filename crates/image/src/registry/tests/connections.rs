@@ -10,6 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::scripted::Scripted;
 use super::*;
 
 const NAME: &str = "registry.example";
@@ -40,6 +41,29 @@ async fn plain_requests_go_to_the_proxy_in_absolute_form() {
     let (_dir, source) = through(&registry.url(), &format!("server = \"http://{NAME}\""));
     source.resolve(&platform()).await.unwrap();
     assert_eq!(registry.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_proxy_of_plain_requests_is_shown_its_credentials() {
+    let proxy = Scripted::start(|_, _| (404, Vec::new(), Vec::new())).await;
+    let url = format!("http://kim:pw@{}", proxy.authority);
+    let (_dir, source) = through(&url, &format!("server = \"http://{NAME}\""));
+    source.resolve(&platform()).await.unwrap_err();
+    let asked = proxy.asked();
+    assert!(
+        asked[0].header("proxy-authorization").is_some_and(|text| text.starts_with("Basic ")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_of_another_kind_is_refused_by_name() {
+    for kind in ["socks5", "https"] {
+        let (_dir, source) =
+            through(&format!("{kind}://127.0.0.1:1080"), &format!("server = \"https://{NAME}\""));
+        let error = source.resolve(&platform()).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("proxy {kind}://")), "{error}");
+    }
 }
 
 /// A proxy that knows CONNECT and leads everything to one address; gives the targets asked for.

@@ -104,12 +104,24 @@ async fn tls_is_checked_against_the_configured_authority() {
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(error.hint().unwrap().contains("ca"), "{:?}", error.hint());
 
-    std::fs::write(dir.path().join(NAME).join("ca.crt"), registry.authority().unwrap()).unwrap();
+    // In a bundle with a certificate that nobody can read.
+    let bundle =
+        ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", registry.authority().unwrap()];
+    std::fs::write(dir.path().join(NAME).join("ca.crt"), bundle.concat()).unwrap();
     write(dir.path(), &format!("{server}ca = \"ca.crt\"\n"));
     mirrored(dir.path(), ":1").resolve(&platform()).await.unwrap();
 
     write(dir.path(), &format!("{server}skip_verify = true\n"));
     mirrored(dir.path(), ":1").resolve(&platform()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registry_that_speaks_plain_http_where_tls_belongs_gets_a_hint() {
+    let registry = started(&image("a").build());
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &format!("server = \"https://{}\"\n", registry.host()));
+    let error = mirrored(dir.path(), ":1").resolve(&platform()).await.unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("plain HTTP")), "{error}: {:?}", error.hint());
 }
 
 #[tokio::test]

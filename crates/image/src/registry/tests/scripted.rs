@@ -10,28 +10,32 @@ use super::*;
 
 /// A request: its first line without the version, and its headers.
 #[derive(Debug, Clone)]
-struct Asked {
+pub(super) struct Asked {
     line: String,
     headers: Vec<(String, String)>,
 }
 
 impl Asked {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     fn authorization(&self) -> Option<&str> {
-        self.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str())
+        self.header("authorization")
     }
 }
 
 /// Status, headers and body.
-type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+pub(super) type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-struct Scripted {
-    authority: String,
+pub(super) struct Scripted {
+    pub(super) authority: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Scripted {
     /// Answers each request on a connection of its own; the script is told the authority it answers for.
-    async fn start(script: impl Fn(&Asked, &str) -> Answer + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(script: impl Fn(&Asked, &str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -75,7 +79,7 @@ impl Scripted {
         Self { authority, asked }
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
