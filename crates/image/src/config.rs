@@ -92,7 +92,7 @@ struct Run {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     working_dir: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, Option<String>>>,
     stop_signal: Option<String>,
     volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
     exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
@@ -100,8 +100,9 @@ struct Run {
 
 #[derive(Deserialize)]
 struct RootFs {
+    /// Some builders leave it out; there is only one.
     #[serde(rename = "type")]
-    kind: String,
+    kind: Option<String>,
     #[serde(default)]
     diff_ids: Option<Vec<Digest>>,
 }
@@ -113,11 +114,12 @@ impl ImageConfig {
             return Err(ConfigError::TooLarge(bytes.len()));
         }
         let file: File = serde_json::from_slice(bytes).map_err(ConfigError::Json)?;
-        if file.rootfs.kind != "layers" {
-            return Err(field("rootfs.type", format!("{:?} where \"layers\" belongs", file.rootfs.kind)));
+        if let Some(kind) = file.rootfs.kind.filter(|kind| kind != "layers") {
+            return Err(field("rootfs.type", format!("{kind:?} where \"layers\" belongs")));
         }
         let run = file.config.unwrap_or_default();
         let labels = run.labels.unwrap_or_default();
+        let labels = labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect();
         let config = Self {
             user: one("config.User", run.user)?,
             env: list("config.Env", run.env.unwrap_or_default())?,

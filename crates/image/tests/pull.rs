@@ -210,6 +210,8 @@ async fn a_client_that_goes_away_changes_nothing() {
     scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
     let pull = scene.pull("a/b:1");
     tokio::select! {
+        // The pull has to begin before it is waited for.
+        biased;
         _ = pull => panic!("the pull ended before the client went away"),
         () = async {
             let asked = || scene.asked(&blob) > 0;

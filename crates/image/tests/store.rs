@@ -98,6 +98,10 @@ async fn untag_is_dockers_and_remove_is_the_kubelets() {
     assert_eq!(untagged, Removed::Untagged("example.org/a:2".into()));
     assert_eq!(store.images.untag("nothing").await.unwrap(), Removed::Nothing);
     store.images.untag("other.org/b:1").await.unwrap();
+    // A digest is a name too, however it is written.
+    let by_digest = format!("a@{}", image.manifest);
+    let untagged = store.images.untag(&by_digest).await.unwrap();
+    assert_eq!(untagged, Removed::Untagged(format!("example.org/a@{}", image.manifest)));
     let last = store.images.untag("example.org/a:1").await.unwrap();
     assert_eq!(last, Removed::Image { id: image.id.clone(), tags: vec!["example.org/a:1".into()] });
     store.assert_empty();

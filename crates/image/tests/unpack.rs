@@ -109,6 +109,9 @@ async fn whiteouts_and_opaque_directories_come_in_any_order() {
         .file("e", "first a file")
         .dir("e")
         .file("a/.wh..wh.plnk", "aufs")
+        .dir(".wh..wh.plnk")
+        .file(".wh..wh.plnk/12.34", "aufs")
+        .file(".wh..wh.aufs", "aufs")
         .finish();
     let tree = store.unpack(tar).await.unwrap();
     assert!(is_whiteout(&tree.join("a/gone")));
@@ -118,6 +121,7 @@ async fn whiteouts_and_opaque_directories_come_in_any_order() {
         assert_eq!(xattr(&tree.join(name), OPAQUE).as_deref(), Some(&b"y"[..]), "{name}");
     }
     assert_eq!(std::fs::read_dir(tree.join("a")).unwrap().count(), 2);
+    assert_eq!(std::fs::read_dir(&tree).unwrap().count(), 5);
 }
 
 #[tokio::test]

@@ -31,6 +31,10 @@ fn what_an_image_says_is_read() {
 
 #[test]
 fn nulls_and_absence_are_nothing() {
+    let label = with(&serde_json::json!({"Labels": {"k": null}})).unwrap();
+    assert_eq!(label.labels["k"], "");
+    let untyped = serde_json::json!({"rootfs": {"diff_ids": [format!("sha256:{}", "a".repeat(64))]}});
+    parse(&untyped).unwrap();
     let nothing =
         serde_json::json!({"User": null, "Env": null, "Cmd": null, "Labels": null, "Volumes": null});
     assert_eq!(with(&nothing).unwrap(), with(&serde_json::Value::Null).unwrap());

@@ -71,11 +71,13 @@ impl Images {
     fn forget_digest(&self, id: &Digest, name: &str, whole: Removed) -> Result<Removed, StoreError> {
         let record = self.record(id)?;
         let others = !record.tags.is_empty() || record.repo_digests.len() > 1;
-        if record.repo_digests.iter().any(|known| known == name) && others {
+        let found =
+            record.repo_digests.iter().find(|known| is_digest(known, name)).filter(|_| others).cloned();
+        if let Some(found) = found {
             let mut record: ImageRecord = record;
-            record.repo_digests.retain(|known| known != name);
+            record.repo_digests.retain(|known| *known != found);
             self.put(record, &Names::default())?;
-            return Ok(Removed::Untagged(name.to_owned()));
+            return Ok(Removed::Untagged(found));
         }
         self.remove_image(id).map(|()| whole)
     }
@@ -139,6 +141,23 @@ impl Images {
         };
         delete(trash);
     }
+}
+
+/// Whether the reference by digest `known` is what `name` means.
+fn is_digest(known: &str, name: &str) -> bool {
+    use berth_types::reference::Parsed;
+    let Ok(known) = known.parse::<ImageRef>() else { return false };
+    let wanted = match ImageRef::parse(name) {
+        Ok(Parsed::Full(reference)) => reference,
+        Ok(Parsed::Short(short)) => match short.on_host(known.host()) {
+            Ok(reference) => reference,
+            Err(_) => return false,
+        },
+        Err(_) => return false,
+    };
+    wanted.digest().is_some()
+        && wanted.digest() == known.digest()
+        && wanted.repository() == known.repository()
 }
 
 /// Whether `tag` is what `name` means.

@@ -93,7 +93,8 @@ fn one<R: BufRead>(
         return root(tree, entry).map_err(Failed::Entry);
     };
     let (parent, name) = (&path[..name_at.saturating_sub(1)], &path[name_at..]);
-    if name.starts_with(AUFS) && name != OPAQUE {
+    let aufs = |part: &[u8]| part.starts_with(AUFS) && part != OPAQUE;
+    if path.split(|b| *b == b'/').any(aufs) {
         return Ok(());
     }
     let parent = tree.dir(parent, true)?;
