@@ -24,6 +24,7 @@ mod create;
 mod error;
 mod exec;
 mod gate;
+mod group;
 mod op;
 mod path;
 mod process;

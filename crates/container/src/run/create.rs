@@ -140,7 +140,8 @@ pub(super) fn create(
     };
     let sources = ops.iter().filter_map(Op::fd).chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
-    let child = clone_child(at_clone, pid_space, join, || child::create(&work, &setup))?;
+    let group = join.v2_dir.as_ref().map(AsFd::as_fd);
+    let child = clone_child(at_clone, pid_space, group, || child::create(&work, &setup))?;
     drop(work);
     drop(theirs);
     let names = Names { plan: Some(plan), process: &plan.process };
@@ -154,14 +155,13 @@ fn take_pid_space<'a>(entries: &mut Vec<Entry<'a>>) -> Option<BorrowedFd<'a>> {
     Some(entries.remove(at).fd)
 }
 
-/// Clones in the PID namespace `pid_space`, or the caller's.
+/// Clones in the PID namespace `pid_space`, or the caller's, into the cgroup v2 directory `cgroup`.
 pub(super) fn clone_child(
     new: u64,
     pid_space: Option<BorrowedFd<'_>>,
-    join: &Join,
+    cgroup: Option<BorrowedFd<'_>>,
     run: impl FnOnce() -> i32,
 ) -> Result<Child, RunError> {
-    let cgroup = join.v2_dir.as_ref().map(AsFd::as_fd);
     let Some(space) = pid_space else {
         return process::fork(new, cgroup, run).map_err(step("clone a process"));
     };

@@ -7,6 +7,7 @@ use berth_sys::namespace;
 use super::child::{self, Entry, Work};
 use super::create::{Newborn, clone_child};
 use super::gate::{self, Heard};
+use super::group;
 use super::op::step;
 use super::process::Process;
 use super::report::{self, Names};
@@ -37,7 +38,15 @@ pub(super) fn exec(
         process: &process,
     };
     work.close = child::gaps(child::needed(&work));
-    let child = clone_child(0, Some(target), join, || child::exec(&work))?;
+    let own = join.v2_dir.as_ref().map(AsFd::as_fd);
+    let child = match clone_child(0, Some(target), own, || child::exec(&work)) {
+        Err(RunError::Step { step, source }) if group::is_refused(&source) => {
+            let below = own.and_then(|dir| group::of(dir, target));
+            let below = below.ok_or(RunError::Step { step, source })?;
+            clone_child(0, Some(target), Some(below.as_fd()), || child::exec(&work))?
+        }
+        done => done?,
+    };
     drop(work);
     drop(theirs);
     let names = Names { plan: None, process: plan };
