@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_sys::memory::{self, Keep};
+use berth_sys::rlimit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -88,11 +89,14 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
             cidr6: None,
         },
         shim: SHIM,
+        open_files: None,
     }
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let config = engine_config(&settings);
+    // A daemon has several descriptors of each pod; the pods themselves get what it was given.
+    let open_files = rlimit::raise(rlimit::NOFILE).context("raise the limit of open files")?;
+    let config = EngineConfig { open_files: Some(open_files), ..engine_config(&settings) };
     for dir in [&settings.root, &settings.state] {
         listen::private_dir(dir)?;
     }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use berth_sys::rlimit::Limit;
+
 use crate::model::Owner;
 
 /// How an engine is set up.
@@ -33,6 +35,9 @@ pub struct EngineConfig {
     pub builtin: BuiltinNetwork,
     /// The shim's program, to be run from a sealed memory file.
     pub shim: &'static [u8],
+    /// The limit of open files that shims get, and so containers without one of their own; none leaves
+    /// them the daemon's, which a daemon raises for itself.
+    pub open_files: Option<Limit>,
 }
 
 /// How images are found and unpacked.

@@ -31,7 +31,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
     // What may be refused comes before what would have to be taken back.
     let network = network(&config, &layout)?;
-    let launcher = Launcher::new(config.shim, &cgroups, &config.cgroup_root)?;
+    let launcher = Launcher::new(&cgroups, &config)?;
     let facts = host::facts(&cgroups);
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),

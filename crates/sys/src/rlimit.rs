@@ -16,6 +16,19 @@ pub struct Limit {
     pub hard: u64,
 }
 
+/// `RLIMIT_NOFILE`: open files.
+pub const NOFILE: u32 = libc::RLIMIT_NOFILE as u32;
+
+/// Raises a limit of the calling process to its ceiling, and returns what it was.
+///
+/// # Errors
+/// Those of prlimit(2).
+pub fn raise(resource: u32) -> Result<Limit, Errno> {
+    let before = get(0, resource)?;
+    set(0, resource, Limit { soft: before.hard, ..before })?;
+    Ok(before)
+}
+
 /// The limit of a process; 0 is the calling one.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! `berth doctor`, `berth purge`, instances side by side, and a daemon that starts by itself.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -133,4 +134,24 @@ fn a_daemon_starts_by_itself_when_one_is_needed() {
         assert!(left.is_empty(), "{dir}: {left:?}");
         std::fs::remove_dir(&dir).ok();
     }
+}
+
+#[test]
+fn the_daemon_opens_what_it_may_and_containers_what_it_was_given() {
+    require_root!();
+    let dir = tempfile::tempdir().unwrap();
+    let limited = dir.path().join("berth");
+    let script =
+        format!("#!/bin/sh\nulimit -S -n 1000; ulimit -H -n 1500; exec {} \"$@\"\n", program().display());
+    std::fs::write(&limited, script).unwrap();
+    std::fs::set_permissions(&limited, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let home = Home::start_by(&limited);
+    let limit = |limits: &str| {
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().skip(3).take(2).collect::<Vec<_>>().join(" ")
+    };
+    let daemon = std::fs::read_to_string(format!("/proc/{}/limits", home.daemon.pid().unwrap())).unwrap();
+    assert_eq!(limit(&daemon), "1500 1500");
+    let inside = home.berth(&["run", "--rm", "-q", BUSYBOX, "cat", "/proc/self/limits"]).fine();
+    assert_eq!(limit(&inside), "1000 1500");
 }

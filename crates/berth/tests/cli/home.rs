@@ -154,7 +154,12 @@ pub struct Home {
 
 impl Home {
     pub fn start() -> Self {
-        let start = || Daemon::builder(program())?.mirrors(registry())?.start();
+        Self::start_by(program())
+    }
+
+    /// With a program that runs the one under test.
+    pub fn start_by(program: &Path) -> Self {
+        let start = || Daemon::builder(program)?.mirrors(registry())?.start();
         // An instance's addresses follow from its name, and another test's network may have them.
         let daemon = (0..8).find_map(|_| match start() {
             Err(e) if e.to_string().contains("overlap") => None,

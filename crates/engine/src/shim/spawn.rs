@@ -10,11 +10,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
+use berth_sys::rlimit::{self, Limit};
 use berth_sys::spawn::{Child, Spawn};
 use berth_types::SandboxId;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::client::Connection;
+use crate::config::EngineConfig;
 use crate::error::EngineError;
 
 /// The leaf below the cgroup root that shims live in.
@@ -26,6 +28,7 @@ pub(crate) struct Launcher {
     bytes: &'static [u8],
     program: OnceLock<OwnedFd>,
     cgroup: Cgroup,
+    open_files: Option<Limit>,
 }
 
 /// A shim that was started.
@@ -37,11 +40,12 @@ pub(crate) struct Launched {
 
 impl Launcher {
     /// Makes the shims' cgroup below `root`. The program's memory file is made with the first shim.
-    pub(crate) fn new(bytes: &'static [u8], host: &Host, root: &str) -> Result<Self, EngineError> {
+    pub(crate) fn new(host: &Host, config: &EngineConfig) -> Result<Self, EngineError> {
         let failed = |e| EngineError::failed("make the shims' cgroup", e);
-        let path = CgroupPath::new(root).and_then(|p| p.child(SHIMS)).map_err(failed)?;
+        let path = CgroupPath::new(&config.cgroup_root).and_then(|p| p.child(SHIMS)).map_err(failed)?;
         let cgroup = host.ensure(&path, &Resources::default()).map_err(failed)?;
-        Ok(Self { bytes, program: OnceLock::new(), cgroup })
+        let (bytes, open_files) = (config.shim, config.open_files);
+        Ok(Self { bytes, program: OnceLock::new(), cgroup, open_files })
     }
 
     /// The cgroup that shims live in.
@@ -70,6 +74,11 @@ impl Launcher {
         }
         .spawn()
         .map_err(failed("start the shim"))?;
+        if let Some(limit) = self.open_files {
+            // It has not been asked for anything yet.
+            let set = rlimit::set(child.pid, rlimit::NOFILE, limit).map_err(io::Error::from);
+            set.map_err(failed("set the shim's limit of open files"))?;
+        }
         Ok(Launched { child, connection: Connection::new(ours) })
     }
 

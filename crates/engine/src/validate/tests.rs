@@ -26,6 +26,7 @@ fn engine(network: NetworkChoice) -> EngineConfig {
             cidr6: None,
         },
         shim: b"",
+        open_files: None,
     }
 }
 

@@ -84,6 +84,7 @@ impl World {
                 cidr6: None,
             },
             shim: programs.shim,
+            open_files: None,
             instance,
         };
         Self { config, dir, runtime: None }
