@@ -218,7 +218,7 @@ impl Prepared {
                 Ok(self.running.take().expect("only start and drop take it, and both have the value"))
             }
             Ok(gate::Heard::Failed { what, index, errno }) => {
-                let names = report::Names { plan: None, process: &self.process };
+                let names = report::Names { plan: None, entered: Vec::new(), process: &self.process };
                 Err(report::failure(&names, &what, index, errno))
             }
             Ok(gate::Heard::Silent) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),

@@ -115,7 +115,10 @@ fn a_second_container_joins_the_namespaces_of_the_first() {
     assert_eq!(berth_sys::process::reap(running.pidfd.as_fd()).map(|e| e.shell_code()), Some(0));
     second.steps.push(filesystem("tmpfs", "/x", 0, &[("no-such-option", "1")]));
     let failed = run::create(&second, &given, Stdio::Null, &Join::default());
-    assert!(matches!(&failed, Err(RunError::Step { step, .. }) if step == "mount tmpfs on /x"), "{failed:?}");
+    assert!(
+        matches!(&failed, Err(RunError::Step { step, .. }) if step == "mount tmpfs on /x (no-such-option=1)"),
+        "{failed:?}"
+    );
     second.steps.pop();
     // What the plan refers to must be given.
     let missing = run::create(&second, &Given::default(), Stdio::Null, &Join::default());
@@ -420,7 +423,10 @@ fn a_failure_leaves_nothing() {
     let before = open();
     for _ in 0..300 {
         let error = run_plan(&plan).expect_err("the option is wrong");
-        assert!(matches!(&error, RunError::Step { step, .. } if step == "mount tmpfs on /x"), "{error}");
+        assert!(
+            matches!(&error, RunError::Step { step, .. } if step == "mount tmpfs on /x (no-such-option=1)"),
+            "{error}"
+        );
     }
     assert!(open() < before + 250, "descriptors are left");
     assert_eq!(children(), "");
@@ -428,6 +434,25 @@ fn a_failure_leaves_nothing() {
     plan.steps.pop();
     drop(run::create(&plan, &Given::default(), Stdio::Null, &Join::default()).expect("create"));
     assert_eq!(children(), "");
+}
+
+#[test]
+fn a_namespace_that_cannot_be_entered_is_named() {
+    if !root("a_namespace_that_cannot_be_entered_is_named") {
+        return;
+    }
+    let rootfs = rootfs();
+    let mut plan = plan(rootfs.path(), &["true"]);
+    for (path, reason) in [("/etc/hostname", "enter"), ("/no/such", "open"), ("/proc/self/ns/uts", "enter")] {
+        plan.namespaces.net = Space::Path(path.into());
+        let error = run_plan(&plan).expect_err("there is no such network namespace");
+        assert_eq!(error.to_string(), format!("{reason} the network namespace {path}"));
+    }
+    plan.namespaces.net = Space::Given;
+    let file = std::fs::File::open("/etc/hostname").expect("open");
+    let given = Given { net: Some(file.as_fd()), ..Given::default() };
+    let error = run::create(&plan, &given, Stdio::Null, &Join::default()).expect_err("no namespace");
+    assert_eq!(error.to_string(), "enter the given network namespace");
 }
 
 #[test]

@@ -20,8 +20,8 @@ use crate::plan::{ClockOffsets, IdMap, Namespaces, Plan, ProcessPlan, RootSource
 struct Spaces {
     /// `CLONE_NEW*` for clone3.
     new: u64,
-    /// Those opened by path.
-    opened: Vec<(OwnedFd, u64)>,
+    /// Those opened by path, and the path.
+    opened: Vec<(OwnedFd, u64, String)>,
     /// Which are given, by kind.
     given: Vec<u64>,
 }
@@ -41,8 +41,8 @@ impl Spaces {
                     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                     let c_path = c_string(path, &shown)?;
                     let fd = rustix::fs::open(c_path.as_c_str(), flags, Mode::empty())
-                        .map_err(step(format!("open the namespace {shown}")))?;
-                    spaces.opened.push((fd, kind));
+                        .map_err(step(format!("open the {} namespace {shown}", kind_name(kind))))?;
+                    spaces.opened.push((fd, kind, shown.into_owned()));
                 }
             }
         }
@@ -61,30 +61,43 @@ impl Spaces {
         ]
     }
 
-    /// What is entered, with the descriptors that were given.
-    fn entries<'a>(&'a self, given: &Given<'a>) -> Result<Vec<Entry<'a>>, RunError> {
+    /// What is entered, with the descriptors that were given, and what each is called.
+    fn entries<'a>(&'a self, given: &Given<'a>) -> Result<Vec<(Entry<'a>, String)>, RunError> {
         let mut entries = Vec::with_capacity(6);
-        for (fd, kinds) in &self.opened {
-            entries.push(Entry { fd: fd.as_fd(), kinds: *kinds });
+        for (fd, kind, path) in &self.opened {
+            let name = format!("the {} namespace {path}", kind_name(*kind));
+            entries.push((Entry { fd: fd.as_fd(), kinds: *kind }, name));
         }
         for kind in &self.given {
-            let (fd, name) = given_space(given, *kind);
+            let name = kind_name(*kind);
+            let fd = given_space(given, *kind);
             let fd = fd.ok_or_else(|| RunError::Plan { what: format!("no {name} namespace was given") })?;
-            entries.push(Entry { fd, kinds: *kind });
+            entries.push((Entry { fd, kinds: *kind }, format!("the given {name} namespace")));
         }
-        entries.sort_by_key(|e| e.kinds != namespace::USER);
+        entries.sort_by_key(|(e, _)| e.kinds != namespace::USER);
         Ok(entries)
     }
 }
 
-fn given_space<'a>(given: &Given<'a>, kind: u64) -> (Option<BorrowedFd<'a>>, &'static str) {
+fn kind_name(kind: u64) -> &'static str {
     match kind {
-        namespace::USER => (given.user, "user"),
-        namespace::PID => (given.pid, "PID"),
-        namespace::NET => (given.net, "network"),
-        namespace::IPC => (given.ipc, "IPC"),
-        namespace::UTS => (given.uts, "UTS"),
-        _ => (given.cgroup, "cgroup"),
+        namespace::USER => "user",
+        namespace::PID => "PID",
+        namespace::NET => "network",
+        namespace::IPC => "IPC",
+        namespace::UTS => "UTS",
+        _ => "cgroup",
+    }
+}
+
+fn given_space<'a>(given: &Given<'a>, kind: u64) -> Option<BorrowedFd<'a>> {
+    match kind {
+        namespace::USER => given.user,
+        namespace::PID => given.pid,
+        namespace::NET => given.net,
+        namespace::IPC => given.ipc,
+        namespace::UTS => given.uts,
+        _ => given.cgroup,
     }
 }
 
@@ -106,6 +119,7 @@ pub(super) fn create(
     let spaces = Spaces::of(&plan.namespaces)?;
     let mut entries = spaces.entries(given)?;
     let pid_space = take_pid_space(&mut entries);
+    let (entries, entered): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let new_user = spaces.new & namespace::USER != 0;
     // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
@@ -144,15 +158,15 @@ pub(super) fn create(
     let child = clone_child(at_clone, pid_space, group, || child::create(&work, &setup))?;
     drop(work);
     drop(theirs);
-    let names = Names { plan: Some(plan), process: &plan.process };
+    let names = Names { plan: Some(plan), entered, process: &plan.process };
     let mut new = Newborn { child: Some(child), gate: ours };
     new.finish(plan, &process, &names, notes, new_user)
 }
 
 /// The PID namespace is one of children: the parent enters it around the clone.
-fn take_pid_space<'a>(entries: &mut Vec<Entry<'a>>) -> Option<BorrowedFd<'a>> {
-    let at = entries.iter().position(|e| e.kinds == namespace::PID)?;
-    Some(entries.remove(at).fd)
+fn take_pid_space<'a>(entries: &mut Vec<(Entry<'a>, String)>) -> Option<BorrowedFd<'a>> {
+    let at = entries.iter().position(|(e, _)| e.kinds == namespace::PID)?;
+    Some(entries.remove(at).0.fd)
 }
 
 /// Clones in the PID namespace `pid_space`, or the caller's, into the cgroup v2 directory `cgroup`.

@@ -49,7 +49,8 @@ pub(super) fn exec(
     };
     drop(work);
     drop(theirs);
-    let names = Names { plan: None, process: plan };
+    let entered = vec!["the namespaces of the container's main process".to_owned()];
+    let names = Names { plan: None, entered, process: plan };
     let mut new = Newborn { child: Some(child), gate: ours };
     let mut console = None;
     loop {

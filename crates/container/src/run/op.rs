@@ -284,12 +284,22 @@ pub(super) fn step<E: Into<std::io::Error>>(step: impl Into<String>) -> impl FnO
 fn describe_mount(plan: &Mount) -> String {
     let to = String::from_utf8_lossy(&plan.destination);
     match &plan.source {
-        MountSource::Filesystem(f) => format!("mount {} on {to}", f.kind),
+        MountSource::Filesystem(f) if f.options.is_empty() => format!("mount {} on {to}", f.kind),
+        MountSource::Filesystem(f) => format!("mount {} on {to} ({})", f.kind, options(f)),
         MountSource::Bind { origin: Origin::Path(from), .. } => {
             format!("bind {} on {to}", String::from_utf8_lossy(from))
         }
         MountSource::Bind { origin: Origin::Given(number), .. } => format!("bind source {number} on {to}"),
     }
+}
+
+/// Options as they are written: what the kernel refuses a mount for is most often one of them.
+fn options(filesystem: &Filesystem) -> String {
+    let one = |(key, value): &(String, Option<Vec<u8>>)| match value {
+        Some(value) => format!("{key}={}", String::from_utf8_lossy(value)),
+        None => key.clone(),
+    };
+    filesystem.options.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
 /// A step for people: what is done to what.

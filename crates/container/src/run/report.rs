@@ -11,6 +11,8 @@ use crate::plan::{Plan, ProcessPlan};
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     pub(super) plan: Option<&'a Plan>,
+    /// The namespaces that are entered.
+    pub(super) entered: Vec<String>,
     pub(super) process: &'a ProcessPlan,
 }
 
@@ -25,7 +27,7 @@ pub(super) fn failure(names: &Names<'_>, what: &str, index: u32, errno: Errno) -
             .rlimits
             .get(at)
             .map(|l| format!("set rlimit {} to {}:{}", l.resource, l.soft, l.hard)),
-        ENTER => Some("enter the namespaces".to_owned()),
+        ENTER => names.entered.get(at).map(|name| format!("enter {name}")),
         "enter the working directory" => {
             Some(format!("enter the working directory {}", String::from_utf8_lossy(&names.process.cwd)))
         }
