@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use crate::clock;
 use crate::error::EngineError;
 use crate::events::{CAPACITY, EngineEvent, Events, Stamped};
-use crate::model::{ContainerView, Owner, SandboxView};
+use crate::model::{ContainerView, Owner, SandboxMetadata, SandboxView};
 
 /// The published picture and the events of its changes.
 #[derive(Debug)]
@@ -100,6 +100,16 @@ impl Board {
             self.sandboxes(owner).iter().flat_map(|sandbox| sandbox.containers.clone()).collect();
         list.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
         list
+    }
+
+    /// When the newest sandbox of the same pod was made.
+    pub(crate) fn newest_attempt(&self, owner: Owner, of: &SandboxMetadata) -> Option<i64> {
+        let same = |view: &&Arc<SandboxView>| {
+            let other = &view.config.metadata;
+            view.config.owner == owner
+                && (&other.namespace, &other.name, &other.uid) == (&of.namespace, &of.name, &of.uid)
+        };
+        self.read().sandboxes.values().filter(same).map(|view| view.created_at).max()
     }
 
     pub(crate) fn sandbox(&self, key: &str) -> Result<Arc<SandboxView>, EngineError> {

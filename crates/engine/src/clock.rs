@@ -1,4 +1,7 @@
 //! The wall clock, in the one form that records and views use.
+//!
+//! A kubelet takes for the newest attempt the one that was made last by this clock, which somebody may set
+//! back: [`after`] keeps the order.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,4 +9,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds since 1970, and later than `before`, whatever the clock says.
+pub(crate) fn after(before: Option<i64>) -> i64 {
+    let now = now();
+    before.map_or(now, |before| now.max(before.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_change_the_order() {
+        let ahead = now() + 3_600_000_000_000;
+        assert_eq!(after(Some(ahead)), ahead + 1);
+        assert!(after(Some(1)) > 1_000_000);
+        assert!(after(None) > 1_000_000);
+    }
 }

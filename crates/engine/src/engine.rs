@@ -59,6 +59,7 @@ impl Engine {
         let id = SandboxId::from_random(random::bytes());
         let cgroups = pod::cgroups(shared, &id, &config)?;
         let (reply, answer) = tokio::sync::oneshot::channel();
+        let before = shared.board.newest_attempt(config.owner, &config.metadata);
         let mut made = None;
         let (handle, joined) = shared.pods.join_or(&Identity::of(&config), || {
             let (mut owner, handle) = pod::Owner::new(
@@ -67,7 +68,7 @@ impl Engine {
                 Arc::clone(&config),
                 cgroups,
                 State::Starting,
-                clock::now(),
+                clock::after(before),
             );
             owner.bring_up(reply);
             made = Some(owner);

@@ -31,6 +31,7 @@ mod shim;
 mod stages;
 pub mod stats;
 mod status;
+mod sysctl;
 mod undo;
 mod users;
 mod validate;

@@ -11,6 +11,7 @@ pub(crate) mod capabilities;
 pub(crate) mod command;
 pub(crate) mod devices;
 pub(crate) mod mounts;
+pub(crate) mod propagation;
 pub(crate) mod resources;
 pub(crate) mod signal;
 pub(crate) mod user;

@@ -19,11 +19,13 @@ mod lookup;
 mod namespaces;
 mod network_files;
 mod owner;
+mod patience;
 mod procs;
 pub(crate) mod recover;
 mod remove;
 mod start;
 mod stop;
+mod stray;
 mod up;
 mod update;
 
@@ -80,7 +82,7 @@ pub(crate) enum Command {
 pub(crate) enum Report {
     Up(Result<Box<up::Up>, EngineError>),
     Created(ContainerId, Result<Box<create::Made>, EngineError>),
-    Started(ContainerId, Result<(), ShimError>),
+    Started(ContainerId, Result<i64, ShimError>),
     /// Stopping did not succeed, and may be tried again.
     StopFailed(ContainerId, EngineError),
     /// The container's processes are gone; its shim did not say how.
@@ -89,6 +91,7 @@ pub(crate) enum Report {
     Updated(ContainerId, Box<Resources>, Result<(), EngineError>, Waiter<()>),
     Down(Result<(), EngineError>),
     Cleared(Result<(), EngineError>),
+    Answered(patience::Answered),
 }
 
 /// What comes to an owner's inbox.

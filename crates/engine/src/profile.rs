@@ -4,16 +4,13 @@
 use std::path::Path;
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
-use berth_container::seccomp::{Cache, Conditions};
+use berth_container::seccomp::{Cache, Conditions, MAX_PROFILE};
 use berth_types::{Classify, Kind};
 use oci_spec::runtime::{LinuxNamespaceType, Process};
 
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, SeccompChoice};
 use crate::oci::{Planned, capabilities};
-
-/// The largest seccomp profile that is read.
-const MAX_PROFILE: u64 = 4 << 20;
 
 /// Compiled seccomp profiles.
 #[derive(Debug, Default)]
@@ -92,7 +89,10 @@ fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
     let field = |message: String| EngineError::invalid("seccomp.localhost_ref", message);
     let file = std::fs::File::open(path).map_err(|e| field(format!("{}: {e}", path.display())))?;
     let mut text = Vec::new();
-    file.take(MAX_PROFILE).read_to_end(&mut text).map_err(|e| field(format!("{}: {e}", path.display())))?;
+    // One byte more than may be: what is too long is refused as that, not for where it was cut.
+    file.take(MAX_PROFILE as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(|e| field(format!("{}: {e}", path.display())))?;
     Ok(text)
 }
 

@@ -92,11 +92,32 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
-/// Reads a record; None when there is none.
+/// Reads a record; None when there is none. One that is damaged is an error that [`is_damaged`] knows.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match read_bytes(path)? {
-        Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+        Some(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        },
         None => Ok(None),
+    }
+}
+
+/// Whether an error of [`read`] says that the record is of no use, and not that it cannot be read now.
+pub(crate) fn is_damaged(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
+/// The version of the record at `path`; None when there is none, or it does not say.
+pub(crate) fn version(path: &Path) -> io::Result<Option<u32>> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match read::<Versioned>(path) {
+        Ok(record) => Ok(record.map(|record| record.version)),
+        Err(error) if is_damaged(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -111,7 +132,7 @@ pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(MAX_RECORD + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_RECORD {
-        return Err(io::Error::other("the record is too large"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the record is too large"));
     }
     Ok(Some(bytes))
 }

@@ -3,4 +3,4 @@
 mod client;
 pub(crate) mod spawn;
 
-pub(crate) use client::{Notice, Shim, ShimError};
+pub(crate) use client::{Connection, Notice, Shim, ShimError};

@@ -7,6 +7,7 @@ use berth_net::hostname;
 use crate::config::{EngineConfig, NetworkChoice};
 use crate::error::EngineError;
 use crate::model::{NamespaceMode, Namespaces, Network, SandboxConfig};
+use crate::sysctl;
 
 /// The name of Berth's own runtime.
 const NATIVE: &str = "native";
@@ -66,7 +67,7 @@ fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineEr
 /// Only sysctls of namespaces that the pod has of its own: others would change the host.
 fn sysctls(asked: &BTreeMap<String, String>, namespaces: &Namespaces) -> Result<(), EngineError> {
     for name in asked.keys() {
-        let dotted = name.replace('/', ".");
+        let dotted = sysctl::path(name).replace('/', ".");
         let refuse = |message: &str| Err(EngineError::invalid("sysctls", format!("{name}: {message}")));
         if dotted.split('.').any(|part| part.is_empty() || part == "..") || dotted.contains('\0') {
             return refuse("not a sysctl's name");

@@ -81,8 +81,9 @@ pub enum Request {
     /// Answer: [`Answer::Created`], when the process is prepared, the log file exists and the
     /// record is on disk.
     Create(Create),
-    /// Releases a prepared container. Answered when `execve` succeeded, or with why it failed
-    /// ([`Reason::Refused`]); in that case the container is exited and [`Event::Exited`] came before.
+    /// Releases a prepared container. Answered when `execve` succeeded ([`Answer::Started`]; shims
+    /// of before say [`Answer::Done`]), or with why it failed ([`Reason::Refused`]); in that case the
+    /// container is exited and [`Event::Exited`] came before.
     Start {
         /// Which.
         container: ContainerId,
@@ -241,6 +242,11 @@ pub enum Answer {
     ExecStarted {
         /// The process id in the host's namespace.
         pid: i32,
+    },
+    /// To Start.
+    Started {
+        /// When (nanoseconds since 1970): the same number as in [`Phase::Running`] ever after.
+        at: i64,
     },
 }
 

@@ -34,7 +34,25 @@ pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>, host: &HostFact
     }
 }
 
-/// `now` with every field that `change` sets.
+/// The cgroup's limits for `change`, where `now` is what is in force after it. Memory and swap are one limit
+/// to the kernel, so that who changes the one says the other too.
+pub(crate) fn change(now: &Resources, change: &Resources, host: &HostFacts) -> cgroup::Resources {
+    let mut change = change.clone();
+    if change.memory_limit.is_some() {
+        change.memory_swap_limit = now.memory_swap_limit;
+    }
+    cgroup(&change, Vec::new(), host)
+}
+
+/// Memory and swap together cannot be less than memory alone.
+fn swap(limit: Option<i64>, swap: Option<i64>) -> Option<i64> {
+    match (limit, swap) {
+        (Some(limit), Some(swap)) if swap >= 0 && (limit < 0 || limit > swap) => Some(limit),
+        (_, swap) => swap,
+    }
+}
+
+/// `now` with every field that `change` sets. A limit of swap of before gives way to more memory.
 pub(crate) fn merge(now: &Resources, change: &Resources) -> Resources {
     let text = |change: &String, now: &String| if change.is_empty() { now.clone() } else { change.clone() };
     let mut unified = now.unified.clone();
@@ -44,14 +62,15 @@ pub(crate) fn merge(now: &Resources, change: &Resources) -> Resources {
         hugepages.retain(|other| other.page_size != page.page_size);
         hugepages.push(page.clone());
     }
+    let memory_limit = change.memory_limit.or(now.memory_limit);
     Resources {
         cpu_shares: change.cpu_shares.or(now.cpu_shares),
         cpu_quota: change.cpu_quota.or(now.cpu_quota),
         cpu_period: change.cpu_period.or(now.cpu_period),
         cpuset_cpus: text(&change.cpuset_cpus, &now.cpuset_cpus),
         cpuset_mems: text(&change.cpuset_mems, &now.cpuset_mems),
-        memory_limit: change.memory_limit.or(now.memory_limit),
-        memory_swap_limit: change.memory_swap_limit.or(now.memory_swap_limit),
+        memory_limit,
+        memory_swap_limit: change.memory_swap_limit.or_else(|| swap(memory_limit, now.memory_swap_limit)),
         pids_limit: change.pids_limit.or(now.pids_limit),
         oom_score_adj: now.oom_score_adj,
         hugepages,

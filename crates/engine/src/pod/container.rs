@@ -1,5 +1,6 @@
 //! What a pod's owner knows of one container.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub(crate) struct Work {
     pub(crate) starting: Option<Starting>,
     pub(crate) stopping: Option<Stopping>,
     pub(crate) removing: Option<Vec<Waiter<()>>>,
+    /// Changes of limits that wait for the one in flight; None when there is none.
+    pub(crate) updating: Option<VecDeque<(Box<Resources>, Waiter<()>)>>,
 }
 
 /// A start in flight.
@@ -75,6 +78,7 @@ impl Container {
     pub(crate) fn creating(
         id: ContainerId,
         config: Arc<ContainerConfig>,
+        created_at: i64,
         waiter: Waiter<ContainerId>,
     ) -> Self {
         let resources = config.resources.clone();
@@ -82,7 +86,7 @@ impl Container {
             id,
             config,
             state: State::Creating,
-            created_at: crate::clock::now(),
+            created_at,
             started_at: None,
             exit: None,
             pid: None,

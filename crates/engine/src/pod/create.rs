@@ -1,7 +1,7 @@
 //! Creating a container: image, snapshot, plan, cgroup, and the process up to just before its execve.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,17 @@ use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::container::Event;
 use berth_types::lifecycle::sandbox;
 use berth_types::shim::{self, Answer, PidSpace, Request};
-use berth_types::{ContainerId, SandboxId};
+use berth_types::{Classify, ContainerId, Kind, SandboxId};
 
 use super::container::{Container, Facts};
 use super::owner::{Owner, PodCgroups};
 use super::up::text;
 use super::{Report, Waiter, network_files};
+use crate::clock;
 use crate::config::CgroupDriver;
 use crate::error::EngineError;
 use crate::model::{ContainerConfig, ContainerUser, PidMode, SandboxConfig};
-use crate::oci::{self, devices, mounts, resources, signal};
+use crate::oci::{self, devices, mounts, propagation, resources, signal};
 use crate::record::{self, ContainerRecord, Phase, UserRecord};
 use crate::shared::Shared;
 use crate::shim::Shim;
@@ -43,10 +44,14 @@ impl Owner {
         let shim = match (self.state, &self.link.shim) {
             (sandbox::State::Ready, Some(shim)) => shim.clone(),
             (state, _) => {
+                // Nothing lives in it and nothing can be made in it: a new one can be had for the asking.
+                if state == sandbox::State::Ready && !self.containers.values().any(in_use) {
+                    self.end_without_shim("the pod's shim does not answer");
+                }
                 let refused = berth_types::lifecycle::Refused {
                     thing: "pod sandbox",
                     event: "create a container in",
-                    state: state.word(),
+                    state: self.state.word(),
                 };
                 let id = self.id.short().to_owned();
                 self.answer(reply, Err(EngineError::Refused { thing: "pod sandbox", id, refused }));
@@ -69,7 +74,10 @@ impl Owner {
         }
         let id = ContainerId::from_random(crate::random::bytes());
         let config = Arc::new(config);
-        let container = Container::creating(id.clone(), Arc::clone(&config), reply);
+        let name = &config.metadata.name;
+        let before = self.containers.values().filter(|c| c.config.metadata.name == *name);
+        let created_at = clock::after(before.map(|c| c.created_at).max());
+        let container = Container::creating(id.clone(), Arc::clone(&config), created_at, reply);
         let work = Work {
             shared: Arc::clone(&self.desk.shared),
             sandbox_id: self.id.clone(),
@@ -111,10 +119,28 @@ impl Owner {
             }
             Err(error) => {
                 self.containers.remove(id);
+                // A shim that has hung is of no use to anybody; where nothing lives, a new pod is.
+                let hung = error.kind() == Kind::Timeout && !self.containers.values().any(in_use);
+                if hung && ready {
+                    self.end_without_shim("the pod's shim does not answer");
+                }
                 self.answer_all(waiters, &Err(error));
             }
         }
     }
+}
+
+/// The path as one below a directory, as a leading slash means to the field's runtimes; None when it leads
+/// out of it or names nothing.
+fn inside(path: &Path) -> Option<&Path> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let named = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    (named && path.file_name().is_some()).then_some(path)
+}
+
+/// Whether something of a container lives or is being made.
+fn in_use(container: &Container) -> bool {
+    container.alive() || container.work.creating.is_some()
 }
 
 /// Whether a request for a container of the same name and attempt is the same request.
@@ -137,6 +163,20 @@ fn join(container: &Container, config: &ContainerConfig) -> Result<(), EngineErr
         | State::Exited
         | State::Unknown => Ok(()),
     }
+}
+
+/// The group of a container in its pod's.
+pub(crate) fn cgroup(
+    shared: &Shared,
+    parent: &CgroupPath,
+    id: &ContainerId,
+) -> Result<CgroupPath, EngineError> {
+    let failed = |e| EngineError::failed("name the container's cgroup", e);
+    let base = parent.as_str().rsplit('/').next().unwrap_or_default();
+    if shared.config.cgroup_driver == CgroupDriver::Systemd && base.ends_with(".slice") {
+        return berth_sys::cgroup::systemd::scope_path(base, "cri-berth", id.as_str()).map_err(failed);
+    }
+    parent.child(id.as_str()).map_err(failed)
 }
 
 struct Work {
@@ -177,7 +217,7 @@ impl Work {
 
     async fn steps(&self, undo: &mut Undo) -> Result<Made, EngineError> {
         let image = self.image()?;
-        let cgroup = self.cgroup()?;
+        let cgroup = cgroup(&self.shared, &self.cgroups.parent, &self.id)?;
         let since = Instant::now();
         let user = self.shared.users.resolve(&self.shared.images, &image, &self.config.security).await?;
         self.timeline.stage("user", since);
@@ -210,20 +250,15 @@ impl Work {
         found.ok_or_else(|| EngineError::NotFound { thing: "image", key: name.clone() })
     }
 
-    fn cgroup(&self) -> Result<CgroupPath, EngineError> {
-        let failed = |e| EngineError::failed("name the container's cgroup", e);
-        let parent = &self.cgroups.parent;
-        let base = parent.as_str().rsplit('/').next().unwrap_or_default();
-        if self.shared.config.cgroup_driver == CgroupDriver::Systemd && base.ends_with(".slice") {
-            return berth_sys::cgroup::systemd::scope_path(base, "cri-berth", self.id.as_str())
-                .map_err(failed);
-        }
-        parent.child(self.id.as_str()).map_err(failed)
-    }
-
     fn log_path(&self) -> Result<Option<PathBuf>, EngineError> {
         match (&self.sandbox.log_directory, &self.config.log_path) {
-            (Some(dir), Some(path)) => Ok(Some(dir.join(path))),
+            (Some(dir), Some(path)) => match inside(path) {
+                Some(path) => Ok(Some(dir.join(path))),
+                None => {
+                    let message = format!("{} is not a file in the log directory", path.display());
+                    Err(EngineError::invalid("log_path", message))
+                }
+            },
             (None, Some(path)) if path.is_absolute() => Ok(Some(path.clone())),
             (None, Some(path)) => {
                 let message = format!("{} is relative, and the sandbox has no log directory", path.display());
@@ -271,7 +306,7 @@ impl Work {
             let failed = |e| EngineError::system("write the container's record", e);
             std::fs::create_dir(&path).map_err(failed)?;
             record::write(&file, &record).map_err(failed)?;
-            if let Some(dir) = log.as_deref().and_then(std::path::Path::parent) {
+            if let Some(dir) = log.as_deref().and_then(Path::parent) {
                 std::fs::create_dir_all(dir)
                     .map_err(|e| EngineError::system(format!("make log directory {}", dir.display()), e))?;
             }
@@ -336,6 +371,7 @@ impl Work {
             };
             let planned = oci::spec(&inputs)?;
             mounts::make_sources(&config)?;
+            propagation::check(&config.mounts)?;
             let given = oci::given_namespaces(&planned.spec, &config.pid);
             let shown = plan::cgroup_mounts(
                 shared.cgroups.mode(),

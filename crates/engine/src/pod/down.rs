@@ -15,7 +15,6 @@ use super::owner::{Owner, SandboxWork};
 use super::{Report, Waiter, namespaces, procs, remove};
 use crate::error::EngineError;
 use crate::layout::PodDir;
-use crate::model::Owner as PodOwner;
 use crate::record::{self, Phase, SandboxRecord};
 use crate::shared::Shared;
 use crate::shim::Shim;
@@ -89,7 +88,6 @@ impl Owner {
         let down = Down {
             shared: Arc::clone(&self.desk.shared),
             id: self.id.clone(),
-            owner: self.config.owner,
             shim: self.link.shim.clone(),
             shim_pid: self.link.shim_pid,
             containers: self
@@ -210,7 +208,6 @@ async fn clear(
 struct Down {
     shared: Arc<Shared>,
     id: SandboxId,
-    owner: PodOwner,
     shim: Option<Shim>,
     shim_pid: Option<i32>,
     containers: Vec<CgroupPath>,
@@ -249,7 +246,8 @@ impl Down {
         }
         timeline.stage("cgroups", since);
         let since = Instant::now();
-        if let Some(network) = self.shared.builtin(self.owner) {
+        // Asked of the network that is there, whichever pods are given one now: it knows who was.
+        if let Some(network) = &self.shared.network {
             attempt(network.detach(&self.id).map_err(|e| EngineError::failed("disconnect the pod", e)));
         }
         timeline.stage("network", since);
@@ -270,7 +268,17 @@ impl Down {
         }) {
             return Err(first);
         }
-        stopped(&dir)
+        // A disk that is full does not keep a pod alive. A daemon that finds the old record looks for the shim,
+        // finds it gone, and stops the pod once more.
+        if let Err(error) = stopped(&dir) {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(
+                sandbox = self.id.short(),
+                error,
+                "the record does not say that the pod is stopped"
+            );
+        }
+        Ok(())
     }
 }
 

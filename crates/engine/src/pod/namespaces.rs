@@ -1,7 +1,7 @@
 //! The pod's network, IPC and UTS namespace: made by a thread that lives only for it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use berth_sys::netlink::route::{self, By};
@@ -13,6 +13,7 @@ use rustix::mount::UnmountFlags;
 use crate::error::EngineError;
 use crate::model::{NamespaceMode, Network, SandboxConfig};
 use crate::oci::{self, HostFacts};
+use crate::sysctl;
 
 /// The pod's namespaces; None where the pod uses the host's.
 #[derive(Debug)]
@@ -44,11 +45,13 @@ impl Wanted {
         let loopback = net && !connected;
         let ipc = config.namespaces.ipc == NamespaceMode::Pod;
         let mut sysctls: Vec<_> = config.sysctls.clone().into_iter().collect();
+        // Those of an interface wait until it is there.
+        sysctls.retain(|(name, _)| !connected || !sysctl::of_interface(name));
         if net {
             for (name, value) in
                 [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
             {
-                if !config.sysctls.contains_key(name) {
+                if !config.sysctls.keys().any(|asked| sysctl::path(asked) == sysctl::path(name)) {
                     sysctls.push((name.to_owned(), value.to_owned()));
                 }
             }
@@ -80,7 +83,7 @@ fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
             .map_err(|e| EngineError::system("set the pod's host name", e))?;
     }
     for (name, value) in &wanted.sysctls {
-        sysctl(name, value)?;
+        set(name, value)?;
     }
     if wanted.loopback {
         loopback_up().map_err(|e| EngineError::system("set the pod's loopback interface up", e))?;
@@ -102,14 +105,29 @@ fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
     Ok(made)
 }
 
+/// Sets the sysctls of the interfaces that the network gave the pod.
+pub(crate) fn set_of_interfaces(config: &SandboxConfig, net: &OwnedFd) -> Result<(), EngineError> {
+    let of: Vec<_> = config.sysctls.iter().filter(|(name, _)| sysctl::of_interface(name)).collect();
+    if of.is_empty() {
+        return Ok(());
+    }
+    // /proc/sys/net is that of the namespace of the thread that opens it.
+    let inside = || {
+        rustix::thread::move_into_link_name_space(net.as_fd(), None)
+            .map_err(|e| EngineError::system("enter the pod's network namespace", e))?;
+        of.iter().try_for_each(|(name, value)| set(name, value))
+    };
+    std::thread::scope(|scope| scope.spawn(inside).join()).map_err(|_| EngineError::Closed)?
+}
+
 fn loopback_up() -> Result<(), NetlinkError> {
     let mut socket = Socket::open(Family::Route)?;
     socket.exchange(vec![route::set_up(By::Index(route::LOOPBACK))]).map(drop)
 }
 
 /// Writes a sysctl of the calling thread's namespaces. Names were checked when the pod was asked for.
-fn sysctl(name: &str, value: &str) -> Result<(), EngineError> {
-    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+fn set(name: &str, value: &str) -> Result<(), EngineError> {
+    let path = Path::new("/proc/sys").join(sysctl::path(name));
     std::fs::write(&path, value).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
             EngineError::invalid("sysctls", format!("{name}={value}: {e}"))

@@ -215,7 +215,7 @@ impl Owner {
                 self.stop_container(&container, grace, reply);
             }
             Command::RemoveContainer { container, reply } => self.remove_container(&container, reply),
-            Command::Update { container, resources, reply } => self.update(&container, &resources, reply),
+            Command::Update { container, resources, reply } => self.update(&container, resources, reply),
             Command::Published { reply } => self.answer(reply, Ok(())),
             Command::Target { container, reply } => {
                 let target = self.target(&container);
@@ -237,6 +237,7 @@ impl Owner {
             }
             Report::Down(result) => self.is_down(result),
             Report::Cleared(result) => self.is_cleared(&result),
+            Report::Answered(answered) => self.has_answered(answered),
         }
     }
 

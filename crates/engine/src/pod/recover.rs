@@ -6,26 +6,29 @@
 //! record Made     -> connect to the shim, Hello
 //!    answers      -> what it says is so
 //!    gone         -> its processes are killed, its containers ended 255 Unknown, the sandbox not ready
-//!    no answer    -> its containers are Unknown until somebody stops them
+//!    no answer    -> its containers are Unknown until it answers or somebody stops them
+//! record damaged  -> ended and removed: whoever asked for the pod asks for another
+//! record of a newer Berth, or that cannot be read now -> left alone
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::container::State as ContainerState;
-use berth_types::lifecycle::sandbox::State;
+use berth_types::lifecycle::sandbox::{Event, State};
 use berth_types::shim::{self, Answer, Known, Phase as ShimPhase, Request};
 use berth_types::{ContainerId, SandboxId};
 
 use super::container::{Container, ExitOf, Facts, Work, exit_view, unknown_exit};
 use super::down::end_cgroup;
 use super::owner::{Link, Owner, PodCgroups};
-use super::{Command, Handle, namespaces, procs, remove};
+use super::{Command, Handle, create, namespaces, procs, remove, stray};
 use crate::error::EngineError;
 use crate::layout::PodDir;
-use crate::model::ContainerUser;
+use crate::model::{ContainerUser, Network};
+use crate::oci::signal;
 use crate::record::{self, ContainerRecord, Phase, SandboxRecord};
 use crate::shared::{Identity, Shared};
 use crate::shim::{Shim, ShimError, spawn};
@@ -37,8 +40,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 /// Pods looked at side by side.
 const AT_ONCE: usize = 32;
 
-/// Finds all pods of the state directory.
-pub(crate) async fn all(shared: &Arc<Shared>) -> Result<(), EngineError> {
+/// Finds all pods of the state directory; gives those that are left alone.
+pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, EngineError> {
     let dirs = pod_dirs(shared)?;
     let permits = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     let mut pods = tokio::task::JoinSet::new();
@@ -46,15 +49,20 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<(), EngineError> {
         let (shared, permits) = (Arc::clone(shared), Arc::clone(&permits));
         pods.spawn(async move {
             let _permit = permits.acquire().await.expect("the semaphore is never closed");
-            let result = one(&shared, &id).await;
-            if let Err(error) = result {
-                let error = berth_types::error::chain(&error);
-                tracing::error!(sandbox = id.short(), error, "pod not found again");
-            }
+            let error = one(&shared, &id).await.err()?;
+            tracing::error!(
+                sandbox = id.short(),
+                error = berth_types::error::chain(&error),
+                "pod not found again, and left alone"
+            );
+            Some(id)
         });
     }
-    while pods.join_next().await.is_some() {}
-    Ok(())
+    let mut left = HashSet::new();
+    while let Some(result) = pods.join_next().await {
+        left.extend(result.ok().flatten());
+    }
+    Ok(left)
 }
 
 fn pod_dirs(shared: &Shared) -> Result<Vec<SandboxId>, EngineError> {
@@ -68,6 +76,8 @@ fn pod_dirs(shared: &Shared) -> Result<Vec<SandboxId>, EngineError> {
 struct Found {
     sandbox: SandboxRecord,
     containers: Vec<ContainerRecord>,
+    /// Containers whose records are damaged.
+    damaged: Vec<ContainerId>,
 }
 
 async fn one(shared: &Arc<Shared>, id: &SandboxId) -> Result<(), EngineError> {
@@ -83,20 +93,28 @@ async fn one(shared: &Arc<Shared>, id: &SandboxId) -> Result<(), EngineError> {
 
 fn read(dir: &PodDir) -> Result<Option<Found>, EngineError> {
     let failed = |e| EngineError::system(format!("read the records in {}", dir.path().display()), e);
-    let Some(sandbox) = record::read::<SandboxRecord>(&dir.record()).map_err(failed)? else {
-        return Ok(None);
-    };
-    if sandbox.version > record::VERSION {
-        let error = std::io::Error::other(format!("record version {} is of a newer Berth", sandbox.version));
-        return Err(failed(error));
+    if let Some(version) = record::version(&dir.record()).map_err(failed)?
+        && version > record::VERSION
+    {
+        return Err(failed(std::io::Error::other(format!("record version {version} is of a newer Berth"))));
     }
+    let sandbox = match record::read::<SandboxRecord>(&dir.record()) {
+        Ok(Some(sandbox)) => sandbox,
+        Ok(None) => return Ok(None),
+        Err(error) if record::is_damaged(&error) => {
+            let dir = dir.path().display();
+            tracing::error!(%dir, %error, "the record of a pod is damaged; the pod is ended");
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let entries = match std::fs::read_dir(dir.containers()) {
         Ok(entries) => entries.flatten().collect(),
         // Killed while it removed the pod: what is left is a stopped pod without containers.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(failed(e)),
     };
-    let mut containers = Vec::new();
+    let (mut containers, mut damaged) = (Vec::new(), Vec::new());
     for entry in entries {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok()) else {
             continue;
@@ -105,10 +123,14 @@ fn read(dir: &PodDir) -> Result<Option<Found>, EngineError> {
             Ok(Some(record)) => containers.push(record),
             // A directory before its record: nothing else was made yet.
             Ok(None) => drop(record::remove(&dir.container(&id))),
-            Err(error) => tracing::error!(container = id.short(), %error, "record of a container not read"),
+            Err(error) if record::is_damaged(&error) => {
+                tracing::error!(container = id.short(), %error, "a container's record is damaged; it is ended");
+                damaged.push(id);
+            }
+            Err(error) => return Err(failed(error)),
         }
     }
-    Ok(Some(Found { sandbox, containers }))
+    Ok(Some(Found { sandbox, containers, damaged }))
 }
 
 /// Removes what a daemon that was killed had half made.
@@ -120,7 +142,7 @@ async fn undo(shared: &Arc<Shared>, id: &SandboxId, found: Option<Found>) -> Res
     let (shared, id) = (Arc::clone(shared), id.clone());
     Shared::blocking(move || {
         let dir = shared.layout.pod(&id);
-        procs::kill_shim(&shared, &id);
+        stray::end_shim(&shared, &id)?;
         for cgroup in &cgroups {
             end_cgroup(&shared, cgroup)?;
         }
@@ -147,7 +169,7 @@ enum Contact {
 }
 
 async fn rebuild(shared: &Arc<Shared>, dir: &PodDir, found: Found) -> Result<(), EngineError> {
-    let Found { sandbox: record, containers } = found;
+    let Found { sandbox: record, containers, damaged } = found;
     let path = |text: &str| CgroupPath::new(text).map_err(|e| EngineError::failed("cgroup in a record", e));
     let cgroups = PodCgroups { pod: path(&record.cgroup)?, parent: path(&record.cgroup_parent)? };
     let stopped = record.phase == Phase::Stopped;
@@ -165,21 +187,40 @@ async fn rebuild(shared: &Arc<Shared>, dir: &PodDir, found: Found) -> Result<(),
     owner.link = Link { shim: None, shim_pid: record.shim_pid, addresses: record.addresses };
     for record in containers {
         if record.phase == Phase::Making {
-            undo_container(shared, dir, &contact, record).await;
+            undo_container(shared, dir, &contact, &record.id, CgroupPath::new(&record.cgroup).ok()).await;
         } else {
             let container = container_of(dir, record, &contact)?;
             owner.containers.insert(container.id.clone(), container);
         }
     }
-    let gone = matches!(contact, Contact::Gone);
+    for id in damaged {
+        let cgroup = create::cgroup(shared, &owner.cgroups.parent, &id).ok();
+        undo_container(shared, dir, &contact, &id, cgroup).await;
+    }
+    let leaves = !stopped && lost_address(shared, &owner);
+    let gone = leaves || matches!(contact, Contact::Gone);
     match contact {
         Contact::Talks(shim, _) => owner.link.shim = Some(shim),
         Contact::Gone => owner.end_without_shim("the pod's shim had ended when the daemon started"),
-        Contact::Silent => "the pod's shim does not answer".clone_into(&mut owner.message),
+        Contact::Silent => {
+            "the pod's shim does not answer".clone_into(&mut owner.message);
+            owner.ask_on();
+        }
         Contact::None => {}
     }
-    serve(shared, &record.id, &Identity::of(&config), owner, handle, gone).await;
-    Ok(())
+    if leaves {
+        // Its addresses may be given to another pod at any moment.
+        "the lease of the pod's addresses is lost".clone_into(&mut owner.message);
+        owner.apply(Event::Stop)?;
+    }
+    serve(shared, &record.id, &Identity::of(&config), owner, handle, gone).await
+}
+
+/// Whether the pod was connected to the built-in network, which knows nothing of it any more.
+fn lost_address(shared: &Shared, owner: &Owner) -> bool {
+    let connected = owner.config.namespaces.network == Network::Pod && !owner.link.addresses.is_empty();
+    let network = shared.network.as_ref().filter(|_| connected);
+    network.is_some_and(|network| network.find(&owner.id).is_none())
 }
 
 async fn serve(
@@ -189,12 +230,12 @@ async fn serve(
     owner: Owner,
     handle: Handle,
     gone: bool,
-) {
+) -> Result<(), EngineError> {
     let kept = handle.clone();
     let (_, taken) = shared.pods.join_or(identity, || (id.clone(), handle));
     if taken {
-        tracing::error!(sandbox = id.short(), "two pods on disk have one identity; the second is left alone");
-        return;
+        let identity = format!("{} is the identity of two pods on disk", identity.words());
+        return Err(EngineError::invalid("sandbox.json", identity));
     }
     tokio::spawn(owner.run());
     // A picture with half of a pod's end is not complete; but one pod does not hold up the others for ever.
@@ -210,6 +251,7 @@ async fn serve(
     if tokio::time::timeout(limit, seen).await.is_err() {
         tracing::warn!(sandbox = id.short(), "a pod whose shim is gone is not down yet");
     }
+    Ok(())
 }
 
 async fn contact(notices: tokio::sync::mpsc::Sender<super::Message>, dir: &PodDir) -> Contact {
@@ -283,7 +325,8 @@ fn container_of(dir: &PodDir, record: ContainerRecord, contact: &Contact) -> Res
     Ok(container)
 }
 
-fn take(container: &mut Container, known: &Known) {
+/// Takes what a shim says of a container that runs or has ended.
+pub(crate) fn take(container: &mut Container, known: &Known) {
     container.pid = Some(known.pid).filter(|pid| *pid > 0);
     match &known.phase {
         ShimPhase::Created => container.state = ContainerState::Created,
@@ -299,33 +342,44 @@ fn take(container: &mut Container, known: &Known) {
     }
 }
 
-/// Removes a container that a killed daemon had half made.
-async fn undo_container(shared: &Arc<Shared>, dir: &PodDir, contact: &Contact, record: ContainerRecord) {
+/// Ends and removes a container that a killed daemon had half made, or whose record is damaged.
+async fn undo_container(
+    shared: &Arc<Shared>,
+    dir: &PodDir,
+    contact: &Contact,
+    id: &ContainerId,
+    cgroup: Option<CgroupPath>,
+) {
     let shim = match contact {
         Contact::Talks(shim, _) => Some(shim.clone()),
         Contact::Gone | Contact::Silent | Contact::None => None,
     };
     if let Some(shim) = &shim {
-        let kill = Request::Signal { container: record.id.clone(), signal: 9, all: true };
+        let kill = Request::Signal { container: id.clone(), signal: signal::KILL, all: true };
         // One that the shim was never told of is not there.
         drop(shim.ask(kill, Vec::new(), HELLO_LIMIT).await);
     }
-    let cgroup = CgroupPath::new(&record.cgroup).ok();
     if let Some(path) = cgroup.clone() {
         let shared = Arc::clone(shared);
         drop(Shared::blocking(move || end_cgroup(&shared, &path)).await);
     }
-    if let Err(error) = remove::files(shared, shim, &record.id, cgroup, dir.container(&record.id)).await {
+    if let Err(error) = remove::files(shared, shim, id, cgroup, dir.container(id)).await {
         let error = berth_types::error::chain(&error);
-        tracing::warn!(container = record.id.short(), error, "a half-made container is not undone");
+        tracing::warn!(container = id.short(), error, "a half-made container is not undone");
     }
 }
 
-/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of pods that are gone.
-pub(crate) async fn sweep(shared: &Arc<Shared>) {
-    let known: std::collections::HashSet<SandboxId> = shared.pods.ids().into_iter().collect();
-    let containers: std::collections::HashSet<ContainerId> =
+/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of pods that are gone. Those in `left`
+/// are not.
+pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
+    let mut known: HashSet<SandboxId> = shared.pods.ids().into_iter().collect();
+    let mut containers: HashSet<ContainerId> =
         shared.board.containers(None).iter().map(|c| c.id.clone()).collect();
+    for id in left {
+        let entries = std::fs::read_dir(shared.layout.pod(id).containers()).into_iter().flatten().flatten();
+        containers.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<ContainerId>().ok()));
+    }
+    known.extend(left.iter().cloned());
     for id in shared.images.snapshots().into_iter().filter(|id| !containers.contains(id)) {
         if let Err(error) = shared.images.remove_snapshot(&id).await {
             let error = berth_types::error::chain(&error);
@@ -335,10 +389,18 @@ pub(crate) async fn sweep(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     let swept = Shared::blocking(move || {
         for (_, sandbox) in procs::shims(shared.launcher.cgroup()) {
-            if !known.contains(&sandbox) {
-                procs::kill_shim(&shared, &sandbox);
+            if !known.contains(&sandbox)
+                && let Err(error) = stray::end_shim(&shared, &sandbox)
+            {
+                let error = berth_types::error::chain(&error);
+                tracing::warn!(
+                    sandbox = sandbox.short(),
+                    error,
+                    "a shim without a pod is not ended with all of its"
+                );
             }
         }
+        stray::groups_of_none(&shared, &known)?;
         if let Some(network) = &shared.network {
             network.sweep(&known).map_err(|e| EngineError::failed("sweep the network", e))?;
         }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use berth_types::ContainerId;
 use berth_types::lifecycle::container::{Event, State};
-use berth_types::shim::Request;
 
 use super::container::{Starting, exit_view, unknown_exit};
 use super::lookup::refused;
@@ -43,9 +42,7 @@ impl Owner {
         self.desk.spawn(async move {
             let timeline = Timeline::begin();
             let result = match shim {
-                Some(shim) => {
-                    shim.tell(Request::Start { container: id.clone() }, Vec::new(), START_LIMIT).await
-                }
+                Some(shim) => shim.start(id.clone(), START_LIMIT).await,
                 None => Err(ShimError::Lost),
             };
             shared.stages.add(&sandbox, "start container", &timeline);
@@ -54,12 +51,12 @@ impl Owner {
     }
 
     /// The shim answered, or does not.
-    pub(crate) fn is_started(&mut self, id: &ContainerId, result: Result<(), ShimError>) {
+    pub(crate) fn is_started(&mut self, id: &ContainerId, result: Result<i64, ShimError>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(Starting { waiters, ended }) = container.work.starting.take() else { return };
         match result {
-            Ok(()) => {
-                container.started_at = Some(crate::clock::now());
+            Ok(at) => {
+                container.started_at = Some(at);
                 container.apply(Event::StartOk).expect("a start in flight was accepted");
                 if let Some(exit) = ended {
                     self.end(id, exit_view(&exit, false));

@@ -221,7 +221,12 @@ impl Work {
             let network = shared.builtin(config.owner).filter(|_| config.namespaces.network == Network::Pod);
             let since = Instant::now();
             let addresses = match (network, &made.net) {
-                (Some(network), Some(netns)) => network_files::attach(network, &id, netns, &config),
+                (Some(network), Some(netns)) => {
+                    network_files::attach(network, &id, netns, &config).and_then(|addresses| {
+                        let set = namespaces::set_of_interfaces(&config, netns);
+                        set.inspect_err(|_| drop(network.detach(&id))).map(|()| addresses)
+                    })
+                }
                 (Some(_), None) | (None, _) => Ok(Vec::new()),
             };
             timeline.stage("network", since);

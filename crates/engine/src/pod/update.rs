@@ -1,5 +1,6 @@
 //! Changing a container's limits.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use berth_types::ContainerId;
@@ -14,12 +15,17 @@ use crate::record::{self, ContainerRecord};
 use crate::shared::Shared;
 
 impl Owner {
-    /// Somebody asks for other limits.
-    pub(crate) fn update(&mut self, id: &ContainerId, change: &Resources, reply: Waiter<()>) {
+    /// Somebody asks for other limits. One change is made at a time: each builds on the one before.
+    pub(crate) fn update(&mut self, id: &ContainerId, change: Box<Resources>, reply: Waiter<()>) {
+        let shared = Arc::clone(&self.desk.shared);
         let container = match self.container(id) {
             Ok(container) => container,
             Err(error) => return self.answer(reply, Err(error)),
         };
+        if let Some(waiting) = &mut container.work.updating {
+            waiting.push_back((change, reply));
+            return;
+        }
         let facts = match (container.state, &container.facts) {
             (State::Created | State::Starting | State::Running, Some(facts)) => Arc::clone(facts),
             (state, _) => {
@@ -32,9 +38,9 @@ impl Owner {
                 return self.answer(reply, Err(EngineError::Refused { thing: "container", id, refused }));
             }
         };
-        let now = resources::merge(&container.resources, change);
-        let limits = resources::cgroup(change, Vec::new(), &self.desk.shared.facts);
-        let shared = Arc::clone(&self.desk.shared);
+        let now = resources::merge(&container.resources, &change);
+        let limits = resources::change(&now, &change, &shared.facts);
+        container.work.updating = Some(VecDeque::new());
         let file = shared.layout.pod(&self.id).container_record(id);
         let (id, kept) = (id.clone(), now.clone());
         self.desk.spawn(async move {
@@ -64,9 +70,16 @@ impl Owner {
         result: Result<(), EngineError>,
         reply: Waiter<()>,
     ) {
-        if let (Ok(()), Some(container)) = (&result, self.containers.get_mut(id)) {
-            container.resources = now;
-        }
+        let waiting = self.containers.get_mut(id).and_then(|container| {
+            if result.is_ok() {
+                container.resources = now;
+            }
+            container.work.updating.take()
+        });
         self.answer(reply, result);
+        // The first of them starts, and the others wait for it again.
+        for (change, reply) in waiting.into_iter().flatten() {
+            self.update(id, change, reply);
+        }
     }
 }

@@ -13,7 +13,7 @@ use berth_sys::socket::{Frame, FrameError, Progress, Reader, Writer};
 use berth_types::shim::{
     Answer, CodecError, Event, Failure, FromShim, MAX_FRAME, Reason, Request, ToShim, decode, encode,
 };
-use berth_types::{Classify, ExecId, Kind};
+use berth_types::{Classify, ContainerId, ExecId, Kind};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
@@ -153,8 +153,24 @@ impl Shim {
         let name = name(&request);
         match self.ask(request, fds, limit).await? {
             (Answer::Done, _) => Ok(()),
+            (
+                Answer::Hello { .. }
+                | Answer::Created { .. }
+                | Answer::ExecStarted { .. }
+                | Answer::Started { .. },
+                _,
+            ) => Err(ShimError::Unexpected { request: name }),
+        }
+    }
+
+    /// Releases a prepared container; gives the time that the shim will always tell for its start.
+    pub(crate) async fn start(&self, container: ContainerId, limit: Duration) -> Result<i64, ShimError> {
+        match self.ask(Request::Start { container }, Vec::new(), limit).await? {
+            (Answer::Started { at }, _) => Ok(at),
+            // A shim of before says no time.
+            (Answer::Done, _) => Ok(crate::clock::now()),
             (Answer::Hello { .. } | Answer::Created { .. } | Answer::ExecStarted { .. }, _) => {
-                Err(ShimError::Unexpected { request: name })
+                Err(ShimError::Unexpected { request: "Start" })
             }
         }
     }

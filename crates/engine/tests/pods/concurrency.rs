@@ -2,7 +2,9 @@
 
 use berth_testkit::require_root;
 
-use crate::harness::{World, ended, sandbox, script, started};
+use berth_engine::model::Resources;
+
+use crate::harness::{WAITS, World, ended, sandbox, script, started};
 
 #[test]
 fn sixteen_pods_at_once_come_and_go() {
@@ -27,6 +29,36 @@ fn sixteen_pods_at_once_come_and_go() {
         assert!(engine.sandboxes(None).is_empty());
     });
     assert_eq!(world.traces(), before);
+    world.finish(engine);
+}
+
+#[test]
+fn changes_of_limits_at_once_are_all_made() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    world.run(async {
+        let pod = engine.run_sandbox(sandbox("resized")).await.unwrap();
+        let id = started(&engine, &pod, script("c", WAITS)).await;
+        let changes = [
+            Resources { cpu_shares: Some(512), ..Resources::default() },
+            Resources { memory_limit: Some(64 << 20), ..Resources::default() },
+            Resources { cpu_period: Some(50_000), cpu_quota: Some(25_000), ..Resources::default() },
+            Resources { memory_limit: Some(128 << 20), ..Resources::default() },
+        ];
+        let asked = changes.into_iter().map(|change| engine.update_resources(&id, change));
+        for result in futures_util::future::join_all(asked).await {
+            result.unwrap();
+        }
+        let now = engine.container(id.as_str()).unwrap().resources.clone();
+        assert_eq!((now.cpu_shares, now.cpu_period, now.cpu_quota), (Some(512), Some(50_000), Some(25_000)));
+        assert_eq!(now.memory_limit, Some(128 << 20), "in the order that they were asked for");
+        // A limit below what is used is refused, and nothing is changed.
+        let small = Resources { memory_limit: Some(4096), ..Resources::default() };
+        engine.update_resources(&id, small).await.unwrap_err();
+        assert_eq!(engine.container(id.as_str()).unwrap().resources, now);
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
     world.finish(engine);
 }
 

@@ -6,7 +6,7 @@ use berth_testkit::require_root;
 use berth_types::lifecycle::container::State;
 use berth_types::{Classify, Kind};
 
-use crate::harness::{World, sandbox, script};
+use crate::harness::{WAITS, World, sandbox, script};
 
 #[test]
 fn a_command_that_is_not_there_ends_as_start_error() {
@@ -39,7 +39,9 @@ fn a_container_that_cannot_be_created_leaves_nothing() {
     let mut world = World::new();
     let engine = world.with_image();
     world.run(async {
-        let pod = engine.run_sandbox(sandbox("refused")).await.unwrap();
+        let mut config = sandbox("refused");
+        config.log_directory = Some(world.path().join("logs"));
+        let pod = engine.run_sandbox(config).await.unwrap();
         let before = world.traces();
         let base = || script("c", "true");
         let mut image = base();
@@ -65,6 +67,8 @@ fn a_container_that_cannot_be_created_leaves_nothing() {
         }];
         let mut seccomp = base();
         seccomp.security.seccomp = berth_engine::model::SeccompChoice::Localhost("/not/there.json".into());
+        let mut log = base();
+        log.log_path = Some("../escaped.log".into());
         let mut limit = base();
         limit.resources.cpuset_cpus = "9999".into();
         for (what, config) in [
@@ -74,6 +78,7 @@ fn a_container_that_cannot_be_created_leaves_nothing() {
             ("device", device),
             ("mount", mount),
             ("seccomp", seccomp),
+            ("log", log),
             ("limit", limit),
         ] {
             let error = engine.create_container(&pod, config).await.expect_err(what);
@@ -87,6 +92,57 @@ fn a_container_that_cannot_be_created_leaves_nothing() {
         assert_eq!(world.traces(), before);
         engine.remove_sandbox(&pod).await.unwrap();
     });
+    world.finish(engine);
+}
+
+/// A mount that says it propagates and does not is found out only when it is too late.
+#[test]
+fn propagation_that_the_host_cannot_give_is_refused() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let place = world.path().join("place");
+    std::fs::create_dir(&place).unwrap();
+    let mount = |arguments: &[&str]| {
+        assert!(std::process::Command::new("mount").args(arguments).arg(&place).status().unwrap().success());
+    };
+    mount(&["-t", "tmpfs", "place"]);
+    world.run(async {
+        let pod = engine.run_sandbox(sandbox("mounts")).await.unwrap();
+        let asked = |name: &str, propagation| {
+            let mut config = script(name, WAITS);
+            config.mounts = vec![Mount {
+                container_path: "/mnt".into(),
+                host_path: place.clone(),
+                readonly: false,
+                recursive_readonly: false,
+                propagation,
+                selinux_relabel: false,
+            }];
+            config
+        };
+        for (how, slave, both) in
+            [("--make-private", false, false), ("--make-shared", true, true), ("--make-slave", true, false)]
+        {
+            mount(&[how]);
+            for (propagation, works) in
+                [(Propagation::HostToContainer, slave), (Propagation::Bidirectional, both)]
+            {
+                // A shared mount that nobody shares becomes private when it is made a slave.
+                if how == "--make-slave" && propagation == Propagation::HostToContainer {
+                    continue;
+                }
+                let made = engine.create_container(&pod, asked("c", propagation)).await;
+                assert_eq!(made.is_ok(), works, "{how} {propagation:?}: {made:?}");
+                match made {
+                    Ok(id) => engine.remove_container(&id).await.unwrap(),
+                    Err(error) => assert_eq!(error.kind(), Kind::Invalid, "{error}"),
+                }
+            }
+        }
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    assert!(std::process::Command::new("umount").arg(&place).status().unwrap().success());
     world.finish(engine);
 }
 

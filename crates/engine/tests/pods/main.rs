@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod concurrency;
+mod damage;
 mod exec;
 mod failures;
 mod harness;
 mod life;
 mod network;
 mod recovery;
+mod silent;

@@ -2,6 +2,7 @@
 
 use berth_engine::NetworkChoice;
 use berth_testkit::{require, require_root};
+use berth_types::lifecycle::sandbox::State;
 
 use crate::harness::{WAITS, World, sandbox, script, started};
 
@@ -38,6 +39,66 @@ fn pods_have_addresses_names_and_reach_each_other() {
     world.finish(engine);
     let links = std::process::Command::new("ip").args(["-o", "link"]).output().unwrap();
     assert_eq!(String::from_utf8(links.stdout).unwrap().lines().count(), 1, "only loopback is left");
+}
+
+#[test]
+fn a_pod_whose_lease_is_lost_is_ended_before_another_has_its_address() {
+    require_root!();
+    if std::env::var_os(INSIDE).is_none() {
+        return again_inside("network::a_pod_whose_lease_is_lost_is_ended_before_another_has_its_address");
+    }
+    let mut world = World::with_network(NetworkChoice::Builtin);
+    let engine = world.with_image();
+    let id = world.run(async {
+        let id = engine.run_sandbox(sandbox("old")).await.unwrap();
+        started(&engine, &id, script("main", WAITS)).await;
+        id
+    });
+    world.kill(engine);
+    std::fs::remove_dir_all(world.config.root.join("network")).unwrap();
+    let engine = world.open();
+    let view = engine.sandbox(id.as_str()).unwrap();
+    assert_eq!((view.state, view.addresses.len()), (State::NotReady, 0));
+    assert!(view.message.contains("lease"), "{}", view.message);
+    assert!(view.containers.iter().all(|c| c.exit.is_some()));
+    world.run(async {
+        let next = engine.run_sandbox(sandbox("next")).await.unwrap();
+        engine.remove_sandbox(&next).await.unwrap();
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+#[test]
+fn sysctls_of_the_pods_interface_are_set() {
+    require_root!();
+    if std::env::var_os(INSIDE).is_none() {
+        return again_inside("network::sysctls_of_the_pods_interface_are_set");
+    }
+    let mut world = World::with_network(NetworkChoice::Builtin);
+    let engine = world.with_image();
+    let before = world.traces();
+    world.run(async {
+        let mut config = sandbox("tuned");
+        for (name, value) in [
+            ("net.ipv4.conf.eth0.arp_announce", "2"),
+            ("net/ipv4/conf/all/arp_ignore", "1"),
+            ("net/ipv4/ip_unprivileged_port_start", "500"),
+        ] {
+            config.sysctls.insert(name.into(), value.into());
+        }
+        let id = engine.run_sandbox(config.clone()).await.unwrap();
+        let main = started(&engine, &id, script("main", WAITS)).await;
+        let read = "cd /proc/sys/net/ipv4; cat conf/eth0/arp_announce conf/all/arp_ignore ip_unprivileged_port_start";
+        let out = engine.exec_sync(&main, vec!["sh".into(), "-c".into(), read.into()], None).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n1\n500\n");
+        engine.remove_sandbox(&id).await.unwrap();
+        // What cannot be set gives everything back.
+        config.sysctls.insert("net.ipv4.conf.eth1.arp_announce".into(), "2".into());
+        engine.run_sandbox(config).await.unwrap_err();
+        assert_eq!(world.traces(), before);
+    });
+    world.finish(engine);
 }
 
 /// Runs one test of this program again in namespaces of its own.

@@ -38,6 +38,7 @@ fn pods_run_on_without_the_daemon_and_are_found_again() {
     let after = engine.container(counts.as_str()).unwrap();
     assert_eq!((after.state, after.pid), (container::State::Running, before.pid));
     assert_eq!((after.created_at, &after.config), (before.created_at, &before.config));
+    assert_eq!(after.started_at, before.started_at, "not even by a microsecond");
     assert_eq!(engine.container(done.as_str()).unwrap().exit.as_ref().unwrap().code, 5);
     assert_eq!(engine.container(created.as_str()).unwrap().state, container::State::Created);
     world.run(async {

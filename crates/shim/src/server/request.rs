@@ -91,7 +91,7 @@ impl Server {
                 container.started_at = pump::now();
                 container.stage = container.stage.after(Happening::Started);
                 container.pidfd = running.pidfd;
-                DONE
+                Ok(Some(Answer::Started { at: container.started_at }))
             }
             Err(error) => {
                 container.starter = Some((asker, outcome::refused(&error)));
@@ -195,6 +195,10 @@ fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
     let members = pids()?;
     for (_, pidfd) in handles.iter().filter(|(pid, _)| members.contains(pid)) {
         send(pidfd, signal)?;
+    }
+    // Somebody may have moved the main process out of the group, or removed the group.
+    if members.iter().all(|pid| pid.as_raw_nonzero().get() != container.pid) {
+        send(&container.pidfd, signal)?;
     }
     Ok(())
 }

@@ -193,7 +193,8 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
         (S::Unknown, E::Exited) => S::Exited,
         (S::Unknown, E::Stop) => exited,
         (S::Unknown, E::Remove) => removing,
-        (S::Unknown, E::ShimLost) => S::Unknown,
+        // The answer to a start may come after the word that the shim is gone, which is the later truth.
+        (S::Unknown, E::StartOk | E::StartFailed | E::ShimLost) => S::Unknown,
 
         (S::Removing, E::StartOk | E::StartFailed | E::Exited | E::Stop | E::Remove | E::ShimLost) => {
             S::Removing

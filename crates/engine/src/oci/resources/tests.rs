@@ -37,3 +37,29 @@ fn a_change_keeps_what_it_does_not_name() {
     let change = Resources { memory_limit: Some(20), ..Resources::default() };
     assert_eq!(merge(&now, &change), Resources { memory_limit: Some(20), ..now });
 }
+
+#[test]
+fn swap_that_was_granted_stays_when_memory_changes() {
+    let with = |limit, swap| Resources {
+        memory_limit: Some(limit),
+        memory_swap_limit: swap,
+        ..Resources::default()
+    };
+    for (before, to, want) in [
+        (with(100, Some(200)), 150, Some(200)),
+        (with(100, Some(200)), 300, Some(300)),
+        (with(100, Some(200)), -1, Some(-1)),
+        (with(100, Some(-1)), 300, Some(-1)),
+        (with(100, None), 300, None),
+    ] {
+        let change = with(to, None);
+        let now = merge(&before, &change);
+        assert_eq!((now.memory_limit, now.memory_swap_limit), (Some(to), want), "{before:?} to {to}");
+        let set = super::change(&now, &change, &host(true)).memory;
+        assert_eq!((set.limit, set.swap), (Some(to), Some(want.unwrap_or(to))), "{before:?} to {to}");
+    }
+    // A change of something else leaves both alone.
+    let cpu = Resources { cpu_quota: Some(10), ..Resources::default() };
+    let now = merge(&with(100, Some(200)), &cpu);
+    assert_eq!(super::change(&now, &cpu, &host(true)).memory.swap, None);
+}

@@ -12,7 +12,7 @@ const TABLE: &[(State, &str)] = &[
     (State::Stopping { then: After::Exited }, ". . . = Exited Exited = StopRm . Unknown"),
     (State::Stopping { then: After::Removing }, ". . . = Removing Removing = = . Unknown"),
     (State::Exited, ". . . = = = = Removing . ="),
-    (State::Unknown, ". . . . . Exited StopExit StopRm . ="),
+    (State::Unknown, ". . . = = Exited StopExit StopRm . ="),
     (State::Removing, ". . . = = = = = Gone ="),
     (State::Gone, ". . . . . = = = = ="),
 ];

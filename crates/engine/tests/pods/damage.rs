@@ -1,0 +1,203 @@
+//! Records, mounts and cgroups that somebody else has damaged or taken away.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use berth_engine::Engine;
+use berth_testkit::{require_root, wait_until};
+use berth_types::lifecycle::{container, sandbox as pod};
+use berth_types::{ContainerId, SandboxId};
+
+use crate::harness::{LIMIT, WAITS, World, sandbox, script, started};
+
+/// A cgroup that somebody else made for pods, as a kubelet does; removed when it is dropped.
+struct Parent(String);
+
+impl Parent {
+    fn of(world: &World) -> Self {
+        Self(format!("{}-parent", world.config.cgroup_root))
+    }
+
+    fn dirs(&self) -> Vec<PathBuf> {
+        let name = self.0.trim_matches('/');
+        let all = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|e| e.path().join(name));
+        all.chain([Path::new("/sys/fs/cgroup").join(name)]).filter(|dir| dir.is_dir()).collect()
+    }
+
+    /// Groups that were left in it.
+    fn left(&self) -> Vec<PathBuf> {
+        let below = |dir: PathBuf| std::fs::read_dir(dir).unwrap().flatten().map(|e| e.path());
+        self.dirs().into_iter().flat_map(below).filter(|path| path.is_dir()).collect()
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        for dir in self.left().into_iter().chain(self.dirs()) {
+            let pids = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            drop(Command::new("kill").arg("-9").args(pids.lines()).output());
+            wait_until(LIMIT, || std::fs::remove_dir(&dir).is_ok() || !dir.exists());
+        }
+    }
+}
+
+/// A running pod in a parent cgroup that is not the daemon's; with the main process' pid.
+fn running(world: &World, engine: &Engine, parent: &Parent) -> (SandboxId, ContainerId, i32) {
+    world.run(async {
+        let mut config = sandbox("victim");
+        config.cgroup_parent = Some(parent.0.clone());
+        let id = engine.run_sandbox(config).await.unwrap();
+        let main = started(engine, &id, script("main", WAITS)).await;
+        let pid = engine.container(main.as_str()).unwrap().pid.unwrap();
+        (id, main, pid)
+    })
+}
+
+/// What is dead has no program any more, even while nobody reaps it.
+fn lives(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}/exe")).exists()
+}
+
+fn pod_dir(world: &World, id: &SandboxId) -> PathBuf {
+    world.config.state.join("pods").join(id.as_str())
+}
+
+#[test]
+fn a_pod_whose_record_is_damaged_is_ended_with_everything() {
+    require_root!();
+    for damage in ["", "{\"version\":1,", "\0\0\0\0", "[]"] {
+        let mut world = World::new();
+        let engine = world.with_image();
+        let parent = Parent::of(&world);
+        let (id, _, pid) = running(&world, &engine, &parent);
+        let shim = engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap();
+        world.kill(engine);
+        std::fs::write(pod_dir(&world, &id).join("sandbox.json"), damage).unwrap();
+        let engine = world.open();
+        assert!(engine.sandboxes(None).is_empty());
+        assert!(wait_until(LIMIT, || !lives(pid) && !lives(shim)), "{damage:?}");
+        assert_eq!(parent.left(), Vec::<PathBuf>::new(), "{damage:?}");
+        assert!(!pod_dir(&world, &id).exists());
+        // The identity is free.
+        world.run(async {
+            let again = engine.run_sandbox(sandbox("victim")).await.unwrap();
+            engine.remove_sandbox(&again).await.unwrap();
+        });
+        world.finish(engine);
+    }
+}
+
+#[test]
+fn a_container_whose_record_is_damaged_is_ended_and_its_pod_goes_on() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    let (other, other_pid) = world.run(async {
+        let other = started(&engine, &id, script("other", WAITS)).await;
+        let pid = engine.container(other.as_str()).unwrap().pid.unwrap();
+        (other, pid)
+    });
+    world.kill(engine);
+    std::fs::write(pod_dir(&world, &id).join("containers").join(main.as_str()).join("container.json"), "{")
+        .unwrap();
+    let engine = world.open();
+    let view = engine.sandbox(id.as_str()).unwrap();
+    assert_eq!((view.state, view.containers.len()), (pod::State::Ready, 1));
+    assert_eq!(view.containers[0].id, other);
+    assert!(wait_until(LIMIT, || !lives(pid)));
+    assert!(lives(other_pid));
+    world.run(async {
+        // Its name is free, and nothing of it is in the way.
+        let again = started(&engine, &id, script("main", WAITS)).await;
+        assert_ne!(again, main);
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    assert_eq!(parent.left(), Vec::<PathBuf>::new());
+    world.finish(engine);
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_left_alone() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    world.kill(engine);
+    let file = pod_dir(&world, &id).join("sandbox.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "{\"version\":999,\"pods\":[]}").unwrap();
+    let engine = world.open();
+    assert!(engine.sandboxes(None).is_empty());
+    assert!(lives(pid));
+    world.kill(engine);
+    std::fs::write(&file, text).unwrap();
+    let engine = world.open();
+    assert_eq!(engine.container(main.as_str()).unwrap().state, container::State::Running);
+    world.run(async { engine.remove_sandbox(&id).await.unwrap() });
+    world.finish(engine);
+}
+
+#[test]
+fn pods_whose_state_directory_is_lost_are_ended() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, _, pid) = running(&world, &engine, &parent);
+    let own = world.run(async {
+        let own = engine.run_sandbox(sandbox("own")).await.unwrap();
+        let main = started(&engine, &own, script("main", WAITS)).await;
+        engine.container(main.as_str()).unwrap().pid.unwrap()
+    });
+    world.kill(engine);
+    for point in world.traces().iter().filter_map(|trace| trace.split(' ').nth(4)) {
+        drop(Command::new("umount").args(["-l", point]).output());
+    }
+    std::fs::remove_dir_all(&world.config.state).unwrap();
+    let engine = world.open();
+    assert!(engine.sandboxes(None).is_empty());
+    assert!(wait_until(LIMIT, || !lives(pid) && !lives(own)));
+    assert_eq!(parent.left(), Vec::<PathBuf>::new(), "{id}");
+    world.finish(engine);
+}
+
+#[test]
+fn what_somebody_else_took_away_does_not_keep_a_pod() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    let dir = pod_dir(&world, &id);
+    for name in ["netns", "shm"] {
+        assert!(Command::new("umount").arg(dir.join(name)).status().unwrap().success());
+    }
+    std::fs::remove_file(dir.join("netns")).unwrap();
+    // As a kubelet does with the group of a pod that it wants gone.
+    drop(Command::new("kill").args(["-9", &pid.to_string()]).status());
+    world.run(async {
+        crate::harness::ended(&engine, &main).await;
+        let second = started(&engine, &id, script("second", WAITS)).await;
+        let pid = engine.container(second.as_str()).unwrap().pid.unwrap();
+        for path in parent.left().iter().filter(|path| path.ends_with(second.as_str())) {
+            let root = Path::new("/sys/fs/cgroup").join(path.components().nth(4).unwrap());
+            let procs = root.join("cgroup.procs");
+            let procs = if procs.exists() { procs } else { "/sys/fs/cgroup/cgroup.procs".into() };
+            std::fs::write(procs, pid.to_string()).unwrap();
+        }
+        for path in parent.left() {
+            assert!(wait_until(LIMIT, || std::fs::remove_dir(&path).is_ok() || !path.exists()));
+        }
+        // It is in no group of its own any more, and is found all the same.
+        engine.stop_container(&second, std::time::Duration::ZERO).await.unwrap();
+        let exit = engine.container(second.as_str()).unwrap().exit.clone().unwrap();
+        assert_eq!((exit.code, lives(pid)), (137, false), "{exit:?}");
+        engine.remove_container(&second).await.unwrap();
+        engine.stop_sandbox(&id).await.unwrap();
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    world.finish(engine);
+}
