@@ -11,6 +11,7 @@
 
 pub mod conntrack;
 pub mod message;
+mod monitor;
 pub mod nft;
 pub mod route;
 
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use message::{Attrs, Message, Reply};
+pub use monitor::Monitor;
 
 /// A netlink request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +94,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Room for one datagram of answers; the kernel fills at most 32 KiB in a dump.
 const BUFFER: usize = 32 * 1024;
 
+/// How often a list is asked for that changes while the kernel makes it.
+const DUMPS: u32 = 10;
+
 /// A netlink socket. It belongs to the network namespace that it was opened in, for good.
 #[derive(Debug)]
 pub struct Socket {
@@ -113,8 +118,7 @@ impl Socket {
             .map_err(source)?;
         set_option(fd.as_fd(), libc::NETLINK_EXT_ACK).map_err(source)?;
         set_option(fd.as_fd(), libc::NETLINK_CAP_ACK).map_err(source)?;
-        let timeout = rustix::net::sockopt::Timeout::Recv;
-        rustix::net::sockopt::set_socket_timeout(&fd, timeout, Some(PATIENCE)).map_err(source)?;
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE)).map_err(source)?;
         Ok(Self { fd, sequence: 0, buffer: Vec::new() })
     }
 
@@ -132,6 +136,18 @@ impl Socket {
         Ok(replies)
     }
 
+    /// Asks for a list; again when it has changed while it was made, and so may lack something.
+    pub fn dump(&mut self, request: &Message) -> Result<Vec<Reply>, NetlinkError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.exchange(vec![request.clone()]) {
+                Err(error) if error.errno() == Some(Errno::INTR) && attempt < DUMPS => {}
+                result => return result,
+            }
+        }
+    }
+
     /// As [`Socket::exchange`], with each answer given to `each` as it comes: for lists of any
     /// length.
     pub fn exchange_each(
@@ -147,10 +163,22 @@ impl Socket {
             pending.waiting.push((message.what(), message.wants_answer()));
             message.write(self.sequence, &mut bytes);
         }
-        let kernel = SocketAddrNetlink::new(0, 0);
-        retry(|| rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &kernel))
-            .map_err(|source| NetlinkError::Transport { source })?;
+        self.send(&bytes).map_err(|source| NetlinkError::Transport { source })?;
         self.collect(pending, each)
+    }
+
+    /// A message must fit in the send buffer, which by default holds some 200 KiB: a batch with some
+    /// thousand host ports is larger. Root may enlarge it past the limit of the system.
+    fn send(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let kernel = SocketAddrNetlink::new(0, 0);
+        let once = || retry(|| rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel)).map(drop);
+        match once() {
+            Err(Errno::MSGSIZE) => {
+                sockopt::set_socket_send_buffer_size_force(&self.fd, bytes.len())?;
+                once()
+            }
+            result => result,
+        }
     }
 
     fn collect(&mut self, mut pending: Pending, mut each: impl FnMut(Reply)) -> Result<(), NetlinkError> {
@@ -193,7 +221,14 @@ impl Pending {
             return Ok(()); // left over from an exchange that failed half way
         };
         match reply.outcome() {
-            message::Outcome::Data => each(reply),
+            message::Outcome::Data => {
+                // The kernel marks the first answer behind the change, not the last one.
+                if reply.is_disturbed() {
+                    let source = Errno::INTR;
+                    refused.get_or_insert(NetlinkError::Refused { what, message: String::new(), source });
+                }
+                each(reply);
+            }
             message::Outcome::Done => *wanted = false,
             message::Outcome::Failed { errno, message } => {
                 let error = NetlinkError::Refused { what, message, source: errno };
@@ -253,3 +288,6 @@ fn set_option(fd: BorrowedFd<'_>, option: libc::c_int) -> Result<(), Errno> {
     }
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
 }
+
+#[cfg(test)]
+mod tests;

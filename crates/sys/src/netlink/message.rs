@@ -28,7 +28,7 @@ pub(super) const CREATE: u16 = 0x400;
 /// Put it behind the others.
 pub(super) const APPEND: u16 = 0x800;
 
-/// The kernel did not tell about all options (and its answer to a dump was disturbed).
+/// The list changed while it was made.
 const DUMP_INTR: u16 = 0x10;
 
 fn padded(len: usize) -> usize {
@@ -187,6 +187,11 @@ impl Reply {
         self.sequence
     }
 
+    /// Whether the list that this is a part of has changed while it was made.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.flags & DUMP_INTR != 0
+    }
+
     pub(super) fn outcome(&self) -> Outcome {
         match self.kind {
             NLMSG_ERROR | NLMSG_DONE => self.verdict(),
@@ -196,7 +201,7 @@ impl Reply {
     }
 
     fn verdict(&self) -> Outcome {
-        if self.flags & DUMP_INTR != 0 {
+        if self.is_disturbed() {
             return Outcome::Failed { errno: Errno::INTR, message: String::new() };
         }
         let code = match self.fixed::<4>() {

@@ -17,6 +17,7 @@ const BATCH_END: u16 = 17;
 const SUBSYSTEM: u16 = 10;
 
 const NEWTABLE: u16 = SUBSYSTEM << 8;
+const GETTABLE: u16 = NEWTABLE | 1;
 const DELTABLE: u16 = NEWTABLE | 2;
 const NEWCHAIN: u16 = NEWTABLE | 3;
 const GETCHAIN: u16 = NEWTABLE | 4;
@@ -51,6 +52,8 @@ pub enum Family {
 pub enum Hook {
     /// Before the routing decision.
     Prerouting = 0,
+    /// Packets to the host itself.
+    Input = 1,
     /// On the way through the host.
     Forward = 2,
     /// Packets of the host itself.
@@ -91,8 +94,21 @@ impl Type {
     }
 }
 
-/// A key or a value of a map: fields, each padded to four bytes.
+/// A key or a value of a map or set: fields, each padded to four bytes when there are several.
 pub type Fields = Vec<u8>;
+
+fn kind(types: &[Type]) -> u32 {
+    types.iter().fold(0, |id, t| id << 6 | *t as u32)
+}
+
+/// Bytes of a key or value: a single field is not padded.
+fn len(types: &[Type]) -> u32 {
+    match types {
+        [Type::Port] => 2,
+        [Type::Protocol] => 1,
+        _ => types.iter().map(|t| t.len()).sum(),
+    }
+}
 
 fn fixed(family: Family, resource: u16) -> [u8; 4] {
     let [high, low] = resource.to_be_bytes();
@@ -108,7 +124,8 @@ fn batch_edge(what: &'static str, kind: u16, attrs: Attrs) -> Message {
 #[derive(Debug, Clone)]
 pub struct Batch {
     messages: Vec<Message>,
-    maps: u32,
+    sets: u32,
+    rules: usize,
 }
 
 impl Batch {
@@ -116,7 +133,7 @@ impl Batch {
     /// of another generation by then.
     pub fn new(generation: Option<u32>) -> Self {
         let attrs = generation.map(|id| Attrs::new().be32(BATCH_GENID, id)).unwrap_or_default();
-        Self { messages: vec![batch_edge("change the rule set", BATCH_BEGIN, attrs)], maps: 0 }
+        Self { messages: vec![batch_edge("change the rule set", BATCH_BEGIN, attrs)], sets: 0, rules: 0 }
     }
 
     fn push(&mut self, what: &'static str, kind: u16, flags: u16, family: Family, attrs: Attrs) {
@@ -161,19 +178,20 @@ impl Batch {
     /// Makes a map from the fields `key` to the fields `value`.
     pub fn add_map(&mut self, family: Family, table: &str, map: &str, key: &[Type], value: &[Type]) {
         const MAP: u32 = 0x8;
-        self.maps += 1;
-        let kind = |types: &[Type]| types.iter().fold(0, |id, t| id << 6 | *t as u32);
-        let len = |types: &[Type]| types.iter().map(|t| t.len()).sum();
-        let attrs = Attrs::new()
-            .text(1, table)
-            .text(2, map)
-            .be32(3, MAP)
-            .be32(4, kind(key))
-            .be32(5, len(key))
-            .be32(6, kind(value))
-            .be32(7, len(value))
-            .be32(10, self.maps);
+        let attrs = self.new_set(table, map, MAP, key).be32(6, kind(value)).be32(7, len(value));
         self.push("create the map", NEWSET, CREATE, family, attrs);
+    }
+
+    /// Makes a set of the fields `key`.
+    pub fn add_set(&mut self, family: Family, table: &str, set: &str, key: &[Type]) {
+        let attrs = self.new_set(table, set, 0, key);
+        self.push("create the set", NEWSET, CREATE, family, attrs);
+    }
+
+    fn new_set(&mut self, table: &str, name: &str, flags: u32, key: &[Type]) -> Attrs {
+        self.sets += 1;
+        let attrs = Attrs::new().text(1, table).text(2, name).be32(3, flags);
+        attrs.be32(4, kind(key)).be32(5, len(key)).be32(10, self.sets)
     }
 
     fn elements(
@@ -194,41 +212,42 @@ impl Batch {
         }
     }
 
-    /// Adds elements to a map.
-    pub fn add_elements(&mut self, map: (Family, &str, &str), elements: Vec<(Fields, Fields)>) {
-        let elements: Vec<_> = elements.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        self.elements(("add host ports", NEWSETELEM, CREATE), map, &elements);
+    /// Adds elements to a map, or to a set, which has no values.
+    pub fn add_elements(&mut self, map: (Family, &str, &str), elements: &[(Fields, Option<Fields>)]) {
+        self.elements(("add host ports", NEWSETELEM, CREATE), map, elements);
     }
 
-    /// Removes elements from a map. One that is not there fails the batch.
+    /// Removes elements from a map or a set. One that is not there fails the batch.
     pub fn delete_elements(&mut self, map: (Family, &str, &str), keys: Vec<Fields>) {
         let elements: Vec<_> = keys.into_iter().map(|key| (key, None)).collect();
         self.elements(("remove host ports", DELSETELEM, 0), map, &elements);
     }
 
-    fn rule(&mut self, (family, table, chain): (Family, &str, &str), exprs: &Exprs, place: (u16, &[u8])) {
-        let (flags, comment) = place;
-        let mut attrs = Attrs::new().text(1, table).text(2, chain).nest(4, exprs.list());
-        if !comment.is_empty() {
-            attrs = attrs.put(7, comment);
-        }
-        self.push("add the rule", NEWRULE, CREATE | flags, family, attrs);
+    fn rule(&mut self, (family, table, chain): (Family, &str, &str), exprs: &Exprs, place: u16) {
+        self.rules += 1;
+        let attrs = Attrs::new().text(1, table).text(2, chain).nest(4, exprs.list());
+        self.push("add the rule", NEWRULE, CREATE | place, family, attrs);
     }
 
     /// Adds a rule at the end of a chain.
     pub fn append_rule(&mut self, chain: (Family, &str, &str), exprs: &Exprs) {
-        self.rule(chain, exprs, (APPEND, &[]));
+        self.rule(chain, exprs, APPEND);
     }
 
     /// Adds a rule at the beginning of a chain.
     pub fn insert_rule(&mut self, chain: (Family, &str, &str), exprs: &Exprs) {
-        self.rule(chain, exprs, (0, &[]));
+        self.rule(chain, exprs, 0);
     }
 
     /// Removes a rule.
     pub fn delete_rule(&mut self, (family, table, chain): (Family, &str, &str), handle: u64) {
         let attrs = Attrs::new().text(1, table).text(2, chain).put(3, &handle.to_be_bytes());
         self.push("delete the rule", DELRULE, 0, family, attrs);
+    }
+
+    /// How many rules it adds.
+    pub fn rules(&self) -> usize {
+        self.rules
     }
 
     /// Whether nothing was asked for.
@@ -286,17 +305,21 @@ pub fn chain_hook(
     Ok(replies.iter().find(|reply| reply.kind() == NEWCHAIN).and_then(hook))
 }
 
-/// Whether there is such a chain.
-pub fn has_chain(
+/// The number that the kernel gave a table when it was made; `None` when there is no such table. A
+/// table that was removed and made again has another one.
+pub fn table_handle(
     socket: &mut Socket,
-    (family, table, chain): (Family, &str, &str),
-) -> Result<bool, NetlinkError> {
-    let attrs = Attrs::new().text(1, table).text(3, chain);
-    let message = Message::new("find the chain", GETCHAIN, ACK, &fixed(family, 0), attrs);
-    match socket.exchange(vec![message]) {
-        Err(error) if is_missing(&error) => Ok(false),
-        result => result.map(|_| true),
-    }
+    (family, table): (Family, &str),
+) -> Result<Option<u64>, NetlinkError> {
+    const WHAT: &str = "find the nftables table";
+    let message = Message::new(WHAT, GETTABLE, ACK, &fixed(family, 0), Attrs::new().text(1, table));
+    let replies = match socket.exchange(vec![message]) {
+        Err(error) if is_missing(&error) => return Ok(None),
+        result => result?,
+    };
+    let handle = |reply: &Reply| reply.attrs(4).get(4)?.try_into().ok().map(u64::from_be_bytes);
+    let found = replies.iter().find(|reply| reply.kind() == NEWTABLE).and_then(handle);
+    found.map(Some).ok_or(NetlinkError::Malformed { what: WHAT })
 }
 
 /// A rule as the kernel has it.
@@ -313,9 +336,19 @@ pub fn rules(
     socket: &mut Socket,
     (family, table, chain): (Family, &str, &str),
 ) -> Result<Vec<Rule>, NetlinkError> {
-    let attrs = Attrs::new().text(1, table).text(2, chain);
-    let message = Message::new("list rules", GETRULE, DUMP, &fixed(family, 0), attrs);
-    let replies = match socket.exchange(vec![message]) {
+    list_rules(socket, family, Attrs::new().text(1, table).text(2, chain))
+}
+
+/// The rules of all chains of a table.
+pub fn rules_of_table(
+    socket: &mut Socket,
+    (family, table): (Family, &str),
+) -> Result<Vec<Rule>, NetlinkError> {
+    list_rules(socket, family, Attrs::new().text(1, table))
+}
+
+fn list_rules(socket: &mut Socket, family: Family, attrs: Attrs) -> Result<Vec<Rule>, NetlinkError> {
+    let replies = match socket.dump(&Message::new("list rules", GETRULE, DUMP, &fixed(family, 0), attrs)) {
         Err(error) if is_missing(&error) => Vec::new(),
         result => result?,
     };

@@ -100,6 +100,9 @@ pub fn add_bridge(name: &str, mac: Mac, mtu: u32) -> Message {
 pub struct Veth<'a> {
     /// Name of the end here.
     pub name: &'a str,
+    /// Hardware address of the end here. An end without one gets a random one, which udev then changes
+    /// (`MACAddressPolicy=persistent`) while the interface is in use.
+    pub mac: Mac,
     /// Index of the bridge that the end here becomes a port of.
     pub bridge: u32,
     /// Name of the other end.
@@ -129,6 +132,7 @@ pub fn add_veth(veth: &Veth<'_>) -> Message {
         .nest(IFLA_INFO_DATA, &Attrs::new().put(VETH_INFO_PEER, &inner));
     let attrs = Attrs::new()
         .text(IFLA_IFNAME, veth.name)
+        .put(IFLA_ADDRESS, &veth.mac)
         .u32(IFLA_MTU, veth.mtu)
         .u32(IFLA_MASTER, veth.bridge)
         .nest(IFLA_LINKINFO, &info);
@@ -149,6 +153,12 @@ pub fn set_port_up(name: &str) -> Message {
         .text(IFLA_INFO_SLAVE_KIND, "bridge")
         .nest(IFLA_INFO_SLAVE_DATA, &Attrs::new().put(IFLA_BRPORT_MODE, &[1]));
     Message::new("set the bridge port up", NEWLINK, ACK, &fixed, attrs.nest(IFLA_LINKINFO, &info))
+}
+
+/// Makes an interface a port of a bridge.
+pub fn set_master(index: u32, bridge: u32) -> Message {
+    let attrs = Attrs::new().u32(IFLA_MASTER, bridge);
+    Message::new("make the interface a port of the bridge", NEWLINK, ACK, &link_fixed(index, 0, 0), attrs)
 }
 
 /// Gives an interface a description (at most 255 bytes) and a size of packets.
@@ -189,6 +199,8 @@ pub struct Link {
     pub mtu: u32,
     /// The index of the bridge it is a port of, or 0.
     pub master: u32,
+    /// Whether it is switched on.
+    pub up: bool,
 }
 
 /// Takes the description of an interface apart; `None` for another kind of answer.
@@ -198,8 +210,9 @@ pub fn read_link(reply: &Reply) -> Option<Link> {
     }
     let fixed: &[u8; LINK] = reply.fixed()?;
     let index = u32_of(&fixed[4..8])?;
-    let mut link =
-        Link { index, name: String::new(), kind: String::new(), alias: String::new(), mtu: 0, master: 0 };
+    let up = u32_of(&fixed[8..12])? & IFF_UP != 0;
+    let (name, kind, alias) = (String::new(), String::new(), String::new());
+    let mut link = Link { index, name, kind, alias, mtu: 0, master: 0, up };
     for (kind, value) in reply.attrs(LINK) {
         match kind {
             IFLA_IFNAME => link.name = text_of(value),

@@ -14,8 +14,11 @@ const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
+const CT_STATE: u32 = 0;
+const CT_STATE_INVALID: u32 = 1;
 const CT_STATUS: u32 = 2;
 const CT_STATUS_DNAT: u32 = 0x20;
+const UDP: u8 = 17;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const FIB_DADDR: u32 = 2;
@@ -159,11 +162,36 @@ impl Exprs {
         self.add("fib", &data).cmp(Op::Eq, &RTN_LOCAL.to_ne_bytes())
     }
 
+    fn connection(self, key: u32, bits: u32) -> Self {
+        let exprs = self.add("ct", &Attrs::new().be32(2, key).be32(1, REG));
+        exprs.mask(&bits.to_ne_bytes()).cmp(Op::Neq, &[0; 4])
+    }
+
     /// The destination of the connection was translated.
     #[must_use]
     pub fn destination_translated(self) -> Self {
-        let exprs = self.add("ct", &Attrs::new().be32(2, CT_STATUS).be32(1, REG));
-        exprs.mask(&CT_STATUS_DNAT.to_ne_bytes()).cmp(Op::Neq, &[0; 4])
+        self.connection(CT_STATUS, CT_STATUS_DNAT)
+    }
+
+    /// The packet belongs to no connection and cannot begin one. No address of it is translated.
+    #[must_use]
+    pub fn no_connection(self) -> Self {
+        self.connection(CT_STATE, CT_STATE_INVALID)
+    }
+
+    /// The packet is of UDP, and `set` has its destination port.
+    #[must_use]
+    pub fn udp_port_in(self, set: &str) -> Self {
+        let exprs = self.meta(META_L4PROTO, REG).cmp(Op::Eq, &[UDP]).payload(TRANSPORT_HEADER, 2, 2, REG);
+        exprs.add("lookup", &Attrs::new().text(1, set).be32(2, REG))
+    }
+
+    /// Refuses the packet; its sender is told that nothing uses the port.
+    #[must_use]
+    pub fn refuse_port(self) -> Self {
+        const ICMPX_UNREACHABLE: u32 = 2;
+        const PORT: u8 = 1;
+        self.add("reject", &Attrs::new().be32(1, ICMPX_UNREACHABLE).put(2, &[PORT]))
     }
 
     /// Translates the destination to what `map` has for (protocol, port), or for (destination
