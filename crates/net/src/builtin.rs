@@ -24,15 +24,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use berth_sys::netlink::route::{self, By};
-use berth_sys::netlink::{Family, NetlinkError, Socket};
+use berth_sys::netlink::{Family, Monitor, Socket};
 use berth_types::SandboxId;
+use rustix::io::Errno;
 
 use crate::cidr::{Cidr4, Cidr6};
 use crate::config::{Config, Ipv6};
 use crate::error::{AttachError, DetachError, OpenError, SweepError};
 use crate::port::{PortMapping, Scope};
 
-use bridge::{Gateways, Host};
+use bridge::{Gateways, Host, Side};
 use firewall::Firewall;
 use link::{Pod, PrepareError, Uplink};
 use pool::{Pool, Refusal};
@@ -44,13 +45,13 @@ use store::Store;
 /// blocking thread.
 #[derive(Debug)]
 pub struct Builtin {
-    bridge: String,
+    config: Config,
     cidr4: Cidr4,
     cidr6: Option<Cidr6>,
     uplink: Uplink,
     firewall: Mutex<Firewall>,
     state: Mutex<State>,
-    host: Mutex<Socket>,
+    host: Mutex<Side>,
     store: Store,
 }
 
@@ -119,27 +120,27 @@ impl Builtin {
         let host = Host::look(&mut socket).map_err(kernel)?;
         let cidr4 = block(&config, &store, &leases, &host)?;
         let cidr6 = match config.cidr6 {
-            Ipv6::IfAvailable(cidr) if forwarding::has_ipv6() => Some(cidr),
+            Ipv6::IfAvailable(cidr) if forwarding::has_ipv6() => Some(block6(cidr, &store, &leases)?),
             Ipv6::IfAvailable(_) | Ipv6::Off => None,
         };
         let gateways = Gateways::of(cidr4, cidr6);
+        let uplink = uplink(host.mtu(), gateways);
         let prepare = || forwarding::prepare_bridge(&config.bridge, cidr6.is_some());
-        let index = bridge::ensure(&mut socket, &config, &host, gateways, prepare)?;
-        forwarding::enable(cidr6.is_some(), &host.learning())?;
+        let index = bridge::ensure(&mut socket, &config, &host, (gateways, uplink.mtu), prepare)?;
+        forwarding::enable(cidr6.is_some(), &host.listeners(&config.bridge))?;
         let plan = ruleset::Plan { table: config.table.clone(), bridge: config.bridge.clone(), cidr4, cidr6 };
         legacy::open_forward(&config.bridge);
-        let firewall = Firewall::open(plan, &|| leases.clone()).map_err(kernel)?;
+        let firewall = Firewall::open(plan, &leases).map_err(kernel)?;
         let state = State::recover(leases, &host, Pool::new(cidr4, cidr6, store.last()), cidr6.is_some());
-        let uplink = uplink(index, host.mtu(), gateways);
         tracing::debug!(bridge = config.bridge, %cidr4, ?cidr6, mtu = uplink.mtu, "built-in network open");
         Ok(Self {
-            bridge: config.bridge,
+            config,
             cidr4,
             cidr6,
             uplink,
             firewall: Mutex::new(firewall),
             state: Mutex::new(state),
-            host: Mutex::new(socket),
+            host: Mutex::new(Side { socket, index }),
             store,
         })
     }
@@ -157,6 +158,9 @@ impl Builtin {
             PrepareError::Settings(source) => AttachError::Settings { sandbox: sandbox.clone(), source },
             PrepareError::Kernel(source) => AttachError::Kernel { sandbox: sandbox.clone(), source },
         })?;
+        if let Some(port) = ports.iter().find(|port| !pod.ipv6 && port.scope4() == Scope::None) {
+            return Err(AttachError::BadPort { port: *port, reason: "the pod has no IPv6" });
+        }
         let lease = self.lease(sandbox, ports, pod.ipv6)?;
         if let Err(error) = self.connect(&lease, &mut pod) {
             self.undo(&lease);
@@ -190,7 +194,7 @@ impl Builtin {
     fn lease(&self, sandbox: &SandboxId, ports: &[PortMapping], ipv6: bool) -> Result<Lease, AttachError> {
         let gone = |offset| {
             let address = self.cidr4.nth(offset).expect("offsets are inside the block");
-            link::is_gone(&mut lock(&self.host), &link::host_name(address))
+            link::is_gone(&mut lock(&self.host).socket, &link::host_name(address))
         };
         lock(&self.state).pool.take(sandbox, ports, ipv6, gone).map_err(|refusal| match refusal {
             Refusal::AlreadyAttached => AttachError::AlreadyAttached { sandbox: sandbox.clone() },
@@ -210,13 +214,26 @@ impl Builtin {
         self.store
             .write(lease, offset)
             .map_err(|source| AttachError::Lease { path: self.store.path(sandbox), source })?;
-        pod.connect(&mut lock(&self.host), lease, &self.uplink).map_err(kernel)?;
+        self.plug(lease, pod)?;
         pod.configure(lease, &self.uplink).map_err(kernel)?;
         let mut firewall = lock(&self.firewall);
         if lease.ports.is_empty() {
-            return firewall.verify(&|| self.leases()).map_err(kernel);
+            return firewall.verify().map_err(kernel);
         }
-        firewall.open_ports(lease, &|| self.leases()).map_err(kernel)
+        firewall.open_ports(lease).map_err(kernel)
+    }
+
+    /// Makes the pod's interfaces; again when somebody has deleted the bridge.
+    fn plug(&self, lease: &Lease, pod: &mut Pod<'_>) -> Result<(), AttachError> {
+        let mut connect = || pod.connect(&mut lock(&self.host), lease, &self.uplink);
+        let result = match connect() {
+            Err(_) if self.verify_bridge().unwrap_or(false) => connect(),
+            result => result,
+        };
+        result.map_err(|source| match source.errno() {
+            Some(Errno::XFULL) => AttachError::BridgeFull { bridge: self.config.bridge.clone() },
+            _ => AttachError::Kernel { sandbox: lease.sandbox.clone(), source },
+        })
     }
 
     /// Takes back all that [`Builtin::connect`] may have done; goes on past failures.
@@ -225,11 +242,11 @@ impl Builtin {
             let error = berth_types::error::chain(error);
             tracing::warn!(sandbox = lease.sandbox.short(), error, "{what} left behind");
         };
-        if let Err(error) = self.close_ports(lease) {
+        if let Err(error) = lock(&self.firewall).close_ports(&lease.sandbox) {
             failed("host ports", &error);
         }
         let name = link::host_name(lease.address4);
-        let disconnected = link::disconnect(&mut lock(&self.host), &name);
+        let disconnected = link::disconnect(&mut lock(&self.host).socket, &name);
         if let Err(error) = &disconnected {
             failed("interface", error);
         }
@@ -239,11 +256,6 @@ impl Builtin {
         let mut state = lock(&self.state);
         state.reservations.release(&lease.sandbox);
         state.pool.give_back(&lease.sandbox, disconnected.is_err());
-    }
-
-    fn close_ports(&self, lease: &Lease) -> Result<(), NetlinkError> {
-        let others = || self.leases().into_iter().filter(|l| l.sandbox != lease.sandbox).collect();
-        lock(&self.firewall).close_ports(lease, &others)
     }
 
     fn attachment(&self, lease: &Lease) -> Attachment {
@@ -261,8 +273,11 @@ impl Builtin {
     /// connected. The interfaces go with the pod's network namespace, which the caller drops; the
     /// addresses are not used again before the kernel has removed them.
     pub fn detach(&self, sandbox: &SandboxId) -> Result<(), DetachError> {
-        let Some(lease) = lock(&self.state).pool.get(sandbox).cloned() else { return Ok(()) };
-        self.close_ports(&lease)
+        if lock(&self.state).pool.get(sandbox).is_none() {
+            return Ok(());
+        }
+        lock(&self.firewall)
+            .close_ports(sandbox)
             .map_err(|source| DetachError::Kernel { sandbox: sandbox.clone(), source })?;
         self.store
             .remove(sandbox)
@@ -289,7 +304,7 @@ impl Builtin {
 
     /// The name of the bridge.
     pub fn bridge(&self) -> &str {
-        &self.bridge
+        &self.config.bridge
     }
 
     /// The IPv4 block that pods get addresses from.
@@ -302,15 +317,19 @@ impl Builtin {
         self.cidr6
     }
 
-    /// Interfaces on the bridge that belong to no lease: those of pods that ended a moment ago,
-    /// or leaked ones.
+    /// Interfaces of pods on the bridge that belong to no lease: those of pods that ended a moment
+    /// ago, or leaked ones. What others have connected to the bridge is not counted.
     pub fn strays(&self) -> Result<Vec<String>, SweepError> {
+        let mut host = lock(&self.host);
+        let replies = host.socket.dump(&route::get_links());
+        let index = host.index;
+        drop(host);
         let what = "list the ports of the bridge";
-        let replies = lock(&self.host).exchange(vec![route::get_links()]);
         let replies = replies.map_err(|source| SweepError::Kernel { what, source })?;
         let held: HashSet<_> = self.leases().iter().map(|l| link::host_name(l.address4)).collect();
-        let ports = replies.iter().filter_map(route::read_link).filter(|l| l.master == self.uplink.bridge);
-        Ok(ports.map(|link| link.name).filter(|name| !held.contains(name)).collect())
+        let links = replies.iter().filter_map(route::read_link).filter(|link| link.master == index);
+        let pods = links.filter(|link| link.kind == "veth" && link::address_of(&link.name).is_some());
+        Ok(pods.map(|link| link.name).filter(|name| !held.contains(name)).collect())
     }
 
     /// Removes the leases, ports and interfaces of pods that are not in `known`. Not to be called
@@ -322,19 +341,49 @@ impl Builtin {
         }
         let interfaces = self.strays()?;
         for name in &interfaces {
-            link::disconnect(&mut lock(&self.host), name)
+            link::disconnect(&mut lock(&self.host).socket, name)
                 .map_err(|source| SweepError::Kernel { what: "remove a leaked interface", source })?;
         }
         Ok(Swept { leases: unknown, interfaces })
     }
 
-    /// Puts the firewall rules back when somebody else has changed the rule set (a reload of the
-    /// host's own rules, docker starting). Every attach does so too; calling it now and then
-    /// heals running pods. Costs one small request when nothing has changed.
+    /// Puts right what somebody else has undone: the firewall rules (a reload of the host's own
+    /// rules, docker starting), the bridge (deleted, switched off, without its addresses). Every attach
+    /// looks after the rules, too; this heals running pods. Costs a few small requests when
+    /// nothing has changed.
     pub fn verify(&self) -> Result<(), SweepError> {
-        lock(&self.firewall)
-            .verify(&|| self.leases())
-            .map_err(|source| SweepError::Kernel { what: "look after the firewall rules", source })
+        self.verify_bridge().map_err(SweepError::Bridge)?;
+        let what = "look after the firewall rules";
+        lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })
+    }
+
+    /// Puts the bridge right; tells whether it was wrong.
+    fn verify_bridge(&self) -> Result<bool, OpenError> {
+        let leases = self.leases();
+        let config = &self.config;
+        let kernel = |source| OpenError::Kernel { bridge: config.bridge.clone(), source };
+        let gateways = Gateways::of(self.cidr4, self.cidr6);
+        let mut side = lock(&self.host);
+        if side.is_whole(&config.bridge, gateways).map_err(kernel)? {
+            return Ok(false);
+        }
+        let host = Host::look(&mut side.socket).map_err(kernel)?;
+        let prepare = || forwarding::prepare_bridge(&config.bridge, self.cidr6.is_some());
+        side.index = bridge::ensure(&mut side.socket, config, &host, (gateways, self.uplink.mtu), prepare)?;
+        side.plug(&host, &leases).map_err(kernel)?;
+        tracing::warn!(bridge = config.bridge, "others have changed the bridge, put right");
+        Ok(true)
+    }
+
+    /// Monitors that are readable after something has changed that [`Builtin::verify`] may have to put
+    /// right. They hear of every change to the host's interfaces and rules, the network's own included,
+    /// so that the caller waits a moment before it drains them and looks.
+    pub fn monitors(&self) -> Result<[Monitor; 2], SweepError> {
+        let open = |family| {
+            let what = "listen to changes of the network";
+            Monitor::open(family).map_err(|source| SweepError::Kernel { what, source })
+        };
+        Ok([open(Family::Route)?, open(Family::Netfilter)?])
     }
 
     /// Removes everything: interfaces, bridge, rules, leases. The pods lose their network. Kernel
@@ -343,9 +392,11 @@ impl Builtin {
         let kernel = |what| move |source| SweepError::Kernel { what, source };
         self.sweep(&HashSet::new())?;
         lock(&self.firewall).purge().map_err(kernel("remove the firewall rules"))?;
-        legacy::close_forward(&self.bridge);
-        let delete = route::delete_link(By::Index(self.uplink.bridge));
-        lock(&self.host).exchange(vec![delete]).map_err(kernel("remove the bridge"))?;
+        legacy::close_forward(&self.config.bridge);
+        let mut host = lock(&self.host);
+        let index = host.index;
+        link::delete(&mut host.socket, By::Index(index)).map_err(kernel("remove the bridge"))?;
+        drop(host);
         self.store.purge().map_err(|(path, source)| SweepError::File { path, source })
     }
 }
@@ -389,8 +440,9 @@ impl State {
 fn block(config: &Config, store: &Store, leases: &[Lease], host: &Host) -> Result<Cidr4, OpenError> {
     let chosen = store.subnet();
     let in_use = |cidr: &Cidr4| leases.iter().all(|lease| cidr.contains(lease.address4));
+    // Also when a network of the host overlaps it by now: pods that run are not given up for that.
     let cidr4 = match chosen.filter(|cidr| !leases.is_empty() && in_use(cidr)) {
-        Some(cidr) if config.cidr4.is_none() => cidr,
+        Some(cidr) if config.cidr4.is_none_or(|asked| asked == cidr) => cidr,
         _ => bridge::choose(config, chosen, host)?,
     };
     if let Some(lease) = leases.iter().find(|lease| !cidr4.contains(lease.address4)) {
@@ -407,10 +459,26 @@ fn block(config: &Config, store: &Store, leases: &[Lease], host: &Host) -> Resul
     Ok(cidr4)
 }
 
-fn uplink(bridge: u32, mtu: u32, gateways: Gateways) -> Uplink {
+/// The IPv6 block; the one in use stays while there are leases.
+fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Result<Cidr6, OpenError> {
+    let chosen = store.subnet6();
+    let mut addresses = leases.iter().filter_map(|lease| lease.address6).peekable();
+    let in_use = addresses.peek().is_some();
+    if let Some(cidr) = chosen.filter(|cidr| in_use && addresses.all(|ip| cidr.contains(ip))) {
+        if cidr != configured {
+            tracing::warn!(%cidr, %configured, "the IPv6 block cannot change while pods have addresses of it");
+        }
+        return Ok(cidr);
+    }
+    if chosen != Some(configured) {
+        store.set_subnet6(configured)?;
+    }
+    Ok(configured)
+}
+
+fn uplink(mtu: u32, gateways: Gateways) -> Uplink {
     let v6 = gateways.v6.map(|(ip, _)| ip.into());
     Uplink {
-        bridge,
         mtu,
         prefix4: gateways.v4.1,
         prefix6: gateways.v6.map_or(0, |(_, prefix)| prefix),

@@ -50,14 +50,18 @@ impl Config {
 
     /// The IPv4 blocks tried in turn when none is given: 64 blocks of 4,093 pods in
     /// 10.208.0.0/14, which docker, podman and the usual cluster networks leave alone, beginning
-    /// with the one that the bridge's name points to.
+    /// with the one that the bridge's name points to. Where the host has all of 10.0.0.0/8, as
+    /// company networks do, then 64 in 172.28.0.0/14 and 64 in 192.168.0.0/16, the last first.
     pub fn candidates(&self) -> impl Iterator<Item = Cidr4> {
         let first = if self.bridge == "berth0" { 0 } else { fnv(self.bridge.as_bytes()) % 64 };
-        (0..64).map(move |i| {
-            let block = u32::try_from((first + i) % 64).expect("below 64");
-            let base = Ipv4Addr::from_bits(u32::from_be_bytes([10, 208, 0, 0]) + (block << 12));
-            Cidr4::new(base, 20).expect("20 is a length")
-        })
+        let block = |base: [u8; 4], index: u64, bits: u32| {
+            let offset = u32::try_from(index % 64).expect("below 64") << bits;
+            let base = Ipv4Addr::from_bits(u32::from_be_bytes(base) + offset);
+            Cidr4::new(base, u8::try_from(32 - bits).expect("at most 32")).expect("at most 32")
+        };
+        let large = |base: [u8; 4]| (0..64).map(move |i| block(base, first + i, 12));
+        let small = (0..64).map(move |i| block([192, 168, 192, 0], first + 63 - i, 8));
+        large([10, 208, 0, 0]).chain(large([172, 28, 0, 0])).chain(small)
     }
 }
 

@@ -105,6 +105,12 @@ pub enum AttachError {
         /// Addresses of pods that are gone but whose interface the kernel still has.
         draining: usize,
     },
+    /// The bridge has as many ports as a bridge can have.
+    #[error("bridge {bridge} has 1023 ports, the most that the kernel allows")]
+    BridgeFull {
+        /// The bridge.
+        bridge: String,
+    },
     /// The pod is connected already.
     #[error("sandbox {} is connected already", sandbox.short())]
     AlreadyAttached {
@@ -172,7 +178,7 @@ pub enum AttachError {
 impl Classify for AttachError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Exhausted { .. } => Kind::Exhausted,
+            Self::Exhausted { .. } | Self::BridgeFull { .. } => Kind::Exhausted,
             Self::AlreadyAttached { .. } | Self::PortTaken { .. } => Kind::AlreadyExists,
             Self::BadPort { .. } => Kind::Invalid,
             Self::PortInUse { .. } => Kind::Precondition,
@@ -189,6 +195,9 @@ impl Classify for AttachError {
             }
             Self::PortInUse { port, .. } => {
                 Some(format!("see who listens: ss -lnp 'sport = :{}'", port.host_port))
+            }
+            Self::BridgeFull { .. } => {
+                Some("remove pods, or run a second daemon with --instance NAME".to_owned())
             }
             Self::AlreadyAttached { .. }
             | Self::PortTaken { .. }
@@ -239,6 +248,9 @@ pub enum SweepError {
         /// The request that was refused.
         source: netlink::NetlinkError,
     },
+    /// The bridge could not be put right.
+    #[error("look after the bridge")]
+    Bridge(#[source] OpenError),
     /// A pod that is gone could not be disconnected.
     #[error("release the addresses of a pod that is gone")]
     Detach(#[source] DetachError),

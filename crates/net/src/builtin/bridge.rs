@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use berth_sys::netlink::route::{self, By, Link, MAIN_TABLE, PROTOCOL_RA, Route};
-use berth_sys::netlink::{NetlinkError, Socket};
+use berth_sys::netlink::route::{self, By, LOOPBACK, Link, MAIN_TABLE, PROTOCOL_RA, Route};
+use berth_sys::netlink::{Message, NetlinkError, Reply, Socket};
 use rustix::io::Errno;
 
-use super::link::mac;
+use super::Lease;
+use super::link::{host_name, mac};
 use crate::cidr::{Cidr4, Cidr6};
 use crate::config::{Config, MAX_INTERFACE_NAME};
 use crate::error::OpenError;
@@ -15,6 +16,8 @@ use crate::error::OpenError;
 const DEFAULT_MTU: u32 = 1500;
 /// The smallest MTU that IPv6 works with (RFC 8200).
 const MIN_MTU: u32 = 1280;
+/// The shortest prefix of a network that somebody may have for himself.
+const SHORTEST: u8 = 8;
 /// The longest table name (`NFT_NAME_MAXLEN` less the final zero; far less is enough).
 const MAX_TABLE_NAME: usize = 64;
 
@@ -28,9 +31,9 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn look(socket: &mut Socket) -> Result<Self, NetlinkError> {
-        let links = dump(socket, route::get_links, route::read_link)?;
-        let routes4 = dump(socket, || route::get_routes(false), route::read_route)?;
-        let routes6 = dump(socket, || route::get_routes(true), route::read_route)?;
+        let links = list(socket, &route::get_links(), route::read_link)?;
+        let routes4 = list(socket, &route::get_routes(false), route::read_route)?;
+        let routes6 = list(socket, &route::get_routes(true), route::read_route)?;
         Ok(Self { links, routes4, routes6 })
     }
 
@@ -47,42 +50,38 @@ impl Host {
         link.map_or(DEFAULT_MTU, |link| link.mtu).clamp(MIN_MTU, 65_535)
     }
 
-    /// Interfaces with a default route from a router advertisement.
-    pub(super) fn learning(&self) -> Vec<String> {
-        let learnt = self.routes6.iter().filter(|r| r.prefix == 0 && r.protocol == PROTOCOL_RA);
-        learnt.map(|route| self.name_of(route.index)).collect()
+    /// Interfaces by which the host itself may learn IPv6 routes, and whether it has learnt a default
+    /// route by them: all but the bridge and what leads to containers.
+    pub(super) fn listeners(&self, bridge: &str) -> Vec<(&str, bool)> {
+        let own = |link: &&Link| link.index != LOOPBACK && link.master == 0 && link.kind != "veth";
+        let learnt = |index| {
+            self.routes6.iter().any(|r| r.prefix == 0 && r.protocol == PROTOCOL_RA && r.index == index)
+        };
+        let links = self.links.iter().filter(own).filter(|link| link.name != bridge);
+        links.map(|link| (link.name.as_str(), learnt(link.index))).collect()
     }
 
     /// A route that stands against using `cidr` on `bridge`. A block that was asked for may be a
-    /// part of a network that lies behind a gateway, since it then takes precedence as wanted.
+    /// part of a network that lies behind a gateway, since it then takes precedence as wanted. Half of
+    /// the internet is no network of the host: VPNs replace the default route by two such halves.
     fn obstacle(&self, bridge: &str, cidr: Cidr4, asked: bool) -> Option<(Cidr4, String)> {
         self.routes4.iter().find_map(|route| {
             let IpAddr::V4(network) = route.network else { return None };
             let network = Cidr4::new(network, route.prefix)?;
             let within = asked && route.gateway && network.prefix() < cidr.prefix();
             let name = self.name_of(route.index);
-            let counts = route.table == MAIN_TABLE && route.prefix > 0 && name != bridge && !within;
+            let counts = route.table == MAIN_TABLE && route.prefix >= SHORTEST && name != bridge && !within;
             (counts && network.overlaps(&cidr)).then_some((network, name))
         })
     }
 }
 
-/// All of a list, taken again when it changed meanwhile.
-pub(super) fn dump<T>(
+fn list<T>(
     socket: &mut Socket,
-    request: impl Fn() -> berth_sys::netlink::Message,
-    read: impl Fn(&berth_sys::netlink::Reply) -> Option<T>,
+    request: &Message,
+    read: impl Fn(&Reply) -> Option<T>,
 ) -> Result<Vec<T>, NetlinkError> {
-    const ATTEMPTS: u32 = 10;
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        match socket.exchange(vec![request()]) {
-            // Something changed while the list was made.
-            Err(error) if error.errno() == Some(Errno::INTR) && attempt < ATTEMPTS => {}
-            result => return Ok(result?.iter().filter_map(read).collect()),
-        }
-    }
+    Ok(socket.dump(request)?.iter().filter_map(read).collect())
 }
 
 /// Checks what the kernel would refuse or take in another sense.
@@ -99,7 +98,7 @@ pub(super) fn check(config: &Config) -> Result<(), OpenError> {
         return bad(format!("{table:?} cannot be the name of a table: 1 to 64 letters, digits, - _ ."));
     }
     if let Some(cidr) = cidr4 {
-        if cidr.pods() == 0 || cidr.prefix() < 8 {
+        if cidr.pods() == 0 || cidr.prefix() < SHORTEST {
             return bad(format!("the length of pod addresses {cidr} is not between 8 and 30"));
         }
         let base = cidr.base();
@@ -155,12 +154,20 @@ fn alias(config: &Config) -> String {
     alias
 }
 
+/// The host's side of the network: a socket there, and the bridge.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) socket: Socket,
+    /// The index of the bridge.
+    pub(super) index: u32,
+}
+
 /// Makes the bridge or takes it over; gives its index. `prepare` is called before it is up.
 pub(super) fn ensure(
     socket: &mut Socket,
     config: &Config,
     host: &Host,
-    gateways: Gateways,
+    (gateways, mtu): (Gateways, u32),
     prepare: impl FnOnce() -> Result<(), OpenError>,
 ) -> Result<u32, OpenError> {
     let kernel = |source| OpenError::Kernel { bridge: config.bridge.clone(), source };
@@ -177,23 +184,54 @@ pub(super) fn ensure(
         }
         None => {
             let mac = mac(gateways.v4.0);
-            socket.exchange(vec![route::add_bridge(&config.bridge, mac, host.mtu())]).map_err(kernel)?;
-            let find = route::get_link(By::Name(&config.bridge));
-            let replies = socket.exchange(vec![find]).map_err(kernel)?;
-            let link = replies.iter().find_map(route::read_link);
+            socket.exchange(vec![route::add_bridge(&config.bridge, mac, mtu)]).map_err(kernel)?;
+            let link = find(socket, &config.bridge).map_err(kernel)?;
             link.ok_or_else(|| kernel(NetlinkError::Malformed { what: "find the bridge" }))?.index
         }
     };
-    socket.exchange(vec![route::describe(index, &alias, host.mtu())]).map_err(kernel)?;
+    socket.exchange(vec![route::describe(index, &alias, mtu)]).map_err(kernel)?;
     prepare()?;
     set_addresses(socket, index, &gateways.list()).map_err(kernel)?;
     socket.exchange(vec![route::set_up(By::Index(index))]).map_err(kernel)?;
     Ok(index)
 }
 
+fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>, NetlinkError> {
+    match socket.exchange(vec![route::get_link(By::Name(name))]) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
+        result => Ok(result?.iter().find_map(route::read_link)),
+    }
+}
+
+impl Side {
+    /// Whether the bridge is the one that was made, and is as it should be.
+    pub(super) fn is_whole(&mut self, name: &str, gateways: Gateways) -> Result<bool, NetlinkError> {
+        let bridge = find(&mut self.socket, name)?;
+        if !bridge.is_some_and(|link| link.index == self.index && link.up) {
+            return Ok(false);
+        }
+        let present = list(&mut self.socket, &route::get_addresses(), route::read_address)?;
+        let has =
+            |(ip, prefix)| present.iter().any(|a| (a.index, a.ip, a.prefix) == (self.index, ip, prefix));
+        Ok(gateways.list().into_iter().all(has))
+    }
+
+    /// Makes the pods' interfaces ports of the bridge (again).
+    pub(super) fn plug(&mut self, host: &Host, leases: &[Lease]) -> Result<(), NetlinkError> {
+        for name in leases.iter().map(|lease| host_name(lease.address4)) {
+            let loose = |link: &&Link| link.name == name && link.master != self.index;
+            if let Some(link) = host.links.iter().find(loose) {
+                let plug = vec![route::set_master(link.index, self.index), route::set_port_up(&name)];
+                self.socket.exchange(plug)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Makes `wanted` the addresses of an interface, apart from link-local ones.
 fn set_addresses(socket: &mut Socket, index: u32, wanted: &[(IpAddr, u8)]) -> Result<(), NetlinkError> {
-    let present = dump(socket, route::get_addresses, route::read_address)?;
+    let present = list(socket, &route::get_addresses(), route::read_address)?;
     let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let mut messages = Vec::new();
     for address in present.iter().filter(|a| a.index == index && !link_local(a.ip)) {

@@ -4,14 +4,15 @@
 //! that was seen last; when somebody else has changed something meanwhile, the kernel refuses it,
 //! and what we rely on is looked at and put right first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use berth_sys::netlink::nft::{self, Batch, Exprs, Family, Hook, Verdict};
 use berth_sys::netlink::{self, NetlinkError, Socket, conntrack, route};
+use berth_types::SandboxId;
 
-use super::ruleset::{LAST_CHAIN, Map, Plan, add_elements, elements};
-use super::{Lease, bridge};
+use super::Lease;
+use super::ruleset::Plan;
 use crate::port::{PortMapping, Protocol};
 
 /// How often a change is tried again because others change the rule set at the same time.
@@ -22,44 +23,39 @@ const ATTEMPTS: u32 = 20;
 const FORWARD: [(Family, &str, &str); 2] =
     [(Family::Ip, "filter", "FORWARD"), (Family::Ip6, "filter", "FORWARD")];
 
-/// Gives all leases, for when the table must be made anew.
-pub(super) type Leases<'a> = &'a dyn Fn() -> Vec<Lease>;
-
 #[derive(Debug)]
 pub(super) struct Firewall {
     plan: Plan,
     socket: Socket,
+    /// Those whose ports are open: what the maps hold, whatever becomes of the table.
+    open: HashMap<SandboxId, Lease>,
+    /// The generation of the rule set that was found, or made, to be right; 0 is none.
     generation: u32,
+    /// The kernel's number of the table and the count of its rules, when it was made.
+    made: Option<(u64, usize)>,
+    /// Whether a chain of iptables did not take our rules, which is said once.
+    shut_out: bool,
 }
 
 impl Firewall {
-    /// Makes the table anew with the ports of all leases.
-    pub(super) fn open(plan: Plan, leases: Leases<'_>) -> Result<Self, NetlinkError> {
+    /// Makes the table anew with the ports of `leases`.
+    pub(super) fn open(plan: Plan, leases: &[Lease]) -> Result<Self, NetlinkError> {
         let socket = Socket::open(netlink::Family::Netfilter)?;
-        let mut firewall = Self { plan, socket, generation: 0 };
-        let mut batch = Batch::new(None);
-        firewall.plan.build(&mut batch, leases().iter());
-        batch.commit(&mut firewall.socket)?;
-        // An impossible generation: the first look finds a change.
-        firewall.generation = nft::generation(&mut firewall.socket)?.wrapping_sub(1);
-        firewall.verify(leases)?;
+        let open = leases.iter().filter(|lease| !lease.ports.is_empty());
+        let open = open.map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
+        let mut firewall = Self { plan, socket, open, generation: 0, made: None, shut_out: false };
+        firewall.verify()?;
         Ok(firewall)
     }
 
     /// Puts right what others have undone; one small request when nothing was changed.
-    pub(super) fn verify(&mut self, leases: Leases<'_>) -> Result<(), NetlinkError> {
+    pub(super) fn verify(&mut self) -> Result<(), NetlinkError> {
         for _ in 0..ATTEMPTS {
             let now = nft::generation(&mut self.socket)?;
             if now == self.generation {
                 return Ok(());
             }
-            let mut batch = Batch::new(Some(now));
-            if !nft::has_chain(&mut self.socket, (Family::Inet, &self.plan.table, LAST_CHAIN))? {
-                tracing::info!(table = self.plan.table, "firewall table is gone, made anew");
-                self.plan.build(&mut batch, leases().iter());
-            }
-            self.open_forward(&mut batch)?;
-            match self.commit(batch, now) {
+            match self.repair(now) {
                 Err(error) if nft::is_outdated(&error) => {}
                 result => return result,
             }
@@ -68,21 +64,41 @@ impl Firewall {
         Ok(())
     }
 
-    fn commit(&mut self, batch: Batch, generation: u32) -> Result<(), NetlinkError> {
-        let changed = !batch.is_empty();
-        if changed {
-            batch.commit(&mut self.socket)?;
+    fn repair(&mut self, mut now: u32) -> Result<(), NetlinkError> {
+        if !self.is_whole()? {
+            if self.made.is_some() {
+                tracing::info!(table = self.plan.table, "others have changed the firewall table, made anew");
+            }
+            now = self.rebuild(now)?;
         }
-        // 0 is no generation: the kernel leaves it out.
-        self.generation = match generation.wrapping_add(u32::from(changed)) {
-            0 => 1,
-            next => next,
-        };
+        self.generation = self.open_forward(now)?;
         Ok(())
     }
 
-    /// Adds our two rules to the FORWARD chains of iptables where they are missing.
-    fn open_forward(&mut self, batch: &mut Batch) -> Result<(), NetlinkError> {
+    /// Whether the table is the one that was made, with all its rules. (A file that is loaded after
+    /// `flush ruleset` may bring back an old copy of it, with the ports of pods that are gone.)
+    fn is_whole(&mut self) -> Result<bool, NetlinkError> {
+        let Some((handle, rules)) = self.made else { return Ok(false) };
+        let table = (Family::Inet, self.plan.table.as_str());
+        Ok(nft::table_handle(&mut self.socket, table)? == Some(handle)
+            && nft::rules_of_table(&mut self.socket, table)?.len() == rules)
+    }
+
+    /// Makes the table; gives the generation after that.
+    fn rebuild(&mut self, generation: u32) -> Result<u32, NetlinkError> {
+        let mut batch = Batch::new(Some(generation));
+        self.plan.build(&mut batch, self.open.values());
+        let rules = batch.rules();
+        batch.commit(&mut self.socket)?;
+        let handle = nft::table_handle(&mut self.socket, (Family::Inet, &self.plan.table))?;
+        self.made = handle.map(|handle| (handle, rules));
+        Ok(after(generation))
+    }
+
+    /// Adds our two rules to the FORWARD chains of iptables where they are missing; gives the
+    /// generation after that. A chain that does not take them (another program may own its table) is
+    /// its owner's business: it may let everything through.
+    fn open_forward(&mut self, mut generation: u32) -> Result<u32, NetlinkError> {
         for chain in FORWARD {
             if nft::chain_hook(&mut self.socket, chain)? != Some(Hook::Forward as u32)
                 || self.forward_rules(chain)?.len() >= 2
@@ -90,12 +106,25 @@ impl Firewall {
                 continue;
             }
             let bridge = self.plan.bridge.as_str();
+            let mut batch = Batch::new(Some(generation));
             let answers = Exprs::new().iptables_out(bridge).iptables_known_connection();
             batch.insert_rule(chain, &answers.counter().verdict(Verdict::Accept));
             let outgoing = Exprs::new().iptables_in(bridge);
             batch.insert_rule(chain, &outgoing.counter().verdict(Verdict::Accept));
+            match batch.commit(&mut self.socket) {
+                Ok(()) => generation = after(generation),
+                Err(error) if nft::is_outdated(&error) => return Err(error),
+                Err(error) => self.tell_shut_out(chain, &error),
+            }
         }
-        Ok(())
+        Ok(generation)
+    }
+
+    fn tell_shut_out(&mut self, (family, table, chain): (Family, &str, &str), error: &NetlinkError) {
+        if !std::mem::replace(&mut self.shut_out, true) {
+            let error = berth_types::error::chain(error);
+            tracing::warn!(?family, table, chain, error, "pods may not be let through by this chain");
+        }
     }
 
     /// The handles of our rules in a chain of iptables, known by the name of the bridge.
@@ -109,57 +138,64 @@ impl Firewall {
         Ok(ours.map(|rule| rule.handle).collect())
     }
 
-    /// Opens the host ports of `lease`. `leases` are all leases, `lease` among them.
-    pub(super) fn open_ports(&mut self, lease: &Lease, leases: Leases<'_>) -> Result<(), NetlinkError> {
-        self.change(leases, |batch, table| {
-            add_elements(batch, table, elements(lease));
-        })?;
-        self.forget_flows(&lease.ports)
+    /// Opens the host ports of `lease`.
+    pub(super) fn open_ports(&mut self, lease: &Lease) -> Result<(), NetlinkError> {
+        self.change(|plan, batch| plan.add_elements(batch, plan.elements(lease)))?;
+        self.open.insert(lease.sandbox.clone(), lease.clone());
+        self.forget_flows(&lease.ports);
+        Ok(())
     }
 
-    /// Closes the host ports of `lease`. `leases` are the remaining leases.
-    pub(super) fn close_ports(&mut self, lease: &Lease, leases: Leases<'_>) -> Result<(), NetlinkError> {
-        if lease.ports.is_empty() {
-            return Ok(());
-        }
-        let list = elements(lease);
-        let removed = self.change(leases, |batch, table| {
-            for map in [Map::Any4, Map::One4, Map::Any6, Map::One6] {
-                let keys: Vec<_> = list.iter().filter(|e| e.map == map).map(|e| e.key.clone()).collect();
-                if !keys.is_empty() {
-                    batch.delete_elements((Family::Inet, table, map.name()), keys);
-                }
-            }
-        });
-        match removed {
+    /// Closes the host ports of `sandbox`, where they are open.
+    pub(super) fn close_ports(&mut self, sandbox: &SandboxId) -> Result<(), NetlinkError> {
+        let Some(lease) = self.open.get(sandbox).cloned() else { return Ok(()) };
+        match self.change(|plan, batch| plan.delete_elements(batch, &plan.elements(&lease))) {
             // Half of them are gone: someone has edited the table.
             Err(error) if nft::is_missing(&error) => {
-                let mut batch = Batch::new(None);
-                self.plan.build(&mut batch, leases().iter());
-                batch.commit(&mut self.socket)?;
+                self.open.remove(sandbox);
+                // Not the table that was made: it is made anew.
+                (self.made, self.generation) = (None, 0);
+                self.verify()?;
             }
             result => result?,
         }
-        self.forget_flows(&lease.ports)
+        self.open.remove(sandbox);
+        self.forget_flows(&lease.ports);
+        Ok(())
     }
 
-    fn change(&mut self, leases: Leases<'_>, fill: impl Fn(&mut Batch, &str)) -> Result<(), NetlinkError> {
+    fn change(&mut self, fill: impl Fn(&Plan, &mut Batch)) -> Result<(), NetlinkError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            self.verify(leases)?;
+            self.verify()?;
             let mut batch = Batch::new(Some(self.generation));
-            fill(&mut batch, &self.plan.table);
-            match self.commit(batch, self.generation) {
+            fill(&self.plan, &mut batch);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            match batch.commit(&mut self.socket) {
+                Ok(()) => {
+                    self.generation = after(self.generation);
+                    return Ok(());
+                }
                 Err(error) if nft::is_outdated(&error) => last = Some(error),
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
         last.map_or(Ok(()), Err)
     }
 
     /// Flows of UDP and SCTP do not end by themselves: they would go on past a new mapping, or to a
-    /// pod that is gone. Flows to the same port elsewhere are left alone.
-    fn forget_flows(&mut self, ports: &[PortMapping]) -> Result<(), NetlinkError> {
+    /// pod that is gone. Flows to the same port elsewhere are left alone. The mapping itself stands
+    /// or is gone by now, so that a kernel that cannot list its connections stops no pod.
+    fn forget_flows(&mut self, ports: &[PortMapping]) {
+        if let Err(error) = self.try_forget_flows(ports) {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(error, "flows to the host's ports are not forgotten");
+        }
+    }
+
+    fn try_forget_flows(&mut self, ports: &[PortMapping]) -> Result<(), NetlinkError> {
         let mut host = None;
         for protocol in [Protocol::Udp, Protocol::Sctp] {
             let ports: Vec<u16> =
@@ -194,6 +230,11 @@ impl Firewall {
 /// The addresses of the host.
 fn host_addresses() -> Result<HashSet<IpAddr>, NetlinkError> {
     let mut socket = Socket::open(netlink::Family::Route)?;
-    let addresses = bridge::dump(&mut socket, route::get_addresses, route::read_address)?;
-    Ok(addresses.into_iter().map(|address| address.ip).collect())
+    let addresses = socket.dump(&route::get_addresses())?;
+    Ok(addresses.iter().filter_map(route::read_address).map(|address| address.ip).collect())
+}
+
+/// The generation after a change. 0 is none: the kernel leaves it out.
+fn after(generation: u32) -> u32 {
+    generation.checked_add(1).unwrap_or(1)
 }

@@ -35,18 +35,24 @@ pub(super) fn prepare_bridge(bridge: &str, ipv6: bool) -> Result<(), OpenError> 
     let net = Path::new(NET);
     // 127.0.0.1 may leave by the bridge: for host ports that are used from the host itself. The
     // guard chain keeps pods from using it the other way round.
-    set(net.join("ipv4/conf").join(bridge).join("route_localnet"), "1")?;
+    let conf4 = net.join("ipv4/conf").join(bridge);
+    set(conf4.join("route_localnet"), "1")?;
+    // Where forwarding is on already, the bridge may have been made with it off (conf/default).
+    set(conf4.join("forwarding"), "1")?;
     if ipv6 {
+        let conf6 = net.join("ipv6/conf").join(bridge);
         // A pod must not be able to give the host a route.
-        set(net.join("ipv6/conf").join(bridge).join("accept_ra"), "0")?;
-        set(net.join("ipv6/conf").join(bridge).join("disable_ipv6"), "0")?;
+        set(conf6.join("accept_ra"), "0")?;
+        set(conf6.join("disable_ipv6"), "0")?;
+        set(conf6.join("forwarding"), "1")?;
     }
     Ok(())
 }
 
-/// Switches forwarding on. `learning` are interfaces that got routes from router advertisements:
-/// a kernel that forwards ignores those, unless told otherwise.
-pub(super) fn enable(ipv6: bool, learning: &[String]) -> Result<(), OpenError> {
+/// Switches forwarding on. A kernel that forwards ignores router advertisements, unless told otherwise:
+/// `listeners` are the interfaces that are to hear them as before, with whether the host has learnt its
+/// default route there. (One that has not may still be waiting for its first advertisement.)
+pub(super) fn enable(ipv6: bool, listeners: &[(&str, bool)]) -> Result<(), OpenError> {
     let net = Path::new(NET);
     if set(net.join("ipv4/ip_forward"), "1")? {
         tracing::info!("IPv4 forwarding switched on");
@@ -54,9 +60,11 @@ pub(super) fn enable(ipv6: bool, learning: &[String]) -> Result<(), OpenError> {
     if !ipv6 {
         return Ok(());
     }
-    for interface in learning {
-        let path = net.join("ipv6/conf").join(interface).join("accept_ra");
-        if read(&path).is_ok_and(|value| value == "1") && set(path, "2")? {
+    for (interface, learnt) in listeners {
+        let conf = net.join("ipv6/conf").join(interface);
+        let is = |name: &str, value: &str| read(&conf.join(name)).is_ok_and(|now| now == value);
+        let hears = is("accept_ra", "1") && (*learnt || is("forwarding", "0"));
+        if hears && set(conf.join("accept_ra"), "2")? {
             tracing::info!(interface, "router advertisements accepted while forwarding");
         }
     }

@@ -7,8 +7,8 @@ use berth_sys::netlink::route::{self, By, LOOPBACK, Mac, Veth};
 use berth_sys::netlink::{self, Family, NetlinkError, Socket};
 use rustix::io::Errno;
 
-use super::Lease;
-use super::forwarding;
+use super::bridge::Side;
+use super::{Lease, forwarding};
 
 /// The interface in every pod.
 pub(super) const POD_INTERFACE: &str = "eth0";
@@ -34,10 +34,15 @@ pub(super) fn mac(address: Ipv4Addr) -> Mac {
     [0x0a, 0x58, a, b, c, d]
 }
 
+/// The hardware address of the host's end, which nothing is sent to.
+fn port_mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x59, a, b, c, d]
+}
+
 /// How the bridge looks to a pod.
 #[derive(Debug, Clone)]
 pub(super) struct Uplink {
-    pub(super) bridge: u32,
     pub(super) mtu: u32,
     pub(super) prefix4: u8,
     pub(super) prefix6: u8,
@@ -74,20 +79,21 @@ impl<'a> Pod<'a> {
     /// Makes both ends and sets them up, the host's by `host`.
     pub(super) fn connect(
         &mut self,
-        host: &mut Socket,
+        host: &mut Side,
         lease: &Lease,
         uplink: &Uplink,
     ) -> Result<(), NetlinkError> {
         let name = host_name(lease.address4);
         let veth = Veth {
             name: &name,
-            bridge: uplink.bridge,
+            mac: port_mac(lease.address4),
+            bridge: host.index,
             peer: POD_INTERFACE,
             peer_mac: mac(lease.address4),
             netns: self.netns,
             mtu: uplink.mtu,
         };
-        host.exchange(vec![route::add_veth(&veth), route::set_port_up(&name)]).map(drop)
+        host.socket.exchange(vec![route::add_veth(&veth), route::set_port_up(&name)]).map(drop)
     }
 
     /// Sets `lo` and `eth0` up, with addresses and default routes.
@@ -112,7 +118,12 @@ impl<'a> Pod<'a> {
 
 /// Removes the host's end, and the pod's with it. It need not be there.
 pub(super) fn disconnect(host: &mut Socket, name: &str) -> Result<(), NetlinkError> {
-    match host.exchange(vec![route::delete_link(By::Name(name))]) {
+    delete(host, By::Name(name))
+}
+
+/// Deletes an interface, which need not be there.
+pub(super) fn delete(host: &mut Socket, by: By<'_>) -> Result<(), NetlinkError> {
+    match host.exchange(vec![route::delete_link(by)]) {
         Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
         result => result.map(drop),
     }

@@ -1,10 +1,12 @@
 //! The firewall table of the network, as a plan: what is in it, and which elements a pod adds.
 //!
 //! ```text
-//! guard        raw prerouting   packets from pods to 127.0.0.0/8 are dropped (route_localnet is on)
+//! guard        raw prerouting   packets of pods to or from 127.0.0.0/8 are dropped (route_localnet is on)
 //! prerouting   nat              to an address of this host -> ports
 //! output       nat              the same for connections of the host itself, but not those to ::1
 //! ports                         (address, protocol, port) or (protocol, port) -> pod and its port
+//! localhost    filter input     UDP to a host port on ::1 is refused, as TCP is (docs/adr/0034)
+//! leaving      filter forward   packets whose addresses cannot be translated do not leave
 //! postrouting  nat              pods to elsewhere; host ports used from pods and from 127.0.0.1
 //! ```
 //! The rules are the same for any number of pods. See docs/adr/0032.
@@ -15,26 +17,25 @@ use berth_sys::netlink::nft::{Address, Batch, ChainType, Exprs, Family, Fields, 
 
 use super::Lease;
 use crate::cidr::{Cidr4, Cidr6};
-use crate::port::{PortMapping, Scope};
+use crate::port::{PortMapping, Protocol, Scope};
 
 const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
+const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
 
-/// The chain that [`table_is_there`](super::firewall) looks for; made last.
-pub(super) const LAST_CHAIN: &str = "postrouting";
-
-/// A map from host ports to pods.
+/// A map from host ports to pods; `Udp6` is the set of those UDP ports that ::1 has, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Map {
     Any4,
     One4,
     Any6,
     One6,
+    Udp6,
 }
 
 impl Map {
-    const ALL: [Self; 4] = [Self::Any4, Self::One4, Self::Any6, Self::One6];
+    pub(super) const ALL: [Self; 5] = [Self::Any4, Self::One4, Self::Any6, Self::One6, Self::Udp6];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -42,11 +43,12 @@ impl Map {
             Self::One4 => "address-ports4",
             Self::Any6 => "ports6",
             Self::One6 => "address-ports6",
+            Self::Udp6 => "udp-ports6",
         }
     }
 
     fn is_v6(self) -> bool {
-        matches!(self, Self::Any6 | Self::One6)
+        matches!(self, Self::Any6 | Self::One6 | Self::Udp6)
     }
 
     fn has_address(self) -> bool {
@@ -72,15 +74,26 @@ impl Plan {
         batch.delete_table(Family::Inet, table);
         batch.add_table(Family::Inet, table);
         self.add_maps(batch);
-        add_elements(batch, table, leases.flat_map(elements).collect());
+        self.add_elements(batch, leases.flat_map(|lease| self.elements(lease)).collect());
         self.add_guard(batch);
         self.add_ports(batch);
+        self.add_localhost(batch);
+        self.add_leaving(batch);
         self.add_postrouting(batch);
     }
 
+    fn has(&self, map: Map) -> bool {
+        !map.is_v6() || self.cidr6.is_some()
+    }
+
+    fn chain<'a>(&'a self, name: &'a str) -> (Family, &'a str, &'a str) {
+        (Family::Inet, self.table.as_str(), name)
+    }
+
     fn add_maps(&self, batch: &mut Batch) {
-        for map in Map::ALL {
-            if map.is_v6() && self.cidr6.is_none() {
+        for map in Map::ALL.into_iter().filter(|map| self.has(*map)) {
+            if map == Map::Udp6 {
+                batch.add_set(Family::Inet, &self.table, map.name(), &[Type::Port]);
                 continue;
             }
             let address = if map.is_v6() { Type::Ipv6 } else { Type::Ipv4 };
@@ -91,34 +104,51 @@ impl Plan {
     }
 
     fn add_guard(&self, batch: &mut Batch) {
-        let chain = (Family::Inet, self.table.as_str(), "guard");
+        let chain = self.chain("guard");
         batch.add_base_chain(chain, ChainType::Filter, Hook::Prerouting, RAW);
-        let loopback = Exprs::new().iifname(&self.bridge);
-        let loopback = loopback.address(Address::Destination, Ipv4Addr::new(127, 0, 0, 0).into(), 8);
-        batch.append_rule(chain, &loopback.verdict(Verdict::Drop));
+        for which in [Address::Destination, Address::Source] {
+            let loopback =
+                Exprs::new().iifname(&self.bridge).address(which, Ipv4Addr::new(127, 0, 0, 0).into(), 8);
+            batch.append_rule(chain, &loopback.verdict(Verdict::Drop));
+        }
     }
 
     fn add_ports(&self, batch: &mut Batch) {
-        let chain = |name| (Family::Inet, self.table.as_str(), name);
         batch.add_chain(Family::Inet, &self.table, "ports");
-        for map in [Map::One4, Map::Any4, Map::One6, Map::Any6] {
-            if !map.is_v6() || self.cidr6.is_some() {
-                let exprs = Exprs::new().dnat_by_map(map.name(), map.is_v6(), map.has_address());
-                batch.append_rule(chain("ports"), &exprs);
-            }
+        for map in [Map::One4, Map::Any4, Map::One6, Map::Any6].into_iter().filter(|map| self.has(*map)) {
+            let exprs = Exprs::new().dnat_by_map(map.name(), map.is_v6(), map.has_address());
+            batch.append_rule(self.chain("ports"), &exprs);
         }
         for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
-            batch.add_base_chain(chain(name), ChainType::Nat, hook, DSTNAT);
+            let chain = self.chain(name);
+            batch.add_base_chain(chain, ChainType::Nat, hook, DSTNAT);
             if hook == Hook::Output && self.cidr6.is_some() {
-                let localhost = Exprs::new().address(Address::Destination, Ipv6Addr::LOCALHOST.into(), 128);
-                batch.append_rule(chain(name), &localhost.verdict(Verdict::Accept));
+                batch.append_rule(chain, &to_localhost6().verdict(Verdict::Accept));
             }
-            batch.append_rule(chain(name), &Exprs::new().to_this_host().jump("ports"));
+            batch.append_rule(chain, &Exprs::new().to_this_host().jump("ports"));
         }
     }
 
+    /// The socket that holds a UDP port would swallow what is sent to ::1.
+    fn add_localhost(&self, batch: &mut Batch) {
+        if self.has(Map::Udp6) {
+            let chain = self.chain("localhost");
+            batch.add_base_chain(chain, ChainType::Filter, Hook::Input, FILTER);
+            batch.append_rule(chain, &to_localhost6().udp_port_in(Map::Udp6.name()).refuse_port());
+        }
+    }
+
+    /// A packet that belongs to no connection (a late answer, say) passes the translation by, and would
+    /// show the pod's address outside.
+    fn add_leaving(&self, batch: &mut Batch) {
+        let chain = self.chain("leaving");
+        batch.add_base_chain(chain, ChainType::Filter, Hook::Forward, FILTER);
+        let leaving = Exprs::new().iifname(&self.bridge).oifname(Op::Neq, &self.bridge);
+        batch.append_rule(chain, &leaving.no_connection().verdict(Verdict::Drop));
+    }
+
     fn add_postrouting(&self, batch: &mut Batch) {
-        let chain = (Family::Inet, self.table.as_str(), LAST_CHAIN);
+        let chain = self.chain("postrouting");
         batch.add_base_chain(chain, ChainType::Nat, Hook::Postrouting, SRCNAT);
         let cidr6 = self.cidr6.map(|cidr| (IpAddr::from(cidr.base()), cidr.prefix()));
         let from = |ip: IpAddr, prefix| Exprs::new().address(Address::Source, ip, prefix);
@@ -133,48 +163,70 @@ impl Plan {
         let local = from(Ipv4Addr::new(127, 0, 0, 0).into(), 8).oifname(Op::Eq, &self.bridge);
         batch.append_rule(chain, &local.masquerade());
     }
+
+    /// Adds entries, those of one map in one message.
+    pub(super) fn add_elements(&self, batch: &mut Batch, mut elements: Vec<Element>) {
+        elements.sort();
+        for part in elements.chunk_by(|a, b| a.map == b.map) {
+            let list: Vec<_> = part.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
+            batch.add_elements(self.chain(part[0].map.name()), &list);
+        }
+    }
+
+    /// Removes entries; one that is not there fails the batch.
+    pub(super) fn delete_elements(&self, batch: &mut Batch, elements: &[Element]) {
+        for map in Map::ALL {
+            let keys: Vec<_> = elements.iter().filter(|e| e.map == map).map(|e| e.key.clone()).collect();
+            if !keys.is_empty() {
+                batch.delete_elements(self.chain(map.name()), keys);
+            }
+        }
+    }
+
+    /// The entries that the ports of a pod need. A pod may have an address of a family that the host
+    /// has switched off since.
+    pub(super) fn elements(&self, lease: &Lease) -> Vec<Element> {
+        let mut list = Vec::new();
+        for port in &lease.ports {
+            let to4 = || Some(value(&lease.address4.octets(), port));
+            match port.scope4() {
+                Scope::None => {}
+                Scope::All => list.push(Element { map: Map::Any4, key: key(&[], port), value: to4() }),
+                Scope::One(ip) => {
+                    list.push(Element { map: Map::One4, key: key(&ip.octets(), port), value: to4() });
+                }
+            }
+            let Some(address6) = lease.address6.filter(|_| self.cidr6.is_some()) else { continue };
+            let to6 = || Some(value(&address6.octets(), port));
+            match port.scope6() {
+                Scope::None => {}
+                Scope::All => {
+                    list.push(Element { map: Map::Any6, key: key(&[], port), value: to6() });
+                    if port.protocol == Protocol::Udp {
+                        let key = port.host_port.to_be_bytes().to_vec();
+                        list.push(Element { map: Map::Udp6, key, value: None });
+                    }
+                }
+                Scope::One(ip) => {
+                    list.push(Element { map: Map::One6, key: key(&ip.octets(), port), value: to6() });
+                }
+            }
+        }
+        list
+    }
 }
 
-/// Adds entries, those of one map in one message.
-pub(super) fn add_elements(batch: &mut Batch, table: &str, mut elements: Vec<Element>) {
-    elements.sort();
-    for part in elements.chunk_by(|a, b| a.map == b.map) {
-        let map = (Family::Inet, table, part[0].map.name());
-        batch.add_elements(map, part.iter().map(|e| (e.key.clone(), e.value.clone())).collect());
-    }
+fn to_localhost6() -> Exprs {
+    Exprs::new().address(Address::Destination, Ipv6Addr::LOCALHOST.into(), 128)
 }
 
 /// An entry of a map.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Element {
-    pub(super) map: Map,
-    pub(super) key: Fields,
-    pub(super) value: Fields,
-}
-
-/// The entries that the ports of a pod need.
-pub(super) fn elements(lease: &Lease) -> Vec<Element> {
-    let mut list = Vec::new();
-    for port in &lease.ports {
-        let to4 = || value(&lease.address4.octets(), port);
-        match port.scope4() {
-            Scope::None => {}
-            Scope::All => list.push(Element { map: Map::Any4, key: key(&[], port), value: to4() }),
-            Scope::One(ip) => {
-                list.push(Element { map: Map::One4, key: key(&ip.octets(), port), value: to4() });
-            }
-        }
-        let Some(address6) = lease.address6 else { continue };
-        let to6 = || value(&address6.octets(), port);
-        match port.scope6() {
-            Scope::None => {}
-            Scope::All => list.push(Element { map: Map::Any6, key: key(&[], port), value: to6() }),
-            Scope::One(ip) => {
-                list.push(Element { map: Map::One6, key: key(&ip.octets(), port), value: to6() });
-            }
-        }
-    }
-    list
+    map: Map,
+    key: Fields,
+    /// What the key leads to; none in a set.
+    value: Option<Fields>,
 }
 
 fn key(address: &[u8], port: &PortMapping) -> Fields {

@@ -1,18 +1,20 @@
 //! Leases on disk: one small file per pod, `leases/<sandbox id>`, written under another name and
 //! renamed. There is no fsync: a lease belongs to a pod that does not survive a reboot either (see
 //! docs/adr/0031). Beside them: `lock` (one daemon per directory), `last` (the offset handed out
-//! last, so that addresses rest across restarts) and `subnet` (the IPv4 block that was chosen).
+//! last, so that addresses rest across restarts), `subnet` and `subnet6` (the blocks in use), and `boot` (the
+//! kernel's id of the boot that the leases are of).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use berth_types::SandboxId;
 use serde::{Deserialize, Serialize};
 
 use super::Lease;
-use crate::cidr::Cidr4;
+use crate::cidr::{Cidr4, Cidr6};
 use crate::error::OpenError;
 use crate::port::PortMapping;
 
@@ -70,7 +72,25 @@ impl Store {
             Err(TryLockError::Error(source)) => return Err(failed("lock", dir)(source)),
         }
         let last = open("last")?;
-        Ok(Self { dir: dir.to_owned(), leases, last, lock })
+        let store = Self { dir: dir.to_owned(), leases, last, lock };
+        store.forget_earlier_boot()?;
+        Ok(store)
+    }
+
+    /// Pods end with the machine; what is left of them are leases, some perhaps torn, whose ports and
+    /// addresses would stand against new ones.
+    fn forget_earlier_boot(&self) -> Result<(), OpenError> {
+        let id = Path::new("/proc/sys/kernel/random/boot_id");
+        let now = fs::read(id).map_err(failed("read", id))?;
+        let before = fs::read(self.dir.join("boot")).ok();
+        if before.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        if before.is_some() {
+            fs::remove_dir_all(&self.leases).map_err(failed("remove", &self.leases))?;
+            fs::create_dir(&self.leases).map_err(failed("create", &self.leases))?;
+        }
+        self.replace("boot", &now)
     }
 
     /// All leases. A file that is not one (of a write that never ended) is removed; nothing was
@@ -131,13 +151,30 @@ impl Store {
 
     /// The IPv4 block that was chosen earlier.
     pub(super) fn subnet(&self) -> Option<Cidr4> {
-        fs::read_to_string(self.dir.join("subnet")).ok()?.trim().parse().ok()
+        self.block("subnet")
+    }
+
+    /// The IPv6 block that was chosen earlier.
+    pub(super) fn subnet6(&self) -> Option<Cidr6> {
+        self.block("subnet6")
+    }
+
+    fn block<T: FromStr>(&self, name: &str) -> Option<T> {
+        fs::read_to_string(self.dir.join(name)).ok()?.trim().parse().ok()
     }
 
     pub(super) fn set_subnet(&self, cidr: Cidr4) -> Result<(), OpenError> {
-        let path = self.dir.join("subnet");
-        let temporary = self.dir.join("subnet.new");
-        fs::write(&temporary, format!("{cidr}\n")).map_err(failed("write", &temporary))?;
+        self.replace("subnet", format!("{cidr}\n").as_bytes())
+    }
+
+    pub(super) fn set_subnet6(&self, cidr: Cidr6) -> Result<(), OpenError> {
+        self.replace("subnet6", format!("{cidr}\n").as_bytes())
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), OpenError> {
+        let path = self.dir.join(name);
+        let temporary = self.dir.join(format!("{name}.new"));
+        fs::write(&temporary, bytes).map_err(failed("write", &temporary))?;
         fs::rename(&temporary, &path).map_err(failed("write", &path))
     }
 

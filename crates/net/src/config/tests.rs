@@ -24,11 +24,14 @@ fn instances_differ_in_every_name_and_block() {
 }
 
 #[test]
-fn candidates_are_64_disjoint_blocks() {
-    let all: Vec<_> = instance("a").candidates().collect();
-    assert_eq!(all.len(), 64);
-    for (i, a) in all.iter().enumerate() {
-        assert!(all[i + 1..].iter().all(|b| !a.overlaps(b)));
+fn candidates_are_disjoint_blocks_of_private_networks() {
+    for name in ["", "a"] {
+        let all: Vec<_> = instance(name).candidates().collect();
+        assert_eq!(all.len(), 3 * 64);
+        for (i, a) in all.iter().enumerate() {
+            assert!(a.base().is_private() && a.pods() >= 253, "{a}");
+            assert!(all[i + 1..].iter().all(|b| !a.overlaps(b)));
+        }
     }
 }
 

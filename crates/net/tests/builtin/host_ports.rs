@@ -73,6 +73,26 @@ fn udp_ports_work_from_everywhere() {
 }
 
 #[test]
+fn udp_to_the_other_localhost_is_refused_at_once() {
+    require_root!("udp_to_the_other_localhost_is_refused_at_once");
+    let world = World::new();
+    let net = world.open();
+    let _pod = world.pod(&net, 1, &[udp(5353, 53)]);
+    let own = world.host.run(|| UdpSocket::bind("[::1]:5354").unwrap());
+    own.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let client = world.host.run(|| UdpSocket::bind("[::1]:0").unwrap());
+    client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    client.connect("[::1]:5353").unwrap();
+    client.send(b"ping").unwrap();
+    let refused = client.recv(&mut [0; 4]).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{refused}");
+    // What is not mapped is left alone.
+    client.connect("[::1]:5354").unwrap();
+    client.send(b"ping").unwrap();
+    receive(&own);
+}
+
+#[test]
 fn a_flow_that_began_before_the_mapping_finds_the_pod() {
     require_root!("a_flow_that_began_before_the_mapping_finds_the_pod");
     let world = World::new();

@@ -6,6 +6,8 @@
 mod beside_docker;
 mod host_ports;
 mod lifecycle;
+mod limits;
 mod reach;
+mod repair;
 mod ruleset;
 mod world;

@@ -1,5 +1,7 @@
 //! Who reaches whom.
 
+use berth_sys::netlink;
+
 use crate::world::{HOST4, HOST6, Ns, OUTSIDE4, OUTSIDE6, World, ip, require_root, sandbox, tcp};
 
 #[test]
@@ -99,6 +101,106 @@ fn a_pod_cannot_use_the_loopback_of_the_host() {
     world.host.sh("nft delete table inet berth");
     assert!(pod.ns.connects((ip("127.0.0.1"), 81)));
     drop(server);
+}
+
+#[test]
+fn a_pod_cannot_pass_for_the_host_itself() {
+    require_root!("a_pod_cannot_pass_for_the_host_itself");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    let server = world.host.udp(81);
+    // Not 127.0.0.1, which the kernel looks for among its addresses.
+    let send = "ip addr add 127.0.0.5/32 dev eth0; echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet";
+    pod.ns.sh(send);
+    let gateway = pod.attachment.gateways[0];
+    let from = |address: &str| {
+        pod.ns
+            .run(|| std::net::UdpSocket::bind((address, 0)).unwrap().send_to(b"ping", (gateway, 81)).unwrap())
+    };
+    from("127.0.0.5");
+    from("0.0.0.0");
+    assert_eq!(crate::world::receive(&server).ip().to_canonical(), pod.ip4(), "the other one was dropped");
+    // Without the guard it could: the test is able to tell.
+    world.host.sh("nft delete table inet berth");
+    from("127.0.0.5");
+    assert_eq!(crate::world::receive(&server).ip().to_canonical(), ip("127.0.0.5"));
+}
+
+#[test]
+fn packets_of_no_connection_do_not_leave() {
+    require_root!("packets_of_no_connection_do_not_leave");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    let server = world.outside.listen(80);
+    world.outside.sh(
+        "nft add table ip watch; nft 'add chain ip watch in { type filter hook prerouting priority -300; }'
+         nft add rule ip watch in ip saddr 10.208.0.0/20 counter",
+    );
+    world.host.sh("echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose");
+    let mut client = pod.ns.run(|| std::net::TcpStream::connect((ip(OUTSIDE4), 80)).unwrap());
+    let (accepted, _) = server.accept().unwrap();
+    // The host forgets the connection, as it does for lack of memory; the pod goes on.
+    let forgotten = world.host.run(|| {
+        let mut socket = netlink::Socket::open(netlink::Family::Netfilter).unwrap();
+        netlink::conntrack::forget(&mut socket, 6, &[80], |_| true).unwrap()
+    });
+    assert_eq!(forgotten, 1);
+    std::io::Write::write_all(&mut client, b"late").unwrap();
+    let other = world.outside.udp(81);
+    pod.ns.talk_udp((ip(OUTSIDE4), 81), &other);
+    let seen = world.outside.sh("nft list chain ip watch in");
+    assert!(seen.contains("counter packets 0 "), "{seen}");
+    drop(accepted);
+}
+
+#[test]
+fn a_host_that_was_told_by_advertisements_goes_on_hearing_them() {
+    require_root!("a_host_that_was_told_by_advertisements_goes_on_hearing_them");
+    let world = World::new();
+    world.host.sh("ip link add deaf0 type bridge; echo 0 > /proc/sys/net/ipv6/conf/deaf0/accept_ra
+        ip link add late0 type bridge");
+    let value = |name: &str| world.host.sh(&format!("cat /proc/sys/net/ipv6/conf/{name}/accept_ra"));
+    assert_eq!((value("late0").trim(), value("deaf0").trim()), ("1", "0"));
+    let _net = world.open();
+    assert_eq!(world.host.sh("cat /proc/sys/net/ipv6/conf/all/forwarding").trim(), "1");
+    assert_eq!((value("late0").trim(), value("deaf0").trim(), value("berth0").trim()), ("2", "0", "0"));
+}
+
+#[test]
+fn pods_get_out_where_new_interfaces_do_not_forward() {
+    require_root!("pods_get_out_where_new_interfaces_do_not_forward");
+    let world = World::new();
+    world.host.sh(
+        "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+         echo 0 > /proc/sys/net/ipv4/conf/default/forwarding; echo 0 > /proc/sys/net/ipv6/conf/default/forwarding",
+    );
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    let server = world.outside.listen(80);
+    pod.ns.talk((ip(OUTSIDE4), 80), &server);
+    pod.ns.talk((ip(OUTSIDE6), 80), &server);
+}
+
+#[test]
+fn udev_finds_no_hardware_address_to_change() {
+    require_root!("udev_finds_no_hardware_address_to_change");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    // 3: set by whoever made the interface (udev changes those of 1, random).
+    for name in ["berth0", &pod.attachment.host_interface] {
+        let file = format!("/sys/class/net/{name}/addr_assign_type");
+        let read = format!("unshare -m sh -c 'mount -t sysfs none /sys && cat {file}'");
+        assert_eq!(world.host.sh(&read).trim(), "3", "{name}");
+    }
+    let before = world.host.sh("ip -o link show berth0");
+    world.host.run(|| net.detach(&pod.id).unwrap());
+    drop(pod);
+    world.pod(&net, 2, &[]);
+    let address = |text: &str| text.split("link/ether ").nth(1).map(|rest| rest[..17].to_owned());
+    assert_eq!(address(&before), address(&world.host.sh("ip -o link show berth0")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Ipv6;
 
 fn link(index: u32, name: &str, mtu: u32) -> Link {
-    Link { index, name: name.into(), kind: String::new(), alias: String::new(), mtu, master: 0 }
+    Link { index, name: name.into(), kind: String::new(), alias: String::new(), mtu, master: 0, up: true }
 }
 
 fn route(network: &str, index: u32, gateway: bool) -> Route {
@@ -65,8 +65,17 @@ fn a_free_block_is_chosen_and_kept_while_it_is_free() {
     let lan = route("10.208.0.0/24", 2, false);
     assert_eq!(chosen(vec![lan], None).unwrap(), "10.208.16.0/20");
     assert_eq!(chosen(vec![lan], Some("10.208.0.0/20")).unwrap(), "10.208.16.0/20");
-    let all = route("10.0.0.0/8", 2, true);
-    assert!(matches!(chosen(vec![all], None), Err(OpenError::NoFreeBlock)));
+    let company = route("10.0.0.0/8", 2, true);
+    assert_eq!(chosen(vec![company], None).unwrap(), "172.28.0.0/20");
+    let docker = route("172.16.0.0/12", 2, false);
+    assert_eq!(chosen(vec![company, docker], None).unwrap(), "192.168.255.0/24");
+    let home = route("192.168.0.0/16", 2, false);
+    assert!(matches!(chosen(vec![company, docker, home], None), Err(OpenError::NoFreeBlock)));
+    // A VPN for everything, with a gateway and without.
+    for gateway in [true, false] {
+        let halves = vec![route("0.0.0.0/1", 2, gateway), route("128.0.0.0/1", 2, gateway)];
+        assert_eq!(chosen(halves, None).unwrap(), "10.208.0.0/20");
+    }
 }
 
 #[test]

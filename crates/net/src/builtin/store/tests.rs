@@ -56,6 +56,22 @@ fn damaged_files_are_removed() {
 }
 
 #[test]
+fn leases_end_with_the_machine() {
+    for before in ["11111111-2222-3333-4444-555555555555\n", ""] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.write(&lease(2), 2).unwrap();
+        store.set_subnet("10.1.0.0/20".parse().unwrap()).unwrap();
+        drop(store);
+        fs::write(dir.path().join("boot"), before).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.load().unwrap(), []);
+        assert_eq!(store.subnet(), Some("10.1.0.0/20".parse().unwrap()), "the block stays");
+        assert_eq!(store.last(), 2, "and the turn");
+    }
+}
+
+#[test]
 fn the_chosen_block_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
