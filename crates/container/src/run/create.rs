@@ -154,6 +154,9 @@ pub(super) fn create(
     };
     let sources = ops.iter().filter_map(Op::fd).chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
+    if new_user {
+        give_streams(plan, work.stdio);
+    }
     let group = join.v2_dir.as_ref().map(AsFd::as_fd);
     let child = clone_child(at_clone, pid_space, group, || child::create(&work, &setup))?;
     drop(work);
@@ -161,6 +164,18 @@ pub(super) fn create(
     let names = Names { plan: Some(plan), entered, process: &plan.process };
     let mut new = Newborn { child: Some(child), gate: ours };
     new.finish(plan, &process, &names, notes, new_user)
+}
+
+/// In a new user namespace nobody has rights over streams that were made outside.
+fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
+    let uid = plan.process.identity.uid;
+    let outside = plan.uid_map.iter().find_map(|map| {
+        let offset = uid.checked_sub(map.inside).filter(|offset| *offset < map.count)?;
+        map.outside.checked_add(offset)
+    });
+    if let Some(uid) = outside {
+        stdio.into_iter().flatten().flatten().for_each(|fd| super::process::give(fd, uid));
+    }
 }
 
 /// The PID namespace is one of children: the parent enters it around the clone.

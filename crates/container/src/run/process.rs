@@ -148,15 +148,10 @@ impl Process {
         Ok(())
     }
 
-    /// Gives pipes and the terminal to the user, who could not open `/dev/stdout` otherwise. Where
-    /// that cannot be (a read-only file, say) the user has what the descriptor gives.
+    /// Gives pipes and the terminal to the user.
     fn own(&self, stdio: [BorrowedFd<'_>; 3]) {
         for fd in stdio {
-            let Ok(stat) = rustix::fs::fstat(fd) else { continue };
-            let null = stat.st_rdev == rustix::fs::makedev(1, 3);
-            if stat.st_uid != self.uid.as_raw() && !null {
-                let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(self.uid.as_raw())), None);
-            }
+            give(fd, self.uid.as_raw());
         }
     }
 
@@ -171,6 +166,16 @@ impl Process {
             }
         }
         at(EXECVE)(worst)
+    }
+}
+
+/// Makes a user the owner of a stream, who could not open `/dev/stdout` otherwise. Where that cannot be (a
+/// read-only file, say) the user has what the descriptor gives.
+pub(super) fn give(fd: BorrowedFd<'_>, uid: u32) {
+    let Ok(stat) = rustix::fs::fstat(fd) else { return };
+    let null = stat.st_rdev == rustix::fs::makedev(1, 3);
+    if stat.st_uid != uid && !null {
+        let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None);
     }
 }
 

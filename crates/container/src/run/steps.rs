@@ -83,7 +83,8 @@ impl<'a> Scene<'a> {
                 attach(made.as_fd(), target.as_fd())
             }
             SourceOp::Ready { mount, directory } => {
-                attach(mount.as_fd(), self.target(op, *directory)?.as_fd())
+                let target = self.target(op, *directory)?;
+                attach(mount.as_fd(), target.as_fd()).map_err(|e| unlike(e, target.as_fd(), *directory))
             }
         }
     }
@@ -229,6 +230,16 @@ impl<'a> Scene<'a> {
             Change { set: mount::RDONLY, recursive: true, ..Change::default() },
         )?;
         attach(tree.as_fd(), target.as_fd())
+    }
+}
+
+/// A directory cannot be attached to a file, nor the other way round: the kernel calls either invalid.
+fn unlike(error: Errno, target: BorrowedFd<'_>, directory: bool) -> Errno {
+    let Ok(stat) = rustix::fs::fstat(target) else { return error };
+    match (error, directory, FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+        (Errno::INVAL, true, false) => Errno::NOTDIR,
+        (Errno::INVAL, false, true) => Errno::ISDIR,
+        (other, _, _) => other,
     }
 }
 
