@@ -59,6 +59,7 @@ pub(crate) async fn send(
     let mut authorization = auth::ready_made(&key.credentials).or_else(|| inner.tokens.get(&key));
     // At most two answers to a challenge: a token that was kept may have ended early.
     let mut rounds = if authorization.is_some() { 2 } else { 1 };
+    let shown = key.credentials != Credentials::Anonymous;
     loop {
         let Reply { response, own } = follow(source, host, ask, authorization.as_ref()).await?;
         let status = response.status();
@@ -66,20 +67,51 @@ pub(crate) async fn send(
             return Ok(response);
         }
         // Who was redirected to has no claim on the registry's credentials.
-        if own && status == StatusCode::UNAUTHORIZED && rounds > 0 {
-            rounds -= 1;
-            inner.tokens.forget(&key);
-            let answer = auth::answer(&source.registry, host, &key, response.headers()).await?;
-            if let Some(header) = answer
-                && authorization.as_ref() != Some(&header)
-            {
-                authorization = Some(header);
-                continue;
+        let answer = match status {
+            StatusCode::UNAUTHORIZED if own && rounds > 0 => {
+                rounds -= 1;
+                inner.tokens.forget(&key);
+                auth::answer(&source.registry, host, &key, response.headers()).await?
             }
+            // Where anybody may come in, but not see everything: who has credentials has to show them unasked.
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if own && shown && authorization.is_none() => {
+                knock(source, host, &key).await?
+            }
+            _ => None,
+        };
+        if let Some(header) = answer
+            && authorization.as_ref() != Some(&header)
+        {
+            authorization = Some(header);
+            continue;
         }
-        let shown = key.credentials != Credentials::Anonymous;
         return Err(refusal(response, &inner.config.timeouts, shown).await);
     }
+}
+
+/// Asks for the root of the API, which registries challenge also where they serve some of their content to anybody;
+/// gives the header that answers the challenge.
+async fn knock(source: &Source, host: &Host, key: &TokenKey) -> Result<Option<HeaderValue>, HostError> {
+    let registry = &source.registry;
+    let text = format!("{}/", base(host));
+    let uri: Uri = text.parse().map_err(|_| HostError::Malformed { what: "URL", problem: text })?;
+    let ask =
+        Ask { method: Method::GET, path: String::new(), accept: None, range: None, trust: Trust::Connection };
+    let response =
+        exchange(registry, &client(registry, host, &uri)?, request(host, &ask, &uri, None, true)?).await?;
+    match response.status() {
+        StatusCode::UNAUTHORIZED => auth::answer(registry, host, key, response.headers()).await,
+        _ => Ok(None),
+    }
+}
+
+/// The URL of a host's API, without a slash at the end.
+fn base(host: &Host) -> String {
+    let scheme = match host.scheme {
+        Scheme::Http => "http",
+        Scheme::Https | Scheme::HttpsOrHttp => "https",
+    };
+    format!("{scheme}://{}{}", host.authority, host.path)
 }
 
 /// The last of the answers that a request and its redirects got.
@@ -163,12 +195,8 @@ pub(super) fn is_own(host: &Host, uri: &Uri) -> bool {
 }
 
 fn uri(source: &Source, host: &Host, ask: &Ask<'_>) -> Result<Uri, HostError> {
-    let scheme = match host.scheme {
-        Scheme::Http => "http",
-        Scheme::Https | Scheme::HttpsOrHttp => "https",
-    };
     let reference = &source.reference;
-    let mut text = format!("{scheme}://{}{}/{}/{}", host.authority, host.path, reference.path(), ask.path);
+    let mut text = format!("{}/{}/{}", base(host), reference.path(), ask.path);
     if host.role == Role::Mirror {
         text.push_str("?ns=");
         text.push_str(&percent(reference.host()));

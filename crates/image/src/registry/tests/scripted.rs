@@ -268,3 +268,31 @@ async fn of_an_index_that_names_no_platforms_the_image_that_fits_is_found() {
     let error = source.resolve(&"linux/s390x".parse().unwrap()).await.unwrap_err();
     assert!(matches!(error, RegistryError::Platform { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn credentials_are_shown_unasked_where_anybody_sees_a_part() {
+    for hidden in [403, 404] {
+        let built = image("a").build();
+        let server = Scripted::start(move |asked, authority| {
+            if asked.line.starts_with("GET /token") {
+                return match asked.authorization() {
+                    Some(text) if text.starts_with("Basic ") => {
+                        (200, Vec::new(), br#"{"token":"t"}"#.to_vec())
+                    }
+                    _ => (401, Vec::new(), Vec::new()),
+                };
+            }
+            match (asked.authorization(), asked.line.as_str()) {
+                (Some("Bearer t"), _) => content(&built, &asked.line, "application/json"),
+                (_, "GET /v2/") => challenge(authority),
+                _ => (hidden, Vec::new(), Vec::new()),
+            }
+        })
+        .await;
+        server.resolve(kim()).await.unwrap_or_else(|e| panic!("{hidden}: {e}"));
+        // Nobody knocks without something to show.
+        let before = server.asked().len();
+        server.resolve(Keyring::default()).await.unwrap_err();
+        assert_eq!(server.asked().len(), before + 1);
+    }
+}
