@@ -190,6 +190,27 @@ async fn an_implied_directory_does_not_hide_a_symlink_of_a_lower_layer() {
 }
 
 #[tokio::test]
+async fn a_hard_link_through_a_symlink_of_a_lower_layer_does_not_hide_it() {
+    if !root("a_hard_link_through_a_symlink_of_a_lower_layer_does_not_hide_it") {
+        return;
+    }
+    let store = store().await;
+    let below = Tar::new()
+        .dir("usr")
+        .dir("usr/bin")
+        .file("usr/bin/tool", "content")
+        .symlink("bin", "usr/bin")
+        .finish();
+    let above = Layer::plain(Tar::new().dir("sbin").hard_link("sbin/tool", "bin/tool").finish());
+    let (image, _) = add(&store.images, &[Layer::plain(below), above], "example.org/a:1").await.unwrap();
+    assert!(std::fs::symlink_metadata(store.tree(&image, 1).join("bin")).is_err());
+    for path in ["/sbin/tool", "/bin/tool", "/usr/bin/tool"] {
+        let content = store.images.read_file(&image.id, path, 10).await.unwrap();
+        assert_eq!(content.as_deref(), Some(&b"content"[..]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_hard_link_into_a_lower_layer_copies_it_up() {
     if !root("a_hard_link_into_a_lower_layer_copies_it_up") {
         return;
@@ -206,8 +227,11 @@ async fn a_hard_link_into_a_lower_layer_copies_it_up() {
     assert_eq!((link.ino(), link.uid(), link.mode() & 0o777), (target.ino(), 9, 0o755));
     assert_eq!(std::fs::read(tree.join("sbin/tool")).unwrap(), b"content");
     let bad = Layer::plain(Tar::new().dir("sbin").hard_link("sbin/x", "bin/missing").finish());
-    let error = add(&store.images, &[below, bad], "example.org/b:1").await.unwrap_err();
-    assert!(error.to_string().contains("bin/missing"), "{error}");
+    for layers in [&[below, bad.clone()][..], &[bad]] {
+        let error = add(&store.images, layers, "example.org/b:1").await.unwrap_err();
+        assert!(error.to_string().contains("bin/missing"), "{error}");
+        assert_eq!(berth_types::Classify::kind(&error), berth_types::Kind::Corrupt, "{error}");
+    }
     assert_eq!(store.images.list().len(), 1);
     assert_eq!(store.names("layers").len(), 2);
 }

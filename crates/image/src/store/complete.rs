@@ -70,7 +70,7 @@ pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<bool, Com
     let mut timed = Vec::new();
     for path in &staged.report.implied {
         let mut path = moved(path, &moves);
-        let mut there = if below.is_empty() { None } else { find(&stack, &path, false)? };
+        let mut there = find(&stack, &path, false)?;
         if there.as_ref().is_some_and(|found| found.kind() == FileType::Symlink)
             && let Some(target) = find(&stack, &path, true)?
             && target.kind() == FileType::Directory
@@ -137,6 +137,9 @@ fn move_to(root: &OwnedFd, stack: &Stack<'_>, from: &[u8], to: &[u8]) -> Result<
 const EPOCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 fn find(stack: &Stack<'_>, path: &[u8], follow: bool) -> Result<Option<Found>, CompleteError> {
+    if stack.is_empty() {
+        return Ok(None);
+    }
     stack
         .find(Path::new(std::ffi::OsStr::from_bytes(path)), follow)
         .map_err(at(path, "look up in the layers below"))
@@ -147,7 +150,14 @@ fn link_below(root: &OwnedFd, stack: &Stack<'_>, path: &[u8], target: &[u8]) -> 
     let (target_dir, target_name) = split(target);
     let (path_dir, path_name) = split(path);
     let no_target = || CompleteError::NoTarget { path: text(path), target: text(target) };
-    let dir = copy_dirs_up(root, stack, target_dir)?;
+    // The path may lead through symbolic links of the layers below, which must not be hidden by directories.
+    let target_dir = match find(stack, target_dir, true)? {
+        Some(found) if found.kind() == FileType::Directory && open_dir(root, target_dir).is_err() => {
+            found.path
+        }
+        _ => target_dir.to_vec(),
+    };
+    let dir = copy_dirs_up(root, stack, &target_dir)?;
     let there = rustix::fs::statat(&dir, target_name, AtFlags::SYMLINK_NOFOLLOW);
     if matches!(there, Err(Errno::NOENT)) {
         let found = find(stack, target, false)?.ok_or_else(no_target)?;

@@ -49,6 +49,10 @@ impl<'a> Stack<'a> {
         Self { layers }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
     fn root(&self) -> io::Result<Found> {
         let open = |path: &PathBuf| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
