@@ -8,7 +8,7 @@ use std::fs::File;
 use std::process::Command;
 
 use berth_image::{Images, Names};
-use common::{Layer, Tar, add, config, root, store};
+use common::{Layer, Tar, add, config, root, store, tool};
 
 fn tar() -> Vec<u8> {
     Tar::new()
@@ -20,21 +20,6 @@ fn tar() -> Vec<u8> {
         .pax(&[("mtime", b"5.5")])
         .file("etc/pax", "x")
         .finish()
-}
-
-/// Runs a neighbour; `false` when it is not installed.
-fn tool(test: &str, program: &str, arguments: &[&str]) -> bool {
-    match Command::new(program).args(arguments).output() {
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{program} {arguments:?}: {text}");
-            true
-        }
-        Err(_) => {
-            eprintln!("skipped: {test}: {program} is not installed");
-            false
-        }
-    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use berth_image::{ArchiveError, Image};
 use berth_types::{Classify, Kind};
-use common::{Layer, Store, Tar, gzip, root, store, sum, zstd};
+use common::{Layer, Store, Tar, gzip, root, store, sum, tool, zstd};
 use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -232,4 +232,50 @@ async fn an_archive_may_be_compressed_as_a_whole() {
         assert_eq!(error.kind(), Kind::Invalid);
         assert_eq!(store.names("staging"), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn what_umoci_builds_and_skopeo_converts_is_the_same_image() {
+    const TEST: &str = "what_umoci_builds_and_skopeo_converts_is_the_same_image";
+    if !root(TEST) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (layout, chunked, docker) = (path("layout"), path("zstd"), path("docker.tar"));
+    std::fs::create_dir_all(path("files/etc")).unwrap();
+    std::fs::write(path("files/etc/kept"), "kept").unwrap();
+    let image = format!("{layout}:app");
+    let steps: [&[&str]; 5] = [
+        &["init", "--layout", &layout],
+        &["new", "--image", &image],
+        &["insert", "--image", &image, &path("files"), "/"],
+        &["insert", "--image", &image, "--opaque", &path("files/etc"), "/srv"],
+        &["insert", "--image", &image, "--whiteout", "/srv/kept"],
+    ];
+    if !steps.iter().all(|arguments| tool(TEST, "umoci", arguments)) {
+        return;
+    }
+    let (from, policy) = (format!("oci:{image}"), "--insecure-policy");
+    let zstd = ["copy", policy, "--dest-compress-format", "zstd", &from, &format!("oci:{chunked}:app")];
+    let archive = ["copy", policy, &from, &format!("docker-archive:{docker}:example.org/app:1")];
+    if ![&zstd[..], &archive].iter().all(|arguments| tool(TEST, "skopeo", arguments)) {
+        return;
+    }
+    for name in ["layout", "zstd"] {
+        // Compressed as a whole too.
+        assert!(tool(TEST, "tar", &["-czf", &path(&format!("{name}.tar")), "-C", &path(name), "."]));
+    }
+    let mut diff_ids = Vec::new();
+    for name in ["layout.tar", "zstd.tar", "docker.tar"] {
+        let store = store().await;
+        let loaded = store.images.load(File::open(path(name)).unwrap(), |_| {}).await.unwrap();
+        let [image] = &loaded[..] else { panic!("{name}: {} images", loaded.len()) };
+        let read = async |path: &str| store.images.read_file(&image.id, path, 10).await.unwrap();
+        assert_eq!(read("/etc/kept").await.as_deref(), Some(&b"kept"[..]), "{name}");
+        assert_eq!(read("/srv/kept").await, None, "{name}");
+        store.images.verify(&image.id).await.unwrap();
+        diff_ids.push(image.config.diff_ids.clone());
+    }
+    assert!(diff_ids.windows(2).all(|pair| pair[0] == pair[1]));
 }

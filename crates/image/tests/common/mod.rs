@@ -268,3 +268,18 @@ impl Store {
         Ok(self.tree(&image, 0))
     }
 }
+
+/// Runs a neighbour; `false` when it is not installed.
+pub fn tool(test: &str, program: &str, arguments: &[&str]) -> bool {
+    match std::process::Command::new(program).args(arguments).output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{program} {arguments:?}: {text}");
+            true
+        }
+        Err(_) => {
+            eprintln!("skipped: {test}: {program} is not installed");
+            false
+        }
+    }
+}
