@@ -96,7 +96,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             return Ok(code);
         }
     };
-    let reach = cli.reach;
+    let reach = cli.reach.or_environment(|name| std::env::var(name).ok());
     match cli.command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
         Command::Oci(oci) => oci.run(),

@@ -26,21 +26,13 @@ const RETRY: Duration = Duration::from_millis(20);
 const HEADING: &str = "Which daemon";
 
 /// Which daemon.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Reach {
-    /// The daemon's socket [default: unix:///run/berth/berth.sock]
-    #[arg(long, global = true, value_name = "unix:///PATH", env = "BERTH_HOST", hide_env_values = true, help_heading = HEADING)]
+    /// The daemon's socket [default: $BERTH_HOST, or unix:///run/berth/berth.sock]
+    #[arg(long, global = true, value_name = "unix:///PATH", help_heading = HEADING)]
     host: Option<String>,
-    /// The instance whose daemon is meant
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "BERTH_INSTANCE",
-        hide_env_values = true,
-        conflicts_with = "host",
-        help_heading = HEADING
-    )]
+    /// The instance whose daemon is meant [default: $BERTH_INSTANCE]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "host", help_heading = HEADING)]
     pub(crate) instance: Option<String>,
     /// Fail when no daemon runs, instead of starting one
     #[arg(long, global = true, help_heading = HEADING)]
@@ -48,6 +40,21 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// These flags, or without them what the environment says. A flag wins over all of the environment: whoever names an
+    /// instance does not mean the socket of a profile.
+    pub(crate) fn or_environment(self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        if self.host.is_some() || self.instance.is_some() {
+            return self;
+        }
+        let given = |name| variable(name).filter(|value| !value.is_empty());
+        Self { host: given("BERTH_HOST"), instance: given("BERTH_INSTANCE"), ..self }
+    }
+
+    /// The socket that was named, so that the instance's own is not meant.
+    pub(crate) fn named_socket(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     /// The settings that the daemon of this instance would have.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let flags = Given { instance: self.instance.clone(), ..Given::default() };
@@ -95,9 +102,7 @@ async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
             return Ok(None);
         }
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            return Err(e).with_context(|| {
-                format!("connect to {} (hint: Berth works as root: try sudo)", socket.display())
-            });
+            bail!("connect to {}: {e} (hint: Berth works as root: try sudo)", socket.display());
         }
         Err(e) => return Err(e).with_context(|| format!("connect to {}", socket.display())),
     }
@@ -162,11 +167,27 @@ fn last_line(log: &Path) -> String {
     text.lines().last().unwrap_or("it wrote no reason").to_owned()
 }
 
+/// The daemon went away in the middle of a call.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon went away ({0})")]
+pub(crate) struct Lost(String);
+
+/// The first cause of all.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 /// What a status says, as an error for people.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn told(status: tonic::Status) -> anyhow::Error {
     match status.code() {
-        tonic::Code::Unavailable if status.message().is_empty() => anyhow::anyhow!("the daemon went away"),
+        tonic::Code::Unavailable if status.message().is_empty() => Lost("no answer came".to_owned()).into(),
+        // Not the daemon's words but the connection's.
+        _ if std::error::Error::source(&status).is_some() => Lost(root(&status)).into(),
         _ => anyhow::anyhow!("{}", status.message()),
     }
 }

@@ -26,15 +26,49 @@ fn exit_code(code: i32) -> ExitCode {
 }
 
 /// Says what failed of several targets; the others' names go to standard output.
-fn outcomes(outcomes: Vec<api::Outcome>) -> ExitCode {
+fn outcomes(outcomes: Vec<api::Outcome>) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for outcome in outcomes {
         if outcome.error.is_empty() {
-            crate::output::line(&outcome.target);
+            crate::output::line(&outcome.target)?;
         } else {
-            complain(&format!("{}: {}", outcome.target, outcome.error));
+            complain(&about(&outcome.target, &outcome.error));
             failed = true;
         }
     }
+    Ok(done(failed))
+}
+
+/// The exit status when each of several targets was tried.
+fn done(failed: bool) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What is wrong with a target, which is named once.
+fn about(target: &str, error: &str) -> String {
+    if error.contains(target) { error.to_owned() } else { format!("{target}: {error}") }
+}
+
+/// `NAME=VALUE`; as docker, a name alone takes its value from here, and is left out when it is not set here.
+fn environment(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut all = Vec::with_capacity(given.len());
+    for text in given {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text.as_str(), own(text)?),
+        };
+        if name.is_empty() {
+            anyhow::bail!("--env {text:?}: NAME=VALUE is needed");
+        }
+        all.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    Ok(all)
+}
+
+fn own(name: &str) -> anyhow::Result<Option<String>> {
+    match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => anyhow::bail!("--env {name}: its value is not UTF-8"),
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod table;
 use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use clap::ValueEnum;
 
 /// The form of an answer.
@@ -16,9 +17,9 @@ pub(crate) enum Format {
     Json,
 }
 
-/// A line on standard output. A reader that went away (`| head`) ends the program quietly at the next read.
-pub(crate) fn line(text: impl std::fmt::Display) {
-    writeln!(std::io::stdout(), "{text}").ok();
+/// A line on standard output. What cannot be written is an error: half a list in a file on a full disk is none.
+pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}").context("write output")
 }
 
 /// The exit status of a program that SIGPIPE ended.

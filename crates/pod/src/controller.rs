@@ -43,6 +43,8 @@ pub enum Progress {
     Up(Arc<SandboxView>),
     /// A container was made, or started.
     Container(Arc<ContainerView>),
+    /// Something that people should know while they wait.
+    Note(String),
 }
 
 /// How a pod is played.
@@ -108,10 +110,10 @@ pub enum PodError {
         /// What is wrong.
         reason: String,
     },
-    /// An image could not be had.
+    /// An image could not be had, or what another caller asked for already failed.
     #[error("{message}")]
-    Image {
-        /// Which, and why, with all causes.
+    Said {
+        /// What, and why, with all causes.
         message: String,
         /// What a caller may branch on.
         kind: Kind,
@@ -145,8 +147,13 @@ impl PodError {
             let cause = berth_types::error::chain(&e);
             // Most of them name the image themselves.
             let message = if cause.contains(&image) { cause } else { format!("image {image}: {cause}") };
-            Self::Image { message, kind: e.kind(), hint: e.hint() }
+            Self::Said { message, kind: e.kind(), hint: e.hint() }
         }
+    }
+
+    /// The same for another caller.
+    pub(crate) fn again(&self) -> Self {
+        Self::Said { message: berth_types::error::chain(self), kind: self.kind(), hint: self.hint() }
     }
 }
 
@@ -158,7 +165,7 @@ impl Classify for PodError {
             Self::TooMany => Kind::Exhausted,
             Self::NotFound(_) | Self::NoImage { .. } => Kind::NotFound,
             Self::Root { .. } | Self::Init { .. } | Self::Volume { .. } => Kind::Precondition,
-            Self::Image { kind, .. } => *kind,
+            Self::Said { kind, .. } => *kind,
             Self::Engine { source, .. } => source.kind(),
             Self::Down(_) => Kind::Cancelled,
         }
@@ -171,7 +178,7 @@ impl Classify for PodError {
             }
             Self::NotFound(_) => Some("berth pods lists them".to_owned()),
             Self::NoImage { image } => Some(format!("berth pull {image}")),
-            Self::Image { hint, .. } => hint.clone(),
+            Self::Said { hint, .. } => hint.clone(),
             Self::Engine { source, .. } => source.hint(),
             Self::Plan(_)
             | Self::TooMany
@@ -209,8 +216,19 @@ pub(crate) struct Key {
 pub(crate) enum Command {
     /// Start the held container.
     Release(String),
-    /// End the containers, and with `remove` everything of the pod.
-    Down { grace: Option<u64>, remove: bool, done: oneshot::Sender<Result<(), PodError>> },
+    /// The client for whom a container was held is gone.
+    Left,
+    /// End the pod.
+    Down(Down),
+}
+
+/// Ends the containers, and with `remove` everything of the pod.
+#[derive(Debug)]
+pub(crate) struct Down {
+    /// Seconds until the containers are killed; None asks the manifest.
+    pub(crate) grace: Option<u64>,
+    pub(crate) remove: bool,
+    pub(crate) done: oneshot::Sender<Result<(), PodError>>,
 }
 
 impl Pods {
@@ -222,6 +240,11 @@ impl Pods {
         }
         tokio::spawn(rotate::run(Arc::downgrade(&pods.inner)));
         pods
+    }
+
+    /// Says what is wrong with a pod before anything of it is made.
+    pub fn check(&self, pod: &Pod) -> Result<(), PlanError> {
+        plan::plan(pod, &self.place(pod)).map(drop)
     }
 
     /// Runs a pod; answers when its containers have started (or wait, held). On failure nothing of
@@ -253,12 +276,34 @@ impl Pods {
         self.tell(&sandbox, Command::Release(name)).await
     }
 
+    /// Says that the client for whom a container was held is gone: with [`Options::remove`] the pod goes by itself when
+    /// it has ended.
+    pub async fn left(&self, view: &ContainerView) {
+        if let Ok(sandbox) = self.inner.engine.sandbox(view.sandbox.as_str()) {
+            // A pod that is gone needs no removal.
+            self.tell(&sandbox, Command::Left).await.ok();
+        }
+    }
+
     /// Ends the containers of a pod after at most `grace` seconds (None asks the manifest), and
-    /// with `remove` takes everything of it away but what it wrote to the host's own paths.
+    /// with `remove` takes everything of it away but what it wrote to the host's own paths. Several may ask at the same
+    /// time: the shortest grace counts.
     pub async fn down(&self, view: &SandboxView, grace: Option<u64>, remove: bool) -> Result<(), PodError> {
         let (done, answer) = oneshot::channel();
-        self.tell(view, Command::Down { grace, remove, done }).await?;
-        answer.await.unwrap_or_else(|_| Err(PodError::Down(view.config.metadata.name.clone())))
+        let asked = self.tell(view, Command::Down(Down { grace, remove, done })).await;
+        let result = match asked {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(PodError::Down(view.config.metadata.name.clone()))),
+            Err(e) => Err(e),
+        };
+        match result {
+            // Somebody else's request was carried out in this moment.
+            Err(PodError::Down(_) | PodError::NotFound(_))
+                if self.inner.engine.sandbox(view.id.as_str()).is_err() =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     async fn tell(&self, view: &SandboxView, command: Command) -> Result<(), PodError> {

@@ -5,7 +5,10 @@
 
 mod fields;
 mod quantity;
+mod settled;
 mod spec;
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -53,6 +56,14 @@ pub enum ManifestError {
         /// The field.
         path: String,
     },
+    /// Two documents mean the same pod.
+    #[error("document {document}: pod {name} stands twice in the manifest")]
+    Twice {
+        /// The second, counted from 1.
+        document: usize,
+        /// The pod.
+        name: String,
+    },
     /// A field with a value that cannot be.
     #[error("document {document}: {path}: {message}")]
     Field {
@@ -74,6 +85,7 @@ impl berth_types::Classify for ManifestError {
             | Self::Syntax(_)
             | Self::Empty
             | Self::Shape(_)
+            | Self::Twice { .. }
             | Self::Field { .. } => berth_types::Kind::Invalid,
         }
     }
@@ -90,16 +102,20 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
     if documents.len() > MAX_DOCUMENTS {
         return Err(ManifestError::TooMany(documents.len()));
     }
-    let pods: Vec<Pod> = documents
-        .into_iter()
-        .enumerate()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(index, value)| pod(index + 1, &value))
-        .collect::<Result<_, _>>()?;
+    let (mut pods, mut seen) = (Vec::new(), BTreeSet::new());
+    for (index, value) in documents.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
+        let pod = pod(index + 1, value)?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default").to_owned();
+        if !seen.insert((namespace, pod.metadata.name.clone())) {
+            return Err(ManifestError::Twice { document: index + 1, name: pod.metadata.name });
+        }
+        pods.push(pod);
+    }
     if pods.is_empty() { Err(ManifestError::Empty) } else { Ok(pods) }
 }
 
-fn pod(document: usize, value: &Value) -> Result<Pod, ManifestError> {
+fn pod(document: usize, mut value: Value) -> Result<Pod, ManifestError> {
+    settled::drop_what_says_nothing(&mut value);
     let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (word("kind"), word("apiVersion"));
     if !value.is_object() || kind.is_empty() {
@@ -108,7 +124,7 @@ fn pod(document: usize, value: &Value) -> Result<Pod, ManifestError> {
     if kind != "Pod" || api_version != "v1" {
         return Err(ManifestError::Kind { document, kind, api_version });
     }
-    let pod: Pod = serde_path_to_error::deserialize(value).map_err(|e| refusal(document, &e))?;
+    let pod: Pod = serde_path_to_error::deserialize(&value).map_err(|e| refusal(document, &e))?;
     Ok(Pod { source: value.to_string(), ..pod })
 }
 
@@ -117,7 +133,8 @@ fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error
     let message = error.inner().to_string();
     let at = error.path().to_string();
     let Some(name) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
-        return ManifestError::Field { document, path: at, message };
+        let path = if at == "." { "the document".to_owned() } else { at };
+        return ManifestError::Field { document, path, message };
     };
     // The path ends in the object or in the field itself, as the deserializer saw it.
     let path = match at.as_str() {
@@ -125,11 +142,14 @@ fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error
         at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
         at => format!("{at}.{name}"),
     };
-    if fields::exists(name) {
-        ManifestError::Later { document, path }
-    } else {
-        ManifestError::Field { document, path, message: "no such field in a v1 Pod".to_owned() }
+    // Resources are named by anybody: every name is one.
+    let resource = [".limits.", ".requests."].iter().any(|list| path.ends_with(&format!("{list}{name}")));
+    if resource || fields::exists(name) {
+        return ManifestError::Later { document, path };
     }
+    let meant = fields::meant(name, &message).map(|known| format!(" (hint: did you mean {known}?)"));
+    let message = format!("no such field in a v1 Pod{}", meant.unwrap_or_default());
+    ManifestError::Field { document, path, message }
 }
 
 #[cfg(test)]

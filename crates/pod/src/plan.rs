@@ -24,6 +24,9 @@ pub use volumes::{Volume, VolumeKind};
 
 /// Annotation of a local pod's sandbox: its manifest as JSON, so that a new daemon can go on with it.
 pub const MANIFEST: &str = "berth.dev/manifest";
+/// Annotation of a pod whose containers run, where they do not say it by number, as a user of their image: `NAME` or
+/// `NAME:GROUP`. `berth run --user` writes it.
+pub const USER: &str = "berth.dev/user";
 /// The grace of a pod that names none, in seconds.
 pub const DEFAULT_GRACE: u64 = 30;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::manifest::RestartPolicy;
 
-/// The wait before the first restart.
+/// The wait before the second restart in a row; the first is at once.
 pub const FIRST: Duration = Duration::from_secs(10);
 /// The longest wait.
 pub const LONGEST: Duration = Duration::from_secs(300);
-/// A container that ran so long is healthy again: its next restart waits [`FIRST`].
+/// A container that ran so long is healthy again: its next restart is at once.
 pub const HEALTHY: Duration = Duration::from_secs(600);
 
 /// What to do with a container that ended.
@@ -28,6 +28,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Of a container whose first `restarts` nobody here has seen: each is taken to have followed a failure.
+    pub fn after(restarts: u32) -> Self {
+        Self { in_a_row: restarts }
+    }
+
     /// The container ended with `code` after having run for `ran`.
     pub fn ended(&mut self, policy: RestartPolicy, code: i32, ran: Duration) -> Next {
         let again = match policy {
@@ -41,7 +46,10 @@ impl Backoff {
         if ran >= HEALTHY {
             self.in_a_row = 0;
         }
-        let wait = FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(LONGEST);
+        let wait = match self.in_a_row.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doublings) => FIRST.saturating_mul(1 << doublings.min(16)).min(LONGEST),
+        };
         self.in_a_row = self.in_a_row.saturating_add(1);
         Next::Again(wait)
     }
@@ -79,13 +87,14 @@ mod tests {
     #[test]
     fn waits_double_up_to_five_minutes_and_begin_again_after_a_healthy_run() {
         let mut backoff = Backoff::default();
-        let waits: Vec<u64> = (0..7)
+        let waits: Vec<u64> = (0..8)
             .map(|_| match backoff.ended(RestartPolicy::Always, 1, SHORT) {
                 Next::Again(wait) => wait.as_secs(),
                 Next::Stay => panic!("Always restarts"),
             })
             .collect();
-        assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(backoff.ended(RestartPolicy::Always, 1, HEALTHY), Next::Again(FIRST));
+        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(backoff.ended(RestartPolicy::Always, 1, HEALTHY), Next::Again(Duration::ZERO));
+        assert_eq!(Backoff::after(2).ended(RestartPolicy::Always, 1, SHORT), Next::Again(2 * FIRST));
     }
 }

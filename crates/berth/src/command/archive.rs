@@ -73,8 +73,8 @@ impl Load {
         };
         for image in images {
             match image.tags.as_slice() {
-                [] => line(&image.id),
-                tags => tags.iter().for_each(line),
+                [] => line(&image.id)?,
+                tags => tags.iter().try_for_each(line)?,
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use berth_engine::Engine;
 use berth_types::{Classify, Kind};
 use serde_json::json;
@@ -34,14 +34,14 @@ impl Doctor {
                 .iter()
                 .map(|f| json!({ "thing": f.thing, "name": f.name, "explanation": f.explanation, "remedy": f.remedy }))
                 .collect();
-            line(json!(all));
+            line(json!(all))?;
         } else {
             for f in &findings {
-                line(format_args!("{} {}: {}\n  remedy: {}", f.thing, f.name, f.explanation, f.remedy));
+                line(format_args!("{} {}: {}\n  remedy: {}", f.thing, f.name, f.explanation, f.remedy))?;
             }
             match findings.len() {
-                0 => line("nothing is left behind"),
-                n => line(format_args!("{n} finding{}", if n == 1 { "" } else { "s" })),
+                0 => line("nothing is left behind")?,
+                n => line(format_args!("{n} finding{}", if n == 1 { "" } else { "s" }))?,
             }
         }
         Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -81,7 +81,12 @@ impl Purge {
         if let Some(client) = &mut daemon {
             let info = client.info(api::InfoRequest {}).await.map_err(told)?.into_inner();
             self.adopt(&mut settings, info)?;
+        } else if let Some(socket) = reach.named_socket() {
+            // Only the daemon behind it could say what is its own.
+            bail!("no daemon answers on {socket} (hint: name the instance, or its --root and --state)");
         }
+        ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
+        ours("state", &settings.state, "boot", &["pods", "daemon.log"])?;
         if !self.yes
             && !confirmed(&settings.root.display().to_string(), &settings.state.display().to_string())?
         {
@@ -119,6 +124,24 @@ impl Purge {
         settings.table = info.table;
         settings.pod_cidr = info.pod_cidr;
         Ok(())
+    }
+}
+
+/// Refuses a directory that is not a daemon's: everything in it would be removed. What is left of one has the `mark`, or
+/// nothing but `known` names.
+fn ours(flag: &str, dir: &Path, mark: &str, known: &[&str]) -> anyhow::Result<()> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("read {}", dir.display()))?,
+    };
+    let foreign = entries.flatten().find(|entry| known.iter().all(|name| entry.file_name() != *name));
+    match foreign {
+        Some(entry) if !dir.join(mark).exists() => bail!(
+            "--{flag} {}: not a directory of Berth's, since {} is there: nothing was removed",
+            dir.display(),
+            entry.path().display()
+        ),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -188,15 +211,15 @@ impl Version {
                     "cgroupRoot": d.cgroup_root, "cgroupDriver": d.cgroup_driver,
                 })
             });
-            line(json!({ "version": own, "cri": "v1", "daemon": daemon }));
+            line(json!({ "version": own, "cri": "v1", "daemon": daemon }))?;
         } else {
-            line(format_args!("berth {own}, CRI v1"));
+            line(format_args!("berth {own}, CRI v1"))?;
             match daemon {
                 Some(d) => line(format_args!(
                     "daemon {}, pid {}, root {}, state {}",
                     d.version, d.pid, d.root, d.state
-                )),
-                None => line("daemon: none runs"),
+                ))?,
+                None => line("daemon: none runs")?,
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -215,7 +238,7 @@ impl Stages {
             let stages: Vec<_> = work.stages.iter().map(|s| json!([s.name, s.ns])).collect();
             line(
                 json!({ "sandbox": work.sandbox, "verb": work.verb, "totalNs": work.total_ns, "stages": stages }),
-            );
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -24,7 +24,7 @@ impl Stop {
         let request =
             api::StopRequest { targets: self.targets, grace_seconds: self.time.map_or(-1, i64::from) };
         let mut client = reach.client().await?;
-        Ok(outcomes(client.stop(request).await.map_err(told)?.into_inner().outcomes))
+        outcomes(client.stop(request).await.map_err(told)?.into_inner().outcomes)
     }
 }
 
@@ -44,24 +44,26 @@ impl Rm {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let request = api::RemoveRequest { targets: self.targets, force: self.force };
-        Ok(outcomes(client.remove(request).await.map_err(told)?.into_inner().outcomes))
+        outcomes(client.remove(request).await.map_err(told)?.into_inner().outcomes)
     }
 }
 
 /// `berth wait`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
-    /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
-    container: String,
+    /// Containers (POD/CONTAINER, or an id or its beginning), or pods that have only one
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
 }
 
 impl Wait {
-    /// Waits, and prints the exit status.
+    /// Waits for one after another, and prints each exit status.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
-        let end =
-            client.wait(api::WaitRequest { container: self.container }).await.map_err(told)?.into_inner();
-        line(end.exit_code);
+        for container in self.containers {
+            let end = client.wait(api::WaitRequest { container }).await.map_err(told)?.into_inner();
+            line(end.exit_code)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

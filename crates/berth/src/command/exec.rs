@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use super::exit_code;
 use super::stream::Session;
+use super::{about, environment, exit_code};
 use crate::api;
 use crate::client::{Reach, told};
 use crate::terminal;
@@ -24,8 +22,8 @@ pub(crate) struct Exec {
     /// Give the command a terminal
     #[arg(short, long)]
     tty: bool,
-    /// Environment variable; repeatable
-    #[arg(short, long, value_name = "NAME=VALUE")]
+    /// Environment variable; without a value it is taken from here; repeatable
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// User, and group, to run as [default: the container's]
     #[arg(short, long, value_name = "USER[:GROUP]")]
@@ -49,7 +47,7 @@ impl Exec {
         let start = api::ExecStart {
             container: self.container,
             argv: self.command,
-            env: self.env,
+            env: environment(&self.env)?.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
             user: self.user.unwrap_or_default(),
             working_dir: self.workdir.unwrap_or_default(),
             tty: self.tty,
@@ -57,7 +55,8 @@ impl Exec {
             size: if self.tty { terminal::size() } else { None },
         };
         let session = Session { tty: self.tty, stdin: self.interactive, stops: None };
-        session.exec(&mut client, start).await.map(exit_code).context(name)
+        let ended = session.exec(&mut client, start).await;
+        ended.map(exit_code).map_err(|e| named(&name, e))
     }
 }
 
@@ -76,8 +75,16 @@ impl Attach {
         let session =
             Session { tty: found.tty && terminal::is_interactive(), stdin: found.stdin, stops: None };
         let join = api::AttachStart { container: found.id.clone(), release: false, size: terminal::size() };
-        session.attach(&mut client, join).await.context(self.container)?;
+        session.attach(&mut client, join).await.map_err(|e| named(&self.container, e))?;
         let end = client.wait(api::WaitRequest { container: found.id }).await.map_err(told)?.into_inner();
         Ok(exit_code(end.exit_code))
     }
+}
+
+/// An error with the container's name, unless it has it already or is our own output's.
+fn named(container: &str, error: anyhow::Error) -> anyhow::Error {
+    if error.chain().len() > 1 {
+        return error;
+    }
+    anyhow::anyhow!(about(container, &error.to_string()))
 }

@@ -42,7 +42,7 @@ impl Pull {
         if id.is_empty() {
             bail!("the daemon did not say how the pull ended");
         }
-        line(id);
+        line(id)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -64,13 +64,13 @@ impl Images {
         let mut client = reach.client().await?;
         let images = client.images(api::ImagesRequest {}).await.map_err(told)?.into_inner().images;
         if self.quiet {
-            images.iter().for_each(|image| line(&image.id));
+            images.iter().try_for_each(|image| line(&image.id))?;
         } else if self.output == Format::Json {
             let all: Vec<_> = images.iter().map(as_json).collect();
-            line(json!(all));
+            line(json!(all))?;
         } else {
             let rows: Vec<_> = images.iter().flat_map(rows).collect();
-            table::print(&["REPOSITORY", "TAG", "IMAGE ID", "AGE", "SIZE"], &rows);
+            table::print(&["REPOSITORY", "TAG", "IMAGE ID", "AGE", "SIZE"], &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -119,6 +119,6 @@ impl Rmi {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let request = api::RemoveImageRequest { images: self.images, force: self.force };
-        Ok(outcomes(client.remove_image(request).await.map_err(told)?.into_inner().outcomes))
+        outcomes(client.remove_image(request).await.map_err(told)?.into_inner().outcomes)
     }
 }

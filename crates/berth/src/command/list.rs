@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::{about, done};
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, age, line, short_id, table};
+use crate::output::{Format, age, complain, line, short_id, table};
 
 /// `berth ps`
 #[derive(Debug, clap::Args)]
@@ -66,21 +67,21 @@ impl Ps {
     /// Lists containers.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let pods = pods(&reach).await?;
-        let wanted = pods
+        let mut wanted = pods
             .iter()
             .flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
             .filter(|(_, container)| self.all || !still(container));
         if self.quiet {
-            wanted.for_each(|(_, container)| line(&container.id));
+            wanted.try_for_each(|(_, container)| line(&container.id))?;
         } else if self.output == Format::Json {
             let all: Vec<_> = wanted.map(|(pod, container)| container_json(pod, container)).collect();
-            line(json!(all));
+            line(json!(all))?;
         } else {
             let rows: Vec<_> = wanted.map(|(pod, container)| row(pod, container)).collect();
             table::print(
                 &["CONTAINER ID", "POD", "NAME", "IMAGE", "COMMAND", "AGE", "STATUS", "PORTS"],
                 &rows,
-            );
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -115,16 +116,16 @@ impl Pods {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let pods = pods(&reach).await?;
         if self.quiet {
-            pods.iter().for_each(|pod| line(&pod.id));
+            pods.iter().try_for_each(|pod| line(&pod.id))?;
         } else if self.output == Format::Json {
             let all: Vec<_> = pods.iter().map(pod_json).collect();
-            line(json!(all));
+            line(json!(all))?;
         } else {
             let rows: Vec<_> = pods.iter().map(pod_row).collect();
             table::print(
                 &["POD ID", "NAME", "NAMESPACE", "OWNER", "STATE", "CONTAINERS", "ADDRESS", "PORTS", "AGE"],
                 &rows,
-            );
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -159,11 +160,19 @@ impl Inspect {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let mut all = Vec::new();
+        let mut failed = false;
         for target in self.targets {
-            let answer = client.inspect(api::InspectRequest { target }).await.map_err(told)?.into_inner();
-            all.push(serde_json::from_str::<serde_json::Value>(&answer.json)?);
+            match client.inspect(api::InspectRequest { target: target.clone() }).await {
+                Ok(answer) => {
+                    all.push(serde_json::from_str::<serde_json::Value>(&answer.into_inner().json)?);
+                }
+                Err(status) => {
+                    complain(&about(&target, &told(status).to_string()));
+                    failed = true;
+                }
+            }
         }
-        line(serde_json::to_string_pretty(&all)?);
-        Ok(ExitCode::SUCCESS)
+        line(serde_json::to_string_pretty(&all)?)?;
+        Ok(done(failed))
     }
 }

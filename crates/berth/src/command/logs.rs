@@ -1,11 +1,11 @@
 //! `berth logs`: the log file of a container, read where it is. It needs no daemon while it
 //! follows: the shim goes on writing, and this goes on reading.
 
+mod file;
 mod line;
+mod since;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use anyhow::{Context, bail};
 
 use crate::api;
 use crate::client::{Client, Reach, told};
+use file::Log;
 use line::{Stream, parse};
+use since::Moment;
 
 /// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,14 +32,33 @@ pub(crate) struct Logs {
     /// Go on until the container ends
     #[arg(short, long)]
     follow: bool,
-    /// Only the last lines
-    #[arg(short = 'n', long, value_name = "LINES")]
-    tail: Option<usize>,
+    /// Only the last lines [default: all]
+    #[arg(short = 'n', long, value_name = "LINES", allow_negative_numbers = true)]
+    tail: Option<Tail>,
+    /// Only what was written after a time, as 2026-01-31T12:00:00Z, or so long ago, as 10m
+    #[arg(long, value_name = "TIME|AGO")]
+    since: Option<Moment>,
     /// The time before each line
     #[arg(short, long)]
     timestamps: bool,
     /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
     container: String,
+}
+
+/// How many lines at most.
+#[derive(Debug, Clone, Copy)]
+struct Tail(usize);
+
+impl std::str::FromStr for Tail {
+    type Err = String;
+
+    /// All lines are `all` to docker, and -1 to kubectl.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" | "-1" => Ok(Self(usize::MAX)),
+            text => text.parse().map(Self).map_err(|_| "a number of lines, or all, is needed".to_owned()),
+        }
+    }
 }
 
 /// The container that a name means: the newest attempt.
@@ -86,10 +107,11 @@ impl Logs {
         }
         let path = Path::new(&container.log_path);
         let mut log = Log::open(path)?;
-        if let Some(lines) = self.tail {
+        if let Some(Tail(lines)) = self.tail {
             log.skip_to_last(lines)?;
         }
         let mut printer = Printer {
+            since: self.since,
             timestamps: self.timestamps,
             out: BufWriter::new(std::io::stdout()),
             err: BufWriter::new(std::io::stderr()),
@@ -135,80 +157,10 @@ async fn ended(reach: &Reach, id: &str) {
     }
 }
 
-/// A log file that may be rotated while it is read.
-struct Log {
-    path: std::path::PathBuf,
-    reader: BufReader<File>,
-    inode: u64,
-    /// A line that is not complete yet.
-    partial: Vec<u8>,
-}
-
-impl Log {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let what = || format!("open the log {}", path.display());
-        let file = File::open(path).with_context(what)?;
-        let inode = file.metadata().with_context(what)?.ino();
-        Ok(Self { path: path.to_owned(), reader: BufReader::new(file), inode, partial: Vec::new() })
-    }
-
-    /// Prints what is there, here and in the files that came after.
-    fn print(&mut self, printer: &mut Printer<impl Write, impl Write>) -> anyhow::Result<()> {
-        self.drain(printer)?;
-        let replaced = std::fs::metadata(&self.path).is_ok_and(|now| now.ino() != self.inode);
-        if replaced {
-            // Between the two looks something may have come to the old one.
-            self.drain(printer)?;
-            let partial = std::mem::take(&mut self.partial);
-            *self = Self { partial, ..Self::open(&self.path)? };
-            self.drain(printer)?;
-        }
-        Ok(())
-    }
-
-    fn drain(&mut self, printer: &mut Printer<impl Write, impl Write>) -> anyhow::Result<()> {
-        loop {
-            let read = self.reader.read_until(b'\n', &mut self.partial).context("read the log")?;
-            if read == 0 {
-                return printer.flush();
-            }
-            if self.partial.ends_with(b"\n") {
-                printer.line(&self.partial)?;
-                self.partial.clear();
-            }
-        }
-    }
-
-    /// Goes to where the last `lines` lines begin.
-    fn skip_to_last(&mut self, lines: usize) -> anyhow::Result<()> {
-        const BLOCK: u64 = 64 << 10;
-        let file = self.reader.get_mut();
-        let end = file.seek(SeekFrom::End(0)).context("read the log")?;
-        let (mut at, mut left) = (end, lines + 1);
-        let mut start = if lines == 0 { end } else { 0 };
-        'back: while at > 0 && lines > 0 {
-            let from = at.saturating_sub(BLOCK);
-            let mut block = vec![0; usize::try_from(at - from).unwrap_or(0)];
-            file.seek(SeekFrom::Start(from)).context("read the log")?;
-            file.read_exact(&mut block).context("read the log")?;
-            for (offset, byte) in block.iter().enumerate().rev() {
-                if *byte == b'\n' {
-                    left -= 1;
-                    if left == 0 {
-                        start = from + offset as u64 + 1;
-                        break 'back;
-                    }
-                }
-            }
-            at = from;
-        }
-        self.reader.seek(SeekFrom::Start(start)).context("read the log")?;
-        Ok(())
-    }
-}
-
 /// Writes lines to where the container wrote them.
 struct Printer<O, E> {
+    /// What was written before this is left out.
+    since: Option<Moment>,
     timestamps: bool,
     out: O,
     err: E,
@@ -217,6 +169,14 @@ struct Printer<O, E> {
 impl<O: Write, E: Write> Printer<O, E> {
     fn line(&mut self, raw: &[u8]) -> anyhow::Result<()> {
         let line = parse(raw);
+        if let Some(since) = self.since {
+            let time = std::str::from_utf8(line.time).ok().and_then(Moment::of);
+            if time.is_some_and(|time| time < since) {
+                return Ok(());
+            }
+            // Lines stand in the order of their times.
+            self.since = None;
+        }
         // On a terminal both are one, and the order of the lines is kept.
         match line.stream {
             Stream::Stdout => {

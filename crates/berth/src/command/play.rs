@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::run;
+use super::{about, done, run};
 use crate::api;
 use crate::client::{Client, Reach, told};
 use crate::credentials::Reader;
 use crate::output::pull::Pulls;
-use crate::output::{line, note, short_id, table};
+use crate::output::{complain, line, note, short_id, table};
 
 /// `berth play`
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ impl Play {
         let mut rows = Vec::new();
         let played = follow(&mut client, request, &mut Pulls::new(self.quiet), &mut rows).await;
         if !rows.is_empty() {
-            table::print(&["POD", "ID", "ADDRESS", "PORTS"], &rows);
+            table::print(&["POD", "ID", "ADDRESS", "PORTS"], &rows)?;
         }
         played.with_context(|| self.manifest.display().to_string())?;
         Ok(ExitCode::SUCCESS)
@@ -124,11 +124,11 @@ async fn follow(
     result
 }
 
-/// Whether a target is a manifest and not a pod's name.
+/// Whether a target cannot be a pod's name, and so is a manifest.
 fn is_manifest(target: &str) -> bool {
-    let path = Path::new(target);
-    let named = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-    target == "-" || target.starts_with(['/', '.']) || named || path.is_file()
+    let end = Path::new(target).extension();
+    let named = end.is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
+    target == "-" || target.starts_with(['/', '.']) || named
 }
 
 impl Down {
@@ -136,27 +136,40 @@ impl Down {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let grace = self.time.map_or(-1, i64::from);
-        let mut removed = 0;
+        let (mut removed, mut failed) = (0, false);
         for target in &self.targets {
-            let request = if is_manifest(target) {
-                api::DownRequest {
-                    pods: Vec::new(),
-                    manifest: read(Path::new(target))?,
-                    grace_seconds: grace,
+            match take_down(&mut client, target, grace).await {
+                Ok(names) => {
+                    removed += names.len();
+                    names.iter().try_for_each(line)?;
                 }
-            } else {
-                api::DownRequest { pods: vec![target.clone()], manifest: Vec::new(), grace_seconds: grace }
-            };
-            for name in client.down(request).await.map_err(told)?.into_inner().removed {
-                line(name);
-                removed += 1;
+                Err(error) => {
+                    complain(&about(target, &format!("{error:#}")));
+                    failed = true;
+                }
             }
         }
-        if removed == 0 {
+        if removed == 0 && !failed {
             note("no such pod runs");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(done(failed))
     }
+}
+
+/// Takes down what a target means; the names of the pods that are gone.
+async fn take_down(client: &mut Client, target: &str, grace: i64) -> anyhow::Result<Vec<String>> {
+    let file = Path::new(target);
+    if !is_manifest(target) {
+        let pods = vec![target.to_owned()];
+        let request = api::DownRequest { pods, manifest: Vec::new(), grace_seconds: grace };
+        match client.down(request).await {
+            Ok(answer) => return Ok(answer.into_inner().removed),
+            Err(status) if status.code() == tonic::Code::NotFound && file.is_file() => {}
+            Err(status) => return Err(told(status)),
+        }
+    }
+    let request = api::DownRequest { pods: Vec::new(), manifest: read(file)?, grace_seconds: grace };
+    Ok(client.down(request).await.map_err(told)?.into_inner().removed)
 }
 
 /// Removes pods by id.

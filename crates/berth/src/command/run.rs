@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::stream::Session;
 use super::{exit_code, play};
 use crate::api;
-use crate::client::{Client, Reach, told};
+use crate::client::{Client, Lost, Reach, told};
 use crate::credentials::Reader;
 use crate::output::pull::Pulls;
 use crate::output::{line, note};
@@ -31,7 +31,7 @@ impl Run {
             manifest,
             replace: false,
             hold: if self.detach { String::new() } else { name.clone() },
-            remove: self.remove && self.detach,
+            remove: self.remove,
             pull: self.pull.map_or("missing", PullWhen::word).to_owned(),
         };
         let mut made = None;
@@ -47,7 +47,7 @@ impl Run {
         }
         let container = made.context("the daemon made no container")?;
         if self.detach {
-            line(&container.id);
+            line(&container.id)?;
             return Ok(ExitCode::SUCCESS);
         }
         self.foreground(&mut client, &container).await
@@ -59,8 +59,14 @@ impl Run {
         let session =
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
         if let Err(error) = session.attach(client, join).await {
+            if error.downcast_ref::<Lost>().is_some() {
+                // Pods outlive daemons: this one is not to be ended by the next.
+                return Err(error.context(format!("what runs goes on as {}", container.name)));
+            }
             // Nobody would see what it writes: a container that could not be joined is not left waiting.
-            play::down(client, std::slice::from_ref(&container.pod_id), 0).await?;
+            if let Err(more) = play::down(client, std::slice::from_ref(&container.pod_id), 0).await {
+                note(format_args!("berth: {} stays: {more:#}", container.name));
+            }
             return Err(error);
         }
         let waited = client.wait(api::WaitRequest { container: container.id.clone() }).await;

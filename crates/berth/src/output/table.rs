@@ -15,12 +15,15 @@ pub(crate) fn lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// Prints a table.
-pub(crate) fn print(head: &[&str], rows: &[Vec<String>]) {
-    lines(head, rows).into_iter().for_each(super::line);
+pub(crate) fn print(head: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+    lines(head, rows).into_iter().try_for_each(super::line)
 }
 
-/// `text` cut to at most `max` characters.
+/// `text` cut to at most `max` characters. What it has of control characters would be the terminal's orders: an image's
+/// command is anybody's words.
 pub(crate) fn cut(text: &str, max: usize) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    let text = &text.chars().map(shown).collect::<String>();
     let line = text.lines().next().unwrap_or_default();
     if line.chars().count() <= max && line.len() == text.len() {
         return text.to_owned();
@@ -50,5 +53,6 @@ mod tests {
         assert_eq!(cut("short", 10), "short");
         assert_eq!(cut("0123456789abc", 10), "012345678…");
         assert_eq!(cut("a\nb", 10), "a…");
+        assert_eq!(cut("\x1b[2Ja\u{9b}b\r", 10), "?[2Ja?b?");
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_engine::EngineEvent;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
+use berth_engine::{EngineError, EngineEvent};
 use berth_pod::controller::{Options, Progress, PullChoice};
 use berth_pod::manifest::{self, Pod};
 use berth_types::lifecycle::container::{Listed, State};
+use berth_types::{Classify, Kind};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -48,6 +49,8 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     };
     let auths: BTreeMap<_, _> =
         request.auths.into_iter().map(|given| (given.image.clone(), super::images::auth(given))).collect();
+    // All of them before the first is made: a mistake in the last document is no reason to begin.
+    pods.iter().try_for_each(|pod| service.pods.check(pod)).map_err(refuse)?;
     for pod in pods {
         if request.replace {
             replace(service, &pod).await?;
@@ -118,6 +121,7 @@ async fn tell(sender: &Sender, step: Progress) {
             Event::Pod(api::PodUp { id: pod.id, name: pod.name, addresses: pod.addresses, ports: pod.ports })
         }
         Progress::Container(view) => Event::Container(views::container(&view)),
+        Progress::Note(text) => Event::Note(text),
     };
     drop(sender.send(Ok(event(message))).await);
 }
@@ -169,11 +173,19 @@ async fn take_down(
 }
 
 async fn directly(service: &Service, view: &SandboxView, remove: bool) -> Result<(), Status> {
-    service.engine.stop_sandbox(&view.id).await.map_err(refuse)?;
+    there(service.engine.stop_sandbox(&view.id).await)?;
     if remove {
-        service.engine.remove_sandbox(&view.id).await.map_err(refuse)?;
+        there(service.engine.remove_sandbox(&view.id).await)?;
     }
     Ok(())
+}
+
+/// What somebody else removed in this moment is as it was to be.
+fn there(result: Result<(), EngineError>) -> Result<(), Status> {
+    match result {
+        Err(e) if e.kind() != Kind::NotFound => Err(refuse(e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
@@ -187,17 +199,23 @@ fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
 pub(super) async fn stop(service: &Service, request: api::StopRequest) -> api::StopResponse {
     let mut outcomes = Vec::new();
     for name in &request.targets {
-        let result = match target::find(&service.engine, name) {
-            Err(status) => Err(status),
-            Ok(Target::Pod(view)) => take_down(service, &view, grace(request.grace_seconds), false).await,
-            Ok(Target::Container(view)) => {
-                let grace = Duration::from_secs(grace(request.grace_seconds).unwrap_or(10));
-                service.engine.stop_container(&view.id, grace).await.map_err(refuse)
-            }
-        };
-        outcomes.push(outcome(name, result));
+        outcomes.push(outcome(name, stop_one(service, name, grace(request.grace_seconds)).await));
     }
     api::StopResponse { outcomes }
+}
+
+async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(), Status> {
+    let container = match target::find(&service.engine, name)? {
+        Target::Pod(view) => return take_down(service, &view, grace, false).await,
+        Target::Container(view) => view,
+    };
+    let pod = target::pod(&service.engine, container.sandbox.as_str())?;
+    // A local pod is no more than its containers: without the only one it is to run no more, and not to be run again.
+    if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
+        return take_down(service, &pod, grace, false).await;
+    }
+    let grace = Duration::from_secs(grace.unwrap_or(10));
+    there(service.engine.stop_container(&container.id, grace).await)
 }
 
 /// Removes each target; goes on past failures. Without force nothing that runs is removed.
@@ -232,7 +250,7 @@ async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), St
             if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
                 return take_down(service, &pod, Some(0), true).await;
             }
-            service.engine.remove_container(&view.id).await.map_err(refuse)
+            there(service.engine.remove_container(&view.id).await)
         }
     }
 }

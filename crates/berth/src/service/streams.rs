@@ -87,6 +87,7 @@ pub(super) async fn attach(
     }
     let (sender, answer) = stream();
     let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
+    let service = service.clone();
     tokio::spawn(async move {
         let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut());
         tokio::select! {
@@ -94,6 +95,9 @@ pub(super) async fn attach(
             () = sender.closed() => {}
         }
         feed.abort();
+        if join.release {
+            service.pods.left(&view).await;
+        }
     });
     answer
 }

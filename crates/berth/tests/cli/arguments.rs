@@ -42,6 +42,7 @@ fn arguments_that_make_no_sense_are_told_in_a_line() {
         (&["logs"], "<CONTAINER>"),
         (&["exec", "x"], "<COMMAND>"),
         (&["logs", "-n", "many", "x"], "many"),
+        (&["logs", "--since", "yesterday", "x"], "how long ago as 30s"),
         (&["--instance", "UPPER", "ps"], "UPPER"),
         (&["--host", "tcp://1.2.3.4", "ps"], "unix:///"),
         (&["--host", "unix:///nosuch/socket", "ps"], "/nosuch/socket"),
@@ -85,7 +86,6 @@ fn values_that_make_no_sense_are_named_and_leave_nothing() {
         (&["-p", "80"], &["--publish", "PORT:PORT"]),
         (&["-p", "x:80"], &["--publish", "\"x\" is not a port"]),
         (&["-p", "80:80/icmp"], &["--publish", "ICMP"]),
-        (&["-u", "nobody"], &["--user", "nobody"]),
         (&["-m", "lots"], &["memory", "lots"]),
         (&["--cpus", "many"], &["cpu", "many"]),
         (&["--cap-add", "NOSUCH"], &["NOSUCH"]),
@@ -103,4 +103,36 @@ fn values_that_make_no_sense_are_named_and_leave_nothing() {
         assert_eq!((said.code, said.out.as_str()), (125, ""), "{flags:?}: {said:?}");
     }
     home.clean();
+}
+
+#[test]
+fn a_flag_wins_over_the_environment() {
+    let called = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(program());
+        command.args(arguments).stdin(std::process::Stdio::null());
+        command.env("BERTH_HOST", "unix:///nosuch/of-the-environment").env("BERTH_INSTANCE", "UPPER");
+        crate::home::Call::spawn(command).end().refused()
+    };
+    assert!(called(&["ps"]).contains("/nosuch/of-the-environment"));
+    assert!(called(&["--host", "unix:///nosuch/of-the-flag", "ps"]).contains("/nosuch/of-the-flag"));
+    assert!(called(&["--instance", "no-such", "--no-autostart", "ps"]).contains("/run/berth-no-such/"));
+    let both = called(&["--instance", "x", "--host", "unix:///y", "ps"]);
+    assert!(both.contains("cannot be used with"), "{both}");
+}
+
+#[test]
+fn a_directory_that_is_not_a_daemons_is_not_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("precious");
+    std::fs::write(&file, "").unwrap();
+    let (foreign, none) = (dir.path().display().to_string(), "/nosuch/directory".to_owned());
+    for (root, state, flag) in [(&foreign, &none, "--root"), (&none, &foreign, "--state")] {
+        let err =
+            berth(&["--instance", "no-such", "purge", "--yes", "--root", root, "--state", state]).refused();
+        assert!(err.contains(flag) && err.contains("precious"), "{err}");
+    }
+    assert!(file.exists());
+    // Nor another one than that of the socket.
+    let err = berth(&["--host", "unix:///nosuch/socket", "purge", "--yes"]).refused();
+    assert!(err.contains("no daemon answers on unix:///nosuch/socket"), "{err}");
 }

@@ -21,6 +21,10 @@ fn a_command_has_the_containers_settings_and_its_own() {
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (9, "out\n", "err\n"));
     let out = home.berth(&["exec", "-e", "MORE=2", "box", "env"]).fine();
     assert!(out.contains("OWN=1\n") && out.contains("MORE=2\n"), "{out}");
+    let mut command = home.command(&["exec", "-e", "TAKEN", "-e", "NOT_SET_HERE", "box", "env"]);
+    command.env("TAKEN", "from here").env_remove("NOT_SET_HERE");
+    let out = crate::home::Call::spawn(command).end().fine();
+    assert!(out.contains("TAKEN=from here\n") && !out.contains("NOT_SET_HERE"), "{out}");
     assert_eq!(
         home.berth(&["exec", "-u", "65534:12", "box", "sh", "-c", "id -u; id -g"]).fine(),
         "65534\n12\n"

@@ -108,6 +108,19 @@ impl Call {
         assert!(shown, "{}: {text:?} was not shown: {}\n{}", self.what, self.out.now(), self.err.now());
     }
 
+    /// Waits until this is on standard error.
+    #[track_caller]
+    pub fn complains(&self, text: &str) {
+        let shown = wait_until(LIMIT, || self.err.now().contains(text));
+        assert!(shown, "{}: {text:?} was not said: {}\n{}", self.what, self.out.now(), self.err.now());
+    }
+
+    /// Ends the call in the way that it hears nothing of.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     #[track_caller]
     pub fn end(mut self) -> Said {
         let status = wait_for(LIMIT, || self.child.try_wait().unwrap());

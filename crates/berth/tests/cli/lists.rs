@@ -83,8 +83,93 @@ fn stop_wait_and_remove() {
     assert_eq!(home.berth(&["stop", "w"]).fine(), "w\n");
     let said = home.berth(&["rm", "nosuch", "w"]);
     assert_eq!((said.code, said.out.as_str()), (1, "w\n"));
-    assert!(said.err.contains("berth: nosuch: no pod or container \"nosuch\"\n  hint: "), "{said:?}");
+    assert!(said.err.contains("berth: no pod or container \"nosuch\"\n  hint: "), "{said:?}");
     let err = home.berth(&["wait", "w"]).refused();
     assert!(err.contains("no pod or container \"w\""), "{err}");
+    home.clean();
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    require_root!();
+    let home = Home::start();
+    home.berth(&["pull", "-q", BUSYBOX]).fine();
+    for arguments in
+        [&["images"][..], &["images", "-q"], &["ps"], &["pods", "-o", "json"], &["inspect", BUSYBOX]]
+    {
+        let mut command = home.command(&["--no-autostart"]);
+        command.args(arguments).stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let output = command.stderr(std::process::Stdio::piped()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}: {err}");
+        assert_eq!(err, "berth: write output: No space left on device (os error 28)\n", "{arguments:?}");
+    }
+    home.clean();
+}
+
+#[test]
+fn what_fails_of_several_does_not_keep_the_others() {
+    require_root!();
+    let home = Home::start();
+    for name in ["a", "b"] {
+        home.berth(&["run", "-d", "-q", "--name", name, BUSYBOX, "sleep", "1000"]).fine();
+    }
+    let said = home.berth(&["inspect", "nosuch", "a", "b"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.err.lines().next(), Some("berth: no pod or container \"nosuch\""));
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap().as_array().unwrap().len(), 2);
+    let said = home.berth(&["down", "-t", "0", "nosuch", "a", "nosuch.yaml", "b"]);
+    assert_eq!((said.code, said.out.as_str()), (1, "a\nb\n"), "{said:?}");
+    assert!(said.err.contains("\"nosuch\"") && said.err.contains("nosuch.yaml"), "{said:?}");
+    home.clean();
+}
+
+#[test]
+fn a_file_of_a_pods_name_does_not_hide_the_pod() {
+    require_root!();
+    let home = Home::start();
+    home.write("web", "not a manifest: [");
+    home.berth(&["run", "-d", "-q", "--name", "web", BUSYBOX, "sleep", "1000"]).fine();
+    assert_eq!(home.berth(&["down", "-t", "0", "web"]).fine(), "web\n");
+    let said = home.berth(&["down", "web"]);
+    assert!(said.code == 1 && said.err.contains("not YAML"), "{said:?}");
+    home.clean();
+}
+
+#[test]
+fn the_shortest_grace_that_anybody_asks_for_counts() {
+    require_root!();
+    let home = Home::start();
+    let line = "trap 'echo no' TERM; echo ready; sleep 1000 & while :; do wait $!; done";
+    home.berth(&["run", "-d", "-q", "--name", "stubborn", BUSYBOX, "sh", "-c", line]).fine();
+    let call = home.spawn(&["logs", "-f", "stubborn"]);
+    call.shows("ready\n");
+    let patient = home.spawn(&["stop", "-t", "100000", "stubborn"]);
+    call.shows("no\n");
+    let impatient = home.spawn(&["stop", "-t", "0", "stubborn"]);
+    assert_eq!(patient.end().fine(), "stubborn\n");
+    assert_eq!(impatient.end().fine(), "stubborn\n");
+    call.end().fine();
+    // Whoever is first, for all of them it is gone.
+    let all: Vec<_> = (0..4).map(|_| home.spawn(&["rm", "-f", "stubborn"])).collect();
+    for call in all {
+        let said = call.end();
+        assert!(said.code == 0 || said.err.contains("no pod or container \"stubborn\""), "{said:?}");
+    }
+    home.clean();
+}
+
+#[test]
+fn what_was_stopped_by_its_id_is_not_run_again() {
+    require_root!();
+    let home = Home::start();
+    let id = home.berth(&["run", "-d", "-q", "--restart", "always", BUSYBOX, "sleep", "1000"]).fine();
+    home.berth(&["stop", "-t", "0", id.trim()]).fine();
+    let pods = home.berth(&["pods", "-o", "json"]).json();
+    assert_eq!(
+        (&pods[0]["state"], pods[0]["containers"].as_array().unwrap().len()),
+        (&"not ready".into(), 1)
+    );
+    home.berth(&["rm", id.trim()]).fine();
     home.clean();
 }

@@ -131,6 +131,36 @@ fn a_terminal_without_input_leaves_ctrl_c_to_the_command_line() {
 }
 
 #[test]
+fn a_container_that_is_to_be_removed_is_so_without_its_command_line() {
+    require_root!();
+    let home = Home::start();
+    let fifo = home.dir.path().join("go");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let volume = format!("{}:/go", fifo.display());
+    let line = "echo ready; cat /go";
+    let call =
+        home.spawn(&["run", "--rm", "-q", "--name", "alone", "-v", &volume, BUSYBOX, "sh", "-c", line]);
+    call.shows("ready\n");
+    call.kill();
+    assert_eq!(home.wait_state("alone", "alone", "running")["name"], "alone");
+    drop(std::fs::File::options().write(true).open(&fifo).unwrap());
+    home.clean();
+}
+
+#[test]
+fn a_user_of_the_image_by_name() {
+    require_root!();
+    let home = Home::start();
+    assert_eq!(home.shell(&["-u", "nobody"], "id -un").fine(), "nobody\n");
+    let said = home.shell(&["-u", "nosuch"], "id");
+    assert!(
+        said.code == 125 && said.err.contains("\"nosuch\" is not in the image's /etc/passwd"),
+        "{said:?}"
+    );
+    home.clean();
+}
+
+#[test]
 fn in_the_background_it_prints_its_id_and_goes_when_it_ends() {
     require_root!();
     let home = Home::start();

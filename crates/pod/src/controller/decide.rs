@@ -65,8 +65,9 @@ impl History {
     /// What follows the end of this attempt.
     fn ended(&mut self, view: &ContainerView, exit: &ExitView, policy: RestartPolicy) -> Next {
         let metadata = &view.config.metadata;
-        let (attempt, next, mut backoff) =
-            self.seen.get(&metadata.name).copied().unwrap_or((u32::MAX, Next::Stay, Backoff::default()));
+        // A daemon that was just started has seen none of the attempts before.
+        let unseen = || (u32::MAX, Next::Stay, Backoff::after(metadata.attempt));
+        let (attempt, next, mut backoff) = self.seen.get(&metadata.name).copied().unwrap_or_else(unseen);
         if attempt == metadata.attempt {
             return next;
         }

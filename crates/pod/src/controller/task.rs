@@ -8,15 +8,17 @@ use berth_engine::{EngineError, EngineEvent, Events};
 use berth_types::error::chain;
 use berth_types::lifecycle::container::Listed;
 use berth_types::lifecycle::sandbox;
-use berth_types::{Classify, Kind, SandboxId};
+use berth_types::{Classify, ContainerId, Kind, SandboxId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Phase, decide};
-use super::{Command, Key, Options, PodError, Pods, Progress, files, pull, rotate};
+use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate};
 use crate::plan::{Place, Plan, Planned};
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);
+/// How long a pod that ended is left for the client that read its output, who asks how it ended and removes it.
+const LINGER: Duration = Duration::from_secs(10);
 
 type Started = oneshot::Sender<Result<Arc<SandboxView>, PodError>>;
 
@@ -28,6 +30,12 @@ pub(super) struct Task {
     place: Place,
     options: Options,
     held: Option<String>,
+    /// Whether a client reads the output, who removes the pod itself.
+    attended: bool,
+    /// When the pod, which has ended, is removed.
+    removal: Option<i64>,
+    /// The failed init container that was told last.
+    told: Option<ContainerId>,
     history: History,
 }
 
@@ -41,7 +49,9 @@ enum Wake {
 impl Task {
     pub(super) fn new(pods: Pods, key: Key, plan: Plan, place: Place, options: Options) -> Self {
         let held = options.hold.clone();
-        Self { pods, key, plan, place, options, held, history: History::default() }
+        let attended = held.is_some();
+        let history = History::default();
+        Self { pods, key, plan, place, options, held, attended, removal: None, told: None, history }
     }
 
     /// Plays the pod from nothing, and stays with it.
@@ -115,18 +125,22 @@ impl Task {
             if !decision.actions.is_empty() && waiting.is_some() {
                 continue;
             }
+            if let Some((_, watch)) = &waiting
+                && decision.wake.is_some()
+                && let Some(note) = self.init_failed(&view)
+            {
+                drop(watch.send(Progress::Note(note)).await);
+            }
             match self.wait(&id, &decision, commands, events).await {
                 Wake::Look => {}
+                Wake::Command(Command::Left) => self.attended = false,
                 Wake::Command(Command::Release(name)) => {
                     if self.held.as_deref() == Some(&name) {
                         self.held = None;
                     }
                 }
-                Wake::Command(Command::Down { grace, remove, done }) => {
-                    let result = self.down(&id, grace, remove).await;
-                    let finished = remove && result.is_ok();
-                    drop(done.send(result));
-                    if finished {
+                Wake::Command(Command::Down(asked)) => {
+                    if self.down(&id, commands, asked).await {
                         return;
                     }
                 }
@@ -230,10 +244,10 @@ impl Task {
                 if let Some((started, _)) = waiting.take() {
                     drop(started.send(Ok(view.clone())));
                 }
-                if !self.options.remove {
+                if !self.due() {
                     return false;
                 }
-                match self.down(&view.id, Some(0), true).await {
+                match self.end_sandbox(&view.id, true).await {
                     Ok(()) => true,
                     Err(e) => {
                         tracing::warn!(pod = self.key.name, error = %chain(&e), "not removed yet");
@@ -251,7 +265,7 @@ impl Task {
         commands: &mut mpsc::Receiver<Command>,
         events: &mut Events,
     ) -> Wake {
-        let sleep = match decision.wake {
+        let sleep = match decision.wake.or(self.removal) {
             Some(at) => Duration::from_nanos(u64::try_from(at.saturating_sub(now())).unwrap_or(0)),
             // What was refused is tried again; else only events and requests matter.
             None if !decision.actions.is_empty() => RETRY,
@@ -271,23 +285,104 @@ impl Task {
         }
     }
 
-    /// Ends the containers side by side, each with the grace; then the sandbox.
-    async fn down(&mut self, id: &SandboxId, grace: Option<u64>, remove: bool) -> Result<(), PodError> {
-        let engine = &self.pods.inner.engine;
-        let grace = Duration::from_secs(grace.unwrap_or(self.plan.grace));
-        if let Ok(view) = engine.sandbox(id.as_str()) {
-            let mut stops = tokio::task::JoinSet::new();
-            for container in view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running)) {
-                let (engine, id) = (engine.clone(), container.id.clone());
-                stops.spawn(async move { engine.stop_container(&id, grace).await });
+    /// Whether the pod, which has ended, is to be removed now; else `removal` says when.
+    fn due(&mut self) -> bool {
+        if !self.options.remove || self.attended {
+            return false;
+        }
+        let patience = if self.options.hold.is_some() { LINGER } else { Duration::ZERO };
+        let now = now();
+        let due = now >= *self.removal.get_or_insert(after(now, patience));
+        if due {
+            // When it cannot be removed now.
+            self.removal = Some(after(now, RETRY));
+        }
+        due
+    }
+
+    /// What to say of an init container that failed and will be tried again; nothing when that was said.
+    fn init_failed(&mut self, view: &SandboxView) -> Option<String> {
+        let init = |c: &&Arc<ContainerView>| {
+            self.plan.init.iter().any(|p| p.config.metadata.name == c.config.metadata.name)
+        };
+        let failed = |c: &Arc<ContainerView>| c.exit.as_ref().map(|exit| exit.code).filter(|code| *code != 0);
+        let last = view.containers.iter().filter(init).max_by_key(|c| c.created_at)?;
+        let code = failed(last)?;
+        if self.told.replace(last.id.clone()).as_ref() == Some(&last.id) {
+            return None;
+        }
+        let name = &last.config.metadata.name;
+        Some(format!(
+            "init container {name} ended with status {code}, and is tried again (berth logs {}/{name})",
+            self.key.name
+        ))
+    }
+
+    /// Ends the containers, then the sandbox, for this caller and all who ask meanwhile. True when the pod is gone.
+    async fn down(&mut self, id: &SandboxId, commands: &mut mpsc::Receiver<Command>, first: Down) -> bool {
+        let mut asked = vec![first];
+        self.end_containers(id, commands, &mut asked).await;
+        let remove = asked.iter().any(|ask| ask.remove);
+        let result = self.end_sandbox(id, remove).await;
+        let gone = remove && result.is_ok();
+        while gone && let Ok(command) = commands.try_recv() {
+            if let Command::Down(ask) = command {
+                asked.push(ask);
             }
-            while let Some(stopped) = stops.join_next().await {
-                if let Ok(Err(e)) = stopped {
-                    tracing::warn!(pod = self.key.name, error = %chain(&e), "a container did not stop by itself");
+        }
+        for ask in asked {
+            drop(ask.done.send(result.as_ref().copied().map_err(PodError::again)));
+        }
+        gone
+    }
+
+    /// Ends the containers side by side. The shortest grace that anybody asks for counts.
+    async fn end_containers(
+        &mut self,
+        id: &SandboxId,
+        commands: &mut mpsc::Receiver<Command>,
+        asked: &mut Vec<Down>,
+    ) {
+        let engine = self.pods.inner.engine.clone();
+        let Ok(view) = engine.sandbox(id.as_str()) else { return };
+        let running: Vec<_> =
+            view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running)).collect();
+        let mut stops = tokio::task::JoinSet::new();
+        let mut grace = u64::MAX;
+        let mut open = true;
+        loop {
+            let least = asked.iter().map(|ask| ask.grace.unwrap_or(self.plan.grace)).min().unwrap_or(0);
+            if least < grace {
+                grace = least;
+                for container in &running {
+                    let (engine, id) = (engine.clone(), container.id.clone());
+                    stops.spawn(async move {
+                        there(engine.stop_container(&id, Duration::from_secs(grace)).await)
+                    });
                 }
             }
-            there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
+            tokio::select! {
+                stopped = stops.join_next() => match stopped {
+                    None => return,
+                    Some(Ok(Err(e))) => {
+                        tracing::warn!(pod = self.key.name, error = %chain(&e), "a container did not stop by itself");
+                    }
+                    Some(Ok(Ok(())) | Err(_)) => {}
+                },
+                command = commands.recv(), if open => match command {
+                    Some(Command::Down(ask)) => asked.push(ask),
+                    Some(Command::Left) => self.attended = false,
+                    Some(Command::Release(_)) => {}
+                    None => open = false,
+                },
+            }
         }
+    }
+
+    /// Ends the sandbox, and with `remove` takes away all of the pod.
+    async fn end_sandbox(&self, id: &SandboxId, remove: bool) -> Result<(), PodError> {
+        let engine = &self.pods.inner.engine;
+        there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
         if remove {
             there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
             self.take_away(None).await;
@@ -335,6 +430,10 @@ fn concerns(event: &EngineEvent, id: &SandboxId) -> bool {
         EngineEvent::ContainerRemoved { sandbox, .. } => sandbox == id,
         EngineEvent::Resync => true,
     }
+}
+
+fn after(at: i64, wait: Duration) -> i64 {
+    at.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX))
 }
 
 fn now() -> i64 {

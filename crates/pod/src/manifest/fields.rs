@@ -105,3 +105,14 @@ const LATER: &[&str] = &[
 pub(super) fn exists(name: &str) -> bool {
     LATER.contains(&name)
 }
+
+/// The field that was meant: one of those that the parser's message offers, but for case or a slip of the fingers.
+pub(super) fn meant<'a>(name: &str, message: &'a str) -> Option<&'a str> {
+    let known = message.split("expected ").nth(1)?.split('`').skip(1).step_by(2);
+    let near = |known: &str| strsim::osa_distance(&known.to_lowercase(), &name.to_lowercase());
+    known
+        .map(|known| (near(known), known))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, known)| known)
+}

@@ -74,7 +74,64 @@ fn a_mistyped_field_is_named_as_no_field() {
 }
 
 #[test]
+fn a_slip_of_the_fingers_gets_a_hint() {
+    for (text, typo, meant) in [
+        ("  restartPolicy", "  restartpolicy", "restartPolicy"),
+        ("  containers:", "  containrs:", "containers"),
+        ("hostPort", "hostport", "hostPort"),
+        ("limits:", "limit:", "limits"),
+        ("image:", "Image:", "image"),
+    ] {
+        let message = refused(&WEB.replacen(text, typo, 1));
+        assert!(message.ends_with(&format!("(hint: did you mean {meant}?)")), "{message}");
+    }
+}
+
+#[test]
+fn resources_without_a_limit_here_are_known_by_name() {
+    for name in ["ephemeral-storage", "hugepages-2Mi", "example.com/gpu"] {
+        let message = refused(&WEB.replace("limits: {cpu: 500m,", &format!("limits: {{{name}: 1,")));
+        assert!(message.contains(&format!("resources.limits.{name} is not obeyed yet")), "{message}");
+    }
+}
+
+#[test]
+fn what_tools_leave_in_a_manifest_asks_for_nothing() {
+    let more = WEB
+        .replace("  labels:", "  creationTimestamp: null\n  annotations:\n  labels:")
+        .replace("  restartPolicy", "  dnsPolicy: ClusterFirst\n  enableServiceLinks: false\n  restartPolicy")
+        .replace("    args:", "    env:\n    workingDir: null\n    args:")
+        + "status: {}\n";
+    let pods = parse(more.as_bytes()).unwrap();
+    assert_eq!(pods[0].source, parse(WEB.as_bytes()).unwrap()[0].source);
+    for (from, to, path) in [
+        ("dnsPolicy: ClusterFirst", "dnsPolicy: None", "spec.dnsPolicy"),
+        ("status: {}", "status: {phase: Running}", "status"),
+        (
+            "enableServiceLinks: false",
+            "automountServiceAccountToken: true",
+            "spec.automountServiceAccountToken",
+        ),
+    ] {
+        let message = refused(&more.replace(from, to));
+        assert!(message.contains(&format!("{path} is not obeyed yet")), "{message}");
+    }
+}
+
+#[test]
+fn a_pod_stands_once_in_a_manifest() {
+    let twice = format!("{WEB}---\n{WEB}");
+    assert_eq!(refused(&twice), "document 2: pod web stands twice in the manifest");
+    let apart = format!("{WEB}---\n{}", WEB.replace("  name: web", "  name: web\n  namespace: other"));
+    assert_eq!(parse(apart.as_bytes()).unwrap().len(), 2);
+}
+
+#[test]
 fn a_wrong_value_is_named_with_its_path() {
+    assert_eq!(
+        refused("apiVersion: v1\nkind: Pod\nspec: {containers: []}"),
+        "document 1: the document: missing field `metadata`"
+    );
     let port = WEB.replace("containerPort: 80", "containerPort: 99999");
     assert!(refused(&port).contains("spec.containers[0].ports[0].containerPort"), "{}", refused(&port));
     let cpu = WEB.replace("500m", "half");

@@ -9,7 +9,7 @@ use berth_engine::model::{
 };
 
 use super::expand::expand;
-use super::{Fault, Place, Planned, Volume, absolute, identity, pod_pid, wrong};
+use super::{Fault, Place, Planned, USER, Volume, absolute, identity, pod_pid, wrong};
 use crate::manifest::{self, Pod, Propagation, PullPolicy, SeccompProfile, SeccompType};
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
@@ -204,7 +204,7 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
         add_capabilities: own.capabilities.add.clone(),
         drop_capabilities: own.capabilities.drop.clone(),
         ambient_capabilities: Vec::new(),
-        user: user.map(User::Id),
+        user: user.map(User::Id).or_else(|| pod.metadata.annotations.get(USER).cloned().map(User::Name)),
         group,
         supplemental_groups: of_pod.supplemental_groups.clone(),
         groups_policy: GroupsPolicy::Merge,

@@ -58,7 +58,8 @@ fn one(volume: &manifest::Volume, at: &str, dir: &Path) -> Result<Volume, Fault>
             (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
         }
         (Some(_), Some(_)) => return Err(wrong(at, "a volume is one of emptyDir and hostPath, not both")),
-        (None, None) => return Err(wrong(at, "a volume needs emptyDir or hostPath")),
+        // As Kubernetes defaults it.
+        (None, None) => (dir.join("volumes").join(&volume.name), VolumeKind::Empty),
     };
     Ok(Volume { name: volume.name.clone(), path, kind })
 }

@@ -4,6 +4,9 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
+use super::super::environment;
+use berth_pod::plan::USER;
+
 /// `berth run`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -44,14 +47,14 @@ pub(crate) struct Run {
     /// Replaces the image's entrypoint
     #[arg(long, value_name = "COMMAND")]
     entrypoint: Option<String>,
-    /// Numeric user, and group, to run as
-    #[arg(short, long, value_name = "UID[:GID]")]
+    /// User, and group, to run as, by number or by a name in the image
+    #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Host name in the container
     #[arg(long)]
     hostname: Option<String>,
     /// Network: an address of its own, or this machine's
-    #[arg(long, value_enum, default_value_t = Net::Pod)]
+    #[arg(long, alias = "net", value_enum, default_value_t = Net::Pod)]
     network: Net,
     /// Memory limit, as 64Mi or 1g
     #[arg(short, long, value_name = "SIZE")]
@@ -92,6 +95,7 @@ pub(crate) struct Run {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Net {
+    #[value(alias = "bridge")]
     Pod,
     Host,
 }
@@ -100,6 +104,8 @@ enum Net {
 enum Restart {
     No,
     OnFailure,
+    // Nothing that was stopped is started again here, by no policy.
+    #[value(alias = "unless-stopped")]
     Always,
 }
 
@@ -160,7 +166,7 @@ impl Run {
         let mut container = json!({
             "name": name, "image": self.image, "command": command, "args": escaped(&args),
             "env": self.envs()?, "ports": self.ports()?, "volumeMounts": mounts, "resources": self.resources()?,
-            "securityContext": self.security()?, "stdin": self.interactive, "stdinOnce": self.interactive, "tty": self.tty,
+            "securityContext": self.security(), "stdin": self.interactive, "stdinOnce": self.interactive, "tty": self.tty,
         });
         if let Some(dir) = &self.workdir {
             container["workingDir"] = json!(dir);
@@ -176,23 +182,13 @@ impl Run {
         let labels =
             self.label.iter().map(|text| pair(text, "--label")).collect::<anyhow::Result<Map<_, _>>>()?;
         Ok(
-            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": labels }, "spec": spec }),
+            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": labels, "annotations": self.annotations() }, "spec": spec }),
         )
     }
 
     fn envs(&self) -> anyhow::Result<Vec<Value>> {
-        self.env
-            .iter()
-            .filter_map(|text| match text.split_once('=') {
-                Some((name, value)) => Some(Ok((name.to_owned(), value.to_owned()))),
-                // As docker: a variable that is not set here is not set there.
-                None => std::env::var_os(text).map(|value| match value.into_string() {
-                    Ok(value) => Ok((text.clone(), value)),
-                    Err(_) => Err(anyhow::anyhow!("--env {text}: its value is not UTF-8")),
-                }),
-            })
-            .map(|env| env.map(|(name, value)| json!({ "name": name, "value": value.replace('$', "$$") })))
-            .collect()
+        let all = environment(&self.env)?.into_iter();
+        Ok(all.map(|(name, value)| json!({ "name": name, "value": value.replace('$', "$$") })).collect())
     }
 
     fn volumes(&self) -> anyhow::Result<(Vec<Value>, Vec<Value>)> {
@@ -238,23 +234,32 @@ impl Run {
         Ok(json!({ "limits": limits }))
     }
 
-    fn security(&self) -> anyhow::Result<Value> {
+    fn security(&self) -> Value {
         let mut context = json!({
             "privileged": self.privileged, "readOnlyRootFilesystem": self.read_only,
             "capabilities": { "add": self.cap_add, "drop": self.cap_drop },
         });
-        if let Some(user) = &self.user {
-            let (uid, gid) =
-                user.split_once(':').map_or((user.as_str(), None), |(uid, gid)| (uid, Some(gid)));
-            let id = |text: &str| {
-                text.parse::<u32>().with_context(|| format!("--user {user:?}: {text:?} is not a number"))
-            };
-            context["runAsUser"] = json!(id(uid)?);
+        if let Some((uid, gid)) = self.user.as_deref().and_then(numbers) {
+            context["runAsUser"] = json!(uid);
             if let Some(gid) = gid {
-                context["runAsGroup"] = json!(id(gid)?);
+                context["runAsGroup"] = json!(gid);
             }
         }
-        Ok(context)
+        context
+    }
+
+    /// A user that only the image can tell the number of.
+    fn annotations(&self) -> Map<String, Value> {
+        let named = self.user.iter().filter(|user| numbers(user).is_none());
+        named.map(|user| (USER.to_owned(), json!(user))).collect()
+    }
+}
+
+/// `UID` or `UID:GID`.
+fn numbers(user: &str) -> Option<(u32, Option<u32>)> {
+    match user.split_once(':') {
+        Some((uid, gid)) => Some((uid.parse().ok()?, Some(gid.parse().ok()?))),
+        None => Some((user.parse().ok()?, None)),
     }
 }
 
@@ -269,21 +274,20 @@ fn pair(text: &str, flag: &str) -> anyhow::Result<(String, Value)> {
     Ok((key.to_owned(), json!(value)))
 }
 
-/// docker's `64m` and `1g` count in 1024; everything else is a quantity as Kubernetes writes it.
+/// A size as docker counts it: `64m`, `64M`, `64MB` and `64MiB` are all 64 times 1024 times 1024.
 fn quantity(text: &str) -> String {
-    let number = |suffix: &[char]| {
-        text.strip_suffix(suffix)
-            .filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let unit = match suffix.to_ascii_lowercase().as_str() {
+        "" | "b" => "",
+        "k" | "kb" | "ki" | "kib" => "Ki",
+        "m" | "mb" | "mi" | "mib" => "Mi",
+        "g" | "gb" | "gi" | "gib" => "Gi",
+        "t" | "tb" | "ti" | "tib" => "Ti",
+        // Refused as it stands.
+        _ => suffix,
     };
-    if let Some(n) = number(&['b', 'B']) {
-        return n.to_owned();
-    }
-    for (suffix, unit) in [(&['k'][..], "Ki"), (&['m'], "Mi"), (&['g'], "Gi")] {
-        if let Some(n) = number(suffix) {
-            return format!("{n}{unit}");
-        }
-    }
-    text.to_owned()
+    format!("{number}{unit}")
 }
 
 /// `[IP:]PORT:PORT[/PROTOCOL]`, with the IP of version 6 in brackets.

@@ -94,7 +94,6 @@ fn what_cannot_be_is_refused_with_the_flag() {
         (&["-p", "0:80", "x"], "\"0\" is not a port"),
         (&["-p", "1.2.3:1:80", "x"], "is not an address"),
         (&["-p", "1:80/icmp", "x"], "\"ICMP\""),
-        (&["-u", "www", "x"], "--user \"www\""),
         (&["-l", "a", "x"], "--label \"a\""),
         (&["--rm", "--restart", "always", "x"], "contradict"),
     ] {
@@ -109,9 +108,18 @@ fn addresses_of_version_6_stand_in_brackets() {
 
 #[test]
 fn sizes_as_docker_and_as_kubernetes() {
-    for (text, quantity_of) in
-        [("64m", "64Mi"), ("1g", "1Gi"), ("512b", "512"), ("1Gi", "1Gi"), ("5k", "5Ki"), ("100", "100")]
-    {
+    for (text, quantity_of) in [
+        ("64m", "64Mi"),
+        ("64M", "64Mi"),
+        ("64MB", "64Mi"),
+        ("1g", "1Gi"),
+        ("1.5G", "1.5Gi"),
+        ("512b", "512"),
+        ("1Gi", "1Gi"),
+        ("5k", "5Ki"),
+        ("100", "100"),
+        ("1x", "1x"),
+    ] {
         assert_eq!(quantity(text), quantity_of);
     }
 }
@@ -121,4 +129,20 @@ fn names_are_made_from_the_image() {
     let name = run(&["registry.k8s.io/e2e/BusyBox_x:1.29"]).pod_name().unwrap();
     assert!(name.starts_with("busybox-x-") && name.len() == 15, "{name}");
     assert_eq!(run(&["--name", "web", "x"]).pod_name().unwrap(), "web");
+}
+
+#[test]
+fn a_user_is_a_number_or_the_images_to_know() {
+    for (user, uid, gid, named) in [
+        ("7", Some(7), None, None),
+        ("7:8", Some(7), Some(8), None),
+        ("www", None, None, Some("www")),
+        ("7:www", None, None, Some("7:www")),
+        ("www:7", None, None, Some("www:7")),
+    ] {
+        let pod = taken(&manifest(&["-u", user, "a.io/x:1"]));
+        let security = &pod.spec.containers[0].security_context;
+        assert_eq!((security.run_as_user, security.run_as_group), (uid, gid), "{user}");
+        assert_eq!(pod.metadata.annotations.get(USER).map(String::as_str), named, "{user}");
+    }
 }
