@@ -23,8 +23,9 @@ pub(crate) struct HostDevice {
     pub(crate) access: Access,
 }
 
-/// The most devices of one container.
-const MAX_DEVICES: usize = 1024;
+/// The most devices of one container. A privileged one has all of the host, which may have thousands: some for
+/// each processor, disk and partition.
+const MAX_DEVICES: usize = 16 << 10;
 /// The deepest directory of devices that is looked through.
 const MAX_DEPTH: usize = 16;
 

@@ -10,7 +10,7 @@ use crate::error::EngineError;
 use crate::model::{Mount, Propagation};
 
 /// What a container of a pod that says nothing hides.
-pub(crate) const DEFAULT_MASKED: [&str; 10] = [
+pub(crate) const DEFAULT_MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -20,6 +20,8 @@ pub(crate) const DEFAULT_MASKED: [&str; 10] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
+    // What a processor uses tells of the secrets that it works with (CVE-2020-8694).
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -42,15 +44,18 @@ pub(crate) fn all(inputs: &Inputs<'_>) -> Result<Vec<OciMount>, EngineError> {
     for mount in &inputs.container.mounts {
         check(mount)?;
     }
-    let mut mounts = kernel(inputs);
-    mounts.extend(pod_files(inputs));
-    let mut asked: Vec<&Mount> = inputs.container.mounts.iter().collect();
-    // A stable sort by depth: of two at one place the later covers the earlier.
-    asked.sort_by_key(|mount| depth(&mount.container_path));
-    // What covers a kernel file system replaces it; runtimes of the field do so, and a second mount
+    // What covers a file system of ours replaces it; runtimes of the field do so, and a second mount
     // on /dev would hide the device nodes.
-    mounts.retain(|made| !asked.iter().any(|mount| same(&mount.container_path, made.destination())));
-    mounts.extend(asked.into_iter().map(bind));
+    let asked = &inputs.container.mounts;
+    let uncovered =
+        |made: &OciMount| !asked.iter().any(|mount| same(&mount.container_path, made.destination()));
+    let mut mounts: Vec<OciMount> = kernel(inputs).into_iter().filter(uncovered).collect();
+    let mut others: Vec<OciMount> = pod_files(inputs).into_iter().filter(uncovered).collect();
+    others.extend(asked.iter().map(bind));
+    // A stable sort by depth: of two at one place the later covers the earlier, and a volume on /dev or
+    // /etc does not cover what the pod has in there.
+    others.sort_by_key(|mount| depth(mount.destination()));
+    mounts.extend(others);
     Ok(mounts)
 }
 

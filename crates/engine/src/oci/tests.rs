@@ -155,6 +155,19 @@ fn a_hardened_container() {
     golden("hardened", &sandbox(), &config, &[]);
 }
 
+/// Plugins for devices and storage mount the host's /dev.
+#[test]
+fn a_volume_on_dev_does_not_hide_the_pods_shared_memory() {
+    let mut config = container();
+    config.mounts.insert(0, mount("/dev"));
+    let spec = planned(&sandbox(), &config, &[]).unwrap().spec;
+    let places: Vec<&Path> =
+        spec.mounts().as_ref().unwrap().iter().map(|m| m.destination().as_path()).collect();
+    let at = |place: &str| places.iter().rposition(|p| *p == Path::new(place)).unwrap();
+    assert!(at("/dev") < at("/dev/shm"), "{places:?}");
+    assert_eq!(places.iter().filter(|p| **p == Path::new("/dev")).count(), 1);
+}
+
 #[test]
 fn a_privileged_container_of_the_host() {
     let mut pod = sandbox();
@@ -207,10 +220,10 @@ fn mounts_are_made_from_the_outside_in() {
     let mut config = container();
     config.mounts = ["/a/b/c", "/etc/hosts", "/a", "/a/../x/./y", "/z"].map(mount).into();
     let all = destinations(&config);
-    let asked = &all[all.len() - 5..];
-    assert_eq!(asked, ["/a", "/z", "/etc/hosts", "/x/y", "/a/b/c"]);
+    let last = &all[all.len() - 8..];
+    let pods = ["/etc/hostname", "/etc/resolv.conf", "/dev/shm"];
+    assert_eq!(last, [&["/a", "/z"][..], &pods, &["/etc/hosts", "/x/y", "/a/b/c"]].concat());
     assert_eq!(all.iter().filter(|place| *place == "/etc/hosts").count(), 1, "the pod's own gives way");
-    assert!(all.contains(&"/etc/resolv.conf".to_owned()));
 }
 
 #[test]

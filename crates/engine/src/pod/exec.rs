@@ -132,6 +132,15 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     if request.tty && !env.iter().any(|line| line.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
+    if let Some(user) = &request.user {
+        let image = target.facts.image_id.parse().map_err(|e| EngineError::system("the image's id", e))?;
+        let user = shared.users.named(&shared.images, &image, user).await?;
+        process.user_mut().set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(user.groups));
+        if !says_home(shared, target) {
+            env.retain(|line| !line.starts_with("HOME="));
+            env.push(format!("HOME={}", user.home));
+        }
+    }
     for line in &request.env {
         let name = line.split_once('=').map_or(line.as_str(), |(name, _)| name);
         env.retain(|other| other.split_once('=').is_none_or(|(known, _)| known != name));
@@ -141,12 +150,15 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     if let Some(dir) = &request.working_dir {
         process.set_cwd(dir.into());
     }
-    if let Some(user) = &request.user {
-        let image = target.facts.image_id.parse().map_err(|e| EngineError::system("the image's id", e))?;
-        let user = shared.users.named(&shared.images, &image, user).await?;
-        process.user_mut().set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(user.groups));
-    }
     shared.profiles.process(&process, &target.facts.raw_env, &target.config.security)
+}
+
+/// Whether `HOME` is the container's or its image's word, and not only the home directory of its user.
+fn says_home(shared: &Shared, target: &Target) -> bool {
+    let image = shared.images.find(&target.facts.image_id).ok().flatten();
+    let line = |line: &String| line.starts_with("HOME=");
+    target.config.envs.iter().any(|var| var.name == "HOME")
+        || image.is_some_and(|image| image.config.env.iter().any(line))
 }
 
 /// Runs a command and gives its output.

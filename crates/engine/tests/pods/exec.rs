@@ -48,6 +48,43 @@ fn exec_gives_output_status_and_errors() {
 }
 
 #[test]
+fn exec_as_another_user_has_the_home_of_that_user() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    world.run(async {
+        let pod = engine.run_sandbox(sandbox("home")).await.unwrap();
+        let id = started(&engine, &pod, script("c", WAITS)).await;
+        let mut config = script("told", WAITS);
+        config.envs.push(berth_engine::model::EnvVar { name: "HOME".to_owned(), value: b"/told".to_vec() });
+        let told = started(&engine, &pod, config).await;
+        let home = async |id, user: Option<&str>, env: &[&str]| {
+            let request = ExecRequest {
+                argv: words(&["sh", "-c", "echo $HOME"]),
+                user: user.map(str::to_owned),
+                env: words(env),
+                ..ExecRequest::default()
+            };
+            let mut session = engine.exec(id, request).await.unwrap();
+            let mut text = String::new();
+            session.stdout.read_to_string(&mut text).await.unwrap();
+            session.wait().await.unwrap();
+            text.trim().to_owned()
+        };
+        let root = home(&id, None, &[]).await;
+        assert_eq!(home(&id, Some("0"), &[]).await, root);
+        assert_eq!(home(&id, Some("web"), &[]).await, "/home");
+        // Nobody that the image knows.
+        assert_eq!(home(&id, Some("12345"), &[]).await, "/");
+        assert_eq!(home(&id, Some("12345"), &["HOME=/asked"]).await, "/asked");
+        assert_eq!(home(&told, Some("12345"), &[]).await, "/told");
+        assert_ne!(root, "/");
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+#[test]
 fn exec_with_streams_and_with_a_terminal() {
     require_root!();
     let mut world = World::new();
