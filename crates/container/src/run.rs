@@ -18,6 +18,7 @@
 //! shim) is not dumpable itself.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 mod child;
 mod create;
@@ -131,6 +132,9 @@ impl std::fmt::Display for Note {
     }
 }
 
+/// How long the end of a process is waited for that was killed before it was a program.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
 /// A container prepared up to just before its `execve`. Dropping it kills and reaps the process.
 #[derive(Debug)]
 pub struct Prepared {
@@ -232,8 +236,7 @@ impl Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         if let Some(running) = &self.running {
-            let _ = rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL);
-            let _ = berth_sys::process::reap(running.pidfd.as_fd());
+            berth_sys::process::end(running.pidfd.as_fd(), END_LIMIT);
         }
     }
 }

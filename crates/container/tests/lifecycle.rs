@@ -102,3 +102,34 @@ fn terminals_work_for_both() {
     rustix::process::pidfd_send_signal(&main.pidfd, rustix::process::Signal::KILL).expect("kill");
     assert!(berth_sys::process::reap(main.pidfd.as_fd()).is_some());
 }
+
+/// A process that waits for a file server that does not answer cannot be killed; a frozen one cannot either.
+#[test]
+fn what_cannot_be_killed_does_not_hold_its_maker_for_ever() {
+    let test = "what_cannot_be_killed_does_not_hold_its_maker_for_ever";
+    if !root(test) {
+        return;
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("read");
+    let freezer = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| {
+        matches!(words[..], [_, _, "cgroup", options, ..] if options.split(',').any(|o| o == "freezer"))
+    });
+    let Some(freezer) = freezer.map(|words| std::path::Path::new(words[1]).join(support::bundle::unique()))
+    else {
+        eprintln!("skipped: {test}: needs the freezer of cgroup v1");
+        return;
+    };
+    std::fs::create_dir(&freezer).expect("make a group");
+    let tasks = std::fs::File::options().write(true).open(freezer.join("tasks")).expect("open");
+    let join = Join { v2_dir: None, tasks: vec![tasks.into()] };
+    let rootfs = rootfs();
+    let prepared = run::create(&plan(rootfs.path(), &["true"]), &Given::default(), Stdio::Null, &join);
+    let prepared = prepared.expect("create");
+    let pidfd = prepared.pidfd().try_clone_to_owned().expect("dup");
+    std::fs::write(freezer.join("freezer.state"), "FROZEN").expect("freeze");
+    drop(prepared);
+    std::fs::write(freezer.join("freezer.state"), "THAWED").expect("thaw");
+    let exit = berth_sys::process::reap(pidfd.as_fd()).map(berth_sys::process::Exit::shell_code);
+    assert_eq!(exit, Some(137));
+    std::fs::remove_dir(&freezer).expect("remove the group");
+}

@@ -292,6 +292,27 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     }
 }
 
+/// Kills the child of this pidfd and reaps it, if it dies within `limit`. One that waits for a disk or a file
+/// server that does not answer cannot be killed; it is left to whoever reaps all children, or to the end
+/// of the caller.
+pub fn end(pidfd: BorrowedFd<'_>, limit: std::time::Duration) -> Option<Exit> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    let deadline = std::time::Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        match poll(
+            &mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)],
+            Timespec::try_from(left).ok().as_ref(),
+        ) {
+            Ok(0) => return None,
+            Ok(_) => return reap(pidfd),
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

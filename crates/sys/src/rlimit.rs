@@ -17,7 +17,7 @@ pub struct Limit {
 }
 
 /// `RLIMIT_NOFILE`: open files.
-pub const NOFILE: u32 = libc::RLIMIT_NOFILE as u32;
+pub const NOFILE: u32 = libc::RLIMIT_NOFILE;
 
 /// Raises a limit of the calling process to its ceiling, and returns what it was.
 ///

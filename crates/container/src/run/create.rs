@@ -240,8 +240,7 @@ pub(super) struct Newborn {
 impl Drop for Newborn {
     fn drop(&mut self) {
         if let Some(child) = &self.child {
-            let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
-            let _ = process::reap(child.pidfd.as_fd());
+            process::end(child.pidfd.as_fd(), super::END_LIMIT);
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::{init, outcome, pump};
 type Outcome = Result<Option<Answer>, Failure>;
 
 const DONE: Outcome = Ok(Some(Answer::Done));
+/// The most requests to open one container's log again that wait for an answer.
+const MAX_REOPENING: usize = 8;
 
 impl Server {
     pub(super) fn obey(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
@@ -132,6 +134,10 @@ impl Server {
     }
 
     fn reopen(&mut self, asker: Asker, id: &ContainerId) -> Outcome {
+        // A daemon asks again and again while the log's disk hangs.
+        if self.reopening.values().filter(|(of, _)| of == id).count() >= MAX_REOPENING {
+            return Err(failure(Reason::State, "the log is being opened already: its disk does not answer"));
+        }
         let ticket = self.next_ticket;
         self.command(id, Ask::ReopenLog, Command::Reopen(ticket))?;
         self.next_ticket += 1;
