@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use tree::{remove_tree, tree_usage};
+
+mod tree;
 
 /// What a written file must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,45 +70,6 @@ pub fn spread_below(dir: &Path) -> io::Result<()> {
 /// Puts everything of the file system that `path` is on on disk.
 pub fn sync_filesystem(path: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(path)?).map_err(Into::into)
-}
-
-/// What a tree takes: allocated bytes and inodes, the root of the tree included. Symlinks are not followed; a file with
-/// several links in the tree counts once. What vanishes meanwhile is not counted.
-pub fn tree_usage(root: &Path) -> io::Result<(u64, u64)> {
-    let mut linked = std::collections::HashSet::new();
-    let (mut bytes, mut inodes) = (0, 0);
-    let mut waiting = vec![root.to_owned()];
-    while let Some(path) = waiting.pop() {
-        let meta = match std::fs::symlink_metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path != root => continue,
-            other => other?,
-        };
-        if meta.nlink() > 1 && !meta.is_dir() && !linked.insert((meta.dev(), meta.ino())) {
-            continue;
-        }
-        bytes += meta.blocks() * 512;
-        inodes += 1;
-        if meta.is_dir() {
-            match std::fs::read_dir(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                entries => {
-                    for entry in entries? {
-                        waiting.push(entry?.path());
-                    }
-                }
-            }
-        }
-    }
-    Ok((bytes, inodes))
-}
-
-/// Removes a tree; success when there is none.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => std::fs::remove_file(path),
-        other => other,
-    }
 }
 
 #[cfg(test)]
