@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use berth_image::{Images, LayerId, LayerStep, Names, Removed, StoreError};
 use berth_types::ContainerId;
-use common::{Layer, Tar, add, config, root, source, store};
+use common::{Layer, Store, Tar, add, config, root, source, store};
 
 fn layer(name: &str) -> Layer {
     Layer::gzip(&Tar::new().dir(name).file(format!("{name}/f"), name).finish())
@@ -411,4 +411,38 @@ async fn one_process_has_the_store() {
     assert!(matches!(second, Err(StoreError::Locked(_))));
     drop(store.images);
     Images::open(config(store.dir.path())).await.unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_removed_does_not_keep_the_store_closed() {
+    use rustix::mount::{MountFlags, UnmountFlags};
+    if !root("a_directory_that_cannot_be_removed_does_not_keep_the_store_closed") {
+        return;
+    }
+    let in_namespace = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let Store { dir, images } = store().await;
+            drop(images);
+            let busy: Vec<_> = ["trash/0", "staging/0", "layers/unknown"]
+                .map(|name| dir.path().join("images").join(name).join("busy"))
+                .into();
+            for path in &busy {
+                std::fs::create_dir_all(path).unwrap();
+                rustix::mount::mount("tmpfs", path, "tmpfs", MountFlags::empty(), None).unwrap();
+            }
+            let images = Images::open(config(dir.path())).await.unwrap();
+            let store = Store { dir, images };
+            add(&store.images, &[layer("a")], "example.org/a:1").await.unwrap();
+            assert!(store.images.remove("example.org/a:1").await.unwrap());
+            for path in &busy {
+                rustix::mount::unmount(path, UnmountFlags::empty()).unwrap();
+            }
+            let Store { dir, images } = store;
+            drop(images);
+            let images = Images::open(config(dir.path())).await.unwrap();
+            Store { dir, images }.assert_empty();
+        });
+    };
+    berth_testkit::isolated::run(&[berth_testkit::isolated::Kind::Mount], in_namespace).unwrap();
 }

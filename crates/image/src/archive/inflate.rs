@@ -56,7 +56,7 @@ struct Room(PathBuf);
 
 impl Room {
     fn make(images: &Images) -> io::Result<Self> {
-        images.layout().stage(&format!("archive.{}", images.layout().number())).map(Self)
+        images.layout().stage().map(Self)
     }
 }
 

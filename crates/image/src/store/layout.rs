@@ -35,7 +35,10 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
         let (images, snapshots) = (root.join("images"), root.join("snapshots"));
-        Self { images, snapshots, serial: AtomicU64::new(0), places: Places::default() }
+        // What could not be removed keeps its name: those of one process are not another's.
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let serial = AtomicU64::new(u64::try_from(since.as_micros()).unwrap_or_default());
+        Self { images, snapshots, serial, places: Places::default() }
     }
 
     /// Makes the directories that are missing.
@@ -88,12 +91,12 @@ impl Layout {
         self.images.join("staging")
     }
 
-    /// A new directory for a layer on its way.
-    pub(crate) fn stage(&self, name: &str) -> std::io::Result<PathBuf> {
-        self.places.make_apart(&self.staging().join(name))
+    /// A new directory for what is on its way.
+    pub(crate) fn stage(&self) -> std::io::Result<PathBuf> {
+        self.places.make_apart(&self.staging().join(self.number().to_string()))
     }
 
-    /// A number that names nothing else of this process.
+    /// A number that names nothing else in the staging and trash directories.
     pub(crate) fn number(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }

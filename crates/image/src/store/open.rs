@@ -1,6 +1,7 @@
 //! Opening a store: what a killed process or a loss of power left is put in order.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use berth_sys::fs::{Durability, remove_tree};
@@ -17,8 +18,7 @@ use crate::image::LayerId;
 pub(crate) fn open(layout: &Layout) -> Result<State, StoreError> {
     for dir in [layout.staging(), layout.trash()] {
         for name in names(&dir)? {
-            let path = dir.join(name);
-            remove_tree(&path).map_err(StoreError::io("remove", &path))?;
+            remove(&dir.join(name));
         }
     }
     for dir in [layout.records(), layout.blobs()] {
@@ -33,6 +33,13 @@ pub(crate) fn open(layout: &Layout) -> Result<State, StoreError> {
     }
     remove_unknown(layout, &state)?;
     Ok(state)
+}
+
+/// Removes what is of no use. One directory that cannot be removed must not keep a node from starting.
+fn remove(path: &Path) {
+    if let Err(error) = remove_tree(path) {
+        tracing::error!(path = %path.display(), %error, "what is of no use stays");
+    }
 }
 
 fn read_images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
@@ -124,7 +131,7 @@ fn read_snapshots(layout: &Layout, state: &mut State) -> Result<(), StoreError> 
             }
             None => {
                 tracing::warn!(snapshot = name, "incomplete snapshot removed");
-                remove_tree(&dir).map_err(StoreError::io("remove", &dir))?;
+                remove(&dir);
             }
         }
     }
@@ -148,8 +155,7 @@ fn remove_unknown(layout: &Layout, state: &State) -> Result<(), StoreError> {
         for name in names(&dir)? {
             if !known.contains(&name) {
                 tracing::info!(path = %dir.join(&name).display(), "unused, removed");
-                let path = dir.join(&name);
-                remove_tree(&path).map_err(StoreError::io("remove", &path))?;
+                remove(&dir.join(&name));
             }
         }
     }

@@ -73,7 +73,7 @@ impl LayerWriter {
         let images = &turn.shared.images;
         let path = images
             .layout()
-            .stage(&format!("{}.{}", turn.shared.lease, turn.index))
+            .stage()
             .map_err(StoreError::io("make a directory in", &images.layout().staging()))?;
         let staged = Staged { path: Some(path.clone()), report: Report::default() };
         let fs = path.join("fs");
