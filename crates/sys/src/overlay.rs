@@ -10,8 +10,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-mod page;
-
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -20,6 +18,11 @@ use rustix::mount::{
 };
 
 use crate::kernel;
+
+mod page;
+mod trial;
+
+pub use trial::{Unfit, trial};
 
 /// The most lower layers that the kernel accepts.
 pub const MAX_LOWERS: usize = 500;

@@ -82,3 +82,22 @@ fn the_same_lower_twice_is_refused_with_the_kernels_words() {
     let error = mount(&Overlay { lowers: &lowers, upper: &path("upper"), work: &path("work") }).unwrap_err();
     assert!(matches!(error, OverlayError::Step { .. }), "{error}");
 }
+
+#[test]
+fn a_directory_on_an_overlay_is_unfit_and_one_on_its_upper_is_not() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: overlay: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (lowers, upper, work) = layers(dir.path(), 1);
+    trial(&upper).unwrap();
+    let mounted = mount(&Overlay { lowers: &lowers, upper: &upper, work: &work }).unwrap();
+    // A detached mount is reached through its descriptor.
+    let inside = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));
+    let error = trial(&inside).unwrap_err().to_string();
+    assert!(error.contains("(overlay)") && error.contains("ext4"), "{error}");
+    for place in [&upper, &inside] {
+        assert!(!place.join("trial").exists());
+    }
+}

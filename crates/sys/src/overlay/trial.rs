@@ -1,0 +1,60 @@
+//! Whether a directory can hold what containers change.
+
+use std::io;
+use std::path::Path;
+
+use super::{Overlay, mount};
+
+/// Why containers' changes cannot be kept in a directory.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{dir} is on a file system ({kind}) that overlayfs cannot keep changes on; a directory on ext4, xfs, btrfs or tmpfs is needed"
+)]
+pub struct Unfit {
+    dir: String,
+    kind: String,
+    source: io::Error,
+}
+
+/// Mounts an overlay below `dir`, which must be the caller's own, and takes it away again.
+///
+/// # Errors
+/// [`Unfit`], on a file system without what overlayfs needs: another overlay, as in a container without
+/// a volume, NFS, FAT, xfs without `ftype`.
+pub fn trial(dir: &Path) -> Result<(), Unfit> {
+    let place = dir.join("trial");
+    let outcome = attempt(&place);
+    // What cannot be removed is found again at the next start.
+    drop(std::fs::remove_dir_all(&place));
+    outcome.map_err(|source| Unfit { dir: dir.display().to_string(), kind: kind(dir), source })
+}
+
+fn attempt(place: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(place) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.join(name));
+    for dir in [&lower, &upper, &work] {
+        std::fs::create_dir_all(dir)?;
+    }
+    let overlay = Overlay { lowers: &[lower], upper: &upper, work: &work };
+    mount(&overlay).map(drop).map_err(io::Error::other)
+}
+
+/// The file system's name, or its number for those that statfs(2) has no common name for.
+fn kind(dir: &Path) -> String {
+    let Ok(found) = rustix::fs::statfs(dir) else { return "of an unknown kind".to_owned() };
+    #[allow(clippy::cast_sign_loss, reason = "the magic number is a bit pattern")]
+    let magic = found.f_type as u64;
+    match magic {
+        0x794c_7630 => "overlay".to_owned(),
+        0x6969 => "nfs".to_owned(),
+        0x6573_5546 => "fuse".to_owned(),
+        0x0102_1997 => "9p".to_owned(),
+        0x4d44 => "fat".to_owned(),
+        0x5846_5342 => "xfs".to_owned(),
+        0x8584_58f6 => "ramfs".to_owned(),
+        other => format!("number {other:#x}"),
+    }
+}
