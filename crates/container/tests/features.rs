@@ -190,8 +190,8 @@ fn clocks_have_their_offset() {
 }
 
 #[test]
-fn a_shared_mount_travels_back_to_the_host() {
-    if !root("a_shared_mount_travels_back_to_the_host") {
+fn a_shared_mount_travels_back_to_the_host_and_the_plans_own_do_not() {
+    if !root("a_shared_mount_travels_back_to_the_host_and_the_plans_own_do_not") {
         return;
     }
     // In a mount namespace of the test's own thread.
@@ -209,23 +209,29 @@ fn a_shared_mount_travels_back_to_the_host() {
         let change = berth_sys::mount::Change { propagation: berth_sys::mount::SHARED, ..Default::default() };
         berth_sys::mount::change(rustix::fs::CWD, &path, change).expect("shared");
         std::fs::create_dir(shared.path().join("at")).expect("mkdir");
+        std::fs::create_dir(shared.path().join("own")).expect("mkdir");
         let rootfs = rootfs();
-        let script = "mount -t tmpfs tmpfs /v/at; touch /v/at/here";
+        let script = "touch /v/own/inside; mount -t tmpfs tmpfs /v/at; touch /v/at/here";
         let mut plan = plan(rootfs.path(), &["sh", "-c", script]);
         plan.process.capabilities.bounding = berth_sys::caps::SYS_ADMIN;
         plan.process.capabilities.permitted = berth_sys::caps::SYS_ADMIN;
         plan.process.capabilities.effective = berth_sys::caps::SYS_ADMIN;
         plan.steps.push(bind(shared.path(), "/v", &[], Propagation::RecursiveShared));
+        // A mount of the plan's own is in the container alone.
+        plan.steps.push(filesystem("tmpfs", "/v/own", 0, &[]));
         let outcome = run_plan(&plan).expect("run");
         let seen = shared.path().join("at/here").exists();
+        let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").expect("read");
+        let leaked = mounts.contains(&format!(" {}/own ", shared.path().display()));
         for _ in 0..2 {
             let _ = rustix::mount::unmount(path.as_c_str(), rustix::mount::UnmountFlags::DETACH);
         }
-        (outcome, seen)
+        (outcome, seen, leaked)
     });
-    let (outcome, seen) = seen.join().expect("thread");
+    let (outcome, seen, leaked) = seen.join().expect("thread");
     assert_eq!(outcome, (0, String::new()));
     assert!(seen, "the mount was not propagated");
+    assert!(!leaked, "the container's own mount is on the host");
 }
 
 #[test]

@@ -122,6 +122,18 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno
     rustix::mount::move_mount(mount, c"", target, c"", flags)
 }
 
+/// Puts the private mount at `mount` in the peer group of the one at `peer`; both are the roots of mounts of the
+/// same file system, and not below what `peer` shows. (Linux 5.15.)
+///
+/// # Errors
+/// Those of move_mount(2).
+pub fn share(peer: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+        | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH
+        | MoveMountFlags::MOVE_MOUNT_SET_GROUP;
+    rustix::mount::move_mount(peer, c"", mount, c"", flags)
+}
+
 /// Opens `path` as seen by a process whose root directory is `root`: links, `..` and absolute paths
 /// stay inside, and the magic links of procfs are refused.
 ///

@@ -244,6 +244,9 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
     for (index, op) in (0u32..).zip(setup.ops) {
         scene.run(op).map_err(|errno| Fail { what: STEP, index, errno })?;
     }
+    for (mount, peer) in setup.ops.iter().filter_map(Op::to_share) {
+        mount::share(peer, mount).map_err(at("share a mount with the host"))?;
+    }
     pivot(setup.root).map_err(at("pivot to the root file system"))?;
     finish_root(setup)?;
     match (scene.pty.take(), work.stdio.is_none()) {

@@ -110,7 +110,11 @@ pub(super) fn create(
 ) -> Result<Prepared, RunError> {
     let mut notes = Vec::new();
     let process = Process::new(&plan.process, &mut notes)?;
-    let ops = plan.steps.iter().map(|s| Op::new(s, &given.mounts)).collect::<Result<Vec<_>, _>>()?;
+    let has_user = plan.namespaces.user != Space::Host;
+    // The right to share is one over the namespace of both mounts.
+    let later = !has_user && can_share_later();
+    let op = |step| Op::new(step, &given.mounts, later);
+    let ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
     let own_root = root(plan)?;
     let root = match &own_root {
         Some(root) => root.as_fd(),
@@ -124,7 +128,6 @@ pub(super) fn create(
     let new_user = spaces.new & namespace::USER != 0;
     // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
     // a mqueue) to its root: the others are made when the process is that.
-    let has_user = plan.namespaces.user != Space::Host;
     let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
     let sibling = has_user && !new_user && spaces.new & namespace::PID != 0;
     let (mut at_clone, late) = (spaces.new & early, spaces.new & !early);
@@ -152,7 +155,7 @@ pub(super) fn create(
         propagation: propagation(plan.root.propagation),
         wait_for_maps: new_user,
     };
-    let sources = ops.iter().filter_map(Op::fd).chain([root]).map(|fd| fd.as_raw_fd());
+    let sources = ops.iter().flat_map(Op::fds).flatten().chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
     if new_user {
         give_streams(plan, work.stdio);
@@ -176,6 +179,14 @@ fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
     if let Some(uid) = outside {
         stdio.into_iter().flatten().flatten().for_each(|fd| super::process::give(fd, uid));
     }
+}
+
+/// Whether a mount can join a peer group (Linux 5.15, MOVE_MOUNT_SET_GROUP).
+fn can_share_later() -> bool {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(15))
 }
 
 /// The PID namespace is one of children: the parent enters it around the clone.

@@ -47,7 +47,12 @@ pub(super) enum SourceOp {
         strict: bool,
     },
     /// A detached mount that the parent made.
-    Ready { mount: OwnedFd, directory: bool },
+    Ready {
+        mount: OwnedFd,
+        directory: bool,
+        /// A mount of the peer group that it joins when everything is attached: see [`shared_later`].
+        peer: Option<OwnedFd>,
+    },
 }
 
 /// A prepared device node.
@@ -95,8 +100,9 @@ fn split(path: &[u8]) -> Result<(CString, CString), RunError> {
 }
 
 impl Op {
-    /// Prepares a step. `given` are the mounts that the plan may refer to by number.
-    pub(super) fn new(step: &Step, given: &[BorrowedFd<'_>]) -> Result<Op, RunError> {
+    /// Prepares a step. `given` are the mounts that the plan may refer to by number; `later` says whether
+    /// shared mounts become that at the end.
+    pub(super) fn new(step: &Step, given: &[BorrowedFd<'_>], later: bool) -> Result<Op, RunError> {
         Ok(match step {
             Step::Hostname(name) => Op::Hostname(name.clone()),
             Step::Domainname(name) => Op::Domainname(name.clone()),
@@ -109,7 +115,7 @@ impl Op {
             },
             Step::Mount(mount) => Op::Mount(MountOp {
                 target: inside(&mount.destination)?,
-                source: source(mount, given)?,
+                source: source(mount, given, later)?,
                 on_proc: mount.on_proc,
             }),
             Step::Device(device) => {
@@ -141,13 +147,25 @@ impl Op {
         })
     }
 
-    /// The descriptor that the child needs for it.
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+    /// The descriptors that the child needs for it.
+    pub(super) fn fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
         match self {
-            Op::Mount(MountOp { source: SourceOp::Ready { mount, .. }, .. }) => Some(mount.as_fd()),
-            Op::Mount(_) | Op::Hostname(_) | Op::Domainname(_) | Op::Sysctl { .. } | Op::Device(_) => None,
-            Op::Link { .. } | Op::Directory(_) | Op::Console { .. } => None,
-            Op::Seal(_) | Op::Mask(_) | Op::ReadOnly(_) => None,
+            Op::Mount(MountOp { source: SourceOp::Ready { mount, peer, .. }, .. }) => {
+                [Some(mount.as_fd()), peer.as_ref().map(AsFd::as_fd)]
+            }
+            Op::Mount(_) | Op::Hostname(_) | Op::Domainname(_) | Op::Sysctl { .. } | Op::Device(_) => {
+                [None; 2]
+            }
+            Op::Link { .. } | Op::Directory(_) | Op::Console { .. } => [None; 2],
+            Op::Seal(_) | Op::Mask(_) | Op::ReadOnly(_) => [None; 2],
+        }
+    }
+
+    /// The mount that is to be shared, and with whom.
+    pub(super) fn to_share(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        match self.fds() {
+            [Some(mount), Some(peer)] => Some((mount, peer)),
+            _ => None,
         }
     }
 }
@@ -166,7 +184,7 @@ pub(super) fn propagation(value: Propagation) -> (u64, bool) {
     }
 }
 
-fn source(plan: &Mount, given: &[BorrowedFd<'_>]) -> Result<SourceOp, RunError> {
+fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceOp, RunError> {
     match &plan.source {
         MountSource::Filesystem(filesystem) => new_filesystem(plan, filesystem),
         MountSource::Bind { origin, recursive, uid_map, gid_map } => {
@@ -177,9 +195,22 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>]) -> Result<SourceOp, RunError> 
             let userns = user_namespace(uid_map, gid_map)?;
             set_properties(plan, mount.as_fd(), userns.as_ref().map(AsFd::as_fd))
                 .map_err(subject("set properties"))?;
-            Ok(SourceOp::Ready { mount, directory })
+            let shared = matches!(plan.propagation, Propagation::Shared | Propagation::RecursiveShared);
+            let peer = (shared && later).then(|| shared_later(mount.as_fd())).transpose();
+            Ok(SourceOp::Ready { mount, directory, peer: peer.map_err(subject("share the mount"))? })
         }
     }
+}
+
+/// Makes a shared mount private, and gives another of its peers, by which it is shared again.
+///
+/// What is mounted in a shared mount appears on the host and stays there when the container is gone: the pod's
+/// `/dev/shm` on the host's, a terminal on `/dev/console`, and twice as many with each start. So nothing is
+/// shared until the container's own mounts are in place.
+fn shared_later(mount: BorrowedFd<'_>) -> Result<OwnedFd, rustix::io::Errno> {
+    let peer = mount::clone_tree(mount, false)?;
+    mount::change(mount, c"", Change { propagation: mount::PRIVATE, ..Change::default() })?;
+    Ok(peer)
 }
 
 /// A user namespace with the maps of an idmapped mount; None without maps.

@@ -82,7 +82,7 @@ impl<'a> Scene<'a> {
                 let target = if *strict { self.plain_directory(&op.target)? } else { self.target(op, true)? };
                 attach(made.as_fd(), target.as_fd())
             }
-            SourceOp::Ready { mount, directory } => {
+            SourceOp::Ready { mount, directory, .. } => {
                 let target = self.target(op, *directory)?;
                 attach(mount.as_fd(), target.as_fd()).map_err(|e| unlike(e, target.as_fd(), *directory))
             }
