@@ -50,6 +50,8 @@ pub(crate) struct Facts {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) creating: Option<Vec<Waiter<ContainerId>>>,
+    /// The end, when it was told before the creation was over: its pod was stopped meanwhile, say.
+    pub(crate) ended: Option<Exit>,
     pub(crate) starting: Option<Starting>,
     pub(crate) stopping: Option<Stopping>,
     pub(crate) removing: Option<Vec<Waiter<()>>>,

@@ -13,7 +13,7 @@ use berth_types::lifecycle::sandbox;
 use berth_types::shim::{self, Answer, PidSpace, Request};
 use berth_types::{Classify, ContainerId, Kind, SandboxId};
 
-use super::container::{Container, Facts};
+use super::container::{Container, Facts, exit_view};
 use super::owner::{Owner, PodCgroups};
 use super::up::text;
 use super::{Report, Waiter, network_files};
@@ -103,6 +103,9 @@ impl Owner {
                 container.apply(Event::CreateOk).expect("only one creation is in flight");
                 container.pid = Some(made.pid);
                 container.facts = Some(Arc::new(made.facts));
+                if let Some(exit) = container.work.ended.take() {
+                    self.end(id, exit_view(&exit, true));
+                }
                 if ready {
                     self.answer_all(waiters, &Ok(id.clone()));
                     return;

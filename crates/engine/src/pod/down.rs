@@ -159,7 +159,8 @@ impl Owner {
             .values()
             .map(|c| (c.id.clone(), c.facts.as_ref().map(|facts| facts.cgroup.clone())))
             .collect();
-        self.desk.spawn(async move { Report::Cleared(clear(shared, id, containers).await) });
+        let pod = self.cgroups.pod.clone();
+        self.desk.spawn(async move { Report::Cleared(clear(shared, id, pod, containers).await) });
     }
 
     /// The files are gone, or not all of them: then removing may be asked for again.
@@ -184,6 +185,7 @@ impl Owner {
 async fn clear(
     shared: Arc<Shared>,
     id: SandboxId,
+    pod: CgroupPath,
     containers: Vec<(ContainerId, Option<CgroupPath>)>,
 ) -> Result<(), EngineError> {
     let timeline = Timeline::begin();
@@ -196,7 +198,10 @@ async fn clear(
     first?;
     timeline.stage("containers", timeline.began());
     let since = Instant::now();
+    let groups = Arc::clone(&shared);
     Shared::blocking(move || {
+        // A container that was half made when the pod was taken down may have made it again.
+        end_cgroup(&groups, &pod)?;
         record::remove(dir.path()).map_err(|e| EngineError::system("remove the pod's directory", e))
     })
     .await?;

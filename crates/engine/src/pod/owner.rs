@@ -254,6 +254,10 @@ impl Owner {
     /// The main process of a container ended, and its shim has written the record.
     fn has_exited(&mut self, id: &ContainerId, exit: shim::Exit) {
         let Some(container) = self.containers.get_mut(id) else { return };
+        if container.work.creating.is_some() {
+            container.work.ended = Some(exit);
+            return;
+        }
         if let Some(starting) = &mut container.work.starting {
             starting.ended = Some(exit);
             return;

@@ -2,6 +2,9 @@
 
 use berth_testkit::require_root;
 
+use std::time::Duration;
+
+use berth_engine::Engine;
 use berth_engine::model::Resources;
 
 use crate::harness::{WAITS, World, ended, sandbox, script, started};
@@ -30,6 +33,92 @@ fn sixteen_pods_at_once_come_and_go() {
     });
     assert_eq!(world.traces(), before);
     world.finish(engine);
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+}
+
+/// One of many callers who know nothing of each other, as a kubelet's workers that repeat what took too long.
+async fn meddle(engine: Engine, seed: u64, shims: bool) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for _ in 0..40 {
+        let pods = engine.sandboxes(None);
+        let containers = engine.containers(None);
+        let pod = (!pods.is_empty()).then(|| pods[dice.below(pods.len())].clone());
+        let container = (!containers.is_empty()).then(|| containers[dice.below(containers.len())].clone());
+        let attempt = u32::try_from(dice.below(3)).unwrap();
+        // What is refused is as good as what is done: only panics, hangs and left-overs are wrong.
+        match (dice.below(10), pod, container) {
+            (0 | 1, _, _) | (_, None, _) => {
+                let mut config = sandbox("meddled");
+                config.metadata.attempt = attempt;
+                drop(engine.run_sandbox(config).await);
+            }
+            (2 | 3, Some(pod), _) | (_, Some(pod), None) => {
+                let mut config = script("c", "trap 'exit 7' TERM; for i in 1 2 3; do sleep 0.05; done");
+                config.metadata.attempt = attempt;
+                if let Ok(id) = engine.create_container(&pod.id, config).await {
+                    drop(engine.start_container(&id).await);
+                }
+            }
+            (4, _, Some(container)) => drop(engine.start_container(&container.id).await),
+            (5, _, Some(container)) => {
+                let argv = vec!["sleep".to_owned(), "0.1".to_owned()];
+                drop(engine.exec_sync(&container.id, argv, Some(Duration::from_millis(50))).await);
+            }
+            (6, _, Some(container)) => {
+                let grace = Duration::from_millis(dice.below(200) as u64);
+                drop(engine.stop_container(&container.id, grace).await);
+            }
+            (7, _, Some(container)) => drop(engine.remove_container(&container.id).await),
+            (8, Some(pod), _) => match pod.shim_pid.filter(|_| shims) {
+                Some(pid) => {
+                    drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).output());
+                }
+                None => drop(engine.stop_sandbox(&pod.id).await),
+            },
+            (_, Some(pod), _) => drop(engine.remove_sandbox(&pod.id).await),
+        }
+    }
+}
+
+#[test]
+fn callers_who_know_nothing_of_each_other_leave_nothing_behind() {
+    require_root!();
+    for shims in [false, true] {
+        let mut world = World::new();
+        let engine = world.with_image();
+        let before = world.traces();
+        world.run(async {
+            let meddling: Vec<_> =
+                (1..=8).map(|seed| tokio::spawn(meddle(engine.clone(), seed, shims))).collect();
+            for one in meddling {
+                one.await.unwrap();
+            }
+            for pod in engine.sandboxes(None) {
+                engine.remove_sandbox(&pod.id).await.unwrap();
+            }
+            assert!(engine.sandboxes(None).is_empty() && engine.containers(None).is_empty());
+            // The owners are alive: every name can be had again.
+            for attempt in 0..3 {
+                let mut config = sandbox("meddled");
+                config.metadata.attempt = attempt;
+                let id = engine.run_sandbox(config).await.unwrap();
+                engine.remove_sandbox(&id).await.unwrap();
+            }
+        });
+        assert_eq!(world.traces(), before);
+        world.finish(engine);
+    }
 }
 
 #[test]
