@@ -376,3 +376,66 @@ async fn an_image_of_another_platform_is_not_taken_for_ones_own() {
     assert_eq!(Some(&pulled.id), other.id.as_ref());
     assert_eq!(Some(&scene.pull("a/b:1").await.unwrap().id), own.id.as_ref());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_without_content_and_layers_that_stand_twice_are_pulled() {
+    if !root("layers_without_content_and_layers_that_stand_twice_are_pulled") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    let nothing = Blob::from_tar(&[], Compression::Plain).unwrap();
+    let empty = Blob::from_tar(&[0; 1024], Compression::Gzip).unwrap();
+    let own = layer("own", 10);
+    assert_eq!(nothing.size, 0);
+    let layers = [&empty, &nothing, &own, &empty, &own, &nothing].map(Blob::clone);
+    scene.registry.push("a/b", "1", &image(&layers));
+    let pulled = scene.pull("a/b:1").await.unwrap();
+    assert_eq!(pulled.config.diff_ids.len(), 6);
+    assert_eq!((scene.asked(&empty), scene.asked(&nothing), scene.asked(&own)), (1, 1, 1));
+    let file = scene.store.images.read_file(&pulled.id, "/d/own", 100).await.unwrap();
+    assert_eq!(file.map(|bytes| bytes.len()), Some(10));
+    assert!(scene.store.images.remove(&pulled.id.to_string()).await.unwrap());
+    scene.store.assert_empty();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pulls_removals_and_snapshots_at_the_same_time_lose_nothing() {
+    if !root("pulls_removals_and_snapshots_at_the_same_time_lose_nothing") {
+        return;
+    }
+    let scene = Arc::new(Scene::new(Auth::Open).await);
+    let shared = layer("shared", 2000);
+    for tag in ["1", "2"] {
+        scene.registry.push("a/b", tag, &image(&[shared.clone(), layer(&format!("own{tag}"), 2000)]));
+    }
+    let worker = |n: u8| {
+        let scene = scene.clone();
+        tokio::spawn(async move {
+            for round in 0..12_u8 {
+                let name = format!("a/b:{}", 1 + (n + round) % 2);
+                let pulled = scene.pull(&name).await.unwrap();
+                let container = format!("{n:02x}{round:02x}").repeat(16).parse().unwrap();
+                let images = &scene.store.images;
+                match images.snapshot(&container, &pulled.id).await {
+                    // Whatever the others remove: what a snapshot stands on is there.
+                    Ok(snapshot) => {
+                        assert!(snapshot.lowers.iter().all(|dir| dir.join("d").is_dir()), "{snapshot:?}");
+                        images.remove(&pulled.id.to_string()).await.unwrap();
+                        assert!(snapshot.lowers.iter().all(|dir| dir.join("d").is_dir()), "{snapshot:?}");
+                        images.remove_snapshot(&container).await.unwrap();
+                    }
+                    Err(error) => assert_eq!(error.kind(), Kind::NotFound, "{error}"),
+                }
+            }
+        })
+    };
+    for worker in [0, 1, 2, 3].map(worker) {
+        worker.await.unwrap();
+    }
+    for image in scene.store.images.list() {
+        scene.store.images.remove(&image.id.to_string()).await.unwrap();
+    }
+    let empty = || scene.store.names("layers").is_empty() && scene.store.names("staging").is_empty();
+    tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), empty)));
+    scene.store.assert_empty();
+}
