@@ -69,6 +69,17 @@ pub(crate) struct ContainerRecord {
     /// Variables whose values are not text, which that process cannot hold.
     #[serde(default)]
     pub(crate) raw_env: Vec<EnvVar>,
+    /// The end that no shim has written down.
+    #[serde(default)]
+    pub(crate) end: Option<EndRecord>,
+}
+
+/// An end that nobody saw: when it was noticed, and why nobody knows more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndRecord {
+    pub(crate) started_at: Option<i64>,
+    pub(crate) at: i64,
+    pub(crate) message: String,
 }
 
 /// Who the container's process runs as.
@@ -90,6 +101,14 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, bytes)?;
     std::fs::rename(&temporary, path)
+}
+
+/// Adds an end to the record of a container.
+pub(crate) fn add_end(path: &Path, end: EndRecord) -> io::Result<()> {
+    match read::<ContainerRecord>(path)? {
+        Some(record) => write(path, &ContainerRecord { end: Some(end), ..record }),
+        None => Ok(()),
+    }
 }
 
 /// Reads a record; None when there is none. One that is damaged is an error that [`is_damaged`] knows.

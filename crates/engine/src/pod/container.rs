@@ -15,6 +15,7 @@ use super::Waiter;
 use crate::error::EngineError;
 use crate::model::{ContainerConfig, ContainerUser, ContainerView, EnvVar, ExitReason, ExitView, Resources};
 use crate::oci::signal;
+use crate::record::EndRecord;
 
 /// A container.
 #[derive(Debug)]
@@ -174,6 +175,11 @@ pub(crate) fn unknown_exit(message: &str) -> ExitView {
         reason: ExitReason::Unknown,
         message: message.to_owned(),
     }
+}
+
+/// The end that nobody saw, as it was written down when it was noticed.
+pub(crate) fn noted_exit(end: &EndRecord) -> ExitView {
+    ExitView { finished_at: end.at, ..unknown_exit(&end.message) }
 }
 
 /// The end of a container as its shim's record on disk has it.

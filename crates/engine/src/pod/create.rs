@@ -287,6 +287,7 @@ impl Work {
             cgroup: facts.cgroup.to_string(),
             process: Some(facts.process.clone()),
             raw_env: facts.raw_env.clone(),
+            end: None,
         }
     }
 

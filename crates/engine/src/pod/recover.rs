@@ -21,7 +21,7 @@ use berth_types::lifecycle::sandbox::{Event, State};
 use berth_types::shim::{self, Answer, Known, Phase as ShimPhase, Request};
 use berth_types::{ContainerId, SandboxId};
 
-use super::container::{Container, ExitOf, Facts, Work, exit_view, unknown_exit};
+use super::container::{Container, ExitOf, Facts, Work, exit_view, noted_exit, unknown_exit};
 use super::down::end_cgroup;
 use super::owner::{Link, Owner, PodCgroups};
 use super::{Command, Handle, create, namespaces, procs, remove, stray};
@@ -307,9 +307,15 @@ fn container_of(dir: &PodDir, record: ContainerRecord, contact: &Contact) -> Res
         Contact::Talks(_, known) => known.get(&record.id),
         Contact::Gone | Contact::Silent | Contact::None => None,
     };
-    match (known, contact) {
-        (Some(known), _) => take(&mut container, known),
-        (None, _) => {
+    match (record.end, known) {
+        // What was told once is told for ever, even if the shim finds out more later.
+        (Some(end), _) => {
+            container.state = ContainerState::Exited;
+            container.started_at = end.started_at;
+            container.exit = Some(noted_exit(&end));
+        }
+        (None, Some(known)) => take(&mut container, known),
+        (None, None) => {
             let exit = ExitOf::read(&dir.container(&record.id));
             // Of one that ended before its shim did, the record tells how; the rest is ended with the pod.
             if exit.is_none() && matches!(contact, Contact::Silent) {

@@ -15,8 +15,9 @@ use super::lookup::refused;
 use super::owner::Owner;
 use super::{Report, Waiter};
 use crate::error::EngineError;
-use crate::model::ExitView;
+use crate::model::{ExitReason, ExitView};
 use crate::oci::signal;
+use crate::record::{self, EndRecord};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
 
@@ -95,11 +96,27 @@ impl Owner {
         if container.apply(Event::Exited).is_err() {
             return;
         }
+        // A shim has written down every other end. Told the same after a restart of the daemon, it is no news.
+        let unseen = (view.reason == ExitReason::Unknown).then(|| EndRecord {
+            started_at: container.started_at,
+            at: view.finished_at,
+            message: view.message.clone(),
+        });
         container.exit = Some(view);
         if let Some(stopping) = container.work.stopping.take() {
             self.answer_all(stopping.waiters, &Ok(()));
         }
+        if let Some(end) = unseen {
+            self.write_end(id, end);
+        }
         self.follow_end(id);
+    }
+
+    fn write_end(&self, id: &ContainerId, end: EndRecord) {
+        let file = self.desk.shared.layout.pod(&self.id).container_record(id);
+        if let Err(error) = record::add_end(&file, end) {
+            tracing::warn!(container = id.short(), %error, "the end of a container is not written down");
+        }
     }
 
     /// They are gone, and no shim said how: its record on disk may.

@@ -75,6 +75,13 @@ fn a_pod_whose_shim_is_killed_ends_in_the_defined_way() {
         (id, main)
     });
     assert!(!engine.sandbox(id.as_str()).unwrap().message.is_empty());
+    // It is told the same by the next daemon.
+    let before = engine.container(main.as_str()).unwrap();
+    world.kill(engine);
+    let engine = world.open();
+    let after = engine.container(main.as_str()).unwrap();
+    assert_eq!((after.state, &after.exit), (before.state, &before.exit));
+    assert_eq!(after.started_at, before.started_at);
     world.run(async {
         engine.remove_container(&main).await.unwrap();
         engine.remove_sandbox(&id).await.unwrap();
