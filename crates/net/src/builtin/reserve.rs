@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use berth_types::SandboxId;
@@ -66,8 +67,12 @@ fn addresses(port: &PortMapping, ipv6: bool) -> Vec<IpAddr> {
 }
 
 /// A bound socket; `None` where the host's kernel does not have the protocol, so that no process
-/// can have the port either.
+/// can have the port either. A socket of SCTP would have it loaded, which disturbs programs that bring
+/// an SCTP of their own; so it is held only where the kernel's is there already.
 fn bind(port: &PortMapping, address: IpAddr) -> Result<Option<OwnedFd>, AttachError> {
+    if port.protocol == Protocol::Sctp && !Path::new("/proc/thread-self/net/sctp").exists() {
+        return Ok(None);
+    }
     let mut result = bind_either_way(port, address);
     for _ in 0..RETRIES {
         if result.as_ref().err() != Some(&Errno::ADDRINUSE) {
