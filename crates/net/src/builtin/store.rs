@@ -126,10 +126,17 @@ impl Store {
         let bytes = serde_json::to_vec(&record)?;
         let path = self.path(&lease.sandbox);
         let temporary = path.with_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&bytes)?;
-        fs::rename(&temporary, &path)?;
+        let write = || {
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(&bytes)?;
+            fs::rename(&temporary, &path)
+        };
+        if let Err(error) = write() {
+            // A full disk would otherwise collect one for each attempt.
+            let _gone = fs::remove_file(&temporary);
+            return Err(error);
+        }
         // A hint only: torn or lost, it costs an address its rest.
         self.last.write_all_at(&offset.to_le_bytes(), 0)
     }
