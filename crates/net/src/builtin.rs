@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use crate::cidr::{Cidr4, Cidr6};
 use crate::config::{Config, Ipv6};
 use crate::error::{AttachError, DetachError, OpenError, SweepError};
-use crate::port::{PortMapping, Scope};
+use crate::port::{self, PortMapping, Scope};
 
 use bridge::{Gateways, Host, Side};
 use firewall::Firewall;
@@ -154,6 +154,7 @@ impl Builtin {
         ports: &[PortMapping],
     ) -> Result<Attachment, AttachError> {
         self.check_ports(ports)?;
+        let ports = &port::distinct(ports);
         let mut pod = Pod::enter(netns).map_err(|error| match error {
             PrepareError::Settings(source) => AttachError::Settings { sandbox: sandbox.clone(), source },
             PrepareError::Kernel(source) => AttachError::Kernel { sandbox: sandbox.clone(), source },
@@ -184,8 +185,8 @@ impl Builtin {
             if self.cidr6.is_none() && port.scope4() == Scope::None {
                 return bad("the pod network has no IPv6");
             }
-            if ports[..i].iter().any(|other| other.conflicts(port)) {
-                return bad("it is asked for twice");
+            if ports[..i].iter().any(|o| o.conflicts(port) && !o.includes(port) && !port.includes(o)) {
+                return bad("it is asked for twice, to different ports of the pod");
             }
         }
         Ok(())

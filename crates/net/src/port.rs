@@ -74,6 +74,15 @@ impl PortMapping {
         }
     }
 
+    /// Whether `other` says nothing that this mapping does not say already: the same way into the pod, from
+    /// the same addresses of the host or fewer.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        (self.protocol, self.host_port, self.container_port)
+            == (other.protocol, other.host_port, other.container_port)
+            && self.scope4().includes(other.scope4())
+            && self.scope6().includes(other.scope6())
+    }
+
     /// Whether a packet could be meant by both mappings.
     pub fn conflicts(&self, other: &Self) -> bool {
         self.protocol == other.protocol
@@ -91,6 +100,14 @@ pub(crate) enum Scope<A> {
 }
 
 impl<A: PartialEq> Scope<A> {
+    fn includes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::None) => true,
+            (Self::One(a), Self::One(b)) => a == b,
+            (Self::None | Self::One(_), _) => false,
+        }
+    }
+
     fn meets(self, other: Self) -> bool {
         match (self, other) {
             (Self::None, _) | (_, Self::None) => false,
@@ -98,6 +115,19 @@ impl<A: PartialEq> Scope<A> {
             (Self::One(a), Self::One(b)) => a == b,
         }
     }
+}
+
+/// The mappings without those that others of them include: a pod may ask for a port of all addresses and
+/// of one of them.
+pub(crate) fn distinct(ports: &[PortMapping]) -> Vec<PortMapping> {
+    let mut kept: Vec<PortMapping> = Vec::new();
+    for port in ports {
+        if !kept.iter().any(|other| other.includes(port)) {
+            kept.retain(|other| !port.includes(other));
+            kept.push(*port);
+        }
+    }
+    kept
 }
 
 impl fmt::Display for PortMapping {

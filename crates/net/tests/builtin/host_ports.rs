@@ -1,6 +1,6 @@
 //! Ports of the host that lead to pods.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 use berth_net::{AttachError, PortMapping, Protocol};
 
@@ -54,6 +54,43 @@ fn a_host_port_works_from_everywhere() {
             assert_eq!(pod.ns.talk((address, 8080), &server), gateway6, "itself by {address}");
         }
     }
+}
+
+#[test]
+fn a_port_is_reached_from_any_address_of_the_host() {
+    require_root!("a_port_is_reached_from_any_address_of_the_host");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[on("127.0.0.1", tcp(8080, 80)), on(HOST4, tcp(8080, 81))]);
+    let (loopback, other) = (pod.ns.listen(80), pod.ns.listen(81));
+    // As curl --interface does.
+    for (from, to, server) in
+        [(HOST4, "127.0.0.1", &loopback), ("127.0.0.1", HOST4, &other), ("127.0.0.1", "127.0.0.1", &loopback)]
+    {
+        let address = |text: &str, port| SocketAddr::new(ip(text), port);
+        world.host.run(|| {
+            use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+            let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            bind(&client, &address(from, 0)).unwrap();
+            connect(&client, &address(to, 8080)).unwrap_or_else(|e| panic!("{from} to {to}: {e}"));
+        });
+        server.accept().unwrap();
+    }
+}
+
+#[test]
+fn a_port_may_be_asked_for_in_two_ways() {
+    require_root!("a_port_may_be_asked_for_in_two_ways");
+    let world = World::new();
+    let net = world.open();
+    let ports = [tcp(8080, 80), on("::", tcp(8080, 80)), on("127.0.0.1", tcp(8080, 80)), tcp(8080, 80)];
+    let pod = world.pod(&net, 1, &ports);
+    let server = pod.ns.listen(80);
+    world.outside.talk((ip(HOST6), 8080), &server);
+    world.host.talk((ip("127.0.0.1"), 8080), &server);
+    assert_eq!(net.leases()[0].ports, [tcp(8080, 80)]);
+    world.host.run(|| net.detach(&pod.id).unwrap());
+    assert!(!world.host.sh("nft list table inet berth").contains("8080"));
 }
 
 #[test]

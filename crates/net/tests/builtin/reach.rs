@@ -54,7 +54,8 @@ fn a_pod_has_what_it_was_told() {
     let addresses = pod.ns.sh("ip -o addr show dev eth0 scope global");
     assert!(addresses.contains("10.208.0.2/20"), "{addresses}");
     assert!(addresses.contains(&format!("{}/64", pod.ip6())), "{addresses}");
-    assert!(!addresses.contains("tentative"), "{addresses}");
+    let own = pod.ns.sh("ip -o addr show dev eth0");
+    assert!(own.contains("fe80:") && !own.contains("tentative") && !own.contains("dadfailed"), "{own}");
     assert_eq!(pod.ns.sh("ip -4 route show default").trim(), "default via 10.208.0.1 dev eth0");
     assert!(pod.ns.sh("ip -6 route show default").contains("dev eth0"));
     assert_eq!(pod.ns.sh("cat /proc/sys/net/ipv6/conf/eth0/accept_ra").trim(), "0");
