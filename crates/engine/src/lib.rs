@@ -13,6 +13,7 @@ mod doctor;
 mod engine;
 mod error;
 mod events;
+mod healing;
 mod host;
 mod layout;
 /// The image store, for callers.

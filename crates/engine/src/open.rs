@@ -3,8 +3,7 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
@@ -19,7 +18,7 @@ use crate::layout::Layout;
 use crate::pod::recover;
 use crate::shared::{Pods, Shared};
 use crate::shim::spawn::Launcher;
-use crate::{host, profile, record, stages, users};
+use crate::{healing, host, profile, record, stages, users};
 
 /// Everything opened, every pod found again.
 pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), EngineError> {
@@ -57,39 +56,10 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     builtin_images(&shared).await;
     let left = recover::all(&shared).await?;
     recover::sweep(&shared, &left).await;
-    if shared.network.is_some() {
-        tokio::spawn(look_after_network(Arc::downgrade(&shared)));
+    if let Some(network) = &shared.network {
+        healing::begin(network)?;
     }
     Ok((shared, puller))
-}
-
-/// How often the network's rules are looked after: one small request when nothing has changed.
-const LOOK: Duration = Duration::from_secs(10);
-
-/// Puts back what a reload of the host's own firewall rules took away, as long as the engine is there. Ports and
-/// addresses of pods that run are reachable again before the next pod is started.
-async fn look_after_network(engine: Weak<Shared>) {
-    let mut said = false;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let Some(shared) = engine.upgrade() else { return };
-        let looked = Shared::blocking(move || match &shared.network {
-            Some(network) => network.verify().map_err(|e| EngineError::failed("look after the network", e)),
-            None => Ok(()),
-        });
-        match looked.await {
-            Ok(()) => said = false,
-            // Once, and not every time, until it succeeds again.
-            Err(error) if !said => {
-                tracing::warn!(
-                    error = berth_types::error::chain(&error),
-                    "the network's rules may be missing"
-                );
-                said = true;
-            }
-            Err(_) => {}
-        }
-    }
 }
 
 /// Puts the images that the program carries into the store, where they are not. Without them everything

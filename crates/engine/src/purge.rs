@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use berth_net::Builtin;
 use berth_sys::cgroup::CgroupPath;
 
 use crate::doctor::mounts_below;
@@ -75,11 +76,11 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     let Shared { config, layout, images, network, .. } = shared;
     drop(images);
     if let Some(network) = network {
-        match Arc::try_unwrap(network) {
-            Ok(network) => {
+        match released(network) {
+            Some(network) => {
                 attempt(network.purge().map_err(|e| EngineError::failed("remove the built-in network", e)));
             }
-            Err(_) => attempt(Err(EngineError::Closed)),
+            None => attempt(Err(EngineError::Closed)),
         }
     }
     for mount in mounts_below(&layout.state) {
@@ -94,6 +95,19 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     }
     tracing::info!(instance = config.instance, "purged");
     failures
+}
+
+/// The network, when the look after it that the last pods have brought about is over.
+fn released(mut network: Arc<Builtin>) -> Option<Builtin> {
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match Arc::try_unwrap(network) {
+            Ok(network) => return Some(network),
+            Err(held) if Instant::now() < deadline => network = held,
+            Err(_) => return None,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Kills whatever is left in the instance's cgroup and removes it with everything below.

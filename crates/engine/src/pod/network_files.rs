@@ -34,7 +34,7 @@ fn port(from: &model::PortMapping) -> PortMapping {
             model::Protocol::Udp => Protocol::Udp,
             model::Protocol::Sctp => Protocol::Sctp,
         },
-        host_ip: from.host_ip,
+        host_ip: from.host_ip.map(|ip| ip.to_canonical()),
         host_port: from.host_port,
         container_port: from.container_port,
     }

@@ -101,6 +101,44 @@ fn sysctls_of_the_pods_interface_are_set() {
     world.finish(engine);
 }
 
+#[test]
+fn pods_keep_their_network_whatever_becomes_of_the_firewall_and_the_bridge() {
+    require_root!();
+    if std::env::var_os(INSIDE).is_none() {
+        return again_inside(
+            "network::pods_keep_their_network_whatever_becomes_of_the_firewall_and_the_bridge",
+        );
+    }
+    let mut world = World::with_network(NetworkChoice::Builtin);
+    let engine = world.with_image();
+    let bridge = world.config.builtin.bridge.clone();
+    world.run(async {
+        let mut config = sandbox("served");
+        config.ports.push(berth_engine::model::PortMapping {
+            protocol: berth_engine::model::Protocol::Tcp,
+            host_ip: None,
+            host_port: 8080,
+            container_port: 80,
+        });
+        let id = engine.run_sandbox(config).await.unwrap();
+        let serve = "echo yes > /tmp/index.html; busybox httpd -f -p 80 -h /tmp";
+        started(&engine, &id, script("main", serve)).await;
+        for harm in ["true", "nft flush ruleset", &format!("ip link delete {bridge}"), "nft flush ruleset"] {
+            let status = std::process::Command::new("sh").args(["-c", harm]).status().unwrap();
+            assert!(status.success(), "{harm}");
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            let ask = "curl -s -m 1 http://127.0.0.1:8080/";
+            let answers = || std::process::Command::new("sh").args(["-c", ask]).output().unwrap().stdout;
+            while answers() != b"yes\n" {
+                assert!(std::time::Instant::now() < deadline, "after {harm}");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    world.finish(engine);
+}
+
 /// Runs one test of this program again in namespaces of its own.
 fn again_inside(test: &str) {
     require!(berth_testkit::guard::has_program("unshare"), "needs unshare (util-linux)");
