@@ -62,12 +62,43 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
-/// Installs the missing packages.
+/// What `cargo xtask vm` needs beside them.
+const VIRTUAL_MACHINE: &[Package] = &[
+    Package {
+        name: "qemu-system-x86",
+        shows: &["/usr/bin/qemu-system-x86_64"],
+        purpose: "plays another machine",
+    },
+    Package {
+        name: "qemu-system-common",
+        shows: &["/usr/lib/qemu/virtiofsd"],
+        purpose: "shows it this one's files",
+    },
+    Package {
+        name: "linux-image-cloud-amd64",
+        shows: &["/usr/share/doc/linux-image-cloud-amd64"],
+        purpose: "its kernel",
+    },
+    Package { name: "kmod", shows: &["/sbin/modprobe", "/usr/sbin/modprobe"], purpose: "its modules" },
+    Package { name: "e2fsprogs", shows: &["/sbin/mkfs.ext4", "/usr/sbin/mkfs.ext4"], purpose: "its disk" },
+];
+
+/// Installs what the tests need.
 pub(crate) fn run() -> Result<()> {
+    install(PACKAGES)
+}
+
+/// Installs that, and what a virtual machine needs.
+pub(crate) fn virtual_machine() -> Result<()> {
+    install(PACKAGES)?;
+    install(VIRTUAL_MACHINE)
+}
+
+fn install(packages: &[Package]) -> Result<()> {
     let missing: Vec<_> =
-        PACKAGES.iter().filter(|p| !p.shows.iter().any(|f| Path::new(f).exists())).collect();
+        packages.iter().filter(|p| !p.shows.iter().any(|f| Path::new(f).exists())).collect();
     if missing.is_empty() {
-        headline(&format!("setup: all {} packages are there", PACKAGES.len()));
+        headline(&format!("setup: all {} packages are there", packages.len()));
         return Ok(());
     }
     for package in &missing {

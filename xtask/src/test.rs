@@ -4,8 +4,8 @@
 //! those that need root, doc tests), the conformance suite, and at the end a look at what is left
 //! on the machine. A stage that cannot run counts as a failure, never as nothing.
 
-mod cargo_tests;
-mod count;
+pub(crate) mod cargo_tests;
+pub(crate) mod count;
 
 use std::process::ExitCode;
 
@@ -35,11 +35,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     } else {
         cargo_tests::run(&options.package, &mut counts);
     }
-    for failure in &counts.failures {
-        eprintln!("failed: {failure}");
-    }
-    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
-    if counts.failed == 0 && counts.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    counts.close()
 }
 
 fn everything(options: &Options, counts: &mut Counts) {

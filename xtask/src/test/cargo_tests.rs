@@ -32,7 +32,8 @@ pub(super) fn run(packages: &[String], counts: &mut Counts) {
     }
 }
 
-fn run_one(command: &mut Command, what: &str, counts: &mut Counts) {
+/// Runs a command that prints as test programs do, and adds up what it says.
+pub(crate) fn run_one(command: &mut Command, what: &str, counts: &mut Counts) {
     let started = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match started {
         Ok(child) => child,

@@ -1,27 +1,37 @@
 //! Counting what cargo's test runners print.
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 
 /// Passed, failed, skipped, and what failed.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) passed: usize,
-    pub(super) failed: usize,
-    pub(super) skipped: usize,
-    pub(super) failures: Vec<String>,
+pub(crate) struct Counts {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Counts {
     /// Counts a failure.
-    pub(super) fn fail(&mut self, what: String) {
+    pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
         self.failures.push(what);
     }
 
     /// Counts a skip, and prints it.
-    pub(super) fn skip(&mut self, what: &str, reason: &str) {
+    pub(crate) fn skip(&mut self, what: &str, reason: &str) {
         self.skipped += 1;
         println!("skipped: {what}: {reason}");
+    }
+
+    /// Names the failures, ends with the line of counts, and says whether something ran and nothing failed.
+    pub(crate) fn close(&self) -> ExitCode {
+        for failure in &self.failures {
+            eprintln!("failed: {failure}");
+        }
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
+        if self.failed == 0 && self.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

@@ -65,7 +65,7 @@ impl World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let instance = format!("t{}-{number}", std::process::id());
-        let dir = tempfile::Builder::new().prefix("berth-").tempdir_in("/tmp").unwrap();
+        let dir = tempfile::Builder::new().prefix("berth-").tempdir().unwrap();
         let programs = programs();
         let config = EngineConfig {
             root: dir.path().join("root"),

@@ -1,0 +1,169 @@
+//! `cargo xtask vm`: the tests on the kernel of the distribution, where cgroup v2 is alone.
+//!
+//! A virtual machine boots Debian's cloud kernel. Its root is this machine's, read-only through
+//! virtiofs, below an overlay in its memory; what needs a real file system gets a disk. So the test
+//! programs built here run there as they are. It is emulated, since KVM is often out of reach: an order
+//! of magnitude slower, and apart from `cargo xtask test` for that.
+
+mod initrd;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::run::{cargo, headline, must, target};
+use crate::setup;
+use crate::test::cargo_tests::run_one;
+use crate::test::count::Counts;
+
+/// `cargo xtask vm`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only these test programs, as `berth_sys`, `pods` or `compare` [default: those that meet the kernel]
+    program: Vec<String>,
+    /// Memory of the machine in MiB
+    #[arg(long, default_value_t = 6144)]
+    memory: u32,
+}
+
+/// Those that meet the kernel, and are not too slow there.
+const PROGRAMS: &[&str] = &[
+    "berth_sys",
+    "berth_container",
+    "features",
+    "escape",
+    "lifecycle",
+    "compare",
+    "berth_shim",
+    "shim",
+    "berth_net",
+    "builtin",
+    "store",
+    "unpack",
+    "archive",
+    "berth_engine",
+    "pods",
+];
+const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
+/// What runs in the machine as its first process.
+const GUEST: &str = include_str!("vm/guest.sh");
+
+/// The verb: 0 when nothing failed.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut counts = Counts::default();
+    if let Err(error) = boot(options, &mut counts) {
+        counts.fail(format!("vm: {error:#}"));
+    }
+    counts.close()
+}
+
+fn boot(options: &Options, counts: &mut Counts) -> Result<()> {
+    setup::virtual_machine()?;
+    let dir = target().join("vm");
+    std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let kernel = initrd::newest_kernel()?;
+    initrd::write(&kernel, &dir)?;
+    let wanted: Vec<&str> = match options.program[..] {
+        [] => PROGRAMS.to_vec(),
+        ref named => named.iter().map(String::as_str).collect(),
+    };
+    std::fs::write(dir.join("guest.sh"), GUEST)?;
+    std::fs::write(dir.join("programs"), list(&wanted)?)?;
+    disk(&dir.join("disk.img"))?;
+
+    headline(&format!("vm: booting {}", kernel.release));
+    let mut files = Files::serve(&dir)?;
+    run_one(&mut machine(&kernel, &dir, options.memory), "vm", counts);
+    files.end();
+    Ok(())
+}
+
+/// A line for each program: where it is run, and what.
+fn list(wanted: &[&str]) -> Result<String> {
+    headline("vm: building the tests");
+    let built = cargo(&["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(built.status.success(), "the tests do not build");
+    let mut lines = String::new();
+    let mut found = Vec::new();
+    for message in built.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: serde_json::Value = serde_json::from_slice(message)?;
+        let name = message["target"]["name"].as_str().unwrap_or_default().replace('-', "_");
+        let (Some(program), Some(manifest)) =
+            (message["executable"].as_str(), message["manifest_path"].as_str())
+        else {
+            continue;
+        };
+        if message["profile"]["test"] == true && wanted.contains(&name.as_str()) {
+            let place = Path::new(manifest).parent().context("a manifest lies in a directory")?;
+            writeln!(lines, "{} {program}", place.display())?;
+            found.push(name);
+        }
+    }
+    let missing: Vec<_> = wanted.iter().filter(|name| !found.iter().any(|f| f == *name)).collect();
+    ensure!(missing.is_empty(), "no test program is called {missing:?}");
+    Ok(lines)
+}
+
+/// An empty ext4 for what tests write; its blocks are taken as they are written.
+fn disk(path: &PathBuf) -> Result<()> {
+    std::fs::File::create(path)?.set_len(12 << 30)?;
+    must(Command::new("mkfs.ext4").arg("-q").arg(path))
+}
+
+/// This machine's files, served to the guest.
+struct Files(Child);
+
+impl Files {
+    fn serve(dir: &Path) -> Result<Files> {
+        let socket = dir.join("files.sock");
+        drop(std::fs::remove_file(&socket));
+        let log = std::fs::File::create(dir.join("virtiofsd.log"))?;
+        let mut child = Command::new(VIRTIOFSD)
+            .arg(format!("--socket-path={}", socket.display()))
+            .args(["-o", "source=/", "-o", "sandbox=chroot", "-o", "xattr", "-o", "cache=always"])
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("run {VIRTIOFSD}"))?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !socket.exists() {
+            let running = child.try_wait()?.is_none() && Instant::now() < deadline;
+            ensure!(running, "{VIRTIOFSD} does not serve; see {}", dir.join("virtiofsd.log").display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Files(child))
+    }
+
+    /// It ends by itself with the machine; not when that did not come up.
+    fn end(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn machine(kernel: &initrd::Kernel, dir: &Path, memory: u32) -> Command {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-nodefaults", "-no-reboot"])
+        .args(["-display", "none", "-serial", "stdio", "-m", &format!("{memory}M")])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(dir.join("initrd.img"))
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 mitigations=off berth.dir={}", dir.display()))
+        .arg("-object")
+        .arg(format!("memory-backend-memfd,id=memory,size={memory}M,share=on"))
+        .args(["-numa", "node,memdev=memory"])
+        .arg("-chardev")
+        .arg(format!("socket,id=files,path={}", dir.join("files.sock").display()))
+        .args(["-device", "vhost-user-fs-pci,chardev=files,tag=files"])
+        .arg("-drive")
+        .arg(format!("file={},if=virtio,format=raw,cache=unsafe", dir.join("disk.img").display()))
+        .stdin(Stdio::null());
+    qemu
+}

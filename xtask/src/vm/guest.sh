@@ -1,0 +1,28 @@
+# A host as distributions set it up: cgroup v2 alone, the usual mounts, a disk for what is written. Then
+# the programs, and the end of the machine. An overlay as the root's takes no overlay's changes, so what
+# tests write is on the disk.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+dir=$1
+mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
+mount -t tmpfs -o mode=755 run /run
+mkdir -p /dev/pts /dev/shm /dev/mqueue
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+mount -t mqueue mqueue /dev/mqueue
+mount -t ext4 /dev/vda /mnt
+mkdir -p /mnt/tmp /mnt/lib
+mount --bind /mnt/lib /var/lib
+ip link set lo up
+hostname debian
+# Everything is built; a test that would build asks this.
+export TMPDIR=/mnt/tmp CARGO=/bin/true RUST_BACKTRACE=0
+echo "kernel $(uname -r), cgroup v2 with $(cat /sys/fs/cgroup/cgroup.controllers)"
+while read -r place program; do
+    cd "$place" || continue
+    export CARGO_MANIFEST_DIR=$place
+    echo "     Running ${program##*/}"
+    "$program" --test-threads=2 --show-output </dev/null
+done <"$dir/programs"
+sync
+echo o >/proc/sysrq-trigger
+exec sleep 60
