@@ -204,3 +204,34 @@ fn listing(dir: &str) -> String {
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().filter(|l| !l.is_empty()).map(|l| format!("{l}\n")).collect()
 }
+
+#[tokio::test]
+async fn layers_of_dockers_archives_may_be_links() {
+    if !root("layers_of_dockers_archives_may_be_links") {
+        return;
+    }
+    let layer = Tar::new().file("f", "x").finish();
+    let diff_id = common::sum(&layer);
+    let diff_ids = vec![&diff_id; 4];
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let manifest = serde_json::json!([{
+        "Config": "c.json", "RepoTags": ["app:1"],
+        "Layers": ["a/layer.tar", "b/layer.tar", "c/layer.tar", "d/layer.tar"],
+    }]);
+    let archive = Tar::new()
+        .file("a/layer.tar", layer)
+        .symlink("b/layer.tar", "../a/layer.tar")
+        .symlink("c/layer.tar", "a/layer.tar")
+        .hard_link("d/layer.tar", "a/layer.tar")
+        .file("c.json", config.to_string())
+        .file("manifest.json", manifest.to_string())
+        .finish();
+    let store = store().await;
+    let path = store.dir.path().join("docker.tar");
+    std::fs::write(&path, archive).unwrap();
+    let loaded = store.images.load(File::open(&path).unwrap(), |_| {}).await.unwrap();
+    assert_eq!(loaded[0].tags, ["docker.io/library/app:1"]);
+    assert_eq!(loaded[0].config.diff_ids.len(), 4);
+}

@@ -22,7 +22,8 @@ pub(super) struct Span {
 
 enum Node {
     File(Span),
-    Link(String),
+    /// Where it may lead, the likelier place first.
+    Link(Vec<String>),
 }
 
 /// The files of an archive by their paths.
@@ -76,7 +77,10 @@ impl Contents {
         for _ in 0..MAX_LINKS {
             match self.nodes.get(&at).ok_or_else(missing)? {
                 Node::File(span) => return Ok(*span),
-                Node::Link(target) => at.clone_from(target),
+                Node::Link(targets) => {
+                    let there = targets.iter().find(|target| self.has(target));
+                    at.clone_from(there.ok_or_else(missing)?);
+                }
             }
         }
         Err(missing())
@@ -113,9 +117,13 @@ fn node(entry: &Entry, offset: u64) -> Result<Option<(String, Node)>, ArchiveErr
         Kind::File => Node::File(Span { offset, size: entry.stored }),
         Kind::Symlink => {
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
-            Node::Link(clean(dir, &link).ok_or_else(|| refuse("a link that leads outside"))?)
+            let inside = clean(dir, &link).ok_or_else(|| refuse("a link that leads outside"))?;
+            // Some tools write the target as seen from the archive's root.
+            Node::Link([Some(inside), clean("", &link)].into_iter().flatten().collect())
         }
-        Kind::HardLink => Node::Link(clean("", &link).ok_or_else(|| refuse("a link that leads outside"))?),
+        Kind::HardLink => {
+            Node::Link(vec![clean("", &link).ok_or_else(|| refuse("a link that leads outside"))?])
+        }
         Kind::Directory => return Ok(None),
         _ => return Err(refuse("neither a file nor a directory")),
     };

@@ -77,7 +77,10 @@ impl Body {
             trust: Trust::Digest,
         };
         let answer = send(source, host, &ask).await.map_err(|error| match error {
-            HostError::Status { status: 416, .. } if range.is_some() => HostError::NoRanges,
+            // What servers and caches say to a range that they cannot give; registry.k8s.io's once said 400.
+            HostError::Status { status: 400 | 405 | 406 | 412 | 416 | 501, .. } if range.is_some() => {
+                HostError::NoRanges
+            }
             error => error,
         });
         let (head, incoming) = answer?.into_parts();
