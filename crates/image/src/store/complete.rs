@@ -4,6 +4,7 @@
 //! The tree was made by that process from hostile data, so everything here goes by descriptors
 //! opened beneath the tree's root, following nothing.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -65,18 +66,18 @@ pub(crate) fn opaque(staged: &Staged) -> Result<(), CompleteError> {
 pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<bool, CompleteError> {
     let root = open_root(&staged.fs())?;
     let stack = Stack::new(below);
-    let mut moves: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut moves = Moves::default();
     // Sorted by path: a directory comes before what is in it. Times are set afterwards, the deepest first.
     let mut timed = Vec::new();
     for path in &staged.report.implied {
-        let mut path = moved(path, &moves);
+        let mut path = moves.apply(path);
         let mut there = find(&stack, &path, false)?;
         if there.as_ref().is_some_and(|found| found.kind() == FileType::Symlink)
             && let Some(target) = find(&stack, &path, true)?
             && target.kind() == FileType::Directory
         {
             move_to(&root, &stack, &path, &target.path)?;
-            moves.push((path, target.path.clone()));
+            moves.0.insert(path, target.path.clone());
             path = target.path.clone();
             there = Some(target);
         }
@@ -93,21 +94,31 @@ pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<bool, Com
         }
     }
     for (path, target) in &staged.report.links {
-        link_below(&root, &stack, &moved(path, &moves), &moved(target, &moves))?;
+        link_below(&root, &stack, &moves.apply(path), &moves.apply(target))?;
     }
     for (path, times) in timed.iter().rev() {
         let fd = open_dir(&root, path)?;
         rustix::fs::futimens(&fd, times).map_err(at(path, "set times"))?;
     }
-    Ok(!moves.is_empty())
+    Ok(!moves.0.is_empty())
 }
 
-/// Where a path is after the moves so far.
-fn moved(path: &[u8], moves: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    moves.iter().fold(path.to_vec(), |path, (from, to)| match path.strip_prefix(&from[..]) {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => [to, rest].concat(),
-        _ => path,
-    })
+/// Directories that were moved, by where they were: the places of symlinks of the layers below. Where they are now has
+/// no symlinks on its way, so nothing is moved twice.
+#[derive(Default)]
+struct Moves(HashMap<Vec<u8>, Vec<u8>>);
+
+impl Moves {
+    /// Where a path is after the moves so far.
+    fn apply(&self, path: &[u8]) -> Vec<u8> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in slashes.chain([path.len()]) {
+            if let Some(to) = self.0.get(&path[..end]) {
+                return [to, &path[end..]].concat();
+            }
+        }
+        path.to_vec()
+    }
 }
 
 /// Moves a directory of the tree. One that is at the target already is merged with it, as far as

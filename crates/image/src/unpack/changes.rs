@@ -1,6 +1,7 @@
 //! What is noted while a layer is unpacked, and done or reported at its end.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::tar::Entry;
 
@@ -25,8 +26,9 @@ pub(crate) struct Changes {
     pub(crate) opaque: BTreeSet<Vec<u8>>,
     /// Paths with a whiteout in this layer.
     whited_out: HashSet<Vec<u8>>,
-    /// Hard links to files that are not in this layer: (path, target).
-    pub(crate) links: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Hard links to files that are not in this layer: their targets, and the order in which they came.
+    links: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
+    linked: u64,
     /// Files, directories and links in the tree.
     pub(crate) count: u64,
     /// Whether something was unpacked and then removed: the tar cannot be made again from the tree.
@@ -63,15 +65,33 @@ impl Changes {
         self.dirs.insert(path, meta);
     }
 
-    /// A directory is about to be removed with all below it.
+    /// A hard link to a file that is not in this layer.
+    pub(crate) fn link(&mut self, path: Vec<u8>, target: Vec<u8>) {
+        self.linked += 1;
+        self.links.insert(path, (self.linked, target));
+    }
+
+    /// Those links as (path, target), in the order in which they came: one may lead to another.
+    pub(crate) fn take_links(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut links: Vec<_> = std::mem::take(&mut self.links).into_iter().collect();
+        links.sort_unstable_by_key(|(_, (order, _))| *order);
+        links.into_iter().map(|(path, (_, target))| (path, target)).collect()
+    }
+
+    /// A directory is about to be removed with all below it. What it takes does not depend on what else there is: a layer
+    /// may do this as often as it has entries.
     pub(crate) fn forget(&mut self, path: &[u8]) {
-        let below = |other: &[u8]| {
-            other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        };
-        self.dirs.retain(|other, _| !below(other));
-        self.implied.retain(|other| !below(other));
-        self.opaque.retain(|other| !below(other));
-        self.links.retain(|(other, _)| !below(other));
+        // Nothing sorts between `path/` and what is below it, and the byte after a slash is `0`.
+        let below = [path, b"/"].concat()..[path, b"0"].concat();
+        for map in [&mut self.implied, &mut self.opaque] {
+            map.remove(path);
+            let inside: Vec<_> = map.range(below.clone()).cloned().collect();
+            for other in &inside {
+                map.remove(other);
+            }
+        }
+        forget(&mut self.dirs, path, &below);
+        forget(&mut self.links, path, &below);
     }
 
     pub(crate) fn removed(&mut self, count: u64) {
@@ -79,3 +99,14 @@ impl Changes {
         self.lossy = true;
     }
 }
+
+fn forget<V>(map: &mut BTreeMap<Vec<u8>, V>, path: &[u8], below: &Range<Vec<u8>>) {
+    map.remove(path);
+    let inside: Vec<_> = map.range(below.clone()).map(|(other, _)| other.clone()).collect();
+    for other in &inside {
+        map.remove(other);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -297,7 +297,7 @@ fn hard_link(tree: &mut Tree, parent: &Rc<Dir>, name: &[u8], entry: &Entry) -> R
         if tree.changes.is_whited_out(&target) {
             return Err(EntryError::Refused("a hard link to a file that this layer removes".into()));
         }
-        tree.changes.links.push((path.clone(), target.clone()));
+        tree.changes.link(path.clone(), target.clone());
         Ok(())
     };
     let dir = match tree.dir(dir, false) {

@@ -87,7 +87,8 @@ fn unpack(limits: &Limits, mut stream: Stream, dir: OwnedFd, recipe: File) -> Re
     let totals = extract::extract(&mut stream, &mut tree, &mut recipe, limits)?;
     recipe.finish().map_err(UnpackError::Recipe)?;
     let diff_id = stream.finish().map_err(failed("read the layer"))?;
-    let changes = tree.changes;
+    let mut changes = tree.changes;
+    let links = changes.take_links();
     Ok(Report {
         diff_id,
         tar_bytes: totals.tar_bytes,
@@ -95,7 +96,7 @@ fn unpack(limits: &Limits, mut stream: Stream, dir: OwnedFd, recipe: File) -> Re
         inodes: changes.count,
         implied: changes.implied.into_iter().collect(),
         opaque: changes.opaque.into_iter().collect(),
-        links: changes.links,
+        links,
         describes_root: changes.dirs.contains_key(&b""[..]),
         reproducible: !changes.lossy,
     })

@@ -63,12 +63,17 @@ impl Records {
         if name.is_empty() || name.len() > 255 || name.contains(&0) {
             return Err("an extended attribute with a bad name".into());
         }
+        if self.xattrs.len() >= MAX_XATTRS {
+            return Err(format!("more than {MAX_XATTRS} extended attributes"));
+        }
         self.xattrs.retain(|(known, _)| known != name);
         self.xattrs.push((name.to_vec(), value.to_vec()));
         Ok(())
     }
 }
 
+/// The most attributes of an entry. The kernel lists at most 64 KiB of names.
+const MAX_XATTRS: usize = 1024;
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Calls `set` for each record: `LENGTH KEY=VALUE\n`, where the length counts the whole record.
