@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! guard        raw prerouting   packets of pods to or from 127.0.0.0/8 are dropped (route_localnet is on)
-//! prerouting   nat              to an address of this host -> ports
+//! prerouting   nat              to an address of this host but 127.0.0.0/8 -> ports
 //! output       nat              the same for connections of the host itself, but not those to ::1
 //! ports                         (address, protocol, port) or (protocol, port) -> pod and its port
 //! localhost    filter input     UDP to a host port on ::1 is refused, as TCP is (docs/adr/0034)
@@ -23,6 +23,9 @@ const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
 const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
+
+/// The addresses that never leave a host, with eight bits.
+const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 0);
 
 /// A map from host ports to pods; `Udp6` is the set of those UDP ports that ::1 has, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,8 +110,7 @@ impl Plan {
         let chain = self.chain("guard");
         batch.add_base_chain(chain, ChainType::Filter, Hook::Prerouting, RAW);
         for which in [Address::Destination, Address::Source] {
-            let loopback =
-                Exprs::new().iifname(&self.bridge).address(which, Ipv4Addr::new(127, 0, 0, 0).into(), 8);
+            let loopback = Exprs::new().iifname(&self.bridge).address(which, LOOPBACK.into(), 8);
             batch.append_rule(chain, &loopback.verdict(Verdict::Drop));
         }
     }
@@ -122,7 +124,11 @@ impl Plan {
         for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
             let chain = self.chain(name);
             batch.add_base_chain(chain, ChainType::Nat, hook, DSTNAT);
-            if hook == Hook::Output && self.cidr6.is_some() {
+            if hook == Hook::Prerouting {
+                // From the wire such a packet is forged (moby#45610). Not translated, the kernel drops it.
+                let loopback = Exprs::new().address(Address::Destination, LOOPBACK.into(), 8);
+                batch.append_rule(chain, &loopback.verdict(Verdict::Accept));
+            } else if self.cidr6.is_some() {
                 batch.append_rule(chain, &to_localhost6().verdict(Verdict::Accept));
             }
             batch.append_rule(chain, &Exprs::new().to_this_host().jump("ports"));
@@ -160,7 +166,7 @@ impl Plan {
             let hairpin = from(pods, prefix).oifname(Op::Eq, &self.bridge).destination_translated();
             batch.append_rule(chain, &hairpin.masquerade());
         }
-        let local = from(Ipv4Addr::new(127, 0, 0, 0).into(), 8).oifname(Op::Eq, &self.bridge);
+        let local = from(LOOPBACK.into(), 8).oifname(Op::Eq, &self.bridge);
         batch.append_rule(chain, &local.masquerade());
     }
 

@@ -182,6 +182,25 @@ fn a_port_on_one_address_is_open_there_alone() {
 }
 
 #[test]
+fn a_port_on_the_loopback_is_closed_to_neighbours() {
+    require_root!("a_port_on_the_loopback_is_closed_to_neighbours");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[on("127.0.0.1", tcp(8080, 80)), tcp(8081, 80)]);
+    let server = pod.ns.listen(80);
+    // A machine on the same wire may send anything.
+    world.outside.sh(&format!(
+        "ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via {HOST4}
+         echo 1 > /proc/sys/net/ipv4/conf/up0/route_localnet"
+    ));
+    for port in [8080, 8081] {
+        assert!(!world.outside.connects((ip("127.0.0.1"), port)), "{port}");
+        world.host.talk((ip("127.0.0.1"), port), &server);
+    }
+    world.outside.talk((ip(HOST4), 8081), &server);
+}
+
+#[test]
 fn a_taken_port_is_refused_by_name() {
     require_root!("a_taken_port_is_refused_by_name");
     let world = World::new();
