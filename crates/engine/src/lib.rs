@@ -38,6 +38,8 @@ mod users;
 mod validate;
 mod watched;
 
+/// For callers that have directories of their own which containers fill.
+pub use berth_sys::fs::remove_tree;
 pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
 pub use engine::Engine;
 pub use error::{Cause, EngineError};

@@ -156,16 +156,7 @@ pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Removes a file or an empty or full directory; success when it is not there.
+/// Removes a file or an empty or full directory, with what containers put there; success when it is not there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let gone = |result: io::Result<()>| match result {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => gone(std::fs::remove_dir_all(path)),
-        Ok(_) => gone(std::fs::remove_file(path)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
+    berth_sys::fs::remove_tree(path)
 }

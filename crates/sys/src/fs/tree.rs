@@ -18,14 +18,19 @@ const WAITING: usize = 256;
 /// Files with several links that are remembered.
 const LINKED: usize = 1 << 17;
 
-/// Removes a tree; success when there is none. What is mounted in it is left alone and makes it fail, as does what
+/// Removes a tree, or a file of any kind; success when there is none. What is mounted in it is left alone and makes it fail, as does what
 /// cannot be removed; the rest is removed all the same.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(root) => root,
         Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTDIR | Errno::LOOP) => return std::fs::remove_file(path),
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            return match std::fs::remove_file(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            };
+        }
         Err(e) => return Err(e.into()),
     };
     let mut removal = Removal { root: &root, moved: 0, failed: None };

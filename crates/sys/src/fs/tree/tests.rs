@@ -57,6 +57,24 @@ fn a_tree_deeper_than_any_stack_is_measured_and_removed() {
 }
 
 #[test]
+fn files_of_all_kinds_are_removed_and_nothing_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("kept")).unwrap();
+    std::fs::write(at("file"), "").unwrap();
+    std::os::unix::fs::symlink(at("kept"), at("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("broken")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    rustix::fs::mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    for name in ["file", "link", "broken", "socket", "fifo", "nothing"] {
+        remove_tree(&at(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(std::fs::symlink_metadata(at(name)).is_err(), "{name}");
+    }
+    assert!(at("kept").is_dir());
+    drop(socket);
+}
+
+#[test]
 fn usage_does_not_follow_links() {
     let dir = tempfile::tempdir().unwrap();
     let link = dir.path().join("link");
