@@ -194,11 +194,12 @@ fn entries(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> + use<> {
     entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))
 }
 
-/// Mount points below a directory, of this process' mount namespace.
+/// Mount points below a directory, of this process' mount namespace. One at the directory itself is whoever's
+/// chose it.
 pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    points.filter(|point| point.starts_with(dir)).collect()
+    points.filter(|point| point.starts_with(dir) && point != dir).collect()
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits (proc(5)).

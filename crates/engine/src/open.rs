@@ -13,6 +13,7 @@ use berth_sys::cgroup;
 
 use crate::board::Board;
 use crate::config::{BuiltinImage, EngineConfig, NetworkChoice};
+use crate::doctor::mounts_below;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pod::recover;
@@ -119,6 +120,11 @@ fn boot(layout: &Layout) -> Result<(), EngineError> {
     let before = record::read_bytes(&layout.boot()).map_err(failed)?;
     if before.as_ref().is_some_and(|before| *before != now) {
         tracing::info!("the machine was restarted; the pods of before are gone");
+        // After a restart there are none. If it is the file that is wrong, the sweep ends what still runs.
+        for mount in mounts_below(&layout.pods()) {
+            rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH)
+                .map_err(|e| EngineError::system(format!("unmount {}", mount.display()), e))?;
+        }
         record::remove(&layout.pods()).map_err(failed)?;
         directories(layout)?;
     }

@@ -91,7 +91,12 @@ fn rest(shared: Shared) -> Vec<EngineError> {
         );
     }
     for dir in [&layout.state, &layout.root] {
-        attempt(record::remove(dir).map_err(|e| EngineError::system(format!("remove {}", dir.display()), e)));
+        let removed = match record::remove(dir) {
+            // A mount that somebody made for it stays, empty.
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+            other => other,
+        };
+        attempt(removed.map_err(|e| EngineError::system(format!("remove {}", dir.display()), e)));
     }
     tracing::info!(instance = config.instance, "purged");
     failures

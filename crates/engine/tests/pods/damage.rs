@@ -165,6 +165,47 @@ fn pods_whose_state_directory_is_lost_are_ended() {
 }
 
 #[test]
+fn pods_of_another_boot_are_gone_even_if_it_is_the_file_that_is_wrong() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, _, pid) = running(&world, &engine, &parent);
+    world.kill(engine);
+    std::fs::write(world.config.state.join("boot"), "not this boot\n").unwrap();
+    let engine = world.open();
+    assert!(engine.sandboxes(None).is_empty());
+    assert!(wait_until(LIMIT, || !lives(pid)));
+    assert_eq!(parent.left(), Vec::<PathBuf>::new());
+    assert!(!pod_dir(&world, &id).exists());
+    world.finish(engine);
+}
+
+#[test]
+fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
+    require_root!();
+    let mut world = World::new();
+    let state = world.config.state.clone();
+    std::fs::create_dir_all(&state).unwrap();
+    let made = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "state"]).arg(&state).status();
+    assert!(made.unwrap().success());
+    let engine = world.with_image();
+    let (findings, failures) = world.run(async {
+        let id = engine.run_sandbox(sandbox("mounted")).await.unwrap();
+        // A full disk stops no stop.
+        let fill = vec![0; 8 << 20];
+        std::fs::write(state.join("fill"), fill).unwrap_err();
+        engine.stop_sandbox(&id).await.unwrap();
+        engine.remove_sandbox(&id).await.unwrap();
+        (engine.doctor().await, engine.purge().await)
+    });
+    assert_eq!(findings, []);
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
+    assert!(Command::new("umount").arg(&state).status().unwrap().success());
+}
+
+#[test]
 fn what_somebody_else_took_away_does_not_keep_a_pod() {
     require_root!();
     let mut world = World::new();
