@@ -23,6 +23,9 @@ const ATTEMPTS: u32 = 20;
 const FORWARD: [(Family, &str, &str); 2] =
     [(Family::Ip, "filter", "FORWARD"), (Family::Ip6, "filter", "FORWARD")];
 
+/// The table of firewalld, which nobody else can change (docs/adr/0032).
+const FIREWALLD: &str = "firewalld";
+
 #[derive(Debug)]
 pub(super) struct Firewall {
     plan: Plan,
@@ -45,6 +48,13 @@ impl Firewall {
         let open = open.map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
         let mut firewall = Self { plan, socket, open, generation: 0, made: None, shut_out: false };
         firewall.verify()?;
+        if nft::table_handle(&mut firewall.socket, (Family::Inet, FIREWALLD))?.is_some() {
+            let bridge = firewall.plan.bridge.as_str();
+            tracing::info!(
+                "firewalld rejects what pods send, unless their bridge is in a zone that trusts them: \
+                 firewall-cmd --permanent --zone=trusted --add-interface={bridge} && firewall-cmd --reload"
+            );
+        }
         Ok(firewall)
     }
 
@@ -100,13 +110,16 @@ impl Firewall {
     /// its owner's business: it may let everything through.
     fn open_forward(&mut self, mut generation: u32) -> Result<u32, NetlinkError> {
         for chain in FORWARD {
-            if nft::chain_hook(&mut self.socket, chain)? != Some(Hook::Forward as u32)
-                || self.forward_rules(chain)?.len() >= 2
-            {
+            if nft::chain_hook(&mut self.socket, chain)? != Some(Hook::Forward as u32) {
+                continue;
+            }
+            let ours = self.forward_rules(chain)?;
+            if ours.len() == 2 {
                 continue;
             }
             let bridge = self.plan.bridge.as_str();
             let mut batch = Batch::new(Some(generation));
+            ours.into_iter().for_each(|handle| batch.delete_rule(chain, handle));
             let answers = Exprs::new().iptables_out(bridge).iptables_known_connection();
             batch.insert_rule(chain, &answers.counter().verdict(Verdict::Accept));
             let outgoing = Exprs::new().iptables_in(bridge);

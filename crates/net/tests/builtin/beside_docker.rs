@@ -40,6 +40,13 @@ fn a_policy_to_drop_does_not_stop_pods() {
     check_all(&world, &net, 3);
     assert_eq!(world.host.sh("iptables -S FORWARD"), expected, "and not twice");
 
+    // One of the two is lost, or loaded twice.
+    for harm in ["iptables -D FORWARD 1", "iptables -I FORWARD -i berth0 -j ACCEPT"] {
+        world.host.sh(harm);
+        net.verify().unwrap();
+        assert_eq!(world.host.sh("iptables -S FORWARD"), expected, "{harm}");
+    }
+
     world.host.run(|| net.purge().unwrap());
     assert_eq!(world.host.sh("iptables -S FORWARD"), "-P FORWARD DROP\n");
     assert_eq!(world.host.sh("nft list tables").matches("berth").count(), 0);
