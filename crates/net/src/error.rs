@@ -194,7 +194,7 @@ impl Classify for AttachError {
                 Some("remove pods, or choose a larger block with --pod-cidr".to_owned())
             }
             Self::PortInUse { port, .. } => {
-                Some(format!("see who listens: ss -lnp 'sport = :{}'", port.host_port))
+                Some(format!("see who uses it: ss -anp 'sport = :{}'", port.host_port))
             }
             Self::BridgeFull { .. } => {
                 Some("remove pods, or run a second daemon with --instance NAME".to_owned())

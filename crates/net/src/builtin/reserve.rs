@@ -117,5 +117,9 @@ fn try_bind(port: &PortMapping, address: IpAddr, share: bool) -> Result<OwnedFd,
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     rustix::net::bind(&socket, &SocketAddr::new(address, port.host_port))?;
+    if share {
+        // Shared with what lingers, not with a server that comes later.
+        sockopt::set_socket_reuseaddr(&socket, false)?;
+    }
     Ok(socket)
 }

@@ -230,6 +230,22 @@ fn a_taken_port_is_refused_by_name() {
 }
 
 #[test]
+fn a_port_of_a_server_that_has_just_ended_is_held_like_others() {
+    require_root!("a_port_of_a_server_that_has_just_ended_is_held_like_others");
+    let world = World::new();
+    let net = world.open();
+    let server = world.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080").unwrap());
+    world.host.talk((ip("127.0.0.1"), 8080), &server);
+    drop(server);
+    crate::world::wait_until("connections of the server linger", || {
+        world.host.sh("ss -tan state time-wait").contains(":8080")
+    });
+    let _pod = world.pod(&net, 1, &[tcp(8080, 80)]);
+    let later = world.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080"));
+    assert!(later.is_err(), "the port is held");
+}
+
+#[test]
 fn a_pod_may_have_many_ports_but_not_any_number() {
     require_root!("a_pod_may_have_many_ports_but_not_any_number");
     let world = World::new();
