@@ -9,7 +9,7 @@ use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
 use berth_image::{Images, Names};
 use berth_net::{Builtin, Ipv6};
-use berth_sys::cgroup;
+use berth_sys::{cgroup, overlay};
 
 use crate::board::Board;
 use crate::config::{BuiltinImage, EngineConfig, NetworkChoice};
@@ -28,6 +28,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     let images = Images::open(image_config(&config))
         .await
         .map_err(|e| EngineError::failed("open the image store", e))?;
+    overlay::trial(&layout.root).map_err(|e| EngineError::failed("keep containers' files", e))?;
     boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
     // What may be refused comes before what would have to be taken back.

@@ -3,17 +3,27 @@
 use std::io;
 use std::path::Path;
 
+use berth_types::{Classify, Kind};
+
 use super::{Overlay, mount};
 
 /// Why containers' changes cannot be kept in a directory.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{dir} is on a file system ({kind}) that overlayfs cannot keep changes on; a directory on ext4, xfs, btrfs or tmpfs is needed"
-)]
+#[error("{dir} is on a file system that overlayfs cannot keep changes on ({kind})")]
 pub struct Unfit {
     dir: String,
     kind: String,
     source: io::Error,
+}
+
+impl Classify for Unfit {
+    fn kind(&self) -> Kind {
+        Kind::Precondition
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give --root a directory on ext4, xfs, btrfs or tmpfs; within a container, a volume".to_owned())
+    }
 }
 
 /// Mounts an overlay below `dir`, which must be the caller's own, and takes it away again.
