@@ -38,11 +38,30 @@ pub(super) fn parse(file: &Path, text: &str, registry: &str) -> Result<Vec<Host>
         }
     }
     let server = root.string("server")?;
-    hosts.push(root.host(server.filter(|server| !server.is_empty()), registry)?);
+    let last = root.host(server.filter(|server| !server.is_empty()), registry)?;
+    if !hosts.iter().any(|host| stands_for(host, &last)) {
+        hosts.push(last);
+    }
     if hosts.len() > MAX_HOSTS {
         return Err(root.error("host", &format!("{} hosts, {MAX_HOSTS} are allowed", hosts.len())));
     }
     Ok(hosts)
+}
+
+/// Whether a host of the file's tables is its server too: the same place, with all that is known of it. Asked once more
+/// without its certificates it would have nothing to say but that they are missing.
+fn stands_for(host: &Host, server: &Host) -> bool {
+    let may = |can: bool, wanted: bool| can || !wanted;
+    host.scheme == server.scheme
+        && host.path == server.path
+        && same_server(&host.authority, &server.authority)
+        && may(host.capabilities.pull, server.capabilities.pull)
+        && may(host.capabilities.resolve, server.capabilities.resolve)
+        && server.tls.authorities.is_empty()
+        && server.tls.clients.is_empty()
+        && (server.tls.verify == Verify::Yes || host.tls.verify == Verify::Skip)
+        && server.headers.is_empty()
+        && server.dial_timeout.is_none()
 }
 
 impl Section<'_> {

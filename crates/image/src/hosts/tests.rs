@@ -69,6 +69,24 @@ fn mirrors_come_in_file_order_before_the_server() {
 }
 
 #[test]
+fn a_server_that_is_listed_as_a_host_is_asked_once() {
+    let certs = Certs::new();
+    certs.write("registry.example:5000/ca.crt", "x");
+    let count = |text: &str| {
+        certs.write("registry.example:5000/hosts.toml", text);
+        certs.hosts(REGISTRY).unwrap().len()
+    };
+    let own = "[host.\"https://registry.example:5000\"]\nca = \"ca.crt\"\n";
+    assert_eq!(count(own), 1);
+    assert_eq!(count(&format!("server = \"https://registry.example:5000\"\n{own}")), 1);
+    assert_eq!(count("server = \"https://docker.io\"\n[host.\"https://registry-1.docker.io\"]\n"), 1);
+    // The server has more to say, or the host may do less.
+    assert_eq!(count(&format!("skip_verify = true\n{own}")), 2);
+    assert_eq!(count(&format!("{own}capabilities = [\"pull\"]\n")), 2);
+    assert_eq!(count("[host.\"https://registry.example:5000/mirror\"]\n"), 2);
+}
+
+#[test]
 fn the_path_gets_v2_unless_it_is_overridden() {
     assert_eq!(urls("server = \"https://a.example/x/\""), ["Https a.example/x/v2"]);
     assert_eq!(urls("server = \"https://a.example/x/v2\""), ["Https a.example/x/v2"]);
