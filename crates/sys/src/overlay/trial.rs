@@ -9,7 +9,9 @@ use super::{Overlay, mount};
 
 /// Why containers' changes cannot be kept in a directory.
 #[derive(Debug, thiserror::Error)]
-#[error("{dir} is on a file system that overlayfs cannot keep changes on ({kind})")]
+#[error(
+    "{dir} is on a file system that overlayfs cannot keep changes on ({kind}); one on ext4, xfs, btrfs or tmpfs is needed, in a container that of a volume"
+)]
 pub struct Unfit {
     dir: String,
     kind: String,
@@ -19,10 +21,6 @@ pub struct Unfit {
 impl Classify for Unfit {
     fn kind(&self) -> Kind {
         Kind::Precondition
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("give --root a directory on ext4, xfs, btrfs or tmpfs; within a container, a volume".to_owned())
     }
 }
 
