@@ -171,8 +171,20 @@ pub(crate) fn matches(filter: Option<&api::ContainerFilter>, row: &api::Containe
         && selected(&row.labels, &filter.label_selector)
 }
 
-/// The status; None for what the CRI does not list.
-pub(crate) fn status(view: &ContainerView) -> Option<api::ContainerStatus> {
+/// The image's name as people know it: a kubelet creates containers by the image's id and shows this name. The
+/// tag that the user wrote, another of the image's, or what was asked for when it has none any more.
+fn image_name(view: &ContainerView, tags: &[String]) -> String {
+    let spec = &view.config.image;
+    let wrote = |tag: &&String| {
+        let rest = tag.strip_suffix(&spec.user_specified);
+        let rest = rest.or_else(|| tag.strip_suffix(":latest")?.strip_suffix(&spec.user_specified));
+        !spec.user_specified.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    tags.iter().find(wrote).or(tags.first()).unwrap_or(&spec.image).clone()
+}
+
+/// The status; None for what the CRI does not list. `tags` are those that its image has now.
+pub(crate) fn status(view: &ContainerView, tags: &[String]) -> Option<api::ContainerStatus> {
     let listed = view.state.listed()?;
     let ended = view.exit.as_ref().filter(|_| listed == Listed::Exited);
     let log_path = view.log_path.clone().unwrap_or_default();
@@ -184,7 +196,7 @@ pub(crate) fn status(view: &ContainerView) -> Option<api::ContainerStatus> {
         started_at: view.started_at.filter(|_| listed != Listed::Created).unwrap_or(0),
         finished_at: ended.map_or(0, |e| e.finished_at),
         exit_code: ended.map_or(0, |e| e.code),
-        image: Some(image(view)),
+        image: Some(api::ImageSpec { image: image_name(view, tags), ..image(view) }),
         image_ref: view.image_ref.clone(),
         reason: ended.map_or_else(String::new, |e| e.reason.word().to_owned()),
         message: ended.map_or_else(String::new, |e| e.message.clone()),
@@ -226,3 +238,6 @@ fn mount_to_api(mount: &Mount) -> api::Mount {
         ..api::Mount::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

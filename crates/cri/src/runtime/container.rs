@@ -79,11 +79,18 @@ pub(super) async fn status(
 ) -> Result<api::ContainerStatusResponse, Status> {
     let key = &request.container_id;
     let view = lookup::container(engine, key)?;
-    let status = convert::status(&view).ok_or_else(|| Status::not_found(format!("no container {key:?}")))?;
+    let status = convert::status(&view, &tags(engine, &view))
+        .ok_or_else(|| Status::not_found(format!("no container {key:?}")))?;
     Ok(api::ContainerStatusResponse {
         status: Some(status),
         info: if request.verbose { info(&view) } else { BTreeMap::new() },
     })
+}
+
+/// The names that the container's image has now.
+pub(super) fn tags(engine: &Engine, view: &ContainerView) -> Vec<String> {
+    let image = engine.images().find(&view.image_id).ok().flatten();
+    image.map(|image| image.tags.clone()).unwrap_or_default()
 }
 
 fn info(view: &ContainerView) -> BTreeMap<String, String> {

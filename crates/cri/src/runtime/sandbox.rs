@@ -62,8 +62,11 @@ pub(super) async fn status(
     let view = lookup::sandbox(engine, key)?;
     let status =
         convert::status(&view).ok_or_else(|| Status::not_found(format!("no pod sandbox {key:?}")))?;
-    let containers_statuses =
-        view.containers.iter().filter_map(|c| crate::convert::container::status(c)).collect();
+    let containers_statuses = view
+        .containers
+        .iter()
+        .filter_map(|c| crate::convert::container::status(c, &super::container::tags(engine, c)))
+        .collect();
     Ok(api::PodSandboxStatusResponse {
         status: Some(status),
         info: if request.verbose { info(&view) } else { BTreeMap::new() },

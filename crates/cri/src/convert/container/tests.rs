@@ -1,0 +1,50 @@
+use super::*;
+
+/// A view of a container that was created by its image's id.
+fn view(user_specified: &str) -> ContainerView {
+    let asked = api::ContainerConfig {
+        metadata: Some(api::ContainerMetadata { name: "c".into(), attempt: 0 }),
+        image: Some(api::ImageSpec {
+            image: "sha256:0".into(),
+            user_specified_image: user_specified.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    ContainerView {
+        id: "c".repeat(64).parse().unwrap(),
+        sandbox: "d".repeat(64).parse().unwrap(),
+        config: std::sync::Arc::new(from_api(&asked).unwrap()),
+        state: berth_types::lifecycle::container::State::Created,
+        created_at: 1,
+        started_at: None,
+        exit: None,
+        pid: None,
+        cgroup: String::new(),
+        image_id: "sha256:0".into(),
+        image_ref: "docker.io/library/web@sha256:1".into(),
+        log_path: None,
+        resources: berth_engine::model::Resources::default(),
+        user: berth_engine::model::ContainerUser::default(),
+        stop_signal: "SIGTERM".into(),
+    }
+}
+
+#[test]
+fn a_status_shows_the_name_that_the_user_knows() {
+    let tags = ["docker.io/library/web:1", "docker.io/library/web:latest", "r.example/a/web:1"];
+    let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    for (wrote, want) in [
+        ("web:1", "docker.io/library/web:1"),
+        ("web", "docker.io/library/web:latest"),
+        ("library/web", "docker.io/library/web:latest"),
+        ("r.example/a/web:1", "r.example/a/web:1"),
+        ("b:1", "docker.io/library/web:1"),
+        ("", "docker.io/library/web:1"),
+    ] {
+        let shown = status(&view(wrote), &tags).unwrap().image.unwrap();
+        assert_eq!((shown.image.as_str(), shown.user_specified_image.as_str()), (want, wrote));
+    }
+    // Of an image that is gone, or has no tag.
+    assert_eq!(status(&view("web"), &[]).unwrap().image.unwrap().image, "sha256:0");
+}
