@@ -127,6 +127,8 @@ impl Builtin {
         let uplink = uplink(host.mtu(), gateways);
         let prepare = || forwarding::prepare_bridge(&config.bridge, cidr6.is_some());
         let index = bridge::ensure(&mut socket, &config, &host, (gateways, uplink.mtu), prepare)?;
+        let mut side = Side { socket, index };
+        side.plug(&host, &leases);
         forwarding::enable(cidr6.is_some(), &host.listeners(&config.bridge))?;
         let plan = ruleset::Plan { table: config.table.clone(), bridge: config.bridge.clone(), cidr4, cidr6 };
         legacy::open_forward(&config.bridge);
@@ -140,7 +142,7 @@ impl Builtin {
             uplink,
             firewall: Mutex::new(firewall),
             state: Mutex::new(state),
-            host: Mutex::new(Side { socket, index }),
+            host: Mutex::new(side),
             store,
         })
     }
@@ -371,7 +373,7 @@ impl Builtin {
         let host = Host::look(&mut side.socket).map_err(kernel)?;
         let prepare = || forwarding::prepare_bridge(&config.bridge, self.cidr6.is_some());
         side.index = bridge::ensure(&mut side.socket, config, &host, (gateways, self.uplink.mtu), prepare)?;
-        side.plug(&host, &leases).map_err(kernel)?;
+        side.plug(&host, &leases);
         tracing::warn!(bridge = config.bridge, "others have changed the bridge, put right");
         Ok(true)
     }

@@ -216,16 +216,19 @@ impl Side {
         Ok(gateways.list().into_iter().all(has))
     }
 
-    /// Makes the pods' interfaces ports of the bridge (again).
-    pub(super) fn plug(&mut self, host: &Host, leases: &[Lease]) -> Result<(), NetlinkError> {
-        for name in leases.iter().map(|lease| host_name(lease.address4)) {
-            let loose = |link: &&Link| link.name == name && link.master != self.index;
-            if let Some(link) = host.links.iter().find(loose) {
-                let plug = vec![route::set_master(link.index, self.index), route::set_port_up(&name)];
-                self.socket.exchange(plug)?;
+    /// Makes the pods' interfaces ports of the bridge, where they are not: somebody has deleted it. Goes on
+    /// past failures.
+    pub(super) fn plug(&mut self, host: &Host, leases: &[Lease]) {
+        for lease in leases {
+            let name = host_name(lease.address4);
+            let loose = |link: &&Link| link.master != self.index && link.name == name;
+            let Some(link) = host.links.iter().find(loose) else { continue };
+            let plug = vec![route::set_master(link.index, self.index), route::set_port_up(&name)];
+            if let Err(error) = self.socket.exchange(plug) {
+                let error = berth_types::error::chain(&error);
+                tracing::warn!(sandbox = lease.sandbox.short(), error, "the pod has no network");
             }
         }
-        Ok(())
     }
 }
 

@@ -35,6 +35,11 @@ fn a_bridge_that_was_deleted_comes_back_with_its_ports() {
     assert!(!world.host.connects((pod.ip4(), 81)), "reached, and refused");
     check_ways(&world, &net, &pod, &server, 3);
     assert!(world.host.sh("bridge -d link show").contains("hairpin on"));
+    // Also while no daemon runs.
+    drop(net);
+    world.host.sh("ip link delete berth0");
+    let net = world.open();
+    check_ways(&world, &net, &pod, &server, 4);
     world.host.sh("ip link delete berth0");
     world.host.run(|| net.purge().unwrap());
 }
