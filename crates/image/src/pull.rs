@@ -34,7 +34,7 @@ mod progress;
 /// Layers of one pull that are fetched at a time.
 const LAYERS_PER_PULL: usize = 3;
 /// Layers of all pulls that are fetched at a time.
-const LAYERS: usize = 24;
+const LAYERS: usize = 16;
 /// Pulls at a time; further ones wait.
 const PULLS: usize = 64;
 

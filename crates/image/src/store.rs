@@ -33,6 +33,7 @@ pub(crate) mod record;
 pub(crate) mod remove;
 mod snapshots;
 mod state;
+mod trash;
 
 pub use remove::Removed;
 
@@ -52,6 +53,7 @@ struct Inner {
     layout: Layout,
     writer: Mutex<()>,
     state: Mutex<State>,
+    trash: trash::Trash,
     #[cfg(test)]
     on_step: Mutex<Option<tests::Hook>>,
     _lock: Lock,
@@ -75,6 +77,7 @@ impl Images {
                     layout,
                     writer: Mutex::default(),
                     state: Mutex::new(state),
+                    trash: trash::Trash::default(),
                     #[cfg(test)]
                     on_step: Mutex::default(),
                     _lock: lock,
@@ -215,7 +218,7 @@ impl Images {
             }
             state.collect_layers(self.layout())
         };
-        delete_later(trash);
+        self.inner.trash.delete_later(trash);
     }
 
     /// Puts an unpacked layer in its place and makes it known.
@@ -246,7 +249,7 @@ impl Images {
                 let target = self.layout().layer(&id);
                 // A directory without a record of a layer: damaged, or of a record that cannot be read.
                 if let Some(old) = self.layout().discard(&target)? {
-                    delete_later(vec![old]);
+                    self.inner.trash.delete_later(vec![old]);
                 }
                 staged.keep(&target)?;
                 state.layers.insert(id.clone(), Layer { record: record.clone(), synced: false });
@@ -396,16 +399,6 @@ fn delete(trash: Vec<PathBuf>) {
         if let Err(error) = remove_tree(&path) {
             tracing::warn!(path = %path.display(), %error, "trash stays until the next start");
         }
-    }
-}
-
-fn delete_later(trash: Vec<PathBuf>) {
-    if trash.is_empty() {
-        return;
-    }
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(move || delete(trash))),
-        Err(_) => delete(trash),
     }
 }
 

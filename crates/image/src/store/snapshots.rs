@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::lookup::Stack;
 use super::record::{self, SnapshotRecord};
-use super::{Images, blocking, delete_later};
+use super::{Images, blocking};
 use crate::error::StoreError;
 use crate::snapshot::{Snapshot, Usage};
 
@@ -110,7 +110,7 @@ impl Images {
             trash.extend(state.collect_layers(self.layout()));
         }
         drop(state);
-        delete_later(trash);
+        self.inner.trash.delete_later(trash);
         Ok(())
     }
 
