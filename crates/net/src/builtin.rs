@@ -120,7 +120,7 @@ impl Builtin {
         let host = Host::look(&mut socket).map_err(kernel)?;
         let cidr4 = block(&config, &store, &leases, &host)?;
         let cidr6 = match config.cidr6 {
-            Ipv6::IfAvailable(cidr) if forwarding::has_ipv6() => Some(block6(cidr, &store, &leases)?),
+            Ipv6::IfAvailable(cidr) if forwarding::has_ipv6() => Some(block6(cidr, &store, &leases)),
             Ipv6::IfAvailable(_) | Ipv6::Off => None,
         };
         let gateways = Gateways::of(cidr4, cidr6);
@@ -463,7 +463,7 @@ fn block(config: &Config, store: &Store, leases: &[Lease], host: &Host) -> Resul
 }
 
 /// The IPv6 block; the one in use stays while there are leases.
-fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Result<Cidr6, OpenError> {
+fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Cidr6 {
     let chosen = store.subnet6();
     let mut addresses = leases.iter().filter_map(|lease| lease.address6).peekable();
     let in_use = addresses.peek().is_some();
@@ -471,12 +471,15 @@ fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Result<Cidr6, O
         if cidr != configured {
             tracing::warn!(%cidr, %configured, "the IPv6 block cannot change while pods have addresses of it");
         }
-        return Ok(cidr);
+        return cidr;
     }
-    if chosen != Some(configured) {
-        store.set_subnet6(configured)?;
+    if chosen != Some(configured)
+        && let Err(error) = store.set_subnet6(configured)
+    {
+        let error = berth_types::error::chain(&error);
+        tracing::warn!(error, "the IPv6 block may not be kept");
     }
-    Ok(configured)
+    configured
 }
 
 fn uplink(mtu: u32, gateways: Gateways) -> Uplink {

@@ -90,7 +90,16 @@ impl Store {
             fs::remove_dir_all(&self.leases).map_err(failed("remove", &self.leases))?;
             fs::create_dir(&self.leases).map_err(failed("create", &self.leases))?;
         }
-        self.replace("boot", &now)
+        // On a full disk: without the file nothing is forgotten, with the old one all would be, next time.
+        if let Err(error) = self.replace("boot", &now) {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(error, "leases of this boot will not be told from later ones");
+            let path = self.dir.join("boot");
+            if path.exists() {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
     }
 
     /// All leases. A file that is not one (of a write that never ended) is removed; nothing was

@@ -72,6 +72,21 @@ fn leases_end_with_the_machine() {
 }
 
 #[test]
+fn a_boot_that_cannot_be_noted_forgets_nothing_later() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    fs::write(dir.path().join("boot"), "another").unwrap();
+    // Nothing can be written under this name, as on a full disk.
+    fs::create_dir(dir.path().join("boot.new")).unwrap();
+    for _ in 0..2 {
+        let store = Store::open(dir.path()).unwrap();
+        store.write(&lease(2), 2).unwrap();
+    }
+    assert_eq!(Store::open(dir.path()).unwrap().load().unwrap(), [lease(2)]);
+    assert!(!dir.path().join("boot").exists());
+}
+
+#[test]
 fn the_chosen_block_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
