@@ -21,7 +21,7 @@ while read -r place program; do
     cd "$place" || continue
     export CARGO_MANIFEST_DIR=$place
     echo "     Running ${program##*/}"
-    "$program" --test-threads=2 --show-output </dev/null
+    "$program" --color=never --test-threads=2 --show-output </dev/null
 done <"$dir/programs"
 sync
 echo o >/proc/sysrq-trigger
