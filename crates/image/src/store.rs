@@ -218,7 +218,7 @@ impl Images {
             }
             state.collect_layers(self.layout())
         };
-        self.inner.trash.delete_later(trash);
+        self.delete_later(trash);
     }
 
     /// Puts an unpacked layer in its place and makes it known.
@@ -249,7 +249,7 @@ impl Images {
                 let target = self.layout().layer(&id);
                 // A directory without a record of a layer: damaged, or of a record that cannot be read.
                 if let Some(old) = self.layout().discard(&target)? {
-                    self.inner.trash.delete_later(vec![old]);
+                    self.delete_later(vec![old]);
                 }
                 staged.keep(&target)?;
                 state.layers.insert(id.clone(), Layer { record: record.clone(), synced: false });
@@ -258,6 +258,10 @@ impl Images {
         };
         state.leases.entry(lease).or_default().insert(id);
         Ok(record)
+    }
+
+    pub(crate) fn delete_later(&self, paths: Vec<PathBuf>) {
+        self.inner.trash.delete_later(paths);
     }
 
     /// Writes the record of a pulled image, whose layers and blobs are on disk.

@@ -160,6 +160,9 @@ async fn a_server_or_cache_that_cannot_do_ranges_gives_the_whole_again() {
 #[tokio::test]
 async fn a_registry_that_is_started_again_in_the_middle_is_waited_for() {
     let mut scene = Scene::new(8 << 20).with(blobs(Mischief::Slow(Duration::from_millis(2))));
+    // As long in all as a busy machine needs to start the other one.
+    (scene.config.timeouts.backoff, scene.config.timeouts.backoff_max) =
+        (Duration::from_millis(200), Duration::from_secs(10));
     let address = scene.registry.address();
     let source = source(&scene.registry, "a/b:1", scene.config.clone(), Keyring::default());
     let begun = tokio::sync::Notify::new();

@@ -110,7 +110,7 @@ impl Images {
             trash.extend(state.collect_layers(self.layout()));
         }
         drop(state);
-        self.inner.trash.delete_later(trash);
+        self.delete_later(trash);
         Ok(())
     }
 

@@ -11,16 +11,17 @@ use sha2::Digest as _;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 
-use super::Turn;
+use super::{LayerSource, Turn};
 use crate::error::StoreError;
 use crate::image::LayerId;
-use crate::store::{blocking, complete};
+use crate::store::{Images, blocking, complete};
 use crate::unpack::process::Unpacker;
 use crate::unpack::{Cause, Job, Refusal, Report, Task};
 
-/// A layer unpacked in the staging directory. Dropping it removes it.
+/// A layer unpacked in the staging directory. Dropping it removes it, in the background.
 #[derive(Debug)]
 pub(in crate::store) struct Staged {
+    images: Images,
     path: Option<PathBuf>,
     pub(in crate::store) report: Report,
 }
@@ -38,28 +39,66 @@ impl Staged {
         self.path = None;
         Ok(())
     }
+
+    /// Removes it at once.
+    fn remove(mut self) {
+        if let Some(path) = self.path.take() {
+            // What stays is removed when the store is opened.
+            let _stays = remove_tree(&path);
+        }
+    }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // What stays is removed when the store is opened.
-            let _stays = remove_tree(path);
+        let Some(path) = self.path.take() else { return };
+        // As above.
+        if let Ok(trash) = self.images.layout().discard(&path) {
+            self.images.delete_later(trash.into_iter().collect());
         }
     }
 }
 
 /// Takes the bytes of one layer's blob, hashes them, and hands them to the unpacking process.
-/// Dropping it removes what was unpacked.
+///
+/// When it fails, what was unpacked is gone when the error is returned. Dropping it removes that in the background.
 #[derive(Debug)]
 pub struct LayerWriter {
-    // Dropped in this order: the process is killed before its tree is removed and the turn is passed on.
-    unpacker: Option<Unpacker>,
     pipe: Option<Sender>,
-    staged: Staged,
     hasher: sha2::Sha256,
     written: u64,
+    source: LayerSource,
+    unpacker: Option<Unpacker>,
+    work: Option<Work>,
+}
+
+/// What is given up together: the tree, and then the turn to make it.
+#[derive(Debug)]
+struct Work {
+    staged: Staged,
     turn: Turn,
+}
+
+/// Gives up a layer. It waits for the process to end, since that would go on to make files, and for the deletion.
+fn give_up(unpacker: Option<Unpacker>, work: Option<Work>) {
+    drop(unpacker);
+    if let Some(Work { staged, turn }) = work {
+        staged.remove();
+        drop(turn);
+    }
+}
+
+impl Drop for LayerWriter {
+    fn drop(&mut self) {
+        let (unpacker, work) = (self.unpacker.take(), self.work.take());
+        if unpacker.is_none() && work.is_none() {
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || give_up(unpacker, work))),
+            Err(_) => give_up(unpacker, work),
+        }
+    }
 }
 
 impl LayerWriter {
@@ -75,7 +114,7 @@ impl LayerWriter {
             .layout()
             .stage()
             .map_err(StoreError::io("make a directory in", &images.layout().staging()))?;
-        let staged = Staged { path: Some(path.clone()), report: Report::default() };
+        let staged = Staged { images: images.clone(), path: Some(path.clone()), report: Report::default() };
         let fs = path.join("fs");
         std::fs::DirBuilder::new().mode(0o755).create(&fs).map_err(StoreError::io("make directory", &fs))?;
         let dir = std::fs::File::open(&fs).map_err(StoreError::io("open", &fs))?;
@@ -94,27 +133,33 @@ impl LayerWriter {
             Sender::from_owned_fd(pipe).map_err(StoreError::io("use the pipe of", &config.unpacker))?;
         images.step("layer begun");
         Ok(Self {
-            unpacker: Some(unpacker),
             pipe: Some(pipe),
-            staged,
             hasher: sha2::Sha256::new(),
             written: 0,
-            turn,
+            source: turn.shared.source(turn.index).clone(),
+            unpacker: Some(unpacker),
+            work: Some(Work { staged, turn }),
         })
     }
 
     /// Takes the next bytes. Waits while the unpacking process is behind. Fails when there are more bytes than
     /// the blob has, or as soon as the unpacking process refused the layer.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let size = self.turn.shared.source(self.turn.index).size;
+        let written = self.take(bytes).await;
+        if written.is_err() {
+            self.discard().await;
+        }
+        written
+    }
+
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let size = self.source.size;
         if self.written + bytes.len() as u64 > size {
             return Err(self.bad_blob(format!("it goes on after its {size} bytes")));
         }
         self.hasher.update(bytes);
         self.written += bytes.len() as u64;
-        let Some(pipe) = &mut self.pipe else {
-            return Err(self.refused(&Refusal { reason: "it was refused".into(), cause: Cause::Malformed }));
-        };
+        let Some(pipe) = &mut self.pipe else { return Err(self.refused(&before())) };
         if pipe.write_all(bytes).await.is_ok() {
             return Ok(());
         }
@@ -128,6 +173,13 @@ impl LayerWriter {
         }
     }
 
+    /// Removes what was unpacked, off the runtime's threads.
+    async fn discard(&mut self) {
+        let (unpacker, work) = (self.unpacker.take(), self.work.take());
+        // It fails only when the daemon ends.
+        let _ended = tokio::task::spawn_blocking(move || give_up(unpacker, work)).await;
+    }
+
     /// Bytes taken so far: where a broken transfer is resumed.
     pub fn written(&self) -> u64 {
         self.written
@@ -136,29 +188,76 @@ impl LayerWriter {
     /// Ends the layer: size and digest of the blob and the diff id of its tar are checked, and the
     /// layer is kept for the ingest. When it fails, [`super::Ingest::layer`] may be asked again.
     pub async fn finish(mut self) -> Result<(), StoreError> {
-        let source = self.turn.shared.source(self.turn.index).clone();
-        if self.written != source.size {
-            return Err(self.bad_blob(format!("it ends after {} of {} bytes", self.written, source.size)));
+        match self.check().await {
+            Ok(work) => blocking(move || work.keep()).await,
+            Err(error) => {
+                self.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The finished tree, when it is what was promised.
+    async fn check(&mut self) -> Result<Work, StoreError> {
+        if self.written != self.source.size {
+            let reason = format!("it ends after {} of {} bytes", self.written, self.source.size);
+            return Err(self.bad_blob(reason));
         }
         let sum = Digest::from_sha256(std::mem::take(&mut self.hasher).finalize().into());
-        if sum != source.digest {
+        if sum != self.source.digest {
             return Err(self.bad_blob(format!("its content has the digest {sum}")));
         }
         let report = self.answer().await.map_err(|refusal| self.refused(&refusal))?;
-        let diff_id = self.turn.shared.diff_id(self.turn.index);
+        let Some(mut work) = self.work.take() else { return Err(self.refused(&before())) };
         let found = Digest::from_sha256(report.diff_id);
-        if found != *diff_id {
+        let wanted = work.turn.shared.diff_id(work.turn.index).clone();
+        if found != wanted {
+            self.work = Some(work);
             return Err(self.refused(&Refusal {
-                reason: format!("its tar has the digest {found}, the image's configuration says {diff_id}"),
+                reason: format!("its tar has the digest {found}, the image's configuration says {wanted}"),
                 cause: Cause::Malformed,
             }));
         }
-        self.staged.report = report;
-        blocking(move || self.keep()).await
+        work.staged.report = report;
+        Ok(work)
     }
 
+    /// Closes the pipe and waits for the process.
+    async fn answer(&mut self) -> Result<Report, Refusal> {
+        self.pipe = None;
+        let Some(unpacker) = self.unpacker.take() else { return Err(before()) };
+        let gone = |e: tokio::task::JoinError| Refusal { reason: e.to_string(), cause: Cause::System };
+        tokio::task::spawn_blocking(move || unpacker.wait()).await.map_err(gone)?
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn kill_unpacker(&mut self) {
+        self.unpacker.as_mut().unwrap().kill();
+    }
+
+    fn bad_blob(&self, reason: String) -> StoreError {
+        StoreError::Blob { digest: self.source.digest.clone(), reason }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> StoreError {
+        let kind = match refusal.cause {
+            Cause::Malformed => Kind::Corrupt,
+            Cause::Limit | Cause::Full => Kind::Exhausted,
+            Cause::System => Kind::Internal,
+        };
+        let blob = self.source.digest.clone();
+        StoreError::Layer { blob, reason: refusal.reason.clone(), kind }
+    }
+}
+
+/// What is said of a layer after it was refused.
+fn before() -> Refusal {
+    Refusal { reason: "it was refused".into(), cause: Cause::Malformed }
+}
+
+impl Work {
     fn keep(self) -> Result<(), StoreError> {
-        let Self { staged, turn, .. } = self;
+        let Self { staged, turn } = self;
         let shared = turn.shared.clone();
         shared.images.step("layer unpacked");
         complete::opaque(&staged).map_err(|error| shared.layer_error(turn.index, &error))?;
@@ -170,34 +269,5 @@ impl LayerWriter {
         }
         shared.images.step("layer kept");
         Ok(())
-    }
-
-    /// Closes the pipe and waits for the process.
-    async fn answer(&mut self) -> Result<Report, Refusal> {
-        self.pipe = None;
-        let Some(unpacker) = self.unpacker.take() else {
-            return Err(Refusal { reason: "it was refused".into(), cause: Cause::Malformed });
-        };
-        let gone = |e: tokio::task::JoinError| Refusal { reason: e.to_string(), cause: Cause::System };
-        tokio::task::spawn_blocking(move || unpacker.wait()).await.map_err(gone)?
-    }
-
-    #[cfg(test)]
-    pub(in crate::store) fn kill_unpacker(&mut self) {
-        self.unpacker.as_mut().unwrap().kill();
-    }
-
-    fn bad_blob(&self, reason: String) -> StoreError {
-        StoreError::Blob { digest: self.turn.shared.source(self.turn.index).digest.clone(), reason }
-    }
-
-    fn refused(&self, refusal: &Refusal) -> StoreError {
-        let kind = match refusal.cause {
-            Cause::Malformed => Kind::Corrupt,
-            Cause::Limit | Cause::Full => Kind::Exhausted,
-            Cause::System => Kind::Internal,
-        };
-        let blob = self.turn.shared.source(self.turn.index).digest.clone();
-        StoreError::Layer { blob, reason: refusal.reason.clone(), kind }
     }
 }
