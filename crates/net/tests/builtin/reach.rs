@@ -62,6 +62,15 @@ fn a_pod_has_what_it_was_told() {
 }
 
 #[test]
+fn packets_are_as_large_as_on_each_of_several_ways_out() {
+    require_root!("packets_are_as_large_as_on_each_of_several_ways_out");
+    let world = World::new();
+    world.host.sh("ip route replace default nexthop via 192.0.2.2 nexthop via 192.0.2.3");
+    let net = world.open();
+    assert_eq!(world.pod(&net, 1, &[]).attachment.mtu, 1400);
+}
+
+#[test]
 fn a_host_without_ipv6_gives_pods_none() {
     require_root!("a_host_without_ipv6_gives_pods_none");
     let world = World::new();

@@ -39,6 +39,7 @@ const IFA_F_NODAD: u32 = 0x02;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 
 const LINK: usize = 16;
@@ -315,9 +316,9 @@ pub struct Route {
     pub network: IpAddr,
     /// The length of its prefix.
     pub prefix: u8,
-    /// The interface it leads to, or 0.
+    /// The interface it leads to (of several, the first), or 0.
     pub index: u32,
-    /// Whether it leads through a gateway.
+    /// Whether it leads through a gateway, or several.
     pub gateway: bool,
     /// Its table; see [`MAIN_TABLE`].
     pub table: u32,
@@ -343,11 +344,14 @@ pub fn read_route(reply: &Reply) -> Option<Route> {
         None => unspecified,
     };
     let number = |kind| attrs.clone().get(kind).and_then(u32_of);
+    // struct rtnexthop: length, flags, weight, interface.
+    let several = attrs.clone().get(RTA_MULTIPATH);
+    let first = || several.and_then(|hops| u32_of(hops.get(4..8)?));
     Some(Route {
         network,
         prefix,
-        index: number(RTA_OIF).unwrap_or(0),
-        gateway: attrs.clone().get(RTA_GATEWAY).is_some(),
+        index: number(RTA_OIF).or_else(first).unwrap_or(0),
+        gateway: several.is_some() || attrs.clone().get(RTA_GATEWAY).is_some(),
         table: number(RTA_TABLE).unwrap_or(u32::from(table)),
         protocol,
     })
