@@ -21,6 +21,9 @@ use crate::service::Service;
 
 /// How long calls in flight may go on after the daemon was told to end.
 const GRACE: Duration = Duration::from_secs(2);
+/// Calls of one connection at once. A kubelet has only one, and a node that is drained has a StopContainer for each
+/// container, which waits for its grace: any other call has to come through beside them.
+const CALLS: u32 = 16 << 10;
 /// The wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -100,8 +103,9 @@ pub(super) async fn serve(
             () = &mut stop => break,
         };
         let handler = TowerToHyperService::new(routes.clone());
-        let connection =
-            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), handler);
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .max_concurrent_streams(CALLS)
+            .serve_connection(TokioIo::new(stream), handler);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(e) = connection.await {

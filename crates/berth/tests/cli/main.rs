@@ -10,6 +10,7 @@ mod care;
 mod exec;
 mod home;
 mod images;
+mod kubelet;
 mod lists;
 mod logs;
 mod play;
