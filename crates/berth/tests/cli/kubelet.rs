@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[test]
 fn calls_that_wait_hold_up_no_others() {
     require_root!();
-    let mut home = Home::start();
+    let home = Home::start();
     home.berth(&["pull", "-q", BUSYBOX]).fine();
     let socket = home.daemon.socket();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
