@@ -141,9 +141,6 @@ impl ImageConfig {
             labels,
         };
         list("config.Labels", config.labels.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect())?;
-        if config.diff_ids.is_empty() {
-            return Err(field("rootfs.diff_ids", "the image has no layers".into()));
-        }
         if let Some(entry) = config.env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
             return Err(field("config.Env", format!("{entry:?} is not NAME=value")));
         }

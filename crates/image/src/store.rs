@@ -192,7 +192,11 @@ impl Images {
         Ok(stored.record.clone())
     }
 
+    /// The trees of these layers; an empty one for an image without layers, which is a valid image.
     pub(crate) fn lower_dirs(&self, layers: &[LayerRecord]) -> Vec<PathBuf> {
+        if layers.is_empty() {
+            return vec![self.layout().empty()];
+        }
         layers.iter().map(|layer| self.layout().layer_fs(&layer.id)).collect()
     }
 

@@ -399,6 +399,33 @@ async fn layers_without_content_and_layers_that_stand_twice_are_pulled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_image_without_layers_is_one() {
+    if !root("an_image_without_layers_is_one") {
+        return;
+    }
+    let scene = Scene::new(Auth::Open).await;
+    scene.registry.push("a/b", "1", &image(&[]));
+    let pulled = scene.pull("a/b:1").await.unwrap();
+    let images = &scene.store.images;
+    assert_eq!(images.read_file(&pulled.id, "/etc/passwd", 100).await.unwrap(), None);
+    images.verify(&pulled.id).await.unwrap();
+    let container = "ab".repeat(32).parse().unwrap();
+    let snapshot = images.snapshot(&container, &pulled.id).await.unwrap();
+    let overlay = berth_sys::overlay::Overlay {
+        lowers: &snapshot.lowers,
+        upper: &snapshot.upper,
+        work: &snapshot.work,
+    };
+    drop(berth_sys::overlay::mount(&overlay).unwrap());
+    images.remove_snapshot(&container).await.unwrap();
+    let saved = scene.store.dir.path().join("saved.tar");
+    images.save(&[pulled.id.to_string()], std::fs::File::create(&saved).unwrap()).await.unwrap();
+    assert!(images.remove(&pulled.id.to_string()).await.unwrap());
+    let loaded = images.load(std::fs::File::open(&saved).unwrap(), |_| {}).await.unwrap();
+    assert_eq!(loaded[0].id, pulled.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pulls_removals_and_snapshots_at_the_same_time_lose_nothing() {
     if !root("pulls_removals_and_snapshots_at_the_same_time_lose_nothing") {
         return;

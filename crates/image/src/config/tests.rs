@@ -55,7 +55,6 @@ fn what_cannot_be_obeyed_is_refused() {
     }
     for bad in [
         serde_json::json!({}),
-        serde_json::json!({"rootfs": {"type": "layers", "diff_ids": []}}),
         serde_json::json!({"rootfs": {"type": "snapshots", "diff_ids": []}}),
         serde_json::json!({"rootfs": {"type": "layers", "diff_ids": ["md5:1"]}}),
     ] {

@@ -8,6 +8,7 @@
 //!   records/<config hex>    one for each image; the last thing written, the first removed
 //!   staging/                layers on their way; emptied when the store is opened
 //!   trash/                  what is being deleted; emptied when the store is opened
+//!   empty/                  what lies below the containers of an image without layers
 //! <root>/snapshots/<container id>/{record,upper,work}
 //! ```
 
@@ -22,6 +23,9 @@ use berth_types::{ContainerId, Digest};
 use crate::error::StoreError;
 use crate::image::LayerId;
 use crate::store::places::Places;
+
+/// The name of the empty tree.
+const EMPTY: &str = "empty";
 
 /// The paths of one root.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Layout {
 
     /// Makes the directories that are missing.
     pub(crate) fn create(&self) -> Result<(), StoreError> {
-        for name in ["blobs/sha256", "layers", "records", "staging", "trash"] {
+        for name in ["blobs/sha256", "layers", "records", "staging", "trash", EMPTY] {
             make_dir(&self.images.join(name))?;
         }
         // A hint for speed: most file systems know no such thing.
@@ -77,6 +81,11 @@ impl Layout {
 
     pub(crate) fn layer_fs(&self, id: &LayerId) -> PathBuf {
         self.layer(id).join("fs")
+    }
+
+    /// A tree with nothing in it.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.images.join(EMPTY)
     }
 
     pub(crate) fn records(&self) -> PathBuf {
