@@ -176,9 +176,17 @@ async fn stranger(
 /// The client for a URL that `host` led to. A host that is not reached by TLS has no say in how another's
 /// certificate is checked.
 pub(super) fn client(registry: &Registry, host: &Host, uri: &Uri) -> Result<HttpClient, HostError> {
-    let foreign = host.scheme != Scheme::Https && uri.scheme_str() == Some("https") && !is_own(host, uri);
     let transport = &registry.inner.transport;
-    if foreign { transport.client(&Host::of(authority(uri))) } else { transport.client(host) }
+    match (host.scheme, uri.scheme_str(), is_own(host, uri)) {
+        // It sent us from plain HTTP to TLS: that is checked as if it had been named so.
+        (Scheme::Http, Some("https"), true) => {
+            transport.client(&Host { scheme: Scheme::Https, ..host.clone() })
+        }
+        (Scheme::Http | Scheme::HttpsOrHttp, Some("https"), false) => {
+            transport.client(&Host::of(authority(uri)))
+        }
+        _ => transport.client(host),
+    }
 }
 
 fn authority(uri: &Uri) -> &str {
