@@ -31,26 +31,34 @@ pub struct ContainerStats {
 }
 
 impl Engine {
-    /// What those of `containers` use that run. One that ended meanwhile is left out.
-    ///
-    /// # Errors
-    /// The files of a container that still runs cannot be read.
-    pub async fn stats(
-        &self,
-        containers: Vec<Arc<ContainerView>>,
-    ) -> Result<Vec<ContainerStats>, EngineError> {
+    /// What those of `containers` use that run. One that ended meanwhile is left out, and so is one whose files
+    /// cannot be read: the others are not to go without.
+    pub async fn stats(&self, containers: Vec<Arc<ContainerView>>) -> Vec<ContainerStats> {
         let mut all = Vec::with_capacity(containers.len());
         for container in containers {
-            if matches!(container.state, State::Running | State::Stopping { .. })
-                && let Some(stats) = self.stats_of(container).await?
-            {
-                all.push(stats);
+            let id = container.id.clone();
+            match self.stats_of(container).await {
+                Ok(stats) => all.extend(stats),
+                Err(error) => {
+                    let error = berth_types::error::chain(&error);
+                    tracing::debug!(container = id.short(), error, "a container without statistics");
+                }
             }
         }
-        Ok(all)
+        all
     }
 
-    async fn stats_of(&self, container: Arc<ContainerView>) -> Result<Option<ContainerStats>, EngineError> {
+    /// What a container uses; None when it does not run.
+    ///
+    /// # Errors
+    /// Its files cannot be read although it still runs.
+    pub async fn stats_of(
+        &self,
+        container: Arc<ContainerView>,
+    ) -> Result<Option<ContainerStats>, EngineError> {
+        if !matches!(container.state, State::Running | State::Stopping { .. }) {
+            return Ok(None);
+        }
         let what = || format!("read what container {} uses", container.id.short());
         let path = CgroupPath::new(&container.cgroup).map_err(|e| EngineError::failed(what(), e))?;
         let group = self.shared.cgroups.open(&path);

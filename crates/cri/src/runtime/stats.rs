@@ -15,9 +15,9 @@ pub(super) async fn container(
     request: api::ContainerStatsRequest,
 ) -> Result<api::ContainerStatsResponse, Status> {
     let view = lookup::container(engine, &request.container_id)?;
-    let stats = engine.stats(vec![view]).await.map_err(|e| status(&e))?;
+    let stats = engine.stats_of(view).await.map_err(|e| status(&e))?;
     let ended = || Status::not_found(format!("container {:?} does not run", request.container_id));
-    let stats = stats.first().map(|s| convert::to_api(s, &mountpoint(engine))).ok_or_else(ended)?;
+    let stats = stats.map(|s| convert::to_api(&s, &mountpoint(engine))).ok_or_else(ended)?;
     Ok(api::ContainerStatsResponse { stats: Some(stats) })
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn list(
         })
         .collect();
     let at = mountpoint(engine);
-    let stats = engine.stats(wanted).await.map_err(|e| status(&e))?;
+    let stats = engine.stats(wanted).await;
     Ok(api::ListContainerStatsResponse { stats: stats.iter().map(|s| convert::to_api(s, &at)).collect() })
 }
 

@@ -181,6 +181,37 @@ fn pods_of_another_boot_are_gone_even_if_it_is_the_file_that_is_wrong() {
     world.finish(engine);
 }
 
+/// Moves a container's process to the root of every hierarchy and removes the container's group.
+fn take_group(parent: &Parent, container: &ContainerId, pid: i32) {
+    for path in parent.left().iter().filter(|path| path.ends_with(container.as_str())) {
+        let root = Path::new("/sys/fs/cgroup").join(path.components().nth(4).unwrap());
+        let procs = root.join("cgroup.procs");
+        let procs = if procs.exists() { procs } else { "/sys/fs/cgroup/cgroup.procs".into() };
+        std::fs::write(procs, pid.to_string()).unwrap();
+        assert!(wait_until(LIMIT, || std::fs::remove_dir(path).is_ok() || !path.exists()));
+    }
+}
+
+#[test]
+fn a_container_that_cannot_be_counted_takes_no_numbers_from_others() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    world.run(async {
+        let other = started(&engine, &id, script("other", WAITS)).await;
+        take_group(&parent, &main, pid);
+        let stats = engine.stats(engine.containers(None)).await;
+        let of = |id: &ContainerId| stats.iter().find(|stats| stats.container.id == *id);
+        assert!(of(&other).is_some_and(|stats| stats.memory.is_some()));
+        assert!(of(&main).is_none_or(|stats| stats.memory.is_none()));
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    assert!(wait_until(LIMIT, || !lives(pid)));
+    world.finish(engine);
+}
+
 #[test]
 fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
     require_root!();
@@ -223,15 +254,7 @@ fn what_somebody_else_took_away_does_not_keep_a_pod() {
         crate::harness::ended(&engine, &main).await;
         let second = started(&engine, &id, script("second", WAITS)).await;
         let pid = engine.container(second.as_str()).unwrap().pid.unwrap();
-        for path in parent.left().iter().filter(|path| path.ends_with(second.as_str())) {
-            let root = Path::new("/sys/fs/cgroup").join(path.components().nth(4).unwrap());
-            let procs = root.join("cgroup.procs");
-            let procs = if procs.exists() { procs } else { "/sys/fs/cgroup/cgroup.procs".into() };
-            std::fs::write(procs, pid.to_string()).unwrap();
-        }
-        for path in parent.left() {
-            assert!(wait_until(LIMIT, || std::fs::remove_dir(&path).is_ok() || !path.exists()));
-        }
+        take_group(&parent, &second, pid);
         // It is in no group of its own any more, and is found all the same.
         engine.stop_container(&second, std::time::Duration::ZERO).await.unwrap();
         let exit = engine.container(second.as_str()).unwrap().exit.clone().unwrap();
