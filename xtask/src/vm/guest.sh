@@ -14,6 +14,7 @@ mkdir -p /mnt/tmp /mnt/lib
 mount --bind /mnt/lib /var/lib
 ip link set lo up
 hostname debian
+ulimit -n "$(ulimit -Hn)"
 # Everything is built; a test that would build asks this.
 export TMPDIR=/mnt/tmp CARGO=/bin/true RUST_BACKTRACE=0
 echo "kernel $(uname -r), cgroup v2 with $(cat /sys/fs/cgroup/cgroup.controllers)"

@@ -184,9 +184,10 @@ fn pods_of_another_boot_are_gone_even_if_it_is_the_file_that_is_wrong() {
 /// Moves a container's process to the root of every hierarchy and removes the container's group.
 fn take_group(parent: &Parent, container: &ContainerId, pid: i32) {
     for path in parent.left().iter().filter(|path| path.ends_with(container.as_str())) {
-        let root = Path::new("/sys/fs/cgroup").join(path.components().nth(4).unwrap());
-        let procs = root.join("cgroup.procs");
-        let procs = if procs.exists() { procs } else { "/sys/fs/cgroup/cgroup.procs".into() };
+        // The root of the only hierarchy, or of one among several.
+        let only = Path::new("/sys/fs/cgroup/cgroup.procs");
+        let one_of = Path::new("/sys/fs/cgroup").join(path.components().nth(4).unwrap()).join("cgroup.procs");
+        let procs = if only.exists() { only } else { &one_of };
         std::fs::write(procs, pid.to_string()).unwrap();
         assert!(wait_until(LIMIT, || std::fs::remove_dir(path).is_ok() || !path.exists()));
     }
