@@ -126,7 +126,7 @@ impl std::fmt::Display for Note {
                 write!(f, "rlimit {resource} is {got} instead of {wanted}: raising it needs CAP_SYS_RESOURCE")
             }
             Note::CapabilitiesMissing { missing } => {
-                write!(f, "capabilities {missing:#x} are not there to be given")
+                write!(f, "capabilities left out, since this system's root has not got them: {missing:#x}")
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How a process ended, in the protocol's words.
 
-use berth_container::run::{Note, RunError};
+use berth_container::run::RunError;
 use berth_types::error::chain;
 use berth_types::shim::{Exit, Failure, Reason};
 use rustix::process::WaitStatus;
@@ -50,21 +50,6 @@ pub(crate) fn exec_refused(error: &RunError) -> Failure {
         }
     };
     Failure { reason, message: chain(error) }
-}
-
-/// What was done otherwise, in words.
-pub(crate) fn note(note: &Note) -> String {
-    match note {
-        Note::OomScoreClamped { wanted, got } => {
-            format!("oom_score_adj is {got} instead of {wanted}: lowering it needs CAP_SYS_RESOURCE")
-        }
-        Note::RlimitClamped { resource, wanted, got } => {
-            format!("rlimit {resource} is {got} instead of {wanted}: raising it needs CAP_SYS_RESOURCE")
-        }
-        Note::CapabilitiesMissing { missing } => {
-            format!("capabilities left out, since this system's root has not got them: {missing:#x}")
-        }
-    }
 }
 
 /// A failure of the system, with what was tried.

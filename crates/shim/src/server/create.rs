@@ -11,7 +11,7 @@ use berth_types::shim::{Answer, Create, Event, Failure, PidSpace, Reason, record
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
-use crate::outcome::{self, failure, refused, system};
+use crate::outcome::{failure, refused, system};
 use crate::pump::{self, Ends, Setup};
 use crate::records;
 use crate::stage::{Ask, Happening, Stage};
@@ -38,7 +38,7 @@ impl Server {
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
         let (ends, terminal) = ends(pipes, prepared.take_console())?;
         let dir = pod.state_dir.join("containers").join(create.container.as_str());
-        let notes: Vec<String> = prepared.notes().iter().map(outcome::note).collect();
+        let notes: Vec<String> = prepared.notes().iter().map(ToString::to_string).collect();
         let pid = prepared.pid();
         record(&dir, pid)?;
         let setup = Setup {
