@@ -3,12 +3,14 @@
 #![allow(unsafe_code, reason = "unshare and seccomp have no safe wrapper")]
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 pub use rustix::thread::CapabilitySet as Capability;
 use rustix::thread::{CapabilitySets, UnshareFlags};
+
+use crate::mount;
 
 /// What the process may still use.
 #[derive(Debug, Clone, Copy)]
@@ -59,11 +61,14 @@ fn clone_tree(dir: BorrowedFd<'_>) -> Result<OwnedFd, ConfineError> {
     rustix::mount::open_tree(dir, "", flags).map_err(|e| ConfineError { step: "open_tree", source: e.into() })
 }
 
-/// The tree becomes the only mount: the host's are not even there to be found.
+/// The tree becomes the only mount: the host's are not even there to be found. Neither it nor what it is
+/// attached to may be shared, as mounts are under systemd: the kernel pivots to no such root.
 fn change_root(tree: &OwnedFd) -> Result<(), ConfineError> {
     let at = |step| move |e: rustix::io::Errno| ConfineError { step, source: e.into() };
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(at("make mounts private"))?;
+    let change = mount::Change { propagation: mount::PRIVATE, recursive: true, ..mount::Change::default() };
+    mount::change(tree.as_fd(), c"", change).map_err(at("make the new root private"))?;
     let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(tree, "", rustix::fs::CWD, "/", onto).map_err(at("move_mount"))?;
     rustix::process::fchdir(tree).map_err(at("fchdir"))?;

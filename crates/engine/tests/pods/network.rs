@@ -137,6 +137,7 @@ fn pods_keep_their_network_whatever_becomes_of_the_firewall_and_the_bridge() {
 }
 
 /// Runs one test of this program again in namespaces of its own.
+/// Mounts are shared there, as systemd leaves them on a host.
 fn again_inside(test: &str) {
     require!(berth_testkit::guard::has_program("unshare"), "needs unshare (util-linux)");
     let exe = std::env::current_exe().unwrap();
@@ -147,7 +148,7 @@ fn again_inside(test: &str) {
             "--net",
             "--mount",
             "--propagation",
-            "private",
+            "shared",
             "sh",
             "-c",
             "ip link set lo up; exec \"$0\" \"$@\"",
