@@ -196,8 +196,9 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
             set_properties(plan, mount.as_fd(), userns.as_ref().map(AsFd::as_fd))
                 .map_err(subject("set properties"))?;
             let shared = matches!(plan.propagation, Propagation::Shared | Propagation::RecursiveShared);
-            let peer = (shared && later).then(|| shared_later(mount.as_fd())).transpose();
-            Ok(SourceOp::Ready { mount, directory, peer: peer.map_err(subject("share the mount"))? })
+            let again = || open_source(origin, false, given);
+            let peer = (shared && later).then(|| shared_later(mount.as_fd(), again)).transpose()?;
+            Ok(SourceOp::Ready { mount, directory, peer })
         }
     }
 }
@@ -207,9 +208,24 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
 /// What is mounted in a shared mount appears on the host and stays there when the container is gone: the pod's
 /// `/dev/shm` on the host's, a terminal on `/dev/console`, and twice as many with each start. So nothing is
 /// shared until the container's own mounts are in place.
-fn shared_later(mount: BorrowedFd<'_>) -> Result<OwnedFd, rustix::io::Errno> {
-    let peer = mount::clone_tree(mount, false)?;
-    mount::change(mount, c"", Change { propagation: mount::PRIVATE, ..Change::default() })?;
+///
+/// Before Linux 6.15 a detached mount cannot be cloned. There the source is opened again: where that is shared
+/// its copies are peers, and where it is not nobody else is in the group.
+fn shared_later(
+    mount: BorrowedFd<'_>,
+    again: impl FnOnce() -> Result<OwnedFd, RunError>,
+) -> Result<OwnedFd, RunError> {
+    let alone = Change { propagation: mount::PRIVATE, ..Change::default() };
+    let shared = Change { propagation: mount::SHARED, ..Change::default() };
+    let peer = match mount::clone_tree(mount, false) {
+        Ok(peer) => peer,
+        Err(_) => {
+            let peer = again()?;
+            mount::change(peer.as_fd(), c"", shared).map_err(step("share a mount"))?;
+            peer
+        }
+    };
+    mount::change(mount, c"", alone).map_err(step("keep a shared mount apart"))?;
     Ok(peer)
 }
 
