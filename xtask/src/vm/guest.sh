@@ -12,6 +12,7 @@ mount -t mqueue mqueue /dev/mqueue
 mount -t ext4 /dev/vda /mnt
 mkdir -p /mnt/tmp /mnt/lib
 mount --bind /mnt/lib /var/lib
+mount --make-rshared /
 ip link set lo up
 hostname debian
 ulimit -n "$(ulimit -Hn)"
