@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use berth_types::ContainerId;
 use berth_types::shim::{MAX_PACKET, Stream};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+use rustix::io::Errno;
 
 mod client;
 mod file;
@@ -22,6 +23,7 @@ mod lines;
 mod recorder;
 mod stamp;
 
+pub(crate) use client::Since;
 use client::{Client, Fate, MAX_CLIENTS};
 use input::Stdin;
 use recorder::Recorder;
@@ -42,7 +44,7 @@ pub(crate) enum Command {
     /// Open the log again; answered by [`Note::Reopened`] with the ticket.
     Reopen(u64),
     /// A further client.
-    Attach(OwnedFd),
+    Attach(OwnedFd, Since),
     /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
@@ -160,8 +162,9 @@ pub(crate) fn start(setup: Setup, notes: Notes) -> std::io::Result<Handle> {
         match Pump::new(setup, commands, wake, notes.clone()) {
             Ok(pump) => {
                 notes.send(&container, Note::Opened(Ok(())));
-                pump.run();
+                let clients = pump.run();
                 notes.send(&container, Note::Drained);
+                see_off(clients);
             }
             Err(message) => notes.send(&container, Note::Opened(Err(message))),
         }
@@ -235,7 +238,8 @@ impl Pump {
         })
     }
 
-    fn run(mut self) {
+    /// Works until the end. The clients that have not taken everything yet.
+    fn run(mut self) -> Vec<Client> {
         while !self.ended() {
             if let Err(error) = self.wait() {
                 // Without poll there is no way to go on; ENOMEM is all it can be.
@@ -251,6 +255,7 @@ impl Pump {
             }
         }
         self.recorder.end();
+        self.clients
     }
 
     fn ended(&self) -> bool {
@@ -260,11 +265,11 @@ impl Pump {
 
     /// Whether a client has not taken the last output yet.
     fn held_back(&self) -> bool {
-        self.clients.iter().any(Client::waits)
+        self.clients.iter().any(|client| client.holds_back(self.finish.is_some()))
     }
 
     /// Waits until there is something to do.
-    fn wait(&self) -> Result<(), rustix::io::Errno> {
+    fn wait(&self) -> Result<(), Errno> {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         if !self.held_back() {
             polled.extend(self.sources.iter().map(|s| PollFd::from_borrowed_fd(s.fd.as_fd(), PollFlags::IN)));
@@ -281,17 +286,7 @@ impl Pump {
             }
         }
         let until = self.clients.iter().filter_map(Client::deadline).chain(self.finish).min();
-        let timeout = until.map(|until| {
-            let left = until.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            }
-        });
-        match rustix::event::poll(&mut polled, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(e) => Err(e),
-        }
+        poll_until(&mut polled, until)
     }
 
     /// Does what the main thread asked for.
@@ -302,9 +297,9 @@ impl Pump {
                     let done = self.recorder.reopen();
                     self.notes.send(&self.container, Note::Reopened(ticket, done));
                 }
-                Ok(Command::Attach(socket)) => {
+                Ok(Command::Attach(socket, since)) => {
                     if self.clients.len() < MAX_CLIENTS {
-                        self.clients.extend(Client::new(socket));
+                        self.clients.extend(Client::new(socket, since));
                     }
                 }
                 Ok(Command::Finish) => {
@@ -345,10 +340,7 @@ impl Pump {
                 self.recorder.take(source.stream, bytes);
                 let stdin = &mut self.stdin;
                 self.clients.retain_mut(|client| {
-                    let stays = match client.waits() {
-                        true => true,
-                        false => client.send(source.stream, bytes, now) != Fate::Gone,
-                    };
+                    let stays = client.send(source.stream, bytes, now) != Fate::Gone;
                     if !stays {
                         stdin.client_gone();
                     }
@@ -356,11 +348,42 @@ impl Pump {
                 });
                 true
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
+            Err(Errno::AGAIN | Errno::INTR) => true,
             // EIO: nobody has the terminal open any more.
             Err(_) => false,
         });
         self.sources = sources;
+    }
+}
+
+fn poll_until(polled: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Errno> {
+    let timeout = until.map(|until| {
+        let left = until.saturating_duration_since(Instant::now());
+        Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        }
+    });
+    match rustix::event::poll(polled, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives clients what they have not taken of a container that is gone; its log is complete.
+fn see_off(mut clients: Vec<Client>) {
+    loop {
+        let now = Instant::now();
+        clients.retain_mut(|client| client.flush(now) == Fate::Waits);
+        if clients.is_empty() {
+            return;
+        }
+        let mut polled: Vec<_> =
+            clients.iter().map(|client| PollFd::from_borrowed_fd(client.as_fd(), PollFlags::OUT)).collect();
+        let until = clients.iter().filter_map(Client::deadline).min();
+        if poll_until(&mut polled, until).is_err() {
+            return;
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn a_terminal_is_a_terminal() {
     terminal.keys("until stty size | grep '^20 70$'; do :; done\n");
     terminal.expect("\r\n20 70\r\n");
     // The key interrupts what runs, and not the session.
-    terminal.keys("echo read''y; cat\n");
+    terminal.keys("sh -c 'echo read\"\"y; exec cat'\n");
     terminal.expect("ready\r\n");
     // The key also throws away what was typed and not read.
     terminal.keys("\x03");
@@ -253,5 +253,32 @@ fn a_client_that_goes_away_while_it_pulls_leaves_nothing() {
     assert!(wait_until(LIMIT, || home.berth(&["images"]).out.contains(&registry.host())));
     let again = || home.berth(&["run", "--rm", "--name", "gone", &image, "true"]).code == 0;
     assert!(wait_until(LIMIT, again), "{:?}", home.containers());
+    home.clean();
+}
+
+#[test]
+fn a_reader_that_stops_for_a_while_loses_nothing() {
+    require_root!();
+    let home = Home::start();
+    home.berth(&["pull", "-q", BUSYBOX]).fine();
+    let line = "head -c 12000000 /dev/zero; exit 3";
+    let mut command = home.command(&["run", "--rm", "--name", "late", BUSYBOX, "sh", "-c", line]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    // All queues on the way fill, and the container waits: longer than any client that came later might keep it waiting.
+    let log =
+        std::path::PathBuf::from(home.wait_state("late", "late", "running")["logPath"].as_str().unwrap());
+    let size = || std::fs::metadata(&log).unwrap().len();
+    let (mut last, mut since) = (size(), std::time::Instant::now());
+    let stood = wait_until(LIMIT, || {
+        let now = size();
+        if now != last {
+            (last, since) = (now, std::time::Instant::now());
+        }
+        since.elapsed() > std::time::Duration::from_secs(3)
+    });
+    assert!(stood && last < 12_000_000, "{last} bytes were written");
+    let copied = std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    assert_eq!((copied, child.wait().unwrap().code()), (12_000_000, Some(3)));
     home.clean();
 }

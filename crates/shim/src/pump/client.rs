@@ -1,9 +1,11 @@
 //! A client attached to a container's stdio: one end of a SOCK_SEQPACKET pair.
 //!
 //! Output goes to every client. One that does not take a packet holds the container's output back
-//! for [`PATIENCE`] at most and is cut off then: a client that reads loses nothing, and one that does
-//! not cannot stop the log.
+//! for [`PATIENCE`] at most and is cut off then, so that it cannot stop the log. The one that was there before
+//! the container started reads the output in place of a pipe's reader: it is waited for as long as it is there, and
+//! loses nothing.
 
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg, sockopt,
 };
 
-/// How long a client may leave a packet untaken.
+/// How long a client that came later may leave a packet untaken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a client that is behind for a moment.
 const BUFFER: usize = 512 << 10;
@@ -25,8 +27,20 @@ pub(crate) const MAX_CLIENTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: OwnedFd,
-    /// The packet that it has not taken, and until when it may leave it.
-    waiting: Option<(Vec<u8>, Instant)>,
+    since: Since,
+    /// The packets that it has not taken: one of each stream at most, until the container ended.
+    waiting: VecDeque<Vec<u8>>,
+    /// Until when it may leave the first of them; None is for ever.
+    until: Option<Instant>,
+}
+
+/// Since when a client is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// Since before the container started.
+    Before,
+    /// It came when the container ran.
+    Later,
 }
 
 /// What a client sent.
@@ -56,30 +70,41 @@ pub(crate) enum Fate {
 impl Client {
     /// Takes over a client's socket. Credentials are asked for with each packet, since an empty packet
     /// and the end look the same otherwise.
-    pub(crate) fn new(socket: OwnedFd) -> std::io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd, since: Since) -> std::io::Result<Self> {
         sockopt::set_socket_passcred(&socket, true)?;
         // Refused to who may not go over the system's limit; then the usual buffer does.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER);
-        Ok(Self { socket, waiting: None })
+        Ok(Self { socket, since, waiting: VecDeque::new(), until: None })
     }
 
     /// Whether a packet waits to be taken.
     pub(crate) fn waits(&self) -> bool {
-        self.waiting.is_some()
+        !self.waiting.is_empty()
+    }
+
+    /// Whether the container's output waits for it.
+    pub(crate) fn holds_back(&self, ended: bool) -> bool {
+        // What a container that ended has left in its pipes is little, and is kept for a client that will read it.
+        self.waits() && !(ended && self.since == Since::Before)
     }
 
     /// When its patience ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.waiting.as_ref().map(|(_, until)| *until)
+        self.until.filter(|_| self.waits())
     }
 
-    /// Sends output. Only when nothing waits.
+    /// Sends output, or keeps it behind what waits.
     pub(crate) fn send(&mut self, stream: Stream, bytes: &[u8], now: Instant) -> Fate {
         let head = [stream as u8];
+        if self.waits() {
+            self.waiting.push_back([&head, bytes].concat());
+            return Fate::Waits;
+        }
         let parts = [std::io::IoSlice::new(&head), std::io::IoSlice::new(bytes)];
         match self.try_send(&parts) {
             Err(Errno::AGAIN) => {
-                self.waiting = Some(([&head, bytes].concat(), now + PATIENCE));
+                self.waiting.push_back([&head, bytes].concat());
+                self.be_patient(now);
                 Fate::Waits
             }
             sent => Self::fate(sent),
@@ -88,14 +113,24 @@ impl Client {
 
     /// Sends what waits.
     pub(crate) fn flush(&mut self, now: Instant) -> Fate {
-        let Some((packet, until)) = &self.waiting else { return Fate::Served };
-        match self.try_send(&[std::io::IoSlice::new(packet)]) {
-            Err(Errno::AGAIN) if now < *until => Fate::Waits,
-            sent => {
-                self.waiting = None;
-                Self::fate(sent)
+        while let Some(packet) = self.waiting.front() {
+            match self.try_send(&[std::io::IoSlice::new(packet)]) {
+                Err(Errno::AGAIN) if self.until.is_none_or(|until| now < until) => return Fate::Waits,
+                Err(_) => return Fate::Gone,
+                Ok(_) => {
+                    self.waiting.pop_front();
+                    self.be_patient(now);
+                }
             }
         }
+        Fate::Served
+    }
+
+    fn be_patient(&mut self, now: Instant) {
+        self.until = match self.since {
+            Since::Before => None,
+            Since::Later => Some(now + PATIENCE),
+        };
     }
 
     fn fate(sent: Result<usize, Errno>) -> Fate {
@@ -134,15 +169,15 @@ mod tests {
     use super::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, send, socketpair};
 
-    fn pair() -> (Client, OwnedFd) {
+    fn pair(since: Since) -> (Client, OwnedFd) {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        (Client::new(a).unwrap(), b)
+        (Client::new(a, since).unwrap(), b)
     }
 
     #[test]
     fn an_empty_packet_is_not_the_end() {
-        let (client, other) = pair();
+        let (client, other) = pair(Since::Later);
         let mut bytes = [0; 16];
         assert_eq!(client.receive(&mut bytes), Input::Nothing);
         send(&other, b"abc", SendFlags::empty()).unwrap();
@@ -155,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_client_that_does_not_read_is_cut_off_after_its_patience() {
-        let (mut client, other) = pair();
+        let (mut client, other) = pair(Since::Later);
         let now = Instant::now();
         let packet = vec![0; 16 << 10];
         while client.send(Stream::Stdout, &packet, now) == Fate::Served {}
@@ -167,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_client_that_reads_late_loses_nothing() {
-        let (mut client, other) = pair();
+        let (mut client, other) = pair(Since::Later);
         let now = Instant::now();
         let packet = vec![7; 16 << 10];
         let mut sent = 1;
@@ -184,5 +219,17 @@ mod tests {
             }
         }
         assert_eq!(got, sent);
+    }
+
+    #[test]
+    fn a_client_from_the_beginning_is_waited_for() {
+        let (mut client, other) = pair(Since::Before);
+        let now = Instant::now();
+        let packet = vec![0; 16 << 10];
+        while client.send(Stream::Stdout, &packet, now) == Fate::Served {}
+        assert_eq!((client.deadline(), client.flush(now + 1000 * PATIENCE)), (None, Fate::Waits));
+        assert!(client.holds_back(false) && !client.holds_back(true));
+        drop(other);
+        assert_eq!(client.flush(now), Fate::Gone);
     }
 }

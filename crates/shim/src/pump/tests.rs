@@ -42,9 +42,13 @@ impl Bench {
     }
 
     fn attach(&self) -> OwnedFd {
+        self.client(Since::Later)
+    }
+
+    fn client(&self, since: Since) -> OwnedFd {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        assert!(self.pump.send(Command::Attach(a)));
+        assert!(self.pump.send(Command::Attach(a, since)));
         b
     }
 
@@ -149,6 +153,32 @@ fn a_client_that_does_not_read_is_cut_off_and_nothing_is_lost() {
     }
     assert_eq!(bench.finish().len(), 2048);
     drop(client);
+}
+
+#[test]
+fn a_client_from_the_beginning_gets_all_after_the_end_too() {
+    let mut bench = bench(false);
+    let client = bench.client(Since::Before);
+    let mut out = bench.stdout.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        let line = "x".repeat(1023) + "\n";
+        (0..2048).for_each(|_| out.write_all(line.as_bytes()).unwrap());
+    });
+    bench.stderr.write_all(&[b'e'; 1000]).unwrap();
+    // More than pipes and sockets hold: the container waits for this.
+    let mut got = 0;
+    while got < 1 << 20 {
+        got += packet(&client).unwrap().1.len();
+    }
+    while !writer.is_finished() {
+        got += packet(&client).unwrap().1.len();
+    }
+    writer.join().unwrap();
+    assert_eq!(bench.finish().len(), 2049, "the log waits for no client");
+    while let Some((_, text)) = packet(&client) {
+        got += text.len();
+    }
+    assert_eq!(got, (2048 << 10) + 1000);
 }
 
 #[test]

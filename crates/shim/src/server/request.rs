@@ -11,8 +11,8 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
 use crate::outcome::{failure, system};
-use crate::pump::Command;
-use crate::stage::{Ask, Happening, Verdict};
+use crate::pump::{Command, Since};
+use crate::stage::{Ask, Happening, Stage, Verdict};
 use crate::{init, outcome, pump};
 
 /// What a request that is answered at once comes to; None when the answer comes later.
@@ -147,7 +147,13 @@ impl Server {
 
     fn attach(&mut self, id: &ContainerId, mut fds: Vec<OwnedFd>) -> Outcome {
         match (fds.pop(), fds.is_empty()) {
-            (Some(socket), true) => self.command(id, Ask::Attach, Command::Attach(socket)),
+            (Some(socket), true) => {
+                let since = match self.container(id)?.stage {
+                    Stage::Opening | Stage::Created => Since::Before,
+                    Stage::Running | Stage::Ending | Stage::Exited => Since::Later,
+                };
+                self.command(id, Ask::Attach, Command::Attach(socket, since))
+            }
             _ => Err(failure(Reason::Protocol, "Attach comes with one descriptor")),
         }
     }
