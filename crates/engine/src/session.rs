@@ -31,6 +31,8 @@ pub struct ExecRequest {
     pub working_dir: Option<String>,
     /// Whether it gets a terminal.
     pub tty: bool,
+    /// Height and width that the terminal has from the beginning; None leaves them 0.
+    pub size: Option<(u16, u16)>,
     /// Whether it reads what the client sends; otherwise its stdin is empty.
     pub stdin: bool,
 }

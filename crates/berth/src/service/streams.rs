@@ -37,6 +37,7 @@ pub(super) async fn exec(
         user: given(start.user),
         working_dir: given(start.working_dir),
         tty: start.tty,
+        size: start.size.map(sides),
         stdin: start.stdin,
     };
     let (sender, answer) = stream();
@@ -52,7 +53,6 @@ pub(super) async fn exec(
         }
         Err(e) => return Err(refuse(e)),
     };
-    resize(session.resizer.as_ref(), start.size).await;
     let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
     tokio::spawn(async move {
         let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut());
@@ -106,10 +106,15 @@ fn said(output: output::Output) -> api::Output {
     api::Output { output: Some(output) }
 }
 
+fn sides(size: api::Size) -> (u16, u16) {
+    let side = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    (side(size.rows), side(size.columns))
+}
+
 async fn resize(resizer: Option<&Resizer>, size: Option<api::Size>) {
     let (Some(resizer), Some(size)) = (resizer, size) else { return };
-    let side = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-    if let Err(e) = resizer.resize(side(size.rows), side(size.columns)).await {
+    let (rows, columns) = sides(size);
+    if let Err(e) = resizer.resize(rows, columns).await {
         tracing::debug!(error = %e, "the terminal keeps its size");
     }
 }

@@ -110,3 +110,17 @@ fn attach_joins_input_and_output() {
     home.berth(&["down", "echo"]).fine();
     home.clean();
 }
+
+#[test]
+fn a_terminal_has_its_size_before_the_command_looks() {
+    require_root!();
+    let home = with_box();
+    for _ in 0..10 {
+        let mut terminal = Terminal::open(44, 111);
+        let mut child = terminal.run(&home.command(&["exec", "-t", "box", "stty", "size"]));
+        terminal.expect("44 111");
+        assert_eq!(terminal.end(&mut child), 0);
+    }
+    home.berth(&["rm", "-f", "box"]).fine();
+    home.clean();
+}

@@ -128,6 +128,10 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     let mut process = target.facts.process.clone();
     process.set_args(Some(request.argv.clone()));
     process.set_terminal(Some(request.tty));
+    process.set_console_size(request.size.map(|(rows, columns)| {
+        let size = oci_spec::runtime::BoxBuilder::default().height(rows).width(columns).build();
+        size.expect("every field has a default")
+    }));
     let mut env = process.env().clone().unwrap_or_default();
     if request.tty && !env.iter().any(|line| line.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
