@@ -43,6 +43,11 @@ impl Serve {
             // Fails only for the leader of a group, which has no session to leave.
             rustix::process::setsid().ok();
         }
+        if !rustix::process::geteuid().is_root() {
+            anyhow::bail!("the daemon needs root (hint: try sudo)");
+        }
+        // That of the caller's shell is not meant for the files of pods.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let given = Given { instance, ..self.given };
         let file = Given::read(self.config.as_deref())?;
         let settings = given.over(file).resolve()?;

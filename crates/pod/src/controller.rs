@@ -235,8 +235,16 @@ impl Pods {
     /// The local pods of `engine`, whose directory is `dir`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf) -> Self {
         let pods = Self { inner: Arc::new(Inner { engine, dir, tasks: Mutex::default() }) };
-        for view in pods.inner.engine.sandboxes(Some(Owner::Local)) {
-            pods.adopt(&view);
+        let found = pods.inner.engine.sandboxes(Some(Owner::Local));
+        for view in &found {
+            pods.adopt(view);
+        }
+        let living = found.iter().map(|view| view.config.metadata.uid.as_str()).collect();
+        match files::set_aside(&pods.inner.dir, &living) {
+            Ok(dead) => drop(tokio::task::spawn_blocking(move || files::bury(dead))),
+            Err(e) => {
+                tracing::warn!(dir = %pods.inner.dir.display(), error = %e, "what pods left behind stays");
+            }
         }
         tokio::spawn(rotate::run(Arc::downgrade(&pods.inner)));
         pods

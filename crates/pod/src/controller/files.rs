@@ -1,8 +1,9 @@
 //! A pod's files: its directory, its volumes, its uid.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::PodError;
 use crate::manifest::HostPathType;
@@ -24,10 +25,44 @@ pub(super) fn prepare(plan: &Plan, place: &Place) -> Result<(), PodError> {
 }
 
 /// Takes the pod's directory away. What is mounted elsewhere is not in it.
-pub(super) fn remove(place: &Place) -> std::io::Result<()> {
-    match fs::remove_dir_all(&place.dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+pub(super) fn remove(place: &Place) -> io::Result<()> {
+    match berth_engine::remove_tree(&place.dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What the name of a directory begins with whose pod is gone.
+const DEAD: &str = ".dead-";
+
+/// Renames the directories of pods that are gone, as all are after a reboot, and returns them: a new pod may have one of
+/// their uids.
+pub(super) fn set_aside(dir: &Path, living: &BTreeSet<&str>) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut dead = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if living.contains(name.as_str()) {
+            continue;
+        }
+        let aside = if name.starts_with(DEAD) { entry.path() } else { dir.join(format!("{DEAD}{name}")) };
+        fs::rename(entry.path(), &aside)?;
+        dead.push(aside);
+    }
+    Ok(dead)
+}
+
+/// Removes what was set aside.
+pub(super) fn bury(dead: Vec<PathBuf>) {
+    for dir in dead {
+        match berth_engine::remove_tree(&dir) {
+            Ok(()) => tracing::info!(dir = %dir.display(), "removed what a pod left behind"),
+            Err(e) => tracing::warn!(dir = %dir.display(), error = %e, "what a pod left behind stays"),
+        }
     }
 }
 
@@ -35,13 +70,13 @@ fn fault(volume: &str, path: &Path, reason: impl Into<String>) -> PodError {
     PodError::Volume { volume: volume.to_owned(), path: path.to_owned(), reason: reason.into() }
 }
 
-fn make_dir(path: &Path, mode: u32) -> std::io::Result<()> {
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
 fn volume(volume: &Volume) -> Result<(), PodError> {
     let path = &volume.path;
-    let failed = |e: std::io::Error| fault(&volume.name, path, e.to_string());
+    let failed = |e: io::Error| fault(&volume.name, path, e.to_string());
     match volume.kind {
         VolumeKind::Empty => {
             make_dir(path, 0o755).map_err(failed)?;
@@ -74,4 +109,26 @@ fn check(volume: &Volume, kind: HostPathType) -> Result<(), PodError> {
         HostPathType::BlockDevice => (found.is_block_device(), "a block device"),
     };
     if ok { Ok(()) } else { Err(fault(&volume.name, &volume.path, format!("it is not {wanted}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dead_pods_left_is_set_aside_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(set_aside(&dir.path().join("none"), &BTreeSet::new()).unwrap().is_empty());
+        for name in ["a", "b", ".dead-c"] {
+            fs::create_dir_all(dir.path().join(name).join("logs")).unwrap();
+        }
+        let mut dead = set_aside(dir.path(), &BTreeSet::from(["a"])).unwrap();
+        dead.sort();
+        assert_eq!(dead, [".dead-b", ".dead-c"].map(|name| dir.path().join(name)));
+        // Again before they are removed, as after a crash.
+        assert_eq!(set_aside(dir.path(), &BTreeSet::from(["a"])).unwrap().len(), 2);
+        bury(dead);
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["a"]);
+    }
 }
