@@ -16,5 +16,7 @@ pub use sandbox::{
     Dns, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
     SandboxMetadata,
 };
-pub use security::{ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice, SelinuxLabel, User};
+pub use security::{
+    APPARMOR_DEFAULT, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice, SelinuxLabel, User,
+};
 pub use view::{ContainerUser, ContainerView, ExecOutput, ExitReason, ExitView, SandboxView};

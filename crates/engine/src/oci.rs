@@ -25,7 +25,10 @@ use oci_spec::runtime::{
 };
 
 use crate::error::EngineError;
-use crate::model::{ContainerConfig, EnvVar, NamespaceMode, Network, Owner, PidMode, SandboxConfig};
+use crate::model::{
+    APPARMOR_DEFAULT, ContainerConfig, ContainerSecurity, EnvVar, NamespaceMode, Network, Owner, PidMode,
+    SandboxConfig,
+};
 use devices::HostDevice;
 use mounts::PodFiles;
 use user::Resolved;
@@ -94,19 +97,25 @@ fn refuse(inputs: &Inputs<'_>) -> Result<(), EngineError> {
         let message = "the pod sandbox is not privileged, so its containers cannot be";
         return Err(EngineError::invalid("privileged", message));
     }
-    if let Some(profile) = security.apparmor.as_deref()
-        && profile != "unconfined"
-        && !inputs.host.apparmor
-    {
-        let message = format!("profile {profile:?} needs AppArmor, which is not in force on this host");
-        return Err(EngineError::unsupported("apparmor", message));
-    }
+    refuse_apparmor(security, inputs.host)?;
     if inputs.host.selinux
         && (security.selinux.is_some() || inputs.container.mounts.iter().any(|m| m.selinux_relabel))
     {
         return Err(EngineError::unsupported("selinux", "labels are not set yet"));
     }
     Ok(())
+}
+
+/// No profile is set yet. The default one is nothing for the privileged, nor where AppArmor is not in force.
+fn refuse_apparmor(security: &ContainerSecurity, host: &HostFacts) -> Result<(), EngineError> {
+    let message = match security.apparmor.as_deref() {
+        None | Some("unconfined") => return Ok(()),
+        Some(APPARMOR_DEFAULT) if security.privileged || !host.apparmor => return Ok(()),
+        Some(APPARMOR_DEFAULT) => "the default profile is not set yet; ask for Unconfined".to_owned(),
+        Some(profile) if host.apparmor => format!("profile {profile:?} is not set yet; ask for Unconfined"),
+        Some(profile) => format!("profile {profile:?} needs AppArmor, which is not in force on this host"),
+    };
+    Err(EngineError::unsupported("apparmor", message))
 }
 
 fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
@@ -134,9 +143,6 @@ fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
     process.set_rlimits(None);
     process.set_oom_score_adj(
         config.resources.oom_score_adj.map(|score| score.max(inputs.host.least_oom_score)),
-    );
-    process.set_apparmor_profile(
-        security.apparmor.clone().filter(|profile| inputs.host.apparmor && profile != "unconfined"),
     );
     Ok((process, raw))
 }

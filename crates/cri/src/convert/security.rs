@@ -1,7 +1,7 @@
 //! Security contexts and profiles.
 
 use berth_engine::model::{
-    ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice, SelinuxLabel, User,
+    APPARMOR_DEFAULT, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice, SelinuxLabel, User,
 };
 
 use crate::api;
@@ -52,17 +52,18 @@ fn seccomp_path(field: &str, path: &str) -> Result<SeccompChoice, FieldError> {
     }
 }
 
-/// The AppArmor profile. The default one is nothing of its own here, so only a named one is passed on.
+/// The AppArmor profile; None is one that nobody asked for.
 fn apparmor(profile: Option<&api::SecurityProfile>, name: &str) -> Option<String> {
     let named = match profile {
         Some(profile) => match profile.profile_type() {
-            ProfileType::RuntimeDefault | ProfileType::Unconfined => return None,
+            ProfileType::Unconfined => return None,
+            ProfileType::RuntimeDefault => APPARMOR_DEFAULT,
             ProfileType::Localhost => profile.localhost_ref.as_str(),
         },
         None => name,
     };
     let named = named.strip_prefix("localhost/").unwrap_or(named);
-    (!matches!(named, "" | "unconfined" | "runtime/default")).then(|| named.to_owned())
+    (!matches!(named, "" | "unconfined")).then(|| named.to_owned())
 }
 
 fn selinux(options: Option<&api::SeLinuxOption>) -> Option<SelinuxLabel> {

@@ -167,6 +167,36 @@ fn seccomp_profiles() {
 }
 
 #[test]
+fn apparmor_profiles() {
+    use api::security_profile::ProfileType::*;
+    let of = |profile: Option<(api::security_profile::ProfileType, &str)>, older: &str| {
+        let profile = profile.map(|(kind, file)| api::SecurityProfile {
+            profile_type: kind as i32,
+            localhost_ref: file.into(),
+        });
+        #[allow(deprecated, reason = "older kubelets send it")]
+        let context = api::LinuxContainerSecurityContext {
+            apparmor: profile,
+            apparmor_profile: older.into(),
+            ..Default::default()
+        };
+        container::from_api(&with_context(context)).unwrap().security.apparmor
+    };
+    for (profile, older, wanted) in [
+        (None, "", None),
+        (None, "unconfined", None),
+        (None, "runtime/default", Some("runtime/default")),
+        (None, "localhost/mine", Some("mine")),
+        (Some((RuntimeDefault, "")), "", Some("runtime/default")),
+        (Some((Unconfined, "")), "localhost/mine", None),
+        (Some((Localhost, "mine")), "", Some("mine")),
+        (Some((Localhost, "localhost/mine")), "unconfined", Some("mine")),
+    ] {
+        assert_eq!(of(profile, older).as_deref(), wanted, "{profile:?} {older:?}");
+    }
+}
+
+#[test]
 fn environment_names_and_values() {
     let env = |key: &str, value: &[u8]| {
         let pair = api::KeyValue { key: key.into(), value: value.to_vec() };

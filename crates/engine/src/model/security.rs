@@ -63,6 +63,9 @@ pub struct SandboxSecurity {
     pub seccomp: SeccompChoice,
 }
 
+/// The name of the runtime's own AppArmor profile.
+pub const APPARMOR_DEFAULT: &str = "runtime/default";
+
 /// Security settings of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -93,7 +96,7 @@ pub struct ContainerSecurity {
     pub readonly_paths: Vec<PathBuf>,
     /// The seccomp profile.
     pub seccomp: SeccompChoice,
-    /// The AppArmor profile; None or `unconfined` is none.
+    /// The AppArmor profile; None or `unconfined` is none, [`APPARMOR_DEFAULT`] the runtime's own.
     pub apparmor: Option<String>,
     /// SELinux label of the process.
     pub selinux: Option<SelinuxLabel>,

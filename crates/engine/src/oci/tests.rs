@@ -237,8 +237,6 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
     assert!(root.to_string().contains("mounts"), "{root}");
     let privileged = case(|c| c.security.privileged = true);
     assert!(privileged.to_string().contains("privileged"), "{privileged}");
-    let profile = case(|c| c.security.apparmor = Some("mine".into()));
-    assert_eq!(profile.kind(), Kind::Unsupported);
     let recursive = case(|c| {
         let mut writable = mount("/x");
         writable.recursive_readonly = true;
@@ -246,6 +244,29 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
     });
     assert_eq!(recursive.kind(), Kind::Invalid);
     assert!(planned(&sandbox(), &container(), &[]).is_ok());
+}
+
+#[test]
+fn an_apparmor_profile_that_would_not_be_set_is_refused() {
+    let refused = |profile: Option<&str>, privileged, in_force| {
+        let security = ContainerSecurity {
+            apparmor: profile.map(str::to_owned),
+            privileged,
+            ..ContainerSecurity::default()
+        };
+        refuse_apparmor(&security, &HostFacts { apparmor: in_force, ..host() }).err().map(|e| e.kind())
+    };
+    let unsupported = Some(Kind::Unsupported);
+    for in_force in [false, true] {
+        for privileged in [false, true] {
+            assert_eq!(refused(None, privileged, in_force), None);
+            assert_eq!(refused(Some("unconfined"), privileged, in_force), None);
+            assert_eq!(refused(Some("mine"), privileged, in_force), unsupported);
+        }
+        assert_eq!(refused(Some(APPARMOR_DEFAULT), true, in_force), None);
+    }
+    assert_eq!(refused(Some(APPARMOR_DEFAULT), false, false), None);
+    assert_eq!(refused(Some(APPARMOR_DEFAULT), false, true), unsupported);
 }
 
 #[test]
