@@ -44,5 +44,5 @@ pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, Image
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
-pub use session::{AttachSession, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer};
+pub use session::{AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer};
 pub use status::{Finding, NetworkStatus, Stages, Thing};

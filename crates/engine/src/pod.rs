@@ -40,7 +40,7 @@ use crate::model::{ContainerConfig, Resources, SandboxConfig};
 use crate::shared::Shared;
 use crate::shim::{Notice, ShimError};
 
-pub(crate) use exec::{End, Target, attach, exec, exec_sync, reopen_log};
+pub(crate) use exec::{Target, attach, exec, exec_sync, reopen_log};
 pub(crate) use network_files::asked_resolv;
 pub(crate) use owner::Owner;
 pub(crate) use procs::{kill_shim, shims};

@@ -78,8 +78,15 @@ pub struct ExecSession {
     pub stderr: Option<Output>,
     /// Sets the terminal's size; None without one.
     pub resizer: Option<Resizer>,
-    pub(crate) end: oneshot::Receiver<ExecEnd>,
-    pub(crate) guard: Guard,
+    /// Its end, to be waited for beside the streams.
+    pub ending: Ending,
+}
+
+/// The end of an exec session. Dropped before it, the session is killed.
+#[derive(Debug)]
+pub struct Ending {
+    end: oneshot::Receiver<ExecEnd>,
+    guard: Guard,
 }
 
 /// Kills its session when it is dropped before the session ended.
@@ -107,8 +114,13 @@ impl Drop for Guard {
     }
 }
 
-impl ExecSession {
-    /// Waits for the end of the process. Output may still be on its way.
+impl Ending {
+    pub(crate) fn new(end: oneshot::Receiver<ExecEnd>, guard: Guard) -> Self {
+        Self { end, guard }
+    }
+
+    /// Waits for the end of the process. Output may still be on its way, or never end when the process left
+    /// another behind that holds the streams.
     pub async fn wait(&mut self) -> Result<ExecEnd, EngineError> {
         let end = (&mut self.end).await;
         self.guard.ended();

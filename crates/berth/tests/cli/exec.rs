@@ -124,3 +124,17 @@ fn a_terminal_has_its_size_before_the_command_looks() {
     home.berth(&["rm", "-f", "box"]).fine();
     home.clean();
 }
+
+#[test]
+fn a_command_that_leaves_another_behind_ends_with_all_that_it_wrote() {
+    require_root!();
+    let home = with_box();
+    let wrote =
+        "sleep 1000 & i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo err >&2; exit 4";
+    let said = home.berth(&["exec", "box", "sh", "-c", wrote]);
+    assert_eq!((said.code, said.err.as_str()), (4, "err\n"));
+    assert_eq!((said.out.lines().count(), said.out.lines().last()), (20_000, Some("line 19999")));
+    assert_eq!(home.berth(&["exec", "box", "pidof", "sleep"]).fine().split_whitespace().count(), 2);
+    home.berth(&["rm", "-f", "box"]).fine();
+    home.clean();
+}

@@ -10,12 +10,11 @@ use berth_types::{ContainerId, ExecId};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::oneshot;
 
 use super::container::Facts;
 use crate::error::EngineError;
 use crate::model::{ContainerConfig, ExecOutput};
-use crate::session::{self, AttachSession, ExecEnd, ExecRequest, ExecSession, Guard, Input, Output};
+use crate::session::{self, AttachSession, Ending, ExecRequest, ExecSession, Guard, Input, Output};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
 
@@ -75,7 +74,7 @@ pub(crate) async fn exec(
     let plan = plan(shared, target, request).await?;
     let id = ExecId::from_random(crate::random::bytes());
     let end = target.shim.exec_end(&id);
-    let guard = Guard::new(target.shim.clone(), id.clone());
+    let ending = Ending::new(end, Guard::new(target.shim.clone(), id.clone()));
     let asked = Exec {
         exec: id,
         container: target.container.clone(),
@@ -89,7 +88,7 @@ pub(crate) async fn exec(
         let master = fds
             .pop()
             .ok_or_else(|| EngineError::system("exec", std::io::Error::other("the shim gave no terminal")))?;
-        return session::with_terminal(target.container.clone(), master, end, guard).map_err(broken);
+        return session::with_terminal(target.container.clone(), master, ending).map_err(broken);
     }
     let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
     begin(&target.shim, asked, theirs).await?;
@@ -99,8 +98,7 @@ pub(crate) async fn exec(
         stdout,
         stderr: Some(stderr),
         resizer: None,
-        end,
-        guard,
+        ending,
     })
 }
 
@@ -183,8 +181,8 @@ pub(crate) async fn exec_sync(
         millis: u64::try_from(t.as_millis()).unwrap_or(u64::MAX),
     };
     let end = match timeout {
-        None => session.wait().await?,
-        Some(limit) => match tokio::time::timeout(limit.saturating_add(LATE), session.wait()).await {
+        None => session.ending.wait().await?,
+        Some(limit) => match tokio::time::timeout(limit.saturating_add(LATE), session.ending.wait()).await {
             Ok(end) => end?,
             Err(_) => return Err(expired(limit)),
         },
@@ -252,6 +250,3 @@ pub(crate) async fn reopen_log(target: &Target) -> Result<(), EngineError> {
         .await
         .map_err(|e| EngineError::failed("open the container's log again", e))
 }
-
-/// The end of a session, for those who wait.
-pub(crate) type End = oneshot::Receiver<ExecEnd>;

@@ -9,16 +9,14 @@ use berth_types::ContainerId;
 use rustix::termios::Winsize;
 use tokio::io::unix::AsyncFd;
 
-use super::{ExecSession, Guard, Input, Output, Resize, Resizer};
+use super::{Ending, ExecSession, Input, Output, Resize, Resizer};
 use crate::error::EngineError;
-use crate::pod::End;
 
 /// A session on this terminal's master.
 pub(crate) fn with_terminal(
     container: ContainerId,
     master: OwnedFd,
-    end: End,
-    guard: Guard,
+    ending: Ending,
 ) -> io::Result<ExecSession> {
     rustix::io::ioctl_fionbio(&master, true)?;
     let master = Arc::new(crate::watched::register_both(master)?);
@@ -28,8 +26,7 @@ pub(crate) fn with_terminal(
         stdout: Output::terminal(Arc::clone(&master)),
         stderr: None,
         resizer: Some(Resizer(Arc::new(Master(master)))),
-        end,
-        guard,
+        ending,
     })
 }
 

@@ -68,7 +68,7 @@ fn exec_as_another_user_has_the_home_of_that_user() {
             let mut session = engine.exec(id, request).await.unwrap();
             let mut text = String::new();
             session.stdout.read_to_string(&mut text).await.unwrap();
-            session.wait().await.unwrap();
+            session.ending.wait().await.unwrap();
             text.trim().to_owned()
         };
         let root = home(&id, None, &[]).await;
@@ -99,7 +99,7 @@ fn exec_with_streams_and_with_a_terminal() {
         stdin.shutdown().await.unwrap();
         let mut text = String::new();
         session.stdout.read_to_string(&mut text).await.unwrap();
-        assert_eq!((text.as_str(), session.wait().await.unwrap().code), ("hello", 0));
+        assert_eq!((text.as_str(), session.ending.wait().await.unwrap().code), ("hello", 0));
         let request = ExecRequest {
             argv: words(&["sh", "-c", "test -t 0 && test -t 1 && read line && echo got $line $TERM; exit 5"]),
             tty: true,
@@ -112,7 +112,7 @@ fn exec_with_streams_and_with_a_terminal() {
         let mut text = String::new();
         session.stdout.read_to_string(&mut text).await.unwrap();
         assert!(text.contains("got word xterm"), "{text:?}");
-        assert_eq!(session.wait().await.unwrap().code, 5);
+        assert_eq!(session.ending.wait().await.unwrap().code, 5);
         engine.remove_sandbox(&pod).await.unwrap();
     });
     world.finish(engine);
