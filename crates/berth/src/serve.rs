@@ -55,7 +55,8 @@ impl Serve {
         logging::start(&settings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .max_blocking_threads(32)
+            // Each that asks a dead file server for a volume keeps one.
+            .max_blocking_threads(256)
             .thread_keep_alive(Duration::from_secs(2))
             .thread_stack_size(512 << 10)
             .enable_all()

@@ -224,6 +224,10 @@ impl Given {
             })?,
             None => state.join("berth.sock"),
         };
+        if socket.as_os_str().len() > MAX_SOCKET {
+            let reason = format!("the path of a socket has {MAX_SOCKET} bytes at most");
+            return Err(invalid("listen", &socket.to_string_lossy(), &reason));
+        }
         let bridge = self.bridge.unwrap_or(defaults.bridge);
         if bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' ']) {
             return Err(invalid("bridge", &bridge, "an interface name has 1 to 15 characters"));
@@ -282,6 +286,10 @@ impl Given {
 fn or<T>(given: Vec<T>, default: Vec<T>) -> Vec<T> {
     if given.is_empty() { default } else { given }
 }
+
+/// The longest path of a socket. The kernel takes 107 bytes (unix(7)), of which the name that it is bound by before it
+/// is renamed needs a few.
+const MAX_SOCKET: usize = 95;
 
 fn invalid(name: &'static str, value: &str, reason: &str) -> SettingsError {
     SettingsError::Invalid { name, value: value.to_owned(), reason: reason.to_owned() }

@@ -64,4 +64,7 @@ fn what_cannot_be_taken_is_named() {
         assert!(error.contains(named), "{text}: {error}");
     }
     assert!(given("nri-socket = 'off'").resolve().is_ok());
+    let socket = |length: usize| given(&format!("listen = '/{}'", "s".repeat(length - 1))).resolve();
+    assert!(socket(95).is_ok());
+    assert!(socket(96).unwrap_err().to_string().contains("--listen"));
 }
