@@ -10,7 +10,6 @@ use berth_types::lifecycle::sandbox::{Event, State};
 use berth_types::shim::Request;
 use berth_types::{ContainerId, SandboxId};
 
-use super::container::{ExitOf, unknown_exit};
 use super::owner::{Owner, SandboxWork};
 use super::{Report, Waiter, namespaces, procs, remove};
 use crate::error::EngineError;
@@ -126,27 +125,14 @@ impl Owner {
         self.waiting.work = SandboxWork::Idle;
         let alive: Vec<ContainerId> =
             self.containers.values().filter(|c| c.alive()).map(|c| c.id.clone()).collect();
+        let why = if self.message.is_empty() { "its pod was stopped" } else { &self.message }.to_owned();
         for id in alive {
-            self.end_by_record(&id);
+            self.end_by_record(&id, &why);
         }
         self.link.addresses.clear();
         self.apply(Event::Stopped).expect("it was stopping");
         let waiters = std::mem::take(&mut self.waiting.stop);
         self.answer_all(waiters, &Ok(()));
-    }
-
-    /// Takes the end of a container from its shim's record, now that nothing can be running.
-    fn end_by_record(&mut self, id: &ContainerId) {
-        let dir = self.desk.shared.layout.pod(&self.id).container(id);
-        let Some(container) = self.containers.get_mut(id) else { return };
-        let view = match ExitOf::read(&dir) {
-            Some(exit) => {
-                container.started_at = exit.started_at.or(container.started_at);
-                exit.view
-            }
-            None => unknown_exit(if self.message.is_empty() { "its pod was stopped" } else { &self.message }),
-        };
-        self.end(id, view);
     }
 
     /// Starts the work of removing the sandbox's files.

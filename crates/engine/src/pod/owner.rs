@@ -230,7 +230,7 @@ impl Owner {
             Report::Created(container, result) => self.is_created(&container, result),
             Report::Started(container, result) => self.is_started(&container, result),
             Report::StopFailed(container, error) => self.stop_failed(&container, &error),
-            Report::Killed(container) => self.was_killed(&container),
+            Report::Killed(container) => self.end_by_record(&container, "it was killed without its shim"),
             Report::Removed(container, result) => self.is_removed(&container, &result),
             Report::Updated(container, resources, result, reply) => {
                 self.is_updated(&container, *resources, result, reply);

@@ -119,8 +119,8 @@ impl Owner {
         }
     }
 
-    /// They are gone, and no shim said how: its record on disk may.
-    pub(crate) fn was_killed(&mut self, id: &ContainerId) {
+    /// Its processes are gone and no shim said how. Its record on disk may; without one the reason is `unknown`.
+    pub(crate) fn end_by_record(&mut self, id: &ContainerId, unknown: &str) {
         let dir = self.desk.shared.layout.pod(&self.id).container(id);
         let Some(container) = self.containers.get_mut(id) else { return };
         let view = match ExitOf::read(&dir) {
@@ -128,7 +128,7 @@ impl Owner {
                 container.started_at = exit.started_at.or(container.started_at);
                 exit.view
             }
-            None => unknown_exit("it was killed without its shim"),
+            None => unknown_exit(unknown),
         };
         self.end(id, view);
     }
