@@ -232,6 +232,8 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
     session()?;
     let all_private = Change { propagation: mount::PRIVATE, recursive: true, ..Change::default() };
     mount::change(rustix::fs::CWD, c"/", all_private).map_err(at("make all mounts private"))?;
+    // A root that was given may be a copy of a shared mount, as all are under systemd; the kernel pivots to none.
+    mount::change(setup.root, c"", all_private).map_err(at("make the root file system private"))?;
     rustix::mount::move_mount(
         setup.root,
         c"",

@@ -13,6 +13,7 @@ use berth_container::plan::{
     ProcessPlan, Propagation, Root, RootSource, Space, Step,
 };
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
+use berth_sys::mount;
 use berth_sys::socket::{Frame, Reader, receive, send};
 use berth_sys::spawn::{Child, Spawn};
 use berth_types::shim::{
@@ -173,6 +174,9 @@ impl Rig {
         let flags =
             rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let root = rustix::mount::open_tree(rustix::fs::CWD, self.file("root"), flags).unwrap();
+        // As any copy of a mount is on a host under systemd.
+        let shared = mount::Change { propagation: mount::SHARED, ..mount::Change::default() };
+        mount::change(root.as_fd(), c"", shared).unwrap();
         let begin = Instant::now();
         let answer = self.client.ask(Request::Create(create), vec![root]);
         self.creating = begin.elapsed();
