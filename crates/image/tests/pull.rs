@@ -249,7 +249,10 @@ async fn a_pull_that_fails_leaves_nothing_and_the_next_succeeds() {
         assert!(text.contains("a/b:1"), "{mischief:?}: {text}");
         assert!(scene.store.images.list().is_empty());
         let empty = || scene.store.names("layers").is_empty() && scene.store.names("staging").is_empty();
-        tokio::task::block_in_place(|| assert!(wait_until(Duration::from_secs(10), empty), "{mischief:?}"));
+        let now = || (scene.store.names("layers"), scene.store.names("staging"));
+        tokio::task::block_in_place(|| {
+            assert!(wait_until(Duration::from_secs(10), empty), "{mischief:?}: {:?}", now());
+        });
         scene.store.assert_empty();
         scene.registry.clear_faults();
         scene.pull("a/b:1").await.unwrap();

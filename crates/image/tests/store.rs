@@ -4,9 +4,11 @@
 
 mod common;
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
-use berth_image::{Images, LayerId, LayerStep, Names, Removed, StoreError};
+use berth_image::{Config, Images, LayerId, LayerStep, Names, Removed, StoreError};
+use berth_testkit::wait_until;
 use berth_types::ContainerId;
 use common::{Layer, Store, Tar, add, config, root, source, store};
 
@@ -370,6 +372,37 @@ async fn two_pulls_write_a_layer_once() {
     let waiting = tokio::spawn(async move { matches!(fourth.layer(0).await.unwrap(), LayerStep::Write(_)) });
     drop(writer);
     assert!(waiting.await.unwrap());
+}
+
+/// A pull of several layers that fails ends the others wherever they are, so also while the last files are made.
+#[tokio::test]
+async fn a_layer_that_is_called_off_is_not_deleted_under_its_process() {
+    if !root("a_layer_that_is_called_off_is_not_deleted_under_its_process") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // A process that takes its time: until something is written to the pipe.
+    let (pipe, slow) = (dir.path().join("pipe"), dir.path().join("slow"));
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let real = config(dir.path()).unpacker;
+    let script = format!("#!/bin/sh\nread -r go <{}\nexec {} \"$@\"\n", pipe.display(), real.display());
+    std::fs::write(&slow, script).unwrap();
+    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let slow = Config { unpacker: slow, ..config(&dir.path().join("store")) };
+    let store = Store { images: Images::open(slow).await.unwrap(), dir };
+    let small = layer("small");
+    let ingest = store.images.ingest(source(std::slice::from_ref(&small), "a")).await.unwrap();
+    let LayerStep::Write(mut writer) = ingest.layer(0).await.unwrap() else { panic!() };
+    writer.write(&small.blob).await.unwrap();
+    let called_off = tokio::time::timeout(Duration::ZERO, writer.finish()).await;
+    assert!(called_off.is_err(), "the process did not wait");
+    drop(ingest);
+    let empty = || ["layers", "staging"].iter().all(|name| store.names(name).is_empty());
+    let early = wait_until(Duration::from_millis(300), empty);
+    std::fs::write(&pipe, "go\n").unwrap();
+    assert!(!early, "deleted while the process lives");
+    assert!(wait_until(Duration::from_secs(60), empty));
 }
 
 #[tokio::test]

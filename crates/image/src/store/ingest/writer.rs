@@ -222,12 +222,17 @@ impl LayerWriter {
         Ok(work)
     }
 
-    /// Closes the pipe and waits for the process.
+    /// Closes the pipe and waits for the process. Called off, it leaves the tree until the process has ended: what
+    /// makes files is not to be deleted under.
     async fn answer(&mut self) -> Result<Report, Refusal> {
         self.pipe = None;
         let Some(unpacker) = self.unpacker.take() else { return Err(before()) };
+        let work = self.work.take();
         let gone = |e: tokio::task::JoinError| Refusal { reason: e.to_string(), cause: Cause::System };
-        tokio::task::spawn_blocking(move || unpacker.wait()).await.map_err(gone)?
+        let ended = tokio::task::spawn_blocking(move || (unpacker.wait(), work)).await;
+        let (answer, work) = ended.map_err(gone)?;
+        self.work = work;
+        answer
     }
 
     #[cfg(test)]
