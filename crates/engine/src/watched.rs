@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 #[expect(
     deprecated,
     reason = "what the deprecation is about, a descriptor that changes or is closed while it is registered, \
-              cannot happen to an OwnedFd that is never taken out; the replacement is unsafe to call"
+              cannot happen to an OwnedFd that is never taken out; the replacement is for sys alone"
 )]
 pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
