@@ -1,222 +1,292 @@
 //! The lifecycle of a container.
+//!
+//! ```text
+//! Creating --Prepared--> Created --Start--> Starting --Started--> Running
+//!                           |                  |                     |
+//!                           +------Stop--------+---------------------+--> Stopping --Exited--> Exited --Remove--> Removing --> Gone
+//! ```
+//!
+//! A container is `Exited` only when it is certain that nothing of it lives. One that could not be killed goes
+//! back to where it was; one whose shim does not answer is `Unknown` until the shim or its record says more.
 
-use super::Refused;
+use std::time::Duration;
 
-/// Where a container is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// The root file system and the process are being prepared. Not listed.
-    Creating,
-    /// The process waits, prepared, before its `execve`.
-    Created,
-    /// The process was released.
-    Starting,
-    /// The command runs.
-    Running,
-    /// Signalled; `then` says what follows the exit.
-    Stopping {
-        /// What follows.
-        then: After,
+use super::{Kinds, Outcome, Refused};
+
+mod next;
+mod state;
+
+pub use state::{After, Listed, State};
+
+/// A container with what its state owns.
+#[derive(Debug)]
+pub enum Container<K: Kinds> {
+    /// The root file system and the process are being prepared.
+    Creating {
+        /// Callers of Create.
+        waiters: Vec<K::Waiter>,
+        /// The end, when the shim told of it before the preparation was reported.
+        ended: Option<K::Exit>,
     },
-    /// The command ended, or never began. The exit record says how.
-    Exited,
-    /// The shim does not answer: nobody knows.
-    Unknown,
+    /// The process waits, prepared, before its `execve`.
+    Created {
+        /// What preparation found out.
+        facts: K::Facts,
+    },
+    /// The process was released.
+    Starting {
+        /// What preparation found out.
+        facts: K::Facts,
+        /// The start in flight.
+        start: Start<K>,
+    },
+    /// The command runs.
+    Running {
+        /// What preparation found out.
+        facts: K::Facts,
+        /// Nanoseconds since 1970.
+        started_at: i64,
+    },
+    /// It is being ended.
+    Stopping {
+        /// What preparation found out.
+        facts: K::Facts,
+        /// How far it had come.
+        life: Life<K>,
+        /// Callers of Stop.
+        stop: Vec<K::Waiter>,
+        /// Callers of Remove, when removal follows.
+        remove: Option<Vec<K::Waiter>>,
+    },
+    /// Its shim does not answer: it may live or not.
+    Unknown {
+        /// What preparation found out.
+        facts: K::Facts,
+        /// Nanoseconds since 1970, if it is known to have been started.
+        started_at: Option<i64>,
+    },
+    /// The command ended, or never began, and nothing of it lives.
+    Exited {
+        /// What preparation found out.
+        facts: K::Facts,
+        /// Nanoseconds since 1970; None when it never ran.
+        started_at: Option<i64>,
+        /// How it ended.
+        exit: K::Exit,
+    },
     /// Its files and records are being removed.
-    Removing,
-    /// Removed.
+    Removing {
+        /// What preparation found out.
+        facts: K::Facts,
+        /// Nanoseconds since 1970; None when it never ran.
+        started_at: Option<i64>,
+        /// How it ended.
+        exit: K::Exit,
+        /// Callers of Remove.
+        waiters: Vec<K::Waiter>,
+    },
+    /// Removed, or undone.
     Gone,
 }
 
-/// What follows the end of a stopping container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum After {
-    /// It stays, to be looked at.
-    Exited,
-    /// It is removed.
-    Removing,
+/// A start in flight.
+#[derive(Debug)]
+pub enum Start<K: Kinds> {
+    /// The shim has not answered yet.
+    Asked {
+        /// Callers of Start.
+        waiters: Vec<K::Waiter>,
+        /// The end, when it came before the answer, which says what kind of end it is.
+        ended: Option<K::Exit>,
+    },
+    /// The answer did not come in time, or was lost with the connection: the shim's next word decides.
+    Overdue,
+}
+
+/// How far a container had come when it was asked to end.
+#[derive(Debug)]
+pub enum Life<K: Kinds> {
+    /// Its process waits before its `execve`.
+    Prepared,
+    /// Its process was released.
+    Starting(Start<K>),
+    /// Its command ran.
+    Running {
+        /// Nanoseconds since 1970.
+        started_at: i64,
+    },
+    /// Its shim does not answer.
+    Unknown {
+        /// Nanoseconds since 1970, if it is known to have been started.
+        started_at: Option<i64>,
+    },
 }
 
 /// What happens to a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// Preparation succeeded.
-    CreateOk,
-    /// Preparation failed and was undone.
-    CreateFailed,
-    /// Somebody asks to start it.
-    Start,
-    /// The command runs.
-    StartOk,
-    /// The command could not be executed.
-    StartFailed,
-    /// The main process ended.
-    Exited,
-    /// Somebody asks to stop it.
-    Stop,
-    /// Somebody asks to remove it.
-    Remove,
-    /// Removal is complete.
+#[derive(Debug)]
+pub enum Message<K: Kinds> {
+    /// A caller asks to create the same container again.
+    Join(K::Waiter),
+    /// Preparation succeeded. The callers of Create get the outcome: success, unless the pod was stopped meanwhile.
+    Prepared(K::Facts, Outcome<K::Error>),
+    /// Preparation failed, and what was made is undone.
+    NotPrepared(K::Error),
+    /// A caller asks to start it.
+    Start(K::Waiter),
+    /// Its command runs since then (nanoseconds since 1970).
+    Started(i64),
+    /// Its command could not be executed.
+    NotStarted(K::Error, K::Exit),
+    /// The shim did not answer to the start: it may have happened.
+    StartOverdue(K::Error),
+    /// A caller asks to stop it within a time.
+    Stop(Duration, K::Waiter),
+    /// It could not be killed.
+    NotStopped(K::Error),
+    /// Its main process ended and nothing of it lives. Started then, if the one who says so knows better.
+    Exited(Option<i64>, K::Exit),
+    /// A caller asks to remove it.
+    Remove(K::Waiter),
+    /// Everything of it is removed.
     Removed,
-    /// The shim died or does not answer.
-    ShimLost,
+    /// A part of it could not be removed.
+    NotRemoved(K::Error),
+    /// Its shim, found again, says how far it is.
+    Found(Found),
+    /// Its shim is dead.
+    ShimDied(K::Error),
 }
 
-/// The four states that the CRI knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Listed {
-    /// CONTAINER_CREATED
+/// How far a container that lives is, by its shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Prepared, before its `execve`.
     Created,
-    /// CONTAINER_RUNNING
-    Running,
-    /// CONTAINER_EXITED
-    Exited,
-    /// CONTAINER_UNKNOWN
-    Unknown,
+    /// Running since then (nanoseconds since 1970).
+    Running(i64),
 }
 
-impl State {
-    /// Every state, for tables and tests.
-    pub const ALL: [State; 10] = [
-        State::Creating,
-        State::Created,
-        State::Starting,
-        State::Running,
-        State::Stopping { then: After::Exited },
-        State::Stopping { then: After::Removing },
-        State::Exited,
-        State::Unknown,
-        State::Removing,
-        State::Gone,
-    ];
+/// What is to be done after a message.
+#[derive(Debug)]
+pub enum Effect<K: Kinds> {
+    /// Answer a caller.
+    Answer(K::Waiter, Outcome<K::Error>),
+    /// Ask the shim to release the process; reports `Started`, `NotStarted` or `StartOverdue`.
+    Start,
+    /// End it within a time, by its shim if that is to be asked; reports `NotStopped`, or the end comes as `Exited`.
+    Stop(Duration, Ask),
+    /// It is to end earlier than it was told.
+    Hurry(Duration),
+    /// It has ended: nothing of it is to be stopped any more.
+    Ended,
+    /// Remove everything of it; reports `Removed` or `NotRemoved`.
+    Remove,
+}
 
-    /// How the CRI lists it; None when it is not listed.
-    pub fn listed(self) -> Option<Listed> {
+/// Whether a shim is asked to end a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// It is.
+    Shim,
+    /// It does not answer: the container is killed by its cgroup.
+    Kernel,
+}
+
+impl<K: Kinds> Container<K> {
+    /// One that is being created for a caller.
+    pub fn creating(waiter: K::Waiter) -> Self {
+        Container::Creating { waiters: vec![waiter], ended: None }
+    }
+
+    /// One that recovery found: nothing is known but its record, until its shim or that record's end says more.
+    pub fn recovered(facts: K::Facts) -> Self {
+        Container::Unknown { facts, started_at: None }
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
         match self {
-            State::Creating | State::Gone => None,
-            State::Created | State::Starting => Some(Listed::Created),
-            State::Running | State::Stopping { .. } => Some(Listed::Running),
-            State::Exited | State::Removing => Some(Listed::Exited),
-            State::Unknown => Some(Listed::Unknown),
+            Container::Creating { .. } => State::Creating,
+            Container::Created { .. } => State::Created,
+            Container::Starting { .. } => State::Starting,
+            Container::Running { .. } => State::Running,
+            Container::Stopping { remove: None, .. } => State::Stopping { then: After::Exited },
+            Container::Stopping { remove: Some(_), .. } => State::Stopping { then: After::Removing },
+            Container::Unknown { .. } => State::Unknown,
+            Container::Exited { .. } => State::Exited,
+            Container::Removing { .. } => State::Removing,
+            Container::Gone => State::Gone,
         }
     }
 
-    /// The state as an adjective.
-    pub fn word(self) -> &'static str {
+    /// How callers see it: one that is stopped before it was started is still a created one.
+    pub fn seen(&self) -> State {
         match self {
-            State::Creating => "being created",
-            State::Created => "created",
-            State::Starting => "starting",
-            State::Running => "running",
-            State::Stopping { .. } => "stopping",
-            State::Exited => "exited",
-            State::Unknown => "in an unknown state",
-            State::Removing => "being removed",
-            State::Gone => "gone",
+            Container::Stopping { life: Life::Prepared, .. } => State::Created,
+            Container::Stopping { life: Life::Unknown { .. }, .. } => State::Unknown,
+            other => other.state(),
         }
     }
-}
 
-impl Event {
-    /// Every event, for tables and tests.
-    pub const ALL: [Event; 10] = [
-        Event::CreateOk,
-        Event::CreateFailed,
-        Event::Start,
-        Event::StartOk,
-        Event::StartFailed,
-        Event::Exited,
-        Event::Stop,
-        Event::Remove,
-        Event::Removed,
-        Event::ShimLost,
-    ];
-
-    /// The event as a verb.
-    pub fn word(self) -> &'static str {
+    /// What preparation found out; None before it is over, and when the container is gone.
+    pub fn facts(&self) -> Option<&K::Facts> {
         match self {
-            Event::CreateOk => "finish creating",
-            Event::CreateFailed => "fail creating",
-            Event::Start => "start",
-            Event::StartOk => "finish starting",
-            Event::StartFailed => "fail starting",
-            Event::Exited => "end",
-            Event::Stop => "stop",
-            Event::Remove => "remove",
-            Event::Removed => "finish removing",
-            Event::ShimLost => "lose the shim of",
+            Container::Creating { .. } | Container::Gone => None,
+            Container::Created { facts }
+            | Container::Starting { facts, .. }
+            | Container::Running { facts, .. }
+            | Container::Stopping { facts, .. }
+            | Container::Unknown { facts, .. }
+            | Container::Exited { facts, .. }
+            | Container::Removing { facts, .. } => Some(facts),
         }
     }
-}
 
-/// The table: the state after `event`, or why it is refused.
-///
-/// `Creating` with `Exited`, `Stop` or `Remove` goes to `Gone`: the half-made container is undone.
-pub fn next(state: State, event: Event) -> Result<State, Refused> {
-    use Event as E;
-    use State as S;
-    let exited = S::Stopping { then: After::Exited };
-    let removing = S::Stopping { then: After::Removing };
-    let to = match (state, event) {
-        (S::Creating, E::CreateOk) => S::Created,
-        (S::Creating, E::CreateFailed | E::Exited | E::Stop | E::Remove) => S::Gone,
-        (S::Creating, E::ShimLost) => S::Unknown,
-
-        (S::Created, E::Start) => S::Starting,
-        (S::Created, E::Exited | E::Stop) => S::Exited,
-        (S::Created, E::Remove) => S::Removing,
-        (S::Created, E::ShimLost) => S::Unknown,
-
-        (S::Starting, E::Start) => S::Starting,
-        (S::Starting, E::StartOk) => S::Running,
-        (S::Starting, E::StartFailed | E::Exited) => S::Exited,
-        (S::Starting, E::Stop) => exited,
-        (S::Starting, E::Remove) => removing,
-        (S::Starting, E::ShimLost) => S::Unknown,
-
-        (S::Running, E::Exited) => S::Exited,
-        (S::Running, E::Stop) => exited,
-        (S::Running, E::Remove) => removing,
-        (S::Running, E::ShimLost) => S::Unknown,
-
-        (S::Stopping { then: After::Exited }, E::StartOk | E::Stop) => exited,
-        (S::Stopping { then: After::Exited }, E::StartFailed | E::Exited) => S::Exited,
-        (S::Stopping { then: After::Exited }, E::Remove) => removing,
-        (S::Stopping { then: After::Removing }, E::StartOk | E::Stop | E::Remove) => removing,
-        (S::Stopping { then: After::Removing }, E::StartFailed | E::Exited) => S::Removing,
-        (S::Stopping { .. }, E::ShimLost) => S::Unknown,
-
-        // A late answer to a start that a stop overtook arrives after the exit.
-        (S::Exited, E::StartOk | E::StartFailed | E::Exited | E::Stop | E::ShimLost) => S::Exited,
-        (S::Exited, E::Remove) => S::Removing,
-
-        (S::Unknown, E::Exited) => S::Exited,
-        (S::Unknown, E::Stop) => exited,
-        (S::Unknown, E::Remove) => removing,
-        // The answer to a start may come after the word that the shim is gone, which is the later truth.
-        (S::Unknown, E::StartOk | E::StartFailed | E::ShimLost) => S::Unknown,
-
-        (S::Removing, E::StartOk | E::StartFailed | E::Exited | E::Stop | E::Remove | E::ShimLost) => {
-            S::Removing
+    /// When its command began (nanoseconds since 1970), if it did and that is known.
+    pub fn started_at(&self) -> Option<i64> {
+        match self {
+            Container::Running { started_at, .. }
+            | Container::Stopping { life: Life::Running { started_at }, .. } => Some(*started_at),
+            Container::Stopping { life: Life::Unknown { started_at }, .. }
+            | Container::Unknown { started_at, .. }
+            | Container::Exited { started_at, .. }
+            | Container::Removing { started_at, .. } => *started_at,
+            Container::Creating { .. }
+            | Container::Created { .. }
+            | Container::Starting { .. }
+            | Container::Stopping { life: Life::Prepared | Life::Starting(_), .. }
+            | Container::Gone => None,
         }
-        (S::Removing, E::Removed) => S::Gone,
+    }
 
-        (S::Gone, E::Exited | E::Stop | E::Remove | E::Removed | E::ShimLost) => S::Gone,
+    /// How it ended, if it did.
+    pub fn exit(&self) -> Option<&K::Exit> {
+        match self {
+            Container::Exited { exit, .. } | Container::Removing { exit, .. } => Some(exit),
+            Container::Creating { .. }
+            | Container::Created { .. }
+            | Container::Starting { .. }
+            | Container::Running { .. }
+            | Container::Stopping { .. }
+            | Container::Unknown { .. }
+            | Container::Gone => None,
+        }
+    }
 
-        (
-            S::Creating
-            | S::Created
-            | S::Starting
-            | S::Running
-            | S::Stopping { .. }
-            | S::Exited
-            | S::Unknown
-            | S::Removing
-            | S::Gone,
-            _,
-        ) => return Err(Refused { thing: "container", event: event.word(), state: state.word() }),
-    };
-    Ok(to)
+    /// Whether processes of it may exist.
+    pub fn may_live(&self) -> bool {
+        match self.state() {
+            State::Created | State::Starting | State::Running | State::Stopping { .. } | State::Unknown => {
+                true
+            }
+            State::Creating | State::Exited | State::Removing | State::Gone => false,
+        }
+    }
+
+    /// Refuses a call by its verb.
+    pub fn refuse(&self, event: &'static str) -> Refused {
+        Refused { thing: "container", event, state: self.state().word() }
+    }
 }
 
 #[cfg(test)]

@@ -1,176 +1,139 @@
 //! The lifecycle of a pod sandbox.
+//!
+//! ```text
+//! Starting --Up--> Ready --Stop--> Stopping --Down, Settled--> NotReady --Remove--> Removing --Cleared--> Gone
+//!    |                                |  ^                        ^                    |
+//!    +--NotUp--> Gone           NotDown  Stop                     +-----NotCleared-----+
+//!                                     v  |
+//!                                  StopFailed
+//! ```
+//!
+//! What is asked while the sandbox is being made is remembered by that state and begins when it is up.
 
-use super::Refused;
+use super::{Kinds, Outcome, Refused};
 
-/// Where a pod sandbox is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Namespaces, network and shim are being made. Not listed.
-    Starting,
+mod next;
+mod state;
+
+pub use state::{After, Listed, State};
+
+/// A pod sandbox with what its state owns.
+#[derive(Debug)]
+pub enum Sandbox<K: Kinds> {
+    /// Namespaces, network and shim are being made.
+    Starting {
+        /// Callers of Run.
+        run: Vec<K::Waiter>,
+        /// What was asked for meanwhile, to begin when it is up.
+        asked: Option<Ending<K>>,
+    },
     /// Containers can be made in it.
     Ready,
-    /// Its containers are being ended and its network taken down; `then` says what follows.
+    /// Its containers are being ended and its network taken down.
     Stopping {
-        /// What follows.
-        then: After,
+        /// Who waits for that, and what follows.
+        ending: Ending<K>,
+        /// How far it is.
+        stage: Stage,
     },
-    /// Part of the teardown failed (a CNI plugin refused, say): asking to stop again tries again.
+    /// Part of the teardown failed: asking to stop again tries again.
     StopFailed,
     /// Nothing of it runs; its records stay.
     NotReady,
     /// Its files and records are being removed.
-    Removing,
-    /// Removed.
+    Removing {
+        /// Callers of Remove.
+        waiters: Vec<K::Waiter>,
+    },
+    /// Removed, or undone.
     Gone,
 }
 
-/// What follows the end of a stopping sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum After {
-    /// It stays, listed as not ready.
-    NotReady,
-    /// It is removed.
-    Removing,
+/// Who waits for the end of a sandbox.
+#[derive(Debug)]
+pub struct Ending<K: Kinds> {
+    /// Callers of Stop.
+    pub stop: Vec<K::Waiter>,
+    /// Callers of Remove, when removal follows.
+    pub remove: Option<Vec<K::Waiter>>,
+}
+
+/// How far the end of a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Processes, network and mounts are being taken down.
+    Down,
+    /// They are; containers that were half made report yet.
+    Settling,
 }
 
 /// What happens to a pod sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// It is up, with its addresses.
-    RunOk,
+#[derive(Debug)]
+pub enum Message<K: Kinds> {
+    /// A caller asks for the same sandbox again.
+    Join(K::Waiter),
+    /// It is up.
+    Up,
     /// It could not be made, and what was made is undone.
-    RunFailed,
-    /// Somebody asks to stop it.
-    Stop,
+    NotUp(K::Error),
+    /// A caller asks to stop it.
+    Stop(K::Waiter),
+    /// Its shim, or its init process, is dead: it ends by itself.
+    Died,
     /// Everything of it ended and was taken down.
-    Stopped,
+    Down,
     /// Part of the teardown failed.
-    StopFailed,
-    /// Somebody asks to remove it.
-    Remove,
+    NotDown(K::Error),
+    /// No container of it is being made any more.
+    Settled,
+    /// A caller asks to remove it.
+    Remove(K::Waiter),
     /// Removal is complete.
-    Removed,
-    /// The shim died or does not answer.
-    ShimLost,
+    Cleared,
+    /// A part of it could not be removed.
+    NotCleared(K::Error),
 }
 
-/// The two states that the CRI knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Listed {
-    /// SANDBOX_READY
-    Ready,
-    /// SANDBOX_NOTREADY
-    NotReady,
+/// What is to be done after a message.
+#[derive(Debug)]
+pub enum Effect<K: Kinds> {
+    /// Answer a caller.
+    Answer(K::Waiter, Outcome<K::Error>),
+    /// Take it down; reports `Down` or `NotDown`.
+    TakeDown,
+    /// Wait for the containers that are being made; `Settled`, or `NotDown` when it takes too long.
+    Settle,
+    /// Remove its files and records; reports `Cleared` or `NotCleared`.
+    Clear,
 }
 
-impl State {
-    /// Every state, for tables and tests.
-    pub const ALL: [State; 8] = [
-        State::Starting,
-        State::Ready,
-        State::Stopping { then: After::NotReady },
-        State::Stopping { then: After::Removing },
-        State::StopFailed,
-        State::NotReady,
-        State::Removing,
-        State::Gone,
-    ];
+impl<K: Kinds> Sandbox<K> {
+    /// One that is being made for a caller.
+    pub fn starting(waiter: K::Waiter) -> Self {
+        Sandbox::Starting { run: vec![waiter], asked: None }
+    }
 
-    /// How the CRI lists it; None when it is not listed.
-    pub fn listed(self) -> Option<Listed> {
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        let then = |ending: &Ending<K>| match ending.remove {
+            None => After::NotReady,
+            Some(_) => After::Removing,
+        };
         match self {
-            State::Starting | State::Gone => None,
-            State::Ready => Some(Listed::Ready),
-            State::Stopping { .. } | State::StopFailed | State::NotReady | State::Removing => {
-                Some(Listed::NotReady)
-            }
+            Sandbox::Starting { .. } => State::Starting,
+            Sandbox::Ready => State::Ready,
+            Sandbox::Stopping { ending, .. } => State::Stopping { then: then(ending) },
+            Sandbox::StopFailed => State::StopFailed,
+            Sandbox::NotReady => State::NotReady,
+            Sandbox::Removing { .. } => State::Removing,
+            Sandbox::Gone => State::Gone,
         }
     }
 
-    /// The state as an adjective.
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Starting => "starting",
-            State::Ready => "ready",
-            State::Stopping { .. } => "stopping",
-            State::StopFailed => "half stopped",
-            State::NotReady => "not ready",
-            State::Removing => "being removed",
-            State::Gone => "gone",
-        }
+    /// Refuses a call by its verb.
+    pub fn refuse(&self, event: &'static str) -> Refused {
+        Refused { thing: "pod sandbox", event, state: self.state().word() }
     }
-}
-
-impl Event {
-    /// Every event, for tables and tests.
-    pub const ALL: [Event; 8] = [
-        Event::RunOk,
-        Event::RunFailed,
-        Event::Stop,
-        Event::Stopped,
-        Event::StopFailed,
-        Event::Remove,
-        Event::Removed,
-        Event::ShimLost,
-    ];
-
-    /// The event as a verb.
-    pub fn word(self) -> &'static str {
-        match self {
-            Event::RunOk => "finish starting",
-            Event::RunFailed => "fail starting",
-            Event::Stop => "stop",
-            Event::Stopped => "finish stopping",
-            Event::StopFailed => "fail stopping",
-            Event::Remove => "remove",
-            Event::Removed => "finish removing",
-            Event::ShimLost => "lose the shim of",
-        }
-    }
-}
-
-/// The table: the state after `event`, or why it is refused.
-///
-/// A sandbox whose shim is lost stops: its cgroup is killed and its network taken down like any other.
-pub fn next(state: State, event: Event) -> Result<State, Refused> {
-    use Event as E;
-    use State as S;
-    let stop = S::Stopping { then: After::NotReady };
-    let remove = S::Stopping { then: After::Removing };
-    let to = match (state, event) {
-        (S::Starting, E::RunOk) => S::Ready,
-        (S::Starting, E::RunFailed) => S::Gone,
-        (S::Starting, E::Stop | E::ShimLost) => stop,
-        (S::Starting, E::Remove) => remove,
-
-        (S::Ready, E::Stop | E::ShimLost) => stop,
-        (S::Ready, E::Remove) => remove,
-
-        (S::Stopping { then: After::NotReady }, E::Stop | E::ShimLost) => stop,
-        (S::Stopping { then: After::NotReady }, E::Stopped) => S::NotReady,
-        (S::Stopping { then: After::NotReady }, E::Remove) => remove,
-        (S::Stopping { then: After::Removing }, E::Stop | E::ShimLost | E::Remove) => remove,
-        (S::Stopping { then: After::Removing }, E::Stopped) => S::Removing,
-        (S::Stopping { .. }, E::StopFailed) => S::StopFailed,
-
-        (S::StopFailed, E::Stop) => stop,
-        (S::StopFailed, E::Remove) => remove,
-        (S::StopFailed, E::ShimLost) => S::StopFailed,
-
-        (S::NotReady, E::Stop | E::ShimLost) => S::NotReady,
-        (S::NotReady, E::Remove) => S::Removing,
-
-        (S::Removing, E::Stop | E::Remove | E::ShimLost) => S::Removing,
-        (S::Removing, E::Removed) => S::Gone,
-
-        (S::Gone, E::Stop | E::Remove | E::Removed | E::ShimLost) => S::Gone,
-
-        (
-            S::Starting | S::Ready | S::Stopping { .. } | S::StopFailed | S::NotReady | S::Removing | S::Gone,
-            _,
-        ) => return Err(Refused { thing: "pod sandbox", event: event.word(), state: state.word() }),
-    };
-    Ok(to)
 }
 
 #[cfg(test)]

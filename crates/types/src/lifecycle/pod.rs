@@ -1,0 +1,292 @@
+//! A pod: its sandbox, the way to its shim, and its containers, which change together.
+//!
+//! - A connection that is lost ends nothing: the shim lives on and is connected to again. Only a shim that is
+//!   known to be dead takes its pod with it.
+//! - A sandbox that goes down ends its containers; one that is being prepared meanwhile ends when it reports.
+
+use std::collections::BTreeMap;
+
+use super::container::{self, Container, Found};
+use super::sandbox::{self, Sandbox, Stage};
+use super::{Kinds, Outcome, Refused};
+use crate::ContainerId;
+
+/// A pod.
+#[derive(Debug)]
+pub struct Pod<K: Kinds> {
+    sandbox: Sandbox<K>,
+    link: Link,
+    containers: BTreeMap<ContainerId, Container<K>>,
+    /// How a container has ended that was being prepared when the pod went down.
+    late: Option<K::Exit>,
+}
+
+/// The way to the pod's shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// It is connected.
+    Connected,
+    /// It is being connected to.
+    Lost,
+    /// It lives and did not answer in the time that a healthy one needs; it is being asked on.
+    Silent,
+    /// There is none, or it is dead.
+    Gone,
+}
+
+/// What happens to a pod.
+#[derive(Debug)]
+pub enum Message<K: Kinds> {
+    /// To its sandbox alone.
+    Sandbox(sandbox::Message<K>),
+    /// A caller asks for a new container; the error tells it that the shim cannot be reached.
+    Create(ContainerId, K::Waiter, K::Error),
+    /// To one of its containers.
+    Container(ContainerId, container::Message<K>),
+    /// The connection to the shim ended.
+    Disconnected,
+    /// The shim lives and does not answer.
+    Silent,
+    /// The shim is connected and has said what it knows of every container; what it does not know is told by
+    /// that container's record.
+    Connected(Vec<(ContainerId, Word<K>)>),
+    /// The shim is dead.
+    ShimDied(K::Error),
+    /// The init process of the pod's shared PID namespace is dead, and with it every container.
+    InitDied,
+    /// Everything of the pod was taken down.
+    Down(Fall<K>),
+}
+
+/// How the containers of a pod ended that was taken down.
+#[derive(Debug)]
+pub struct Fall<K: Kinds> {
+    /// Those that are known: when each was started, if the one who says so knows better, and how it ended.
+    pub ends: Vec<(ContainerId, Option<i64>, K::Exit)>,
+    /// How those end that are still being prepared.
+    pub late: K::Exit,
+    /// What callers are told whose work the end overtook.
+    pub overtaken: K::Error,
+}
+
+/// What is known of a container when its shim was found again.
+#[derive(Debug)]
+pub enum Word<K: Kinds> {
+    /// It lives.
+    Lives(Found),
+    /// It was started then, if ever, and has ended.
+    Ended(Option<i64>, K::Exit),
+}
+
+/// What is to be done after a message.
+#[derive(Debug)]
+pub enum Effect<K: Kinds> {
+    /// For the sandbox.
+    Sandbox(sandbox::Effect<K>),
+    /// For a container.
+    Container(ContainerId, container::Effect<K>),
+    /// Prepare a new container; reports `Prepared` or `NotPrepared`.
+    Prepare(ContainerId),
+    /// Connect to the shim again; reports `Connected`, `Silent` or `ShimDied`.
+    Connect,
+}
+
+impl<K: Kinds> Pod<K> {
+    /// A pod that is being made for a caller.
+    pub fn starting(waiter: K::Waiter) -> Self {
+        Self::of(Sandbox::starting(waiter), BTreeMap::new())
+    }
+
+    /// A pod that recovery found on disk with its containers: its shim is still to be connected to.
+    pub fn recovered(containers: BTreeMap<ContainerId, K::Facts>) -> Self {
+        let containers = containers.into_iter().map(|(id, facts)| (id, Container::recovered(facts)));
+        Self::of(Sandbox::Ready, containers.collect())
+    }
+
+    /// A pod that recovery found on disk, of which nothing runs; its containers ended so.
+    pub fn stopped(ended: Vec<(ContainerId, K::Facts, Option<i64>, K::Exit)>) -> Self {
+        let containers = ended
+            .into_iter()
+            .map(|(id, facts, started_at, exit)| (id, Container::Exited { facts, started_at, exit }));
+        let mut pod = Self::of(Sandbox::NotReady, containers.collect());
+        pod.link = Link::Gone;
+        pod
+    }
+
+    fn of(sandbox: Sandbox<K>, containers: BTreeMap<ContainerId, Container<K>>) -> Self {
+        Self { sandbox, link: Link::Lost, containers, late: None }
+    }
+
+    /// The sandbox.
+    pub fn sandbox(&self) -> &Sandbox<K> {
+        &self.sandbox
+    }
+
+    /// The way to the shim.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// The containers that are not gone.
+    pub fn containers(&self) -> &BTreeMap<ContainerId, Container<K>> {
+        &self.containers
+    }
+
+    /// Refuses a container in the present state.
+    pub fn refuse_container(&self) -> Refused {
+        self.sandbox.refuse("create a container in")
+    }
+
+    /// Takes the state after `message`, and tells what is to be done.
+    pub fn next(&mut self, message: Message<K>) -> Vec<Effect<K>> {
+        let mut effects = match message {
+            Message::Sandbox(message) => self.to_sandbox(message),
+            Message::Create(id, waiter, unreachable) => self.create(id, waiter, unreachable),
+            Message::Container(id, message) => self.to_container(id, message),
+            Message::Disconnected => self.disconnected(),
+            Message::Silent => {
+                if self.link == Link::Lost {
+                    self.link = Link::Silent;
+                }
+                Vec::new()
+            }
+            Message::Connected(words) => self.connected(words),
+            Message::ShimDied(error) => self.shim_died(&error),
+            Message::InitDied => self.to_sandbox(sandbox::Message::Died),
+            Message::Down(fall) => self.down(fall),
+        };
+        if let Sandbox::Stopping { stage: Stage::Settling, .. } = self.sandbox
+            && !self.any(|c| matches!(c, Container::Creating { .. }))
+        {
+            effects.extend(self.to_sandbox(sandbox::Message::Settled));
+        }
+        effects
+    }
+
+    fn any(&self, test: impl Fn(&Container<K>) -> bool) -> bool {
+        self.containers.values().any(test)
+    }
+
+    fn to_sandbox(&mut self, message: sandbox::Message<K>) -> Vec<Effect<K>> {
+        if matches!(message, sandbox::Message::Up) {
+            self.link = Link::Connected;
+        }
+        self.sandbox.next(message).into_iter().map(Effect::Sandbox).collect()
+    }
+
+    fn to_container(&mut self, id: ContainerId, message: container::Message<K>) -> Vec<Effect<K>> {
+        let ready = matches!(self.sandbox, Sandbox::Ready);
+        let refused = self.refuse_container();
+        let Some(container) = self.containers.get_mut(&id) else { return Vec::new() };
+        let (message, late) = match message {
+            // The sandbox was stopped meanwhile.
+            container::Message::Prepared(facts, _) if !ready => {
+                (container::Message::Prepared(facts, Outcome::Refused(refused)), self.late.clone())
+            }
+            message => (message, None),
+        };
+        let mut effects = container.next(message);
+        if let Some(exit) = late {
+            effects.extend(container.next(container::Message::Exited(None, exit)));
+        }
+        if matches!(container, Container::Gone) {
+            self.containers.remove(&id);
+        }
+        effects.into_iter().map(|effect| Effect::Container(id.clone(), effect)).collect()
+    }
+
+    fn create(&mut self, id: ContainerId, waiter: K::Waiter, unreachable: K::Error) -> Vec<Effect<K>> {
+        let answer =
+            |waiter, outcome| vec![Effect::Container(id.clone(), container::Effect::Answer(waiter, outcome))];
+        match (&self.sandbox, self.link) {
+            (Sandbox::Ready, Link::Connected) => {
+                self.containers.insert(id.clone(), Container::creating(waiter));
+                vec![Effect::Prepare(id)]
+            }
+            // Nothing lives in it and nothing can be made in it: a new pod can be had for the asking.
+            (Sandbox::Ready, Link::Silent | Link::Gone) if !self.any(in_use) => {
+                let mut effects = answer(waiter, Outcome::Failed(unreachable.clone()));
+                effects.extend(self.shim_died(&unreachable));
+                effects
+            }
+            (Sandbox::Ready, Link::Lost | Link::Silent | Link::Gone) => {
+                answer(waiter, Outcome::Failed(unreachable))
+            }
+            (
+                Sandbox::Starting { .. }
+                | Sandbox::Stopping { .. }
+                | Sandbox::StopFailed
+                | Sandbox::NotReady
+                | Sandbox::Removing { .. }
+                | Sandbox::Gone,
+                _,
+            ) => answer(waiter, Outcome::Refused(self.refuse_container())),
+        }
+    }
+
+    fn disconnected(&mut self) -> Vec<Effect<K>> {
+        if self.link != Link::Connected {
+            return Vec::new();
+        }
+        self.link = Link::Lost;
+        // A pod that is going down needs its shim no more.
+        if matches!(self.sandbox, Sandbox::Ready) { vec![Effect::Connect] } else { Vec::new() }
+    }
+
+    fn connected(&mut self, words: Vec<(ContainerId, Word<K>)>) -> Vec<Effect<K>> {
+        if !matches!(self.sandbox, Sandbox::Ready) || self.link == Link::Gone {
+            return Vec::new();
+        }
+        self.link = Link::Connected;
+        let mut effects = Vec::new();
+        for (id, word) in words {
+            let message = match word {
+                Word::Lives(found) => container::Message::Found(found),
+                Word::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
+            };
+            effects.extend(self.to_container(id, message));
+        }
+        effects
+    }
+
+    fn shim_died(&mut self, error: &K::Error) -> Vec<Effect<K>> {
+        self.link = Link::Gone;
+        if !matches!(self.sandbox, Sandbox::Ready) {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        for id in self.containers.keys().cloned().collect::<Vec<_>>() {
+            effects.extend(self.to_container(id, container::Message::ShimDied(error.clone())));
+        }
+        effects.extend(self.to_sandbox(sandbox::Message::Died));
+        effects
+    }
+
+    fn down(&mut self, fall: Fall<K>) -> Vec<Effect<K>> {
+        if !matches!(self.sandbox, Sandbox::Stopping { stage: Stage::Down, .. }) {
+            return Vec::new();
+        }
+        self.link = Link::Gone;
+        self.late = Some(fall.late);
+        let mut effects = Vec::new();
+        for (id, started_at, exit) in fall.ends {
+            if self.containers.get(&id).is_some_and(Container::may_live) {
+                // No answer to a start comes any more.
+                let died = container::Message::ShimDied(fall.overtaken.clone());
+                effects.extend(self.to_container(id.clone(), died));
+                let ended = container::Message::Exited(started_at, exit);
+                effects.extend(self.to_container(id, ended));
+            }
+        }
+        effects.extend(self.to_sandbox(sandbox::Message::Down));
+        effects
+    }
+}
+
+/// Whether something of a container lives or is being made.
+fn in_use<K: Kinds>(container: &Container<K>) -> bool {
+    container.may_live() || matches!(container, Container::Creating { .. })
+}
+
+#[cfg(test)]
+mod tests;
