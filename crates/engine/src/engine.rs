@@ -2,25 +2,28 @@
 //! task and wait for its answer; dropping the future gives up the answer, never the work. Methods
 //! that look read published snapshots and never wait.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_image::pull::{Progress, PullError, PullRequest, Puller};
 use berth_image::{Image, Images};
-use berth_types::lifecycle::sandbox::State;
+use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
 
 use crate::config::{EngineConfig, NetworkChoice};
+use crate::container::exec::{self, Target};
+use crate::container::session::{AttachSession, ExecRequest, ExecSession};
 use crate::error::EngineError;
 use crate::events::Events;
+use crate::host::{clock, doctor, purge, random};
 use crate::model::{
     ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
 };
-use crate::pod::{self, Command, Handle, Target};
-use crate::session::{AttachSession, ExecRequest, ExecSession};
+use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running, place};
 use crate::shared::{Identity, Shared};
 use crate::status::{Finding, NetworkStatus, Stages};
-use crate::{clock, doctor, open, purge, random, validate};
+use crate::{open, validate};
 
 /// The engine. Clones are cheap and share everything. Pods go on when the last clone, or the whole
 /// process, is gone.
@@ -57,20 +60,27 @@ impl Engine {
         let shared = &self.shared;
         let config = Arc::new(config);
         let id = SandboxId::from_random(random::bytes());
-        let cgroups = pod::cgroups(shared, &id, &config)?;
+        let cgroups = place::of_pod(shared, &id, &config)?;
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let before = shared.board.newest_attempt(config.owner, &config.metadata);
+        let before = shared.views.newest_attempt(config.owner, &config.metadata);
         let mut made = None;
         let (handle, joined) = shared.pods.join_or(&Identity::of(&config), || {
-            let (mut owner, handle) = pod::Owner::new(
+            let found = Found {
+                pod: Pod::starting(Caller::Sandbox(reply)),
+                items: BTreeMap::new(),
+                unreadable: Vec::new(),
+                running: Running::default(),
+            };
+            let (owner, handle) = PodOwner::new(
                 Arc::clone(shared),
                 id.clone(),
                 Arc::clone(&config),
-                cgroups,
-                State::Starting,
                 clock::after(before),
+                shared.layout.pod(&id),
+                cgroups,
+                found,
             );
-            owner.bring_up(reply);
+            owner.bring_up();
             made = Some(owner);
             (id.clone(), handle)
         });
@@ -159,7 +169,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let target = self.target(id).await?;
-        pod::exec_sync(&self.shared, &target, argv, timeout).await
+        exec::exec_sync(&self.shared, &target, argv, timeout).await
     }
 
     /// Runs a command in a running container with its streams. Dropping the session kills it.
@@ -168,7 +178,7 @@ impl Engine {
     /// `Command` when it cannot be executed.
     pub async fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecSession, EngineError> {
         let target = self.target(id).await?;
-        pod::exec(&self.shared, &target, &request, None).await
+        exec::exec(&self.shared, &target, &request, None).await
     }
 
     /// Joins the stdio of a container that is created or running.
@@ -176,7 +186,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` or `Refused`.
     pub async fn attach(&self, id: &ContainerId) -> Result<AttachSession, EngineError> {
-        pod::attach(&self.target(id).await?).await
+        exec::attach(&self.target(id).await?).await
     }
 
     /// Opens a container's log file again by its path. On failure the old file stays in use.
@@ -184,17 +194,17 @@ impl Engine {
     /// # Errors
     /// The file cannot be opened, or the container does not run.
     pub async fn reopen_log(&self, id: &ContainerId) -> Result<(), EngineError> {
-        pod::reopen_log(&self.target(id).await?).await
+        exec::reopen_log(&self.target(id).await?).await
     }
 
     /// The sandboxes of an owner, or all, newest first. Half-made ones are not among them.
     pub fn sandboxes(&self, owner: Option<Owner>) -> Vec<Arc<SandboxView>> {
-        self.shared.board.sandboxes(owner)
+        self.shared.views.sandboxes(owner)
     }
 
     /// The containers of an owner's sandboxes, or all, newest first. Half-made ones are not among them.
     pub fn containers(&self, owner: Option<Owner>) -> Vec<Arc<ContainerView>> {
-        self.shared.board.containers(owner)
+        self.shared.views.containers(owner)
     }
 
     /// The sandbox with this id or beginning of an id.
@@ -202,7 +212,7 @@ impl Engine {
     /// # Errors
     /// `NotFound`, `Ambiguous`.
     pub fn sandbox(&self, key: &str) -> Result<Arc<SandboxView>, EngineError> {
-        self.shared.board.sandbox(key)
+        self.shared.views.sandbox(key)
     }
 
     /// The container with this id or beginning of an id.
@@ -210,7 +220,7 @@ impl Engine {
     /// # Errors
     /// `NotFound`, `Ambiguous`.
     pub fn container(&self, key: &str) -> Result<Arc<ContainerView>, EngineError> {
-        self.shared.board.container(key)
+        self.shared.views.container(key)
     }
 
     /// The image store: lists, look-ups, removal, usage.
@@ -256,7 +266,7 @@ impl Engine {
 
     /// What happens from now on.
     pub fn events(&self) -> Events {
-        self.shared.board.watch()
+        self.shared.views.watch()
     }
 
     /// Looks for everything that belongs to no pod, and pods that lack something.
@@ -284,10 +294,10 @@ impl Engine {
     async fn ask<T>(
         &self,
         id: &ContainerId,
-        command: impl FnOnce(ContainerId, pod::Waiter<T>) -> Command,
+        command: impl FnOnce(ContainerId, Reply<T>) -> Command,
     ) -> Result<T, EngineError> {
         let gone = || EngineError::NotFound { thing: "container", key: id.to_string() };
-        let view = self.shared.board.container(id.as_str())?;
+        let view = self.shared.views.container(id.as_str())?;
         let pod = self.shared.pods.get(&view.sandbox).ok_or_else(gone)?;
         pod.ask(|reply| command(id.clone(), reply)).await.unwrap_or_else(|| Err(gone()))
     }

@@ -99,6 +99,16 @@ pub enum EngineError {
         /// Why.
         source: Cause,
     },
+    /// Several steps failed that do not depend on each other.
+    #[error("{what}: {errors}")]
+    Several {
+        /// What was being done.
+        what: String,
+        /// The chains of all, one after the other.
+        errors: String,
+        /// What a caller may branch on: the first one's.
+        kind: Kind,
+    },
     /// The engine is shutting down, or the owner of the pod is gone.
     #[error("the engine is closing")]
     Closed,
@@ -122,6 +132,13 @@ impl EngineError {
         EngineError::Failed { what: what.into(), kind: Kind::Internal, source: Arc::new(source) }
     }
 
+    /// Several failures in one.
+    pub(crate) fn several(what: &str, errors: &[EngineError]) -> Self {
+        let kind = errors.first().map_or(Kind::Internal, Classify::kind);
+        let errors: Vec<String> = errors.iter().map(|error| berth_types::error::chain(error)).collect();
+        EngineError::Several { what: what.to_owned(), errors: errors.join("; "), kind }
+    }
+
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         EngineError::Invalid { field: field.into(), message: message.into() }
     }
@@ -142,7 +159,7 @@ impl Classify for EngineError {
             }
             EngineError::Unsupported { .. } => Kind::Unsupported,
             EngineError::Timeout { .. } => Kind::Timeout,
-            EngineError::Failed { kind, .. } => *kind,
+            EngineError::Failed { kind, .. } | EngineError::Several { kind, .. } => *kind,
             EngineError::Closed | EngineError::NetworkNotReady { .. } => Kind::Unavailable,
         }
     }
@@ -161,6 +178,7 @@ impl Classify for EngineError {
             | EngineError::NetworkNotReady { .. }
             | EngineError::Timeout { .. }
             | EngineError::Failed { .. }
+            | EngineError::Several { .. }
             | EngineError::Closed => None,
         }
     }

@@ -56,7 +56,7 @@ impl Events {
         match self.receiver.recv().await {
             Ok(stamped) => Some(stamped),
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                Some(Stamped { at: crate::clock::now(), event: EngineEvent::Resync })
+                Some(Stamped { at: crate::host::clock::now(), event: EngineEvent::Resync })
             }
             Err(broadcast::error::RecvError::Closed) => None,
         }

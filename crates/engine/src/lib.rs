@@ -6,43 +6,36 @@
 
 #![forbid(unsafe_code)]
 
-mod board;
-mod clock;
 mod config;
-mod doctor;
+mod container;
 mod engine;
 mod error;
 mod events;
-mod healing;
 mod host;
-mod layout;
 /// The image store, for callers.
 pub use berth_image as image;
 pub mod model;
 mod oci;
 mod open;
-mod pod;
 mod profile;
-mod purge;
-mod random;
-mod record;
-mod session;
+mod recovery;
+mod sandbox;
 mod shared;
 mod shim;
-mod stages;
-pub mod stats;
 mod status;
 mod sysctl;
-mod undo;
 mod users;
 mod validate;
-mod watched;
+mod views;
 
 /// For callers that have directories of their own which containers fill.
 pub use berth_sys::fs::remove_tree;
 pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
+pub use container::session::{
+    AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer,
+};
+pub use container::stats;
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
-pub use session::{AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer};
 pub use status::{Finding, NetworkStatus, Stages, Thing};

@@ -1,7 +1,7 @@
 //! Opening an engine: stores, cgroups, network, then the pods that run.
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use berth_image::{Images, Names};
 use berth_net::{Builtin, Ipv6};
 use berth_sys::{cgroup, overlay};
 
-use crate::board::Board;
 use crate::config::{BuiltinImage, EngineConfig, NetworkChoice};
-use crate::doctor::mounts_below;
 use crate::error::EngineError;
-use crate::layout::Layout;
-use crate::pod::recover;
+use crate::host::doctor::mounts_below;
+use crate::host::layout::Layout;
+use crate::host::{facts, network_repair, record, stages};
 use crate::shared::{Pods, Shared};
 use crate::shim::spawn::Launcher;
-use crate::{healing, host, profile, record, stages, users};
+use crate::views::Views;
+use crate::{profile, recovery, users};
 
 /// Everything opened, every pod found again.
 pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), EngineError> {
@@ -29,12 +29,12 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         .await
         .map_err(|e| EngineError::failed("open the image store", e))?;
     overlay::trial(&layout.root).map_err(|e| EngineError::failed("keep containers' files", e))?;
-    boot(&layout)?;
+    let restarted = boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
     // What may be refused comes before what would have to be taken back.
     let network = network(&config, &layout)?;
     let launcher = Launcher::new(&cgroups, &config)?;
-    let facts = host::facts(&cgroups);
+    let facts = facts::facts(&cgroups);
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),
         unqualified_registries: config.images.short_name_hosts.clone(),
@@ -44,7 +44,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     let shared = Arc::new(Shared {
         config,
         layout,
-        board: Board::new(),
+        views: Views::new(),
         stages: stages::Log::default(),
         images,
         cgroups,
@@ -54,12 +54,13 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         profiles: profile::Profiles::default(),
         users: users::Users::default(),
         pods: Pods::default(),
+        restarted,
     });
     builtin_images(&shared).await;
-    let left = recover::all(&shared).await?;
-    recover::sweep(&shared, &left).await;
+    let left = recovery::all(&shared).await?;
+    recovery::sweep(&shared, &left).await;
     if let Some(network) = &shared.network {
-        healing::begin(network)?;
+        network_repair::begin(network)?;
     }
     Ok((shared, puller))
 }
@@ -101,38 +102,39 @@ fn image_config(config: &EngineConfig) -> berth_image::Config {
     images
 }
 
+/// Makes the directories, for root alone: what lies in them are other users' secrets, and programs of containers that
+/// may be setuid.
 fn directories(layout: &Layout) -> Result<(), EngineError> {
-    let make = |path: &Path, mode: u32| {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(path)
-            .map_err(|e| EngineError::system(format!("make {}", path.display()), e))
+    let make = |path: &Path| {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        // Those of an older Berth could be entered by all.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
     };
-    make(&layout.root, 0o711)?;
-    make(&layout.state, 0o711)?;
-    make(&layout.pods(), 0o711)
+    for path in [&layout.root, &layout.state, &layout.pods(), &layout.sandboxes()] {
+        make(path).map_err(|e| EngineError::system(format!("make {}", path.display()), e))?;
+    }
+    Ok(())
 }
 
-/// The state of another boot is gone with it: what its records tell of does not exist any more.
-fn boot(layout: &Layout) -> Result<(), EngineError> {
+/// Whether the machine was restarted since the last daemon. What its pods had while they ran is gone with that boot;
+/// what is told of them stays.
+fn boot(layout: &Layout) -> Result<bool, EngineError> {
     let failed = |e: io::Error| EngineError::system("tell this boot from the last", e);
     let now = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(failed)?;
     let before = record::read_bytes(&layout.boot()).map_err(failed)?;
-    if before.as_ref().is_some_and(|before| *before != now) {
-        tracing::info!("the machine was restarted; the pods of before are gone");
+    let restarted = before.as_ref() != Some(&now);
+    if restarted {
+        if before.is_some() {
+            tracing::info!("the machine was restarted; the pods of before have ended");
+        }
         // After a restart there are none. If it is the file that is wrong, the sweep ends what still runs.
         for mount in mounts_below(&layout.pods()) {
             rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH)
                 .map_err(|e| EngineError::system(format!("unmount {}", mount.display()), e))?;
         }
-        record::remove(&layout.pods()).map_err(failed)?;
-        directories(layout)?;
-    }
-    if before.as_ref() != Some(&now) {
         record::write_bytes(&layout.boot(), &now).map_err(failed)?;
     }
-    Ok(())
+    Ok(restarted)
 }
 
 fn network(config: &EngineConfig, layout: &Layout) -> Result<Option<Arc<Builtin>>, EngineError> {

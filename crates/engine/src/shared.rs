@@ -8,22 +8,22 @@ use berth_net::Builtin;
 use berth_sys::cgroup;
 use berth_types::SandboxId;
 
-use crate::board::Board;
 use crate::config::{EngineConfig, NetworkChoice};
 use crate::error::EngineError;
-use crate::layout::Layout;
+use crate::host::layout::Layout;
+use crate::host::stages;
 use crate::model::{Owner, SandboxConfig, SandboxMetadata};
 use crate::oci::HostFacts;
-use crate::pod::Handle;
+use crate::sandbox::Handle;
 use crate::shim::spawn::Launcher;
-use crate::stages;
+use crate::views::Views;
 
 /// What all pods of an engine share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) layout: Layout,
-    pub(crate) board: Board,
+    pub(crate) views: Views,
     pub(crate) stages: stages::Log,
     pub(crate) images: Images,
     pub(crate) cgroups: cgroup::Host,
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) profiles: crate::profile::Profiles,
     pub(crate) users: crate::users::Users,
     pub(crate) pods: Pods,
+    /// Whether the machine was restarted since the last daemon: nothing of before runs.
+    pub(crate) restarted: bool,
 }
 
 impl Shared {

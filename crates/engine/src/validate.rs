@@ -32,7 +32,7 @@ pub(crate) fn sandbox(config: &SandboxConfig, engine: &EngineConfig) -> Result<(
     }
     sysctls(&config.sysctls, &config.namespaces)?;
     network(config, engine)?;
-    crate::pod::asked_resolv(config).map(drop)
+    crate::sandbox::asked_resolv(config).map(drop)
 }
 
 fn handler(name: &str, engine: &EngineConfig) -> Result<(), EngineError> {

@@ -17,7 +17,7 @@ use berth_types::{Classify, ContainerId, ExecId, Kind};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::session::ExecEnd;
+use crate::container::session::ExecEnd;
 
 /// Requests that may wait for the connection's task.
 const QUEUE: usize = 64;
@@ -110,7 +110,7 @@ impl Connection {
         let (calls, requests) = mpsc::channel(QUEUE);
         let execs = Execs::default();
         let line = Line {
-            socket: crate::watched::register_both(self.0)?,
+            socket: crate::host::async_fd::register_both(self.0)?,
             reader: Reader::new(),
             writer: Writer::new(2 * MAX_FRAME),
             waiting: HashMap::new(),
@@ -168,7 +168,7 @@ impl Shim {
         match self.ask(Request::Start { container }, Vec::new(), limit).await? {
             (Answer::Started { at }, _) => Ok(at),
             // A shim of before says no time.
-            (Answer::Done, _) => Ok(crate::clock::now()),
+            (Answer::Done, _) => Ok(crate::host::clock::now()),
             (Answer::Hello { .. } | Answer::Created { .. } | Answer::ExecStarted { .. }, _) => {
                 Err(ShimError::Unexpected { request: "Start" })
             }

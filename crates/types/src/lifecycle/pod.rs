@@ -240,6 +240,10 @@ impl<K: Kinds> Pod<K> {
         self.link = Link::Connected;
         let mut effects = Vec::new();
         for (id, word) in words {
+            // What the shim knows of one that is being prepared, its preparation reports.
+            if matches!(self.containers.get(&id), Some(Container::Creating { .. })) {
+                continue;
+            }
             let message = match word {
                 Word::Lives(found) => container::Message::Found(found),
                 Word::Ended(started_at, exit) => container::Message::Exited(started_at, exit),

@@ -1,0 +1,97 @@
+//! One container of a pod, as the pod's owner task knows it.
+//!
+//! ```text
+//! create   image, snapshot, specification, plan, cgroup, prepared process     exit     how it ended, for callers
+//! start    released by the shim                                              exec     further processes, attach
+//! stop     its stop signal, then SIGKILL, by the shim or by the cgroup        session  their streams
+//! remove   everything but its log                                            update   its limits
+//! ```
+
+mod create;
+pub(crate) mod exec;
+pub(crate) mod exit;
+pub(crate) mod remove;
+pub(crate) mod session;
+pub(crate) mod start;
+pub mod stats;
+pub(crate) mod stop;
+pub(crate) mod update;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use berth_sys::cgroup::CgroupPath;
+use berth_types::lifecycle::container::{Container, State};
+use berth_types::{ContainerId, SandboxId};
+
+use crate::model::{ContainerConfig, ContainerUser, ContainerView, EnvVar};
+use crate::oci::signal;
+use crate::sandbox::Live;
+pub(crate) use create::{Made, Work as Preparation, is_same};
+use exit::Exit;
+use update::Limits;
+
+/// What a container has from the beginning, whatever its state.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) config: Arc<ContainerConfig>,
+    pub(crate) created_at: i64,
+    /// The main process, as its shim told.
+    pub(crate) pid: Option<i32>,
+    pub(crate) limits: Limits,
+}
+
+/// What the preparation of a container found out.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) image_id: String,
+    pub(crate) image_ref: String,
+    pub(crate) log_path: Option<PathBuf>,
+    pub(crate) user: ContainerUser,
+    pub(crate) stop_signal: i32,
+    pub(crate) cgroup: CgroupPath,
+    /// The process that exec sessions begin from.
+    pub(crate) process: oci_spec::runtime::Process,
+    pub(crate) raw_env: Vec<EnvVar>,
+}
+
+impl Item {
+    pub(crate) fn new(config: Arc<ContainerConfig>, created_at: i64) -> Self {
+        let limits = Limits::new(config.resources.clone());
+        Self { config, created_at, pid: None, limits }
+    }
+
+    /// What callers see; None while it is being created.
+    pub(crate) fn view(
+        &self,
+        id: &ContainerId,
+        sandbox: &SandboxId,
+        life: &Container<Live>,
+    ) -> Option<ContainerView> {
+        let state = life.seen();
+        state.listed()?;
+        let facts = life.facts()?;
+        let started_at = life.started_at();
+        let runs = matches!(
+            state,
+            State::Created | State::Starting | State::Running | State::Stopping { .. } | State::Unknown
+        );
+        Some(ContainerView {
+            id: id.clone(),
+            sandbox: sandbox.clone(),
+            config: Arc::clone(&self.config),
+            state,
+            created_at: self.created_at,
+            started_at,
+            exit: life.exit().map(|exit: &Exit| exit.view(started_at)),
+            pid: self.pid.filter(|_| runs),
+            image_id: facts.image_id.clone(),
+            image_ref: facts.image_ref.clone(),
+            log_path: facts.log_path.clone(),
+            resources: self.limits.now().clone(),
+            user: facts.user.clone(),
+            stop_signal: signal::name(facts.stop_signal),
+            cgroup: facts.cgroup.to_string(),
+        })
+    }
+}

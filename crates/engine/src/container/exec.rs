@@ -1,0 +1,252 @@
+//! Further processes in a container, and its stdio. None of this is the owner's work: it gives a
+//! [`Target`] and is free again.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_types::shim::{Answer, Exec, Failure, Reason, Request};
+use berth_types::{ContainerId, ExecId};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::Facts;
+use super::session::{self, AttachSession, Ending, ExecRequest, ExecSession, Guard, Input, Output};
+use crate::error::EngineError;
+use crate::model::{ContainerConfig, ExecOutput};
+use crate::shared::Shared;
+use crate::shim::{Shim, ShimError};
+
+/// The time that a shim has to begin a process.
+const EXEC_LIMIT: Duration = Duration::from_secs(60);
+/// The time that other requests of this kind have.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The most output that is kept of each stream; the rest is read and dropped.
+const MAX_OUTPUT: usize = 16 << 20;
+/// How long output is waited for after the process' end, when something in the background holds it open.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How much later than the shim's own time limit the answer may come.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A running container and the way to it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) container: ContainerId,
+    pub(crate) config: Arc<ContainerConfig>,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) shim: Shim,
+}
+
+/// The streams of a process: the shim's ends and ours.
+struct Streams {
+    theirs: Vec<OwnedFd>,
+    stdin: Option<Input>,
+    stdout: Output,
+    stderr: Output,
+}
+
+fn streams(stdin: bool) -> std::io::Result<Streams> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC);
+    let (input, stdin) = if stdin {
+        let (read, write) = pipe()?;
+        (read, Some(Input::pipe(write)?))
+    } else {
+        let null = std::fs::File::open("/dev/null")?;
+        (null.into(), None)
+    };
+    let ((out, out_end), (err, err_end)) = (pipe()?, pipe()?);
+    Ok(Streams {
+        theirs: vec![input, out_end, err_end],
+        stdin,
+        stdout: Output::pipe(out)?,
+        stderr: Output::pipe(err)?,
+    })
+}
+
+/// Begins a process with its streams.
+pub(crate) async fn exec(
+    shared: &Shared,
+    target: &Target,
+    request: &ExecRequest,
+    timeout: Option<Duration>,
+) -> Result<ExecSession, EngineError> {
+    let plan = plan(shared, target, request).await?;
+    let id = ExecId::from_random(crate::host::random::bytes());
+    let end = target.shim.exec_end(&id);
+    let ending = Ending::new(end, Guard::new(target.shim.clone(), id.clone()));
+    let asked = Exec {
+        exec: id,
+        container: target.container.clone(),
+        plan,
+        tty: request.tty,
+        timeout_ms: timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+    };
+    let broken = |e: std::io::Error| EngineError::system("make the streams of an exec session", e);
+    if request.tty {
+        let (_, mut fds) = begin(&target.shim, asked, Vec::new()).await?;
+        let master = fds
+            .pop()
+            .ok_or_else(|| EngineError::system("exec", std::io::Error::other("the shim gave no terminal")))?;
+        return session::with_terminal(target.container.clone(), master, ending).map_err(broken);
+    }
+    let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
+    begin(&target.shim, asked, theirs).await?;
+    Ok(ExecSession {
+        container: target.container.clone(),
+        stdin,
+        stdout,
+        stderr: Some(stderr),
+        resizer: None,
+        ending,
+    })
+}
+
+async fn begin(shim: &Shim, exec: Exec, fds: Vec<OwnedFd>) -> Result<(i32, Vec<OwnedFd>), EngineError> {
+    match shim.ask(Request::Exec(exec), fds, EXEC_LIMIT).await {
+        Ok((Answer::ExecStarted { pid }, fds)) => Ok((pid, fds)),
+        Ok(_) => {
+            let error = ShimError::Unexpected { request: "Exec" };
+            Err(EngineError::failed("run the command", error))
+        }
+        Err(ShimError::Failed(Failure { reason: Reason::CommandNotFound, message })) => {
+            Err(EngineError::Command { message, code: 127 })
+        }
+        Err(ShimError::Failed(Failure { reason: Reason::CommandDenied | Reason::Refused, message })) => {
+            Err(EngineError::Command { message, code: 126 })
+        }
+        Err(error) => Err(EngineError::failed("run the command", error)),
+    }
+}
+
+async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result<Vec<u8>, EngineError> {
+    if request.argv.is_empty() {
+        return Err(EngineError::invalid("cmd", "there is no command"));
+    }
+    let mut process = target.facts.process.clone();
+    process.set_args(Some(request.argv.clone()));
+    process.set_terminal(Some(request.tty));
+    process.set_console_size(request.size.map(|(rows, columns)| {
+        let size = oci_spec::runtime::BoxBuilder::default().height(rows).width(columns).build();
+        size.expect("every field has a default")
+    }));
+    let mut env = process.env().clone().unwrap_or_default();
+    if request.tty && !env.iter().any(|line| line.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+    }
+    if let Some(user) = &request.user {
+        let image = target.facts.image_id.parse().map_err(|e| EngineError::system("the image's id", e))?;
+        let user = shared.users.named(&shared.images, &image, user).await?;
+        process.user_mut().set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(user.groups));
+        if !says_home(shared, target) {
+            env.retain(|line| !line.starts_with("HOME="));
+            env.push(format!("HOME={}", user.home));
+        }
+    }
+    for line in &request.env {
+        let name = line.split_once('=').map_or(line.as_str(), |(name, _)| name);
+        env.retain(|other| other.split_once('=').is_none_or(|(known, _)| known != name));
+        env.push(line.clone());
+    }
+    process.set_env(Some(env));
+    if let Some(dir) = &request.working_dir {
+        process.set_cwd(dir.into());
+    }
+    shared.profiles.process(&process, &target.facts.raw_env, &target.config.security)
+}
+
+/// Whether `HOME` is the container's or its image's word, and not only the home directory of its user.
+fn says_home(shared: &Shared, target: &Target) -> bool {
+    let image = shared.images.find(&target.facts.image_id).ok().flatten();
+    let line = |line: &String| line.starts_with("HOME=");
+    target.config.envs.iter().any(|var| var.name == "HOME")
+        || image.is_some_and(|image| image.config.env.iter().any(line))
+}
+
+/// Runs a command and gives its output.
+pub(crate) async fn exec_sync(
+    shared: &Shared,
+    target: &Target,
+    argv: Vec<String>,
+    timeout: Option<Duration>,
+) -> Result<ExecOutput, EngineError> {
+    let request = ExecRequest { argv, ..ExecRequest::default() };
+    let timeout = timeout.filter(|t| !t.is_zero());
+    let mut session = exec(shared, target, &request, timeout).await?;
+    let Some(stderr) = session.stderr.take() else { return Err(EngineError::Closed) };
+    let stdout = std::mem::replace(&mut session.stdout, Output::empty());
+    let (stdout, stderr) = (Collect::begin(stdout), Collect::begin(stderr));
+    let expired = |t: Duration| EngineError::Timeout {
+        what: "the command".to_owned(),
+        millis: u64::try_from(t.as_millis()).unwrap_or(u64::MAX),
+    };
+    let end = match timeout {
+        None => session.ending.wait().await?,
+        Some(limit) => match tokio::time::timeout(limit.saturating_add(LATE), session.ending.wait()).await {
+            Ok(end) => end?,
+            Err(_) => return Err(expired(limit)),
+        },
+    };
+    if let (true, Some(limit)) = (end.timed_out, timeout) {
+        return Err(expired(limit));
+    }
+    let until = tokio::time::Instant::now() + DRAIN;
+    let (stdout, stderr) = tokio::join!(stdout.until(until), stderr.until(until));
+    Ok(ExecOutput { stdout, stderr, code: end.code })
+}
+
+/// A stream being read to its end, whether its bytes are kept or not.
+struct Collect {
+    kept: Arc<std::sync::Mutex<Vec<u8>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Collect {
+    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let kept = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+        let into = Arc::clone(&kept);
+        let task = tokio::spawn(async move {
+            let mut chunk = vec![0; 16 << 10];
+            while let Ok(got @ 1..) = stream.read(&mut chunk).await {
+                let mut into = into.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let room = MAX_OUTPUT.saturating_sub(into.len()).min(got);
+                into.extend_from_slice(&chunk[..room]);
+            }
+        });
+        Self { kept, task }
+    }
+
+    /// What came until the end of the stream, or until that time.
+    async fn until(self, until: tokio::time::Instant) -> Vec<u8> {
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout_at(until, self.task).await.is_err() {
+            abort.abort();
+        }
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+/// Joins the container's stdio.
+pub(crate) async fn attach(target: &Target) -> Result<AttachSession, EngineError> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .map_err(|e| EngineError::system("make a socket to attach with", e))?;
+    let request = Request::Attach { container: target.container.clone() };
+    target
+        .shim
+        .tell(request, vec![theirs], LIMIT)
+        .await
+        .map_err(|e| EngineError::failed("attach to the container", e))?;
+    session::attached(target.container.clone(), &target.config, target.shim.clone(), ours)
+        .map_err(|e| EngineError::system("attach to the container", e))
+}
+
+/// Opens the container's log again.
+pub(crate) async fn reopen_log(target: &Target) -> Result<(), EngineError> {
+    let request = Request::ReopenLog { container: target.container.clone() };
+    target
+        .shim
+        .tell(request, Vec::new(), LIMIT)
+        .await
+        .map_err(|e| EngineError::failed("open the container's log again", e))
+}

@@ -1,0 +1,94 @@
+//! How a container ended.
+
+use std::path::Path;
+
+use berth_types::shim;
+use berth_types::shim::record as shim_record;
+
+use crate::host::clock;
+use crate::host::record::{self, EndRecord};
+use crate::model::{ExitReason, ExitView};
+
+/// How a container ended, as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By its shim, which has written it down.
+    Told(shim::Exit),
+    /// By no shim: it was noticed then (nanoseconds since 1970), and why nothing more is known.
+    Noticed {
+        /// When.
+        at: i64,
+        /// Why.
+        message: String,
+    },
+}
+
+impl Exit {
+    /// The end that no process saw, noticed now.
+    pub(crate) fn noticed(message: impl Into<String>) -> Self {
+        Exit::Noticed { at: clock::now(), message: message.into() }
+    }
+
+    /// The end of a container whose command could not be executed, when the shim told no more than that.
+    pub(crate) fn not_started(message: String) -> Self {
+        Exit::Told(shim::Exit { code: 128, signal: None, at: clock::now(), oom_killed: false, message })
+    }
+
+    /// How it looks to callers. One that never ran and says why could not be started.
+    pub(crate) fn view(&self, started_at: Option<i64>) -> ExitView {
+        match self {
+            Exit::Told(exit) => told(exit, started_at.is_none()),
+            Exit::Noticed { at, message } => ExitView {
+                code: 255,
+                finished_at: *at,
+                reason: ExitReason::Unknown,
+                message: message.clone(),
+            },
+        }
+    }
+
+    /// What is to be written down of it, unless a shim has.
+    pub(crate) fn to_record(&self, started_at: Option<i64>) -> Option<EndRecord> {
+        match self {
+            Exit::Told(_) => None,
+            Exit::Noticed { at, message } => {
+                Some(EndRecord { started_at, at: *at, message: message.clone() })
+            }
+        }
+    }
+}
+
+impl From<EndRecord> for Exit {
+    fn from(end: EndRecord) -> Self {
+        Exit::Noticed { at: end.at, message: end.message }
+    }
+}
+
+fn told(exit: &shim::Exit, never_ran: bool) -> ExitView {
+    let failed_to_start = never_ran && !exit.message.is_empty();
+    let reason = if failed_to_start {
+        ExitReason::StartError
+    } else if exit.code == 0 {
+        // A child that ran out of memory did not make the container fail.
+        ExitReason::Completed
+    } else if exit.oom_killed {
+        ExitReason::OomKilled
+    } else {
+        ExitReason::Error
+    };
+    let code = if failed_to_start && exit.code == 0 { 128 } else { exit.code };
+    ExitView { code, finished_at: exit.at, reason, message: exit.message.clone() }
+}
+
+/// The end in a container's directory as its shim has written it: when it was started, and how it ended. None when
+/// there is none that can be read.
+pub(crate) fn read(dir: &Path) -> Option<(Option<i64>, Exit)> {
+    let bytes = record::read_bytes(&dir.join(shim_record::EXIT)).ok()??;
+    let record: shim_record::Exited = shim_record::decode(&bytes).ok()?;
+    Some((Some(record.started_at).filter(|at| *at != 0), Exit::Told(record.exit)))
+}
+
+/// The same, or an end that is noticed now.
+pub(crate) fn read_or(dir: &Path, unknown: &str) -> (Option<i64>, Exit) {
+    read(dir).unwrap_or_else(|| (None, Exit::noticed(unknown)))
+}

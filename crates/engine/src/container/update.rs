@@ -1,0 +1,97 @@
+//! Changing a container's limits. One change is made at a time: each builds on the one before.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::container::Facts;
+use crate::error::EngineError;
+use crate::host::record::{self, ContainerRecord};
+use crate::model::Resources;
+use crate::oci::resources;
+use crate::sandbox::Caller;
+use crate::shared::Shared;
+
+/// Changes that may wait for the one that is being made.
+const MAX_WAITING: usize = 64;
+
+/// A container's limits.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    now: Resources,
+    /// The changes that wait for the one that is being made; None when none is.
+    waiting: Option<VecDeque<(Box<Resources>, Caller)>>,
+}
+
+impl Limits {
+    pub(crate) fn new(now: Resources) -> Self {
+        Self { now, waiting: None }
+    }
+
+    /// Those in force.
+    pub(crate) fn now(&self) -> &Resources {
+        &self.now
+    }
+
+    /// Takes a change: it is to be made now, waits, or is given back when too many wait.
+    pub(crate) fn ask(&mut self, change: Box<Resources>, caller: Caller) -> Asked {
+        match &mut self.waiting {
+            None => {
+                self.waiting = Some(VecDeque::new());
+                Asked::Begin(change, caller)
+            }
+            Some(waiting) if waiting.len() < MAX_WAITING => {
+                waiting.push_back((change, caller));
+                Asked::Waits
+            }
+            Some(_) => Asked::TooMany(caller),
+        }
+    }
+
+    /// A change was made, or not (None); gives those that waited, to be asked again in their order.
+    pub(crate) fn over(&mut self, made: Option<Resources>) -> VecDeque<(Box<Resources>, Caller)> {
+        if let Some(made) = made {
+            self.now = made;
+        }
+        self.waiting.take().unwrap_or_default()
+    }
+}
+
+/// What becomes of a change.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// It is to be made.
+    Begin(Box<Resources>, Caller),
+    /// It is made later.
+    Waits,
+    /// Too many wait.
+    TooMany(Caller),
+}
+
+/// Makes a change; gives the limits in force after it.
+pub(crate) async fn make(
+    shared: Arc<Shared>,
+    facts: Arc<Facts>,
+    now: Resources,
+    change: Box<Resources>,
+    file: PathBuf,
+    records: Arc<Mutex<()>>,
+) -> Result<Resources, EngineError> {
+    let after = resources::merge(&now, &change);
+    let limits = resources::change(&after, &change, &shared.facts);
+    Shared::blocking(move || {
+        shared
+            .cgroups
+            .open(&facts.cgroup)
+            .update(&limits)
+            .map_err(|e| EngineError::failed("update the container's limits", e))?;
+        let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |e| EngineError::system("write the container's record", e);
+        if let Some(mut record) = record::read::<ContainerRecord>(&file).map_err(failed)? {
+            record.resources = after.clone();
+            record::write(&file, &record).map_err(failed)?;
+        }
+        Ok(after)
+    })
+    .await
+}

@@ -1,0 +1,255 @@
+//! Leak accounting: what the records say against what the kernel and the disk have.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use berth_net::Builtin;
+use berth_sys::cgroup::CgroupPath;
+use berth_types::lifecycle::sandbox::State;
+use berth_types::{ContainerId, SandboxId};
+
+use crate::host::shims;
+use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
+use crate::shared::Shared;
+use crate::status::{Finding, Thing};
+
+/// The time that the kernel has to remove the interfaces of a pod that is gone.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What the records say.
+struct Known {
+    sandboxes: HashSet<SandboxId>,
+    containers: HashSet<ContainerId>,
+    views: Vec<Arc<SandboxView>>,
+}
+
+/// Looks at everything. Pods that are being made or removed meanwhile are known and not looked into.
+pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
+    let shared = Arc::clone(shared);
+    let looked = tokio::task::spawn_blocking(move || {
+        // What the world has is read before what is known: a thing made meanwhile is then known.
+        let world = World::read(&shared);
+        let views = shared.views.sandboxes(None);
+        let containers: Vec<Arc<ContainerView>> = shared.views.containers(None);
+        let known = Known {
+            sandboxes: shared.pods.ids().into_iter().collect(),
+            containers: containers.iter().map(|c| c.id.clone()).collect(),
+            views,
+        };
+        let mut findings = world.strays(&shared, &known);
+        findings.extend(lacking(&shared, &known));
+        findings.extend(shared.images.damaged().into_iter().map(|what| Finding {
+            thing: Thing::File,
+            name: shared.images.dir().display().to_string(),
+            explanation: what,
+            remedy: "remove the image and pull it again".to_owned(),
+        }));
+        findings.sort_by(|a, b| (a.thing, &a.name).cmp(&(b.thing, &b.name)));
+        findings
+    });
+    looked.await.unwrap_or_default()
+}
+
+/// What there is.
+struct World {
+    mounts: Vec<PathBuf>,
+    pod_dirs: Vec<(PathBuf, Option<SandboxId>)>,
+    cgroups: Vec<(PathBuf, String)>,
+    shims: Vec<(i32, SandboxId)>,
+    leases: Vec<SandboxId>,
+    interfaces: Vec<String>,
+    snapshots: Vec<ContainerId>,
+}
+
+impl World {
+    fn read(shared: &Shared) -> Self {
+        let network = shared.network.as_ref();
+        Self {
+            mounts: mounts_below(&shared.layout.state),
+            pod_dirs: [shared.layout.pods(), shared.layout.sandboxes()]
+                .iter()
+                .flat_map(|dir| entries(dir))
+                .map(|(path, name)| (path, name.parse().ok()))
+                .collect(),
+            cgroups: cgroups(shared),
+            shims: shims::all(shared.launcher.cgroup())
+                .into_iter()
+                .flatten()
+                .map(|(pid, id)| (pid.as_raw_nonzero().get(), id))
+                .collect(),
+            leases: network.map(|n| n.leases()).into_iter().flatten().map(|lease| lease.sandbox).collect(),
+            interfaces: network.map(|n| interfaces(n)).unwrap_or_default(),
+            snapshots: shared.images.snapshots(),
+        }
+    }
+
+    /// What belongs to no pod.
+    fn strays(&self, shared: &Shared, known: &Known) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut add = |thing, name: String, explanation: &str, remedy: &str| {
+            findings.push(Finding {
+                thing,
+                name,
+                explanation: explanation.to_owned(),
+                remedy: remedy.to_owned(),
+            });
+        };
+        let restart = "restart the daemon: it removes what belongs to no pod";
+        for mount in &self.mounts {
+            let owner = pod_of(&shared.layout.pods(), mount);
+            if owner.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
+                let name = mount.display().to_string();
+                add(Thing::Mount, name.clone(), "mounted for a pod that is gone", &format!("umount {name}"));
+            }
+        }
+        for (path, id) in &self.pod_dirs {
+            if id.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
+                let why = "the directory of a pod that is not known; its record may be damaged";
+                add(Thing::File, path.display().to_string(), why, "look at it, then remove it");
+            }
+        }
+        for (path, name) in &self.cgroups {
+            let sandbox = name.parse::<SandboxId>().is_ok_and(|id| known.sandboxes.contains(&id));
+            if !sandbox && name != "shims" {
+                add(Thing::Cgroup, path.display().to_string(), "the cgroup of a pod that is gone", restart);
+            }
+        }
+        for (pid, id) in &self.shims {
+            if !known.sandboxes.contains(id) {
+                let why = format!("the shim of pod {} that is gone", id.short());
+                add(Thing::Process, pid.to_string(), &why, restart);
+            }
+        }
+        for id in self.leases.iter().filter(|id| !known.sandboxes.contains(id)) {
+            add(Thing::Address, id.to_string(), "addresses are leased to a pod that is gone", restart);
+        }
+        for name in &self.interfaces {
+            let remedy = format!("ip link delete {name}");
+            add(Thing::Network, name.clone(), "an interface on the bridge without a pod", &remedy);
+        }
+        for id in self.snapshots.iter().filter(|id| !known.containers.contains(id)) {
+            // One that is being made or removed has its directory in its pod.
+            if !being_made(shared, id) {
+                add(Thing::Snapshot, id.to_string(), "the layer of a container that is gone", restart);
+            }
+        }
+        findings
+    }
+}
+
+/// Interfaces on the bridge without a pod. The kernel removes those of a pod that is gone in the
+/// background, so what is there is looked at until it goes or the time is over.
+fn interfaces(network: &Builtin) -> Vec<String> {
+    let deadline = Instant::now() + DRAIN;
+    loop {
+        let left = network.strays().unwrap_or_default();
+        if left.is_empty() || Instant::now() >= deadline {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn being_made(shared: &Shared, id: &ContainerId) -> bool {
+    shared.pods.ids().iter().any(|pod| shared.layout.found(pod).container(id).exists())
+}
+
+/// Pods that lack something of theirs.
+fn lacking(shared: &Shared, known: &Known) -> Vec<Finding> {
+    let mounted: HashSet<PathBuf> = mounts_below(&shared.layout.state).into_iter().collect();
+    let mut findings = Vec::new();
+    for view in &known.views {
+        let mut add = |explanation: String, remedy: &str| {
+            findings.push(Finding {
+                thing: Thing::Pod,
+                name: view.id.to_string(),
+                explanation,
+                remedy: remedy.to_owned(),
+            });
+        };
+        let dir = shared.layout.found(&view.id);
+        if !view.message.is_empty() {
+            add(view.message.clone(), "stop and remove the pod");
+        }
+        // A pod that was stopped since the picture was taken has none of these any more.
+        if view.state != State::Ready
+            || shared.views.sandbox(view.id.as_str()).is_ok_and(|now| now.state != State::Ready)
+        {
+            continue;
+        }
+        if view.config.namespaces.network != Network::Host && !mounted.contains(&dir.netns()) {
+            add("its network namespace is not mounted".to_owned(), "stop and remove the pod");
+        }
+        if view.config.namespaces.ipc == NamespaceMode::Pod && !mounted.contains(&dir.shm()) {
+            add("its /dev/shm is not mounted".to_owned(), "stop and remove the pod");
+        }
+    }
+    findings
+}
+
+/// The pod in whose directory a path lies.
+fn pod_of(pods: &Path, path: &Path) -> Option<SandboxId> {
+    path.strip_prefix(pods).ok()?.iter().next()?.to_str()?.parse().ok()
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> + use<> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))
+}
+
+/// Mount points below a directory, of this process' mount namespace. One at the directory itself is whoever's
+/// chose it.
+pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    points.filter(|point| point.starts_with(dir) && point != dir).collect()
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits (proc(5)).
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
+        match digits.and_then(|d| u8::from_str_radix(d, 8).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The children of the cgroup root in every hierarchy.
+fn cgroups(shared: &Shared) -> Vec<(PathBuf, String)> {
+    let Ok(root) = CgroupPath::new(&shared.config.cgroup_root) else { return Vec::new() };
+    let dirs = shared.cgroups.open(&root).dirs();
+    dirs.iter().flat_map(|dir| entries(dir)).filter(|(path, _)| path.is_dir()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_mountinfo_are_read_back() {
+        assert_eq!(unescape("/run/a\\040b"), Path::new("/run/a b"));
+        assert_eq!(unescape("/plain"), Path::new("/plain"));
+        assert_eq!(unescape("/odd\\"), Path::new("/odd\\"));
+    }
+
+    #[test]
+    fn the_pod_of_a_path_is_its_directory() {
+        let id = "a".repeat(64);
+        let pods = Path::new("/run/berth/pods");
+        assert_eq!(pod_of(pods, &pods.join(&id).join("shm")).map(String::from), Some(id));
+        assert_eq!(pod_of(pods, Path::new("/run/berth/other")), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Removing everything of one instance.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use berth_net::Builtin;
+use berth_sys::cgroup::CgroupPath;
+
+use crate::error::EngineError;
+use crate::host::doctor::mounts_below;
+use crate::host::record;
+use crate::host::shims;
+use crate::sandbox::Command;
+use crate::shared::Shared;
+
+/// The time for all owners to let go of what they share.
+const LET_GO: Duration = Duration::from_secs(5);
+/// The time for processes to die.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Pods first, then what they were made of, then the directories.
+pub(crate) async fn everything(shared: Arc<Shared>) -> Vec<EngineError> {
+    let mut failures = pods(&shared).await;
+    let shared = match alone(shared).await {
+        Ok(shared) => shared,
+        Err(error) => {
+            failures.push(error);
+            return failures;
+        }
+    };
+    match tokio::task::spawn_blocking(move || rest(*shared)).await {
+        Ok(more) => failures.extend(more),
+        Err(error) => failures.push(EngineError::system("remove what is left", error)),
+    }
+    failures
+}
+
+async fn pods(shared: &Arc<Shared>) -> Vec<EngineError> {
+    let mut removals = tokio::task::JoinSet::new();
+    for id in shared.pods.ids() {
+        let Some(pod) = shared.pods.get(&id) else { continue };
+        removals.spawn(async move { pod.ask(|reply| Command::Remove { reply }).await });
+    }
+    let mut failures = Vec::new();
+    while let Some(result) = removals.join_next().await {
+        failures.extend(result.ok().flatten().and_then(Result::err));
+    }
+    failures
+}
+
+/// Owners that have ended let go of what they share a moment after their last answer.
+async fn alone(shared: Arc<Shared>) -> Result<Box<Shared>, EngineError> {
+    let mut shared = shared;
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(alone) => return Ok(Box::new(alone)),
+            Err(held) if Instant::now() < deadline => {
+                shared = held;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(_) => {
+                let error = std::io::Error::other("the engine is in use by other holders");
+                return Err(EngineError::system("purge", error));
+            }
+        }
+    }
+}
+
+fn rest(shared: Shared) -> Vec<EngineError> {
+    let mut failures = Vec::new();
+    let mut attempt = |result: Result<(), EngineError>| failures.extend(result.err());
+    match shims::all(shared.launcher.cgroup()) {
+        Ok(all) => {
+            for (_, sandbox) in all {
+                attempt(shims::kill(&shared, &sandbox));
+            }
+        }
+        Err(error) => attempt(Err(error)),
+    }
+    attempt(cgroups(&shared));
+    let Shared { config, layout, images, network, .. } = shared;
+    drop(images);
+    if let Some(network) = network {
+        match released(network) {
+            Some(network) => {
+                attempt(network.purge().map_err(|e| EngineError::failed("remove the built-in network", e)));
+            }
+            None => attempt(Err(EngineError::Closed)),
+        }
+    }
+    for mount in mounts_below(&layout.state) {
+        let flags = rustix::mount::UnmountFlags::DETACH;
+        attempt(
+            rustix::mount::unmount(&mount, flags)
+                .map_err(|e| EngineError::system(format!("unmount {}", mount.display()), e)),
+        );
+    }
+    for dir in [&layout.state, &layout.root] {
+        let removed = match record::remove(dir) {
+            // A mount that somebody made for it stays, empty.
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+            other => other,
+        };
+        attempt(removed.map_err(|e| EngineError::system(format!("remove {}", dir.display()), e)));
+    }
+    tracing::info!(instance = config.instance, "purged");
+    failures
+}
+
+/// The network, when the look after it that the last pods have brought about is over.
+fn released(mut network: Arc<Builtin>) -> Option<Builtin> {
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match Arc::try_unwrap(network) {
+            Ok(network) => return Some(network),
+            Err(held) if Instant::now() < deadline => network = held,
+            Err(_) => return None,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Kills whatever is left in the instance's cgroup and removes it with everything below.
+fn cgroups(shared: &Shared) -> Result<(), EngineError> {
+    let failed = |e| EngineError::failed("remove the instance's cgroup", e);
+    let root = CgroupPath::new(&shared.config.cgroup_root).map_err(failed)?;
+    let cgroup = shared.cgroups.open(&root);
+    cgroup.kill_all(Instant::now() + KILL_LIMIT).map_err(failed)?;
+    for dir in cgroup.dirs() {
+        remove_tree(&dir).map_err(|e| EngineError::system(format!("remove {}", dir.display()), e))?;
+    }
+    Ok(())
+}
+
+/// A cgroup is removed by rmdir alone, its children first.
+fn remove_tree(dir: &std::path::Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(dir)
+}

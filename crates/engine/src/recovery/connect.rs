@@ -1,0 +1,155 @@
+//! Connecting to the shim of a pod that runs.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_types::lifecycle::container::Found;
+use berth_types::lifecycle::pod::{Message as ToPod, Word};
+use berth_types::shim::{Known, Phase};
+use berth_types::{ContainerId, SandboxId};
+use tokio::sync::mpsc;
+
+use crate::container::exit::{self, Exit};
+use crate::error::EngineError;
+use crate::host::layout::PodDir;
+use crate::host::shims;
+use crate::sandbox::{Live, Message, Report, Spawner};
+use crate::shared::Shared;
+use crate::shim::handshake::{Greeting, greet};
+use crate::shim::{Shim, ShimError, spawn};
+
+/// The time that a shim has to say hello. A healthy one answers within a millisecond.
+const HELLO_LIMIT: Duration = Duration::from_secs(2);
+/// The same for one that did not say it in that time.
+const LONG_HELLO_LIMIT: Duration = Duration::from_secs(60);
+/// The time before the first further attempt; it doubles up to [`MAX_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// The way to a pod's shim.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: SandboxId,
+    pub(crate) dir: PodDir,
+    pub(crate) notices: mpsc::Sender<Message>,
+    /// Those that the pod has: of each something is told.
+    pub(crate) containers: Vec<ContainerId>,
+}
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub(super) enum Contact {
+    /// It answered: what is known of every container now, with its process id.
+    Talks(Shim, Vec<(ContainerId, Word<Live>, i32)>),
+    /// It is dead.
+    Dead,
+    /// It lives, or that cannot be told, and does not answer.
+    Silent,
+}
+
+/// Connects in the background until the shim answers or is dead, and reports.
+pub(crate) fn connect(way: Way, spawner: &Spawner) {
+    let again = spawner.clone();
+    spawner.run(async move {
+        let mut pause = PAUSE;
+        let mut limit = HELLO_LIMIT;
+        while !way.notices.is_closed() {
+            match way.attempt(limit).await {
+                Contact::Talks(shim, words) => return Some(Report::Connected(shim, words)),
+                Contact::Dead => {
+                    return Some(Report::Pod(ToPod::ShimDied(dead("the pod's shim ended"))));
+                }
+                Contact::Silent => again.run(async { Some(Report::Pod(ToPod::Silent)) }),
+            }
+            limit = LONG_HELLO_LIMIT;
+            tokio::time::sleep(pause).await;
+            pause = MAX_PAUSE.min(pause * 2);
+        }
+        None
+    });
+}
+
+/// What callers are told when a shim is dead.
+pub(super) fn dead(message: &str) -> EngineError {
+    EngineError::failed(message, ShimError::Lost)
+}
+
+impl Way {
+    /// One attempt with the time that a healthy shim needs.
+    pub(super) async fn first(&self) -> Contact {
+        self.attempt(HELLO_LIMIT).await
+    }
+
+    async fn attempt(&self, limit: Duration) -> Contact {
+        let greeting = match spawn::connect(&self.dir.socket()) {
+            Ok(connection) => greet(connection, self.notices.clone(), limit).await,
+            // It has as many callers waiting as it may have.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Contact::Silent,
+            Err(_) => Err(ShimError::Lost),
+        };
+        match greeting {
+            Ok(Greeting { shim, known }) => match self.words(known).await {
+                Ok(words) => Contact::Talks(shim, words),
+                Err(error) => self.silent(&error),
+            },
+            Err(ShimError::Lost) => self.dead_or_silent().await,
+            Err(error) => self.silent(&error),
+        }
+    }
+
+    fn silent(&self, error: &dyn std::error::Error) -> Contact {
+        let error = berth_types::error::chain(error);
+        tracing::debug!(sandbox = self.id.short(), error, "a shim does not answer");
+        Contact::Silent
+    }
+
+    /// A shim is dead only when that is certain.
+    async fn dead_or_silent(&self) -> Contact {
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        match Shared::blocking(move || shims::lives(&shared, &id)).await {
+            Ok(false) => Contact::Dead,
+            Ok(true) => Contact::Silent,
+            Err(error) => self.silent(&error),
+        }
+    }
+
+    /// What is known of every container: by the shim, or by the record of its end.
+    async fn words(&self, known: Vec<Known>) -> Result<Vec<(ContainerId, Word<Live>, i32)>, EngineError> {
+        let mut known: HashMap<_, _> =
+            known.into_iter().map(|known| (known.container.clone(), known)).collect();
+        let (dir, containers) = (self.dir.clone(), self.containers.clone());
+        Shared::blocking(move || {
+            let mut words = Vec::with_capacity(containers.len());
+            for id in containers {
+                let (word, pid) = match known.remove(&id) {
+                    Some(known) => word(known),
+                    None => {
+                        let (at, exit) = exit::read_or(&dir.container(&id), "its shim does not know it");
+                        (Word::Ended(at, exit), 0)
+                    }
+                };
+                words.push((id, word, pid));
+            }
+            words.extend(known.into_iter().map(|(id, known)| {
+                let (word, pid) = word(known);
+                (id, word, pid)
+            }));
+            Ok(words)
+        })
+        .await
+    }
+}
+
+fn word(known: Known) -> (Word<Live>, i32) {
+    let word = match known.phase {
+        Phase::Created => Word::Lives(Found::Created),
+        Phase::Running { started_at } => Word::Lives(Found::Running(started_at)),
+        Phase::Exited { started_at, exit } => {
+            Word::Ended(Some(started_at).filter(|at| *at != 0), Exit::Told(exit))
+        }
+    };
+    (word, known.pid)
+}

@@ -1,0 +1,138 @@
+//! Ending a pod of which no record can be read: what its shim has below it says where its processes are.
+
+use std::collections::{HashMap, HashSet};
+
+use berth_sys::cgroup::CgroupPath;
+use berth_types::{ContainerId, SandboxId};
+
+use crate::error::EngineError;
+use crate::host::shims;
+use crate::sandbox::teardown::{Failures, end_cgroup};
+use crate::shared::Shared;
+
+/// What a container's group is called under systemd, around its id.
+const SCOPE: (&str, &str) = ("cri-berth-", ".scope");
+
+/// Kills the shim of a pod and everything in the groups that its children are in.
+pub(crate) fn end_shim(shared: &Shared, sandbox: &SandboxId) -> Result<(), EngineError> {
+    // Looked for while the shim lives: its children are somebody else's afterwards.
+    let groups = groups(shared, sandbox)?;
+    let mut failures = Failures::default();
+    failures.take(shims::kill(shared, sandbox));
+    for group in &groups {
+        failures.take(end_cgroup(shared, group));
+    }
+    failures.result("end the pod's shim")
+}
+
+/// The groups of containers that the descendants of a pod's shims are in.
+fn groups(shared: &Shared, sandbox: &SandboxId) -> Result<HashSet<CgroupPath>, EngineError> {
+    let shims: Vec<i32> = shims::all(shared.launcher.cgroup())?
+        .iter()
+        .filter(|(_, of)| of == sandbox)
+        .map(|(pid, _)| pid.as_raw_nonzero().get())
+        .collect();
+    if shims.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let spared: Vec<String> =
+        shims.iter().map(i32::to_string).chain(["self".to_owned()]).flat_map(|pid| lines(&pid)).collect();
+    let parents = parents();
+    let below = |pid: &i32| {
+        let line = std::iter::successors(Some(*pid), |pid| parents.get(pid).copied());
+        // Pids are reused while one looks: a circle is not followed for ever.
+        line.skip(1).take(parents.len()).any(|pid| shims.contains(&pid))
+    };
+    let members = parents.keys().filter(|pid| below(pid));
+    let groups = members.flat_map(|pid| lines(&pid.to_string())).filter_map(|path| group(&path, &spared));
+    Ok(groups.collect())
+}
+
+/// The paths of a process in all hierarchies, as this process sees them.
+fn lines(pid: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
+}
+
+/// The group of a container in a process' path: the last element that is an id. None when one of `spared`
+/// lies in it: that is the group of a container around this daemon.
+fn group(path: &str, spared: &[String]) -> Option<CgroupPath> {
+    let is_id = |name: &str| {
+        let scope = name.strip_prefix(SCOPE.0).and_then(|rest| rest.strip_suffix(SCOPE.1));
+        scope.unwrap_or(name).parse::<ContainerId>().is_ok()
+    };
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    let last = names.iter().rposition(|name| is_id(name))?;
+    let found = CgroupPath::new(&names[..=last].join("/")).ok()?;
+    let around = |spared: &String| {
+        let spared = spared.trim_matches('/');
+        spared == found.as_str()
+            || spared.strip_prefix(found.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    (!spared.iter().any(around)).then_some(found)
+}
+
+/// The parent of every process.
+fn parents() -> HashMap<i32, i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        Some((pid, parent(&stat)?))
+    })
+    .collect()
+}
+
+/// `pid (name) state ppid ...`, where the name may hold anything.
+fn parent(stat: &[u8]) -> Option<i32> {
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(after + 1..)?).ok()?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Ends the groups below the instance's own that are named by pods which are not known.
+pub(crate) fn groups_of_none(shared: &Shared, known: &HashSet<SandboxId>) -> Result<(), EngineError> {
+    let root = CgroupPath::new(&shared.config.cgroup_root)
+        .map_err(|e| EngineError::failed("the instance's cgroup", e))?;
+    let mut names = HashSet::new();
+    for dir in shared.cgroups.open(&root).dirs() {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        names.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<SandboxId>().ok()));
+    }
+    let mut failures = Failures::default();
+    for name in names.difference(known) {
+        let group = root.child(name.as_str()).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
+        tracing::info!(sandbox = name.short(), "the cgroup of a pod that is gone is removed");
+        failures.take(end_cgroup(shared, &group));
+    }
+    failures.result("remove the cgroups of pods that are gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_container_is_the_last_that_is_named_by_an_id() {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        let spared = [format!("/docker/{b}/kubelet"), "/berth/shims".to_owned()];
+        for (path, want) in [
+            (format!("/kubepods/burstable/pod1/{a}"), Some(format!("kubepods/burstable/pod1/{a}"))),
+            (format!("/berth/{b}/{a}/inner/deep"), Some(format!("berth/{b}/{a}"))),
+            (format!("/x.slice/cri-berth-{a}.scope/init"), Some(format!("x.slice/cri-berth-{a}.scope"))),
+            (format!("/docker/{b}"), None),
+            (format!("/docker/{b}/kubelet/x"), None),
+            ("/berth/shims".to_owned(), None),
+            ("/".to_owned(), None),
+        ] {
+            assert_eq!(group(&path, &spared).map(|g| g.to_string()), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_parent_is_read_whatever_the_process_is_called() {
+        assert_eq!(parent(b"12 (a b) c) S 7 12 12"), Some(7));
+        assert_eq!(parent(b"12 (\xff) R 1"), Some(1));
+        assert_eq!(parent(b"12"), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! Removing what belongs to no pod.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use berth_types::{ContainerId, SandboxId};
+
+use super::orphans;
+use crate::error::EngineError;
+use crate::host::shims;
+use crate::shared::Shared;
+
+/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of pods that are gone. Those in `left`
+/// are not.
+pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
+    let mut known: HashSet<SandboxId> = shared.pods.ids().into_iter().collect();
+    let mut containers: HashSet<ContainerId> =
+        shared.views.containers(None).iter().map(|c| c.id.clone()).collect();
+    for id in left {
+        let entries = std::fs::read_dir(shared.layout.found(id).containers()).into_iter().flatten().flatten();
+        containers.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<ContainerId>().ok()));
+    }
+    known.extend(left.iter().cloned());
+    for id in shared.images.snapshots().into_iter().filter(|id| !containers.contains(id)) {
+        if let Err(error) = shared.images.remove_snapshot(&id).await {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(container = id.short(), error, "a snapshot without a container is not removed");
+        }
+    }
+    let shared = Arc::clone(shared);
+    let swept = Shared::blocking(move || {
+        for (_, sandbox) in shims::all(shared.launcher.cgroup())? {
+            if !known.contains(&sandbox)
+                && let Err(error) = orphans::end_shim(&shared, &sandbox)
+            {
+                let error = berth_types::error::chain(&error);
+                tracing::warn!(
+                    sandbox = sandbox.short(),
+                    error,
+                    "a shim without a pod is not ended with all of its"
+                );
+            }
+        }
+        orphans::groups_of_none(&shared, &known)?;
+        if let Some(network) = &shared.network {
+            network.sweep(&known).map_err(|e| EngineError::failed("sweep the network", e))?;
+        }
+        Ok(())
+    });
+    if let Err(error) = swept.await {
+        tracing::warn!(error = berth_types::error::chain(&error), "left-overs not removed");
+    }
+}

@@ -1,0 +1,188 @@
+//! A pod: one owner task feeds its state machine (`berth_types::lifecycle::pod`) and carries out the effects;
+//! nothing else changes it.
+//!
+//! ```text
+//! Engine --Command--> inbox --> owner: Pod::next --> effects --spawn--> work (namespaces, shim, images, ...)
+//! shim   --Notice---> inbox                            |                  |
+//!                       ^                              +--> answers       |
+//!                       +------------------------- Report ----------------+
+//! ```
+//!
+//! The owner never waits for anything but its inbox, so a slow stop of one container holds up neither another
+//! container nor a look at the pod. Answers are given after the new picture was published: who has an answer sees
+//! its effect.
+
+mod effects;
+mod inbox;
+mod namespaces;
+pub(crate) mod network_files;
+mod owner;
+pub(crate) mod place;
+pub(crate) mod teardown;
+mod up;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_types::lifecycle::container::Message as ContainerMessage;
+use berth_types::lifecycle::{Kinds, pod};
+use berth_types::{ContainerId, SandboxId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::container::exec::Target;
+use crate::container::exit::Exit;
+use crate::container::{Facts, Made};
+use crate::error::EngineError;
+use crate::model::{ContainerConfig, Resources, SandboxConfig};
+use crate::shared::Shared;
+use crate::shim::{Notice, Shim};
+
+pub(crate) use network_files::asked_resolv;
+pub(crate) use owner::{Found, Owner, Running};
+pub(crate) use up::{Up, text};
+
+/// Messages that may wait for a pod's owner, which answers within microseconds.
+const INBOX: usize = 256;
+
+/// What the states of a live pod hold.
+#[derive(Debug)]
+pub(crate) struct Live;
+
+impl Kinds for Live {
+    type Facts = Arc<Facts>;
+    type Exit = Exit;
+    type Waiter = Caller;
+    type Error = EngineError;
+}
+
+/// Where an answer goes. The caller may have gone away.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// A caller that waits for an answer.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    /// For the sandbox's id.
+    Sandbox(Reply<SandboxId>),
+    /// For the container's id.
+    Container(Reply<ContainerId>),
+    /// For the fact.
+    Done(Reply<()>),
+}
+
+/// What callers ask a pod's owner.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// The same identity was asked for again.
+    Join { config: Box<SandboxConfig>, reply: Reply<SandboxId> },
+    /// Stop the sandbox.
+    Stop { reply: Reply<()> },
+    /// Remove the sandbox.
+    Remove { reply: Reply<()> },
+    /// Create a container.
+    Create { config: Box<ContainerConfig>, reply: Reply<ContainerId> },
+    /// Start a container.
+    Start { container: ContainerId, reply: Reply<()> },
+    /// Stop a container.
+    StopContainer { container: ContainerId, grace: Duration, reply: Reply<()> },
+    /// Remove a container.
+    RemoveContainer { container: ContainerId, reply: Reply<()> },
+    /// Change a container's limits.
+    Update { container: ContainerId, resources: Box<Resources>, reply: Reply<()> },
+    /// Answered once the owner has published.
+    Published { reply: Reply<()> },
+    /// What is needed to talk to a running container.
+    Target { container: ContainerId, reply: Reply<Target> },
+}
+
+/// What the owner's own work reports.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The sandbox is up.
+    Up(Box<Up>),
+    /// A container is prepared.
+    Prepared(ContainerId, Box<Made>),
+    /// A container could not be prepared.
+    NotPrepared(ContainerId, EngineError),
+    /// Changing the limits of a container is over.
+    Updated(ContainerId, Result<Resources, EngineError>, Caller),
+    /// The shim answers on a new connection.
+    Connected(Shim, Vec<(ContainerId, pod::Word<Live>, i32)>),
+    /// A container's process did what the message says.
+    Container(ContainerId, ContainerMessage<Live>),
+    /// The pod did.
+    Pod(pod::Message<Live>),
+}
+
+/// What comes to an owner's inbox.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Command(Command),
+    Report(Report),
+    Notice(Notice),
+}
+
+impl From<Notice> for Message {
+    fn from(notice: Notice) -> Self {
+        Message::Notice(notice)
+    }
+}
+
+/// The way to a pod's owner.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    inbox: mpsc::Sender<Message>,
+}
+
+impl Handle {
+    /// Sends a command and waits for its answer. None when the pod is gone. The work goes on when
+    /// the caller does not wait.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Option<Result<T, EngineError>> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Command(command(reply))).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// The owner's way to start work that reports back.
+#[derive(Debug, Clone)]
+pub(crate) struct Spawner {
+    pub(crate) shared: Arc<Shared>,
+    inbox: mpsc::Sender<Message>,
+}
+
+impl Spawner {
+    /// Runs `work` in a task of its own; its result comes to the inbox. Work that panics is reported as `failed`
+    /// says, so that the pod's state does not wait for it for ever.
+    pub(crate) fn spawn<F>(&self, work: F, failed: impl FnOnce(EngineError) -> Report + Send + 'static)
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
+        let inbox = self.inbox.clone();
+        let work = tokio::spawn(work);
+        tokio::spawn(async move {
+            let report = match work.await {
+                Ok(report) => report,
+                // The runtime is shutting down.
+                Err(error) if error.is_cancelled() => return,
+                Err(error) => failed(EngineError::system("a task of the pod failed", error)),
+            };
+            drop(inbox.send(Message::Report(report)).await);
+        });
+    }
+
+    /// Runs `work`, which may have nothing to report.
+    pub(crate) fn run<F>(&self, work: F)
+    where
+        F: Future<Output = Option<Report>> + Send + 'static,
+    {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            if let Some(report) = work.await {
+                drop(inbox.send(Message::Report(report)).await);
+            }
+        });
+    }
+}

@@ -1,0 +1,304 @@
+//! Carrying out what the states call for: answers, and work that reports back.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use berth_types::ContainerId;
+use berth_types::lifecycle::Outcome;
+use berth_types::lifecycle::container::{Ask, Effect as OfContainer, Message as ToContainer};
+use berth_types::lifecycle::pod::{Effect, Fall, Link, Message as ToPod};
+use berth_types::lifecycle::sandbox::{Effect as OfSandbox, Message as ToSandbox, State};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::inbox::refused_container;
+use super::owner::{Owner, Running};
+use super::{Caller, Live, Report, teardown};
+use crate::container::exit::{self, Exit};
+use crate::container::stop::Stopper;
+use crate::container::{Preparation, remove, start};
+use crate::error::EngineError;
+use crate::host::record;
+use crate::host::stages::Timeline;
+use crate::recovery;
+use crate::shared::Shared;
+use crate::shim::ShimError;
+
+/// The longest grace: a longer one is as good as none.
+const MAX_GRACE: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+/// The time that containers which are being prepared have to report after their pod was taken down.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+
+impl Owner {
+    pub(super) fn carry_out(&mut self, effect: Effect<Live>) {
+        match effect {
+            Effect::Sandbox(OfSandbox::Answer(caller, outcome)) => self.answer_of_sandbox(caller, outcome),
+            Effect::Sandbox(OfSandbox::TakeDown) => self.take_down(),
+            Effect::Sandbox(OfSandbox::Settle) => self.settle(),
+            Effect::Sandbox(OfSandbox::Clear) => self.clear(),
+            Effect::Container(id, OfContainer::Answer(caller, outcome)) => {
+                self.answer_of_container(&id, caller, outcome);
+            }
+            Effect::Container(id, OfContainer::Start) => self.start(id),
+            Effect::Container(id, OfContainer::Stop(grace, ask)) => self.stop(id, grace, ask),
+            Effect::Container(id, OfContainer::Hurry(grace)) => self.hurry(&id, grace),
+            Effect::Container(id, OfContainer::Ended) => self.ended(&id),
+            Effect::Container(id, OfContainer::Remove) => self.remove(id),
+            Effect::Prepare(id) => self.prepare(id),
+            Effect::Connect => self.connect(),
+        }
+    }
+
+    fn answer_of_sandbox(&mut self, caller: Caller, outcome: Outcome<EngineError>) {
+        let result = match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(refused) => Err(self.refused(refused)),
+            Outcome::Failed(error) => Err(error),
+        };
+        match caller {
+            Caller::Sandbox(reply) => {
+                let id = self.id.clone();
+                self.answer(reply, result.map(|()| id));
+            }
+            Caller::Done(reply) => self.answer(reply, result),
+            // Callers of containers are answered by their containers.
+            Caller::Container(_) => {}
+        }
+    }
+
+    fn answer_of_container(&mut self, id: &ContainerId, caller: Caller, outcome: Outcome<EngineError>) {
+        let result = match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(refused) if refused.thing == "pod sandbox" => Err(self.refused(refused)),
+            Outcome::Refused(refused) => Err(refused_container(id, refused)),
+            Outcome::Failed(error) => Err(error),
+        };
+        self.answer_caller(id, caller, result);
+    }
+
+    fn prepare(&mut self, id: ContainerId) {
+        let (Some(item), Some(shim)) = (self.items.get(&id), self.running.shim.clone()) else {
+            let error = EngineError::failed("create the container", ShimError::Lost);
+            let message = ToContainer::NotPrepared(error);
+            return self.tell(ToPod::Container(id, message));
+        };
+        let work = Preparation::new(
+            Arc::clone(&self.spawner.shared),
+            (self.id.clone(), Arc::clone(&self.config), self.dir.clone(), self.cgroups.clone()),
+            shim,
+            id.clone(),
+            (Arc::clone(&item.config), item.created_at),
+        );
+        let failed = id.clone();
+        self.spawner.spawn(
+            async move {
+                match work.run().await {
+                    Ok(made) => Report::Prepared(id, Box::new(made)),
+                    Err(error) => Report::NotPrepared(id, error),
+                }
+            },
+            move |error| Report::NotPrepared(failed, error),
+        );
+    }
+
+    fn start(&mut self, id: ContainerId) {
+        let (shim, shared, sandbox) =
+            (self.running.shim.clone(), Arc::clone(&self.spawner.shared), self.id.clone());
+        let failed = id.clone();
+        self.spawner.spawn(
+            async move {
+                let timeline = Timeline::begin();
+                let message = start::run(shim, &id).await;
+                shared.stages.add(&sandbox, "start container", &timeline);
+                Report::Container(id, message)
+            },
+            |error| Report::Container(failed, ToContainer::StartOverdue(error)),
+        );
+    }
+
+    fn stop(&mut self, id: ContainerId, grace: Duration, ask: Ask) {
+        let Some(facts) = self.pod.containers().get(&id).and_then(|life| life.facts()) else { return };
+        let (sender, deadline) = watch::channel(Instant::now() + grace.min(MAX_GRACE));
+        let shim = self.running.shim.clone().filter(|_| ask == Ask::Shim);
+        let stopper = Stopper {
+            id: id.clone(),
+            shim,
+            signal: (!grace.is_zero()).then_some(facts.stop_signal),
+            deadline,
+            cgroups: self.spawner.shared.cgroups.clone(),
+            cgroup: facts.cgroup.clone(),
+            dir: self.dir.container(&id),
+        };
+        self.deadlines.insert(id.clone(), sender);
+        // The end of the container drops the deadline's sender, which ends the stopper without a report.
+        self.spawner.run(async move {
+            let message = stopper.run().await?;
+            Some(Report::Container(id, message))
+        });
+    }
+
+    fn hurry(&mut self, id: &ContainerId, grace: Duration) {
+        let sooner = Instant::now() + grace.min(MAX_GRACE);
+        if let Some(deadline) = self.deadlines.get(id) {
+            deadline.send_if_modified(|now| {
+                let earlier = sooner < *now;
+                if earlier {
+                    *now = sooner;
+                }
+                earlier
+            });
+        }
+    }
+
+    /// Its stopper has nothing more to do; an end that no shim has written down is written here.
+    fn ended(&mut self, id: &ContainerId) {
+        self.deadlines.remove(id);
+        let Some(life) = self.pod.containers().get(id) else { return };
+        let Some(end) = life.exit().and_then(|exit| exit.to_record(life.started_at())) else { return };
+        let (file, records, id) = (self.dir.container_record(id), Arc::clone(&self.records), id.clone());
+        tokio::task::spawn_blocking(move || {
+            let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = record::add_end(&file, end) {
+                tracing::warn!(container = id.short(), %error, "the end of a container is not written down");
+            }
+        });
+    }
+
+    fn remove(&mut self, id: ContainerId) {
+        let parts = remove::Parts {
+            id: id.clone(),
+            shim: self.running.shim.clone(),
+            cgroup: self
+                .pod
+                .containers()
+                .get(&id)
+                .and_then(|life| life.facts())
+                .map(|facts| facts.cgroup.clone()),
+            dir: self.dir.clone(),
+        };
+        let (shared, records, failed) =
+            (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
+        self.spawner.spawn(
+            async move {
+                Report::Container(
+                    id,
+                    match parts.remove(&shared, &records).await {
+                        Ok(()) => ToContainer::Removed,
+                        Err(error) => ToContainer::NotRemoved(error),
+                    },
+                )
+            },
+            |error| Report::Container(failed, ToContainer::NotRemoved(error)),
+        );
+    }
+
+    /// Takes the pod down. Its containers' ends are read when it is.
+    fn take_down(&mut self) {
+        if self.pod.link() == Link::Gone && self.message.is_empty() {
+            "the pod's shim does not answer".clone_into(&mut self.message);
+        }
+        let parts = teardown::Parts {
+            id: self.id.clone(),
+            dir: self.dir.clone(),
+            shim: self.running.shim.clone().filter(|_| self.pod.link() != Link::Gone),
+            shim_pid: self.running.shim_pid,
+            cgroups: self
+                .pod
+                .containers()
+                .values()
+                .filter_map(|life| life.facts().map(|facts| facts.cgroup.clone()))
+                .chain([self.cgroups.pod.clone()])
+                .collect(),
+        };
+        let why = if self.message.is_empty() { "its pod was stopped" } else { &self.message }.to_owned();
+        let containers: Vec<ContainerId> = self.pod.containers().keys().cloned().collect();
+        let (shared, dir) = (Arc::clone(&self.spawner.shared), self.dir.clone());
+        self.spawner.spawn(
+            async move {
+                let timeline = Timeline::begin();
+                let result = parts.take_down(&shared, &timeline).await;
+                shared.stages.add(&parts.id, "stop sandbox", &timeline);
+                if let Err(error) = result {
+                    return Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error)));
+                }
+                let late = Exit::noticed(&why);
+                let overtaken = EngineError::Refused {
+                    thing: "pod sandbox",
+                    id: parts.id.short().to_owned(),
+                    refused: berth_types::lifecycle::Refused {
+                        thing: "pod sandbox",
+                        event: "go on in",
+                        state: "stopped",
+                    },
+                };
+                let read = Shared::blocking(move || {
+                    let end = |id: ContainerId| {
+                        let (started_at, exit) = exit::read_or(&dir.container(&id), &why);
+                        (id, started_at, exit)
+                    };
+                    Ok(containers.into_iter().map(end).collect())
+                });
+                match read.await {
+                    Ok(ends) => Report::Pod(ToPod::Down(Fall { ends, late, overtaken })),
+                    Err(error) => Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error))),
+                }
+            },
+            |error| Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error))),
+        );
+    }
+
+    /// Containers that are being prepared do not keep the callers of Stop waiting for ever.
+    fn settle(&mut self) {
+        self.running = Running::default();
+        self.failure.clear();
+        if !matches!(self.state(), State::Stopping { .. }) {
+            return;
+        }
+        let error = EngineError::Timeout {
+            what: "the preparation of a container in the stopped pod".to_owned(),
+            millis: u64::try_from(SETTLE_LIMIT.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.spawner.run(async move {
+            tokio::time::sleep(SETTLE_LIMIT).await;
+            Some(Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error))))
+        });
+    }
+
+    fn clear(&mut self) {
+        let containers = self
+            .pod
+            .containers()
+            .iter()
+            .map(|(id, life)| (id.clone(), life.facts().map(|facts| facts.cgroup.clone())));
+        let containers = containers.chain(self.unreadable.iter().map(|id| (id.clone(), None))).collect();
+        let parts = teardown::Rest {
+            id: self.id.clone(),
+            dir: self.dir.clone(),
+            pod: self.cgroups.pod.clone(),
+            containers,
+        };
+        let (shared, records) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records));
+        self.spawner.spawn(
+            async move {
+                Report::Pod(ToPod::Sandbox(match parts.remove(&shared, &records).await {
+                    Ok(()) => ToSandbox::Cleared,
+                    Err(error) => ToSandbox::NotCleared(error),
+                }))
+            },
+            |error| Report::Pod(ToPod::Sandbox(ToSandbox::NotCleared(error))),
+        );
+    }
+
+    fn connect(&mut self) {
+        let containers: Vec<ContainerId> = self.items.keys().cloned().collect();
+        let way = recovery::Way {
+            shared: Arc::clone(&self.spawner.shared),
+            id: self.id.clone(),
+            dir: self.dir.clone(),
+            notices: self.notices(),
+            containers,
+        };
+        tracing::warn!(sandbox = self.id.short(), "the connection to the pod's shim ended; connecting again");
+        recovery::connect(way, &self.spawner);
+    }
+}

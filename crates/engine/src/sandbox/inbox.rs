@@ -1,0 +1,361 @@
+//! What comes to a pod's owner: calls, reports of its work, and what the shim says by itself.
+
+use std::sync::Arc;
+
+use berth_types::lifecycle::container::{Container, Message as ToContainer, State as ContainerState};
+use berth_types::lifecycle::pod::{Message as ToPod, Word};
+use berth_types::lifecycle::sandbox::{Message as ToSandbox, State};
+use berth_types::lifecycle::{Outcome, Refused};
+use berth_types::{Classify, ContainerId, Kind, SandboxId, shim};
+
+use super::owner::{Answer, Owner};
+use super::{Caller, Command, Live, Message, Reply, Report, Up};
+use crate::container::exec::Target;
+use crate::container::exit::Exit;
+use crate::container::update::{self, Asked};
+use crate::container::{Item, Made, is_same};
+use crate::error::EngineError;
+use crate::host::clock;
+use crate::model::{ContainerConfig, Resources, SandboxConfig};
+use crate::shared::Identity;
+use crate::shim::{Notice, Shim, ShimError};
+
+impl Owner {
+    pub(super) fn take(&mut self, message: Message) {
+        match message {
+            Message::Command(command) => self.command(command),
+            Message::Report(report) => self.report(report),
+            Message::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    /// Feeds the states and carries out what follows.
+    pub(super) fn tell(&mut self, message: ToPod<Live>) {
+        let before = self.state();
+        let effects = self.pod.next(message);
+        let after = self.state();
+        if after != before {
+            let (from, to) = (before.word(), after.word());
+            tracing::info!(
+                sandbox = self.id.short(),
+                name = self.config.metadata.name,
+                from,
+                to,
+                "pod sandbox"
+            );
+        }
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        let containers = self.pod.containers();
+        self.items.retain(|id, _| containers.contains_key(id));
+    }
+
+    fn tell_container(&mut self, id: ContainerId, message: ToContainer<Live>) {
+        self.tell(ToPod::Container(id, message));
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Join { config, reply } => self.join(&config, reply),
+            Command::Stop { reply } => self.tell(ToPod::Sandbox(ToSandbox::Stop(Caller::Done(reply)))),
+            Command::Remove { reply } => {
+                self.tell(ToPod::Sandbox(ToSandbox::Remove(Caller::Done(reply))));
+            }
+            Command::Create { config, reply } => self.create(*config, reply),
+            Command::Start { container, reply } => self.call(container, reply, ToContainer::Start),
+            Command::StopContainer { container, grace, reply } => {
+                self.call(container, reply, |caller| ToContainer::Stop(grace, caller));
+            }
+            Command::RemoveContainer { container, reply } => {
+                self.call(container, reply, ToContainer::Remove);
+            }
+            Command::Update { container, resources, reply } => {
+                self.update(&container, resources, Caller::Done(reply));
+            }
+            Command::Published { reply } => self.answer(reply, Ok(())),
+            Command::Target { container, reply } => {
+                let target = self.target(&container);
+                self.answer(reply, target);
+            }
+        }
+    }
+
+    /// A call to a container, which may not be there.
+    fn call(&mut self, id: ContainerId, reply: Reply<()>, message: impl FnOnce(Caller) -> ToContainer<Live>) {
+        if self.pod.containers().contains_key(&id) {
+            self.tell_container(id, message(Caller::Done(reply)));
+        } else {
+            self.answer(reply, Err(not_found(&id)));
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Up(up) => self.is_up(*up),
+            Report::Prepared(id, made) => self.is_prepared(id, *made),
+            Report::NotPrepared(id, error) => self.is_not_prepared(id, error),
+            Report::Updated(id, result, caller) => self.is_updated(&id, result, caller),
+            Report::Connected(shim, words) => self.is_connected(shim, words),
+            Report::Container(id, message) => self.tell_container(id, message),
+            Report::Pod(message) => {
+                self.note(&message);
+                self.tell(message);
+            }
+        }
+    }
+
+    /// Keeps for people why the pod is not as it should be.
+    fn note(&mut self, message: &ToPod<Live>) {
+        let (what, error) = match message {
+            ToPod::ShimDied(error) => {
+                self.message = berth_types::error::chain(error);
+                self.running.shim = None;
+                self.running.shim_pid = None;
+                ("the pod's shim is gone; its processes are killed", error)
+            }
+            ToPod::Sandbox(ToSandbox::NotDown(error)) => {
+                self.failure = berth_types::error::chain(error);
+                ("pod not taken down", error)
+            }
+            ToPod::Sandbox(ToSandbox::NotCleared(error)) => {
+                self.failure = berth_types::error::chain(error);
+                ("pod not removed", error)
+            }
+            ToPod::Sandbox(_)
+            | ToPod::Create(..)
+            | ToPod::Container(..)
+            | ToPod::Disconnected
+            | ToPod::Silent
+            | ToPod::Connected(_)
+            | ToPod::InitDied
+            | ToPod::Down(_) => return,
+        };
+        tracing::warn!(
+            sandbox = self.id.short(),
+            error = berth_types::error::chain(error),
+            what,
+            "pod sandbox"
+        );
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Event(shim::Event::Exited { container, exit }) => {
+                self.tell_container(container, ToContainer::Exited(None, Exit::Told(exit)));
+            }
+            Notice::Event(shim::Event::PodEnded) => {
+                "the pod's init process ended".clone_into(&mut self.message);
+                self.tell(ToPod::InitDied);
+            }
+            // The connection of each session goes to the one that waits for it.
+            Notice::Event(shim::Event::ExecExited { .. } | shim::Event::Note { .. }) => {}
+            // One that was replaced meanwhile has nothing more to say.
+            Notice::Lost => self.check_connection(),
+        }
+    }
+
+    /// Connects again if the connection has ended.
+    fn check_connection(&mut self) {
+        if self.running.shim.as_ref().is_some_and(Shim::is_gone) {
+            self.running.shim = None;
+            self.tell(ToPod::Disconnected);
+        }
+    }
+
+    fn is_up(&mut self, up: Up) {
+        self.running.shim = Some(up.shim);
+        self.running.shim_pid = Some(up.shim_pid);
+        self.running.addresses = up.addresses;
+        self.tell(ToPod::Sandbox(ToSandbox::Up));
+        // The word that it is gone may have come before it was known here.
+        self.check_connection();
+    }
+
+    fn is_prepared(&mut self, id: ContainerId, made: Made) {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.pid = Some(made.pid);
+        }
+        self.tell_container(id, ToContainer::Prepared(Arc::new(made.facts), Outcome::Done));
+    }
+
+    fn is_not_prepared(&mut self, id: ContainerId, error: EngineError) {
+        let hung = error.kind() == Kind::Timeout;
+        self.tell_container(id, ToContainer::NotPrepared(error));
+        if hung {
+            // Only this container, or the whole shim: a new connection shows.
+            self.tell(ToPod::Disconnected);
+        }
+    }
+
+    fn is_connected(&mut self, shim: Shim, words: Vec<(ContainerId, Word<Live>, i32)>) {
+        if self.state() != State::Ready {
+            return;
+        }
+        tracing::info!(sandbox = self.id.short(), "the pod's shim is connected again");
+        let mut known = Vec::with_capacity(words.len());
+        for (id, word, pid) in words {
+            match self.items.get_mut(&id) {
+                Some(item) => {
+                    item.pid = Some(pid).filter(|pid| *pid > 0).or(item.pid);
+                    known.push((id, word));
+                }
+                None if self.unreadable.contains(&id) => {}
+                // Removed, or undone, while the shim could not be told.
+                None => crate::recovery::end_stranger(&self.spawner, &shim, id),
+            }
+        }
+        self.running.shim = Some(shim);
+        self.tell(ToPod::Connected(known));
+        self.check_connection();
+    }
+
+    /// The sandbox was asked for again.
+    fn join(&mut self, config: &SandboxConfig, reply: Reply<SandboxId>) {
+        let how = match self.state() {
+            State::Starting | State::Ready if *self.config == *config => {
+                return self.tell(ToPod::Sandbox(ToSandbox::Join(Caller::Sandbox(reply))));
+            }
+            State::Starting | State::Ready => "with another configuration",
+            State::Stopping { .. } | State::StopFailed | State::NotReady | State::Removing | State::Gone => {
+                "and is stopped"
+            }
+        };
+        let (thing, id) = ("pod sandbox", self.id.short().to_owned());
+        let identity = Identity::of(config).words();
+        self.answer(reply, Err(EngineError::AlreadyExists { thing, identity, id, how }));
+    }
+
+    /// A container is asked for, perhaps again.
+    fn create(&mut self, config: ContainerConfig, reply: Reply<ContainerId>) {
+        let known = self.items.iter().find(|(_, item)| item.config.metadata == config.metadata);
+        if let Some((id, item)) = known {
+            let id = id.clone();
+            let state = self.pod.containers().get(&id).map_or(ContainerState::Gone, Container::state);
+            match is_same(&id, item, state, &config) {
+                Ok(()) if self.state() == State::Ready => {
+                    self.tell_container(id, ToContainer::Join(Caller::Container(reply)));
+                }
+                Ok(()) => {
+                    let refused = self.refused(self.pod.refuse_container());
+                    self.answer(reply, Err(refused));
+                }
+                Err(error) => self.answer(reply, Err(error)),
+            }
+            return;
+        }
+        let id = ContainerId::from_random(crate::host::random::bytes());
+        let name = &config.metadata.name;
+        let before = self.items.values().filter(|item| item.config.metadata.name == *name);
+        let created_at = clock::after(before.map(|item| item.created_at).max());
+        self.items.insert(id.clone(), Item::new(Arc::new(config), created_at));
+        let unreachable = EngineError::failed("create a container", ShimError::Lost);
+        self.tell(ToPod::Create(id, Caller::Container(reply), unreachable));
+    }
+
+    /// Other limits are asked for.
+    fn update(&mut self, id: &ContainerId, change: Box<Resources>, caller: Caller) {
+        let Some((item, life)) = self.items.get_mut(id).zip(self.pod.containers().get(id)) else {
+            return self.answer_caller(id, caller, Err(not_found(id)));
+        };
+        let facts = match (life.state(), life.facts()) {
+            (ContainerState::Created | ContainerState::Starting | ContainerState::Running, Some(facts)) => {
+                Arc::clone(facts)
+            }
+            (_, _) => {
+                let refused = refused_container(id, life.refuse("update"));
+                return self.answer_caller(id, caller, Err(refused));
+            }
+        };
+        let (change, caller) = match item.limits.ask(change, caller) {
+            Asked::Begin(change, caller) => (change, caller),
+            Asked::Waits => return,
+            Asked::TooMany(caller) => {
+                let error = EngineError::invalid("resources", "too many changes wait already");
+                return self.answer_caller(id, caller, Err(error));
+            }
+        };
+        let (now, file) = (item.limits.now().clone(), self.dir.container_record(id));
+        let (shared, records, id) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
+        self.spawner.run(async move {
+            let result = update::make(shared, facts, now, change, file, records).await;
+            Some(Report::Updated(id, result, caller))
+        });
+    }
+
+    fn is_updated(&mut self, id: &ContainerId, result: Result<Resources, EngineError>, caller: Caller) {
+        let (made, result) = match result {
+            Ok(made) => (Some(made), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let waiting = self.items.get_mut(id).map(|item| item.limits.over(made)).unwrap_or_default();
+        self.answer_caller(id, caller, result);
+        // The first of them starts, and the others wait for it again.
+        for (change, caller) in waiting {
+            self.update(id, change, caller);
+        }
+    }
+
+    /// What is needed to talk to a running container.
+    fn target(&self, id: &ContainerId) -> Result<Target, EngineError> {
+        let (Some(item), Some(life)) = (self.items.get(id), self.pod.containers().get(id)) else {
+            return Err(not_found(id));
+        };
+        let reachable = matches!(
+            life.state(),
+            ContainerState::Created
+                | ContainerState::Starting
+                | ContainerState::Running
+                | ContainerState::Stopping { .. }
+        );
+        match (life.facts().filter(|_| reachable), &self.running.shim) {
+            // A prepared container can be joined before it starts; the shim refuses what it cannot do yet.
+            (Some(facts), Some(shim)) => Ok(Target {
+                container: id.clone(),
+                config: Arc::clone(&item.config),
+                facts: Arc::clone(facts),
+                shim: shim.clone(),
+            }),
+            (Some(_), None) => Err(EngineError::failed("reach the container", ShimError::Lost)),
+            (None, _) => Err(refused_container(id, life.refuse("reach"))),
+        }
+    }
+
+    /// Answers after the next publication.
+    pub(super) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, EngineError>) {
+        // A caller that went away wants no answer.
+        self.answers.push(Answer(Box::new(move || drop(reply.send(result)))));
+    }
+
+    /// Answers a caller of a container.
+    pub(super) fn answer_caller(
+        &mut self,
+        id: &ContainerId,
+        caller: Caller,
+        result: Result<(), EngineError>,
+    ) {
+        match caller {
+            Caller::Sandbox(reply) => {
+                let id = self.id.clone();
+                self.answer(reply, result.map(|()| id));
+            }
+            Caller::Container(reply) => {
+                let id = id.clone();
+                self.answer(reply, result.map(|()| id));
+            }
+            Caller::Done(reply) => self.answer(reply, result),
+        }
+    }
+
+    pub(super) fn refused(&self, refused: Refused) -> EngineError {
+        EngineError::Refused { thing: "pod sandbox", id: self.id.short().to_owned(), refused }
+    }
+}
+
+pub(super) fn refused_container(id: &ContainerId, refused: Refused) -> EngineError {
+    EngineError::Refused { thing: "container", id: id.short().to_owned(), refused }
+}
+
+fn not_found(id: &ContainerId) -> EngineError {
+    EngineError::NotFound { thing: "container", key: id.to_string() }
+}

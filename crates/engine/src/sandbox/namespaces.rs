@@ -1,0 +1,161 @@
+//! The pod's network, IPC and UTS namespace: made by a thread that lives only for it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use berth_sys::netlink::route::{self, By};
+use berth_sys::netlink::{Family, NetlinkError, Socket};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use crate::error::EngineError;
+use crate::model::{NamespaceMode, Network, SandboxConfig};
+use crate::oci::{self, HostFacts};
+use crate::sysctl;
+
+/// The pod's namespaces; None where the pod uses the host's.
+#[derive(Debug)]
+pub(crate) struct PodNamespaces {
+    pub(crate) net: Option<OwnedFd>,
+    pub(crate) ipc: Option<OwnedFd>,
+    pub(crate) uts: Option<OwnedFd>,
+}
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    net: bool,
+    /// Whether to set the loopback interface up: nobody else does in a pod without a network.
+    loopback: bool,
+    ipc: bool,
+    hostname: String,
+    /// Dotted names and values.
+    sysctls: Vec<(String, String)>,
+    /// Where the network namespace is pinned.
+    pin: PathBuf,
+}
+
+impl Wanted {
+    /// What this pod needs. With a network of its own it may open low ports and send pings without
+    /// rights, unless its sysctls say otherwise.
+    pub(crate) fn of(config: &SandboxConfig, facts: &HostFacts, connected: bool, pin: PathBuf) -> Self {
+        let net = config.namespaces.network != Network::Host;
+        let loopback = net && !connected;
+        let ipc = config.namespaces.ipc == NamespaceMode::Pod;
+        let mut sysctls: Vec<_> = config.sysctls.clone().into_iter().collect();
+        // Those of an interface wait until it is there.
+        sysctls.retain(|(name, _)| !connected || !sysctl::of_interface(name));
+        if net {
+            for (name, value) in
+                [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
+            {
+                if !config.sysctls.keys().any(|asked| sysctl::path(asked) == sysctl::path(name)) {
+                    sysctls.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        Self { net, loopback, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
+    }
+}
+
+/// Makes them. Blocks for about a millisecond.
+pub(crate) fn make(wanted: Wanted) -> Result<PodNamespaces, EngineError> {
+    if !wanted.net && !wanted.ipc {
+        return Ok(PodNamespaces { net: None, ipc: None, uts: None });
+    }
+    // The thread's namespaces end with it; the descriptors and the pin keep the pod's.
+    let thread = std::thread::Builder::new()
+        .name("pod-namespaces".to_owned())
+        .stack_size(64 << 10)
+        .spawn(move || inside(&wanted))
+        .map_err(|e| EngineError::system("start the thread that makes namespaces", e))?;
+    thread.join().map_err(|_| EngineError::Closed)?
+}
+
+fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
+    use berth_sys::namespace::{IPC, NET, UTS, unshare};
+    let kinds = if wanted.net { NET | UTS } else { 0 } | if wanted.ipc { IPC } else { 0 };
+    unshare(kinds).map_err(|e| EngineError::system("make the pod's namespaces", e))?;
+    if wanted.net {
+        rustix::system::sethostname(wanted.hostname.as_bytes())
+            .map_err(|e| EngineError::system("set the pod's host name", e))?;
+    }
+    for (name, value) in &wanted.sysctls {
+        set(name, value)?;
+    }
+    if wanted.loopback {
+        loopback_up().map_err(|e| EngineError::system("set the pod's loopback interface up", e))?;
+    }
+    let open = |kind: &str| {
+        let path = Path::new("/proc/thread-self/ns").join(kind);
+        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| EngineError::system(format!("open {}", path.display()), e))
+    };
+    let net = wanted.net.then(|| open("net")).transpose()?;
+    let made = PodNamespaces {
+        ipc: wanted.ipc.then(|| open("ipc")).transpose()?,
+        uts: wanted.net.then(|| open("uts")).transpose()?,
+        net,
+    };
+    if wanted.net {
+        pin(&wanted.pin).map_err(|e| EngineError::system("pin the pod's network namespace", e))?;
+    }
+    Ok(made)
+}
+
+/// Sets the sysctls of the interfaces that the network gave the pod.
+pub(crate) fn set_of_interfaces(config: &SandboxConfig, net: &OwnedFd) -> Result<(), EngineError> {
+    let of: Vec<_> = config.sysctls.iter().filter(|(name, _)| sysctl::of_interface(name)).collect();
+    if of.is_empty() {
+        return Ok(());
+    }
+    // /proc/sys/net is that of the namespace of the thread that opens it.
+    let inside = || {
+        rustix::thread::move_into_link_name_space(net.as_fd(), None)
+            .map_err(|e| EngineError::system("enter the pod's network namespace", e))?;
+        of.iter().try_for_each(|(name, value)| set(name, value))
+    };
+    std::thread::scope(|scope| scope.spawn(inside).join()).map_err(|_| EngineError::Closed)?
+}
+
+fn loopback_up() -> Result<(), NetlinkError> {
+    let mut socket = Socket::open(Family::Route)?;
+    socket.exchange(vec![route::set_up(By::Index(route::LOOPBACK))]).map(drop)
+}
+
+/// Writes a sysctl of the calling thread's namespaces. Names were checked when the pod was asked for.
+fn set(name: &str, value: &str) -> Result<(), EngineError> {
+    let path = Path::new("/proc/sys").join(sysctl::path(name));
+    std::fs::write(&path, value).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
+            EngineError::invalid("sysctls", format!("{name}={value}: {e}"))
+        }
+        _ => EngineError::system(format!("set sysctl {name}"), e),
+    })
+}
+
+fn pin(path: &Path) -> io::Result<()> {
+    std::fs::File::create(path)?;
+    let pinned = rustix::mount::mount_bind("/proc/thread-self/ns/net", path);
+    if pinned.is_err() {
+        drop(std::fs::remove_file(path));
+    }
+    Ok(pinned?)
+}
+
+/// Lets the pinned namespace go and removes its file.
+pub(crate) fn unpin(path: &Path) -> Result<(), EngineError> {
+    unmount(path)?;
+    crate::host::record::remove(path)
+        .map_err(|e| EngineError::system("remove the network namespace's file", e))
+}
+
+/// Unmounts what is mounted at `path`; success when nothing is.
+pub(crate) fn unmount(path: &Path) -> Result<(), EngineError> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        Err(e) => Err(EngineError::system(format!("unmount {}", path.display()), e)),
+    }
+}

@@ -1,0 +1,94 @@
+//! What a pod's network means for it: its connection, and the files that tell its containers.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use berth_net::{Builtin, PortMapping, Protocol, hosts, resolv};
+use berth_types::SandboxId;
+
+use crate::error::EngineError;
+use crate::host::layout::PodDir;
+use crate::model::{self, NamespaceMode, Network, SandboxConfig};
+use crate::oci::mounts::PodFiles;
+use crate::oci::{self, HostFacts};
+
+/// Connects the pod; gives its addresses.
+pub(crate) fn attach(
+    network: &Builtin,
+    id: &SandboxId,
+    netns: &OwnedFd,
+    config: &SandboxConfig,
+) -> Result<Vec<IpAddr>, EngineError> {
+    let ports: Vec<PortMapping> = config.ports.iter().filter(|p| p.host_port != 0).map(port).collect();
+    let attachment = network
+        .attach(id, netns.as_fd(), &ports)
+        .map_err(|e| EngineError::failed("connect the pod to the network", e))?;
+    Ok(attachment.addresses)
+}
+
+fn port(from: &model::PortMapping) -> PortMapping {
+    PortMapping {
+        protocol: match from.protocol {
+            model::Protocol::Tcp => Protocol::Tcp,
+            model::Protocol::Udp => Protocol::Udp,
+            model::Protocol::Sctp => Protocol::Sctp,
+        },
+        host_ip: from.host_ip.map(|ip| ip.to_canonical()),
+        host_port: from.host_port,
+        container_port: from.container_port,
+    }
+}
+
+/// The text of the pod's resolv.conf when the configuration says it.
+pub(crate) fn asked_resolv(config: &SandboxConfig) -> Result<Option<String>, EngineError> {
+    let Some(dns) = &config.dns else { return Ok(None) };
+    let dns = resolv::Dns {
+        searches: dns.searches.clone(),
+        servers: dns.servers.clone(),
+        options: dns.options.clone(),
+    };
+    let text = resolv::file(&dns).map_err(|e| EngineError::invalid("dns_config", e.to_string()))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Writes hosts, hostname and resolv.conf into the pod's directory.
+pub(crate) fn write(
+    dir: &PodDir,
+    config: &SandboxConfig,
+    facts: &HostFacts,
+    addresses: &[IpAddr],
+) -> Result<(), EngineError> {
+    let host = config.namespaces.network == Network::Host;
+    let name = oci::hostname(config, facts);
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let hosts = if host { read("/etc/hosts").unwrap_or_default() } else { hosts::file(name, addresses, &[]) };
+    let resolv = match asked_resolv(config)? {
+        Some(text) => text,
+        None if host => read(resolv::HOST).unwrap_or_default(),
+        None => {
+            let own = read(resolv::HOST).unwrap_or_default();
+            let (text, none_left) = resolv::from_host(&own, read(resolv::RESOLVED).as_deref());
+            if none_left {
+                tracing::debug!("the host has no name server that a pod could reach");
+            }
+            text
+        }
+    };
+    // New files in a new directory: no reader sees them half written.
+    let write = |path: PathBuf, text: &str| {
+        std::fs::write(&path, text).map_err(|e| EngineError::system(format!("write {}", path.display()), e))
+    };
+    write(dir.hosts(), &hosts)?;
+    write(dir.resolv(), &resolv)?;
+    write(dir.hostname(), &format!("{name}\n"))
+}
+
+/// Where a container of the pod finds the pod's files.
+pub(crate) fn files(dir: &PodDir, config: &SandboxConfig) -> PodFiles {
+    let shm = match config.namespaces.ipc {
+        NamespaceMode::Pod => dir.shm(),
+        NamespaceMode::Node => PathBuf::from("/dev/shm"),
+    };
+    PodFiles { shm, hosts: dir.hosts(), hostname: dir.hostname(), resolv: dir.resolv() }
+}

@@ -1,0 +1,185 @@
+//! The owner of one pod: what it knows beside the states, its inbox, and what it publishes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use berth_types::lifecycle::pod::{Link, Pod};
+use berth_types::lifecycle::sandbox::State;
+use berth_types::{ContainerId, SandboxId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::place::PodCgroups;
+use super::{Handle, INBOX, Live, Message, Report, Spawner};
+use crate::container::Item;
+use crate::host::layout::PodDir;
+use crate::model::{Network, SandboxConfig, SandboxView};
+use crate::shared::{Identity, Shared};
+use crate::shim::Shim;
+
+/// The owner of one pod.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(super) spawner: Spawner,
+    inbox: mpsc::Receiver<Message>,
+    pub(super) id: SandboxId,
+    pub(super) config: Arc<SandboxConfig>,
+    pub(super) created_at: i64,
+    pub(super) dir: PodDir,
+    pub(super) cgroups: PodCgroups,
+    /// The states.
+    pub(super) pod: Pod<Live>,
+    pub(super) items: BTreeMap<ContainerId, Item>,
+    /// Containers on disk whose records cannot be read: they are left alone, and go with the pod.
+    pub(super) unreadable: Vec<ContainerId>,
+    /// When the containers that are being stopped are killed. The end of one drops its sender.
+    pub(super) deadlines: BTreeMap<ContainerId, watch::Sender<Instant>>,
+    /// What is known of the pod as it runs.
+    pub(super) running: Running,
+    /// Why it is not as it should be; empty when all is well.
+    pub(super) message: String,
+    /// Why it could not be taken down or removed, until it is.
+    pub(super) failure: String,
+    /// Held by the one that changes a record.
+    pub(super) records: Arc<Mutex<()>>,
+    pub(super) answers: Vec<Answer>,
+}
+
+/// What is known of a pod as it runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Running {
+    pub(crate) shim: Option<Shim>,
+    pub(crate) shim_pid: Option<i32>,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// A pod that recovery found, in its state.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) pod: Pod<Live>,
+    pub(crate) items: BTreeMap<ContainerId, Item>,
+    pub(crate) unreadable: Vec<ContainerId>,
+    pub(crate) running: Running,
+}
+
+/// An answer to be given after the next publication.
+pub(super) struct Answer(pub(super) Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+impl Owner {
+    /// An owner for a pod, and the way to it. Nothing runs before [`Owner::run`].
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        id: SandboxId,
+        config: Arc<SandboxConfig>,
+        created_at: i64,
+        dir: PodDir,
+        cgroups: PodCgroups,
+        found: Found,
+    ) -> (Self, Handle) {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let owner = Self {
+            spawner: Spawner { shared, inbox: sender.clone() },
+            inbox,
+            id,
+            config,
+            created_at,
+            dir,
+            cgroups,
+            pod: found.pod,
+            items: found.items,
+            unreadable: found.unreadable,
+            deadlines: BTreeMap::new(),
+            running: found.running,
+            message: String::new(),
+            failure: String::new(),
+            records: Arc::default(),
+            answers: Vec::new(),
+        };
+        (owner, Handle { inbox: sender })
+    }
+
+    /// The way for a shim's connection to tell this owner.
+    pub(crate) fn notices(&self) -> mpsc::Sender<Message> {
+        self.spawner.inbox.clone()
+    }
+
+    /// The way to start work that reports to this owner.
+    pub(crate) fn spawner(&self) -> Spawner {
+        self.spawner.clone()
+    }
+
+    /// Takes a report before the owner runs: recovery puts it into its state so.
+    pub(crate) fn hear(&mut self, report: Report) {
+        self.take(Message::Report(report));
+    }
+
+    /// Keeps why the pod is not as it should be.
+    pub(crate) fn trouble_is(&mut self, message: &str) {
+        message.clone_into(&mut self.message);
+    }
+
+    /// Serves the inbox until the pod is gone.
+    pub(crate) async fn run(mut self) {
+        self.publish();
+        while self.state() != State::Gone {
+            let Some(message) = self.inbox.recv().await else { return };
+            self.take(message);
+            self.publish();
+        }
+        // Commands that came too late find the pod gone: their senders are dropped.
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.pod.sandbox().state()
+    }
+
+    /// Publishes the pod as it is, then answers.
+    fn publish(&mut self) {
+        let shared = Arc::clone(&self.spawner.shared);
+        if self.state() == State::Gone {
+            shared.views.remove(&self.id);
+            shared.pods.forget(&self.id, &Identity::of(&self.config));
+        } else if self.state().listed().is_some() {
+            shared.views.put(&Arc::new(self.view()));
+        }
+        for answer in self.answers.drain(..) {
+            (answer.0)();
+        }
+    }
+
+    fn view(&self) -> SandboxView {
+        let seen = |(id, life)| self.items.get(id).and_then(|item: &Item| item.view(id, &self.id, life));
+        let mut containers: Vec<_> = self.pod.containers().iter().filter_map(seen).map(Arc::new).collect();
+        containers.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.id.cmp(&b.id)));
+        let own = self.config.namespaces.network != Network::Host;
+        SandboxView {
+            id: self.id.clone(),
+            config: Arc::clone(&self.config),
+            state: self.state(),
+            created_at: self.created_at,
+            addresses: self.running.addresses.clone(),
+            netns: own.then(|| self.dir.netns()),
+            shim_pid: self.running.shim_pid,
+            message: self.trouble(),
+            containers,
+        }
+    }
+
+    /// Why the pod is not as it should be; empty when all is well.
+    fn trouble(&self) -> String {
+        let link = match (self.state(), self.pod.link()) {
+            (State::Ready, Link::Silent) => "the pod's shim does not answer",
+            (State::Ready, Link::Lost) => "the pod's shim is being connected to",
+            (_, Link::Connected | Link::Lost | Link::Silent | Link::Gone) => "",
+        };
+        let words = [self.failure.as_str(), self.message.as_str(), link];
+        words.into_iter().find(|word| !word.is_empty()).unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,203 @@
+//! Taking a pod down, and removing what is told of it. There is one teardown, whether the pod was stopped, could not
+//! be made, was half made by a daemon that was killed, or has no record: every step is tried, whatever became of the
+//! others, finds nothing to do where there is nothing, and all failures are told.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use berth_sys::cgroup::CgroupPath;
+use berth_types::shim::Request;
+use berth_types::{ContainerId, SandboxId};
+
+use super::namespaces;
+use crate::container::remove;
+use crate::error::EngineError;
+use crate::host::layout::PodDir;
+use crate::host::record::{self, Phase, SandboxRecord};
+use crate::host::shims;
+use crate::host::stages::Timeline;
+use crate::recovery::orphans;
+use crate::shared::Shared;
+use crate::shim::Shim;
+
+/// The time that a shim has to end its pod.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
+/// The time for the processes of one cgroup to die.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a pod may have that runs or is mounted.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) id: SandboxId,
+    pub(crate) dir: PodDir,
+    /// The connection to its shim, if there is one.
+    pub(crate) shim: Option<Shim>,
+    pub(crate) shim_pid: Option<i32>,
+    /// The groups of its containers, then its own.
+    pub(crate) cgroups: Vec<CgroupPath>,
+}
+
+impl Parts {
+    /// Ends everything of the pod that lives or is mounted. Its records stay, and say so.
+    ///
+    /// # Errors
+    /// All failures in one; asked again, it tries again.
+    pub(crate) async fn take_down(
+        &self,
+        shared: &Arc<Shared>,
+        timeline: &Timeline,
+    ) -> Result<(), EngineError> {
+        let asked = match &self.shim {
+            Some(shim) => shim.tell(Request::Shutdown, Vec::new(), SHUTDOWN_LIMIT).await.is_ok(),
+            None => false,
+        };
+        timeline.stage("shim", timeline.began());
+        let steps = Steps {
+            id: self.id.clone(),
+            dir: self.dir.clone(),
+            shim_pid: self.shim_pid.filter(|_| asked),
+            cgroups: self.cgroups.clone(),
+        };
+        let (shared, timeline) = (Arc::clone(shared), timeline.clone());
+        Shared::blocking(move || steps.run(&shared, &timeline)).await
+    }
+}
+
+struct Steps {
+    id: SandboxId,
+    dir: PodDir,
+    /// The shim that said it ends.
+    shim_pid: Option<i32>,
+    cgroups: Vec<CgroupPath>,
+}
+
+impl Steps {
+    /// Everything that is not the shim's, in this order: processes, then what they used.
+    fn run(self, shared: &Shared, timeline: &Timeline) -> Result<(), EngineError> {
+        let mut failures = Failures::default();
+        let since = Instant::now();
+        match self.shim_pid {
+            Some(pid) => shims::await_end(shared, &self.id, pid, KILL_LIMIT),
+            None => failures.take(orphans::end_shim(shared, &self.id)),
+        }
+        timeline.stage("shim ended", since);
+        let since = Instant::now();
+        for cgroup in &self.cgroups {
+            failures.take(end_cgroup(shared, cgroup));
+        }
+        timeline.stage("cgroups", since);
+        let since = Instant::now();
+        // Asked of the network that is there, whichever pods are given one now: it knows who was.
+        if let Some(network) = &shared.network {
+            let detached = network.detach(&self.id);
+            failures.take(detached.map_err(|e| EngineError::failed("disconnect the pod", e)));
+        }
+        timeline.stage("network", since);
+        let since = Instant::now();
+        failures.take(namespaces::unpin(&self.dir.netns()));
+        failures.take(namespaces::unmount(&self.dir.shm()));
+        let socket = record::remove(&self.dir.socket());
+        failures.take(socket.map_err(|e| EngineError::system("remove the shim's socket", e)));
+        timeline.stage("mounts", since);
+        failures.result("take the pod down")?;
+        // A disk that is full does not keep a pod alive. A daemon that finds the old record looks for the shim,
+        // finds it gone, and stops the pod once more.
+        if let Err(error) = stopped(&self.dir) {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(
+                sandbox = self.id.short(),
+                error,
+                "the record does not say that the pod is stopped"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What is left of a pod that was taken down.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) id: SandboxId,
+    pub(crate) dir: PodDir,
+    pub(crate) pod: CgroupPath,
+    pub(crate) containers: Vec<(ContainerId, Option<CgroupPath>)>,
+}
+
+impl Rest {
+    /// Removes the containers with their layers, and all files of the pod; what tells of it goes last.
+    ///
+    /// # Errors
+    /// All failures in one; asked again, it tries again.
+    pub(crate) async fn remove(
+        self,
+        shared: &Arc<Shared>,
+        records: &Arc<Mutex<()>>,
+    ) -> Result<(), EngineError> {
+        let timeline = Timeline::begin();
+        let mut failures = Failures::default();
+        for (id, cgroup) in self.containers {
+            let parts = remove::Parts { id, shim: None, cgroup, dir: self.dir.clone() };
+            failures.take(parts.remove(shared, records).await);
+        }
+        failures.result("remove the pod's containers")?;
+        timeline.stage("containers", timeline.began());
+        let since = Instant::now();
+        let (groups, dir, pod) = (Arc::clone(shared), self.dir, self.pod);
+        Shared::blocking(move || {
+            // A container that was half made when the pod was taken down may have made it again.
+            end_cgroup(&groups, &pod)?;
+            for dir in dir.all() {
+                let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);
+                record::remove(dir).map_err(failed)?;
+            }
+            Ok(())
+        })
+        .await?;
+        timeline.stage("files", since);
+        shared.stages.add(&self.id, "remove sandbox", &timeline);
+        Ok(())
+    }
+}
+
+/// Failures of steps that do not depend on each other.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Vec<EngineError>);
+
+impl Failures {
+    /// Takes the result of a step.
+    pub(crate) fn take(&mut self, result: Result<(), EngineError>) {
+        self.0.extend(result.err());
+    }
+
+    /// Success, the only failure, or one that tells all of them.
+    pub(crate) fn result(mut self, what: &str) -> Result<(), EngineError> {
+        if self.0.len() > 1 {
+            return Err(EngineError::several(what, &self.0));
+        }
+        self.0.pop().map_or(Ok(()), Err)
+    }
+}
+
+/// Kills and removes a cgroup; one that is not there is done.
+pub(crate) fn end_cgroup(shared: &Shared, path: &CgroupPath) -> Result<(), EngineError> {
+    let cgroup = shared.cgroups.open(path);
+    if !cgroup.dirs().iter().any(|dir| dir.exists()) {
+        return Ok(());
+    }
+    cgroup
+        .kill_all(Instant::now() + KILL_LIMIT)
+        .map_err(|e| EngineError::failed(format!("kill the processes of {path}"), e))?;
+    cgroup.remove().map_err(|e| EngineError::failed(format!("remove cgroup {path}"), e))
+}
+
+/// The record that nothing of it runs.
+fn stopped(dir: &PodDir) -> Result<(), EngineError> {
+    let failed = |e| EngineError::system("write the pod's record", e);
+    if let Some(mut record) = record::read::<SandboxRecord>(&dir.record()).map_err(failed)? {
+        record.phase = Phase::Stopped;
+        record.shim_pid = None;
+        record.addresses.clear();
+        record::write(&dir.record(), &record).map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Bringing a sandbox up: records, namespaces with their network, shim and files, side by side. What fails half-way is
+//! taken down like any other pod.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use berth_types::SandboxId;
+use berth_types::lifecycle::pod::Message as ToPod;
+use berth_types::lifecycle::sandbox::Message as ToSandbox;
+use berth_types::shim::{self, Request};
+use rustix::fd::OwnedFd;
+use rustix::mount::MountFlags;
+use tokio::sync::mpsc;
+
+use super::namespaces::{self, PodNamespaces};
+use super::owner::Owner;
+use super::place::PodCgroups;
+use super::teardown::{Parts, Rest};
+use super::{Message, Report, network_files};
+use crate::error::EngineError;
+use crate::host::layout::PodDir;
+use crate::host::record::{self, Phase, SandboxRecord};
+use crate::host::shims;
+use crate::host::stages::Timeline;
+use crate::model::{NamespaceMode, Network, PidMode, SandboxConfig};
+use crate::oci;
+use crate::shared::Shared;
+use crate::shim::Shim;
+use crate::shim::handshake::{Greeting, greet};
+
+/// The time that a new shim has for its first answers.
+const SHIM_LIMIT: Duration = Duration::from_secs(10);
+
+/// A sandbox that is up.
+#[derive(Debug)]
+pub(crate) struct Up {
+    pub(crate) shim: Shim,
+    pub(crate) shim_pid: i32,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Owner {
+    /// Starts the work of bringing the sandbox up.
+    pub(crate) fn bring_up(&self) {
+        let work = Work {
+            shared: Arc::clone(&self.spawner.shared),
+            id: self.id.clone(),
+            config: Arc::clone(&self.config),
+            cgroups: self.cgroups.clone(),
+            created_at: self.created_at,
+            dir: self.dir.clone(),
+            notices: self.notices(),
+            timeline: Timeline::begin(),
+        };
+        let not_up = |error| Report::Pod(ToPod::Sandbox(ToSandbox::NotUp(error)));
+        self.spawner.spawn(
+            async move {
+                match work.run().await {
+                    Ok(up) => Report::Up(Box::new(up)),
+                    Err(error) => not_up(error),
+                }
+            },
+            not_up,
+        );
+    }
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    id: SandboxId,
+    config: Arc<SandboxConfig>,
+    cgroups: PodCgroups,
+    created_at: i64,
+    dir: PodDir,
+    notices: mpsc::Sender<Message>,
+    timeline: Timeline,
+}
+
+impl Work {
+    async fn run(self) -> Result<Up, EngineError> {
+        match self.steps().await {
+            Ok(up) => {
+                self.shared.stages.add(&self.id, "run sandbox", &self.timeline);
+                Ok(up)
+            }
+            Err(error) => {
+                if let Err(failure) = self.undo().await {
+                    let error = berth_types::error::chain(&failure);
+                    tracing::warn!(
+                        sandbox = self.id.short(),
+                        error,
+                        "a pod that could not be made leaves something"
+                    );
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn undo(&self) -> Result<(), EngineError> {
+        let parts = Parts {
+            id: self.id.clone(),
+            dir: self.dir.clone(),
+            shim: None,
+            shim_pid: None,
+            cgroups: vec![self.cgroups.pod.clone()],
+        };
+        parts.take_down(&self.shared, &Timeline::begin()).await?;
+        let (id, dir, pod) = (self.id.clone(), self.dir.clone(), self.cgroups.pod.clone());
+        Rest { id, dir, pod, containers: Vec::new() }.remove(&self.shared, &Arc::default()).await
+    }
+
+    async fn steps(&self) -> Result<Up, EngineError> {
+        self.intend().await?;
+        // All three are over before one that failed is looked at: what each of them made is undone.
+        let (space, shim, place) = tokio::join!(self.namespaces(), self.shim(), self.place());
+        let ((namespaces, addresses), (shim, shim_pid), ()) = (space?, shim?, place?);
+        let (told, kept) =
+            tokio::join!(self.tell(&shim, namespaces), self.complete(addresses.clone(), shim_pid));
+        told?;
+        kept?;
+        Ok(Up { shim, shim_pid, addresses })
+    }
+
+    fn record(&self, phase: Phase, addresses: Vec<IpAddr>, shim_pid: Option<i32>) -> SandboxRecord {
+        SandboxRecord {
+            version: record::VERSION,
+            id: self.id.clone(),
+            phase,
+            created_at: self.created_at,
+            config: (*self.config).clone(),
+            addresses,
+            shim_pid,
+            cgroup: self.cgroups.pod.to_string(),
+            cgroup_parent: self.cgroups.parent.to_string(),
+        }
+    }
+
+    /// The intent is on disk before anything is made.
+    async fn intend(&self) -> Result<(), EngineError> {
+        let since = Instant::now();
+        let (dir, record) = (self.dir.clone(), self.record(Phase::Making, Vec::new(), None));
+        Shared::blocking(move || {
+            let failed = |e| EngineError::system("write the pod's record", e);
+            private_dir(&dir.run).map_err(failed)?;
+            private_dir(&dir.containers()).map_err(failed)?;
+            record::write(&dir.record(), &record).map_err(failed)
+        })
+        .await?;
+        self.timeline.stage("intent", since);
+        Ok(())
+    }
+
+    /// The namespaces with the network in them.
+    async fn namespaces(&self) -> Result<(PodNamespaces, Vec<IpAddr>), EngineError> {
+        let connected = self.config.namespaces.network == Network::Pod
+            && self.shared.builtin(self.config.owner).is_some();
+        let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, connected, self.dir.netns());
+        let (shared, id, config, timeline) =
+            (Arc::clone(&self.shared), self.id.clone(), Arc::clone(&self.config), self.timeline.clone());
+        Shared::blocking(move || {
+            let since = Instant::now();
+            let made = namespaces::make(wanted)?;
+            timeline.stage("namespaces", since);
+            let since = Instant::now();
+            let network = shared.builtin(config.owner).filter(|_| config.namespaces.network == Network::Pod);
+            let addresses = match (network, &made.net) {
+                (Some(network), Some(netns)) => {
+                    let addresses = network_files::attach(network, &id, netns, &config)?;
+                    namespaces::set_of_interfaces(&config, netns)?;
+                    addresses
+                }
+                (Some(_), None) | (None, _) => Vec::new(),
+            };
+            timeline.stage("network", since);
+            Ok((made, addresses))
+        })
+        .await
+    }
+
+    /// The shim, which has answered.
+    async fn shim(&self) -> Result<(Shim, i32), EngineError> {
+        let since = Instant::now();
+        let (shared, id, socket) = (Arc::clone(&self.shared), self.id.clone(), self.dir.socket());
+        let launched = Shared::blocking(move || shared.launcher.launch(&id, &socket)).await?;
+        self.timeline.stage("shim spawned", since);
+        let pid = launched.child.pid;
+        let said = greet(launched.connection, self.notices.clone(), SHIM_LIMIT).await;
+        shims::reap_later(launched.child.pidfd, said.is_err());
+        self.timeline.stage("shim", since);
+        let Greeting { shim, .. } = said.map_err(|e| EngineError::failed("say hello to the shim", e))?;
+        Ok((shim, pid))
+    }
+
+    /// The pod's cgroup where it has one of its own, and its /dev/shm.
+    async fn place(&self) -> Result<(), EngineError> {
+        let (shared, config, cgroups, dir) =
+            (Arc::clone(&self.shared), Arc::clone(&self.config), self.cgroups.clone(), self.dir.clone());
+        let timeline = self.timeline.clone();
+        Shared::blocking(move || {
+            let since = Instant::now();
+            if config.cgroup_parent.is_none() || config.namespaces.pid == PidMode::Pod {
+                let limits = oci::resources::cgroup(&config.resources, Vec::new(), &shared.facts);
+                shared
+                    .cgroups
+                    .create(&cgroups.pod, &limits)
+                    .map_err(|e| EngineError::failed("make the pod's cgroup", e))?;
+            }
+            timeline.stage("pod cgroup", since);
+            let since = Instant::now();
+            if config.namespaces.ipc == NamespaceMode::Pod {
+                let failed = |e| EngineError::system("mount the pod's /dev/shm", e);
+                mount_shm(&dir.shm()).map_err(failed)?;
+            }
+            timeline.stage("shm", since);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Tells the shim about its pod.
+    async fn tell(&self, shim: &Shim, namespaces: PodNamespaces) -> Result<(), EngineError> {
+        let since = Instant::now();
+        let PodNamespaces { net, ipc, uts } = namespaces;
+        let flags = [net.is_some(), ipc.is_some(), uts.is_some()];
+        let fds: Vec<OwnedFd> = [net, ipc, uts].into_iter().flatten().collect();
+        let dirs = self.shared.cgroups.open(&self.cgroups.pod).dirs();
+        let pod = shim::Pod {
+            sandbox: self.id.clone(),
+            state_dir: text(&self.dir.records),
+            namespaces: flags,
+            shared_pid: self.config.namespaces.pid == PidMode::Pod,
+            cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(),
+        };
+        shim.tell(Request::Pod(pod), fds, SHIM_LIMIT)
+            .await
+            .map_err(|e| EngineError::failed("tell the shim about its pod", e))?;
+        self.timeline.stage("shim told", since);
+        Ok(())
+    }
+
+    /// The pod's files, and the record that it is made.
+    async fn complete(&self, addresses: Vec<IpAddr>, shim_pid: i32) -> Result<(), EngineError> {
+        let since = Instant::now();
+        let record = self.record(Phase::Made, addresses.clone(), Some(shim_pid));
+        let (shared, config, dir) = (Arc::clone(&self.shared), Arc::clone(&self.config), self.dir.clone());
+        Shared::blocking(move || {
+            network_files::write(&dir, &config, &shared.facts, &addresses)?;
+            record::write_both(&dir.record(), &dir.record_copy(), &record)
+                .map_err(|e| EngineError::system("write the pod's record", e))
+        })
+        .await?;
+        self.timeline.stage("files", since);
+        Ok(())
+    }
+}
+
+fn mount_shm(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(path)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(rustix::mount::mount("shm", path, "tmpfs", flags, Some(c"mode=1777,size=65536k"))?)
+}
+
+/// A directory that only root may enter, with those above it.
+fn private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,143 @@
+//! The published picture: every read answers from here. A pod's owner puts a new view of its pod;
+//! the locks are held for the moment of a look-up or an exchange, never over a wait.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use berth_types::{ContainerId, SandboxId, id};
+use tokio::sync::broadcast;
+
+use crate::error::EngineError;
+use crate::events::{CAPACITY, EngineEvent, Events, Stamped};
+use crate::host::clock;
+use crate::model::{ContainerView, Owner, SandboxMetadata, SandboxView};
+
+/// The published picture and the events of its changes.
+#[derive(Debug)]
+pub(crate) struct Views {
+    picture: RwLock<Picture>,
+    events: broadcast::Sender<Stamped>,
+}
+
+#[derive(Debug, Default)]
+struct Picture {
+    sandboxes: BTreeMap<SandboxId, Arc<SandboxView>>,
+    containers: BTreeMap<ContainerId, Arc<ContainerView>>,
+}
+
+impl Views {
+    pub(crate) fn new() -> Self {
+        Self { picture: RwLock::default(), events: broadcast::channel(CAPACITY).0 }
+    }
+
+    /// Publishes a pod as it is now, and tells what changed.
+    pub(crate) fn put(&self, view: &Arc<SandboxView>) {
+        let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
+        let old = picture.sandboxes.insert(view.id.clone(), Arc::clone(view));
+        let mut events = Vec::new();
+        if old.as_ref().is_none_or(|old| old.state != view.state || old.message != view.message) {
+            events.push(EngineEvent::Sandbox(Arc::clone(view)));
+        }
+        for container in &view.containers {
+            let before = picture.containers.insert(container.id.clone(), Arc::clone(container));
+            if before.is_none_or(|before| before.state != container.state) {
+                events.push(EngineEvent::Container(Arc::clone(container)));
+            }
+        }
+        for gone in old.iter().flat_map(|old| &old.containers) {
+            if !view.containers.iter().any(|now| now.id == gone.id) {
+                picture.containers.remove(&gone.id);
+                events.push(EngineEvent::ContainerRemoved {
+                    sandbox: view.id.clone(),
+                    container: gone.id.clone(),
+                });
+            }
+        }
+        self.tell(events);
+    }
+
+    /// Takes out a pod that is gone.
+    pub(crate) fn remove(&self, sandbox: &SandboxId) {
+        let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = picture.sandboxes.remove(sandbox) else { return };
+        let mut events = Vec::new();
+        for gone in &old.containers {
+            picture.containers.remove(&gone.id);
+            let (sandbox, container) = (sandbox.clone(), gone.id.clone());
+            events.push(EngineEvent::ContainerRemoved { sandbox, container });
+        }
+        events.push(EngineEvent::SandboxRemoved(sandbox.clone()));
+        self.tell(events);
+    }
+
+    /// Told with the picture locked, so that events come in the order of the changes. Sending to a
+    /// broadcast channel does not wait.
+    fn tell(&self, events: Vec<EngineEvent>) {
+        let at = clock::now();
+        for event in events {
+            // Nobody watching is no failure.
+            drop(self.events.send(Stamped { at, event }));
+        }
+    }
+
+    pub(crate) fn watch(&self) -> Events {
+        Events::new(self.events.subscribe())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Picture> {
+        self.picture.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sandboxes(&self, owner: Option<Owner>) -> Vec<Arc<SandboxView>> {
+        let wanted = |view: &&Arc<SandboxView>| owner.is_none_or(|owner| view.config.owner == owner);
+        let mut list: Vec<_> = self.read().sandboxes.values().filter(wanted).cloned().collect();
+        list.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        list
+    }
+
+    pub(crate) fn containers(&self, owner: Option<Owner>) -> Vec<Arc<ContainerView>> {
+        let mut list: Vec<_> =
+            self.sandboxes(owner).iter().flat_map(|sandbox| sandbox.containers.clone()).collect();
+        list.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        list
+    }
+
+    /// When the newest sandbox of the same pod was made.
+    pub(crate) fn newest_attempt(&self, owner: Owner, of: &SandboxMetadata) -> Option<i64> {
+        let same = |view: &&Arc<SandboxView>| {
+            let other = &view.config.metadata;
+            view.config.owner == owner
+                && (&other.namespace, &other.name, &other.uid) == (&of.namespace, &of.name, &of.uid)
+        };
+        self.read().sandboxes.values().filter(same).map(|view| view.created_at).max()
+    }
+
+    pub(crate) fn sandbox(&self, key: &str) -> Result<Arc<SandboxView>, EngineError> {
+        lookup("pod sandbox", key, &self.read().sandboxes, SandboxId::as_str)
+    }
+
+    pub(crate) fn container(&self, key: &str) -> Result<Arc<ContainerView>, EngineError> {
+        lookup("container", key, &self.read().containers, ContainerId::as_str)
+    }
+}
+
+fn lookup<K: Ord, V>(
+    thing: &'static str,
+    key: &str,
+    map: &BTreeMap<K, Arc<V>>,
+    text: fn(&K) -> &str,
+) -> Result<Arc<V>, EngineError> {
+    let not_found = || EngineError::NotFound { thing, key: key.to_owned() };
+    if !id::is_prefix(key) {
+        return Err(not_found());
+    }
+    let mut found = map.iter().filter(|(id, _)| text(id).starts_with(key)).map(|(_, view)| view);
+    match (found.next(), found.next()) {
+        (Some(view), None) => Ok(Arc::clone(view)),
+        (None, _) => Err(not_found()),
+        (Some(_), Some(_)) => Err(EngineError::Ambiguous { thing, key: key.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
