@@ -62,95 +62,144 @@ fn pod_dir(world: &World, id: &SandboxId) -> PathBuf {
     world.config.state.join("pods").join(id.as_str())
 }
 
+fn record(world: &World, id: &SandboxId) -> PathBuf {
+    world.config.root.join("sandboxes").join(id.as_str()).join("sandbox.json")
+}
+
+fn container_record(world: &World, id: &SandboxId, container: &ContainerId) -> PathBuf {
+    record(world, id).with_file_name("containers").join(container.as_str()).join("container.json")
+}
+
+/// Whether the pod is there as it was: the same process, and its container can be reached and stopped.
+fn goes_on(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId, pid: i32) {
+    let view = engine.sandbox(id.as_str()).unwrap();
+    assert_eq!((view.state, view.config.metadata.name.as_str()), (pod::State::Ready, "victim"));
+    let view = engine.container(main.as_str()).unwrap();
+    assert_eq!((view.state, view.pid), (container::State::Running, Some(pid)));
+    world.run(async {
+        let out = engine.exec_sync(main, vec!["echo".into(), "hi".into()], None).await.unwrap();
+        assert_eq!(out.stdout, b"hi\n");
+        // The kubelet's retry finds it, and makes no second one.
+        let mut config = sandbox("victim");
+        config.cgroup_parent.clone_from(&view_parent(engine, id));
+        assert_eq!(engine.run_sandbox(config).await.unwrap(), *id);
+    });
+}
+
+fn view_parent(engine: &Engine, id: &SandboxId) -> Option<String> {
+    engine.sandbox(id.as_str()).unwrap().config.cgroup_parent.clone()
+}
+
 #[test]
-fn a_pod_whose_record_is_damaged_is_ended_with_everything() {
+fn a_pod_whose_records_are_damaged_is_found_by_their_copies() {
     require_root!();
     for damage in ["", "{\"version\":1,", "\0\0\0\0", "[]"] {
         let mut world = World::new();
         let engine = world.with_image();
         let parent = Parent::of(&world);
-        let (id, _, pid) = running(&world, &engine, &parent);
-        let shim = engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap();
+        let (id, main, pid) = running(&world, &engine, &parent);
         world.kill(engine);
-        std::fs::write(pod_dir(&world, &id).join("sandbox.json"), damage).unwrap();
+        std::fs::write(record(&world, &id), damage).unwrap();
+        std::fs::write(container_record(&world, &id, &main), damage).unwrap();
         let engine = world.open();
-        assert!(engine.sandboxes(None).is_empty());
-        assert!(wait_until(LIMIT, || !lives(pid) && !lives(shim)), "{damage:?}");
+        goes_on(&world, &engine, &id, &main, pid);
+        world.run(async { engine.remove_sandbox(&id).await.unwrap() });
         assert_eq!(parent.left(), Vec::<PathBuf>::new(), "{damage:?}");
-        assert!(!pod_dir(&world, &id).exists());
-        // The identity is free.
-        world.run(async {
-            let again = engine.run_sandbox(sandbox("victim")).await.unwrap();
-            engine.remove_sandbox(&again).await.unwrap();
-        });
         world.finish(engine);
     }
 }
 
 #[test]
-fn a_container_whose_record_is_damaged_is_ended_and_its_pod_goes_on() {
-    require_root!();
-    let mut world = World::new();
-    let engine = world.with_image();
-    let parent = Parent::of(&world);
-    let (id, main, pid) = running(&world, &engine, &parent);
-    let (other, other_pid) = world.run(async {
-        let other = started(&engine, &id, script("other", WAITS)).await;
-        let pid = engine.container(other.as_str()).unwrap().pid.unwrap();
-        (other, pid)
-    });
-    world.kill(engine);
-    std::fs::write(pod_dir(&world, &id).join("containers").join(main.as_str()).join("container.json"), "{")
-        .unwrap();
-    let engine = world.open();
-    let view = engine.sandbox(id.as_str()).unwrap();
-    assert_eq!((view.state, view.containers.len()), (pod::State::Ready, 1));
-    assert_eq!(view.containers[0].id, other);
-    assert!(wait_until(LIMIT, || !lives(pid)));
-    assert!(lives(other_pid));
-    world.run(async {
-        // Its name is free, and nothing of it is in the way.
-        let again = started(&engine, &id, script("main", WAITS)).await;
-        assert_ne!(again, main);
-        engine.remove_sandbox(&id).await.unwrap();
-    });
-    assert_eq!(parent.left(), Vec::<PathBuf>::new());
-    world.finish(engine);
-}
-
-#[test]
-fn a_record_of_a_newer_version_is_left_alone() {
-    require_root!();
-    let mut world = World::new();
-    let engine = world.with_image();
-    let parent = Parent::of(&world);
-    let (id, main, pid) = running(&world, &engine, &parent);
-    world.kill(engine);
-    let file = pod_dir(&world, &id).join("sandbox.json");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, "{\"version\":999,\"pods\":[]}").unwrap();
-    let engine = world.open();
-    assert!(engine.sandboxes(None).is_empty());
-    assert!(lives(pid));
-    world.kill(engine);
-    std::fs::write(&file, text).unwrap();
-    let engine = world.open();
-    assert_eq!(engine.container(main.as_str()).unwrap().state, container::State::Running);
-    world.run(async { engine.remove_sandbox(&id).await.unwrap() });
-    world.finish(engine);
-}
-
-#[test]
-fn pods_whose_state_directory_is_lost_are_ended() {
+fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
     let parent = Parent::of(&world);
     let (id, _, pid) = running(&world, &engine, &parent);
-    let own = world.run(async {
+    let shim = engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap();
+    world.kill(engine);
+    std::fs::write(record(&world, &id), "{").unwrap();
+    std::fs::write(pod_dir(&world, &id).join("sandbox.copy.json"), "{").unwrap();
+    let engine = world.open();
+    assert!(engine.sandboxes(None).is_empty());
+    assert!(lives(pid) && lives(shim));
+    let findings = world.run(engine.doctor());
+    assert!(findings.iter().any(|finding| finding.name.contains(id.as_str())), "{findings:?}");
+    world.kill(engine);
+    assert!(Command::new("kill").args(["-9", &shim.to_string()]).status().unwrap().success());
+    assert!(wait_until(LIMIT, || !lives(shim)));
+    let engine = world.open();
+    assert!(!pod_dir(&world, &id).exists() && !record(&world, &id).exists());
+    // What it had in the group of another cannot be known; whoever made that group ends it.
+    drop(parent);
+    assert!(wait_until(LIMIT, || !lives(pid)));
+    world.finish(engine);
+}
+
+#[test]
+fn a_container_without_any_readable_record_runs_on_and_goes_with_its_pod() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    let other = world.run(started(&engine, &id, script("other", WAITS)));
+    world.kill(engine);
+    std::fs::write(container_record(&world, &id, &main), "{").unwrap();
+    std::fs::write(pod_dir(&world, &id).join(format!("{main}.copy.json")), "").unwrap();
+    let engine = world.open();
+    let view = engine.sandbox(id.as_str()).unwrap();
+    assert_eq!((view.state, view.containers.len()), (pod::State::Ready, 1));
+    assert_eq!(view.containers[0].id, other);
+    assert!(lives(pid));
+    world.run(async { engine.remove_sandbox(&id).await.unwrap() });
+    assert!(wait_until(LIMIT, || !lives(pid)));
+    assert_eq!(parent.left(), Vec::<PathBuf>::new());
+    world.finish(engine);
+}
+
+#[test]
+fn records_of_a_newer_version_are_read_as_far_as_they_are_understood() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    world.kill(engine);
+    for file in [record(&world, &id), container_record(&world, &id, &main)] {
+        let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        value["version"] = 999.into();
+        value["tomorrow"] = serde_json::json!({ "some": ["thing"] });
+        value["config"]["tomorrow"] = "more".into();
+        std::fs::write(&file, value.to_string()).unwrap();
+    }
+    let engine = world.open();
+    goes_on(&world, &engine, &id, &main, pid);
+    world.run(async { engine.remove_sandbox(&id).await.unwrap() });
+    world.finish(engine);
+}
+
+/// What is told of a pod whose machine, or state directory, went from under it.
+fn has_ended(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId) {
+    assert_eq!(engine.sandbox(id.as_str()).unwrap().state, pod::State::NotReady);
+    let exit = engine.container(main.as_str()).unwrap().exit.clone().unwrap();
+    assert_eq!((exit.code, exit.reason), (255, berth_engine::model::ExitReason::Unknown));
+    assert!(exit.finished_at > 0);
+    world.run(async { engine.remove_sandbox(id).await.unwrap() });
+}
+
+#[test]
+fn pods_whose_state_directory_is_lost_are_ended_and_told_of() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let parent = Parent::of(&world);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    let (own, of_own, own_pid) = world.run(async {
         let own = engine.run_sandbox(sandbox("own")).await.unwrap();
         let main = started(&engine, &own, script("main", WAITS)).await;
-        engine.container(main.as_str()).unwrap().pid.unwrap()
+        let pid = engine.container(main.as_str()).unwrap().pid.unwrap();
+        (own, main, pid)
     });
     world.kill(engine);
     for point in world.traces().iter().filter_map(|trace| trace.split(' ').nth(4)) {
@@ -158,26 +207,36 @@ fn pods_whose_state_directory_is_lost_are_ended() {
     }
     std::fs::remove_dir_all(&world.config.state).unwrap();
     let engine = world.open();
-    assert!(engine.sandboxes(None).is_empty());
-    assert!(wait_until(LIMIT, || !lives(pid) && !lives(own)));
+    assert!(wait_until(LIMIT, || !lives(pid) && !lives(own_pid)));
     assert_eq!(parent.left(), Vec::<PathBuf>::new(), "{id}");
+    has_ended(&world, &engine, &id, &main);
+    has_ended(&world, &engine, &own, &of_own);
     world.finish(engine);
 }
 
 #[test]
-fn pods_of_another_boot_are_gone_even_if_it_is_the_file_that_is_wrong() {
+fn after_a_restart_of_the_machine_pods_and_ends_are_told() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
     let parent = Parent::of(&world);
-    let (id, _, pid) = running(&world, &engine, &parent);
+    let (id, main, pid) = running(&world, &engine, &parent);
+    let done = world.run(async {
+        let done = started(&engine, &id, script("done", "exit 5")).await;
+        crate::harness::ended(&engine, &done).await;
+        done
+    });
+    let before = engine.container(done.as_str()).unwrap();
     world.kill(engine);
+    // If it is the file that is wrong, what still runs is ended.
     std::fs::write(world.config.state.join("boot"), "not this boot\n").unwrap();
     let engine = world.open();
-    assert!(engine.sandboxes(None).is_empty());
     assert!(wait_until(LIMIT, || !lives(pid)));
     assert_eq!(parent.left(), Vec::<PathBuf>::new());
-    assert!(!pod_dir(&world, &id).exists());
+    let after = engine.container(done.as_str()).unwrap();
+    assert_eq!((&after.exit, after.started_at), (&before.exit, before.started_at));
+    assert_eq!(after.exit.as_ref().unwrap().code, 5);
+    has_ended(&world, &engine, &id, &main);
     world.finish(engine);
 }
 

@@ -129,7 +129,7 @@ fn a_stopped_pod_and_a_half_made_one_are_told_apart() {
     });
     world.kill(engine);
     // The record of a daemon that was killed in the middle.
-    let pods = world.config.state.join("pods");
+    let pods = world.config.root.join("sandboxes");
     let half = pods.join("ab".repeat(32));
     std::fs::create_dir_all(half.join("containers")).unwrap();
     let text = std::fs::read_to_string(pods.join(id.as_str()).join("sandbox.json")).unwrap();
@@ -155,7 +155,7 @@ fn a_pod_whose_removal_was_cut_off_is_found_and_removed() {
         id
     });
     world.kill(engine);
-    std::fs::remove_dir_all(world.config.state.join("pods").join(id.as_str()).join("containers")).unwrap();
+    std::fs::remove_dir_all(world.config.root.join("sandboxes").join(id.as_str()).join("containers")).unwrap();
     let engine = world.open();
     assert_eq!(engine.sandbox(id.as_str()).unwrap().state, pod::State::NotReady);
     world.run(async { engine.remove_sandbox(&id).await.unwrap() });
@@ -165,4 +165,46 @@ fn a_pod_whose_removal_was_cut_off_is_found_and_removed() {
 fn kill(pid: i32) {
     let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(status.success());
+}
+
+/// Cuts the daemon's connection in the shim, which lives on.
+fn cut(shim: i32) {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let pidfd = pidfd_open(Pid::from_raw(shim).unwrap(), PidfdFlags::empty()).unwrap();
+    // The connection that the shim was started with.
+    let socket = pidfd_getfd(&pidfd, 4, PidfdGetfdFlags::empty()).unwrap();
+    rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
+}
+
+#[test]
+fn a_connection_that_is_lost_ends_nothing() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    world.run(async {
+        let id = engine.run_sandbox(sandbox("cut")).await.unwrap();
+        let main = started(&engine, &id, script("main", WAITS)).await;
+        let quick = engine.create_container(&id, script("quick", "exit 3")).await.unwrap();
+        let before = engine.container(main.as_str()).unwrap();
+        let mut events = engine.events();
+        cut(engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap());
+        // The pod is told to be connected to, then to be well again.
+        let trouble = || engine.sandbox(id.as_str()).unwrap().message.clone();
+        while trouble().is_empty() {
+            events.next().await.unwrap();
+        }
+        while !trouble().is_empty() {
+            events.next().await.unwrap();
+        }
+        let after = engine.container(main.as_str()).unwrap();
+        assert_eq!((after.state, after.pid, after.started_at), (before.state, before.pid, before.started_at));
+        let out = engine.exec_sync(&main, vec!["echo".into(), "still".into()], None).await.unwrap();
+        assert_eq!(out.stdout, b"still\n");
+        engine.start_container(&quick).await.unwrap();
+        assert_eq!(ended(&engine, &quick).await.code, 3);
+        engine.stop_container(&main, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(engine.container(main.as_str()).unwrap().exit.as_ref().unwrap().code, 7, "it had its grace");
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    world.finish(engine);
 }
