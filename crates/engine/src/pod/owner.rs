@@ -246,8 +246,16 @@ impl Owner {
             Notice::Event(shim::Event::Exited { container, exit }) => self.has_exited(&container, exit),
             Notice::Event(shim::Event::PodEnded) => self.pod_ended(),
             // The connection of each session goes to the one that waits for it.
-            Notice::Event(shim::Event::ExecExited { .. } | shim::Event::Note { .. }) => {}
-            Notice::Lost => self.shim_lost(),
+            Notice::Event(
+                shim::Event::ExecExited { .. }
+                | shim::Event::Note { .. }
+                | shim::Event::Started { .. }
+                | shim::Event::Lingers { .. },
+            ) => {}
+            Notice::Lost(why) => {
+                tracing::debug!(sandbox = self.id.short(), %why, "the shim's connection ended");
+                self.shim_lost();
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_types::ContainerId;
 use berth_types::lifecycle::container::State as ContainerState;
 use berth_types::lifecycle::sandbox::State;
-use berth_types::shim::{self, Answer, Known, Request};
+use berth_types::shim::{self, Known, Request};
 use tokio::sync::mpsc;
 
 use super::container::{ExitOf, unknown_exit};
@@ -105,10 +105,6 @@ async fn greet(
     notices: mpsc::Sender<Message>,
 ) -> Result<(Shim, HashMap<ContainerId, Known>), ShimError> {
     let shim = connection.serve(notices).map_err(|_| ShimError::Unexpected { request: "Hello" })?;
-    match shim.ask(Request::Hello { version: shim::VERSION }, Vec::new(), HELLO).await? {
-        (Answer::Hello { containers, .. }, _) => {
-            Ok((shim, containers.into_iter().map(|known| (known.container.clone(), known)).collect()))
-        }
-        _ => Err(ShimError::Unexpected { request: "Hello" }),
-    }
+    let greeting = shim.hello(HELLO).await?;
+    Ok((shim, greeting.containers.into_iter().map(|known| (known.container.clone(), known)).collect()))
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::container::State as ContainerState;
 use berth_types::lifecycle::sandbox::{Event, State};
-use berth_types::shim::{self, Answer, Known, Phase as ShimPhase, Request};
+use berth_types::shim::{Known, Phase as ShimPhase, Request};
 use berth_types::{ContainerId, SandboxId};
 
 use super::container::{Container, ExitOf, Facts, Work, exit_view, noted_exit, unknown_exit};
@@ -261,19 +261,18 @@ async fn contact(notices: tokio::sync::mpsc::Sender<super::Message>, dir: &PodDi
         Err(_) => return Contact::Gone,
     };
     let Ok(shim) = connection.serve(notices) else { return Contact::Silent };
-    let hello = Request::Hello { version: shim::VERSION };
-    match shim.ask(hello, Vec::new(), HELLO_LIMIT).await {
-        Ok((Answer::Hello { containers, .. }, _)) => Contact::Talks(
+    match shim.hello(HELLO_LIMIT).await {
+        Ok(greeting) => Contact::Talks(
             shim,
-            containers.into_iter().map(|known| (known.container.clone(), known)).collect(),
+            greeting.containers.into_iter().map(|known| (known.container.clone(), known)).collect(),
         ),
         Err(ShimError::Lost) => Contact::Gone,
-        Ok(_)
-        | Err(
+        Err(
             ShimError::Timeout { .. }
             | ShimError::Failed(_)
             | ShimError::Codec(_)
-            | ShimError::Unexpected { .. },
+            | ShimError::Unexpected { .. }
+            | ShimError::NotSent(_),
         ) => Contact::Silent,
     }
 }

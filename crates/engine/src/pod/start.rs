@@ -84,7 +84,13 @@ impl Owner {
             }),
             (None, ShimError::Lost) => Some(unknown_exit("its shim ended while it was being started")),
             // Nobody knows whether it runs: the shim's next word or a stop decides.
-            (None, ShimError::Timeout { .. } | ShimError::Codec(_) | ShimError::Unexpected { .. }) => None,
+            (
+                None,
+                ShimError::Timeout { .. }
+                | ShimError::Codec(_)
+                | ShimError::Unexpected { .. }
+                | ShimError::NotSent(_),
+            ) => None,
         };
         let code = view.as_ref().map_or(128, |view| view.code);
         let answer = match error {
@@ -92,7 +98,8 @@ impl Owner {
             ShimError::Lost
             | ShimError::Timeout { .. }
             | ShimError::Codec(_)
-            | ShimError::Unexpected { .. } => EngineError::failed("start the container", error.clone()),
+            | ShimError::Unexpected { .. }
+            | ShimError::NotSent(_) => EngineError::failed("start the container", error.clone()),
         };
         match view {
             Some(mut view) => {

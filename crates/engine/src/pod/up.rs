@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use berth_sys::cgroup::CgroupPath;
 use berth_types::SandboxId;
 use berth_types::lifecycle::sandbox::{Event, State};
-use berth_types::shim::{self, Answer, Request};
+use berth_types::shim::{self, Request};
 use rustix::fd::OwnedFd;
 use rustix::mount::MountFlags;
 use tokio::sync::mpsc;
@@ -267,10 +267,8 @@ impl Work {
             let shim = connection
                 .serve(self.notices.clone())
                 .map_err(|e| EngineError::system("serve the shim's connection", e))?;
-            let hello = Request::Hello { version: shim::VERSION };
-            match shim.ask(hello, Vec::new(), SHIM_LIMIT).await {
-                Ok((Answer::Hello { .. }, _)) => Ok(shim),
-                Ok(_) => Err(EngineError::invalid("shim", "it does not say hello")),
+            match shim.hello(SHIM_LIMIT).await {
+                Ok(_) => Ok(shim),
                 Err(error) => Err(EngineError::failed("say hello to the shim", error)),
             }
         }
