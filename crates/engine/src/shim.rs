@@ -4,4 +4,4 @@ mod client;
 pub(crate) mod handshake;
 pub(crate) mod spawn;
 
-pub(crate) use client::{Connection, Notice, Shim, ShimError};
+pub(crate) use client::{Connection, Notice, Reached, Shim, ShimError, reached};

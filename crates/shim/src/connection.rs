@@ -14,14 +14,14 @@ pub(crate) struct Connection {
     socket: OwnedFd,
     reader: Reader,
     writer: Writer,
-    /// It said Hello and gets the events.
-    pub(crate) greeted: bool,
+    /// The version that it said in Hello; it gets the events of that version. None before.
+    pub(crate) greeted: Option<u16>,
 }
 
 impl Connection {
     /// A connection that has said nothing yet.
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket, reader: Reader::new(), writer: Writer::new(QUEUE), greeted: false }
+        Self { socket, reader: Reader::new(), writer: Writer::new(QUEUE), greeted: None }
     }
 
     /// Whether something waits to be sent.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use berth_sys::signal::SignalFd;
-use berth_types::shim::{Answer, Event, Failure, FromShim, Reason, ToShim, decode};
+use berth_types::shim::{Answer, Event, Failure, FromShim, Reason, ToShim, decode, request_number};
 use berth_types::{ContainerId, ExecId, SandboxId};
 use rustix::event::{Timespec, epoll};
 
@@ -230,8 +230,15 @@ impl Server {
                         drop(frame.body);
                         self.obey(asker, message.request, frame.fds);
                     }
-                    // Whoever speaks another language is not answered in ours.
-                    Err(_) => self.disconnect(token),
+                    Err(error) => match request_number(&frame.body) {
+                        // A newer daemon's, perhaps. It fails alone.
+                        Some(number) => {
+                            let refused = failure(Reason::Protocol, error.to_string());
+                            self.answer(Asker { connection: token, number }, Err(refused), vec![]);
+                        }
+                        // What has no number is no request of any version.
+                        None => self.disconnect(token),
+                    },
                 },
                 Ok(None) => return,
                 Err(Gone) => self.disconnect(token),
@@ -268,13 +275,14 @@ impl Server {
         self.send(asker.connection, &FromShim::Answer { number: asker.number, outcome }, fds);
     }
 
-    /// Tells every daemon that said Hello.
-    fn tell(&mut self, event: Event) {
-        let message = FromShim::Event(event);
-        let greeted: Vec<u64> =
-            self.connections.iter().filter(|(_, c)| c.greeted).map(|(token, _)| *token).collect();
-        for token in greeted {
-            self.send(token, &message, vec![]);
+    /// Tells every daemon that said Hello, in words that its version knows.
+    fn tell(&mut self, event: &Event) {
+        let greeted: Vec<(u64, u16)> =
+            self.connections.iter().filter_map(|(token, c)| Some((*token, c.greeted?))).collect();
+        for (token, version) in greeted {
+            if let Some(event) = event.clone().for_version(version) {
+                self.send(token, &FromShim::Event(event), vec![]);
+            }
         }
     }
 }

@@ -18,17 +18,38 @@
 //! descriptors. [`header`] and [`parse_header`] are that `u32`.
 //!
 //! A daemon that was restarted connects to the same socket and says Hello; the answer holds
-//! everything the shim knows, so the new daemon needs no memory of the old. Enum variants are only
-//! ever appended, and a change of a struct raises [`VERSION`].
+//! everything the shim knows, so the new daemon needs no memory of the old.
+//!
+//! # How it may change
+//!
+//! A shim runs for as long as its pod, under daemons that are newer and, after a step back, older than it. A
+//! mismatch never ends a pod, so (see `docs/adr/0080-protocol-evolution.md`):
+//!
+//! 1. Structs and existing variants are frozen: no field is added, removed, moved or given another type.
+//! 2. Variants are appended at the end of their enum, with the version that brings them in `since`. A new
+//!    field is a new variant. [`VERSION`] is raised once for each release that appends.
+//! 3. Each side sends only what the other knows: a daemon asks [`Peer::knows`] before it sends, and a shim
+//!    sends events and answers only up to the version in the daemon's Hello.
+//! 4. What is not understood costs no more than itself: the shim answers such a request with
+//!    [`Reason::Protocol`] by its number ([`request_number`]), the daemon fails the one request whose
+//!    answer it cannot read ([`answer_number`]) and passes over other messages.
+//! 5. What a shim of some kind does beyond its version is an [`Abilities`] bit, told in [`Answer::Welcome`].
+//! 6. Every message of every release lies in `tests/fixtures` of this crate and is decoded for ever.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, ExecId, SandboxId};
 
+mod codec;
+mod peer;
 pub mod record;
 
-/// The version of this protocol. A daemon speaks to shims of its own and all older versions.
-pub const VERSION: u16 = 1;
+pub use codec::{CodecError, answer_number, decode, encode, header, parse_header, request_number};
+pub use peer::{Abilities, Peer, Unsupported};
+
+/// The version of this protocol. A daemon speaks to shims of its own and all older versions, and a shim to
+/// daemons of all versions.
+pub const VERSION: u16 = 2;
 /// The most bytes in the body of a frame. A command line and environment may have 2 MiB together
 /// (the kernel's own limit is a quarter of the stack limit), a compiled seccomp program 32 KiB.
 pub const MAX_FRAME: usize = 8 << 20;
@@ -67,7 +88,8 @@ pub enum FromShim {
 /// What the daemon may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// First on every connection. Answer: [`Answer::Hello`]. From then on this connection gets the events.
+    /// First on every connection. Answer: [`Answer::Welcome`] to a daemon of version 2 or newer, else
+    /// [`Answer::Hello`]. From then on this connection gets the events that its version knows.
     Hello {
         /// The daemon's [`VERSION`].
         version: u16,
@@ -222,7 +244,7 @@ pub struct Exec {
 /// A successful answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// To Hello.
+    /// To the Hello of a daemon of version 1.
     Hello {
         /// The shim's version.
         version: u16,
@@ -248,6 +270,19 @@ pub enum Answer {
         /// When (nanoseconds since 1970): the same number as in [`Phase::Running`] ever after.
         at: i64,
     },
+    /// To the Hello of a daemon of version 2 or newer: what the shim is, and all that it knows.
+    Welcome {
+        /// The shim's version.
+        version: u16,
+        /// The versions of `berth-container`'s plans that it executes.
+        plans: Vec<u16>,
+        /// What it can do beyond its version.
+        abilities: Abilities,
+        /// The pod, once the shim was told.
+        sandbox: Option<SandboxId>,
+        /// Every container the shim knows.
+        containers: Vec<Known>,
+    },
 }
 
 /// What the shim knows of a container.
@@ -255,7 +290,7 @@ pub enum Answer {
 pub struct Known {
     /// Its id.
     pub container: ContainerId,
-    /// The main process.
+    /// The main process; 0 while it is being made.
     pub pid: i32,
     /// How far it is.
     pub phase: Phase,
@@ -264,7 +299,7 @@ pub struct Known {
 /// How far a container is, as its shim sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Prepared, before its `execve`.
+    /// Being prepared, or prepared and before its `execve`.
     Created,
     /// Running since then (nanoseconds since 1970).
     Running {
@@ -324,6 +359,23 @@ pub enum Event {
         /// What, for people.
         text: String,
     },
+    /// A container's `execve` succeeded. Comes before the answer to its Start, and also when the request's asker
+    /// waits no more. Since version 2.
+    Started {
+        /// Which.
+        container: ContainerId,
+        /// When (nanoseconds since 1970): the same number as in [`Phase::Running`].
+        at: i64,
+    },
+    /// The main process of a container is gone, and something of the container lives on that cannot be killed: a
+    /// process that waits for a disk or a file server. The container has not ended; [`Event::Exited`] comes when it
+    /// has. Told again when the text changes. Since version 2; older daemons get a [`Event::Note`].
+    Lingers {
+        /// Which.
+        container: ContainerId,
+        /// What lives, for people.
+        text: String,
+    },
 }
 
 /// Why a request failed.
@@ -353,48 +405,6 @@ pub enum Reason {
     CommandNotFound,
     /// The command of an Exec cannot be executed (exit status 126 to a shell).
     CommandDenied,
-}
-
-/// A message that cannot be encoded or decoded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// The message is too large for a frame.
-    #[error("a shim message of {0} bytes is over the limit of {MAX_FRAME}")]
-    TooLarge(usize),
-    /// The bytes are not a message.
-    #[error("malformed shim message: {0}")]
-    Malformed(postcard::Error),
-}
-
-/// The four bytes before a body of `length` bytes with `fds` descriptors; None over the limits.
-pub fn header(length: usize, fds: usize) -> Option<[u8; 4]> {
-    if length > MAX_FRAME || fds > MAX_FDS {
-        return None;
-    }
-    let word = u32::try_from(length).ok()? | (u32::try_from(fds).ok()? << 24);
-    Some(word.to_le_bytes())
-}
-
-/// Length of the body and number of descriptors; None when they are over the limits.
-pub fn parse_header(bytes: [u8; 4]) -> Option<(usize, usize)> {
-    let word = u32::from_le_bytes(bytes);
-    let (length, fds) = ((word & 0x00ff_ffff) as usize, (word >> 24) as usize);
-    (length <= MAX_FRAME && fds <= MAX_FDS).then_some((length, fds))
-}
-
-/// The body of a frame for `message`.
-pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
-    let body = postcard::to_allocvec(message).map_err(CodecError::Malformed)?;
-    if body.len() > MAX_FRAME { Err(CodecError::TooLarge(body.len())) } else { Ok(body) }
-}
-
-/// The message in a frame's body; trailing bytes are refused.
-pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, CodecError> {
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
-        Ok(_) => Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding)),
-        Err(e) => Err(CodecError::Malformed(e)),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ mod terminal;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use berth_types::shim::Request;
 use berth_types::{ContainerId, ExecId};
 use tokio::sync::oneshot;
 
@@ -108,8 +107,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some((shim, exec)) = self.session.take() {
-            shim.forget_exec(&exec);
-            shim.post(Request::KillExec { exec });
+            shim.kill_exec(exec);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Connecting to the shim of a pod that runs.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use crate::host::layout::PodDir;
 use crate::host::shims;
 use crate::sandbox::{Live, Message, Report, Spawner};
 use crate::shared::Shared;
-use crate::shim::handshake::{Greeting, greet};
-use crate::shim::{Shim, ShimError, spawn};
+use crate::shim::handshake::{Greeted, greet};
+use crate::shim::{Reached, Shim, ShimError, reached, spawn};
 
 /// The time that a shim has to say hello. A healthy one answers within a millisecond.
 const HELLO_LIMIT: Duration = Duration::from_secs(2);
@@ -84,18 +83,24 @@ impl Way {
     }
 
     async fn attempt(&self, limit: Duration) -> Contact {
-        let greeting = match spawn::connect(&self.dir.socket()) {
-            Ok(connection) => greet(connection, self.notices.clone(), limit).await,
-            // It has as many callers waiting as it may have.
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Contact::Silent,
-            Err(_) => Err(ShimError::Lost),
+        let connection = match reached(spawn::connect(&self.dir.socket())) {
+            Reached::Alive(connection) => connection,
+            Reached::Busy => return Contact::Silent,
+            Reached::Dead => return Contact::Dead,
+            Reached::Missing => return self.dead_or_silent().await,
+            Reached::Unknown(error) => return self.silent(&error),
         };
-        match greeting {
-            Ok(Greeting { shim, known }) => match self.words(known).await {
+        match greet(connection, self.notices.clone(), limit).await {
+            Ok(Greeted { shim, known }) => match self.words(known).await {
                 Ok(words) => Contact::Talks(shim, words),
                 Err(error) => self.silent(&error),
             },
-            Err(ShimError::Lost) => self.dead_or_silent().await,
+            // It may have died meanwhile.
+            Err(ShimError::Lost) => match reached(spawn::connect(&self.dir.socket())) {
+                Reached::Dead => Contact::Dead,
+                Reached::Missing => self.dead_or_silent().await,
+                Reached::Alive(_) | Reached::Busy | Reached::Unknown(_) => Contact::Silent,
+            },
             Err(error) => self.silent(&error),
         }
     }
@@ -106,7 +111,7 @@ impl Way {
         Contact::Silent
     }
 
-    /// A shim is dead only when that is certain.
+    /// Its socket is gone: it is dead only when no process of it is there.
     async fn dead_or_silent(&self) -> Contact {
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         match Shared::blocking(move || shims::lives(&shared, &id)).await {

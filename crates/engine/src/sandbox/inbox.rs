@@ -148,10 +148,20 @@ impl Owner {
                 "the pod's init process ended".clone_into(&mut self.message);
                 self.tell(ToPod::InitDied);
             }
+            Notice::Event(shim::Event::Started { container, at }) => {
+                self.tell_container(container, ToContainer::Started(at));
+            }
+            Notice::Event(shim::Event::Lingers { container, text }) => {
+                let container = container.short();
+                tracing::warn!(container, text, "the container has not ended: something of it cannot be killed");
+            }
             // The connection of each session goes to the one that waits for it.
             Notice::Event(shim::Event::ExecExited { .. } | shim::Event::Note { .. }) => {}
-            // One that was replaced meanwhile has nothing more to say.
-            Notice::Lost => self.check_connection(),
+            Notice::Lost(why) => {
+                tracing::debug!(sandbox = self.id.short(), %why, "the shim's connection ended");
+                // One that was replaced meanwhile has nothing more to say.
+                self.check_connection();
+            }
         }
     }
 

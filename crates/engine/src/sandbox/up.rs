@@ -28,7 +28,7 @@ use crate::model::{NamespaceMode, Network, PidMode, SandboxConfig};
 use crate::oci;
 use crate::shared::Shared;
 use crate::shim::Shim;
-use crate::shim::handshake::{Greeting, greet};
+use crate::shim::handshake::{Greeted, greet};
 
 /// The time that a new shim has for its first answers.
 const SHIM_LIMIT: Duration = Duration::from_secs(10);
@@ -190,7 +190,7 @@ impl Work {
         let said = greet(launched.connection, self.notices.clone(), SHIM_LIMIT).await;
         shims::reap_later(launched.child.pidfd, said.is_err());
         self.timeline.stage("shim", since);
-        let Greeting { shim, .. } = said.map_err(|e| EngineError::failed("say hello to the shim", e))?;
+        let Greeted { shim, .. } = said.map_err(|e| EngineError::failed("say hello to the shim", e))?;
         Ok((shim, pid))
     }
 

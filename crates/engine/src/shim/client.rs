@@ -1,32 +1,37 @@
 //! A connection to a shim: requests with numbers, each with a time limit; what the shim says unasked goes
 //! to the pod's owner, the ends of exec sessions to those who wait for them.
 //!
-//! One task per connection owns the socket. It ends when the shim closes, when a frame is not
-//! understood, or when nobody holds a [`Shim`] any more. Every waiting request then fails with `Lost`.
+//! One task per connection ([`line`]) owns the socket. It ends when the shim closes, when what comes is no frame, or
+//! when there is no [`Shim`] any more. Every waiting request then fails with `Lost`. That says nothing about
+//! the shim's process: [`reached`] tells what an attempt to connect again found.
+//!
+//! A message that is not understood costs no more than the request it answers, and a request that the shim does
+//! not know is not sent.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use berth_sys::socket::{Frame, FrameError, Progress, Reader, Writer};
 use berth_types::shim::{
-    Answer, CodecError, Event, Failure, FromShim, MAX_FRAME, Reason, Request, ToShim, decode, encode,
+    self, Answer, CodecError, Event, Failure, Known, Peer, Reason, Request, Unsupported,
 };
 use berth_types::{Classify, ContainerId, ExecId, Kind};
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::container::session::ExecEnd;
 
-/// Requests that may wait for the connection's task.
-const QUEUE: usize = 64;
+mod end;
+mod line;
+
+pub(crate) use end::{Lost, Reached, reached};
+use line::{Call, Line, QUEUE};
 
 /// Why a request to a shim failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ShimError {
-    /// The shim, or the connection to it, is gone.
-    #[error("the shim is gone")]
+    /// The connection to the shim is gone, and perhaps the shim. Whether the request was obeyed is not known.
+    #[error("the connection to the shim is gone")]
     Lost,
     /// No answer came in time.
     #[error("the shim did not answer {request} within {} s", after.as_secs())]
@@ -42,11 +47,41 @@ pub(crate) enum ShimError {
     /// The request is too large.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The answer is not one to this request.
+    /// The answer is not one to this request, or one that this daemon does not understand.
     #[error("the shim gave an answer to {request} that does not fit it")]
     Unexpected {
         /// What was asked.
         request: &'static str,
+    },
+    /// The request was not sent, so nothing of it was done.
+    #[error(transparent)]
+    NotSent(#[from] NotSent),
+}
+
+/// Why a request was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotSent {
+    /// The shim does not know it.
+    #[error("{0}; a pod that is made anew has a newer shim")]
+    Unsupported(#[from] Unsupported),
+    /// Too much waits for the shim already.
+    #[error("{request} was not asked: {waiting} requests wait for the pod's shim already")]
+    Busy {
+        /// What was to be asked.
+        request: &'static str,
+        /// How many wait.
+        waiting: usize,
+    },
+    /// It comes with more descriptors than one message may have.
+    #[error(
+        "{request} comes with {count} descriptors (mounts, most likely), over the limit of {}",
+        shim::MAX_FDS
+    )]
+    Descriptors {
+        /// What was to be asked.
+        request: &'static str,
+        /// How many.
+        count: usize,
     },
 }
 
@@ -57,6 +92,11 @@ impl Classify for ShimError {
             ShimError::Timeout { .. } => Kind::Timeout,
             ShimError::Codec(_) => Kind::Invalid,
             ShimError::Unexpected { .. } => Kind::Internal,
+            ShimError::NotSent(why) => match why {
+                NotSent::Unsupported(_) => Kind::Unsupported,
+                NotSent::Busy { .. } => Kind::Exhausted,
+                NotSent::Descriptors { .. } => Kind::Invalid,
+            },
             ShimError::Failed(failure) => match failure.reason {
                 Reason::NotFound => Kind::NotFound,
                 Reason::State => Kind::Precondition,
@@ -73,27 +113,39 @@ pub(crate) enum Notice {
     /// The shim says that something happened.
     Event(Event),
     /// The connection ended.
-    Lost,
+    Lost(Lost),
 }
 
-type Reply = oneshot::Sender<Result<(Answer, Vec<OwnedFd>), ShimError>>;
-
-struct Call {
-    request: Request,
-    fds: Vec<OwnedFd>,
-    reply: Reply,
+/// What a shim said in answer to Hello.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    /// Every container it knows.
+    pub(crate) containers: Vec<Known>,
 }
 
-type Execs = Arc<Mutex<HashMap<ExecId, oneshot::Sender<ExecEnd>>>>;
+/// What is shared by the holders of a connection and its task.
+#[derive(Debug)]
+struct Common {
+    execs: Mutex<HashMap<ExecId, oneshot::Sender<ExecEnd>>>,
+    /// Exec sessions to be killed: at most each that was begun. The task takes them out when the bell rings.
+    kills: Mutex<Vec<ExecId>>,
+    bell: Notify,
+    peer: Mutex<Peer>,
+}
+
+/// What cannot be left half done by a panic: inserting and taking out.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A connected shim. Clones share the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Shim {
     calls: mpsc::Sender<Call>,
-    execs: Execs,
+    common: Arc<Common>,
 }
 
-/// A connection that nobody serves yet.
+/// A connection without a task that serves it yet.
 #[derive(Debug)]
 pub(crate) struct Connection(OwnedFd);
 
@@ -108,22 +160,41 @@ impl Connection {
         N: From<Notice> + Send + 'static,
     {
         let (calls, requests) = mpsc::channel(QUEUE);
-        let execs = Execs::default();
-        let line = Line {
-            socket: crate::host::async_fd::register_both(self.0)?,
-            reader: Reader::new(),
-            writer: Writer::new(2 * MAX_FRAME),
-            waiting: HashMap::new(),
-            next: 0,
-            execs: Arc::clone(&execs),
-            notices,
-        };
+        let common = Arc::new(Common {
+            execs: Mutex::default(),
+            kills: Mutex::default(),
+            bell: Notify::new(),
+            peer: Mutex::new(Peer::first()),
+        });
+        let line = Line::new(crate::host::async_fd::register_both(self.0)?, Arc::clone(&common), notices);
         tokio::spawn(line.run(requests));
-        Ok(Shim { calls, execs })
+        Ok(Shim { calls, common })
     }
 }
 
 impl Shim {
+    /// Says Hello, first on every connection. From then on the shim's version decides what may be asked.
+    pub(crate) async fn hello(&self, limit: Duration) -> Result<Greeting, ShimError> {
+        let (answer, _) = self.ask(Request::Hello { version: shim::VERSION }, Vec::new(), limit).await?;
+        let unexpected = ShimError::Unexpected { request: "Hello" };
+        let Some(peer) = Peer::of(&answer) else { return Err(unexpected) };
+        match answer {
+            Answer::Hello { containers, .. } | Answer::Welcome { containers, .. } => {
+                *lock(&self.common.peer) = peer;
+                Ok(Greeting { containers })
+            }
+            Answer::Done | Answer::Created { .. } | Answer::ExecStarted { .. } | Answer::Started { .. } => {
+                Err(unexpected)
+            }
+        }
+    }
+
+    /// What the shim said it is; the first version before it said so.
+    #[cfg(test)]
+    pub(crate) fn peer(&self) -> Peer {
+        lock(&self.common.peer).clone()
+    }
+
     /// Asks and waits for the answer, at most for `limit`.
     pub(crate) async fn ask(
         &self,
@@ -131,7 +202,11 @@ impl Shim {
         fds: Vec<OwnedFd>,
         limit: Duration,
     ) -> Result<(Answer, Vec<OwnedFd>), ShimError> {
-        let name = name(&request);
+        let name = request.name();
+        lock(&self.common.peer).knows(&request).map_err(NotSent::Unsupported)?;
+        if fds.len() > shim::MAX_FDS {
+            return Err(NotSent::Descriptors { request: name, count: fds.len() }.into());
+        }
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.calls.send(Call { request, fds, reply }).await.map_err(|_| ShimError::Lost)?;
@@ -150,11 +225,12 @@ impl Shim {
         fds: Vec<OwnedFd>,
         limit: Duration,
     ) -> Result<(), ShimError> {
-        let name = name(&request);
+        let name = request.name();
         match self.ask(request, fds, limit).await? {
             (Answer::Done, _) => Ok(()),
             (
                 Answer::Hello { .. }
+                | Answer::Welcome { .. }
                 | Answer::Created { .. }
                 | Answer::ExecStarted { .. }
                 | Answer::Started { .. },
@@ -169,9 +245,13 @@ impl Shim {
             (Answer::Started { at }, _) => Ok(at),
             // A shim of before says no time.
             (Answer::Done, _) => Ok(crate::host::clock::now()),
-            (Answer::Hello { .. } | Answer::Created { .. } | Answer::ExecStarted { .. }, _) => {
-                Err(ShimError::Unexpected { request: "Start" })
-            }
+            (
+                Answer::Hello { .. }
+                | Answer::Welcome { .. }
+                | Answer::Created { .. }
+                | Answer::ExecStarted { .. },
+                _,
+            ) => Err(ShimError::Unexpected { request: "Start" }),
         }
     }
 
@@ -183,130 +263,20 @@ impl Shim {
     /// The end of this exec session, when it comes. Must be asked for before the session is begun.
     pub(crate) fn exec_end(&self, exec: &ExecId) -> oneshot::Receiver<ExecEnd> {
         let (sender, receiver) = oneshot::channel();
-        self.execs.lock().unwrap_or_else(PoisonError::into_inner).insert(exec.clone(), sender);
+        // A connection that has ended has forgotten its sessions and gets none any more.
+        if !self.is_gone() {
+            lock(&self.common.execs).insert(exec.clone(), sender);
+        }
         receiver
     }
 
-    /// Nobody waits for this session any more.
-    pub(crate) fn forget_exec(&self, exec: &ExecId) {
-        self.execs.lock().unwrap_or_else(PoisonError::into_inner).remove(exec);
-    }
-
-    /// Asks without waiting for the answer; lost when the queue is full or the shim is gone.
-    pub(crate) fn post(&self, request: Request) {
-        let (reply, _) = oneshot::channel();
-        drop(self.calls.try_send(Call { request, fds: Vec::new(), reply }));
-    }
-}
-
-fn name(request: &Request) -> &'static str {
-    match request {
-        Request::Hello { .. } => "Hello",
-        Request::Pod(_) => "Pod",
-        Request::Create(_) => "Create",
-        Request::Start { .. } => "Start",
-        Request::Signal { .. } => "Signal",
-        Request::Forget { .. } => "Forget",
-        Request::Exec(_) => "Exec",
-        Request::KillExec { .. } => "KillExec",
-        Request::ReopenLog { .. } => "ReopenLog",
-        Request::Attach { .. } => "Attach",
-        Request::Resize { .. } => "Resize",
-        Request::Shutdown => "Shutdown",
-    }
-}
-
-struct Line<N> {
-    socket: AsyncFd<OwnedFd>,
-    reader: Reader,
-    writer: Writer,
-    waiting: HashMap<u64, Reply>,
-    next: u64,
-    execs: Execs,
-    notices: mpsc::Sender<N>,
-}
-
-impl<N: From<Notice>> Line<N> {
-    async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
-        match self.serve(&mut calls).await {
-            Ok(()) => {}
-            Err(error) => tracing::debug!(error = berth_types::error::chain(&error), "shim connection ended"),
-        }
-        // Waiting requests fail because their senders are dropped, before the owner hears of it.
-        self.waiting.clear();
-        self.execs.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        drop(calls);
-        drop(self.notices.send(Notice::Lost.into()).await);
-    }
-
-    async fn serve(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), FrameError> {
-        loop {
-            tokio::select! {
-                call = calls.recv() => match call {
-                    Some(call) => self.accept(call)?,
-                    None => return Ok(()),
-                },
-                ready = self.socket.readable() => {
-                    let mut ready = ready.map_err(FrameError::Socket)?;
-                    match self.reader.read(self.socket.get_ref())? {
-                        Progress::Some => {}
-                        Progress::WouldBlock => ready.clear_ready(),
-                        Progress::End => return Ok(()),
-                    }
-                    drop(ready);
-                    while let Some(frame) = self.reader.frame()? {
-                        self.receive(frame).await;
-                    }
-                }
-                ready = self.socket.writable(), if !self.writer.is_empty() => {
-                    let mut ready = ready.map_err(FrameError::Socket)?;
-                    if !self.writer.flush(self.socket.get_ref())? {
-                        ready.clear_ready();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Queues a request and sends what the socket takes. A request that cannot be encoded fails alone.
-    fn accept(&mut self, call: Call) -> Result<(), FrameError> {
-        let number = self.next;
-        self.next += 1;
-        let body = match encode(&ToShim { number, request: call.request }) {
-            Ok(body) => body,
-            Err(error) => {
-                drop(call.reply.send(Err(error.into())));
-                return Ok(());
-            }
-        };
-        self.waiting.retain(|_, reply| !reply.is_closed());
-        self.writer.push(Frame { body, fds: call.fds })?;
-        self.waiting.insert(number, call.reply);
-        self.writer.flush(self.socket.get_ref())?;
-        Ok(())
-    }
-
-    async fn receive(&mut self, frame: Frame) {
-        match decode::<FromShim>(&frame.body) {
-            Ok(FromShim::Answer { number, outcome }) => {
-                if let Some(reply) = self.waiting.remove(&number) {
-                    drop(reply.send(outcome.map(|a| (a, frame.fds)).map_err(ShimError::Failed)));
-                }
-            }
-            Ok(FromShim::Event(Event::ExecExited { exec, code, timed_out })) => {
-                let waiting = self.execs.lock().unwrap_or_else(PoisonError::into_inner).remove(&exec);
-                if let Some(waiting) = waiting {
-                    let _ = waiting.send(ExecEnd { code, timed_out });
-                }
-            }
-            Ok(FromShim::Event(event @ (Event::Exited { .. } | Event::PodEnded))) => {
-                drop(self.notices.send(Notice::Event(event).into()).await);
-            }
-            Ok(FromShim::Event(Event::Note { container, text })) => {
-                tracing::info!(container = container.short(), %text, "done otherwise than asked");
-            }
-            // A newer shim may say what this daemon does not know.
-            Err(error) => tracing::warn!(%error, "message of a shim not understood"),
+    /// Kills an exec session whose end is waited for no more. Never lost while the connection lives, however
+    /// busy it is; it does not overtake the request that begins the session.
+    pub(crate) fn kill_exec(&self, exec: ExecId) {
+        lock(&self.common.execs).remove(&exec);
+        if !self.is_gone() {
+            lock(&self.common.kills).push(exec);
+            self.common.bell.notify_one();
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use berth_types::shim::{self, Answer, Known, Request};
+use berth_types::shim::Known;
 use tokio::sync::mpsc;
 
 use super::{Connection, Notice, Shim, ShimError};
 
 /// A shim that said hello.
 #[derive(Debug)]
-pub(crate) struct Greeting {
+pub(crate) struct Greeted {
     pub(crate) shim: Shim,
     /// Every container that it knows.
     pub(crate) known: Vec<Known>,
@@ -22,16 +22,11 @@ pub(crate) async fn greet<N>(
     connection: Connection,
     notices: mpsc::Sender<N>,
     limit: Duration,
-) -> Result<Greeting, ShimError>
+) -> Result<Greeted, ShimError>
 where
     N: From<Notice> + Send + 'static,
 {
-    let unusable = || ShimError::Unexpected { request: "Hello" };
-    let shim = connection.serve(notices).map_err(|_| unusable())?;
-    match shim.ask(Request::Hello { version: shim::VERSION }, Vec::new(), limit).await? {
-        (Answer::Hello { containers, .. }, _) => Ok(Greeting { shim, known: containers }),
-        (Answer::Done | Answer::Created { .. } | Answer::ExecStarted { .. } | Answer::Started { .. }, _) => {
-            Err(unusable())
-        }
-    }
+    let shim = connection.serve(notices).map_err(|_| ShimError::Unexpected { request: "Hello" })?;
+    let greeting = shim.hello(limit).await?;
+    Ok(Greeted { shim, known: greeting.containers })
 }

@@ -65,7 +65,7 @@ impl Server {
             exit: None,
         };
         for text in notes {
-            self.tell(Event::Note { container: create.container.clone(), text });
+            self.tell(&Event::Note { container: create.container.clone(), text });
         }
         self.containers.insert(create.container, container);
         Ok(None)

@@ -109,7 +109,7 @@ impl Server {
         let starter = container.starter.take();
         let creator = container.creator.take();
         let forgetters = std::mem::take(&mut container.forgetters);
-        self.tell(Event::Exited { container: id.clone(), exit: ending.exit });
+        self.tell(&Event::Exited { container: id.clone(), exit: ending.exit });
         if let Some((asker, failure)) = starter {
             self.answer(asker, Err(failure), vec![]);
         }

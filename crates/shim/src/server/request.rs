@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use berth_types::ContainerId;
-use berth_types::shim::{self, Answer, Failure, Reason, Request, VERSION};
+use berth_types::shim::{self, Abilities, Answer, Failure, Reason, Request, VERSION};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -19,13 +19,17 @@ use crate::{init, outcome, pump};
 type Outcome = Result<Option<Answer>, Failure>;
 
 const DONE: Outcome = Ok(Some(Answer::Done));
+/// The first version of daemons that know [`Answer::Welcome`].
+const WELCOMED: u16 = 2;
+/// What this shim tells of itself.
+const ABILITIES: Abilities = Abilities::NONE;
 /// The most requests to open one container's log again that wait for an answer.
 const MAX_REOPENING: usize = 8;
 
 impl Server {
     pub(super) fn obey(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
         let outcome = match request {
-            Request::Hello { version: _ } => self.hello(asker),
+            Request::Hello { version } => self.hello(asker, version),
             Request::Pod(pod) => self.take_pod(pod, fds),
             Request::Create(create) => self.create(asker, create, &fds),
             Request::Start { container } => self.start(asker, &container),
@@ -51,13 +55,17 @@ impl Server {
         }
     }
 
-    fn hello(&mut self, asker: Asker) -> Outcome {
+    fn hello(&mut self, asker: Asker, daemon: u16) -> Outcome {
         if let Some(connection) = self.connections.get_mut(&asker.connection) {
-            connection.greeted = true;
+            connection.greeted = Some(daemon);
         }
         let sandbox = self.pod.as_ref().map(|pod| pod.sandbox.clone());
         let containers = self.containers.iter().map(|(id, c)| c.known(id)).collect();
-        Ok(Some(Answer::Hello { version: VERSION, sandbox, containers }))
+        if daemon < WELCOMED {
+            return Ok(Some(Answer::Hello { version: VERSION, sandbox, containers }));
+        }
+        let plans = vec![berth_container::plan::VERSION];
+        Ok(Some(Answer::Welcome { version: VERSION, plans, abilities: ABILITIES, sandbox, containers }))
     }
 
     fn take_pod(&mut self, told: shim::Pod, fds: Vec<OwnedFd>) -> Outcome {

@@ -80,7 +80,7 @@ impl Server {
         if pod.init.as_ref().is_some_and(|init| init.child.pid == pid) {
             pod.init = None;
             self.kill_containers();
-            self.tell(Event::PodEnded);
+            self.tell(&Event::PodEnded);
         }
     }
 }

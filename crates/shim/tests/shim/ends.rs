@@ -27,7 +27,7 @@ fn a_container_runs_and_its_end_is_told_and_recorded() {
     log.sort();
     assert_eq!(log, ["stderr F err", "stdout F out"]);
 
-    let Answer::Hello { containers, sandbox, .. } = rig.client.hello() else { panic!() };
+    let Answer::Welcome { containers, sandbox, .. } = rig.client.hello() else { panic!() };
     assert!(sandbox.is_some());
     assert!(matches!(&containers[..], [Known { phase: Phase::Exited { .. }, .. }]), "{containers:?}");
     rig.client.ask(Request::Forget { container: id.clone() }, vec![]).unwrap();
@@ -178,7 +178,7 @@ fn a_container_that_cannot_be_made_leaves_nothing() {
     let failure = rig.create(crate::rig::Want { log, ..sh("true") }).unwrap_err();
     assert!(failure.message.contains("/nonexistent/berth/0.log"), "{}", failure.message);
     assert_eq!(rig.processes(), 0);
-    let Answer::Hello { containers, .. } = rig.client.hello() else { panic!() };
+    let Answer::Welcome { containers, .. } = rig.client.hello() else { panic!() };
     assert_eq!(containers, []);
     rig.finish();
 }

@@ -112,7 +112,7 @@ fn a_daemon_that_is_killed_loses_no_line() {
     std::io::Write::write_all(&mut rig.client.raw(), &[9, 0, 0, 0, 1]).unwrap();
     let fresh = rig.connect();
     drop(std::mem::replace(&mut rig.client, fresh));
-    let Answer::Hello { containers, sandbox, .. } = rig.client.hello() else { panic!() };
+    let Answer::Welcome { containers, sandbox, .. } = rig.client.hello() else { panic!() };
     assert!(sandbox.is_some());
     assert_eq!(containers.len(), 1);
     let known = &containers[0];

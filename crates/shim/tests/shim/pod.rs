@@ -25,7 +25,58 @@ fn two_daemons_hear_the_same_and_a_rude_one_is_dropped() {
     assert_eq!(rig.exit_of(&id).code, 1);
     assert_eq!(second.exit_of(&id).code, 1);
     let answer = silent.hello();
-    assert!(matches!(answer, Answer::Hello { containers, .. } if containers.len() == 1));
+    assert!(matches!(answer, Answer::Welcome { containers, .. } if containers.len() == 1));
+    rig.finish();
+}
+
+#[test]
+fn a_daemon_of_the_first_version_is_answered_in_its_words() {
+    if !possible("a_daemon_of_the_first_version_is_answered_in_its_words") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let mut old = rig.connect();
+    let (answer, _) = old.ask(Request::Hello { version: 1 }, vec![]).unwrap();
+    let Answer::Hello { version, sandbox: Some(_), containers } = answer else { panic!("{answer:?}") };
+    assert_eq!((version, containers.len()), (berth_types::shim::VERSION, 0));
+    let answer = rig.client.hello();
+    let Answer::Welcome { plans, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(plans, [berth_container::plan::VERSION]);
+    let newer = rig.connect().ask(Request::Hello { version: u16::MAX }, vec![]).unwrap().0;
+    assert!(matches!(newer, Answer::Welcome { .. }), "a newer daemon is no stranger: {newer:?}");
+    rig.finish();
+}
+
+#[test]
+fn what_the_shim_does_not_understand_fails_alone() {
+    if !possible("what_the_shim_does_not_understand_fails_alone") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let mut second = rig.connect();
+    // A request of a version to come, with a descriptor; and one that is known but has more to it.
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let unknown = berth_types::shim::encode(&(1u64, 99u32, "what")).unwrap();
+    let mut longer = berth_types::shim::encode(&(2u64, 11u32)).unwrap();
+    longer.push(7);
+    for (number, body, fds) in [(1, unknown, vec![null.into()]), (2, longer, vec![])] {
+        let failure = second.ask_raw(number, body, fds).unwrap_err();
+        assert_eq!(failure.reason, Reason::Protocol, "{}", failure.message);
+    }
+    second.hello();
+    // So does a plan of another version.
+    let id = rig.run(sh("sleep 1000"));
+    let mut plan = crate::rig::process(&["/bin/sh"]).encode().unwrap();
+    plan[0] = 0xff;
+    let exec = berth_types::ExecId::from_random([9; 32]);
+    let exec = berth_types::shim::Exec { exec, container: id.clone(), plan, tty: true, timeout_ms: 0 };
+    let failure = rig.client.ask(Request::Exec(exec), vec![]).unwrap_err();
+    assert!(failure.message.contains("version 255"), "{}", failure.message);
+    let failure = rig.create(Want { plan_version: Some(0xff), ..sh("true") }).unwrap_err();
+    assert_eq!(failure.reason, Reason::Protocol, "{}", failure.message);
+    assert!(failure.message.contains("version 255"), "{}", failure.message);
+    rig.signal(&id, 9);
+    assert_eq!(rig.exit_of(&id).code, 137);
     rig.finish();
 }
 
@@ -177,7 +228,7 @@ fn a_shim_without_a_pod_ends_with_its_daemon() {
     drop(theirs);
     let mut client = Client::new(ours);
     let answer = client.hello();
-    assert!(matches!(answer, Answer::Hello { sandbox: None, .. }));
+    assert!(matches!(answer, Answer::Welcome { sandbox: None, .. }));
     drop(client);
     let id = rustix::process::WaitId::PidFd(shim.pidfd.as_fd());
     let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap();

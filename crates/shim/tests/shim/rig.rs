@@ -72,6 +72,7 @@ pub(crate) struct Want<'a> {
     pub(crate) own_pid_namespace: bool,
     pub(crate) capabilities: u64,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) plan_version: Option<u8>,
 }
 
 /// A shell script with a log in the state directory.
@@ -88,6 +89,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
         own_pid_namespace: true,
         capabilities: 0,
         oom_score_adj: None,
+        plan_version: None,
     }
 }
 
@@ -161,9 +163,11 @@ impl Rig {
         if !want.own_pid_namespace {
             plan.namespaces.pid = Space::Host;
         }
+        let mut plan = plan.encode().unwrap();
+        plan[0] = want.plan_version.unwrap_or(plan[0]);
         let create = Create {
             container: id.clone(),
-            plan: plan.encode().unwrap(),
+            plan,
             log: Some(want.log.unwrap_or_else(|| self.log_path(&id)).to_str().unwrap().to_owned()),
             stdin: want.stdin,
             stdin_once: want.stdin_once,
@@ -414,6 +418,22 @@ impl Client {
         fds: Vec<OwnedFd>,
     ) -> Result<(Answer, Vec<OwnedFd>), Failure> {
         let number = self.post(request, fds);
+        self.answer_to(number)
+    }
+
+    /// The same with a body of the test's own.
+    pub(crate) fn ask_raw(
+        &mut self,
+        number: u64,
+        body: Vec<u8>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Answer, Vec<OwnedFd>), Failure> {
+        send(&self.socket, Frame { body, fds }, Instant::now() + PATIENCE).unwrap();
+        self.answer_to(number)
+    }
+
+    /// The answer to that request; events that come meanwhile are kept.
+    pub(crate) fn answer_to(&mut self, number: u64) -> Result<(Answer, Vec<OwnedFd>), Failure> {
         loop {
             match self.next() {
                 (FromShim::Event(event), _) => self.events.push_back(event),

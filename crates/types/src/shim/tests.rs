@@ -65,10 +65,36 @@ fn a_record_comes_back_and_a_damaged_one_is_refused() {
     assert!(record::decode::<record::Exited>(&bytes[..bytes.len() - 1]).is_err());
 }
 
+#[test]
+fn a_message_that_is_not_understood_still_has_its_number() {
+    // A request and an answer of a version to come: variants that no one knows.
+    let request = encode(&(300u64, 99u32, "what")).unwrap();
+    assert!(decode::<ToShim>(&request).is_err());
+    assert_eq!(request_number(&request), Some(300));
+    let answer = encode(&(0u32, 300u64, 0u32, 99u32, "what")).unwrap();
+    assert!(decode::<FromShim>(&answer).is_err());
+    assert_eq!(answer_number(&answer), Some(300));
+    // Events have none, nor has what is no message at all.
+    let event = encode(&(1u32, 99u32, "what")).unwrap();
+    assert!(decode::<FromShim>(&event).is_err());
+    assert_eq!(answer_number(&event), None);
+    assert_eq!((request_number(&[0xff; 64]), answer_number(&[0xff; 64])), (None, None));
+    assert_eq!((request_number(&[]), answer_number(&[])), (None, None));
+}
+
 proptest! {
+    #[test]
+    fn the_number_is_that_of_the_message(number in any::<u64>()) {
+        let request = encode(&ToShim { number, request: Request::Shutdown }).unwrap();
+        prop_assert_eq!(request_number(&request), Some(number));
+        let answer = encode(&FromShim::Answer { number, outcome: Ok(Answer::Done) }).unwrap();
+        prop_assert_eq!(answer_number(&answer), Some(number));
+    }
+
     #[test]
     fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         drop(decode::<ToShim>(&body));
         drop(decode::<FromShim>(&body));
+        let _ = (request_number(&body), answer_number(&body));
     }
 }
