@@ -5,35 +5,36 @@
 //!          -> lo, eth0, routes in the pod -> elements of the port maps        (undone if one fails)
 //! detach   elements away -> ports free -> lease away -> address drains until the interface is gone
 //! ```
-//! Everything is netlink in process. Locks are taken in the order firewall, pool, host socket, and
-//! held for single requests to the kernel, never for a whole attach.
+//! Everything is netlink in process. Locks are taken in the order phase, firewall, pool, host socket. All but the
+//! phase, which calls share, are held for single requests to the kernel, never for a whole attach.
 
 mod bridge;
 mod firewall;
 mod forwarding;
 mod legacy;
 mod link;
+mod open;
 mod pool;
 mod reserve;
 mod ruleset;
+mod seam;
 mod store;
+mod upkeep;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use berth_sys::netlink::route::{self, By};
-use berth_sys::netlink::{Family, Monitor, Socket};
 use berth_types::SandboxId;
 use rustix::io::Errno;
 
 use crate::cidr::{Cidr4, Cidr6};
-use crate::config::{Config, Ipv6};
-use crate::error::{AttachError, DetachError, OpenError, SweepError};
+use crate::config::Config;
+use crate::error::{AttachError, DetachError};
 use crate::port::{self, PortMapping, Scope};
 
-use bridge::{Gateways, Host, Side};
+use bridge::Side;
 use firewall::Firewall;
 use link::{Pod, PrepareError, Uplink};
 use pool::{Pool, Refusal};
@@ -53,6 +54,17 @@ pub struct Builtin {
     state: Mutex<State>,
     host: Mutex<Side>,
     store: Store,
+    phase: RwLock<Phase>,
+    /// What the last look after the network found that it could not put right.
+    fault: Mutex<Option<String>>,
+}
+
+/// Whether there is a network to work on. Held for reading by whatever makes something, so that a purge waits for
+/// it and no call makes anything again afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Purged,
 }
 
 /// The most host ports of a pod: each costs two descriptors of the daemon.
@@ -63,6 +75,8 @@ const MAX_PORTS: usize = 1000;
 struct State {
     pool: Pool,
     reservations: Reservations,
+    /// Pods that were given up but have their lease still, since something of theirs could not be removed.
+    releasing: HashSet<SandboxId>,
 }
 
 /// The guarded values are consistent after each statement that changes them, so that a panic of
@@ -99,6 +113,13 @@ pub struct Lease {
     pub ports: Vec<PortMapping>,
 }
 
+/// Whether the kernel may have the interface of a pod still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interface {
+    Gone,
+    MayExist,
+}
+
 /// What [`Builtin::sweep`] removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -109,44 +130,6 @@ pub struct Swept {
 }
 
 impl Builtin {
-    /// Makes the network, or takes over what an earlier daemon left: bridge, addresses, firewall
-    /// table and leases. Must be called in the host's network namespace.
-    pub fn open(config: Config) -> Result<Self, OpenError> {
-        bridge::check(&config)?;
-        let store = Store::open(&config.dir)?;
-        let leases = store.load()?;
-        let kernel = |source| OpenError::Kernel { bridge: config.bridge.clone(), source };
-        let mut socket = Socket::open(Family::Route).map_err(kernel)?;
-        let host = Host::look(&mut socket).map_err(kernel)?;
-        let cidr4 = block(&config, &store, &leases, &host)?;
-        let cidr6 = match config.cidr6 {
-            Ipv6::IfAvailable(cidr) if forwarding::has_ipv6() => Some(block6(cidr, &store, &leases)),
-            Ipv6::IfAvailable(_) | Ipv6::Off => None,
-        };
-        let gateways = Gateways::of(cidr4, cidr6);
-        let uplink = uplink(host.mtu(), gateways);
-        let prepare = || forwarding::prepare_bridge(&config.bridge, cidr6.is_some());
-        let index = bridge::ensure(&mut socket, &config, &host, (gateways, uplink.mtu), prepare)?;
-        let mut side = Side { socket, index };
-        side.plug(&host, &leases);
-        forwarding::enable(cidr6.is_some(), &host.listeners(&config.bridge))?;
-        let plan = ruleset::Plan { table: config.table.clone(), bridge: config.bridge.clone(), cidr4, cidr6 };
-        legacy::open_forward(&config.bridge);
-        let firewall = Firewall::open(plan, &leases).map_err(kernel)?;
-        let state = State::recover(leases, &host, Pool::new(cidr4, cidr6, store.last()), cidr6.is_some());
-        tracing::debug!(bridge = config.bridge, %cidr4, ?cidr6, mtu = uplink.mtu, "built-in network open");
-        Ok(Self {
-            config,
-            cidr4,
-            cidr6,
-            uplink,
-            firewall: Mutex::new(firewall),
-            state: Mutex::new(state),
-            host: Mutex::new(side),
-            store,
-        })
-    }
-
     /// Connects the network namespace `netns` of a pod: `lo` up, `eth0` with addresses and default
     /// routes, host ports. After an error nothing is left but `lo` being up.
     pub fn attach(
@@ -155,7 +138,13 @@ impl Builtin {
         netns: BorrowedFd<'_>,
         ports: &[PortMapping],
     ) -> Result<Attachment, AttachError> {
+        let phase = self.phase();
+        if *phase == Phase::Purged {
+            return Err(AttachError::Purged { bridge: self.config.bridge.clone() });
+        }
         self.check_ports(ports)?;
+        // What is given back may be what this pod needs; what is not is told by the next look.
+        drop(self.release_again());
         let ports = &port::distinct(ports);
         let mut pod = Pod::enter(netns).map_err(|error| match error {
             PrepareError::Settings(source) => AttachError::Settings { sandbox: sandbox.clone(), source },
@@ -170,6 +159,10 @@ impl Builtin {
             return Err(error);
         }
         Ok(self.attachment(&lease))
+    }
+
+    fn phase(&self) -> RwLockReadGuard<'_, Phase> {
+        self.phase.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_ports(&self, ports: &[PortMapping]) -> Result<(), AttachError> {
@@ -245,20 +238,15 @@ impl Builtin {
             let error = berth_types::error::chain(error);
             tracing::warn!(sandbox = lease.sandbox.short(), error, "{what} left behind");
         };
-        if let Err(error) = lock(&self.firewall).close_ports(&lease.sandbox) {
-            failed("host ports", &error);
-        }
         let name = link::host_name(lease.address4);
         let disconnected = link::disconnect(&mut lock(&self.host).socket, &name);
         if let Err(error) = &disconnected {
             failed("interface", error);
         }
-        if let Err(error) = self.store.remove(&lease.sandbox) {
+        let rest = if disconnected.is_ok() { Interface::Gone } else { Interface::MayExist };
+        if let Err(error) = self.release(&lease.sandbox, rest) {
             failed("lease", &error);
         }
-        let mut state = lock(&self.state);
-        state.reservations.release(&lease.sandbox);
-        state.pool.give_back(&lease.sandbox, disconnected.is_err());
     }
 
     fn attachment(&self, lease: &Lease) -> Attachment {
@@ -274,21 +262,44 @@ impl Builtin {
 
     /// Takes the host ports away and gives the addresses back. Succeeds for a pod that is not
     /// connected. The interfaces go with the pod's network namespace, which the caller drops; the
-    /// addresses are not used again before the kernel has removed them.
+    /// addresses are not used again before the kernel has removed them. What fails is tried again by the next look after
+    /// the network, and may be called again.
     pub fn detach(&self, sandbox: &SandboxId) -> Result<(), DetachError> {
         if lock(&self.state).pool.get(sandbox).is_none() {
             return Ok(());
         }
-        lock(&self.firewall)
+        self.release(sandbox, Interface::MayExist)
+    }
+
+    /// Gives back what a pod has: in the order that leaves the lease for another try when something fails, which is
+    /// then made by the next [`Builtin::verify`] or attach.
+    fn release(&self, sandbox: &SandboxId, interface: Interface) -> Result<(), DetachError> {
+        let released = lock(&self.firewall)
             .close_ports(sandbox)
-            .map_err(|source| DetachError::Kernel { sandbox: sandbox.clone(), source })?;
-        self.store
-            .remove(sandbox)
-            .map_err(|source| DetachError::Lease { path: self.store.path(sandbox), source })?;
+            .map_err(|source| DetachError::Kernel { sandbox: sandbox.clone(), source })
+            .and_then(|()| {
+                let failed = |source| DetachError::Lease { path: self.store.path(sandbox), source };
+                self.store.remove(sandbox).map_err(failed)
+            });
         let mut state = lock(&self.state);
-        state.reservations.release(sandbox);
-        state.pool.give_back(sandbox, true);
-        Ok(())
+        match &released {
+            Ok(()) => {
+                state.releasing.remove(sandbox);
+                state.reservations.release(sandbox);
+                state.pool.give_back(sandbox, interface == Interface::MayExist);
+            }
+            Err(_) => {
+                state.releasing.insert(sandbox.clone());
+            }
+        }
+        released
+    }
+
+    /// Tries again to give back what could not be given back before; all of it, and gives the first error.
+    fn release_again(&self) -> Result<(), DetachError> {
+        let pending: Vec<_> = lock(&self.state).releasing.iter().cloned().collect();
+        let results: Vec<_> = pending.iter().map(|id| self.release(id, Interface::MayExist)).collect();
+        results.into_iter().collect()
     }
 
     /// The addresses in use, in order.
@@ -319,89 +330,6 @@ impl Builtin {
     pub fn cidr6(&self) -> Option<Cidr6> {
         self.cidr6
     }
-
-    /// Interfaces of pods on the bridge that belong to no lease: those of pods that ended a moment
-    /// ago, or leaked ones. What others have connected to the bridge is not counted.
-    pub fn strays(&self) -> Result<Vec<String>, SweepError> {
-        let mut host = lock(&self.host);
-        let replies = host.socket.dump(&route::get_links());
-        let index = host.index;
-        drop(host);
-        let what = "list the ports of the bridge";
-        let replies = replies.map_err(|source| SweepError::Kernel { what, source })?;
-        let held: HashSet<_> = self.leases().iter().map(|l| link::host_name(l.address4)).collect();
-        let links = replies.iter().filter_map(route::read_link).filter(|link| link.master == index);
-        let pods = links.filter(|link| link.kind == "veth" && link::address_of(&link.name).is_some());
-        Ok(pods.map(|link| link.name).filter(|name| !held.contains(name)).collect())
-    }
-
-    /// Removes the leases, ports and interfaces of pods that are not in `known`. Not to be called
-    /// while a pod that is not in `known` is being attached. Takes some 10 ms for each interface.
-    pub fn sweep(&self, known: &HashSet<SandboxId>) -> Result<Swept, SweepError> {
-        let unknown: Vec<_> = self.leases().into_iter().filter(|l| !known.contains(&l.sandbox)).collect();
-        for lease in &unknown {
-            self.detach(&lease.sandbox).map_err(SweepError::Detach)?;
-        }
-        let interfaces = self.strays()?;
-        for name in &interfaces {
-            link::disconnect(&mut lock(&self.host).socket, name)
-                .map_err(|source| SweepError::Kernel { what: "remove a leaked interface", source })?;
-        }
-        Ok(Swept { leases: unknown, interfaces })
-    }
-
-    /// Puts right what somebody else has undone: the firewall rules (a reload of the host's own
-    /// rules, docker starting), the bridge (deleted, switched off, without its addresses). Every attach
-    /// looks after the rules, too; this heals running pods. Costs a few small requests when
-    /// nothing has changed.
-    pub fn verify(&self) -> Result<(), SweepError> {
-        self.verify_bridge().map_err(SweepError::Bridge)?;
-        let what = "look after the firewall rules";
-        lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })
-    }
-
-    /// Puts the bridge right; tells whether it was wrong.
-    fn verify_bridge(&self) -> Result<bool, OpenError> {
-        let leases = self.leases();
-        let config = &self.config;
-        let kernel = |source| OpenError::Kernel { bridge: config.bridge.clone(), source };
-        let gateways = Gateways::of(self.cidr4, self.cidr6);
-        let mut side = lock(&self.host);
-        if side.is_whole(&config.bridge, gateways).map_err(kernel)? {
-            return Ok(false);
-        }
-        let host = Host::look(&mut side.socket).map_err(kernel)?;
-        let prepare = || forwarding::prepare_bridge(&config.bridge, self.cidr6.is_some());
-        side.index = bridge::ensure(&mut side.socket, config, &host, (gateways, self.uplink.mtu), prepare)?;
-        side.plug(&host, &leases);
-        tracing::warn!(bridge = config.bridge, "others have changed the bridge, put right");
-        Ok(true)
-    }
-
-    /// Monitors that are readable after something has changed that [`Builtin::verify`] may have to put
-    /// right. They hear of every change to the host's interfaces and rules, the network's own included,
-    /// so that the caller waits a moment before it drains them and looks.
-    pub fn monitors(&self) -> Result<[Monitor; 2], SweepError> {
-        let open = |family| {
-            let what = "listen to changes of the network";
-            Monitor::open(family).map_err(|source| SweepError::Kernel { what, source })
-        };
-        Ok([open(Family::Route)?, open(Family::Netfilter)?])
-    }
-
-    /// Removes everything: interfaces, bridge, rules, leases. The pods lose their network. Kernel
-    /// settings (forwarding) stay.
-    pub fn purge(self) -> Result<(), SweepError> {
-        let kernel = |what| move |source| SweepError::Kernel { what, source };
-        self.sweep(&HashSet::new())?;
-        lock(&self.firewall).purge().map_err(kernel("remove the firewall rules"))?;
-        legacy::close_forward(&self.config.bridge);
-        let mut host = lock(&self.host);
-        let index = host.index;
-        link::delete(&mut host.socket, By::Index(index)).map_err(kernel("remove the bridge"))?;
-        drop(host);
-        self.store.purge().map_err(|(path, source)| SweepError::File { path, source })
-    }
 }
 
 impl Lease {
@@ -409,85 +337,5 @@ impl Lease {
     pub fn addresses(&self) -> Vec<IpAddr> {
         let v6 = self.address6.map(IpAddr::from);
         std::iter::once(IpAddr::from(self.address4)).chain(v6).collect()
-    }
-}
-
-impl State {
-    /// Puts together what an earlier daemon left: its leases, their ports, and the interfaces on
-    /// the bridge that belong to none of them.
-    fn recover(leases: Vec<Lease>, host: &Host, mut pool: Pool, ipv6: bool) -> Self {
-        let mut reservations = Reservations::default();
-        for lease in leases {
-            match reserve::bind_all(&lease.ports, ipv6) {
-                Ok(sockets) => reservations.hold(&lease.sandbox, sockets),
-                Err(error) => {
-                    let error = berth_types::error::chain(&error);
-                    tracing::warn!(sandbox = lease.sandbox.short(), error, "host port not held");
-                }
-            }
-            let sandbox = lease.sandbox.clone();
-            if !pool.restore(lease) {
-                tracing::warn!(sandbox = sandbox.short(), "lease of an address that is taken");
-            }
-        }
-        for address in host.links.iter().filter_map(|link| link::address_of(&link.name)) {
-            if let Some(offset) = pool.offset_of(address) {
-                pool.drain(offset);
-            }
-        }
-        Self { pool, reservations }
-    }
-}
-
-/// The IPv4 block; the one in use stays while there are leases.
-fn block(config: &Config, store: &Store, leases: &[Lease], host: &Host) -> Result<Cidr4, OpenError> {
-    let chosen = store.subnet();
-    let in_use = |cidr: &Cidr4| leases.iter().all(|lease| cidr.contains(lease.address4));
-    // Also when a network of the host overlaps it by now: pods that run are not given up for that.
-    let cidr4 = match chosen.filter(|cidr| !leases.is_empty() && in_use(cidr)) {
-        Some(cidr) if config.cidr4.is_none_or(|asked| asked == cidr) => cidr,
-        _ => bridge::choose(config, chosen, host)?,
-    };
-    if let Some(lease) = leases.iter().find(|lease| !cidr4.contains(lease.address4)) {
-        let what = format!(
-            "pod addresses cannot change to {cidr4} while sandbox {} has {}",
-            lease.sandbox.short(),
-            lease.address4
-        );
-        return Err(OpenError::Config { what });
-    }
-    if chosen != Some(cidr4) {
-        store.set_subnet(cidr4)?;
-    }
-    Ok(cidr4)
-}
-
-/// The IPv6 block; the one in use stays while there are leases.
-fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Cidr6 {
-    let chosen = store.subnet6();
-    let mut addresses = leases.iter().filter_map(|lease| lease.address6).peekable();
-    let in_use = addresses.peek().is_some();
-    if let Some(cidr) = chosen.filter(|cidr| in_use && addresses.all(|ip| cidr.contains(ip))) {
-        if cidr != configured {
-            tracing::warn!(%cidr, %configured, "the IPv6 block cannot change while pods have addresses of it");
-        }
-        return cidr;
-    }
-    if chosen != Some(configured)
-        && let Err(error) = store.set_subnet6(configured)
-    {
-        let error = berth_types::error::chain(&error);
-        tracing::warn!(error, "the IPv6 block may not be kept");
-    }
-    configured
-}
-
-fn uplink(mtu: u32, gateways: Gateways) -> Uplink {
-    let v6 = gateways.v6.map(|(ip, _)| ip.into());
-    Uplink {
-        mtu,
-        prefix4: gateways.v4.1,
-        prefix6: gateways.v6.map_or(0, |(_, prefix)| prefix),
-        gateways: std::iter::once(gateways.v4.0.into()).chain(v6).collect(),
     }
 }

@@ -111,6 +111,12 @@ pub enum AttachError {
         /// The bridge.
         bridge: String,
     },
+    /// The network was removed.
+    #[error("the pod network {bridge} was removed by a purge")]
+    Purged {
+        /// Its bridge.
+        bridge: String,
+    },
     /// The pod is connected already.
     #[error("sandbox {} is connected already", sandbox.short())]
     AlreadyAttached {
@@ -181,7 +187,7 @@ impl Classify for AttachError {
             Self::Exhausted { .. } | Self::BridgeFull { .. } => Kind::Exhausted,
             Self::AlreadyAttached { .. } | Self::PortTaken { .. } => Kind::AlreadyExists,
             Self::BadPort { .. } => Kind::Invalid,
-            Self::PortInUse { .. } => Kind::Precondition,
+            Self::PortInUse { .. } | Self::Purged { .. } => Kind::Precondition,
             Self::Lease { .. } | Self::Reserve { .. } | Self::Settings { .. } | Self::Kernel { .. } => {
                 Kind::Internal
             }
@@ -199,7 +205,8 @@ impl Classify for AttachError {
             Self::BridgeFull { .. } => {
                 Some("remove pods, or run a second daemon with --instance NAME".to_owned())
             }
-            Self::AlreadyAttached { .. }
+            Self::Purged { .. }
+            | Self::AlreadyAttached { .. }
             | Self::PortTaken { .. }
             | Self::BadPort { .. }
             | Self::Reserve { .. }
@@ -267,5 +274,54 @@ pub enum SweepError {
 impl Classify for SweepError {
     fn kind(&self) -> Kind {
         Kind::Internal
+    }
+}
+
+/// Why a [`PodNetwork`](crate::PodNetwork) could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The pod could not be connected.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The pod could not be disconnected.
+    #[error(transparent)]
+    Detach(#[from] DetachError),
+    /// The network could not be looked after.
+    #[error(transparent)]
+    Upkeep(#[from] SweepError),
+    /// The network has no record of the pod: its addresses may be given to another one.
+    #[error("sandbox {} is not connected to the pod network", sandbox.short())]
+    NotAttached {
+        /// The pod.
+        sandbox: SandboxId,
+    },
+    /// The pod has its addresses, but its interface is gone or not connected.
+    #[error("interface {interface} of sandbox {} is not on the pod network", sandbox.short())]
+    Unplugged {
+        /// The pod.
+        sandbox: SandboxId,
+        /// The host's end of the pod's interface.
+        interface: String,
+    },
+}
+
+impl Classify for NetError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Attach(error) => error.kind(),
+            Self::Detach(error) => error.kind(),
+            Self::Upkeep(error) => error.kind(),
+            Self::NotAttached { .. } => Kind::NotFound,
+            Self::Unplugged { .. } => Kind::Precondition,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Attach(error) => error.hint(),
+            Self::Detach(error) => error.hint(),
+            Self::Upkeep(error) => error.hint(),
+            Self::NotAttached { .. } | Self::Unplugged { .. } => Some("stop and remove the pod".to_owned()),
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! (where the host has it) an IPv6 address per pod, masquerading, host ports. It works in process,
 //! by netlink alone: no program is started and no rule is added for a pod, only elements of maps.
 //!
+//! [`Loopback`] is the other network there is: none. The engine holds either as a [`PodNetwork`].
+//!
 //! The rest of the crate is pure text and rules: [`resolv`], [`hosts`] and [`hostname`] for the
 //! files of a pod, [`config`] and [`port`] for what is asked for.
 
@@ -15,11 +17,15 @@ pub mod config;
 pub mod error;
 pub mod hostname;
 pub mod hosts;
+mod loopback;
+pub mod network;
 pub mod port;
 pub mod resolv;
 
 pub use builtin::{Attachment, Builtin, Lease, Swept};
 pub use cidr::{Cidr4, Cidr6, ParseCidrError};
 pub use config::{Config, Ipv6};
-pub use error::{AttachError, DetachError, OpenError, SweepError};
+pub use error::{AttachError, DetachError, NetError, OpenError, SweepError};
+pub use loopback::Loopback;
+pub use network::{AttachRequest, Attached, Changes, Inventory, NetworkStatus, PodNetwork};
 pub use port::{PortMapping, Protocol};

@@ -4,10 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_sys::netlink::route::{self, By, LOOPBACK, Link, MAIN_TABLE, PROTOCOL_RA, Route};
 use berth_sys::netlink::{Message, NetlinkError, Reply, Socket};
-use rustix::io::Errno;
 
 use super::Lease;
-use super::link::{host_name, mac};
+use super::link::{find, host_name, mac};
 use crate::cidr::{Cidr4, Cidr6};
 use crate::config::{Config, MAX_INTERFACE_NAME};
 use crate::error::OpenError;
@@ -185,7 +184,7 @@ pub(super) fn ensure(
         None => {
             let mac = mac(gateways.v4.0);
             socket.exchange(vec![route::add_bridge(&config.bridge, mac, mtu)]).map_err(kernel)?;
-            let link = find(socket, &config.bridge).map_err(kernel)?;
+            let link = find(socket, By::Name(&config.bridge)).map_err(kernel)?;
             link.ok_or_else(|| kernel(NetlinkError::Malformed { what: "find the bridge" }))?.index
         }
     };
@@ -196,17 +195,10 @@ pub(super) fn ensure(
     Ok(index)
 }
 
-fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>, NetlinkError> {
-    match socket.exchange(vec![route::get_link(By::Name(name))]) {
-        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
-        result => Ok(result?.iter().find_map(route::read_link)),
-    }
-}
-
 impl Side {
     /// Whether the bridge is the one that was made, and is as it should be.
     pub(super) fn is_whole(&mut self, name: &str, gateways: Gateways) -> Result<bool, NetlinkError> {
-        let bridge = find(&mut self.socket, name)?;
+        let bridge = find(&mut self.socket, By::Name(name))?;
         if !bridge.is_some_and(|link| link.index == self.index && link.up) {
             return Ok(false);
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 
-use berth_sys::netlink::route::{self, By, LOOPBACK, Mac, Veth};
+use berth_sys::netlink::route::{self, By, LOOPBACK, Link, Mac, Veth};
 use berth_sys::netlink::{self, Family, NetlinkError, Socket};
 use rustix::io::Errno;
 
@@ -129,10 +129,17 @@ pub(super) fn delete(host: &mut Socket, by: By<'_>) -> Result<(), NetlinkError> 
     }
 }
 
+/// An interface; `None` when there is none.
+pub(super) fn find(host: &mut Socket, by: By<'_>) -> Result<Option<Link>, NetlinkError> {
+    match host.exchange(vec![route::get_link(by)]) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
+        result => Ok(result?.iter().find_map(route::read_link)),
+    }
+}
+
 /// Whether there is no interface of this name (any more).
 pub(super) fn is_gone(host: &mut Socket, name: &str) -> bool {
-    let found = host.exchange(vec![route::get_link(By::Name(name))]);
-    found.is_err_and(|error| error.errno() == Some(Errno::NODEV))
+    matches!(find(host, By::Name(name)), Ok(None))
 }
 
 #[cfg(test)]

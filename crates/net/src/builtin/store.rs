@@ -194,9 +194,12 @@ impl Store {
         fs::rename(&temporary, &path).map_err(failed("write", &path))
     }
 
-    /// Removes the directory.
-    pub(super) fn purge(self) -> Result<(), (PathBuf, io::Error)> {
-        fs::remove_dir_all(&self.dir).map_err(|source| (self.dir.clone(), source))
+    /// Removes the directory, which need not be there.
+    pub(super) fn purge(&self) -> Result<(), (PathBuf, io::Error)> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err((self.dir.clone(), source)),
+            _ => Ok(()),
+        }
     }
 }
 

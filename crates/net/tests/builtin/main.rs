@@ -10,4 +10,5 @@ mod limits;
 mod reach;
 mod repair;
 mod ruleset;
+mod suite;
 mod world;

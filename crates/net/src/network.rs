@@ -1,0 +1,142 @@
+//! The seam between the engine and what connects pods: one trait, of which [`Builtin`](crate::Builtin) and
+//! [`Loopback`](crate::Loopback) are two implementations.
+//!
+//! ```text
+//!              attach -> (running pod: check) -> detach
+//! meanwhile    status, and verify after each of changes()
+//! at a start   sweep(known), then check for each known pod
+//! ```
+//! Methods block: an asynchronous caller uses a blocking thread. They are called from the host's network
+//! namespace, by any number of threads at once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use berth_sys::netlink::Monitor;
+use berth_types::SandboxId;
+
+use crate::error::NetError;
+use crate::port::PortMapping;
+use crate::resolv::Dns;
+
+/// A network that pods are connected to.
+///
+/// What was attached outlives the daemon: an implementation keeps its own records, so that a later daemon can check,
+/// detach and sweep what an earlier one attached. A record is written before the effect it stands for.
+pub trait PodNetwork: fmt::Debug + Send + Sync {
+    /// Connects a pod, with `lo` up in any case. After an error nothing is left of the attempt but `lo` being up;
+    /// what could not be undone at once is tried again by [`PodNetwork::verify`].
+    fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached, NetError>;
+
+    /// Disconnects a pod and gives back what it had. Succeeds for a pod that is not connected (any more), and when
+    /// its network namespace is gone. What failed may be called again, and is also tried again by
+    /// [`PodNetwork::verify`].
+    fn detach(&self, sandbox: &SandboxId) -> Result<(), NetError>;
+
+    /// Whether a pod that was attached still is. Only [`NetError::NotAttached`] means that its addresses may be
+    /// given to another pod; other errors are faults that may pass.
+    fn check(&self, sandbox: &SandboxId) -> Result<(), NetError>;
+
+    /// Whether pods can be connected now. Answers from memory: a kubelet asks every few seconds.
+    fn status(&self) -> NetworkStatus;
+
+    /// What there is of pods, for an account of what was left behind.
+    fn inventory(&self) -> Result<Inventory, NetError>;
+
+    /// Removes what belongs to pods that are not in `known`; gives what it was. Not to be called while such a pod is
+    /// being attached.
+    fn sweep(&self, known: &HashSet<SandboxId>) -> Result<Inventory, NetError>;
+
+    /// What becomes readable after a change of the host that [`PodNetwork::verify`] may have to answer; none where
+    /// nothing outside matters.
+    fn changes(&self) -> Result<Vec<Changes>, NetError>;
+
+    /// Puts right what others have undone, and tries again what failed. Cheap when nothing has changed. After an
+    /// error it is to be called again.
+    fn verify(&self) -> Result<(), NetError>;
+
+    /// Removes everything; pods that run lose their network. Nothing is made again by a later call. May be repeated.
+    fn purge(&self) -> Result<(), NetError>;
+}
+
+/// A pod that is to be connected.
+#[derive(Debug, Clone, Copy)]
+pub struct AttachRequest<'a> {
+    /// The pod.
+    pub sandbox: &'a SandboxId,
+    /// The pod's name, for plugins and their logs.
+    pub name: &'a str,
+    /// The pod's namespace in the cluster.
+    pub namespace: &'a str,
+    /// The pod's uid in the cluster; may be empty.
+    pub uid: &'a str,
+    /// The pod's annotations, of which plugins know some.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// The pod's network namespace.
+    pub netns: BorrowedFd<'a>,
+    /// Where that namespace is mounted, for plugins; `None` where it is not.
+    pub netns_path: Option<&'a Path>,
+    /// Ports of the host that lead to the pod.
+    pub ports: &'a [PortMapping],
+}
+
+/// What a pod got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// The name of its interface; `None` when it has but `lo`.
+    pub interface: Option<String>,
+    /// Its addresses, the primary one first (`PodSandboxNetworkStatus` of the CRI).
+    pub addresses: Vec<IpAddr>,
+    /// Name servers that the network wants pods to use; `None` when it does not say.
+    pub dns: Option<Dns>,
+}
+
+/// Whether pods can be connected: the CRI's condition NetworkReady.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkStatus {
+    /// They can.
+    Ready,
+    /// They cannot; pods of the host's network run all the same.
+    NotReady {
+        /// One word, as the kubelet shows it.
+        reason: &'static str,
+        /// A sentence for people.
+        message: String,
+    },
+}
+
+/// The reason that kubelets and their tools know.
+pub const NOT_READY: &str = "NetworkPluginNotReady";
+
+/// What a network holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// The pods that have addresses or other things of the network.
+    pub sandboxes: Vec<SandboxId>,
+    /// Interfaces that belong to none of them: those of pods that ended a moment ago, or leaked ones.
+    pub strays: Vec<String>,
+}
+
+/// A descriptor that is readable after a change of the host.
+#[derive(Debug)]
+pub struct Changes(Monitor);
+
+impl Changes {
+    pub(crate) fn new(monitor: Monitor) -> Self {
+        Self(monitor)
+    }
+
+    /// Takes off what has been heard; tells whether there was anything.
+    pub fn drain(&self) -> bool {
+        self.0.drain()
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
