@@ -11,7 +11,7 @@ use berth_image::{Image, Images};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
 
-use crate::config::{EngineConfig, NetworkChoice};
+use crate::config::EngineConfig;
 use crate::container::exec::{self, Target};
 use crate::container::session::{AttachSession, ExecRequest, ExecSession};
 use crate::error::EngineError;
@@ -247,16 +247,7 @@ impl Engine {
 
     /// Whether pods of `owner` can get their network.
     pub fn network_status(&self, owner: Owner) -> NetworkStatus {
-        match self.config().network(owner) {
-            NetworkChoice::Builtin | NetworkChoice::None => {
-                NetworkStatus { ready: true, reason: String::new(), message: String::new() }
-            }
-            NetworkChoice::Cni => NetworkStatus {
-                ready: false,
-                reason: "NetworkPluginNotReady".to_owned(),
-                message: "no CNI network is configured; pods of the host's network run".to_owned(),
-            },
-        }
+        self.shared.networks.status(owner)
     }
 
     /// Whether mounts can be read-only with everything mounted below them: `mount_setattr`, Linux 5.12.

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod network_repair;
+pub(crate) mod networks;
 pub(crate) mod purge;
 pub(crate) mod random;
 pub(crate) mod record;

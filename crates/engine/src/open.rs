@@ -8,13 +8,13 @@ use std::sync::Arc;
 use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
 use berth_image::{Images, Names};
-use berth_net::{Builtin, Ipv6};
 use berth_sys::{cgroup, overlay};
 
-use crate::config::{BuiltinImage, EngineConfig, NetworkChoice};
+use crate::config::{BuiltinImage, EngineConfig};
 use crate::error::EngineError;
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
+use crate::host::networks::Networks;
 use crate::host::{facts, network_repair, record, stages};
 use crate::shared::{Pods, Shared};
 use crate::shim::spawn::Launcher;
@@ -32,7 +32,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     let restarted = boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
     // What may be refused comes before what would have to be taken back.
-    let network = network(&config, &layout)?;
+    let networks = Networks::open(&config, &layout)?;
     let launcher = Launcher::new(&cgroups, &config)?;
     let facts = facts::facts(&cgroups);
     let registry = Registry::new(registry::Config {
@@ -49,7 +49,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         images,
         cgroups,
         launcher,
-        network,
+        networks,
         facts,
         profiles: profile::Profiles::default(),
         users: users::Users::default(),
@@ -59,7 +59,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     builtin_images(&shared).await;
     let left = recovery::all(&shared).await?;
     recovery::sweep(&shared, &left).await;
-    if let Some(network) = &shared.network {
+    for network in shared.networks.all() {
         network_repair::begin(network)?;
     }
     Ok((shared, puller))
@@ -135,35 +135,4 @@ fn boot(layout: &Layout) -> Result<bool, EngineError> {
         record::write_bytes(&layout.boot(), &now).map_err(failed)?;
     }
     Ok(restarted)
-}
-
-fn network(config: &EngineConfig, layout: &Layout) -> Result<Option<Arc<Builtin>>, EngineError> {
-    let wanted = [config.cri_network, config.local_network].contains(&NetworkChoice::Builtin);
-    if !wanted {
-        return Ok(None);
-    }
-    let builtin = &config.builtin;
-    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let mut net = berth_net::Config::for_instance(&config.instance, machine.trim(), layout.network());
-    if !builtin.bridge.is_empty() {
-        net.bridge.clone_from(&builtin.bridge);
-    }
-    if !builtin.table.is_empty() {
-        net.table.clone_from(&builtin.table);
-    }
-    if !builtin.cidr4.is_empty() {
-        let cidr = builtin
-            .cidr4
-            .parse()
-            .map_err(|e: berth_net::ParseCidrError| EngineError::invalid("pod-cidr", e.to_string()))?;
-        net.cidr4 = Some(cidr);
-    }
-    if let Some(cidr6) = &builtin.cidr6 {
-        let cidr = cidr6
-            .parse()
-            .map_err(|e: berth_net::ParseCidrError| EngineError::invalid("pod-cidr", e.to_string()))?;
-        net.cidr6 = Ipv6::IfAvailable(cidr);
-    }
-    let network = Builtin::open(net).map_err(|e| EngineError::failed("open the built-in network", e))?;
-    Ok(Some(Arc::new(network)))
 }

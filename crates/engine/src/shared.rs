@@ -1,16 +1,16 @@
 //! What all pods of an engine share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use berth_image::Images;
-use berth_net::Builtin;
 use berth_sys::cgroup;
 use berth_types::SandboxId;
 
-use crate::config::{EngineConfig, NetworkChoice};
+use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::host::layout::Layout;
+use crate::host::networks::Networks;
 use crate::host::stages;
 use crate::model::{Owner, SandboxConfig, SandboxMetadata};
 use crate::oci::HostFacts;
@@ -28,8 +28,7 @@ pub(crate) struct Shared {
     pub(crate) images: Images,
     pub(crate) cgroups: cgroup::Host,
     pub(crate) launcher: Launcher,
-    /// The built-in network, when an owner's pods use it.
-    pub(crate) network: Option<Arc<Builtin>>,
+    pub(crate) networks: Networks,
     pub(crate) facts: HostFacts,
     pub(crate) profiles: crate::profile::Profiles,
     pub(crate) users: crate::users::Users,
@@ -39,14 +38,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The built-in network if pods of `owner` are to be connected to it.
-    pub(crate) fn builtin(&self, owner: Owner) -> Option<&Arc<Builtin>> {
-        match self.config.network(owner) {
-            NetworkChoice::Builtin => self.network.as_ref(),
-            NetworkChoice::Cni | NetworkChoice::None => None,
-        }
-    }
-
     /// Runs short blocking work on a thread that may block.
     pub(crate) async fn blocking<T, F>(work: F) -> Result<T, EngineError>
     where

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_net::Builtin;
+use berth_net::Inventory;
 use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
@@ -65,7 +65,7 @@ struct World {
 
 impl World {
     fn read(shared: &Shared) -> Self {
-        let network = shared.network.as_ref();
+        let inventory = inventory(shared);
         Self {
             mounts: mounts_below(&shared.layout.state),
             pod_dirs: [shared.layout.pods(), shared.layout.sandboxes()]
@@ -79,8 +79,8 @@ impl World {
                 .flatten()
                 .map(|(pid, id)| (pid.as_raw_nonzero().get(), id))
                 .collect(),
-            leases: network.map(|n| n.leases()).into_iter().flatten().map(|lease| lease.sandbox).collect(),
-            interfaces: network.map(|n| interfaces(n)).unwrap_or_default(),
+            leases: inventory.sandboxes,
+            interfaces: inventory.strays,
             snapshots: shared.images.snapshots(),
         }
     }
@@ -139,14 +139,14 @@ impl World {
     }
 }
 
-/// Interfaces on the bridge without a pod. The kernel removes those of a pod that is gone in the
-/// background, so what is there is looked at until it goes or the time is over.
-fn interfaces(network: &Builtin) -> Vec<String> {
+/// What the networks have. The kernel removes the interfaces of a pod that is gone in the background, so those without a
+/// pod are looked at until they go or the time is over.
+fn inventory(shared: &Shared) -> Inventory {
     let deadline = Instant::now() + DRAIN;
     loop {
-        let left = network.strays().unwrap_or_default();
-        if left.is_empty() || Instant::now() >= deadline {
-            return left;
+        let inventory = shared.networks.inventory().unwrap_or_default();
+        if inventory.strays.is_empty() || Instant::now() >= deadline {
+            return inventory;
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -1,4 +1,4 @@
-//! Putting the built-in network right after others have changed the host's: a firewall that was loaded
+//! Putting a network right after others have changed the host's: a firewall that was loaded
 //! anew, a bridge that was deleted. Nothing runs while nothing changes.
 
 use std::io;
@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use berth_net::Builtin;
-use berth_sys::netlink::Monitor;
+use berth_net::{Changes, PodNetwork};
+use futures_util::FutureExt;
 use tokio::io::Interest;
 
 use crate::error::EngineError;
@@ -20,33 +20,41 @@ const SETTLE: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Looks after the network for as long as somebody else holds it.
-pub(crate) fn begin(network: &Arc<Builtin>) -> Result<(), EngineError> {
-    let monitors = network.monitors().map_err(|e| EngineError::failed("listen to the host's network", e))?;
+pub(crate) fn begin(network: &Arc<dyn PodNetwork>) -> Result<(), EngineError> {
+    let changes = network.changes().map_err(|e| EngineError::failed("listen to the host's network", e))?;
+    if changes.is_empty() {
+        return Ok(());
+    }
     let network = Arc::downgrade(network);
     tokio::spawn(async move {
-        if let Err(error) = heal(&network, &monitors).await {
+        if let Err(error) = repair(&network, changes).await {
             tracing::warn!(%error, "the host's network is not listened to any more");
         }
     });
     Ok(())
 }
 
-async fn heal(network: &Weak<Builtin>, monitors: &[Monitor; 2]) -> io::Result<()> {
-    let wait =
-        |monitor: &Monitor| async_fd::register(monitor.as_fd().try_clone_to_owned()?, Interest::READABLE);
-    let [links, rules] = [wait(&monitors[0])?, wait(&monitors[1])?];
+async fn repair(network: &Weak<dyn PodNetwork>, changes: Vec<Changes>) -> io::Result<()> {
+    let mut sources = Vec::with_capacity(changes.len());
+    for change in changes {
+        let fd = change.as_fd().try_clone_to_owned()?;
+        sources.push((async_fd::register(fd, Interest::READABLE)?, change));
+    }
     // What failed last: told once, tried again also when nothing changes.
     let mut failed = String::new();
     loop {
-        let ready = tokio::select! {
-            ready = links.readable() => Some(ready?),
-            ready = rules.readable() => Some(ready?),
-            () = tokio::time::sleep(AGAIN), if !failed.is_empty() => None,
-        };
+        let readable = sources.iter().map(|(fd, _)| Box::pin(fd.readable()));
+        tokio::select! {
+            (ready, ..) = futures_util::future::select_all(readable) => ready?.retain_ready(),
+            () = tokio::time::sleep(AGAIN), if !failed.is_empty() => {}
+        }
         tokio::time::sleep(SETTLE).await;
-        let heard = monitors.each_ref().map(Monitor::drain).contains(&true);
-        if let Some(mut ready) = ready {
-            ready.clear_ready();
+        let mut heard = false;
+        for (fd, change) in &sources {
+            heard |= change.drain();
+            if let Some(ready) = fd.readable().now_or_never() {
+                ready?.clear_ready();
+            }
         }
         if !heard && failed.is_empty() {
             continue;

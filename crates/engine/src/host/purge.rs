@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_net::Builtin;
 use berth_sys::cgroup::CgroupPath;
 
 use crate::error::EngineError;
@@ -79,15 +78,10 @@ fn rest(shared: Shared) -> Vec<EngineError> {
         Err(error) => attempt(Err(error)),
     }
     attempt(cgroups(&shared));
-    let Shared { config, layout, images, network, .. } = shared;
+    let Shared { config, layout, images, networks, .. } = shared;
     drop(images);
-    if let Some(network) = network {
-        match released(network) {
-            Some(network) => {
-                attempt(network.purge().map_err(|e| EngineError::failed("remove the built-in network", e)));
-            }
-            None => attempt(Err(EngineError::Closed)),
-        }
+    for network in networks.all() {
+        attempt(network.purge().map_err(|e| EngineError::failed("remove a pod network", e)));
     }
     for mount in mounts_below(&layout.state) {
         let flags = rustix::mount::UnmountFlags::DETACH;
@@ -106,19 +100,6 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     }
     tracing::info!(instance = config.instance, "purged");
     failures
-}
-
-/// The network, when the look after it that the last pods have brought about is over.
-fn released(mut network: Arc<Builtin>) -> Option<Builtin> {
-    let deadline = Instant::now() + LET_GO;
-    loop {
-        match Arc::try_unwrap(network) {
-            Ok(network) => return Some(network),
-            Err(held) if Instant::now() < deadline => network = held,
-            Err(_) => return None,
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Kills whatever is left in the instance's cgroup and removes it with everything below.

@@ -18,7 +18,7 @@ use crate::error::EngineError;
 use crate::host::layout::PodDir;
 use crate::host::record::{ContainerRecord, Phase, SandboxRecord};
 use crate::host::stages::Timeline;
-use crate::model::{ContainerUser, Network, SandboxConfig};
+use crate::model::{ContainerUser, SandboxConfig};
 use crate::sandbox::place::PodCgroups;
 use crate::sandbox::teardown::{Parts, Rest};
 use crate::sandbox::{Command, Found, Handle, Owner, Report, Running, place};
@@ -134,12 +134,10 @@ async fn meet(shared: &Arc<Shared>, owner: &mut Owner, way: Way) -> (Option<Shim
     }
 }
 
-/// A pod whose addresses the built-in network does not know any more ends: they may be given to another pod at any
+/// A pod whose addresses its network does not know any more ends: they may be given to another pod at any
 /// moment. Whether that is so.
 fn check_lease(shared: &Shared, owner: &mut Owner, config: &SandboxConfig, record: &SandboxRecord) -> bool {
-    let connected = config.namespaces.network == Network::Pod && !record.addresses.is_empty();
-    let network = shared.network.as_ref().filter(|_| connected);
-    let lost = network.is_some_and(|network| network.find(&record.id).is_none());
+    let lost = shared.networks.has_lost(config, &record.id, &record.addresses);
     if lost {
         owner.trouble_is("the lease of the pod's addresses is lost");
         owner.hear(Report::Pod(ToPod::Sandbox(ToSandbox::Died)));

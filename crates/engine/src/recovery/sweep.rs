@@ -6,7 +6,6 @@ use std::sync::Arc;
 use berth_types::{ContainerId, SandboxId};
 
 use super::orphans;
-use crate::error::EngineError;
 use crate::host::shims;
 use crate::shared::Shared;
 
@@ -42,10 +41,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
             }
         }
         orphans::groups_of_none(&shared, &known)?;
-        if let Some(network) = &shared.network {
-            network.sweep(&known).map_err(|e| EngineError::failed("sweep the network", e))?;
-        }
-        Ok(())
+        shared.networks.sweep(&known)
     });
     if let Err(error) = swept.await {
         tracing::warn!(error = berth_types::error::chain(&error), "left-overs not removed");

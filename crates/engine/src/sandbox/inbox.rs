@@ -153,7 +153,11 @@ impl Owner {
             }
             Notice::Event(shim::Event::Lingers { container, text }) => {
                 let container = container.short();
-                tracing::warn!(container, text, "the container has not ended: something of it cannot be killed");
+                tracing::warn!(
+                    container,
+                    text,
+                    "the container has not ended: something of it cannot be killed"
+                );
             }
             // The connection of each session goes to the one that waits for it.
             Notice::Event(shim::Event::ExecExited { .. } | shim::Event::Note { .. }) => {}

@@ -4,8 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use berth_sys::netlink::route::{self, By};
-use berth_sys::netlink::{Family, NetlinkError, Socket};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -27,8 +25,6 @@ pub(crate) struct PodNamespaces {
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     net: bool,
-    /// Whether to set the loopback interface up: nobody else does in a pod without a network.
-    loopback: bool,
     ipc: bool,
     hostname: String,
     /// Dotted names and values.
@@ -40,13 +36,12 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// What this pod needs. With a network of its own it may open low ports and send pings without
     /// rights, unless its sysctls say otherwise.
-    pub(crate) fn of(config: &SandboxConfig, facts: &HostFacts, connected: bool, pin: PathBuf) -> Self {
+    pub(crate) fn of(config: &SandboxConfig, facts: &HostFacts, pin: PathBuf) -> Self {
         let net = config.namespaces.network != Network::Host;
-        let loopback = net && !connected;
         let ipc = config.namespaces.ipc == NamespaceMode::Pod;
         let mut sysctls: Vec<_> = config.sysctls.clone().into_iter().collect();
         // Those of an interface wait until it is there.
-        sysctls.retain(|(name, _)| !connected || !sysctl::of_interface(name));
+        sysctls.retain(|(name, _)| !net || !sysctl::of_interface(name));
         if net {
             for (name, value) in
                 [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
@@ -56,7 +51,7 @@ impl Wanted {
                 }
             }
         }
-        Self { net, loopback, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
+        Self { net, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
     }
 }
 
@@ -84,9 +79,6 @@ fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
     }
     for (name, value) in &wanted.sysctls {
         set(name, value)?;
-    }
-    if wanted.loopback {
-        loopback_up().map_err(|e| EngineError::system("set the pod's loopback interface up", e))?;
     }
     let open = |kind: &str| {
         let path = Path::new("/proc/thread-self/ns").join(kind);
@@ -118,11 +110,6 @@ pub(crate) fn set_of_interfaces(config: &SandboxConfig, net: &OwnedFd) -> Result
         of.iter().try_for_each(|(name, value)| set(name, value))
     };
     std::thread::scope(|scope| scope.spawn(inside).join()).map_err(|_| EngineError::Closed)?
-}
-
-fn loopback_up() -> Result<(), NetlinkError> {
-    let mut socket = Socket::open(Family::Route)?;
-    socket.exchange(vec![route::set_up(By::Index(route::LOOPBACK))]).map(drop)
 }
 
 /// Writes a sysctl of the calling thread's namespaces. Names were checked when the pod was asked for.

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use berth_net::{Builtin, PortMapping, Protocol, hosts, resolv};
+use berth_net::{AttachRequest, Attached, PodNetwork, PortMapping, Protocol, hosts, resolv};
 use berth_types::SandboxId;
 
 use crate::error::EngineError;
@@ -15,16 +15,24 @@ use crate::oci::{self, HostFacts};
 
 /// Connects the pod; gives its addresses.
 pub(crate) fn attach(
-    network: &Builtin,
+    network: &dyn PodNetwork,
     id: &SandboxId,
     netns: &OwnedFd,
+    path: &Path,
     config: &SandboxConfig,
-) -> Result<Vec<IpAddr>, EngineError> {
+) -> Result<Attached, EngineError> {
     let ports: Vec<PortMapping> = config.ports.iter().filter(|p| p.host_port != 0).map(port).collect();
-    let attachment = network
-        .attach(id, netns.as_fd(), &ports)
-        .map_err(|e| EngineError::failed("connect the pod to the network", e))?;
-    Ok(attachment.addresses)
+    let request = AttachRequest {
+        sandbox: id,
+        name: &config.metadata.name,
+        namespace: &config.metadata.namespace,
+        uid: &config.metadata.uid,
+        annotations: &config.annotations,
+        netns: netns.as_fd(),
+        netns_path: Some(path),
+        ports: &ports,
+    };
+    network.attach(&request).map_err(|e| EngineError::failed("connect the pod to the network", e))
 }
 
 fn port(from: &model::PortMapping) -> PortMapping {

@@ -87,11 +87,7 @@ impl Steps {
         }
         timeline.stage("cgroups", since);
         let since = Instant::now();
-        // Asked of the network that is there, whichever pods are given one now: it knows who was.
-        if let Some(network) = &shared.network {
-            let detached = network.detach(&self.id);
-            failures.take(detached.map_err(|e| EngineError::failed("disconnect the pod", e)));
-        }
+        failures.take(shared.networks.detach(&self.id));
         timeline.stage("network", since);
         let since = Instant::now();
         failures.take(namespaces::unpin(&self.dir.netns()));

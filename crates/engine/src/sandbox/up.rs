@@ -24,7 +24,7 @@ use crate::host::layout::PodDir;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
 use crate::host::stages::Timeline;
-use crate::model::{NamespaceMode, Network, PidMode, SandboxConfig};
+use crate::model::{NamespaceMode, PidMode, SandboxConfig};
 use crate::oci;
 use crate::shared::Shared;
 use crate::shim::Shim;
@@ -155,22 +155,20 @@ impl Work {
 
     /// The namespaces with the network in them.
     async fn namespaces(&self) -> Result<(PodNamespaces, Vec<IpAddr>), EngineError> {
-        let connected = self.config.namespaces.network == Network::Pod
-            && self.shared.builtin(self.config.owner).is_some();
-        let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, connected, self.dir.netns());
-        let (shared, id, config, timeline) =
-            (Arc::clone(&self.shared), self.id.clone(), Arc::clone(&self.config), self.timeline.clone());
+        let network = self.shared.networks.of(&self.config)?;
+        let pin = self.dir.netns();
+        let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, pin.clone());
+        let (id, config, timeline) = (self.id.clone(), Arc::clone(&self.config), self.timeline.clone());
         Shared::blocking(move || {
             let since = Instant::now();
             let made = namespaces::make(wanted)?;
             timeline.stage("namespaces", since);
             let since = Instant::now();
-            let network = shared.builtin(config.owner).filter(|_| config.namespaces.network == Network::Pod);
             let addresses = match (network, &made.net) {
                 (Some(network), Some(netns)) => {
-                    let addresses = network_files::attach(network, &id, netns, &config)?;
+                    let attached = network_files::attach(network.as_ref(), &id, netns, &pin, &config)?;
                     namespaces::set_of_interfaces(&config, netns)?;
-                    addresses
+                    attached.addresses
                 }
                 (Some(_), None) | (None, _) => Vec::new(),
             };

@@ -155,7 +155,8 @@ fn a_pod_whose_removal_was_cut_off_is_found_and_removed() {
         id
     });
     world.kill(engine);
-    std::fs::remove_dir_all(world.config.root.join("sandboxes").join(id.as_str()).join("containers")).unwrap();
+    std::fs::remove_dir_all(world.config.root.join("sandboxes").join(id.as_str()).join("containers"))
+        .unwrap();
     let engine = world.open();
     assert_eq!(engine.sandbox(id.as_str()).unwrap().state, pod::State::NotReady);
     world.run(async { engine.remove_sandbox(&id).await.unwrap() });
@@ -203,7 +204,11 @@ fn a_connection_that_is_lost_ends_nothing() {
         engine.start_container(&quick).await.unwrap();
         assert_eq!(ended(&engine, &quick).await.code, 3);
         engine.stop_container(&main, Duration::from_secs(20)).await.unwrap();
-        assert_eq!(engine.container(main.as_str()).unwrap().exit.as_ref().unwrap().code, 7, "it had its grace");
+        assert_eq!(
+            engine.container(main.as_str()).unwrap().exit.as_ref().unwrap().code,
+            7,
+            "it had its grace"
+        );
         engine.remove_sandbox(&id).await.unwrap();
     });
     world.finish(engine);
