@@ -7,6 +7,7 @@
 //! remove   everything but its log                                            update   its limits
 //! ```
 
+pub(crate) mod adjust;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod exit;
@@ -49,7 +50,8 @@ pub(crate) struct Facts {
     pub(crate) log_path: Option<PathBuf>,
     pub(crate) user: ContainerUser,
     pub(crate) stop_signal: i32,
-    pub(crate) cgroup: CgroupPath,
+    /// None where the container has no group of its own.
+    pub(crate) cgroup: Option<CgroupPath>,
     /// The process that exec sessions begin from.
     pub(crate) process: oci_spec::runtime::Process,
     pub(crate) raw_env: Vec<EnvVar>,
@@ -91,7 +93,7 @@ impl Item {
             resources: self.limits.now().clone(),
             user: facts.user.clone(),
             stop_signal: signal::name(facts.stop_signal),
-            cgroup: facts.cgroup.to_string(),
+            cgroup: facts.cgroup.as_ref().map(ToString::to_string).unwrap_or_default(),
         })
     }
 }

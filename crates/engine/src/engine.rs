@@ -20,7 +20,8 @@ use crate::host::{clock, doctor, purge, random};
 use crate::model::{
     ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
 };
-use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running, place};
+use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
+use crate::seams::Seams;
 use crate::shared::{Identity, Shared};
 use crate::status::{Finding, NetworkStatus, Stages};
 use crate::{open, validate};
@@ -40,7 +41,15 @@ impl Engine {
     /// A store, the cgroups or the network cannot be used, or another daemon uses the root directory. A pod that
     /// cannot be found again is no error; `doctor` tells of it.
     pub async fn open(config: EngineConfig) -> Result<Engine, EngineError> {
-        let (shared, puller) = open::open(config).await?;
+        Self::open_with(config, Seams::default()).await
+    }
+
+    /// The same, with what is given in place of what the engine brings along.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub async fn open_with(config: EngineConfig, seams: Seams) -> Result<Engine, EngineError> {
+        let (shared, puller) = open::open(config, seams).await?;
         Ok(Engine { shared, puller })
     }
 
@@ -58,9 +67,10 @@ impl Engine {
     pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId, EngineError> {
         validate::sandbox(&config, self.config())?;
         let shared = &self.shared;
+        shared.handlers.of(&config.handler)?;
         let config = Arc::new(config);
         let id = SandboxId::from_random(random::bytes());
-        let cgroups = place::of_pod(shared, &id, &config)?;
+        let cgroups = shared.placement.of_pod(&id, config.cgroup_parent.as_deref())?;
         let (reply, answer) = tokio::sync::oneshot::channel();
         let before = shared.views.newest_attempt(config.owner, &config.metadata);
         let mut made = None;

@@ -8,6 +8,7 @@ pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod network_repair;
 pub(crate) mod networks;
+pub(crate) mod placement;
 pub(crate) mod purge;
 pub(crate) mod random;
 pub(crate) mod record;

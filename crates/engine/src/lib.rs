@@ -11,6 +11,7 @@ mod container;
 mod engine;
 mod error;
 mod events;
+mod handler;
 mod host;
 /// The image store, for callers.
 pub use berth_image as image;
@@ -20,6 +21,7 @@ mod open;
 mod profile;
 mod recovery;
 mod sandbox;
+pub mod seams;
 mod shared;
 mod shim;
 mod status;

@@ -8,21 +8,25 @@ use std::sync::Arc;
 use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
 use berth_image::{Images, Names};
+use berth_sys::cgroup::CgroupPath;
 use berth_sys::{cgroup, overlay};
 
 use crate::config::{BuiltinImage, EngineConfig};
 use crate::error::EngineError;
+use crate::handler::{Handler, Native};
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
+use crate::host::placement::Cgroupfs;
 use crate::host::{facts, network_repair, record, stages};
-use crate::shared::{Pods, Shared};
+use crate::seams::Seams;
+use crate::shared::{Handlers, Pods, Shared};
 use crate::shim::spawn::Launcher;
 use crate::views::Views;
-use crate::{profile, recovery, users};
+use crate::{recovery, users};
 
 /// Everything opened, every pod found again.
-pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), EngineError> {
+pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shared>, Puller), EngineError> {
     let layout = Layout { root: config.root.clone(), state: config.state.clone() };
     directories(&layout)?;
     let images = Images::open(image_config(&config))
@@ -35,6 +39,16 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
     let networks = Networks::open(&config, &layout)?;
     let launcher = Launcher::new(&cgroups, &config)?;
     let facts = facts::facts(&cgroups);
+    let native: Arc<dyn Handler> = Arc::new(Native::new(config.shim));
+    let handlers = Handlers::new(&config.default_handler, seams.handlers.into_iter().chain([native]));
+    let placement = match seams.placement {
+        Some(placement) => placement,
+        None => {
+            let root = CgroupPath::new(&config.cgroup_root);
+            let root = root.map_err(|e| EngineError::failed("the instance's cgroup", e))?;
+            Arc::new(Cgroupfs::new(cgroups.clone(), root))
+        }
+    };
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),
         unqualified_registries: config.images.short_name_hosts.clone(),
@@ -51,7 +65,9 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         launcher,
         networks,
         facts,
-        profiles: profile::Profiles::default(),
+        handlers,
+        placement,
+        adjust: seams.adjust,
         users: users::Users::default(),
         pods: Pods::default(),
         restarted,

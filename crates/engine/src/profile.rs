@@ -6,11 +6,11 @@ use std::path::Path;
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
 use berth_container::seccomp::{Cache, Conditions, MAX_PROFILE};
 use berth_types::{Classify, Kind};
-use oci_spec::runtime::{LinuxNamespaceType, Process};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, SeccompChoice};
-use crate::oci::{Planned, capabilities};
+use crate::oci::capabilities;
 
 /// Compiled seccomp profiles.
 #[derive(Debug, Default)]
@@ -22,19 +22,20 @@ impl Profiles {
     /// The encoded plan of a container.
     pub(crate) fn plan(
         &self,
-        planned: &Planned,
+        spec: &Spec,
+        raw_env: &[EnvVar],
         security: &ContainerSecurity,
         given: Vec<LinuxNamespaceType>,
         cgroups: Vec<CgroupMount>,
     ) -> Result<Vec<u8>, EngineError> {
-        let process = planned.spec.process().as_ref();
+        let process = spec.process().as_ref();
         let seccomp = match process {
             Some(process) => self.seccomp(process, security)?,
             None => None,
         };
         let inputs = Inputs { given_root: true, given, seccomp, cgroups, ..Inputs::default() };
-        let mut plan = plan::plan(&planned.spec, &inputs).map_err(|e| refused(&e))?;
-        plan.process.env.extend(planned.raw_env.iter().map(line));
+        let mut plan = plan::plan(spec, &inputs).map_err(|e| refused(&e))?;
+        plan.process.env.extend(raw_env.iter().map(line));
         plan.encode().map_err(|e| EngineError::invalid("container", e.to_string()))
     }
 

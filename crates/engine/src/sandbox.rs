@@ -17,7 +17,6 @@ mod inbox;
 mod namespaces;
 pub(crate) mod network_files;
 mod owner;
-pub(crate) mod place;
 pub(crate) mod teardown;
 mod up;
 

@@ -1,25 +1,27 @@
 //! Creating a container: image, snapshot, plan, cgroup, and the process up to just before its execve.
 
-use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_container::plan;
 use berth_image::{Image, Snapshot};
-use berth_sys::cgroup::CgroupPath;
+use berth_sys::cgroup::{CgroupPath, Resources as Limits};
 use berth_types::lifecycle::container::{After, State};
-use berth_types::shim::{self, Answer, PidSpace, Request};
+use berth_types::shim::{self, Answer, PidSpace};
 use berth_types::{ContainerId, SandboxId};
+use oci_spec::runtime::Spec;
 
+use super::adjust::Subject;
 use super::{Facts, Item, remove};
 use crate::error::EngineError;
+use crate::handler::{Handler, Prepared, Preparing};
 use crate::host::layout::PodDir;
+use crate::host::placement::PodCgroups;
 use crate::host::record::{self, ContainerRecord, Phase, UserRecord};
 use crate::host::stages::Timeline;
-use crate::model::{ContainerConfig, ContainerUser, PidMode, SandboxConfig};
-use crate::oci::{self, devices, mounts, propagation, resources, signal};
-use crate::sandbox::place::{self, PodCgroups};
+use crate::model::{ContainerConfig, ContainerUser, EnvVar, PidMode, SandboxConfig};
+use crate::oci::devices::HostDevice;
+use crate::oci::{self, Planned, devices, mounts, propagation, resources, signal};
 use crate::sandbox::{network_files, text};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
@@ -85,14 +87,6 @@ pub(crate) struct Work {
     timeline: Timeline,
 }
 
-/// What the shim is sent.
-struct Prepared {
-    facts: Facts,
-    plan: Vec<u8>,
-    fds: Vec<OwnedFd>,
-    cgroup_dirs: Vec<PathBuf>,
-}
-
 impl Work {
     /// For a container of that pod, made through that shim.
     pub(crate) fn new(
@@ -109,8 +103,13 @@ impl Work {
 
     /// Prepares it up to just before its `execve`. What fails half-way is removed like any other container.
     pub(crate) async fn run(self) -> Result<Made, EngineError> {
-        let cgroup = place::of_container(&self.shared, &self.cgroups.parent, &self.id)?;
-        match self.steps(cgroup.clone()).await {
+        let handler = self.shared.handlers.of(&self.sandbox.handler)?;
+        let placement = &self.shared.placement;
+        let cgroup = match handler.has_container_cgroups() {
+            true => Some(placement.of_container(&self.cgroups.parent, &self.id)?),
+            false => None,
+        };
+        match self.steps(&handler, cgroup.clone()).await {
             Ok(made) => {
                 self.shared.stages.add(&self.sandbox_id, "create container", &self.timeline);
                 Ok(made)
@@ -118,7 +117,7 @@ impl Work {
             Err(error) => {
                 remove::end_in_shim(&self.shim, &self.id).await;
                 let (id, dir) = (self.id.clone(), self.dir.clone());
-                let parts = remove::Parts { id, shim: None, cgroup: Some(cgroup), dir };
+                let parts = remove::Parts { id, shim: None, cgroup, dir, handler: Some(handler) };
                 if let Err(failure) = parts.remove(&self.shared, &Arc::default()).await {
                     let error = berth_types::error::chain(&failure);
                     let container = self.id.short();
@@ -129,7 +128,11 @@ impl Work {
         }
     }
 
-    async fn steps(&self, cgroup: CgroupPath) -> Result<Made, EngineError> {
+    async fn steps(
+        &self,
+        handler: &Arc<dyn Handler>,
+        cgroup: Option<CgroupPath>,
+    ) -> Result<Made, EngineError> {
         let image = self.image()?;
         let since = Instant::now();
         let user = self.shared.users.resolve(&self.shared.images, &image, &self.config.security).await?;
@@ -146,8 +149,13 @@ impl Work {
         };
         self.intend(&facts).await?;
         let snapshot = self.snapshot(&image).await?;
-        let Prepared { facts, plan, fds, cgroup_dirs } = self.prepare(facts, user, &image, snapshot).await?;
-        let (pid, ()) = tokio::try_join!(self.tell(&facts, plan, fds, &cgroup_dirs), self.complete(&facts))?;
+        let (spec, raw_env, devices) = self.specify(&facts, user, &image).await?;
+        let spec = self.adjust(spec).await?;
+        let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
+        let limits = self.limits(&devices);
+        let prepared = self.prepare(handler, &facts, spec, limits.clone(), snapshot).await?;
+        let (pid, ()) = tokio::try_join!(self.tell(prepared), self.complete(&facts))?;
+        self.place(&facts, pid, limits).await?;
         Ok(Made { facts, pid })
     }
 
@@ -192,7 +200,7 @@ impl Work {
             stop_signal: facts.stop_signal,
             log_path: facts.log_path.clone(),
             resources: self.config.resources.clone(),
-            cgroup: facts.cgroup.to_string(),
+            cgroup: facts.cgroup.as_ref().map(ToString::to_string).unwrap_or_default(),
             process: serde_json::to_value(&facts.process).ok(),
             raw_env: facts.raw_env.clone(),
             end: None,
@@ -232,20 +240,23 @@ impl Work {
         Ok(snapshot)
     }
 
-    /// Everything that is computed or made on this side: overlay, cgroup, plan.
-    async fn prepare(
+    /// The specification, with the variables that it cannot hold and the devices of the host that it names.
+    async fn specify(
         &self,
-        mut facts: Facts,
+        facts: &Facts,
         user: oci::user::Resolved,
         image: &Arc<Image>,
-        snapshot: Snapshot,
-    ) -> Result<Prepared, EngineError> {
-        let (shared, sandbox, config) =
-            (Arc::clone(&self.shared), Arc::clone(&self.sandbox), Arc::clone(&self.config));
+    ) -> Result<(Spec, Vec<EnvVar>, Vec<HostDevice>), EngineError> {
+        let since = Instant::now();
+        let (shared, sandbox, config, image) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.sandbox),
+            Arc::clone(&self.config),
+            Arc::clone(image),
+        );
         let files = network_files::files(&self.dir, &sandbox);
-        let (image, timeline) = (Arc::clone(image), self.timeline.clone());
-        Shared::blocking(move || {
-            let since = Instant::now();
+        let cgroup = facts.cgroup.as_ref().map(ToString::to_string).unwrap_or_default();
+        let specified = Shared::blocking(move || {
             let devices = devices::read(&config)?;
             let inputs = oci::Inputs {
                 sandbox: &sandbox,
@@ -254,51 +265,84 @@ impl Work {
                 user: &user,
                 devices: &devices,
                 files: &files,
-                cgroup: facts.cgroup.as_str(),
+                cgroup: &cgroup,
                 host: &shared.facts,
             };
-            let planned = oci::spec(&inputs)?;
+            let Planned { spec, raw_env } = oci::spec(&inputs)?;
             mounts::make_sources(&config)?;
             propagation::check(&config.mounts)?;
-            let given = oci::given_namespaces(&planned.spec, &config.pid);
-            let shown = plan::cgroup_mounts(
-                shared.cgroups.mode(),
-                shared.cgroups.hierarchies(),
-                &shared.cgroups.open(&facts.cgroup),
-            );
-            let plan = shared.profiles.plan(&planned, &config.security, given, shown)?;
-            timeline.stage("plan", since);
+            Ok((spec, raw_env, devices))
+        })
+        .await?;
+        self.timeline.stage("specification", since);
+        Ok(specified)
+    }
+
+    /// What plugins make of the specification.
+    async fn adjust(&self, mut spec: Spec) -> Result<Spec, EngineError> {
+        let subject = Subject {
+            sandbox: &self.sandbox_id,
+            sandbox_config: &self.sandbox,
+            container: &self.id,
+            config: &self.config,
+        };
+        for adjust in &self.shared.adjust {
+            spec = adjust.adjust(subject, spec).await?;
+        }
+        Ok(spec)
+    }
+
+    fn limits(&self, devices: &[HostDevice]) -> Limits {
+        let rules = devices::rules(devices, self.config.security.privileged);
+        resources::cgroup(&self.config.resources, rules, &self.shared.facts)
+    }
+
+    /// Everything that is made on this side: the cgroup, and what the handler makes.
+    async fn prepare(
+        &self,
+        handler: &Arc<dyn Handler>,
+        facts: &Facts,
+        spec: Spec,
+        limits: Limits,
+        snapshot: Snapshot,
+    ) -> Result<Prepared, EngineError> {
+        let (shared, handler, config) =
+            (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
+        let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
+        let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
+        let (create, pod) = (self.request(facts)?, self.cgroups.pod.clone());
+        Shared::blocking(move || {
             let since = Instant::now();
-            let rules = devices::rules(&devices, config.security.privileged);
-            let cgroup = shared
-                .cgroups
-                .create(&facts.cgroup, &resources::cgroup(&config.resources, rules, &shared.facts))
-                .map_err(|e| EngineError::failed("make the container's cgroup", e))?;
+            let cgroup = cgroup.map(|path| shared.placement.before(&path, &limits)).transpose()?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
-            let overlay = berth_sys::overlay::Overlay {
+            let dirs = cgroup.as_ref().map(berth_sys::cgroup::Cgroup::dirs).unwrap_or_default();
+            let create = shim::Create { cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(), ..create };
+            let root = berth_sys::overlay::Overlay {
                 lowers: &snapshot.lowers,
                 upper: &snapshot.upper,
                 work: &snapshot.work,
             };
-            let root = berth_sys::overlay::mount(&overlay)
-                .map_err(|e| EngineError::system("mount the container's root", e))?;
-            timeline.stage("overlay", since);
-            facts.process = planned.spec.process().clone().unwrap_or_default();
-            facts.raw_env = planned.raw_env;
-            Ok(Prepared { facts, plan, fds: vec![root], cgroup_dirs: cgroup.dirs() })
+            let prepared = handler.prepare(Preparing {
+                spec: &spec,
+                raw_env: &raw_env,
+                security: &config.security,
+                pid: &config.pid,
+                root,
+                cgroup: cgroup.as_ref(),
+                pod: &pod,
+                cgroups: &shared.cgroups,
+                dir: &dir,
+                create,
+            })?;
+            timeline.stage("handler", since);
+            Ok(prepared)
         })
         .await
     }
 
-    async fn tell(
-        &self,
-        facts: &Facts,
-        plan: Vec<u8>,
-        fds: Vec<OwnedFd>,
-        cgroup_dirs: &[PathBuf],
-    ) -> Result<i32, EngineError> {
-        let since = Instant::now();
+    /// What any shim is asked, all but the plan and the cgroup.
+    fn request(&self, facts: &Facts) -> Result<shim::Create, EngineError> {
         let pid_space = match &self.config.pid {
             PidMode::Pod => PidSpace::Pod,
             PidMode::Container | PidMode::Node => PidSpace::Plan,
@@ -306,17 +350,21 @@ impl Work {
                 EngineError::invalid("target_id", format!("{id:?} is not the id of a container"))
             })?),
         };
-        let create = shim::Create {
+        Ok(shim::Create {
             container: self.id.clone(),
-            plan,
+            plan: Vec::new(),
             log: facts.log_path.as_deref().map(text),
             stdin: self.config.stdin,
             stdin_once: self.config.stdin_once,
             tty: self.config.tty,
-            cgroup_dirs: cgroup_dirs.iter().map(|dir| text(dir)).collect(),
+            cgroup_dirs: Vec::new(),
             pid_space,
-        };
-        let answer = self.shim.ask(Request::Create(create), fds, CREATE_LIMIT).await;
+        })
+    }
+
+    async fn tell(&self, prepared: Prepared) -> Result<i32, EngineError> {
+        let since = Instant::now();
+        let answer = self.shim.ask(prepared.request, prepared.fds, CREATE_LIMIT).await;
         self.timeline.stage("shim create", since);
         match answer {
             Ok((Answer::Created { pid }, _)) => Ok(pid),
@@ -326,6 +374,15 @@ impl Work {
             }
             Err(error) => Err(EngineError::failed("create the container", error)),
         }
+    }
+
+    /// What of the cgroup needs a process.
+    async fn place(&self, facts: &Facts, pid: i32, limits: Limits) -> Result<(), EngineError> {
+        let Some(cgroup) = facts.cgroup.clone().filter(|_| self.shared.placement.needs_process()) else {
+            return Ok(());
+        };
+        let shared = Arc::clone(&self.shared);
+        Shared::blocking(move || shared.placement.after(&cgroup, pid, &limits)).await
     }
 
     /// The record that everything is made.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::Facts;
 use super::session::{self, AttachSession, Ending, ExecRequest, ExecSession, Guard, Input, Output};
 use crate::error::EngineError;
+use crate::handler::Handler;
 use crate::model::{ContainerConfig, ExecOutput};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
@@ -36,6 +37,7 @@ pub(crate) struct Target {
     pub(crate) config: Arc<ContainerConfig>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) shim: Shim,
+    pub(crate) handler: Arc<dyn Handler>,
 }
 
 /// The streams of a process: the shim's ends and ours.
@@ -152,7 +154,7 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     if let Some(dir) = &request.working_dir {
         process.set_cwd(dir.into());
     }
-    shared.profiles.process(&process, &target.facts.raw_env, &target.config.security)
+    target.handler.process(&process, &target.facts.raw_env, &target.config.security)
 }
 
 /// Whether `HOME` is the container's or its image's word, and not only the home directory of its user.

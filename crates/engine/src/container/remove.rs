@@ -8,10 +8,11 @@ use berth_types::ContainerId;
 use berth_types::shim::Request;
 
 use crate::error::EngineError;
+use crate::handler::Handler;
 use crate::host::layout::PodDir;
 use crate::host::record;
 use crate::oci::signal;
-use crate::sandbox::teardown::{Failures, end_cgroup};
+use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
 use crate::shim::Shim;
 
@@ -25,6 +26,8 @@ pub(crate) struct Parts {
     pub(crate) shim: Option<Shim>,
     pub(crate) cgroup: Option<CgroupPath>,
     pub(crate) dir: PodDir,
+    /// None where the pod's handler is not there any more.
+    pub(crate) handler: Option<Arc<dyn Handler>>,
 }
 
 impl Parts {
@@ -49,7 +52,10 @@ impl Parts {
         let (groups, records) = (Arc::clone(shared), Arc::clone(records));
         Shared::blocking(move || {
             if let Some(path) = &self.cgroup {
-                failures.take(end_cgroup(&groups, path));
+                failures.take(groups.placement.end(path));
+            }
+            if let Some(handler) = &self.handler {
+                failures.take(handler.forget(&self.dir.container(&self.id)));
             }
             failures.result("remove the container")?;
             let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);

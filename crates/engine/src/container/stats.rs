@@ -60,6 +60,9 @@ impl Engine {
         if !matches!(container.state, State::Running | State::Stopping { .. }) {
             return Ok(None);
         }
+        if container.cgroup.is_empty() {
+            return Ok(None);
+        }
         let what = || format!("read what container {} uses", container.id.short());
         let path = CgroupPath::new(&container.cgroup).map_err(|e| EngineError::failed(what(), e))?;
         let group = self.shared.cgroups.open(&path);

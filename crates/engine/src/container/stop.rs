@@ -2,9 +2,10 @@
 //! and its cgroup are gone. One that cannot be killed goes on being told as running.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use berth_sys::cgroup::{self, CgroupPath};
+use berth_sys::cgroup::CgroupPath;
 use berth_types::ContainerId;
 use berth_types::lifecycle::container::Message;
 use berth_types::shim::Request;
@@ -32,8 +33,9 @@ pub(crate) struct Stopper {
     /// None kills at once.
     pub(crate) signal: Option<i32>,
     pub(crate) deadline: watch::Receiver<Instant>,
-    pub(crate) cgroups: cgroup::Host,
-    pub(crate) cgroup: CgroupPath,
+    pub(crate) shared: Arc<Shared>,
+    /// None where the container has no group of its own.
+    pub(crate) cgroup: Option<CgroupPath>,
     /// The container's directory.
     pub(crate) dir: PathBuf,
 }
@@ -90,12 +92,10 @@ impl Stopper {
     /// Kills from here what the shim does not.
     async fn by_cgroup(self) -> Message<Live> {
         let killed = Shared::blocking(move || {
-            let cgroup = self.cgroups.open(&self.cgroup);
-            let deadline = std::time::Instant::now() + KILL_LIMIT;
-            cgroup
-                .kill_all(deadline)
-                .map_err(|e| EngineError::failed("kill the container's processes", e))?;
-            cgroup.remove().map_err(|e| EngineError::failed("remove the container's cgroup", e))?;
+            let Some(cgroup) = &self.cgroup else {
+                return Err(EngineError::failed("kill the container", ShimError::Lost));
+            };
+            self.shared.placement.end(cgroup)?;
             Ok(exit::read_or(&self.dir, "it was killed without its shim"))
         });
         match killed.await {

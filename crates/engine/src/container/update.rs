@@ -80,11 +80,13 @@ pub(crate) async fn make(
     let after = resources::merge(&now, &change);
     let limits = resources::change(&after, &change, &shared.facts);
     Shared::blocking(move || {
-        shared
-            .cgroups
-            .open(&facts.cgroup)
-            .update(&limits)
-            .map_err(|e| EngineError::failed("update the container's limits", e))?;
+        let Some(cgroup) = &facts.cgroup else {
+            return Err(EngineError::unsupported(
+                "resources",
+                "the pod's handler limits no single container",
+            ));
+        };
+        shared.placement.update(cgroup, &limits)?;
         let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |e| EngineError::system("write the container's record", e);
         if let Some(mut record) = record::read::<ContainerRecord>(&file).map_err(failed)? {

@@ -7,7 +7,7 @@ use berth_types::{ContainerId, SandboxId};
 
 use crate::error::EngineError;
 use crate::host::shims;
-use crate::sandbox::teardown::{Failures, end_cgroup};
+use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
 
 /// What a container's group is called under systemd, around its id.
@@ -20,7 +20,7 @@ pub(crate) fn end_shim(shared: &Shared, sandbox: &SandboxId) -> Result<(), Engin
     let mut failures = Failures::default();
     failures.take(shims::kill(shared, sandbox));
     for group in &groups {
-        failures.take(end_cgroup(shared, group));
+        failures.take(shared.placement.end(group));
     }
     failures.result("end the pod's shim")
 }
@@ -103,7 +103,7 @@ pub(crate) fn groups_of_none(shared: &Shared, known: &HashSet<SandboxId>) -> Res
     for name in names.difference(known) {
         let group = root.child(name.as_str()).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
         tracing::info!(sandbox = name.short(), "the cgroup of a pod that is gone is removed");
-        failures.take(end_cgroup(shared, &group));
+        failures.take(shared.placement.end(&group));
     }
     failures.result("remove the cgroups of pods that are gone")
 }

@@ -15,13 +15,14 @@ use super::read::OnDisk;
 use crate::container::exit::{self, Exit};
 use crate::container::{Facts, Item, remove};
 use crate::error::EngineError;
+use crate::handler::Handler;
 use crate::host::layout::PodDir;
+use crate::host::placement::PodCgroups;
 use crate::host::record::{ContainerRecord, Phase, SandboxRecord};
 use crate::host::stages::Timeline;
 use crate::model::{ContainerUser, SandboxConfig};
-use crate::sandbox::place::PodCgroups;
 use crate::sandbox::teardown::{Parts, Rest};
-use crate::sandbox::{Command, Found, Handle, Owner, Report, Running, place};
+use crate::sandbox::{Command, Found, Handle, Owner, Report, Running};
 use crate::shared::{Identity, Shared};
 use crate::shim::Shim;
 
@@ -48,7 +49,7 @@ pub(super) async fn undo(
     let cgroups = vec![own, pod.clone()];
     let parts = Parts { id: id.clone(), dir: dir.clone(), shim: None, shim_pid: None, cgroups };
     parts.take_down(shared, &Timeline::begin()).await?;
-    let rest = Rest { id: id.clone(), dir, pod, containers: Vec::new() };
+    let rest = Rest { id: id.clone(), dir, pod, containers: Vec::new(), handler: None };
     rest.remove(shared, &Arc::default()).await
 }
 
@@ -105,7 +106,8 @@ pub(super) async fn pod(
         settles |= check_lease(shared, &mut owner, &config, &record);
     }
     for record in half_made {
-        undo_container(shared, &dir, shim.clone(), &record).await;
+        let handler = shared.handlers.of(&config.handler).ok();
+        undo_container(shared, &dir, shim.clone(), handler, &record).await;
     }
     serve(shared, id, &config, owner, handle, settles).await
 }
@@ -149,7 +151,7 @@ fn cgroups(shared: &Shared, id: &SandboxId, record: &SandboxRecord) -> Result<Po
     let path = |text: &str| CgroupPath::new(text);
     match (path(&record.cgroup), path(&record.cgroup_parent)) {
         (Ok(pod), Ok(parent)) => Ok(PodCgroups { pod, parent }),
-        _ => place::of_pod(shared, id, &record.config),
+        _ => shared.placement.of_pod(id, record.config.cgroup_parent.as_deref()),
     }
 }
 
@@ -176,7 +178,8 @@ fn known(records: Vec<ContainerRecord>) -> Result<Known, EngineError> {
 }
 
 fn life(record: ContainerRecord) -> Result<Life, EngineError> {
-    let cgroup = CgroupPath::new(&record.cgroup).map_err(|e| EngineError::failed("cgroup in a record", e))?;
+    let path = Some(record.cgroup.as_str()).filter(|path| !path.is_empty()).map(CgroupPath::new);
+    let cgroup = path.transpose().map_err(|e| EngineError::failed("cgroup in a record", e))?;
     let process = match record.process.map(serde_json::from_value) {
         Some(Ok(process)) => process,
         Some(Err(error)) => {
@@ -214,13 +217,19 @@ fn ended(dir: &PodDir, lives: BTreeMap<ContainerId, Life>) -> Pod<crate::sandbox
 }
 
 /// Ends and removes a container that a killed daemon had half made.
-async fn undo_container(shared: &Arc<Shared>, dir: &PodDir, shim: Option<Shim>, record: &ContainerRecord) {
+async fn undo_container(
+    shared: &Arc<Shared>,
+    dir: &PodDir,
+    shim: Option<Shim>,
+    handler: Option<Arc<dyn Handler>>,
+    record: &ContainerRecord,
+) {
     let id = record.id.clone();
     let cgroup = CgroupPath::new(&record.cgroup).ok();
     if let Some(shim) = &shim {
         remove::end_in_shim(shim, &id).await;
     }
-    let parts = remove::Parts { id: id.clone(), shim: None, cgroup, dir: dir.clone() };
+    let parts = remove::Parts { id: id.clone(), shim: None, cgroup, dir: dir.clone(), handler };
     if let Err(error) = parts.remove(shared, &Arc::new(Mutex::new(()))).await {
         let error = berth_types::error::chain(&error);
         tracing::warn!(container = id.short(), error, "a half-made container is not undone");

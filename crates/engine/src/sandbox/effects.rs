@@ -18,6 +18,7 @@ use crate::container::exit::{self, Exit};
 use crate::container::stop::Stopper;
 use crate::container::{Preparation, remove, start};
 use crate::error::EngineError;
+use crate::handler::Handler;
 use crate::host::record;
 use crate::host::stages::Timeline;
 use crate::recovery;
@@ -47,6 +48,10 @@ impl Owner {
             Effect::Prepare(id) => self.prepare(id),
             Effect::Connect => self.connect(),
         }
+    }
+
+    fn handler(&self) -> Option<Arc<dyn Handler>> {
+        self.spawner.shared.handlers.of(&self.config.handler).ok()
     }
 
     fn answer_of_sandbox(&mut self, caller: Caller, outcome: Outcome<EngineError>) {
@@ -125,7 +130,7 @@ impl Owner {
             shim,
             signal: (!grace.is_zero()).then_some(facts.stop_signal),
             deadline,
-            cgroups: self.spawner.shared.cgroups.clone(),
+            shared: Arc::clone(&self.spawner.shared),
             cgroup: facts.cgroup.clone(),
             dir: self.dir.container(&id),
         };
@@ -173,8 +178,9 @@ impl Owner {
                 .containers()
                 .get(&id)
                 .and_then(|life| life.facts())
-                .map(|facts| facts.cgroup.clone()),
+                .and_then(|facts| facts.cgroup.clone()),
             dir: self.dir.clone(),
+            handler: self.handler(),
         };
         let (shared, records, failed) =
             (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
@@ -206,7 +212,7 @@ impl Owner {
                 .pod
                 .containers()
                 .values()
-                .filter_map(|life| life.facts().map(|facts| facts.cgroup.clone()))
+                .filter_map(|life| life.facts().and_then(|facts| facts.cgroup.clone()))
                 .chain([self.cgroups.pod.clone()])
                 .collect(),
         };
@@ -269,13 +275,14 @@ impl Owner {
             .pod
             .containers()
             .iter()
-            .map(|(id, life)| (id.clone(), life.facts().map(|facts| facts.cgroup.clone())));
+            .map(|(id, life)| (id.clone(), life.facts().and_then(|facts| facts.cgroup.clone())));
         let containers = containers.chain(self.unreadable.iter().map(|id| (id.clone(), None))).collect();
         let parts = teardown::Rest {
             id: self.id.clone(),
             dir: self.dir.clone(),
             pod: self.cgroups.pod.clone(),
             containers,
+            handler: self.handler(),
         };
         let (shared, records) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records));
         self.spawner.spawn(

@@ -329,6 +329,7 @@ impl Owner {
                 config: Arc::clone(&item.config),
                 facts: Arc::clone(facts),
                 shim: shim.clone(),
+                handler: self.spawner.shared.handlers.of(&self.config.handler)?,
             }),
             (Some(_), None) => Err(EngineError::failed("reach the container", ShimError::Lost)),
             (None, _) => Err(refused_container(id, life.refuse("reach"))),

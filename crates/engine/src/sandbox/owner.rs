@@ -10,10 +10,10 @@ use berth_types::{ContainerId, SandboxId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::place::PodCgroups;
 use super::{Handle, INBOX, Live, Message, Report, Spawner};
 use crate::container::Item;
 use crate::host::layout::PodDir;
+use crate::host::placement::PodCgroups;
 use crate::model::{Network, SandboxConfig, SandboxView};
 use crate::shared::{Identity, Shared};
 use crate::shim::Shim;

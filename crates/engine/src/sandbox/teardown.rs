@@ -12,6 +12,7 @@ use berth_types::{ContainerId, SandboxId};
 use super::namespaces;
 use crate::container::remove;
 use crate::error::EngineError;
+use crate::handler::Handler;
 use crate::host::layout::PodDir;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
@@ -22,8 +23,8 @@ use crate::shim::Shim;
 
 /// The time that a shim has to end its pod.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
-/// The time for the processes of one cgroup to die.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// The time for a shim that said so to end.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a pod may have that runs or is mounted.
 #[derive(Debug)]
@@ -77,13 +78,13 @@ impl Steps {
         let mut failures = Failures::default();
         let since = Instant::now();
         match self.shim_pid {
-            Some(pid) => shims::await_end(shared, &self.id, pid, KILL_LIMIT),
+            Some(pid) => shims::await_end(shared, &self.id, pid, END_LIMIT),
             None => failures.take(orphans::end_shim(shared, &self.id)),
         }
         timeline.stage("shim ended", since);
         let since = Instant::now();
         for cgroup in &self.cgroups {
-            failures.take(end_cgroup(shared, cgroup));
+            failures.take(shared.placement.end(cgroup));
         }
         timeline.stage("cgroups", since);
         let since = Instant::now();
@@ -117,6 +118,7 @@ pub(crate) struct Rest {
     pub(crate) dir: PodDir,
     pub(crate) pod: CgroupPath,
     pub(crate) containers: Vec<(ContainerId, Option<CgroupPath>)>,
+    pub(crate) handler: Option<Arc<dyn Handler>>,
 }
 
 impl Rest {
@@ -132,7 +134,8 @@ impl Rest {
         let timeline = Timeline::begin();
         let mut failures = Failures::default();
         for (id, cgroup) in self.containers {
-            let parts = remove::Parts { id, shim: None, cgroup, dir: self.dir.clone() };
+            let handler = self.handler.clone();
+            let parts = remove::Parts { id, shim: None, cgroup, dir: self.dir.clone(), handler };
             failures.take(parts.remove(shared, records).await);
         }
         failures.result("remove the pod's containers")?;
@@ -141,7 +144,7 @@ impl Rest {
         let (groups, dir, pod) = (Arc::clone(shared), self.dir, self.pod);
         Shared::blocking(move || {
             // A container that was half made when the pod was taken down may have made it again.
-            end_cgroup(&groups, &pod)?;
+            groups.placement.end(&pod)?;
             for dir in dir.all() {
                 let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);
                 record::remove(dir).map_err(failed)?;
@@ -172,18 +175,6 @@ impl Failures {
         }
         self.0.pop().map_or(Ok(()), Err)
     }
-}
-
-/// Kills and removes a cgroup; one that is not there is done.
-pub(crate) fn end_cgroup(shared: &Shared, path: &CgroupPath) -> Result<(), EngineError> {
-    let cgroup = shared.cgroups.open(path);
-    if !cgroup.dirs().iter().any(|dir| dir.exists()) {
-        return Ok(());
-    }
-    cgroup
-        .kill_all(Instant::now() + KILL_LIMIT)
-        .map_err(|e| EngineError::failed(format!("kill the processes of {path}"), e))?;
-    cgroup.remove().map_err(|e| EngineError::failed(format!("remove cgroup {path}"), e))
 }
 
 /// The record that nothing of it runs.

@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 
 use super::namespaces::{self, PodNamespaces};
 use super::owner::Owner;
-use super::place::PodCgroups;
 use super::teardown::{Parts, Rest};
 use super::{Message, Report, network_files};
 use crate::error::EngineError;
 use crate::host::layout::PodDir;
+use crate::host::placement::PodCgroups;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
 use crate::host::stages::Timeline;
@@ -109,7 +109,9 @@ impl Work {
         };
         parts.take_down(&self.shared, &Timeline::begin()).await?;
         let (id, dir, pod) = (self.id.clone(), self.dir.clone(), self.cgroups.pod.clone());
-        Rest { id, dir, pod, containers: Vec::new() }.remove(&self.shared, &Arc::default()).await
+        Rest { id, dir, pod, containers: Vec::new(), handler: None }
+            .remove(&self.shared, &Arc::default())
+            .await
     }
 
     async fn steps(&self) -> Result<Up, EngineError> {
@@ -182,7 +184,9 @@ impl Work {
     async fn shim(&self) -> Result<(Shim, i32), EngineError> {
         let since = Instant::now();
         let (shared, id, socket) = (Arc::clone(&self.shared), self.id.clone(), self.dir.socket());
-        let launched = Shared::blocking(move || shared.launcher.launch(&id, &socket)).await?;
+        let handler = self.shared.handlers.of(&self.config.handler)?;
+        let launched =
+            Shared::blocking(move || shared.launcher.launch(handler.program(), &id, &socket)).await?;
         self.timeline.stage("shim spawned", since);
         let pid = launched.child.pid;
         let said = greet(launched.connection, self.notices.clone(), SHIM_LIMIT).await;
@@ -201,10 +205,7 @@ impl Work {
             let since = Instant::now();
             if config.cgroup_parent.is_none() || config.namespaces.pid == PidMode::Pod {
                 let limits = oci::resources::cgroup(&config.resources, Vec::new(), &shared.facts);
-                shared
-                    .cgroups
-                    .create(&cgroups.pod, &limits)
-                    .map_err(|e| EngineError::failed("make the pod's cgroup", e))?;
+                shared.placement.before(&cgroups.pod, &limits)?;
             }
             timeline.stage("pod cgroup", since);
             let since = Instant::now();

@@ -25,8 +25,6 @@ const SHIMS: &str = "shims";
 /// Starts shims.
 #[derive(Debug)]
 pub(crate) struct Launcher {
-    bytes: &'static [u8],
-    program: OnceLock<OwnedFd>,
     cgroup: Cgroup,
     open_files: Option<Limit>,
 }
@@ -39,13 +37,12 @@ pub(crate) struct Launched {
 }
 
 impl Launcher {
-    /// Makes the shims' cgroup below `root`. The program's memory file is made with the first shim.
+    /// Makes the shims' cgroup below `root`.
     pub(crate) fn new(host: &Host, config: &EngineConfig) -> Result<Self, EngineError> {
         let failed = |e| EngineError::failed("make the shims' cgroup", e);
         let path = CgroupPath::new(&config.cgroup_root).and_then(|p| p.child(SHIMS)).map_err(failed)?;
         let cgroup = host.ensure(&path, &Resources::default()).map_err(failed)?;
-        let (bytes, open_files) = (config.shim, config.open_files);
-        Ok(Self { bytes, program: OnceLock::new(), cgroup, open_files })
+        Ok(Self { cgroup, open_files: config.open_files })
     }
 
     /// The cgroup that shims live in.
@@ -54,9 +51,14 @@ impl Launcher {
     }
 
     /// Starts the shim of `sandbox`, listening at `socket`.
-    pub(crate) fn launch(&self, sandbox: &SandboxId, socket: &Path) -> Result<Launched, EngineError> {
+    pub(crate) fn launch(
+        &self,
+        program: &Program,
+        sandbox: &SandboxId,
+        socket: &Path,
+    ) -> Result<Launched, EngineError> {
         let failed = |what: &'static str| move |e: io::Error| EngineError::system(what, e);
-        let program = self.program().map_err(failed("make the shim's memory file"))?;
+        let program = program.file().map_err(failed("make the shim's memory file"))?;
         let listener = listen(socket).map_err(failed("listen on the shim's socket"))?;
         let (ours, theirs) = pair().map_err(failed("make the shim's first connection"))?;
         let join = self.cgroup.join().map_err(|e| EngineError::failed("open the shims' cgroup", e))?;
@@ -81,13 +83,28 @@ impl Launcher {
         }
         Ok(Launched { child, connection: Connection::new(ours) })
     }
+}
 
-    fn program(&self) -> io::Result<&OwnedFd> {
-        if let Some(program) = self.program.get() {
-            return Ok(program);
+/// A shim's program, kept in one sealed memory file that all pods share: so `/proc/self/exe` in a container never names a
+/// file of the host.
+#[derive(Debug)]
+pub struct Program {
+    bytes: &'static [u8],
+    file: OnceLock<OwnedFd>,
+}
+
+impl Program {
+    /// The program in these bytes. Its file is made with the first shim.
+    pub fn new(bytes: &'static [u8]) -> Self {
+        Self { bytes, file: OnceLock::new() }
+    }
+
+    fn file(&self) -> io::Result<&OwnedFd> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
         }
         let made = berth_sys::memfd::sealed("berth-shim", self.bytes)?;
-        Ok(self.program.get_or_init(|| made))
+        Ok(self.file.get_or_init(|| made))
     }
 }
 

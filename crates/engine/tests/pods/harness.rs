@@ -11,6 +11,7 @@ use berth_engine::model::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, ImageSpec, NamespaceMode, Namespaces, Network,
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
+use berth_engine::seams::Seams;
 use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_image::pull::{Progress, PullRequest};
 use berth_testkit::Registry;
@@ -96,9 +97,14 @@ impl World {
 
     /// Opens the engine on a runtime of its own.
     pub(crate) fn open(&mut self) -> Engine {
+        self.open_with(Seams::default())
+    }
+
+    /// The same with what a test gives it.
+    pub(crate) fn open_with(&mut self, seams: Seams) -> Engine {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let engine = runtime.block_on(Engine::open(self.config.clone())).unwrap();
+        let engine = runtime.block_on(Engine::open_with(self.config.clone(), seams)).unwrap();
         self.runtime = Some(runtime);
         engine
     }

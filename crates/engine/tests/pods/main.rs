@@ -13,4 +13,5 @@ mod harness;
 mod life;
 mod network;
 mod recovery;
+mod seams;
 mod silent;

@@ -1,0 +1,101 @@
+//! The seam between a pod and what its processes are made by: Berth's own runtime today, other OCI runtimes and
+//! sandboxed ones beside it.
+//!
+//! ```text
+//! specification --adjust--> Handler::prepare --> request to the pod's shim (with descriptors) --> Created
+//! ```
+//!
+//! A handler decides how a container's specification and layers become what its kind of shim understands. Everything
+//! else (records, states, logs, exits, teardown) is the same for all.
+
+mod native;
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
+use berth_sys::overlay::Overlay;
+use berth_types::shim::{Create, Request};
+use oci_spec::runtime::{Process, Spec};
+
+use crate::error::EngineError;
+use crate::model::{ContainerSecurity, EnvVar, PidMode};
+pub use crate::shim::spawn::Program;
+
+pub(crate) use native::Native;
+
+/// The name of Berth's own runtime.
+pub const NATIVE: &str = "native";
+
+/// What a pod's processes are made by.
+pub trait Handler: fmt::Debug + Send + Sync {
+    /// Its name, as `runtime_handler` of the CRI has it.
+    fn name(&self) -> &str;
+
+    /// The program of its pods' shims, which speaks the protocol of `berth_types::shim`.
+    fn program(&self) -> &Program;
+
+    /// Whether each container has a cgroup of its own. A runtime whose pod is one sandbox has none: its containers are
+    /// limited, measured and killed by the shim alone.
+    fn has_container_cgroups(&self) -> bool;
+
+    /// What the shim is asked to prepare a container. Blocks.
+    ///
+    /// # Errors
+    /// A setting that the handler cannot obey, by its name; or a step failed, and [`Handler::forget`] gives back what
+    /// was made.
+    fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError>;
+
+    /// The encoded plan of a further process in a container.
+    ///
+    /// # Errors
+    /// A setting that the handler cannot obey, by its name.
+    fn process(
+        &self,
+        process: &Process,
+        raw_env: &[EnvVar],
+        security: &ContainerSecurity,
+    ) -> Result<Vec<u8>, EngineError>;
+
+    /// Gives back what [`Handler::prepare`] made below the container's directory, mounts above all; success when there is
+    /// nothing. Called after the container has ended, also by a later daemon.
+    ///
+    /// # Errors
+    /// What could not be given back; called again, it tries again.
+    fn forget(&self, dir: &Path) -> Result<(), EngineError>;
+}
+
+/// A container that is being prepared.
+#[derive(Debug)]
+pub struct Preparing<'a> {
+    /// Its specification. Network, IPC and UTS namespace of the pod are the shim's.
+    pub spec: &'a Spec,
+    /// Variables whose values are not text, which the specification cannot hold.
+    pub raw_env: &'a [EnvVar],
+    /// Its security settings: the profiles are not in the specification.
+    pub security: &'a ContainerSecurity,
+    /// Whose PID namespace it is in.
+    pub pid: &'a PidMode,
+    /// Its root file system, not mounted yet.
+    pub root: Overlay<'a>,
+    /// Its cgroup, where it has one.
+    pub cgroup: Option<&'a Cgroup>,
+    /// The pod's own group, which is there unless the caller gave the pod a parent.
+    pub pod: &'a CgroupPath,
+    /// The host's cgroups.
+    pub cgroups: &'a Host,
+    /// Its directory, for what the handler keeps of it.
+    pub dir: &'a Path,
+    /// What any shim is asked, all but the plan.
+    pub create: Create,
+}
+
+/// What a shim is asked.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The request; its good answer is `Created`.
+    pub request: Request,
+    /// The descriptors that come with it.
+    pub fds: Vec<OwnedFd>,
+}

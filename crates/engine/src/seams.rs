@@ -1,0 +1,19 @@
+//! What an engine can be given in place of what it brings along: handlers, the placement of cgroups, plugins that
+//! change specifications. Networks are chosen by [`EngineConfig`](crate::EngineConfig).
+
+use std::sync::Arc;
+
+pub use crate::container::adjust::{Adjust, Adjusted, Subject};
+pub use crate::handler::{Handler, NATIVE, Prepared, Preparing, Program};
+pub use crate::host::placement::{Cgroupfs, Placement, PodCgroups};
+
+/// What an engine is given. The default is what it brings along.
+#[derive(Debug, Clone, Default)]
+pub struct Seams {
+    /// Handlers beside `native`, by the names they give themselves.
+    pub handlers: Vec<Arc<dyn Handler>>,
+    /// Where and by whom cgroups are made; None is [`Cgroupfs`].
+    pub placement: Option<Arc<dyn Placement>>,
+    /// Asked in this order.
+    pub adjust: Vec<Arc<dyn Adjust>>,
+}

@@ -1,0 +1,243 @@
+//! Second implementations of what an engine can be given: each seam holds more than what the engine brings along. (The
+//! network's is `--network none`, which most tests here run on.)
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use berth_container::plan::{self, Inputs};
+use berth_engine::EngineError;
+use berth_engine::model::{ContainerSecurity, EnvVar, Resources};
+use berth_engine::seams::{
+    Adjust, Adjusted, Cgroupfs, Handler, Placement, PodCgroups, Prepared, Preparing, Program, Seams, Subject,
+};
+use berth_sys::cgroup::{self, Cgroup, CgroupPath};
+use berth_testkit::require_root;
+use berth_types::lifecycle::container;
+use berth_types::shim::{Create, Request};
+use berth_types::{ContainerId, SandboxId};
+use oci_spec::runtime::{LinuxNamespaceType, Process, RootBuilder, Spec};
+
+use crate::harness::{WAITS, World, ended, programs, sandbox, script, started};
+
+/// A runtime that wants a bundle on the disk, with the root file system mounted in it, and knows no cgroup of a single
+/// container: as other OCI runtimes and sandboxed ones.
+#[derive(Debug)]
+struct Bundles(Program);
+
+impl Handler for Bundles {
+    fn name(&self) -> &str {
+        "bundles"
+    }
+
+    fn program(&self) -> &Program {
+        &self.0
+    }
+
+    fn has_container_cgroups(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
+        let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
+        let root = container.dir.join("rootfs");
+        std::fs::create_dir(&root).map_err(failed("make the root's directory"))?;
+        let mounted = berth_sys::overlay::mount(&container.root);
+        let mounted = mounted.map_err(|e| EngineError::system("mount the root", e))?;
+        let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(mounted.as_fd(), "", rustix::fs::CWD, &root, flags)
+            .map_err(|e| EngineError::system("attach the root", e))?;
+        let mut spec = container.spec.clone();
+        spec.set_root(Some(RootBuilder::default().path(&root).build().unwrap()));
+        let bundle = container.dir.join("config.json");
+        spec.save(&bundle).map_err(|e| EngineError::system("write the bundle", e))?;
+        let spec = Spec::load(&bundle).map_err(|e| EngineError::system("read the bundle", e))?;
+        let given = [LinuxNamespaceType::Network, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts];
+        let inputs = Inputs { given: given.to_vec(), ..Inputs::default() };
+        let plan = plan::plan(&spec, &inputs).map_err(|e| EngineError::system("plan", e))?;
+        let plan = plan.encode().map_err(|e| EngineError::system("plan", e))?;
+        let dirs = container.cgroups.open(container.pod).dirs();
+        let cgroup_dirs = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        let create = Create { plan, cgroup_dirs, ..container.create };
+        Ok(Prepared { request: Request::Create(create), fds: Vec::new() })
+    }
+
+    fn process(
+        &self,
+        process: &Process,
+        _raw_env: &[EnvVar],
+        _security: &ContainerSecurity,
+    ) -> Result<Vec<u8>, EngineError> {
+        let plan = plan::process(process, &Inputs::default(), false);
+        let plan = plan.map_err(|e| EngineError::system("plan", e))?;
+        plan.encode().map_err(|e| EngineError::system("plan", e))
+    }
+
+    fn forget(&self, dir: &Path) -> Result<(), EngineError> {
+        match rustix::mount::unmount(dir.join("rootfs"), rustix::mount::UnmountFlags::DETACH) {
+            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
+            Err(e) => Err(EngineError::system("unmount the root", e)),
+        }
+    }
+}
+
+fn bundles() -> Seams {
+    Seams { handlers: vec![Arc::new(Bundles(Program::new(programs().shim)))], ..Seams::default() }
+}
+
+#[test]
+fn a_pod_runs_by_another_handler_and_is_found_again() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.open_with(bundles());
+    world.pull(&engine);
+    let (id, main) = world.run(async {
+        let mut unknown = sandbox("unknown");
+        unknown.handler = "nobody".to_owned();
+        let error = engine.run_sandbox(unknown).await.unwrap_err();
+        assert!(error.to_string().contains("nobody"), "{error}");
+        let mut config = sandbox("bundled");
+        config.handler = "bundles".to_owned();
+        let id = engine.run_sandbox(config).await.unwrap();
+        (id.clone(), started(&engine, &id, script("main", WAITS)).await)
+    });
+    let dir = world.config.root.join("sandboxes").join(id.as_str()).join("containers").join(main.as_str());
+    assert!(dir.join("rootfs/bin/busybox").exists());
+    world.kill(engine);
+    let engine = world.open_with(bundles());
+    world.run(async {
+        assert_eq!(engine.container(main.as_str()).unwrap().state, container::State::Running);
+        let out = engine.exec_sync(&main, vec!["hostname".into()], None).await.unwrap();
+        assert_eq!(out.stdout, b"bundled\n");
+        let limits = Resources { pids_limit: Some(9), ..Resources::default() };
+        let error = engine.update_resources(&main, limits).await.unwrap_err();
+        assert!(error.to_string().contains("handler"), "{error}");
+        engine.stop_container(&main, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(engine.container(main.as_str()).unwrap().exit.as_ref().unwrap().code, 7);
+        engine.remove_container(&main).await.unwrap();
+        assert!(!dir.exists());
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+/// A manager that sets limits only on a group that has a process, as systemd does with scopes.
+#[derive(Debug)]
+struct ProcessFirst {
+    inner: Cgroupfs,
+    said: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Placement for ProcessFirst {
+    fn of_pod(&self, sandbox: &SandboxId, parent: Option<&str>) -> Result<PodCgroups, EngineError> {
+        self.inner.of_pod(sandbox, parent)
+    }
+
+    fn of_container(&self, parent: &CgroupPath, container: &ContainerId) -> Result<CgroupPath, EngineError> {
+        self.inner.of_container(parent, container)
+    }
+
+    fn before(&self, path: &CgroupPath, _limits: &cgroup::Resources) -> Result<Cgroup, EngineError> {
+        self.said.lock().unwrap().push("before");
+        self.inner.before(path, &cgroup::Resources::default())
+    }
+
+    fn needs_process(&self) -> bool {
+        true
+    }
+
+    fn after(&self, path: &CgroupPath, pid: i32, limits: &cgroup::Resources) -> Result<(), EngineError> {
+        self.said.lock().unwrap().push("after");
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        assert!(groups.contains(path.as_str()), "the process is in its group: {groups}");
+        self.inner.update(path, limits)
+    }
+
+    fn update(&self, path: &CgroupPath, limits: &cgroup::Resources) -> Result<(), EngineError> {
+        self.inner.update(path, limits)
+    }
+
+    fn end(&self, path: &CgroupPath) -> Result<(), EngineError> {
+        self.inner.end(path)
+    }
+}
+
+/// A file of a group, in whichever hierarchy has it.
+fn file_of(group: &str, name: &str) -> String {
+    let group = group.trim_start_matches('/');
+    let dirs = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|e| e.path());
+    let mut files = dirs.chain(["/sys/fs/cgroup".into()]).map(|dir| dir.join(group).join(name));
+    std::fs::read_to_string(files.find(|file| file.exists()).unwrap()).unwrap().trim().to_owned()
+}
+
+#[test]
+fn limits_that_need_a_process_are_in_force_before_it_is_started() {
+    require_root!();
+    let mut world = World::new();
+    let said = Arc::<Mutex<Vec<_>>>::default();
+    let root = CgroupPath::new(&world.config.cgroup_root).unwrap();
+    let inner = Cgroupfs::new(cgroup::Host::detect().unwrap(), root);
+    let placement = ProcessFirst { inner, said: Arc::clone(&said) };
+    let engine = world.open_with(Seams { placement: Some(Arc::new(placement)), ..Seams::default() });
+    world.pull(&engine);
+    world.run(async {
+        let id = engine.run_sandbox(sandbox("scoped")).await.unwrap();
+        let mut config = script("main", "exit 4");
+        config.resources.pids_limit = Some(33);
+        let main = engine.create_container(&id, config).await.unwrap();
+        let view = engine.container(main.as_str()).unwrap();
+        assert_eq!(view.state, container::State::Created);
+        assert_eq!(file_of(&view.cgroup, "pids.max"), "33");
+        engine.start_container(&main).await.unwrap();
+        assert_eq!(ended(&engine, &main).await.code, 4);
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    // The pod's own group, then the container's.
+    assert_eq!(*said.lock().unwrap(), ["before", "before", "after"]);
+    world.finish(engine);
+}
+
+/// A plugin that takes its time.
+#[derive(Debug)]
+struct Plugin;
+
+impl Adjust for Plugin {
+    fn adjust<'a>(&'a self, subject: Subject<'a>, mut spec: Spec) -> Adjusted<'a> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if subject.config.labels.contains_key("refuse") {
+                return Err(EngineError::system("the plugin", std::io::Error::other("does not want it")));
+            }
+            let mut process = spec.process().clone().unwrap();
+            let mut env = process.env().clone().unwrap_or_default();
+            env.push(format!("ADJUSTED={}", subject.sandbox_config.metadata.name));
+            process.set_env(Some(env));
+            spec.set_process(Some(process));
+            Ok(spec)
+        })
+    }
+}
+
+#[test]
+fn a_plugin_changes_what_is_prepared_and_what_exec_begins_from() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.open_with(Seams { adjust: vec![Arc::new(Plugin)], ..Seams::default() });
+    world.pull(&engine);
+    world.run(async {
+        let id = engine.run_sandbox(sandbox("adjusted")).await.unwrap();
+        let main =
+            started(&engine, &id, script("main", &format!("test $ADJUSTED = adjusted || exit 9; {WAITS}")));
+        let main = main.await;
+        let out = engine.exec_sync(&main, vec!["sh".into(), "-c".into(), "echo $ADJUSTED".into()], None);
+        assert_eq!(out.await.unwrap().stdout, b"adjusted\n");
+        let mut config = script("refused", WAITS);
+        config.labels.insert("refuse".to_owned(), String::new());
+        let error = engine.create_container(&id, config).await.unwrap_err();
+        assert!(berth_types::error::chain(&error).contains("does not want it"), "{error:?}");
+        assert_eq!(engine.sandbox(id.as_str()).unwrap().containers.len(), 1);
+        engine.remove_sandbox(&id).await.unwrap();
+    });
+    world.finish(engine);
+}
