@@ -1,9 +1,11 @@
 //! Documents made from code.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use berth_types::lifecycle::{Refused, container, sandbox};
+use berth_types::lifecycle::table::{self, Cell, Column, Row, Source, Table};
+use berth_types::lifecycle::{container, sandbox};
 
 use crate::run::{headline, root};
 
@@ -20,54 +22,134 @@ pub(crate) fn write() -> Result<()> {
 /// Whether they are as the code says; what is wrong in words.
 pub(crate) fn stale() -> Option<String> {
     let now = std::fs::read_to_string(root().join(PATH)).unwrap_or_default();
-    (now != lifecycle()).then(|| format!("{PATH} differs from the tables in berth-types: cargo xtask docs"))
+    (now != lifecycle()).then(|| format!("{PATH} differs from the machines in berth-types: cargo xtask docs"))
 }
 
+const HEAD: &str = "# The lifecycles
+
+Made by `cargo xtask docs` from the machines in `crates/types/src/lifecycle/`: each cell is what the machine did.
+A cell has the state after the message in bold, if it is another one, and what is done. `start: done` is an answer to
+the callers of Start; `caller` is the one that the message brought. *waits* is a call that is answered later; an empty
+cell is a report that changes nothing.
+";
+
+const CONTAINER: &str = "
+A container is Exited only when nothing of it lives. *ended* has been told of the end before the work that says what
+kind of end it is reported; *overdue* is a start whose answer did not come; the state in brackets is the one that a
+stopping container came from, and to which it goes back when it cannot be killed.
+";
+
+const SANDBOX: &str = "
+What is asked while a sandbox is being made begins when it is up. *Settling* waits for containers that were being made
+when it went down.
+";
+
+const POD: &str = "
+Sandbox and way to the shim, for a pod without containers. Besides:
+
+- A lost connection changes no container. *Connected* brings the shim's word on each: it lives (`Found created`,
+  `Found running`) or has ended (`Exited`).
+- A dead shim of a Ready pod makes the containers that lived Unknown, until the pod is down.
+- When a pod is down, every container that could live has ended. One that was being made ends when it is prepared, and
+  its creator is refused.
+- A container is created in a pod that is Ready and Connected only. In one that is Ready and Silent, and in which
+  nothing lives, the call fails and takes the pod down: a new one can be had for the asking.
+- A container is started in a pod that is Ready only.
+- Containers are gone with their sandbox.
+";
+
 fn lifecycle() -> String {
-    let mut text = String::from(
-        "# The lifecycles\n\n\
-         Made by `cargo xtask docs` from the tables in `crates/types/src/lifecycle/`. A cell is the state after\n\
-         the event; an empty one is refused with a sentence. *same* is success with nothing to do.\n",
-    );
-    section(&mut text, "Container", &container::State::ALL, &container::Event::ALL, container::next);
-    section(&mut text, "Pod sandbox", &sandbox::State::ALL, &sandbox::Event::ALL, sandbox::next);
+    let mut text = String::from(HEAD);
+    let listed = container::State::ALL.iter().map(|s| (name(s), s.listed().map(|l| format!("{l:?}"))));
+    section(&mut text, "Container", CONTAINER, &table::container(), &listed.collect::<Vec<_>>());
+    let listed = sandbox::State::ALL.iter().map(|s| (name(s), s.listed().map(|l| format!("{l:?}"))));
+    section(&mut text, "Pod sandbox", SANDBOX, &table::sandbox(), &listed.collect::<Vec<_>>());
+    let pod = table::pod();
+    text.push_str("\n## Pod\n");
+    text.push_str(POD);
+    messages(&mut text, &pod.columns);
+    cells(&mut text, "sandbox / shim", &pod, |_| true);
     text
 }
 
-fn section<S, E>(
-    text: &mut String,
-    title: &str,
-    states: &[S],
-    events: &[E],
-    next: fn(S, E) -> Result<S, Refused>,
-) where
-    S: Copy + PartialEq + std::fmt::Debug,
-    E: Copy + std::fmt::Debug,
-{
-    let mut table = String::from("| state \\ event |");
-    for event in events {
-        write!(table, " {event:?} |").expect("writing to a String does not fail");
+fn section(text: &mut String, title: &str, says: &str, table: &Table, listed: &[(String, Option<String>)]) {
+    write!(text, "\n## {title}\n{says}\n").expect("writing to a String does not fail");
+    graph(text, table);
+    text.push_str("\n| state | listed by the CRI as |\n|---|---|\n");
+    for (state, listed) in listed {
+        let listed = listed.as_deref().unwrap_or("-");
+        writeln!(text, "| {state} | {listed} |").expect("writing to a String does not fail");
     }
-    table.push_str("\n|---|");
-    table.push_str(&"---|".repeat(events.len()));
-    let mut graph = String::new();
-    for state in states {
-        write!(table, "\n| {} |", name(state)).expect("writing to a String does not fail");
-        for event in events {
-            let cell = match next(*state, *event) {
-                Ok(after) if after == *state => "same".to_owned(),
-                Ok(after) => {
-                    writeln!(graph, "    {} --> {}: {event:?}", node(state), node(&after))
-                        .expect("writing to a String does not fail");
-                    name(&after)
-                }
-                Err(_) => String::new(),
-            };
-            write!(table, " {cell} |").expect("writing to a String does not fail");
+    for (source, title) in
+        [(Source::Call, "Calls"), (Source::Work, "Reports of work"), (Source::Shim, "The shim's word")]
+    {
+        writeln!(text, "\n### {title}").expect("writing to a String does not fail");
+        let columns: Vec<_> = table.columns.iter().filter(|column| column.source == source).collect();
+        messages(text, columns);
+        cells(text, "state", table, |column| column.source == source);
+    }
+}
+
+fn messages<'a>(text: &mut String, columns: impl IntoIterator<Item = &'a Column>) {
+    text.push('\n');
+    for column in columns {
+        writeln!(text, "- `{}`: {}", column.name, column.says).expect("writing to a String does not fail");
+    }
+}
+
+fn cells(text: &mut String, corner: &str, table: &Table, shown: impl Fn(&Column) -> bool) {
+    let columns: Vec<_> = table.columns.iter().enumerate().filter(|(_, column)| shown(column)).collect();
+    write!(text, "\n| {corner} |").expect("writing to a String does not fail");
+    for (_, column) in &columns {
+        write!(text, " {} |", column.name).expect("writing to a String does not fail");
+    }
+    write!(text, "\n|---|{}", "---|".repeat(columns.len())).expect("writing to a String does not fail");
+    for row in &table.rows {
+        write!(text, "\n| {} |", row.name).expect("writing to a String does not fail");
+        for (at, column) in &columns {
+            write!(text, " {} |", cell(row, column, &row.cells[*at]))
+                .expect("writing to a String does not fail");
         }
     }
-    write!(text, "\n## {title}\n\n{table}\n\n```mermaid\nstateDiagram-v2\n{graph}```\n")
-        .expect("writing to a String does not fail");
+    text.push('\n');
+}
+
+fn cell(row: &Row, column: &Column, cell: &Cell) -> String {
+    let mut parts = Vec::new();
+    if cell.after != row.name {
+        parts.push(format!("**{}**", cell.after));
+    }
+    parts.extend(cell.effects.iter().cloned());
+    if column.source == Source::Call && !cell.effects.iter().any(|effect| effect.starts_with("caller")) {
+        parts.push("*waits*".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// Arrows between the states alone, each with every message that goes that way.
+fn graph(text: &mut String, table: &Table) {
+    let mut order: Vec<(&str, &str)> = Vec::new();
+    let mut arrows: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for row in &table.rows {
+        for (column, cell) in table.columns.iter().zip(&row.cells).filter(|(_, cell)| cell.state != row.state)
+        {
+            let ends = (row.state.as_str(), cell.state.as_str());
+            if !order.contains(&ends) {
+                order.push(ends);
+            }
+            let names = arrows.entry(ends).or_default();
+            if !names.contains(&column.name) {
+                names.push(column.name);
+            }
+        }
+    }
+    text.push_str("```mermaid\nstateDiagram-v2\n");
+    for ends in order {
+        let (from, to) = (node(ends.0), node(ends.1));
+        writeln!(text, "    {from} --> {to}: {}", arrows[&ends].join(" / "))
+            .expect("writing to a String does not fail");
+    }
+    text.push_str("```\n");
 }
 
 /// `Stopping { then: Exited }` as `Stopping (then Exited)`.
@@ -76,8 +158,8 @@ fn name(state: &impl std::fmt::Debug) -> String {
 }
 
 /// The name as a word that Mermaid takes.
-fn node(state: &impl std::fmt::Debug) -> String {
-    format!("{state:?}").replace("{ then: ", "then_").replace(" }", "").replace(' ', "_")
+fn node(name: &str) -> String {
+    name.replace(" (", "_").replace(')', "").replace(' ', "_")
 }
 
 #[cfg(test)]
@@ -85,11 +167,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_a_row_and_a_refusal_is_empty() {
+    fn every_state_has_a_row_in_every_table() {
         let text = lifecycle();
-        assert!(text.contains("\n| Stopping (then Removing) |"));
-        assert!(text.contains("\n| Gone |  |"), "what is gone cannot be finished");
+        for state in ["Stopping (Running), then Removing", "Unknown, started", "Starting, overdue"] {
+            assert_eq!(text.matches(&format!("\n| {state} |")).count(), 3, "{state}");
+        }
+        assert_eq!(text.matches("\n| StopFailed |").count(), 4, "listed, and three tables");
+    }
+
+    #[test]
+    fn cells_say_what_is_done() {
+        let text = lifecycle();
+        assert!(text.contains("\n| Created | caller: done | **Starting**; begin the start; *waits* |"));
+        assert!(
+            text.contains("\n| Gone | caller: refused | caller: refused | caller: done | caller: done |")
+        );
         assert!(text.contains("    Created --> Starting: Start\n"));
-        assert!(text.contains("Running --> Stopping_then_Exited: Stop"));
+        assert!(text.contains("    Stopping_then_Removing --> Removing: "));
+        assert!(text.contains("\n| Ready / Connected | **Ready / Lost**; connect again |"));
+    }
+
+    #[test]
+    fn every_message_is_explained() {
+        for table in [table::container(), table::sandbox(), table::pod()] {
+            for column in &table.columns {
+                assert!(lifecycle().contains(&format!("\n- `{}`: {}\n", column.name, column.says)));
+            }
+        }
     }
 }

@@ -219,10 +219,11 @@ impl<K: Kinds> Container<K> {
         }
     }
 
-    /// How callers see it: one that is stopped before it was started is still a created one.
+    /// How callers see it: one that is stopped before it was known to run is still a created one.
     pub fn seen(&self) -> State {
         match self {
             Container::Stopping { life: Life::Prepared, .. } => State::Created,
+            Container::Stopping { life: Life::Starting(_), .. } => State::Starting,
             Container::Stopping { life: Life::Unknown { .. }, .. } => State::Unknown,
             other => other.state(),
         }

@@ -78,6 +78,9 @@ pub enum Word<K: Kinds> {
     Ended(Option<i64>, K::Exit),
 }
 
+/// A container that ended: what preparation found out, when it was started, if ever, and how it ended.
+pub type Past<K> = (ContainerId, <K as Kinds>::Facts, Option<i64>, <K as Kinds>::Exit);
+
 /// What is to be done after a message.
 #[derive(Debug)]
 pub enum Effect<K: Kinds> {
@@ -104,7 +107,7 @@ impl<K: Kinds> Pod<K> {
     }
 
     /// A pod that recovery found on disk, of which nothing runs; its containers ended so.
-    pub fn stopped(ended: Vec<(ContainerId, K::Facts, Option<i64>, K::Exit)>) -> Self {
+    pub fn stopped(ended: Vec<Past<K>>) -> Self {
         let containers = ended
             .into_iter()
             .map(|(id, facts, started_at, exit)| (id, Container::Exited { facts, started_at, exit }));
@@ -140,9 +143,9 @@ impl<K: Kinds> Pod<K> {
     /// Takes the state after `message`, and tells what is to be done.
     pub fn next(&mut self, message: Message<K>) -> Vec<Effect<K>> {
         let mut effects = match message {
-            Message::Sandbox(message) => self.to_sandbox(message),
+            Message::Sandbox(message) => self.tell_sandbox(message),
             Message::Create(id, waiter, unreachable) => self.create(id, waiter, unreachable),
-            Message::Container(id, message) => self.to_container(id, message),
+            Message::Container(id, message) => self.tell_container(&id, message),
             Message::Disconnected => self.disconnected(),
             Message::Silent => {
                 if self.link == Link::Lost {
@@ -152,13 +155,13 @@ impl<K: Kinds> Pod<K> {
             }
             Message::Connected(words) => self.connected(words),
             Message::ShimDied(error) => self.shim_died(&error),
-            Message::InitDied => self.to_sandbox(sandbox::Message::Died),
+            Message::InitDied => self.tell_sandbox(sandbox::Message::Died),
             Message::Down(fall) => self.down(fall),
         };
         if let Sandbox::Stopping { stage: Stage::Settling, .. } = self.sandbox
             && !self.any(|c| matches!(c, Container::Creating { .. }))
         {
-            effects.extend(self.to_sandbox(sandbox::Message::Settled));
+            effects.extend(self.tell_sandbox(sandbox::Message::Settled));
         }
         effects
     }
@@ -167,35 +170,78 @@ impl<K: Kinds> Pod<K> {
         self.containers.values().any(test)
     }
 
-    fn to_sandbox(&mut self, message: sandbox::Message<K>) -> Vec<Effect<K>> {
-        if matches!(message, sandbox::Message::Up) {
-            self.link = Link::Connected;
+    fn tell_sandbox(&mut self, message: sandbox::Message<K>) -> Vec<Effect<K>> {
+        let up = matches!((&message, &self.sandbox), (sandbox::Message::Up, Sandbox::Starting { .. }));
+        let mut effects: Vec<_> = self.sandbox.next(message).into_iter().map(Effect::Sandbox).collect();
+        if up {
+            effects.extend(self.up());
         }
-        self.sandbox.next(message).into_iter().map(Effect::Sandbox).collect()
+        if matches!(self.sandbox, Sandbox::Gone) {
+            effects.extend(self.cleared());
+        }
+        effects
     }
 
-    fn to_container(&mut self, id: ContainerId, message: container::Message<K>) -> Vec<Effect<K>> {
+    /// The shim answers, unless the connection or the shim was lost before the pod was up.
+    fn up(&mut self) -> Option<Effect<K>> {
+        match (self.link, &self.sandbox) {
+            (Link::Silent, Sandbox::Ready) => {
+                self.link = Link::Lost;
+                Some(Effect::Connect)
+            }
+            (Link::Lost | Link::Connected, _) => {
+                self.link = Link::Connected;
+                None
+            }
+            (Link::Silent | Link::Gone, _) => None,
+        }
+    }
+
+    /// The containers are gone with the sandbox, also those whose own removal has not reported.
+    fn cleared(&mut self) -> Vec<Effect<K>> {
+        let mut effects = Vec::new();
+        for (id, mut container) in std::mem::take(&mut self.containers) {
+            let answers = container.next(container::Message::Removed);
+            effects.extend(answers.into_iter().map(|effect| Effect::Container(id.clone(), effect)));
+        }
+        effects
+    }
+
+    fn tell_container(&mut self, id: &ContainerId, message: container::Message<K>) -> Vec<Effect<K>> {
         let ready = matches!(self.sandbox, Sandbox::Ready);
+        let told = |effects: Vec<_>| -> Vec<_> {
+            effects.into_iter().map(|effect| Effect::Container(id.clone(), effect)).collect()
+        };
         let refused = self.refuse_container();
-        let Some(container) = self.containers.get_mut(&id) else { return Vec::new() };
         let (message, late) = match message {
             // The sandbox was stopped meanwhile.
             container::Message::Prepared(facts, _) if !ready => {
                 (container::Message::Prepared(facts, Outcome::Refused(refused)), self.late.clone())
             }
+            // Nothing begins to run in a pod that is going down, or is half down.
+            container::Message::Start(waiter) if !ready => {
+                let refused = Outcome::Refused(self.sandbox.refuse("start a container in"));
+                return told(vec![container::Effect::Answer(waiter, refused)]);
+            }
             message => (message, None),
+        };
+        let Some(container) = self.containers.get_mut(id) else {
+            return told(Container::Gone.next(message));
         };
         let mut effects = container.next(message);
         if let Some(exit) = late {
             effects.extend(container.next(container::Message::Exited(None, exit)));
         }
         if matches!(container, Container::Gone) {
-            self.containers.remove(&id);
+            self.containers.remove(id);
         }
-        effects.into_iter().map(|effect| Effect::Container(id.clone(), effect)).collect()
+        told(effects)
     }
 
     fn create(&mut self, id: ContainerId, waiter: K::Waiter, unreachable: K::Error) -> Vec<Effect<K>> {
+        if self.containers.contains_key(&id) {
+            return self.tell_container(&id, container::Message::Join(waiter));
+        }
         let answer =
             |waiter, outcome| vec![Effect::Container(id.clone(), container::Effect::Answer(waiter, outcome))];
         match (&self.sandbox, self.link) {
@@ -225,12 +271,23 @@ impl<K: Kinds> Pod<K> {
     }
 
     fn disconnected(&mut self) -> Vec<Effect<K>> {
-        if self.link != Link::Connected {
-            return Vec::new();
+        match (&self.sandbox, self.link) {
+            // Before the pod is up: then it is connected to again.
+            (Sandbox::Starting { .. }, Link::Lost) => {
+                self.link = Link::Silent;
+                Vec::new()
+            }
+            (Sandbox::Ready, Link::Connected) => {
+                self.link = Link::Lost;
+                vec![Effect::Connect]
+            }
+            // A pod that is going down needs its shim no more.
+            (_, Link::Connected) => {
+                self.link = Link::Lost;
+                Vec::new()
+            }
+            (_, Link::Lost | Link::Silent | Link::Gone) => Vec::new(),
         }
-        self.link = Link::Lost;
-        // A pod that is going down needs its shim no more.
-        if matches!(self.sandbox, Sandbox::Ready) { vec![Effect::Connect] } else { Vec::new() }
     }
 
     fn connected(&mut self, words: Vec<(ContainerId, Word<K>)>) -> Vec<Effect<K>> {
@@ -248,21 +305,20 @@ impl<K: Kinds> Pod<K> {
                 Word::Lives(found) => container::Message::Found(found),
                 Word::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
             };
-            effects.extend(self.to_container(id, message));
+            effects.extend(self.tell_container(&id, message));
         }
         effects
     }
 
     fn shim_died(&mut self, error: &K::Error) -> Vec<Effect<K>> {
         self.link = Link::Gone;
-        if !matches!(self.sandbox, Sandbox::Ready) {
-            return Vec::new();
-        }
         let mut effects = Vec::new();
-        for id in self.containers.keys().cloned().collect::<Vec<_>>() {
-            effects.extend(self.to_container(id, container::Message::ShimDied(error.clone())));
+        if matches!(self.sandbox, Sandbox::Ready) {
+            for id in self.ids(|_| true) {
+                effects.extend(self.tell_container(&id, container::Message::ShimDied(error.clone())));
+            }
         }
-        effects.extend(self.to_sandbox(sandbox::Message::Died));
+        effects.extend(self.tell_sandbox(sandbox::Message::Died));
         effects
     }
 
@@ -271,19 +327,36 @@ impl<K: Kinds> Pod<K> {
             return Vec::new();
         }
         self.link = Link::Gone;
-        self.late = Some(fall.late);
+        self.late = Some(fall.late.clone());
         let mut effects = Vec::new();
         for (id, started_at, exit) in fall.ends {
             if self.containers.get(&id).is_some_and(Container::may_live) {
-                // No answer to a start comes any more.
-                let died = container::Message::ShimDied(fall.overtaken.clone());
-                effects.extend(self.to_container(id.clone(), died));
-                let ended = container::Message::Exited(started_at, exit);
-                effects.extend(self.to_container(id, ended));
+                effects.extend(self.fell(&id, started_at, exit, &fall.overtaken));
             }
         }
-        effects.extend(self.to_sandbox(sandbox::Message::Down));
+        // Those of which nothing is known, as they were prepared during the fall.
+        for id in self.ids(Container::may_live) {
+            effects.extend(self.fell(&id, None, fall.late.clone(), &fall.overtaken));
+        }
+        effects.extend(self.tell_sandbox(sandbox::Message::Down));
         effects
+    }
+
+    fn fell(
+        &mut self,
+        id: &ContainerId,
+        started_at: Option<i64>,
+        exit: K::Exit,
+        overtaken: &K::Error,
+    ) -> Vec<Effect<K>> {
+        let mut effects = self.tell_container(id, container::Message::Exited(started_at, exit));
+        // A start that waits for the shim's answer gets none any more.
+        effects.extend(self.tell_container(id, container::Message::ShimDied(overtaken.clone())));
+        effects
+    }
+
+    fn ids(&self, test: impl Fn(&Container<K>) -> bool) -> Vec<ContainerId> {
+        self.containers.iter().filter(|(_, c)| test(c)).map(|(id, _)| id.clone()).collect()
     }
 }
 

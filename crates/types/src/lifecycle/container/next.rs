@@ -144,6 +144,7 @@ fn created<K: Kinds>(facts: K::Facts, message: Message<K>) -> Next<K> {
             (Container::Starting { facts, start }, vec![Effect::Start])
         }
         Message::Exited(started_at, exit) => end(facts, started_at, exit),
+        Message::NotStarted(_, exit) => end(facts, None, exit),
         Message::Found(Found::Running(at)) | Message::Started(at) => {
             (Container::Running { facts, started_at: at }, Vec::new())
         }
@@ -223,7 +224,10 @@ fn advance<K: Kinds>(start: Start<K>, message: Message<K>) -> Advanced<K> {
         }
         // The start did not reach the shim.
         Message::Found(Found::Created) if overdue => lives(Life::Prepared, Vec::new()),
-        Message::ShimDied(error) => lives(Life::Unknown { started_at: None }, failed(waiters, &error)),
+        Message::ShimDied(error) => match ended {
+            Some(exit) => Advanced::Ended { started_at: None, exit, answers: failed(waiters, &error) },
+            None => lives(Life::Unknown { started_at: None }, failed(waiters, &error)),
+        },
         other => {
             let start = if overdue { Start::Overdue } else { Start::Asked { waiters, ended } };
             Advanced::Same(start, other)
@@ -315,6 +319,11 @@ fn stopping<K: Kinds>(mut now: Stopping<K>, message: Message<K>) -> Next<K> {
             now.life = Life::Prepared;
             now.end(started_at, exit, Vec::new())
         }
+        // The late answer to a start.
+        (Message::NotStarted(_, exit), Life::Prepared | Life::Unknown { started_at: None }) => {
+            now.life = Life::Prepared;
+            now.end(None, exit, Vec::new())
+        }
         (Message::ShimDied(_), life) => {
             let started_at = match life {
                 Life::Running { started_at } => Some(started_at),
@@ -328,7 +337,10 @@ fn stopping<K: Kinds>(mut now: Stopping<K>, message: Message<K>) -> Next<K> {
             now.life = Life::Prepared;
             now.with(Vec::new())
         }
-        (Message::Found(Found::Running(at)), Life::Unknown { .. } | Life::Prepared) => {
+        (
+            Message::Found(Found::Running(at)) | Message::Started(at),
+            Life::Unknown { .. } | Life::Prepared,
+        ) => {
             now.life = Life::Running { started_at: at };
             now.with(Vec::new())
         }
@@ -357,6 +369,7 @@ fn unknown<K: Kinds>(facts: K::Facts, started_at: Option<i64>, message: Message<
             (Container::Running { facts, started_at: at }, Vec::new())
         }
         Message::Exited(told, exit) => end(facts, told.or(started_at), exit),
+        Message::NotStarted(_, exit) if started_at.is_none() => end(facts, None, exit),
         other if stops(&other) => begin_stop(facts, Life::Unknown { started_at }, other).expect("it stops"),
         other => stay(Container::Unknown { facts, started_at }, other),
     }

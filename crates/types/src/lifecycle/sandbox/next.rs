@@ -61,7 +61,12 @@ fn stay<K: Kinds>(state: Sandbox<K>, message: Message<K>) -> Next<K> {
     let effects = match message {
         Message::Join(waiter) => match state {
             Sandbox::Ready => done(vec![waiter]),
-            _ => vec![Effect::Answer(waiter, Outcome::Refused(state.refuse("run")))],
+            Sandbox::Starting { .. }
+            | Sandbox::Stopping { .. }
+            | Sandbox::StopFailed
+            | Sandbox::NotReady
+            | Sandbox::Removing { .. }
+            | Sandbox::Gone => vec![Effect::Answer(waiter, Outcome::Refused(state.refuse("run")))],
         },
         // Only states in which nothing of it runs come here with a stop, and only what is gone with a removal.
         Message::Stop(waiter) | Message::Remove(waiter) => done(vec![waiter]),
@@ -97,6 +102,8 @@ fn starting<K: Kinds>(mut run: Vec<K::Waiter>, mut asked: Option<Ending<K>>, mes
             debug_assert!(other.is_none(), "both are taken in");
             asked = Some(ending);
         }
+        // It is taken down as soon as it is up.
+        Message::Died => asked = Some(asked.unwrap_or_else(Ending::unasked)),
         Message::Up => {
             return match asked {
                 None => (Sandbox::Ready, done(run)),
