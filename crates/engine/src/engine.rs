@@ -108,7 +108,8 @@ impl Engine {
     /// # Errors
     /// `NotFound`; or a part of the teardown failed, and may be tried again.
     pub async fn stop_sandbox(&self, id: &SandboxId) -> Result<(), EngineError> {
-        self.pod(id)?.ask(|reply| Command::Stop { reply }).await.unwrap_or(Ok(()))
+        let asked = self.pod(id)?.ask(|reply| Command::Stop { reply }).await;
+        asked.unwrap_or_else(|| self.is_gone(id))
     }
 
     /// Stops what still runs and removes everything of the sandbox but its logs.
@@ -116,7 +117,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::stop_sandbox`].
     pub async fn remove_sandbox(&self, id: &SandboxId) -> Result<(), EngineError> {
-        self.pod(id)?.ask(|reply| Command::Remove { reply }).await.unwrap_or(Ok(()))
+        let asked = self.pod(id)?.ask(|reply| Command::Remove { reply }).await;
+        asked.unwrap_or_else(|| self.is_gone(id))
     }
 
     /// Prepares a container up to just before its `execve`. A second request with the same metadata
@@ -286,6 +288,11 @@ impl Engine {
     /// How long the stages of the last pieces of work took, newest last.
     pub fn stages(&self) -> Vec<Stages> {
         self.shared.stages.all()
+    }
+
+    /// An owner that does not answer has gone with its pod; one that ended otherwise has not.
+    fn is_gone(&self, id: &SandboxId) -> Result<(), EngineError> {
+        if self.shared.pods.get(id).is_none() { Ok(()) } else { Err(EngineError::Closed) }
     }
 
     fn pod(&self, id: &SandboxId) -> Result<Handle, EngineError> {

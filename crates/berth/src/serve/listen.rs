@@ -39,7 +39,7 @@ pub(super) struct Bound {
 pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o711)
+        .mode(0o700)
         .create(dir)
         .with_context(|| format!("make the directory {}", dir.display()))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use berth_sys::cgroup::CgroupPath;
 use berth_types::ContainerId;
-use berth_types::lifecycle::container::Message;
+use berth_types::lifecycle::container::{Ask, Message};
 use berth_types::shim::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -28,8 +28,10 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Stopper {
     pub(crate) id: ContainerId,
-    /// None kills by the cgroup.
-    pub(crate) shim: Option<Shim>,
+    /// The pod's shim, as it is connected now.
+    pub(crate) shim: watch::Receiver<Option<Shim>>,
+    /// Whether that is asked, or the kernel at once.
+    pub(crate) ask: Ask,
     /// None kills at once.
     pub(crate) signal: Option<i32>,
     pub(crate) deadline: watch::Receiver<Instant>,
@@ -40,29 +42,65 @@ pub(crate) struct Stopper {
     pub(crate) dir: PathBuf,
 }
 
+/// The container has ended, as the owner knows already: there is nothing more to do.
+struct Over;
+
 impl Stopper {
     /// None when the container ended, as the owner knows already.
     pub(crate) async fn run(mut self) -> Option<Message<Live>> {
-        if let Some(shim) = self.shim.clone() {
-            if let Some(signal) = self.signal {
-                // Whoever does not pass the signal on, the time to end by itself is the container's.
-                if let Err(error) = self.send(&shim, signal, false).await {
-                    self.note(&error);
+        match self.by_shim().await {
+            Ok(()) => Some(self.by_cgroup().await),
+            Err(Over) => None,
+        }
+    }
+
+    /// Ends it by the shim, if that is asked and does it.
+    async fn by_shim(&mut self) -> Result<(), Over> {
+        if self.ask == Ask::Kernel {
+            return Ok(());
+        }
+        if let Some(signal) = self.signal {
+            self.ask_to_end(signal).await?;
+            while !self.is_time().await? {}
+        }
+        let Some(shim) = self.shim.borrow().clone() else { return Ok(()) };
+        match self.send(&shim, signal::KILL, true).await {
+            Ok(()) => {
+                let over = tokio::time::sleep(KILL_LIMIT);
+                tokio::select! {
+                    () = over => Ok(()),
+                    () = closed(&mut self.deadline) => Err(Over),
                 }
-                self.wait().await?;
             }
-            match self.send(&shim, signal::KILL, true).await {
-                Ok(()) => {
-                    let over = tokio::time::sleep(KILL_LIMIT);
-                    tokio::select! {
-                        () = over => {}
-                        () = closed(&mut self.deadline) => return None,
-                    }
-                }
-                Err(error) => self.note(&error),
+            Err(error) => {
+                self.note(&error);
+                Ok(())
             }
         }
-        Some(self.by_cgroup().await)
+    }
+
+    /// Sends the stop signal once, by a new connection if the one there was is lost. Whoever does not pass it on, the time
+    /// to end by itself is the container's.
+    async fn ask_to_end(&mut self, signal: i32) -> Result<(), Over> {
+        loop {
+            let shim = self.shim.borrow_and_update().clone();
+            let sent = match &shim {
+                Some(shim) => self.send(shim, signal, false).await,
+                None => Err(ShimError::Lost),
+            };
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(ShimError::Lost) => {}
+                Err(error) => {
+                    self.note(&error);
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                changed = self.shim.changed() => changed.map_err(|_| Over)?,
+                time = is_time(&mut self.deadline) => if time? { return Ok(()) },
+            }
+        }
     }
 
     async fn send(&self, shim: &Shim, signal: i32, all: bool) -> Result<(), ShimError> {
@@ -78,15 +116,8 @@ impl Stopper {
         );
     }
 
-    /// Waits for the deadline, which may be brought forward. None when the container ended.
-    async fn wait(&mut self) -> Option<()> {
-        loop {
-            let deadline = *self.deadline.borrow_and_update();
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return Some(()),
-                changed = self.deadline.changed() => changed.ok()?,
-            }
-        }
+    async fn is_time(&mut self) -> Result<bool, Over> {
+        is_time(&mut self.deadline).await
     }
 
     /// Kills from here what the shim does not.
@@ -102,6 +133,15 @@ impl Stopper {
             Ok((started_at, exit)) => Message::Exited(started_at, exit),
             Err(error) => Message::NotStopped(error),
         }
+    }
+}
+
+/// Waits for the deadline, or until it is brought forward (false).
+async fn is_time(deadline: &mut watch::Receiver<Instant>) -> Result<bool, Over> {
+    let until = *deadline.borrow_and_update();
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => Ok(true),
+        changed = deadline.changed() => changed.map(|()| false).map_err(|_| Over),
     }
 }
 

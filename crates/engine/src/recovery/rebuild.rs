@@ -71,7 +71,7 @@ pub(super) async fn pod(
     let running = if stopped {
         Running::default()
     } else {
-        Running { shim: None, shim_pid: record.shim_pid, addresses: record.addresses.clone() }
+        Running { shim_pid: record.shim_pid, addresses: record.addresses.clone() }
     };
     let ids: Vec<ContainerId> = items.keys().cloned().collect();
     let found = Found { pod, items, unreadable, running };

@@ -82,7 +82,7 @@ impl Owner {
     }
 
     fn prepare(&mut self, id: ContainerId) {
-        let (Some(item), Some(shim)) = (self.items.get(&id), self.running.shim.clone()) else {
+        let (Some(item), Some(shim)) = (self.items.get(&id), self.shim()) else {
             let error = EngineError::failed("create the container", ShimError::Lost);
             let message = ToContainer::NotPrepared(error);
             return self.tell(ToPod::Container(id, message));
@@ -108,7 +108,7 @@ impl Owner {
 
     fn start(&mut self, id: ContainerId) {
         let (shim, shared, sandbox) =
-            (self.running.shim.clone(), Arc::clone(&self.spawner.shared), self.id.clone());
+            (self.shim(), Arc::clone(&self.spawner.shared), self.id.clone());
         let failed = id.clone();
         self.spawner.spawn(
             async move {
@@ -124,10 +124,10 @@ impl Owner {
     fn stop(&mut self, id: ContainerId, grace: Duration, ask: Ask) {
         let Some(facts) = self.pod.containers().get(&id).and_then(|life| life.facts()) else { return };
         let (sender, deadline) = watch::channel(Instant::now() + grace.min(MAX_GRACE));
-        let shim = self.running.shim.clone().filter(|_| ask == Ask::Shim);
         let stopper = Stopper {
             id: id.clone(),
-            shim,
+            shim: self.shim.subscribe(),
+            ask,
             signal: (!grace.is_zero()).then_some(facts.stop_signal),
             deadline,
             shared: Arc::clone(&self.spawner.shared),
@@ -172,7 +172,7 @@ impl Owner {
     fn remove(&mut self, id: ContainerId) {
         let parts = remove::Parts {
             id: id.clone(),
-            shim: self.running.shim.clone(),
+            shim: self.shim(),
             cgroup: self
                 .pod
                 .containers()
@@ -206,7 +206,7 @@ impl Owner {
         let parts = teardown::Parts {
             id: self.id.clone(),
             dir: self.dir.clone(),
-            shim: self.running.shim.clone().filter(|_| self.pod.link() != Link::Gone),
+            shim: self.shim().filter(|_| self.pod.link() != Link::Gone),
             shim_pid: self.running.shim_pid,
             cgroups: self
                 .pod
@@ -255,6 +255,7 @@ impl Owner {
 
     /// Containers that are being prepared do not keep the callers of Stop waiting for ever.
     fn settle(&mut self) {
+        self.set_shim(None);
         self.running = Running::default();
         self.failure.clear();
         if !matches!(self.state(), State::Stopping { .. }) {

@@ -110,7 +110,7 @@ impl Owner {
         let (what, error) = match message {
             ToPod::ShimDied(error) => {
                 self.message = berth_types::error::chain(error);
-                self.running.shim = None;
+                self.set_shim(None);
                 self.running.shim_pid = None;
                 ("the pod's shim is gone; its processes are killed", error)
             }
@@ -171,14 +171,14 @@ impl Owner {
 
     /// Connects again if the connection has ended.
     fn check_connection(&mut self) {
-        if self.running.shim.as_ref().is_some_and(Shim::is_gone) {
-            self.running.shim = None;
+        if self.shim().as_ref().is_some_and(Shim::is_gone) {
+            self.set_shim(None);
             self.tell(ToPod::Disconnected);
         }
     }
 
     fn is_up(&mut self, up: Up) {
-        self.running.shim = Some(up.shim);
+        self.set_shim(Some(up.shim));
         self.running.shim_pid = Some(up.shim_pid);
         self.running.addresses = up.addresses;
         self.tell(ToPod::Sandbox(ToSandbox::Up));
@@ -219,7 +219,7 @@ impl Owner {
                 None => crate::recovery::end_stranger(&self.spawner, &shim, id),
             }
         }
-        self.running.shim = Some(shim);
+        self.set_shim(Some(shim));
         self.tell(ToPod::Connected(known));
         self.check_connection();
     }
@@ -322,13 +322,13 @@ impl Owner {
                 | ContainerState::Running
                 | ContainerState::Stopping { .. }
         );
-        match (life.facts().filter(|_| reachable), &self.running.shim) {
+        match (life.facts().filter(|_| reachable), self.shim()) {
             // A prepared container can be joined before it starts; the shim refuses what it cannot do yet.
             (Some(facts), Some(shim)) => Ok(Target {
                 container: id.clone(),
                 config: Arc::clone(&item.config),
                 facts: Arc::clone(facts),
-                shim: shim.clone(),
+                shim,
                 handler: self.spawner.shared.handlers.of(&self.config.handler)?,
             }),
             (Some(_), None) => Err(EngineError::failed("reach the container", ShimError::Lost)),

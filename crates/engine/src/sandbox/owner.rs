@@ -35,6 +35,8 @@ pub(crate) struct Owner {
     pub(super) unreadable: Vec<ContainerId>,
     /// When the containers that are being stopped are killed. The end of one drops its sender.
     pub(super) deadlines: BTreeMap<ContainerId, watch::Sender<Instant>>,
+    /// The shim, while it is connected. Those that end containers look here for a new connection.
+    pub(super) shim: watch::Sender<Option<Shim>>,
     /// What is known of the pod as it runs.
     pub(super) running: Running,
     /// Why it is not as it should be; empty when all is well.
@@ -49,7 +51,6 @@ pub(crate) struct Owner {
 /// What is known of a pod as it runs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Running {
-    pub(crate) shim: Option<Shim>,
     pub(crate) shim_pid: Option<i32>,
     pub(crate) addresses: Vec<IpAddr>,
 }
@@ -96,6 +97,7 @@ impl Owner {
             items: found.items,
             unreadable: found.unreadable,
             deadlines: BTreeMap::new(),
+            shim: watch::channel(None).0,
             running: found.running,
             message: String::new(),
             failure: String::new(),
@@ -134,6 +136,15 @@ impl Owner {
             self.publish();
         }
         // Commands that came too late find the pod gone: their senders are dropped.
+    }
+
+    /// The shim, while it is connected.
+    pub(super) fn shim(&self) -> Option<Shim> {
+        self.shim.borrow().clone()
+    }
+
+    pub(super) fn set_shim(&self, shim: Option<Shim>) {
+        self.shim.send_replace(shim);
     }
 
     pub(super) fn state(&self) -> State {

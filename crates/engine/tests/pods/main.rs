@@ -14,4 +14,5 @@ mod life;
 mod network;
 mod recovery;
 mod seams;
+mod secrets;
 mod silent;

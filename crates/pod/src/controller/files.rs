@@ -19,7 +19,7 @@ pub(super) fn fresh_uid() -> String {
 pub(super) fn prepare(plan: &Plan, place: &Place) -> Result<(), PodError> {
     for planned in plan.init.iter().chain(&plan.main) {
         let dir = place.dir.join("logs").join(&planned.config.metadata.name);
-        make_dir(&dir, 0o755).map_err(|e| fault("logs", &dir, e.to_string()))?;
+        private_dir(&dir).map_err(|e| fault("logs", &dir, e.to_string()))?;
     }
     plan.volumes.iter().try_for_each(volume)
 }
@@ -70,8 +70,14 @@ fn fault(volume: &str, path: &Path, reason: impl Into<String>) -> PodError {
     PodError::Volume { volume: volume.to_owned(), path: path.to_owned(), reason: reason.into() }
 }
 
-fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(mode).create(path)
+/// A directory that only root may enter, with those above it: a pod may put programs there that are setuid.
+fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A directory of the host that the manifest asks for.
+fn host_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 fn volume(volume: &Volume) -> Result<(), PodError> {
@@ -79,12 +85,12 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
     let failed = |e: io::Error| fault(&volume.name, path, e.to_string());
     match volume.kind {
         VolumeKind::Empty => {
-            make_dir(path, 0o755).map_err(failed)?;
-            // As the kubelet makes it: whoever runs in the pod may write.
+            private_dir(path).map_err(failed)?;
+            // As the kubelet makes it: whoever runs in the pod may write. The directories above it keep others out.
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
         }
         VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => {
-            make_dir(path, 0o755).map_err(failed)
+            host_dir(path).map_err(failed)
         }
         VolumeKind::Host(HostPathType::FileOrCreate) if !path.exists() => fs::OpenOptions::new()
             .write(true)
