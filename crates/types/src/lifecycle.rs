@@ -49,3 +49,6 @@ pub struct Refused {
     /// The state, as an adjective.
     pub state: &'static str,
 }
+
+#[cfg(test)]
+mod tests;

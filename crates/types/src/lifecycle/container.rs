@@ -291,4 +291,4 @@ impl<K: Kinds> Container<K> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -37,7 +37,8 @@ pub enum Link {
 /// What happens to a pod.
 #[derive(Debug)]
 pub enum Message<K: Kinds> {
-    /// To its sandbox alone.
+    /// To its sandbox alone. Its `Down` is told with [`Message::Down`], and `Settled` the pod finds out by itself:
+    /// both change nothing here.
     Sandbox(sandbox::Message<K>),
     /// A caller asks for a new container; the error tells it that the shim cannot be reached.
     Create(ContainerId, K::Waiter, K::Error),
@@ -143,6 +144,8 @@ impl<K: Kinds> Pod<K> {
     /// Takes the state after `message`, and tells what is to be done.
     pub fn next(&mut self, message: Message<K>) -> Vec<Effect<K>> {
         let mut effects = match message {
+            // The pod knows by itself: a fall that ends no container would leave one alive in a pod that is down.
+            Message::Sandbox(sandbox::Message::Down | sandbox::Message::Settled) => Vec::new(),
             Message::Sandbox(message) => self.tell_sandbox(message),
             Message::Create(id, waiter, unreachable) => self.create(id, waiter, unreachable),
             Message::Container(id, message) => self.tell_container(&id, message),

@@ -137,4 +137,4 @@ impl<K: Kinds> Sandbox<K> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

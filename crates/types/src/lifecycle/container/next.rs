@@ -310,6 +310,16 @@ fn stopping<K: Kinds>(mut now: Stopping<K>, message: Message<K>) -> Next<K> {
                 stay(state, message)
             }
         },
+        (message, life) => {
+            now.life = life;
+            told(now, message)
+        }
+    }
+}
+
+/// What is said of one that is being ended while no start is in flight.
+fn told<K: Kinds>(mut now: Stopping<K>, message: Message<K>) -> Next<K> {
+    match (message, now.life) {
         (Message::Exited(told, exit), life) => {
             let started_at = match life {
                 Life::Running { started_at } => Some(started_at),
