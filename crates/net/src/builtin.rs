@@ -215,7 +215,7 @@ impl Builtin {
         lock(&self.firewall).admit(lease).map_err(kernel)
     }
 
-    /// Makes the pod's interfaces; again when somebody has deleted the bridge.
+    /// Makes the pod's interfaces; again when the bridge was deleted.
     fn plug(&self, lease: &Lease, pod: &mut Pod<'_>) -> Result<(), AttachError> {
         let mut connect = || pod.connect(&mut lock(&self.host), lease, &self.uplink);
         let result = match connect() {

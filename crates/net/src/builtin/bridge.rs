@@ -15,7 +15,7 @@ use crate::error::OpenError;
 const DEFAULT_MTU: u32 = 1500;
 /// The smallest MTU that IPv6 works with (RFC 8200).
 const MIN_MTU: u32 = 1280;
-/// The shortest prefix of a network that somebody may have for himself.
+/// The shortest prefix of a network that one host or company may have.
 const SHORTEST: u8 = 8;
 /// The longest table name (`NFT_NAME_MAXLEN` less the final zero; far less is enough).
 const MAX_TABLE_NAME: usize = 64;

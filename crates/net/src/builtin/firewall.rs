@@ -1,7 +1,7 @@
 //! The firewall at work: changes to the table, and repair after others have changed the rule set.
 //!
 //! The rule set of a host has one generation number. A change of ours is bound to the generation
-//! that was seen last; when somebody else has changed something meanwhile, the kernel refuses it,
+//! that was seen last; when another program has changed something meanwhile, the kernel refuses it,
 //! and what we rely on is looked at and put right first.
 
 use std::collections::{HashMap, HashSet};
@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 20;
 const FORWARD: [(Family, &str, &str); 2] =
     [(Family::Ip, "filter", "FORWARD"), (Family::Ip6, "filter", "FORWARD")];
 
-/// The table of firewalld, which nobody else can change (docs/adr/0032).
+/// The table of firewalld, which no other program can change (docs/adr/0032).
 const FIREWALLD: &str = "firewalld";
 
 #[derive(Debug)]

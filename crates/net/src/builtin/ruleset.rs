@@ -209,7 +209,7 @@ impl Plan {
         }
     }
 
-    /// Pods are reached by their published ports, whoever beside the host knows a route to them.
+    /// Pods are reached by their published ports alone, also where a machine beside the host has a route to them.
     fn add_entering(&self, batch: &mut Batch) {
         let chain = self.chain("entering");
         batch.add_base_chain(chain, ChainType::Filter, Hook::Forward, FILTER);

@@ -272,7 +272,7 @@ fn address(what: &'static str, kind: u16, flags: u16, index: u32, ip: IpAddr, pr
 }
 
 /// Gives an interface an address. IPv6 addresses are usable at once: duplicate address detection
-/// is off, since whoever calls this hands out the addresses.
+/// is off, since the caller hands out the addresses.
 pub fn add_address(index: u32, ip: IpAddr, prefix: u8) -> Message {
     address("add the address", NEWADDR, CREATE | REPLACE, index, ip, prefix)
 }
