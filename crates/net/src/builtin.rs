@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! attach   address and ports from the pool -> ports bound -> lease on disk -> pair of interfaces
-//!          -> lo, eth0, routes in the pod -> elements of the port maps        (undone if one fails)
+//!          -> lo, eth0, routes in the pod -> elements of the maps             (undone if one fails)
 //! detach   elements away -> ports free -> lease away -> address drains until the interface is gone
 //! ```
 //! Everything is netlink in process. Locks are taken in the order phase, firewall, pool, host socket. All but the
@@ -212,14 +212,10 @@ impl Builtin {
             .map_err(|source| AttachError::Lease { path: self.store.path(sandbox), source })?;
         self.plug(lease, pod)?;
         pod.configure(lease, &self.uplink).map_err(kernel)?;
-        let mut firewall = lock(&self.firewall);
-        if lease.ports.is_empty() {
-            return firewall.verify().map_err(kernel);
-        }
-        firewall.open_ports(lease).map_err(kernel)
+        lock(&self.firewall).admit(lease).map_err(kernel)
     }
 
-    /// Makes the pod's interfaces; again when somebody has deleted the bridge.
+    /// Makes the pod's interfaces; again when the bridge was deleted.
     fn plug(&self, lease: &Lease, pod: &mut Pod<'_>) -> Result<(), AttachError> {
         let mut connect = || pod.connect(&mut lock(&self.host), lease, &self.uplink);
         let result = match connect() {
@@ -275,7 +271,7 @@ impl Builtin {
     /// then made by the next [`Builtin::verify`] or attach.
     fn release(&self, sandbox: &SandboxId, interface: Interface) -> Result<(), DetachError> {
         let released = lock(&self.firewall)
-            .close_ports(sandbox)
+            .dismiss(sandbox)
             .map_err(|source| DetachError::Kernel { sandbox: sandbox.clone(), source })
             .and_then(|()| {
                 let failed = |source| DetachError::Lease { path: self.store.path(sandbox), source };

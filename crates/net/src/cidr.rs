@@ -49,11 +49,6 @@ macro_rules! cidr {
                 self.prefix
             }
 
-            /// The mask, as an address.
-            pub const fn netmask(&self) -> $addr {
-                <$addr>::from_bits(Self::mask(self.prefix))
-            }
-
             /// Whether `addr` is inside.
             pub const fn contains(&self, addr: $addr) -> bool {
                 addr.to_bits() & Self::mask(self.prefix) == self.base.to_bits()

@@ -48,6 +48,13 @@ impl Config {
         Self { bridge, cidr4: None, cidr6, table, dir }
     }
 
+    /// The group of interfaces (`ip link show group`) that the pods' ports of the bridge are in, by which the rules
+    /// know them: of the table's name, so that two instances do not meet.
+    pub fn group(&self) -> u32 {
+        let hash = fnv(self.table.as_bytes()) >> 33;
+        u32::try_from(hash).expect("31 bits").max(1)
+    }
+
     /// The IPv4 blocks tried in turn when none is given: 64 blocks of 4,093 pods in
     /// 10.208.0.0/14, which docker, podman and the usual cluster networks leave alone, beginning
     /// with the one that the bridge's name points to. Where the host has all of 10.0.0.0/8, as

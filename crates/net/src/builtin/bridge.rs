@@ -15,7 +15,7 @@ use crate::error::OpenError;
 const DEFAULT_MTU: u32 = 1500;
 /// The smallest MTU that IPv6 works with (RFC 8200).
 const MIN_MTU: u32 = 1280;
-/// The shortest prefix of a network that somebody may have for himself.
+/// The shortest prefix of a network that one host or company may have.
 const SHORTEST: u8 = 8;
 /// The longest table name (`NFT_NAME_MAXLEN` less the final zero; far less is enough).
 const MAX_TABLE_NAME: usize = 64;
@@ -159,6 +159,8 @@ pub(super) struct Side {
     pub(super) socket: Socket,
     /// The index of the bridge.
     pub(super) index: u32,
+    /// The group that its ports of pods are in.
+    pub(super) group: u32,
 }
 
 /// Makes the bridge or takes it over; gives its index. `prepare` is called before it is up.
@@ -188,7 +190,7 @@ pub(super) fn ensure(
             link.ok_or_else(|| kernel(NetlinkError::Malformed { what: "find the bridge" }))?.index
         }
     };
-    socket.exchange(vec![route::describe(index, &alias, mtu)]).map_err(kernel)?;
+    socket.exchange(vec![route::describe_bridge(index, &alias, mtu)]).map_err(kernel)?;
     prepare()?;
     set_addresses(socket, index, &gateways.list()).map_err(kernel)?;
     socket.exchange(vec![route::set_up(By::Index(index))]).map_err(kernel)?;
@@ -208,14 +210,15 @@ impl Side {
         Ok(gateways.list().into_iter().all(has))
     }
 
-    /// Makes the pods' interfaces ports of the bridge, where they are not: somebody has deleted it. Goes on
-    /// past failures.
+    /// Makes the pods' interfaces ports of the bridge and members of the group, where they are not: the bridge was
+    /// deleted, or an earlier version made them. Goes on past failures.
     pub(super) fn plug(&mut self, host: &Host, leases: &[Lease]) {
         for lease in leases {
             let name = host_name(lease.address4);
-            let loose = |link: &&Link| link.master != self.index && link.name == name;
+            let wrong = |link: &Link| link.master != self.index || link.group != self.group;
+            let loose = |link: &&Link| link.name == name && wrong(link);
             let Some(link) = host.links.iter().find(loose) else { continue };
-            let plug = vec![route::set_master(link.index, self.index), route::set_port_up(&name)];
+            let plug = vec![route::set_master(link.index, self.index, self.group), route::set_port_up(&name)];
             if let Err(error) = self.socket.exchange(plug) {
                 let error = berth_types::error::chain(&error);
                 tracing::warn!(sandbox = lease.sandbox.short(), error, "the pod has no network");

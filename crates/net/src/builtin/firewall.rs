@@ -1,7 +1,7 @@
 //! The firewall at work: changes to the table, and repair after others have changed the rule set.
 //!
 //! The rule set of a host has one generation number. A change of ours is bound to the generation
-//! that was seen last; when somebody else has changed something meanwhile, the kernel refuses it,
+//! that was seen last; when another program has changed something meanwhile, the kernel refuses it,
 //! and what we rely on is looked at and put right first.
 
 use std::collections::{HashMap, HashSet};
@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use berth_sys::netlink::nft::{self, Batch, Exprs, Family, Hook, Verdict};
 use berth_sys::netlink::{self, NetlinkError, Socket, conntrack, route};
 use berth_types::SandboxId;
+use rustix::io::Errno;
 
 use super::Lease;
-use super::ruleset::Plan;
+use super::ruleset::{Plan, Senders};
 use crate::port::{PortMapping, Protocol};
 
 /// How often a change is tried again because others change the rule set at the same time.
@@ -23,31 +24,42 @@ const ATTEMPTS: u32 = 20;
 const FORWARD: [(Family, &str, &str); 2] =
     [(Family::Ip, "filter", "FORWARD"), (Family::Ip6, "filter", "FORWARD")];
 
-/// The table of firewalld, which nobody else can change (docs/adr/0032).
+/// The table of firewalld, which no other program can change (docs/adr/0032).
 const FIREWALLD: &str = "firewalld";
 
 #[derive(Debug)]
 pub(super) struct Firewall {
     plan: Plan,
     socket: Socket,
-    /// Those whose ports are open: what the maps hold, whatever becomes of the table.
+    /// The pods that the maps have entries of, whatever becomes of the tables.
     open: HashMap<SandboxId, Lease>,
     /// The generation of the rule set that was found, or made, to be right; 0 is none.
     generation: u32,
-    /// The kernel's number of the table and the count of its rules, when it was made.
-    made: Option<(u64, usize)>,
+    /// The kernel's numbers of the tables and the count of their rules, when they were made.
+    made: Option<(Vec<u64>, usize)>,
     /// Whether a chain of iptables did not take our rules, which is said once.
     shut_out: bool,
 }
 
 impl Firewall {
-    /// Makes the table anew with the ports of `leases`.
+    /// Makes the tables anew with the entries of `leases`.
     pub(super) fn open(plan: Plan, leases: &[Lease]) -> Result<Self, NetlinkError> {
         let socket = Socket::open(netlink::Family::Netfilter)?;
-        let open = leases.iter().filter(|lease| !lease.ports.is_empty());
-        let open = open.map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
+        let open = leases.iter().map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
         let mut firewall = Self { plan, socket, open, generation: 0, made: None, shut_out: false };
-        firewall.verify()?;
+        match firewall.verify() {
+            Err(error) if lacks_bridges(&error) => {
+                let error = berth_types::error::chain(&error);
+                tracing::warn!(
+                    error,
+                    "the kernel has no rules for bridges (CONFIG_NF_TABLES_BRIDGE): \
+                    pods can send under each other's addresses"
+                );
+                firewall.plan.senders = Senders::Unbound;
+                firewall.verify()?;
+            }
+            result => result?,
+        }
         if nft::table_handle(&mut firewall.socket, (Family::Inet, FIREWALLD))?.is_some() {
             let bridge = firewall.plan.bridge.as_str();
             tracing::info!(
@@ -88,20 +100,28 @@ impl Firewall {
     /// Whether the table is the one that was made, with all its rules. (A file that is loaded after
     /// `flush ruleset` may bring back an old copy of it, with the ports of pods that are gone.)
     fn is_whole(&mut self) -> Result<bool, NetlinkError> {
-        let Some((handle, rules)) = self.made else { return Ok(false) };
-        let table = (Family::Inet, self.plan.table.as_str());
-        Ok(nft::table_handle(&mut self.socket, table)? == Some(handle)
-            && nft::rules_of_table(&mut self.socket, table)?.len() == rules)
+        let Some((handles, rules)) = &self.made else { return Ok(false) };
+        let mut found = 0;
+        for (table, made) in self.plan.tables().into_iter().zip(handles) {
+            if nft::table_handle(&mut self.socket, table)? != Some(*made) {
+                return Ok(false);
+            }
+            found += nft::rules_of_table(&mut self.socket, table)?.len();
+        }
+        Ok(found == *rules)
     }
 
-    /// Makes the table; gives the generation after that.
+    /// Makes the tables; gives the generation after that.
     fn rebuild(&mut self, generation: u32) -> Result<u32, NetlinkError> {
         let mut batch = Batch::new(Some(generation));
         self.plan.build(&mut batch, self.open.values());
         let rules = batch.rules();
         batch.commit(&mut self.socket)?;
-        let handle = nft::table_handle(&mut self.socket, (Family::Inet, &self.plan.table))?;
-        self.made = handle.map(|handle| (handle, rules));
+        let mut handles = Vec::new();
+        for table in self.plan.tables() {
+            handles.push(nft::table_handle(&mut self.socket, table)?);
+        }
+        self.made = handles.into_iter().collect::<Option<_>>().map(|handles| (handles, rules));
         Ok(after(generation))
     }
 
@@ -151,22 +171,22 @@ impl Firewall {
         Ok(ours.map(|rule| rule.handle).collect())
     }
 
-    /// Opens the host ports of `lease`.
-    pub(super) fn open_ports(&mut self, lease: &Lease) -> Result<(), NetlinkError> {
+    /// Lets a pod send under its addresses, and opens its host ports.
+    pub(super) fn admit(&mut self, lease: &Lease) -> Result<(), NetlinkError> {
         self.change(|plan, batch| plan.add_elements(batch, plan.elements(lease)))?;
         self.open.insert(lease.sandbox.clone(), lease.clone());
         self.forget_flows(&lease.ports);
         Ok(())
     }
 
-    /// Closes the host ports of `sandbox`, where they are open.
-    pub(super) fn close_ports(&mut self, sandbox: &SandboxId) -> Result<(), NetlinkError> {
+    /// Closes the host ports of `sandbox`, and lets it send no more.
+    pub(super) fn dismiss(&mut self, sandbox: &SandboxId) -> Result<(), NetlinkError> {
         let Some(lease) = self.open.get(sandbox).cloned() else { return Ok(()) };
         match self.change(|plan, batch| plan.delete_elements(batch, &plan.elements(&lease))) {
-            // Half of them are gone: someone has edited the table.
+            // Some of them are gone: others have edited the tables.
             Err(error) if nft::is_missing(&error) => {
                 self.open.remove(sandbox);
-                // Not the table that was made: it is made anew.
+                // Not the tables that were made: they are made anew.
                 (self.made, self.generation) = (None, 0);
                 self.verify()?;
             }
@@ -226,11 +246,13 @@ impl Firewall {
         Ok(())
     }
 
-    /// Removes the table and the rules in the chains of iptables.
+    /// Removes the tables and the rules in the chains of iptables.
     pub(super) fn purge(&mut self) -> Result<(), NetlinkError> {
         let mut batch = Batch::new(None);
-        batch.add_table(Family::Inet, &self.plan.table);
-        batch.delete_table(Family::Inet, &self.plan.table);
+        for (family, table) in self.plan.tables() {
+            batch.add_table(family, table);
+            batch.delete_table(family, table);
+        }
         for chain in FORWARD {
             for handle in self.forward_rules(chain)? {
                 batch.delete_rule(chain, handle);
@@ -238,6 +260,14 @@ impl Firewall {
         }
         batch.commit(&mut self.socket)
     }
+}
+
+/// Whether the kernel refused because it was built without nftables for bridges.
+fn lacks_bridges(error: &NetlinkError) -> bool {
+    matches!(
+        error.errno(),
+        Some(Errno::NOENT | Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT)
+    )
 }
 
 /// The addresses of the host.

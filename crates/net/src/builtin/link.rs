@@ -88,6 +88,7 @@ impl<'a> Pod<'a> {
             name: &name,
             mac: port_mac(lease.address4),
             bridge: host.index,
+            group: host.group,
             peer: POD_INTERFACE,
             peer_mac: mac(lease.address4),
             netns: self.netns,

@@ -35,10 +35,17 @@ impl Builtin {
         let uplink = uplink(host.mtu(), gateways);
         let prepare = || forwarding::prepare_bridge(&config.bridge, cidr6.is_some());
         let index = bridge::ensure(&mut socket, &config, &host, (gateways, uplink.mtu), prepare)?;
-        let mut side = Side { socket, index };
+        let mut side = Side { socket, index, group: config.group() };
         side.plug(&host, &leases);
         forwarding::enable(cidr6.is_some(), &host.listeners(&config.bridge))?;
-        let plan = ruleset::Plan { table: config.table.clone(), bridge: config.bridge.clone(), cidr4, cidr6 };
+        let plan = ruleset::Plan {
+            table: config.table.clone(),
+            bridge: config.bridge.clone(),
+            cidr4,
+            cidr6,
+            group: config.group(),
+            senders: ruleset::Senders::Bound,
+        };
         legacy::open_forward(&config.bridge);
         let firewall = Firewall::open(plan, &leases).map_err(kernel)?;
         let state = State::recover(leases, &host, Pool::new(cidr4, cidr6, store.last()), cidr6.is_some());

@@ -1,15 +1,20 @@
-//! The firewall table of the network, as a plan: what is in it, and which elements a pod adds.
+//! The firewall tables of the network, as a plan: what is in them, and which elements a pod adds. One is for packets
+//! (family inet), of the same name as the one for the bridge's frames ([`senders`]).
 //!
 //! ```text
-//! guard        raw prerouting   packets of pods to or from 127.0.0.0/8 are dropped (route_localnet is on)
+//! guard        raw prerouting   packets of pods to or from 127.0.0.0/8 are dropped (route_localnet is on), and those
+//!                               that reach the host past the bridge
 //! prerouting   nat              to an address of this host but 127.0.0.0/8 -> ports
 //! output       nat              the same for connections of the host itself, but not those to ::1
 //! ports                         (address, protocol, port) or (protocol, port) -> pod and its port
 //! localhost    filter input     UDP to a host port on ::1 is refused, as TCP is (docs/adr/0034)
+//! entering     filter forward   from elsewhere to pods: published ports and answers alone
 //! leaving      filter forward   packets whose addresses cannot be translated do not leave
 //! postrouting  nat              pods to elsewhere; host ports used from pods and from 127.0.0.1
 //! ```
 //! The rules are the same for any number of pods. See docs/adr/0032.
+
+mod senders;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,7 +32,8 @@ const SRCNAT: i32 = 100;
 /// The addresses that never leave a host, with eight bits.
 const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 0);
 
-/// A map from host ports to pods; `Udp6` is the set of those UDP ports that ::1 has, too.
+/// A map from host ports to pods; `Udp6` is the set of those UDP ports that ::1 has, too. The last four are the sets
+/// of what pods may send under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Map {
     Any4,
@@ -35,10 +41,24 @@ pub(super) enum Map {
     Any6,
     One6,
     Udp6,
+    Senders4,
+    Senders6,
+    Targets6,
+    Options6,
 }
 
 impl Map {
-    pub(super) const ALL: [Self; 5] = [Self::Any4, Self::One4, Self::Any6, Self::One6, Self::Udp6];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Any4,
+        Self::One4,
+        Self::Any6,
+        Self::One6,
+        Self::Udp6,
+        Self::Senders4,
+        Self::Senders6,
+        Self::Targets6,
+        Self::Options6,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -47,11 +67,25 @@ impl Map {
             Self::Any6 => "ports6",
             Self::One6 => "address-ports6",
             Self::Udp6 => "udp-ports6",
+            Self::Senders4 => "senders4",
+            Self::Senders6 => "senders6",
+            Self::Targets6 => "targets6",
+            Self::Options6 => "options6",
+        }
+    }
+
+    fn family(self) -> Family {
+        match self {
+            Self::Any4 | Self::One4 | Self::Any6 | Self::One6 | Self::Udp6 => Family::Inet,
+            Self::Senders4 | Self::Senders6 | Self::Targets6 | Self::Options6 => Family::Bridge,
         }
     }
 
     fn is_v6(self) -> bool {
-        matches!(self, Self::Any6 | Self::One6 | Self::Udp6)
+        matches!(
+            self,
+            Self::Any6 | Self::One6 | Self::Udp6 | Self::Senders6 | Self::Targets6 | Self::Options6
+        )
     }
 
     fn has_address(self) -> bool {
@@ -66,6 +100,17 @@ pub(super) struct Plan {
     pub(super) bridge: String,
     pub(super) cidr4: Cidr4,
     pub(super) cidr6: Option<Cidr6>,
+    /// The group of interfaces that the pods' ports of the bridge are in.
+    pub(super) group: u32,
+    pub(super) senders: Senders,
+}
+
+/// Whether pods are held to their own addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Senders {
+    Bound,
+    /// The kernel has no rules for bridges.
+    Unbound,
 }
 
 impl Plan {
@@ -77,16 +122,33 @@ impl Plan {
         batch.delete_table(Family::Inet, table);
         batch.add_table(Family::Inet, table);
         self.add_maps(batch);
+        if self.senders == Senders::Bound {
+            batch.add_table(Family::Bridge, table);
+            batch.delete_table(Family::Bridge, table);
+            batch.add_table(Family::Bridge, table);
+            senders::add_sets(self, batch);
+        }
         self.add_elements(batch, leases.flat_map(|lease| self.elements(lease)).collect());
         self.add_guard(batch);
         self.add_ports(batch);
         self.add_localhost(batch);
+        self.add_entering(batch);
         self.add_leaving(batch);
         self.add_postrouting(batch);
+        if self.senders == Senders::Bound {
+            senders::add_chains(self, batch);
+        }
     }
 
+    /// The tables that [`Plan::build`] makes.
+    pub(super) fn tables(&self) -> Vec<(Family, &str)> {
+        let bridge = (self.senders == Senders::Bound).then_some((Family::Bridge, self.table.as_str()));
+        std::iter::once((Family::Inet, self.table.as_str())).chain(bridge).collect()
+    }
+
+    /// Whether the table of packets has it.
     fn has(&self, map: Map) -> bool {
-        !map.is_v6() || self.cidr6.is_some()
+        map.family() == Family::Inet && (!map.is_v6() || self.cidr6.is_some())
     }
 
     fn chain<'a>(&'a self, name: &'a str) -> (Family, &'a str, &'a str) {
@@ -109,8 +171,11 @@ impl Plan {
     fn add_guard(&self, batch: &mut Batch) {
         let chain = self.chain("guard");
         batch.add_base_chain(chain, ChainType::Filter, Hook::Prerouting, RAW);
+        // A bridge hands frames to some addresses that IEEE 802.1D reserves to the port itself, unfiltered.
+        let past = Exprs::new().iifgroup(Op::Eq, self.group);
+        batch.append_rule(chain, &past.verdict(Verdict::Drop));
         for which in [Address::Destination, Address::Source] {
-            let loopback = Exprs::new().iifname(&self.bridge).address(which, LOOPBACK.into(), 8);
+            let loopback = Exprs::new().iifname(Op::Eq, &self.bridge).address(which, LOOPBACK.into(), 8);
             batch.append_rule(chain, &loopback.verdict(Verdict::Drop));
         }
     }
@@ -144,12 +209,20 @@ impl Plan {
         }
     }
 
+    /// Pods are reached by their published ports alone, also where a machine beside the host has a route to them.
+    fn add_entering(&self, batch: &mut Batch) {
+        let chain = self.chain("entering");
+        batch.add_base_chain(chain, ChainType::Filter, Hook::Forward, FILTER);
+        let entering = Exprs::new().iifname(Op::Neq, &self.bridge).oifname(Op::Eq, &self.bridge);
+        batch.append_rule(chain, &entering.unasked().verdict(Verdict::Drop));
+    }
+
     /// A packet that belongs to no connection (a late answer, say) passes the translation by, and would
     /// show the pod's address outside.
     fn add_leaving(&self, batch: &mut Batch) {
         let chain = self.chain("leaving");
         batch.add_base_chain(chain, ChainType::Filter, Hook::Forward, FILTER);
-        let leaving = Exprs::new().iifname(&self.bridge).oifname(Op::Neq, &self.bridge);
+        let leaving = Exprs::new().iifname(Op::Eq, &self.bridge).oifname(Op::Neq, &self.bridge);
         batch.append_rule(chain, &leaving.no_connection().verdict(Verdict::Drop));
     }
 
@@ -170,12 +243,16 @@ impl Plan {
         batch.append_rule(chain, &local.masquerade());
     }
 
+    fn set(&self, map: Map) -> (Family, &str, &str) {
+        (map.family(), self.table.as_str(), map.name())
+    }
+
     /// Adds entries, those of one map in one message.
     pub(super) fn add_elements(&self, batch: &mut Batch, mut elements: Vec<Element>) {
         elements.sort();
         for part in elements.chunk_by(|a, b| a.map == b.map) {
             let list: Vec<_> = part.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
-            batch.add_elements(self.chain(part[0].map.name()), &list);
+            batch.add_elements(self.set(part[0].map), &list);
         }
     }
 
@@ -184,15 +261,18 @@ impl Plan {
         for map in Map::ALL {
             let keys: Vec<_> = elements.iter().filter(|e| e.map == map).map(|e| e.key.clone()).collect();
             if !keys.is_empty() {
-                batch.delete_elements(self.chain(map.name()), keys);
+                batch.delete_elements(self.set(map), keys);
             }
         }
     }
 
-    /// The entries that the ports of a pod need. A pod may have an address of a family that the host
+    /// The entries of a pod: what it may send under, and what its ports need. A pod may have an address of a family that the host
     /// has switched off since.
     pub(super) fn elements(&self, lease: &Lease) -> Vec<Element> {
-        let mut list = Vec::new();
+        let mut list = match self.senders {
+            Senders::Bound => senders::elements(lease),
+            Senders::Unbound => Vec::new(),
+        };
         for port in &lease.ports {
             let to4 = || Some(value(&lease.address4.octets(), port));
             match port.scope4() {

@@ -28,18 +28,30 @@ impl Builtin {
     }
 
     /// Removes the leases, ports and interfaces of pods that are not in `known`. Not to be called
-    /// while a pod that is not in `known` is being attached. Takes some 10 ms for each interface.
+    /// while a pod that is not in `known` is being attached. Takes some 10 ms for each interface. Goes on past failures,
+    /// and gives the first.
     pub fn sweep(&self, known: &HashSet<SandboxId>) -> Result<Swept, SweepError> {
-        let unknown: Vec<_> = self.leases().into_iter().filter(|l| !known.contains(&l.sandbox)).collect();
-        for lease in &unknown {
-            self.detach(&lease.sandbox).map_err(SweepError::Detach)?;
+        let unknown = self.leases().into_iter().filter(|lease| !known.contains(&lease.sandbox));
+        let mut failure = None;
+        let mut swept = Swept::default();
+        for lease in unknown {
+            match self.detach(&lease.sandbox) {
+                Ok(()) => swept.leases.push(lease),
+                Err(error) => {
+                    failure.get_or_insert(SweepError::Detach(error));
+                }
+            }
         }
-        let interfaces = self.strays()?;
-        for name in &interfaces {
-            link::disconnect(&mut lock(&self.host).socket, name)
-                .map_err(|source| SweepError::Kernel { what: "remove a leaked interface", source })?;
+        for name in self.strays()? {
+            match link::disconnect(&mut lock(&self.host).socket, &name) {
+                Ok(()) => swept.interfaces.push(name),
+                Err(source) => {
+                    let what = "remove a leaked interface";
+                    failure.get_or_insert(SweepError::Kernel { what, source });
+                }
+            }
         }
-        Ok(Swept { leases: unknown, interfaces })
+        failure.map_or(Ok(swept), Err)
     }
 
     /// Puts right what others have undone: the firewall rules (a reload of the host's own rules, docker starting),
@@ -93,18 +105,20 @@ impl Builtin {
     }
 
     /// Removes everything: interfaces, bridge, rules, leases. The pods lose their network. Kernel settings (forwarding)
-    /// stay. Waits for calls in flight; no later one makes anything again. May be repeated.
+    /// stay. Waits for calls in flight; no later one makes anything again. Goes on past failures and gives the first; may be
+    /// repeated.
     pub fn purge(&self) -> Result<(), SweepError> {
         let mut phase = self.phase.write().unwrap_or_else(PoisonError::into_inner);
         *phase = Phase::Purged;
         let kernel = |what| move |source| SweepError::Kernel { what, source };
-        self.sweep(&HashSet::new())?;
-        lock(&self.firewall).purge().map_err(kernel("remove the firewall rules"))?;
+        let swept = self.sweep(&HashSet::new()).map(drop);
+        let rules = lock(&self.firewall).purge().map_err(kernel("remove the firewall rules"));
         legacy::close_forward(&self.config.bridge);
         let mut host = lock(&self.host);
         let index = host.index;
-        link::delete(&mut host.socket, By::Index(index)).map_err(kernel("remove the bridge"))?;
+        let bridge = link::delete(&mut host.socket, By::Index(index)).map_err(kernel("remove the bridge"));
         drop(host);
-        self.store.purge().map_err(|(path, source)| SweepError::File { path, source })
+        let files = self.store.purge().map_err(|(path, source)| SweepError::File { path, source });
+        swept.and(rules).and(bridge).and(files)
     }
 }

@@ -10,5 +10,6 @@ mod limits;
 mod reach;
 mod repair;
 mod ruleset;
+mod senders;
 mod suite;
 mod world;

@@ -132,9 +132,38 @@ fn a_pod_cannot_pass_for_the_host_itself() {
     from("0.0.0.0");
     assert_eq!(crate::world::receive(&server).ip().to_canonical(), pod.ip4(), "the other one was dropped");
     // Without the guard it could: the test is able to tell.
-    world.host.sh("nft delete table inet berth");
+    world.host.sh("nft delete table inet berth; nft delete table bridge berth");
     from("127.0.0.5");
     assert_eq!(crate::world::receive(&server).ip().to_canonical(), ip("127.0.0.5"));
+}
+
+#[test]
+fn a_neighbour_with_a_route_reaches_published_ports_alone() {
+    require_root!("a_neighbour_with_a_route_reaches_published_ports_alone");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[tcp(8080, 80)]);
+    let server = pod.ns.listen(80);
+    let cidr6 = net.cidr6().unwrap();
+    world.outside.sh(&format!("ip route add {} via {HOST4}; ip route add {cidr6} via {HOST6}", net.cidr4()));
+    let direct = |expected| {
+        for address in pod.attachment.addresses.clone() {
+            assert_eq!(world.outside.connects((address, 80)), expected, "{address}");
+        }
+    };
+    direct(false);
+    // What was published, what the pod asks for, and the host itself.
+    world.outside.talk((ip(HOST4), 8080), &server);
+    world.outside.talk((ip(HOST6), 8080), &server);
+    let elsewhere = world.outside.listen(81);
+    pod.ns.talk((ip(OUTSIDE4), 81), &elsewhere);
+    pod.ns.talk((ip(OUTSIDE6), 81), &elsewhere);
+    world.host.talk((pod.ip4(), 80), &server);
+    world.host.talk((pod.ip6(), 80), &server);
+    world.host.sh("nft flush ruleset");
+    direct(true);
+    world.host.run(|| net.verify().unwrap());
+    direct(false);
 }
 
 #[test]

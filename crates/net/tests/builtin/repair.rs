@@ -78,11 +78,13 @@ fn a_table_that_was_emptied_or_replaced_by_an_old_copy_is_made_anew() {
     let pod = world.pod(&net, 2, &[tcp(8080, 80)]);
     let server = pod.ns.listen(80);
     let table = world.host.sh("nft list table inet berth");
-    for harm in ["nft flush table inet berth", &format!("nft -f {}", file.display())] {
+    let bridge = world.host.sh("nft list table bridge berth");
+    for harm in ["nft flush table inet berth", "nft flush ruleset", &format!("nft -f {}", file.display())] {
         world.host.sh(harm);
         assert!(!world.outside.connects((ip(HOST4), 8080)), "{harm}");
         world.host.run(|| net.verify().unwrap());
         assert_eq!(world.host.sh("nft list table inet berth"), table, "{harm}");
+        assert_eq!(world.host.sh("nft list table bridge berth"), bridge, "{harm}");
         world.outside.talk((ip(HOST4), 8080), &server);
     }
 }

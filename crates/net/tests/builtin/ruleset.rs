@@ -19,7 +19,7 @@ fn the_table_is_the_same_for_any_number_of_pods() {
     require_root!("the_table_is_the_same_for_any_number_of_pods");
     let world = World::new();
     let net = world.open();
-    let table = || world.host.sh("nft list table inet berth");
+    let table = || world.host.sh("nft list table inet berth; nft list table bridge berth");
     golden("dual-stack.nft", &table());
     let empty = table();
     let on = |address: &str, port| PortMapping { host_ip: Some(ip(address)), ..port };
@@ -45,7 +45,7 @@ fn the_table_of_a_host_without_ipv6() {
     let world = World::new();
     let config = berth_net::Config { cidr6: berth_net::Ipv6::Off, ..world.config() };
     let _net = world.open_with(config);
-    golden("ipv4.nft", &world.host.sh("nft list table inet berth"));
+    golden("ipv4.nft", &world.host.sh("nft list table inet berth; nft list table bridge berth"));
 }
 
 trait WithPort {

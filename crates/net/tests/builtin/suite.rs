@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use berth_net::{AttachRequest, Attached, Inventory, Loopback, NetError, NetworkStatus, PodNetwork};
+use berth_net::{
+    AttachError, AttachRequest, Attached, Inventory, Loopback, NetError, NetworkStatus, PodNetwork,
+};
 use berth_types::SandboxId;
 
 use crate::world::{Ns, World, ip, require_root, sandbox, tcp, wait_until};
@@ -162,6 +164,27 @@ fn the_status_follows_what_becomes_of_the_bridge() {
         net.check(&pod.id).unwrap();
     });
     assert_eq!(net.status(), NetworkStatus::Ready);
+}
+
+#[test]
+fn an_address_is_not_free_while_the_lease_of_a_failed_attach_is_on_disk() {
+    require_root!("an_address_is_not_free_while_the_lease_of_a_failed_attach_is_on_disk");
+    let world = World::new();
+    let config = berth_net::Config { cidr4: Some("10.9.0.0/30".parse().unwrap()), ..world.config() };
+    let net = world.open_with(config.clone());
+    let in_the_way = config.dir.join("leases").join(sandbox(1).as_str());
+    std::fs::create_dir(&in_the_way).unwrap();
+    let ns = Ns::pod();
+    let attach = |id: u8| world.host.run(|| net.attach(&sandbox(id), ns.fd(), &[tcp(8080, 80)]));
+    let error = attach(1).unwrap_err();
+    assert!(matches!(error, AttachError::Lease { .. }), "{error:?}");
+    let error = attach(2).unwrap_err();
+    assert!(
+        matches!(error, AttachError::PortTaken { .. }),
+        "accounted for, and its address with it: {error:?}"
+    );
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(attach(2).unwrap().addresses[0], ip("10.9.0.2"));
 }
 
 #[test]

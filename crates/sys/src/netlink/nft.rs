@@ -4,13 +4,14 @@
 //! counts every change by anybody; a batch can be bound to the generation it was made for.
 
 mod expr;
+mod userdata;
 
 use rustix::io::Errno;
 
 use super::message::{ACK, APPEND, Attrs, CREATE, DUMP, Message, Reply};
 use super::{NetlinkError, Socket};
 
-pub use expr::{Address, Exprs, Op, Verdict};
+pub use expr::{Address, Exprs, Header, Op, Part, Verdict};
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
@@ -43,6 +44,8 @@ pub enum Family {
     Inet = 1,
     /// IPv4.
     Ip = 2,
+    /// Frames that a bridge forwards or takes in.
+    Bridge = 7,
     /// IPv6.
     Ip6 = 10,
 }
@@ -78,17 +81,22 @@ pub enum Type {
     Ipv4 = 7,
     /// An IPv6 address.
     Ipv6 = 8,
+    /// A hardware address of Ethernet.
+    Ether = 9,
     /// A transport protocol.
     Protocol = 12,
     /// A port.
     Port = 13,
+    /// The name of an interface.
+    Interface = 41,
 }
 
 impl Type {
     /// Bytes of a field, as registers hold it.
     const fn len(self) -> u32 {
         match self {
-            Self::Ipv6 => 16,
+            Self::Ipv6 | Self::Interface => 16,
+            Self::Ether => 8,
             Self::Ipv4 | Self::Protocol | Self::Port => 4,
         }
     }
@@ -100,6 +108,9 @@ pub type Fields = Vec<u8>;
 fn kind(types: &[Type]) -> u32 {
     types.iter().fold(0, |id, t| id << 6 | *t as u32)
 }
+
+/// The type of fields that have no other, as nft(8) numbers it.
+const INTEGER: u32 = 4;
 
 /// Bytes of a key or value: a single field is not padded.
 fn len(types: &[Type]) -> u32 {
@@ -178,20 +189,29 @@ impl Batch {
     /// Makes a map from the fields `key` to the fields `value`.
     pub fn add_map(&mut self, family: Family, table: &str, map: &str, key: &[Type], value: &[Type]) {
         const MAP: u32 = 0x8;
-        let attrs = self.new_set(table, map, MAP, key).be32(6, kind(value)).be32(7, len(value));
+        let attrs =
+            self.new_set(table, map, MAP, (kind(key), len(key))).be32(6, kind(value)).be32(7, len(value));
         self.push("create the map", NEWSET, CREATE, family, attrs);
     }
 
     /// Makes a set of the fields `key`.
     pub fn add_set(&mut self, family: Family, table: &str, set: &str, key: &[Type]) {
-        let attrs = self.new_set(table, set, 0, key);
+        let attrs = self.new_set(table, set, 0, (kind(key), len(key)));
         self.push("create the set", NEWSET, CREATE, family, attrs);
     }
 
-    fn new_set(&mut self, table: &str, name: &str, flags: u32, key: &[Type]) -> Attrs {
+    /// Makes a set of names of interfaces together with some bytes of a packet, for which nft(8) has no type.
+    pub fn add_set_of_part(&mut self, family: Family, table: &str, set: &str, part: Part) {
+        let len = Type::Interface.len() + part.len.next_multiple_of(4);
+        let kind = (Type::Interface as u32) << 6 | INTEGER;
+        let attrs = self.new_set(table, set, 0, (kind, len)).put(13, &userdata::iifname_and(part));
+        self.push("create the set", NEWSET, CREATE, family, attrs);
+    }
+
+    fn new_set(&mut self, table: &str, name: &str, flags: u32, (kind, len): (u32, u32)) -> Attrs {
         self.sets += 1;
         let attrs = Attrs::new().text(1, table).text(2, name).be32(3, flags);
-        attrs.be32(4, kind(key)).be32(5, len(key)).be32(10, self.sets)
+        attrs.be32(4, kind).be32(5, len).be32(10, self.sets)
     }
 
     fn elements(
@@ -214,13 +234,13 @@ impl Batch {
 
     /// Adds elements to a map, or to a set, which has no values.
     pub fn add_elements(&mut self, map: (Family, &str, &str), elements: &[(Fields, Option<Fields>)]) {
-        self.elements(("add host ports", NEWSETELEM, CREATE), map, elements);
+        self.elements(("add elements to a set", NEWSETELEM, CREATE), map, elements);
     }
 
     /// Removes elements from a map or a set. One that is not there fails the batch.
     pub fn delete_elements(&mut self, map: (Family, &str, &str), keys: Vec<Fields>) {
         let elements: Vec<_> = keys.into_iter().map(|key| (key, None)).collect();
-        self.elements(("remove host ports", DELSETELEM, 0), map, &elements);
+        self.elements(("remove elements of a set", DELSETELEM, 0), map, &elements);
     }
 
     fn rule(&mut self, (family, table, chain): (Family, &str, &str), exprs: &Exprs, place: u16) {

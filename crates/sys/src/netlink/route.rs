@@ -23,12 +23,15 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
+const BR_BOOLOPT_NO_LL_LEARN: u32 = 1 << 0;
 const VETH_INFO_PEER: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
@@ -106,6 +109,8 @@ pub struct Veth<'a> {
     pub mac: Mac,
     /// Index of the bridge that the end here becomes a port of.
     pub bridge: u32,
+    /// The group of interfaces that the end here belongs to.
+    pub group: u32,
     /// Name of the other end.
     pub peer: &'a str,
     /// Hardware address of the other end.
@@ -135,6 +140,7 @@ pub fn add_veth(veth: &Veth<'_>) -> Message {
         .text(IFLA_IFNAME, veth.name)
         .put(IFLA_ADDRESS, &veth.mac)
         .u32(IFLA_MTU, veth.mtu)
+        .u32(IFLA_GROUP, veth.group)
         .u32(IFLA_MASTER, veth.bridge)
         .nest(IFLA_LINKINFO, &info);
     Message::new("create the pod's interfaces", NEWLINK, ACK | CREATE | EXCL, &link_fixed(0, 0, 0), attrs)
@@ -156,16 +162,23 @@ pub fn set_port_up(name: &str) -> Message {
     Message::new("set the bridge port up", NEWLINK, ACK, &fixed, attrs.nest(IFLA_LINKINFO, &info))
 }
 
-/// Makes an interface a port of a bridge.
-pub fn set_master(index: u32, bridge: u32) -> Message {
-    let attrs = Attrs::new().u32(IFLA_MASTER, bridge);
+/// Makes an interface a port of a bridge, and a member of a group of interfaces.
+pub fn set_master(index: u32, bridge: u32, group: u32) -> Message {
+    let attrs = Attrs::new().u32(IFLA_MASTER, bridge).u32(IFLA_GROUP, group);
     Message::new("make the interface a port of the bridge", NEWLINK, ACK, &link_fixed(index, 0, 0), attrs)
 }
 
-/// Gives an interface a description (at most 255 bytes) and a size of packets.
-pub fn describe(index: u32, alias: &str, mtu: u32) -> Message {
+/// Gives a bridge a description (at most 255 bytes) and a size of packets, and has it learn no addresses from
+/// frames to the addresses that IEEE 802.1D reserves, which no filter sees.
+pub fn describe_bridge(index: u32, alias: &str, mtu: u32) -> Message {
+    // struct br_boolopt_multi: values, and which of them are meant.
+    let option = [BR_BOOLOPT_NO_LL_LEARN.to_ne_bytes(), BR_BOOLOPT_NO_LL_LEARN.to_ne_bytes()].concat();
+    let info = Attrs::new()
+        .text(IFLA_INFO_KIND, "bridge")
+        .nest(IFLA_INFO_DATA, &Attrs::new().put(IFLA_BR_MULTI_BOOLOPT, &option));
     let attrs = Attrs::new().put(IFLA_IFALIAS, alias.as_bytes()).u32(IFLA_MTU, mtu);
-    Message::new("describe the interface", NEWLINK, ACK, &link_fixed(index, 0, 0), attrs)
+    let attrs = attrs.nest(IFLA_LINKINFO, &info);
+    Message::new("describe the bridge", NEWLINK, ACK, &link_fixed(index, 0, 0), attrs)
 }
 
 /// Removes an interface. Waits for grace periods: some 10 ms.
@@ -200,6 +213,8 @@ pub struct Link {
     pub mtu: u32,
     /// The index of the bridge it is a port of, or 0.
     pub master: u32,
+    /// The group of interfaces it belongs to; 0 is the default.
+    pub group: u32,
     /// Whether it is switched on.
     pub up: bool,
 }
@@ -213,13 +228,14 @@ pub fn read_link(reply: &Reply) -> Option<Link> {
     let index = u32_of(&fixed[4..8])?;
     let up = u32_of(&fixed[8..12])? & IFF_UP != 0;
     let (name, kind, alias) = (String::new(), String::new(), String::new());
-    let mut link = Link { index, name, kind, alias, mtu: 0, master: 0, up };
+    let mut link = Link { index, name, kind, alias, mtu: 0, master: 0, group: 0, up };
     for (kind, value) in reply.attrs(LINK) {
         match kind {
             IFLA_IFNAME => link.name = text_of(value),
             IFLA_IFALIAS => link.alias = text_of(value),
             IFLA_MTU => link.mtu = u32_of(value)?,
             IFLA_MASTER => link.master = u32_of(value)?,
+            IFLA_GROUP => link.group = u32_of(value)?,
             IFLA_LINKINFO => {
                 link.kind = AttrIter::of(value).get(IFLA_INFO_KIND).map(text_of).unwrap_or_default();
             }
@@ -256,7 +272,7 @@ fn address(what: &'static str, kind: u16, flags: u16, index: u32, ip: IpAddr, pr
 }
 
 /// Gives an interface an address. IPv6 addresses are usable at once: duplicate address detection
-/// is off, since whoever calls this hands out the addresses.
+/// is off, since the caller hands out the addresses.
 pub fn add_address(index: u32, ip: IpAddr, prefix: u8) -> Message {
     address("add the address", NEWADDR, CREATE | REPLACE, index, ip, prefix)
 }

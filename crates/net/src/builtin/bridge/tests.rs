@@ -4,7 +4,16 @@ use super::*;
 use crate::config::Ipv6;
 
 fn link(index: u32, name: &str, mtu: u32) -> Link {
-    Link { index, name: name.into(), kind: String::new(), alias: String::new(), mtu, master: 0, up: true }
+    Link {
+        index,
+        name: name.into(),
+        kind: String::new(),
+        alias: String::new(),
+        mtu,
+        master: 0,
+        group: 0,
+        up: true,
+    }
 }
 
 fn route(network: &str, index: u32, gateway: bool) -> Route {

@@ -10,12 +10,15 @@ const REG: u32 = 1;
 /// The first register of four bytes; the next ones follow.
 const REG32: u32 = 8;
 
+const META_PROTOCOL: u32 = 1;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
+const META_IIFGROUP: u32 = 21;
 const CT_STATE: u32 = 0;
 const CT_STATE_INVALID: u32 = 1;
+const CT_STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
 const CT_STATUS: u32 = 2;
 const CT_STATUS_DNAT: u32 = 0x20;
 const UDP: u8 = 17;
@@ -25,6 +28,7 @@ const FIB_DADDR: u32 = 2;
 const FIB_ADDRTYPE: u32 = 3;
 const RTN_LOCAL: u32 = 2;
 const VERDICT_JUMP: u32 = 0xffff_fffd;
+const VERDICT_GOTO: u32 = 0xffff_fffc;
 
 /// How two values are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,28 @@ pub enum Address {
     Source,
     /// Where it goes.
     Destination,
+}
+
+/// A header that parts of a packet are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// Ethernet.
+    Link = 0,
+    /// IPv4, IPv6 or ARP.
+    Network = 1,
+    /// TCP, UDP, ICMPv6 and the like, behind all extension headers. Later fragments have none.
+    Transport = 2,
+}
+
+/// Some bytes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The header.
+    pub header: Header,
+    /// Where in it, in bytes.
+    pub offset: u32,
+    /// How many bytes, at most 16.
+    pub len: u32,
 }
 
 /// The expressions of one rule, in order.
@@ -101,13 +127,51 @@ impl Exprs {
         self.meta(key, REG).cmp(op, &padded)
     }
 
-    /// The packet came in by this interface.
+    /// The packet came in by this interface, or by another one.
     ///
     /// # Panics
     /// When the name is longer than 16 bytes, as no interface's is.
     #[must_use]
-    pub fn iifname(self, name: &str) -> Self {
-        self.interface(META_IIFNAME, Op::Eq, name)
+    pub fn iifname(self, op: Op, name: &str) -> Self {
+        self.interface(META_IIFNAME, op, name)
+    }
+
+    /// The packet came in by an interface of this group, or of another one.
+    #[must_use]
+    pub fn iifgroup(self, op: Op, group: u32) -> Self {
+        self.meta(META_IIFGROUP, REG).cmp(op, &group.to_ne_bytes())
+    }
+
+    /// The packet is of this protocol, as Ethernet numbers them.
+    #[must_use]
+    pub fn ether_type(self, number: u16) -> Self {
+        self.meta(META_PROTOCOL, REG).cmp(Op::Eq, &number.to_be_bytes())
+    }
+
+    /// The packet is of this transport protocol, or of another one. No packet matches whose extension headers
+    /// are damaged.
+    #[must_use]
+    pub fn transport(self, op: Op, number: u8) -> Self {
+        self.meta(META_L4PROTO, REG).cmp(op, &[number])
+    }
+
+    /// Some bytes of the packet are these. A packet that does not have them does not match.
+    #[must_use]
+    pub fn part_is(self, header: Header, offset: u32, bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).expect("at most 16");
+        self.payload(header as u32, offset, len, REG).cmp(Op::Eq, bytes)
+    }
+
+    /// `set` has the name of the interface that the packet came in by together with these parts of the packet.
+    #[must_use]
+    pub fn iifname_and_parts_in(self, set: &str, parts: &[Part]) -> Self {
+        let mut exprs = self.meta(META_IIFNAME, REG);
+        let mut register = REG32 + 4;
+        for part in parts {
+            exprs = exprs.payload(part.header as u32, part.offset, part.len, register);
+            register += part.len.div_ceil(4);
+        }
+        exprs.add("lookup", &Attrs::new().text(1, set).be32(2, REG))
     }
 
     /// The packet goes out by this interface, or by another one.
@@ -163,14 +227,25 @@ impl Exprs {
     }
 
     fn connection(self, key: u32, bits: u32) -> Self {
+        self.connection_bits(key, bits, Op::Neq)
+    }
+
+    fn connection_bits(self, key: u32, bits: u32, op: Op) -> Self {
         let exprs = self.add("ct", &Attrs::new().be32(2, key).be32(1, REG));
-        exprs.mask(&bits.to_ne_bytes()).cmp(Op::Neq, &[0; 4])
+        exprs.mask(&bits.to_ne_bytes()).cmp(op, &[0; 4])
     }
 
     /// The destination of the connection was translated.
     #[must_use]
     pub fn destination_translated(self) -> Self {
         self.connection(CT_STATUS, CT_STATUS_DNAT)
+    }
+
+    /// The packet begins a connection, or belongs to none, and its destination was not translated.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        let exprs = self.connection_bits(CT_STATE, CT_STATE_ESTABLISHED_RELATED, Op::Eq);
+        exprs.connection_bits(CT_STATUS, CT_STATUS_DNAT, Op::Eq)
     }
 
     /// The packet belongs to no connection and cannot begin one. No address of it is translated.
@@ -226,6 +301,12 @@ impl Exprs {
     #[must_use]
     pub fn jump(self, chain: &str) -> Self {
         self.immediate(&Attrs::new().be32(1, VERDICT_JUMP).text(2, chain))
+    }
+
+    /// Goes on in another chain, and does not come back.
+    #[must_use]
+    pub fn goto(self, chain: &str) -> Self {
+        self.immediate(&Attrs::new().be32(1, VERDICT_GOTO).text(2, chain))
     }
 
     /// Ends with a verdict.
