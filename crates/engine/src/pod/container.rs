@@ -152,6 +152,9 @@ impl Container {
     }
 }
 
+/// The status of a process that SIGKILL ended, and of a shell whose command it ended.
+const KILLED: i32 = 128 + signal::KILL;
+
 /// How an end looks to callers. One that never ran and says why could not be started.
 pub(crate) fn exit_view(exit: &Exit, never_ran: bool) -> ExitView {
     let reason = if never_ran && !exit.message.is_empty() {
@@ -159,7 +162,7 @@ pub(crate) fn exit_view(exit: &Exit, never_ran: bool) -> ExitView {
     } else if exit.code == 0 {
         // A child that ran out of memory did not make the container fail.
         ExitReason::Completed
-    } else if exit.oom_killed {
+    } else if exit.oom_killed && exit.code == KILLED {
         ExitReason::OomKilled
     } else {
         ExitReason::Error
@@ -199,3 +202,6 @@ impl ExitOf {
         Some(Self { started_at, view: exit_view(&record.exit, started_at.is_none()) })
     }
 }
+
+#[cfg(test)]
+mod tests;
