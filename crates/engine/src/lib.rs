@@ -16,6 +16,7 @@ mod events;
 mod healing;
 mod host;
 mod layout;
+mod limits;
 /// The image store, for callers.
 pub use berth_image as image;
 pub mod model;

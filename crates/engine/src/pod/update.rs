@@ -1,6 +1,7 @@
 //! Changing a container's limits.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 
 use berth_types::ContainerId;
@@ -9,6 +10,7 @@ use berth_types::lifecycle::container::State;
 use super::owner::Owner;
 use super::{Report, Waiter};
 use crate::error::EngineError;
+use crate::limits;
 use crate::model::Resources;
 use crate::oci::resources;
 use crate::record::{self, ContainerRecord};
@@ -38,24 +40,16 @@ impl Owner {
                 return self.answer(reply, Err(EngineError::Refused { thing: "container", id, refused }));
             }
         };
-        let now = resources::merge(&container.resources, &change);
-        let limits = resources::change(&now, &change, &shared.facts);
+        let change = resources::Change::of(&container.resources, &change, &shared.facts);
         container.work.updating = Some(VecDeque::new());
         let file = shared.layout.pod(&self.id).container_record(id);
-        let (id, kept) = (id.clone(), now.clone());
+        let (id, now) = (id.clone(), change.now.clone());
         self.desk.spawn(async move {
             let result = Shared::blocking(move || {
-                shared
-                    .cgroups
-                    .open(&facts.cgroup)
-                    .update(&limits)
-                    .map_err(|e| EngineError::failed("update the container's limits", e))?;
-                let failed = |e| EngineError::system("write the container's record", e);
-                if let Some(mut record) = record::read::<ContainerRecord>(&file).map_err(failed)? {
-                    record.resources = kept;
-                    record::write(&file, &record).map_err(failed)?;
-                }
-                Ok(())
+                let group = shared.cgroups.open(&facts.cgroup);
+                limits::apply(&group, &change)?;
+                let kept = keep(&file, &change);
+                kept.inspect_err(|_| limits::take_back(&group, &change))
             })
             .await;
             Report::Updated(id, Box::new(now), result, reply)
@@ -70,8 +64,14 @@ impl Owner {
         result: Result<(), EngineError>,
         reply: Waiter<()>,
     ) {
+        let least = self.desk.shared.facts.least_oom_score;
+        let score = now.oom_score_adj.map(|score| score.max(least));
         let waiting = self.containers.get_mut(id).and_then(|container| {
             if result.is_ok() {
+                // Exec sessions begin with the score that the container's processes have.
+                if let Some(facts) = &mut container.facts {
+                    Arc::make_mut(facts).process.set_oom_score_adj(score);
+                }
                 container.resources = now;
             }
             container.work.updating.take()
@@ -82,4 +82,15 @@ impl Owner {
             self.update(id, change, reply);
         }
     }
+}
+
+/// Writes down what is in force now.
+fn keep(file: &Path, change: &resources::Change) -> Result<(), EngineError> {
+    let failed = |e| EngineError::system("write the container's record", e);
+    let Some(mut record) = record::read::<ContainerRecord>(file).map_err(failed)? else { return Ok(()) };
+    record.resources = change.now.clone();
+    if let (Some(score), Some(process)) = (change.score, &mut record.process) {
+        process.set_oom_score_adj(Some(score.now));
+    }
+    record::write(file, &record).map_err(failed)
 }
