@@ -9,6 +9,7 @@
 mod board;
 mod clock;
 mod config;
+mod confinement;
 mod doctor;
 mod engine;
 mod error;
@@ -42,6 +43,7 @@ mod watched;
 /// For callers that have directories of their own which containers fill.
 pub use berth_sys::fs::remove_tree;
 pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
+pub use confinement::Unconfined;
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
