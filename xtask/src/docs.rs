@@ -1,5 +1,7 @@
 //! Documents made from code.
 
+mod cri;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -9,20 +11,32 @@ use berth_types::lifecycle::{container, sandbox};
 
 use crate::run::{headline, root};
 
-const PATH: &str = "docs/lifecycle.md";
+/// The documents, and what each of them is made of.
+fn documents() -> Result<[(&'static str, String); 2]> {
+    Ok([("docs/lifecycle.md", lifecycle()), ("docs/cri-fields.md", cri::fields()?)])
+}
 
 /// Writes them.
 pub(crate) fn write() -> Result<()> {
-    let path = root().join(PATH);
-    std::fs::write(&path, lifecycle()).with_context(|| format!("write {}", path.display()))?;
-    headline(&format!("docs: wrote {PATH}"));
+    for (name, text) in documents()? {
+        let path = root().join(name);
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        headline(&format!("docs: wrote {name}"));
+    }
     Ok(())
 }
 
-/// Whether they are as the code says; what is wrong in words.
-pub(crate) fn stale() -> Option<String> {
-    let now = std::fs::read_to_string(root().join(PATH)).unwrap_or_default();
-    (now != lifecycle()).then(|| format!("{PATH} differs from the machines in berth-types: cargo xtask docs"))
+/// Those that are not as the code says.
+pub(crate) fn stale() -> Vec<String> {
+    let documents = match documents() {
+        Ok(documents) => documents,
+        Err(error) => return vec![format!("{error:#}")],
+    };
+    let differs = |(name, text): &(&str, String)| {
+        std::fs::read_to_string(root().join(name)).unwrap_or_default() != *text
+    };
+    let stale = documents.iter().filter(|document| differs(document));
+    stale.map(|(name, _)| format!("{name} differs from what it is made of: cargo xtask docs")).collect()
 }
 
 const HEAD: &str = "# The lifecycles

@@ -48,7 +48,7 @@ pub(crate) fn check() -> Vec<Rule> {
         rule("paths named in documents exist", texts::paths(&root)),
         rule("the changelog exists", texts::changelog(&root)),
         rule("api.proto is the pinned one", texts::proto(&root)),
-        rule("documents made from code are current", crate::docs::stale().into_iter().collect()),
+        rule("documents made from code are current", crate::docs::stale()),
     ]
 }
 

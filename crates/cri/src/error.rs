@@ -29,6 +29,38 @@ pub enum FieldError {
         /// What the caller could do.
         reason: String,
     },
+    /// A field that is refused with a word that the kubelet acts on.
+    #[error("{word}: {field} is not supported: {reason}")]
+    Named {
+        /// The word.
+        word: Word,
+        /// The field's path in the request.
+        field: String,
+        /// What the caller could do.
+        reason: String,
+    },
+}
+
+/// What the kubelet looks for at the beginning of an error's text (k8s.io/cri-api, pkg/errors). Its client puts the
+/// name of the code before the text unless the code is Unknown, so these words need that code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The registry does not answer.
+    RegistryUnavailable,
+    /// A mount cannot be read-only with everything mounted below it.
+    RroUnsupported,
+    /// An image cannot be mounted as a volume.
+    ImageVolumeMountFailed,
+}
+
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Word::RegistryUnavailable => "RegistryUnavailable",
+            Word::RroUnsupported => "RROUnsupported",
+            Word::ImageVolumeMountFailed => "ImageVolumeMountFailed",
+        })
+    }
 }
 
 impl FieldError {
@@ -37,9 +69,14 @@ impl FieldError {
         Self::Invalid { field: field.into(), reason: reason.to_string() }
     }
 
-    /// A field that is not obeyed yet.
+    /// A field that is not supported yet.
     pub(crate) fn unsupported(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Unsupported { field: field.into(), reason: reason.into() }
+    }
+
+    /// A field that is not supported, with the word that the kubelet acts on.
+    pub(crate) fn named(word: Word, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Named { word, field: field.into(), reason: reason.into() }
     }
 }
 
@@ -47,14 +84,19 @@ impl Classify for FieldError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing(_) | Self::Invalid { .. } => Kind::Invalid,
-            Self::Unsupported { .. } => Kind::Unsupported,
+            Self::Unsupported { .. } | Self::Named { .. } => Kind::Unsupported,
         }
     }
 }
 
 impl From<FieldError> for Status {
     fn from(error: FieldError) -> Self {
-        status(&error)
+        match error {
+            FieldError::Named { .. } => Status::new(Code::Unknown, message(&error)),
+            FieldError::Missing(_) | FieldError::Invalid { .. } | FieldError::Unsupported { .. } => {
+                status(&error)
+            }
+        }
     }
 }
 
@@ -81,13 +123,18 @@ pub fn status(error: &dyn Classify) -> Status {
     Status::new(code(error.kind()), message(error))
 }
 
-/// The status for a failed pull. The kubelet reads the beginning of the text.
+/// The status for a failed pull.
 pub(crate) fn pull_status(error: &dyn Classify) -> Status {
     let text = message(error);
     match error.kind() {
-        Kind::Unavailable => Status::new(Code::Unavailable, format!("RegistryUnavailable: {text}")),
+        Kind::Unavailable => Status::new(Code::Unknown, format!("{}: {text}", Word::RegistryUnavailable)),
         kind => Status::new(code(kind), text),
     }
+}
+
+/// The status for something that is not there. Scripts look for these words.
+pub(crate) fn not_found(thing: &str, key: &str) -> Status {
+    Status::not_found(format!("{thing} {key:?} not found"))
 }
 
 fn message(error: &dyn Classify) -> String {

@@ -3,15 +3,14 @@
 use std::pin::Pin;
 
 use berth_engine::Engine;
-use berth_engine::image::credentials::Keyring;
-use berth_engine::image::pull::{Progress, PullRequest};
+use berth_engine::image::pull::Progress;
 use berth_engine::model::Owner;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::api::{self, image_service_server::ImageService};
 use crate::convert::image as convert;
-use crate::error::{FieldError, pull_status, status};
+use crate::error::{pull_status, status};
 use crate::runtime::answer;
 
 /// The image service of an engine.
@@ -64,14 +63,9 @@ impl ImageService for Images {
     }
 }
 
-fn named(image: Option<api::ImageSpec>) -> Result<String, FieldError> {
-    image.map(|spec| spec.image).filter(|name| !name.is_empty()).ok_or(FieldError::Missing("image.image"))
-}
-
 async fn list(engine: &Engine, request: api::ListImagesRequest) -> Result<api::ListImagesResponse, Status> {
     let pinned = engine.images_in_use(Owner::Local);
-    let wanted = request.filter.and_then(|f| f.image).map(|spec| spec.image).filter(|name| !name.is_empty());
-    let images = match wanted {
+    let images = match convert::filter(request.filter)? {
         Some(name) => engine.images().find(&name).map_err(|e| status(&e))?.into_iter().collect(),
         None => engine.images().list(),
     };
@@ -85,7 +79,7 @@ async fn image_status(
     engine: &Engine,
     request: api::ImageStatusRequest,
 ) -> Result<api::ImageStatusResponse, Status> {
-    let name = named(request.image)?;
+    let name = convert::named(request.image)?;
     let Some(image) = engine.images().find(&name).map_err(|e| status(&e))? else {
         return Ok(api::ImageStatusResponse::default());
     };
@@ -112,18 +106,7 @@ async fn image_status(
 }
 
 async fn pull(engine: &Engine, request: api::PullImageRequest) -> Result<api::PullImageResponse, Status> {
-    if let Some(spec) = &request.image
-        && !matches!(spec.runtime_handler.as_str(), "" | "native")
-    {
-        let reason = format!("there is no handler {:?}", spec.runtime_handler);
-        return Err(FieldError::invalid("image.runtime_handler", reason).into());
-    }
-    let request = PullRequest {
-        reference: named(request.image)?,
-        // A kubelet brings the credentials of the pod; files of this machine are not the pod's.
-        keyring: Keyring { request: request.auth.and_then(convert::auth), files: None },
-        platform: None,
-    };
+    let request = convert::pull(request)?;
     let image = engine.pull(request, Progress::none()).await.map_err(|e| pull_status(&e))?;
     Ok(api::PullImageResponse { image_ref: image.id.to_string() })
 }
@@ -133,7 +116,7 @@ async fn remove(
     engine: &Engine,
     request: api::RemoveImageRequest,
 ) -> Result<api::RemoveImageResponse, Status> {
-    let name = named(request.image)?;
+    let name = convert::named(request.image)?;
     engine.images().remove(&name).await.map_err(|e| status(&e))?;
     Ok(api::RemoveImageResponse {})
 }

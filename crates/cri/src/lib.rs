@@ -19,3 +19,6 @@ pub use runtime::Runtime;
 
 /// The largest message taken from a client: what the kubelet's own client allows.
 pub const MAX_MESSAGE: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -6,18 +6,14 @@ use berth_engine::Engine;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use tonic::Status;
 
-use crate::error::status;
-
-fn foreign(thing: &str, key: &str) -> Status {
-    Status::not_found(format!("no {thing} {key:?}"))
-}
+use crate::error::{not_found, status};
 
 /// The sandbox with this id, or the only one that begins so.
 pub(crate) fn sandbox(engine: &Engine, key: &str) -> Result<Arc<SandboxView>, Status> {
     let view = engine.sandbox(key).map_err(|e| status(&e))?;
     match view.config.owner {
         Owner::Cri => Ok(view),
-        Owner::Local => Err(foreign("pod sandbox", key)),
+        Owner::Local => Err(not_found("pod sandbox", key)),
     }
 }
 
@@ -26,7 +22,7 @@ pub(crate) fn container(engine: &Engine, key: &str) -> Result<Arc<ContainerView>
     let view = engine.container(key).map_err(|e| status(&e))?;
     match sandbox(engine, view.sandbox.as_str()) {
         Ok(_) => Ok(view),
-        Err(_) => Err(foreign("container", key)),
+        Err(_) => Err(not_found("container", key)),
     }
 }
 

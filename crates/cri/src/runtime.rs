@@ -13,6 +13,9 @@ use berth_engine::Engine;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+#[cfg(test)]
+pub(crate) use exec::timeout as exec_timeout;
+
 use crate::api::{self, runtime_service_server::RuntimeService};
 
 /// The runtime service of an engine.
@@ -52,8 +55,8 @@ pub(crate) async fn answer<T>(
     }
 }
 
-/// The whole service from three tables: calls with their verbs, calls that are not there yet, and
-/// streams that are not there yet. What is not there fails with a sentence, streams on their first
+/// The whole service from three tables: calls with their verbs, calls that are not supported yet, and
+/// streams that are not supported yet. Those fail with a sentence, streams on their first
 /// message, so that a kubelet falls back to what there is.
 macro_rules! service {
     (
@@ -61,6 +64,10 @@ macro_rules! service {
         later { $($call:ident($call_request:ident) -> $call_response:ident: $why:literal;)* }
         streams { $($stream:ident($stream_request:ident) -> $name:ident = $item:ident: $stream_why:literal;)* }
     ) => {
+        /// The calls that are not supported yet.
+        #[cfg(test)]
+        pub(crate) const LATER: &[&str] = &[$(stringify!($call),)* $(stringify!($stream),)*];
+
         #[tonic::async_trait]
         impl RuntimeService for Runtime {
             $(
@@ -107,24 +114,24 @@ service! {
         list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse = stats::list;
     }
     later {
-        exec(ExecRequest) -> ExecResponse: "exec by URL is not there yet: use ExecSync (crictl exec -s), or berth exec";
-        attach(AttachRequest) -> AttachResponse: "attach by URL is not there yet: use berth attach or berth logs -f";
-        port_forward(PortForwardRequest) -> PortForwardResponse: "port forwarding is not there yet: the pod's address is reachable from this machine";
-        pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse: "pod statistics are not there yet";
-        list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse: "pod statistics are not there yet";
-        checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse: "checkpoints are not there yet";
-        checkpoint_pod(CheckpointPodRequest) -> CheckpointPodResponse: "checkpoints are not there yet";
-        restore_pod(RestorePodRequest) -> RestorePodResponse: "checkpoints are not there yet";
-        list_metric_descriptors(ListMetricDescriptorsRequest) -> ListMetricDescriptorsResponse: "pod metrics are not there yet";
-        list_pod_sandbox_metrics(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse: "pod metrics are not there yet";
-        update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse: "resizing a pod as a whole is not there yet: resize its containers";
+        exec(ExecRequest) -> ExecResponse: "exec by URL is not supported yet: use ExecSync (crictl exec -s), or berth exec";
+        attach(AttachRequest) -> AttachResponse: "attach by URL is not supported yet: use berth attach or berth logs -f";
+        port_forward(PortForwardRequest) -> PortForwardResponse: "port forwarding is not supported yet: the pod's address is reachable from this machine";
+        pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse: "pod statistics are not supported yet";
+        list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse: "pod statistics are not supported yet";
+        checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse: "checkpoints are not supported yet";
+        checkpoint_pod(CheckpointPodRequest) -> CheckpointPodResponse: "checkpoints are not supported yet";
+        restore_pod(RestorePodRequest) -> RestorePodResponse: "checkpoints are not supported yet";
+        list_metric_descriptors(ListMetricDescriptorsRequest) -> ListMetricDescriptorsResponse: "pod metrics are not supported yet";
+        list_pod_sandbox_metrics(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse: "pod metrics are not supported yet";
+        update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse: "resizing a pod as a whole is not supported yet: resize its containers";
     }
     streams {
         stream_pod_sandboxes(StreamPodSandboxesRequest) -> StreamPodSandboxesStream = StreamPodSandboxesResponse: "use ListPodSandbox";
         stream_containers(StreamContainersRequest) -> StreamContainersStream = StreamContainersResponse: "use ListContainers";
         stream_container_stats(StreamContainerStatsRequest) -> StreamContainerStatsStream = StreamContainerStatsResponse: "use ListContainerStats";
-        stream_pod_sandbox_stats(StreamPodSandboxStatsRequest) -> StreamPodSandboxStatsStream = StreamPodSandboxStatsResponse: "pod statistics are not there yet";
-        stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> StreamPodSandboxMetricsStream = StreamPodSandboxMetricsResponse: "pod metrics are not there yet";
-        get_container_events(GetEventsRequest) -> GetContainerEventsStream = ContainerEventResponse: "container events are not there yet: list the containers";
+        stream_pod_sandbox_stats(StreamPodSandboxStatsRequest) -> StreamPodSandboxStatsStream = StreamPodSandboxStatsResponse: "pod statistics are not supported yet";
+        stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> StreamPodSandboxMetricsStream = StreamPodSandboxMetricsResponse: "pod metrics are not supported yet";
+        get_container_events(GetEventsRequest) -> GetContainerEventsStream = ContainerEventResponse: "container events are not supported yet: list the containers";
     }
 }

@@ -65,7 +65,7 @@ impl Engine {
     /// `AlreadyExists` for the same metadata with another configuration or on a stopped
     /// sandbox; `Invalid` or `Unsupported` with the field for what cannot be obeyed.
     pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId, EngineError> {
-        validate::sandbox(&config, self.config())?;
+        validate::sandbox(&config, self.config(), &self.shared.facts)?;
         let shared = &self.shared;
         shared.handlers.of(&config.handler)?;
         let config = Arc::new(config);

@@ -13,7 +13,7 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     /// Nothing has this id or name.
-    #[error("no {thing} {key:?}")]
+    #[error("{thing} {key:?} not found")]
     NotFound {
         /// `pod sandbox` or `container`.
         thing: &'static str,

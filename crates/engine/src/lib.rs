@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod confinement;
 mod container;
 mod engine;
 mod error;
@@ -33,6 +34,7 @@ mod views;
 /// For callers that have directories of their own which containers fill.
 pub use berth_sys::fs::remove_tree;
 pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
+pub use confinement::Unconfined;
 pub use container::session::{
     AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer,
 };

@@ -17,6 +17,7 @@ pub use sandbox::{
     SandboxMetadata,
 };
 pub use security::{
-    APPARMOR_DEFAULT, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice, SelinuxLabel, User,
+    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice,
+    SelinuxLabel, User,
 };
 pub use view::{ContainerUser, ContainerView, ExecOutput, ExitReason, ExitView, SandboxView};

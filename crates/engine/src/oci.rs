@@ -24,11 +24,9 @@ use oci_spec::runtime::{
     RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
+use crate::confinement;
 use crate::error::EngineError;
-use crate::model::{
-    APPARMOR_DEFAULT, ContainerConfig, ContainerSecurity, EnvVar, NamespaceMode, Network, Owner, PidMode,
-    SandboxConfig,
-};
+use crate::model::{ContainerConfig, EnvVar, NamespaceMode, Network, Owner, PidMode, SandboxConfig};
 use devices::HostDevice;
 use mounts::PodFiles;
 use user::Resolved;
@@ -36,7 +34,7 @@ use user::Resolved;
 /// Facts of the host that plans depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostFacts {
-    /// The daemon's own capabilities, a bit for each number: nobody can give more.
+    /// The daemon's own capabilities, a bit for each number: no container gets more.
     pub(crate) capabilities: u64,
     /// The lowest out-of-memory score that the daemon may set.
     pub(crate) least_oom_score: i32,
@@ -97,25 +95,7 @@ fn refuse(inputs: &Inputs<'_>) -> Result<(), EngineError> {
         let message = "the pod sandbox is not privileged, so its containers cannot be";
         return Err(EngineError::invalid("privileged", message));
     }
-    refuse_apparmor(security, inputs.host)?;
-    if inputs.host.selinux
-        && (security.selinux.is_some() || inputs.container.mounts.iter().any(|m| m.selinux_relabel))
-    {
-        return Err(EngineError::unsupported("selinux", "labels are not set yet"));
-    }
-    Ok(())
-}
-
-/// No profile is set yet. The default one is nothing for the privileged, nor where AppArmor is not in force.
-fn refuse_apparmor(security: &ContainerSecurity, host: &HostFacts) -> Result<(), EngineError> {
-    let message = match security.apparmor.as_deref() {
-        None | Some("unconfined") => return Ok(()),
-        Some(APPARMOR_DEFAULT) if security.privileged || !host.apparmor => return Ok(()),
-        Some(APPARMOR_DEFAULT) => "the default profile is not set yet; ask for Unconfined".to_owned(),
-        Some(profile) if host.apparmor => format!("profile {profile:?} is not set yet; ask for Unconfined"),
-        Some(profile) => format!("profile {profile:?} needs AppArmor, which is not in force on this host"),
-    };
-    Err(EngineError::unsupported("apparmor", message))
+    confinement::container(inputs.container, inputs.host)
 }
 
 fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
@@ -137,7 +117,7 @@ fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
         .env(text.iter().map(line).collect::<Vec<_>>())
         .cwd(command::cwd(config, inputs.image)?)
         .capabilities(capabilities::sets(security, inputs.host.capabilities)?)
-        .no_new_privileges(security.no_new_privs && !security.privileged)
+        .no_new_privileges(security.no_new_privs)
         .build()
         .expect("every part is given");
     process.set_rlimits(None);
@@ -197,7 +177,7 @@ pub(crate) fn hostname<'a>(sandbox: &'a SandboxConfig, host: &'a HostFacts) -> &
     }
 }
 
-/// The namespaces of `spec` that whoever runs it has as descriptors: the pod's.
+/// The namespaces of `spec` that the shim has as descriptors: the pod's.
 pub(crate) fn given_namespaces(spec: &Spec, pid: &PidMode) -> Vec<LinuxNamespaceType> {
     let shared_pid = matches!(pid, PidMode::Pod | PidMode::Target(_));
     let given = |kind: &LinuxNamespaceType| match kind {
@@ -214,3 +194,5 @@ pub(crate) fn given_namespaces(spec: &Spec, pid: &PidMode) -> Vec<LinuxNamespace
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::container as test_container;

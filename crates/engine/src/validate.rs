@@ -5,22 +5,27 @@ use std::collections::BTreeMap;
 use berth_net::hostname;
 
 use crate::config::{EngineConfig, NetworkChoice};
+use crate::confinement;
 use crate::error::EngineError;
-use crate::model::{NamespaceMode, Namespaces, Network, SandboxConfig};
+use crate::model::{NamespaceMode, Namespaces, Network, PortMapping, SandboxConfig};
+use crate::oci::HostFacts;
 use crate::sysctl;
 
 /// The name of Berth's own runtime.
 const NATIVE: &str = "native";
 
 /// Refuses what cannot be obeyed, by the field's name.
-pub(crate) fn sandbox(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineError> {
+pub(crate) fn sandbox(
+    config: &SandboxConfig,
+    engine: &EngineConfig,
+    host: &HostFacts,
+) -> Result<(), EngineError> {
     if config.metadata.name.is_empty() {
         return Err(EngineError::invalid("metadata.name", "it is empty"));
     }
     handler(&config.handler, engine)?;
-    if config.namespaces.network != Network::Host && !config.hostname.is_empty() {
-        hostname::check(&config.hostname).map_err(|e| EngineError::invalid("hostname", e.to_string()))?;
-    }
+    confinement::sandbox(&config.security, host)?;
+    name(config, host)?;
     if let Some(dir) = &config.log_directory
         && !dir.is_absolute()
     {
@@ -43,10 +48,27 @@ fn handler(name: &str, engine: &EngineConfig) -> Result<(), EngineError> {
     if engine.handlers.contains_key(asked) {
         return Err(EngineError::unsupported(
             "runtime_handler",
-            format!("handler {asked:?} is not there yet"),
+            format!("handler {asked:?} is not supported yet"),
         ));
     }
     Err(EngineError::invalid("runtime_handler", format!("no handler is named {asked:?}")))
+}
+
+/// A pod on the host's network is in the host's UTS namespace too, where a name of its own would be the host's.
+fn name(config: &SandboxConfig, host: &HostFacts) -> Result<(), EngineError> {
+    let asked = &config.hostname;
+    match config.namespaces.network {
+        _ if asked.is_empty() => Ok(()),
+        Network::Host if *asked == host.hostname => Ok(()),
+        Network::Host => {
+            let message =
+                format!("{asked:?} is not the host's name, which a pod on its network has; leave it out");
+            Err(EngineError::invalid("hostname", message))
+        }
+        Network::Pod | Network::None => {
+            hostname::check(asked).map_err(|e| EngineError::invalid("hostname", e.to_string()))
+        }
+    }
 }
 
 fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineError> {
@@ -59,8 +81,23 @@ fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineEr
             let message = "a pod without a network has no ports to map";
             Err(EngineError::invalid("port_mappings", message))
         }
-        // A mapping of a port to itself is what the host's network is anyway; kubelets send those.
-        (Network::Pod | Network::Host | Network::None, _) => Ok(()),
+        (Network::Host, _) => own_ports(config),
+        (Network::Pod | Network::None, _) => Ok(()),
+    }
+}
+
+/// On the host's network a port is mapped to itself, as kubelets say it; another mapping would not happen.
+fn own_ports(config: &SandboxConfig) -> Result<(), EngineError> {
+    let moved = |port: &&PortMapping| port.host_port != 0 && port.host_port != port.container_port;
+    match config.ports.iter().find(moved) {
+        Some(port) => {
+            let message = format!(
+                "port {} of a pod on the host's network is port {} of the host, not {}",
+                port.container_port, port.container_port, port.host_port
+            );
+            Err(EngineError::invalid("port_mappings", message))
+        }
+        None => Ok(()),
     }
 }
 

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use berth_engine::model::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, ContainerView, Device, EnvVar, ImageSpec, Mount,
-    Propagation,
+    Namespaces, Propagation, Resources,
 };
 use berth_types::lifecycle::container::Listed;
 
-use super::{resources, sandbox, security, selected, signal};
+use super::image::handler;
+use super::{known, resources, sandbox, security, signal};
 use crate::api;
-use crate::error::FieldError;
+use crate::error::{FieldError, Word};
 
-/// The container asked for.
-pub(crate) fn from_api(from: &api::ContainerConfig) -> Result<ContainerConfig, FieldError> {
+/// The container asked for in a sandbox with these namespaces.
+pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<ContainerConfig, FieldError> {
     let metadata = from.metadata.as_ref().ok_or(FieldError::Missing("config.metadata"))?;
     let image = from.image.as_ref().ok_or(FieldError::Missing("config.image"))?;
     refuse(from)?;
@@ -21,6 +22,8 @@ pub(crate) fn from_api(from: &api::ContainerConfig) -> Result<ContainerConfig, F
     let context = linux.security_context.as_ref();
     let options = context.and_then(|c| c.namespace_options.clone()).unwrap_or_default();
     sandbox::refuse_user_namespace(&options)?;
+    sandbox::fits(&options, pod)?;
+    handler("config.image.runtime_handler", &image.runtime_handler)?;
     Ok(ContainerConfig {
         metadata: ContainerMetadata { name: metadata.name.clone(), attempt: metadata.attempt },
         image: ImageSpec {
@@ -47,12 +50,35 @@ pub(crate) fn from_api(from: &api::ContainerConfig) -> Result<ContainerConfig, F
             .transpose()?
             .unwrap_or_default(),
         security: context.map_or_else(|| Ok(ContainerSecurity::default()), security::container)?,
-        pid: sandbox::pid(&options),
-        stop_signal: signal::from_api(from.stop_signal),
+        pid: sandbox::pid(&options)?,
+        stop_signal: signal::from_api("config.stop_signal", from.stop_signal)?,
     })
 }
 
-/// What is not obeyed is refused by name.
+/// Refuses mounts that the kernel cannot make, as the kubelet is told in Status.
+pub(crate) fn recursive_read_only(config: &ContainerConfig, possible: bool) -> Result<(), FieldError> {
+    match config.mounts.iter().position(|mount| mount.recursive_readonly && !possible) {
+        Some(index) => Err(FieldError::named(
+            Word::RroUnsupported,
+            format!("config.mounts[{index}].recursive_read_only"),
+            "the kernel needs to be 5.12 or newer",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The change of limits asked for.
+pub(crate) fn update(from: &api::UpdateContainerResourcesRequest) -> Result<Resources, FieldError> {
+    if from.windows.is_some() {
+        return Err(FieldError::unsupported("windows", "Berth runs Linux containers"));
+    }
+    if let Some(name) = from.annotations.keys().next() {
+        return Err(FieldError::unsupported("annotations", format!("leave {name:?} out")));
+    }
+    resources::change("linux", from.linux.as_ref().ok_or(FieldError::Missing("linux"))?)
+}
+
+/// What is not supported is refused by name.
 fn refuse(from: &api::ContainerConfig) -> Result<(), FieldError> {
     if from.windows.is_some() {
         return Err(FieldError::unsupported("config.windows", "Berth runs Linux containers"));
@@ -77,11 +103,17 @@ fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
 
 fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     let at = |field: &str| format!("config.mounts[{index}].{field}");
-    if from.image.as_ref().is_some_and(|i| !i.image.is_empty()) {
-        return Err(FieldError::unsupported(at("image"), "use a volume of another kind"));
+    if from.image.as_ref().is_some_and(|image| *image != api::ImageSpec::default()) {
+        let word = Word::ImageVolumeMountFailed;
+        return Err(FieldError::named(word, at("image"), "use a volume of another kind"));
     }
-    if !from.uid_mappings.is_empty() || !from.gid_mappings.is_empty() {
-        return Err(FieldError::unsupported(at("uidMappings"), "user namespaces are not supported"));
+    if !from.image_sub_path.is_empty() {
+        return Err(FieldError::invalid(at("image_sub_path"), "there is no image beside it"));
+    }
+    for (field, mappings) in [("uidMappings", &from.uid_mappings), ("gidMappings", &from.gid_mappings)] {
+        if !mappings.is_empty() {
+            return Err(FieldError::unsupported(at(field), "there are no user namespaces yet"));
+        }
     }
     if let Some(option) = from.mount_options.first() {
         return Err(FieldError::unsupported(at("mount_options"), format!("leave {option:?} out")));
@@ -92,7 +124,7 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     if from.host_path.is_empty() {
         return Err(FieldError::invalid(at("host_path"), "it is empty"));
     }
-    let propagation = match from.propagation() {
+    let propagation = match known(at("propagation"), from.propagation)? {
         api::MountPropagation::PropagationPrivate => Propagation::Private,
         api::MountPropagation::PropagationHostToContainer => Propagation::HostToContainer,
         api::MountPropagation::PropagationBidirectional => Propagation::Bidirectional,
@@ -160,15 +192,6 @@ pub(crate) fn row(view: &ContainerView) -> Option<api::Container> {
         annotations: view.config.annotations.clone(),
         image_id: view.image_id.clone(),
     })
-}
-
-/// Whether the filter lets the row through.
-pub(crate) fn matches(filter: Option<&api::ContainerFilter>, row: &api::Container) -> bool {
-    let Some(filter) = filter else { return true };
-    row.id.starts_with(&filter.id)
-        && row.pod_sandbox_id.starts_with(&filter.pod_sandbox_id)
-        && filter.state.as_ref().is_none_or(|s| s.state == row.state)
-        && selected(&row.labels, &filter.label_selector)
 }
 
 /// The image's name as people know it: a kubelet creates containers by the image's id and shows this name. The

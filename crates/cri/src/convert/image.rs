@@ -3,12 +3,49 @@
 use std::collections::BTreeSet;
 
 use berth_engine::image::Image;
-use berth_engine::image::credentials::{RequestAuth, Secret};
+use berth_engine::image::credentials::{Keyring, RequestAuth, Secret};
 
 use crate::api;
+use crate::error::FieldError;
+use berth_engine::image::pull::PullRequest;
+
+/// Refuses a runtime handler that is not there. Images are the same for every handler that is.
+pub(crate) fn handler(field: impl Into<String>, name: &str) -> Result<(), FieldError> {
+    match name {
+        "" | "native" => Ok(()),
+        other => Err(FieldError::invalid(field, format!("there is no handler {other:?}"))),
+    }
+}
+
+/// The image that a request is about.
+pub(crate) fn named(from: Option<api::ImageSpec>) -> Result<String, FieldError> {
+    let spec = from.filter(|spec| !spec.image.is_empty()).ok_or(FieldError::Missing("image.image"))?;
+    handler("image.runtime_handler", &spec.runtime_handler)?;
+    Ok(spec.image)
+}
+
+/// The image that a list is about; None is all.
+pub(crate) fn filter(from: Option<api::ImageFilter>) -> Result<Option<String>, FieldError> {
+    let Some(spec) = from.and_then(|filter| filter.image) else { return Ok(None) };
+    handler("filter.image.runtime_handler", &spec.runtime_handler)?;
+    Ok(Some(spec.image).filter(|name| !name.is_empty()))
+}
+
+/// The pull asked for.
+pub(crate) fn pull(from: api::PullImageRequest) -> Result<PullRequest, FieldError> {
+    Ok(PullRequest {
+        reference: named(from.image)?,
+        // A kubelet brings the credentials of the pod; files of this machine are not the pod's.
+        keyring: Keyring { request: from.auth.map(auth).transpose()?.flatten(), files: None },
+        platform: None,
+    })
+}
 
 /// The credentials of a request; None when it brought none.
-pub(crate) fn auth(from: api::AuthConfig) -> Option<RequestAuth> {
+fn auth(from: api::AuthConfig) -> Result<Option<RequestAuth>, FieldError> {
+    if from.username.is_empty() && !from.password.is_empty() {
+        return Err(FieldError::invalid("auth.password", "there is no user name beside it"));
+    }
     let auth = RequestAuth {
         username: from.username,
         password: Secret::new(from.password),
@@ -21,7 +58,7 @@ pub(crate) fn auth(from: api::AuthConfig) -> Option<RequestAuth> {
         && auth.auth.is_empty()
         && auth.identity_token.is_empty()
         && auth.registry_token.is_empty();
-    (!empty).then_some(auth)
+    Ok((!empty).then_some(auth))
 }
 
 /// An image. `pinned` are the ids of images that pods use which a kubelet does not know.
@@ -47,9 +84,13 @@ fn user(user: &str) -> (Option<api::Int64Value>, String) {
     if name.is_empty() {
         return (Some(api::Int64Value { value: 0 }), String::new());
     }
-    match name.parse::<i64>() {
-        Ok(value) => (Some(api::Int64Value { value }), String::new()),
-        Err(_) => (None, name.to_owned()),
+    // Signs are read as the engine reads them: what it takes for a name must not be shown as a uid.
+    let digits = name.strip_prefix('+').unwrap_or(name);
+    match digits.parse::<i64>() {
+        Ok(value) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            (Some(api::Int64Value { value }), String::new())
+        }
+        Ok(_) | Err(_) => (None, name.to_owned()),
     }
 }
 
@@ -66,6 +107,12 @@ mod tests {
             ("www-data", None, "www-data"),
             ("www-data:33", None, "www-data"),
             ("99999999999999999999", None, "99999999999999999999"),
+            ("+1000", Some(1000), ""),
+            ("+0:+0", Some(0), ""),
+            ("-1", None, "-1"),
+            ("++1", None, "++1"),
+            ("+-1", None, "+-1"),
+            ("+", None, "+"),
         ] {
             let (got, got_name) = user(text);
             assert_eq!((got.map(|v| v.value), got_name.as_str()), (uid, name), "{text:?}");
@@ -74,8 +121,15 @@ mod tests {
 
     #[test]
     fn empty_credentials_are_none() {
-        assert!(auth(api::AuthConfig::default()).is_none());
+        assert!(auth(api::AuthConfig::default()).unwrap().is_none());
         let some = api::AuthConfig { username: "u".into(), password: "p".into(), ..Default::default() };
-        assert_eq!(auth(some).map(|a| a.username).as_deref(), Some("u"));
+        assert_eq!(auth(some).unwrap().map(|a| a.username).as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn a_password_without_a_user_is_refused() {
+        let alone = api::AuthConfig { password: "p".into(), ..Default::default() };
+        let error = auth(alone).unwrap_err().to_string();
+        assert_eq!(error, "auth.password: there is no user name beside it");
     }
 }

@@ -46,6 +46,22 @@ pub(crate) fn from_api(field: &str, from: &api::LinuxContainerResources) -> Resu
     })
 }
 
+/// The change of limits asked for. Here a score of zero, too, is one that was not given: a kubelet that moves a
+/// container to other CPUs says nothing else.
+pub(crate) fn change(field: &str, from: &api::LinuxContainerResources) -> Result<Resources, FieldError> {
+    let all = from_api(field, from)?;
+    Ok(Resources { oom_score_adj: all.oom_score_adj.filter(|score| *score != 0), ..all })
+}
+
+/// The limits of a pod as a whole. No process is the sandbox's own, so a score applies to nothing.
+pub(crate) fn of_sandbox(
+    field: &str,
+    from: Option<&api::LinuxContainerResources>,
+) -> Result<Resources, FieldError> {
+    let all = from.map(|resources| from_api(field, resources)).transpose()?.unwrap_or_default();
+    Ok(Resources { oom_score_adj: None, ..all })
+}
+
 /// The limits in force.
 pub(crate) fn to_api(from: &Resources) -> api::LinuxContainerResources {
     let signed = |value: Option<u64>| value.map_or(0, |v| i64::try_from(v).unwrap_or(i64::MAX));

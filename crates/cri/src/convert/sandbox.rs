@@ -6,7 +6,7 @@ use berth_engine::model::{
 };
 use berth_types::lifecycle::sandbox::Listed;
 
-use super::{resources, security, selected};
+use super::{known, resources, security};
 use crate::api;
 use crate::error::FieldError;
 
@@ -39,14 +39,9 @@ pub(crate) fn from_api(from: &api::PodSandboxConfig, handler: &str) -> Result<Sa
         handler: handler.to_owned(),
         cgroup_parent: (!linux.cgroup_parent.is_empty()).then(|| linux.cgroup_parent.clone()),
         namespaces: namespaces(context.and_then(|c| c.namespace_options.as_ref()))?,
-        sysctls: linux.sysctls.clone(),
+        sysctls: linux.sysctls,
         security: context.map_or_else(|| Ok(SandboxSecurity::default()), security::sandbox)?,
-        resources: linux
-            .resources
-            .as_ref()
-            .map(|r| resources::from_api("config.linux.resources", r))
-            .transpose()?
-            .unwrap_or_default(),
+        resources: resources::of_sandbox("config.linux.resources", linux.resources.as_ref())?,
     })
 }
 
@@ -56,7 +51,7 @@ fn port((index, from): (usize, &api::PortMapping)) -> Result<PortMapping, FieldE
         u16::try_from(value).map_err(|_| FieldError::invalid(at(field), format!("{value} is not a port")))
     };
     Ok(PortMapping {
-        protocol: match from.protocol() {
+        protocol: match known(at("protocol"), from.protocol)? {
             api::Protocol::Tcp => Protocol::Tcp,
             api::Protocol::Udp => Protocol::Udp,
             api::Protocol::Sctp => Protocol::Sctp,
@@ -73,53 +68,90 @@ fn port((index, from): (usize, &api::PortMapping)) -> Result<PortMapping, FieldE
     })
 }
 
+/// Where the namespaces are in the messages of sandboxes and containers.
+const NAMESPACES: &str = "config.linux.security_context.namespace_options";
+
 /// Without options everything is the pod's, as the CRI's zero values say.
 fn namespaces(from: Option<&api::NamespaceOption>) -> Result<Namespaces, FieldError> {
-    const AT: &str = "config.linux.security_context.namespace_options";
     let options = from.cloned().unwrap_or_default();
     refuse_user_namespace(&options)?;
-    let own = |field: &str, mode: api::NamespaceMode| match mode {
-        api::NamespaceMode::Pod => Ok(NamespaceMode::Pod),
-        api::NamespaceMode::Node => Ok(NamespaceMode::Node),
-        api::NamespaceMode::Container | api::NamespaceMode::Target => Err(FieldError::invalid(
-            format!("{AT}.{field}"),
-            format!("{} is not a mode of this namespace: POD or NODE", mode.as_str_name()),
-        )),
-    };
     Ok(Namespaces {
-        network: match own("network", options.network())? {
+        network: match pod_or_node("network", options.network)? {
             NamespaceMode::Pod => Network::Pod,
             NamespaceMode::Node => Network::Host,
         },
-        pid: pid(&options),
-        ipc: own("ipc", options.ipc())?,
+        pid: pid(&options)?,
+        ipc: pod_or_node("ipc", options.ipc)?,
     })
 }
 
+/// The mode of a namespace that is the pod's or the host's.
+fn pod_or_node(field: &str, value: i32) -> Result<NamespaceMode, FieldError> {
+    let at = format!("{NAMESPACES}.{field}");
+    match known(at.as_str(), value)? {
+        api::NamespaceMode::Pod => Ok(NamespaceMode::Pod),
+        api::NamespaceMode::Node => Ok(NamespaceMode::Node),
+        mode @ (api::NamespaceMode::Container | api::NamespaceMode::Target) => Err(FieldError::invalid(
+            at,
+            format!("{} is not a mode of this namespace: POD or NODE", mode.as_str_name()),
+        )),
+    }
+}
+
+/// Refuses a container that asks for a network or IPC namespace that its pod does not have. POD is the zero value
+/// of a message that says nothing, and such a container has what its pod has.
+pub(super) fn fits(options: &api::NamespaceOption, pod: &Namespaces) -> Result<(), FieldError> {
+    let asked = [
+        ("network", pod_or_node("network", options.network)?, pod.network == Network::Host),
+        ("ipc", pod_or_node("ipc", options.ipc)?, pod.ipc == NamespaceMode::Node),
+    ];
+    match asked.iter().find(|(_, mode, of_host)| *mode == NamespaceMode::Node && !of_host) {
+        Some((field, ..)) => Err(FieldError::invalid(
+            format!("{NAMESPACES}.{field}"),
+            "the container asks for the host's, and its pod sandbox has its own",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// The PID namespace that `options` ask for.
-pub(super) fn pid(options: &api::NamespaceOption) -> PidMode {
-    match options.pid() {
-        api::NamespaceMode::Pod => PidMode::Pod,
-        api::NamespaceMode::Container => PidMode::Container,
-        api::NamespaceMode::Node => PidMode::Node,
-        api::NamespaceMode::Target => PidMode::Target(options.target_id.clone()),
+pub(super) fn pid(options: &api::NamespaceOption) -> Result<PidMode, FieldError> {
+    let target = || format!("{NAMESPACES}.target_id");
+    let mode = known(format!("{NAMESPACES}.pid"), options.pid)?;
+    match (mode, options.target_id.as_str()) {
+        (api::NamespaceMode::Target, "") => {
+            Err(FieldError::invalid(target(), "pid is TARGET, and no container is named"))
+        }
+        (api::NamespaceMode::Target, id) => Ok(PidMode::Target(id.to_owned())),
+        (_, id) if !id.is_empty() => {
+            Err(FieldError::invalid(target(), format!("{id:?} is named, and pid is not TARGET")))
+        }
+        (api::NamespaceMode::Pod, _) => Ok(PidMode::Pod),
+        (api::NamespaceMode::Container, _) => Ok(PidMode::Container),
+        (api::NamespaceMode::Node, _) => Ok(PidMode::Node),
     }
 }
 
 /// User namespaces are announced as missing in Status; a request for one is refused, never ignored.
 pub(super) fn refuse_user_namespace(options: &api::NamespaceOption) -> Result<(), FieldError> {
-    const FIELD: &str = "linux.security_context.namespace_options.userns_options";
-    match &options.userns_options {
-        None => Ok(()),
-        Some(user) if user.mode() == api::NamespaceMode::Node => Ok(()),
-        Some(user) if user.mode() == api::NamespaceMode::Pod => {
-            Err(FieldError::unsupported(FIELD, "set hostUsers: true, or leave it out"))
+    let at = |field: &str| format!("{NAMESPACES}.userns_options.{field}");
+    let Some(user) = &options.userns_options else { return Ok(()) };
+    match known(at("mode"), user.mode)? {
+        api::NamespaceMode::Node => {}
+        api::NamespaceMode::Pod => {
+            return Err(FieldError::unsupported(at("mode"), "set hostUsers: true, or leave it out"));
         }
-        Some(user) => Err(FieldError::invalid(
-            FIELD,
-            format!("{} is not a mode of user namespaces", user.mode().as_str_name()),
-        )),
+        mode @ (api::NamespaceMode::Container | api::NamespaceMode::Target) => {
+            let reason = format!("{} is not a mode of user namespaces", mode.as_str_name());
+            return Err(FieldError::invalid(at("mode"), reason));
+        }
     }
+    for (field, mappings) in [("uids", &user.uids), ("gids", &user.gids)] {
+        if !mappings.is_empty() {
+            return Err(FieldError::unsupported(at(field), "the host's user namespace maps no ids"));
+        }
+    }
+    Ok(())
 }
 
 fn metadata(view: &SandboxView) -> api::PodSandboxMetadata {
@@ -150,14 +182,6 @@ pub(crate) fn row(view: &SandboxView) -> Option<api::PodSandbox> {
         annotations: view.config.annotations.clone(),
         runtime_handler: view.config.handler.clone(),
     })
-}
-
-/// Whether the filter lets the row through.
-pub(crate) fn matches(filter: Option<&api::PodSandboxFilter>, row: &api::PodSandbox) -> bool {
-    let Some(filter) = filter else { return true };
-    row.id.starts_with(&filter.id)
-        && filter.state.as_ref().is_none_or(|s| s.state == row.state)
-        && selected(&row.labels, &filter.label_selector)
 }
 
 /// The status; None for what the CRI does not list.

@@ -1,9 +1,11 @@
 //! Security contexts and profiles.
 
 use berth_engine::model::{
-    APPARMOR_DEFAULT, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice, SelinuxLabel, User,
+    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice,
+    SelinuxLabel, User,
 };
 
+use super::known;
 use crate::api;
 use crate::error::FieldError;
 
@@ -25,7 +27,9 @@ fn seccomp(
     path: &str,
 ) -> Result<SeccompChoice, FieldError> {
     let Some(profile) = profile else { return seccomp_path(field, path) };
-    match profile.profile_type() {
+    let kind = known(format!("{field}.profile_type"), profile.profile_type)?;
+    stray_reference(field, kind, profile)?;
+    match kind {
         ProfileType::RuntimeDefault => Ok(SeccompChoice::Default),
         ProfileType::Unconfined => Ok(SeccompChoice::Unconfined),
         ProfileType::Localhost if profile.localhost_ref.starts_with('/') => {
@@ -36,6 +40,15 @@ fn seccomp(
             format!("{:?} is not an absolute path", profile.localhost_ref),
         )),
     }
+}
+
+/// The name of a profile beside a type that needs none would be passed over.
+fn stray_reference(field: &str, kind: ProfileType, profile: &api::SecurityProfile) -> Result<(), FieldError> {
+    if kind == ProfileType::Localhost || profile.localhost_ref.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("{:?} is named, and profile_type is not Localhost", profile.localhost_ref);
+    Err(FieldError::invalid(format!("{field}.localhost_ref"), reason))
 }
 
 fn seccomp_path(field: &str, path: &str) -> Result<SeccompChoice, FieldError> {
@@ -52,18 +65,29 @@ fn seccomp_path(field: &str, path: &str) -> Result<SeccompChoice, FieldError> {
     }
 }
 
-/// The AppArmor profile; None is one that nobody asked for.
-fn apparmor(profile: Option<&api::SecurityProfile>, name: &str) -> Option<String> {
+/// The AppArmor profile: the message of today, or the name of before; None is one that was not asked for.
+fn apparmor(
+    field: &str,
+    profile: Option<&api::SecurityProfile>,
+    name: &str,
+) -> Result<Option<String>, FieldError> {
     let named = match profile {
-        Some(profile) => match profile.profile_type() {
-            ProfileType::Unconfined => return None,
-            ProfileType::RuntimeDefault => APPARMOR_DEFAULT,
-            ProfileType::Localhost => profile.localhost_ref.as_str(),
-        },
+        Some(profile) => {
+            let kind = known(format!("{field}.profile_type"), profile.profile_type)?;
+            stray_reference(field, kind, profile)?;
+            match kind {
+                ProfileType::Unconfined => APPARMOR_UNCONFINED,
+                ProfileType::RuntimeDefault => APPARMOR_DEFAULT,
+                ProfileType::Localhost if profile.localhost_ref.is_empty() => {
+                    return Err(FieldError::invalid(format!("{field}.localhost_ref"), "no profile is named"));
+                }
+                ProfileType::Localhost => profile.localhost_ref.as_str(),
+            }
+        }
         None => name,
     };
     let named = named.strip_prefix("localhost/").unwrap_or(named);
-    (!matches!(named, "" | "unconfined")).then(|| named.to_owned())
+    Ok((!named.is_empty()).then(|| named.to_owned()))
 }
 
 fn selinux(options: Option<&api::SeLinuxOption>) -> Option<SelinuxLabel> {
@@ -75,28 +99,30 @@ fn selinux(options: Option<&api::SeLinuxOption>) -> Option<SelinuxLabel> {
     })
 }
 
-/// The sandbox's own security settings.
+/// The sandbox's own security settings. No process is the sandbox's own, so that what would bind only such a process
+/// means nothing: the user and its groups, the root file system, seccomp and AppArmor. Kubelets send most of it for
+/// every pod.
 pub(crate) fn sandbox(from: &api::LinuxSandboxSecurityContext) -> Result<SandboxSecurity, FieldError> {
-    #[expect(deprecated, reason = "older kubelets send it")]
-    let path = from.seccomp_profile_path.as_str();
-    Ok(SandboxSecurity {
-        privileged: from.privileged,
-        selinux: selinux(from.selinux_options.as_ref()),
-        seccomp: seccomp("linux.security_context.seccomp", from.seccomp.as_ref(), path)?,
-    })
+    Ok(SandboxSecurity { privileged: from.privileged, selinux: selinux(from.selinux_options.as_ref()) })
 }
 
 fn user(from: &api::LinuxContainerSecurityContext) -> Result<Option<User>, FieldError> {
     match (&from.run_as_user, from.run_as_username.as_str()) {
-        (Some(uid), _) => Ok(Some(User::Id(id("linux.security_context.run_as_user", uid.value)?))),
+        (Some(uid), "") => Ok(Some(User::Id(id(&format!("{AT}.run_as_user"), uid.value)?))),
+        (Some(_), _) => {
+            let reason = "only one of run_as_user and run_as_username can be given";
+            Err(FieldError::invalid(format!("{AT}.run_as_username"), reason))
+        }
         (None, "") => Ok(None),
         (None, name) => Ok(Some(User::Name(name.to_owned()))),
     }
 }
 
+/// Where a container's settings are in the request.
+const AT: &str = "config.linux.security_context";
+
 /// A container's security settings.
 pub(crate) fn container(from: &api::LinuxContainerSecurityContext) -> Result<ContainerSecurity, FieldError> {
-    const AT: &str = "linux.security_context";
     let user = user(from)?;
     let group =
         from.run_as_group.as_ref().map(|gid| id(&format!("{AT}.run_as_group"), gid.value)).transpose()?;
@@ -118,7 +144,10 @@ pub(crate) fn container(from: &api::LinuxContainerSecurityContext) -> Result<Con
             .iter()
             .map(|gid| id(&format!("{AT}.supplemental_groups"), *gid))
             .collect::<Result<_, _>>()?,
-        groups_policy: match from.supplemental_groups_policy() {
+        groups_policy: match known(
+            format!("{AT}.supplemental_groups_policy"),
+            from.supplemental_groups_policy,
+        )? {
             api::SupplementalGroupsPolicy::Merge => GroupsPolicy::Merge,
             api::SupplementalGroupsPolicy::Strict => GroupsPolicy::Strict,
         },
@@ -127,7 +156,7 @@ pub(crate) fn container(from: &api::LinuxContainerSecurityContext) -> Result<Con
         masked_paths: from.masked_paths.iter().map(Into::into).collect(),
         readonly_paths: from.readonly_paths.iter().map(Into::into).collect(),
         seccomp: seccomp(&format!("{AT}.seccomp"), from.seccomp.as_ref(), seccomp_path)?,
-        apparmor: apparmor(from.apparmor.as_ref(), apparmor_name),
+        apparmor: apparmor(&format!("{AT}.apparmor"), from.apparmor.as_ref(), apparmor_name)?,
         selinux: selinux(from.selinux_options.as_ref()),
     })
 }

@@ -1,17 +1,18 @@
 //! Signals: the CRI's enumeration and the names that images and people use.
 
 use crate::api;
+use crate::error::FieldError;
 
 /// What the enumeration's names begin with.
 const PREFIX: &str = "SIGNAL_";
 
 /// The name of a signal asked for; None for the default.
-pub(crate) fn from_api(value: i32) -> Option<String> {
-    match api::Signal::try_from(value) {
-        Ok(api::Signal::RuntimeDefault) | Err(_) => None,
-        Ok(signal) => {
+pub(crate) fn from_api(field: &str, value: i32) -> Result<Option<String>, FieldError> {
+    match super::known(field, value)? {
+        api::Signal::RuntimeDefault => Ok(None),
+        signal => {
             let name = signal.as_str_name().trim_start_matches(PREFIX);
-            Some(name.replace("PLUS", "+").replace("MINUS", "-"))
+            Ok(Some(name.replace("PLUS", "+").replace("MINUS", "-")))
         }
     }
 }

@@ -2,19 +2,10 @@
 
 use berth_engine::stats::{ContainerStats, MemoryStats, Pressure, Stall};
 
-use super::selected;
 use crate::api;
 
 fn value(value: u64) -> Option<api::UInt64Value> {
     Some(api::UInt64Value { value })
-}
-
-/// Whether the filter lets the container through.
-pub(crate) fn matches(filter: Option<&api::ContainerStatsFilter>, row: &api::Container) -> bool {
-    let Some(filter) = filter else { return true };
-    row.id.starts_with(&filter.id)
-        && row.pod_sandbox_id.starts_with(&filter.pod_sandbox_id)
-        && selected(&row.labels, &filter.label_selector)
 }
 
 /// The statistics of a container. `mountpoint` is where its writable layer lies.

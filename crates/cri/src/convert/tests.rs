@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use berth_engine::model::{Network, PidMode, Propagation, SeccompChoice, User};
+use berth_engine::model::{
+    ContainerConfig, NamespaceMode, Namespaces, Network, PidMode, Propagation, SeccompChoice, User,
+};
 use berth_types::{Classify, Kind};
 
 use super::*;
@@ -35,6 +37,12 @@ fn container_config() -> api::ContainerConfig {
 fn with_context(context: api::LinuxContainerSecurityContext) -> api::ContainerConfig {
     let linux = api::LinuxContainerConfig { security_context: Some(context), resources: None };
     api::ContainerConfig { linux: Some(linux), ..container_config() }
+}
+
+/// In a pod that has everything of its own.
+fn of_container(config: &api::ContainerConfig) -> Result<ContainerConfig, FieldError> {
+    let own = Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod };
+    container::from_api(config, &own)
 }
 
 #[test]
@@ -99,13 +107,14 @@ fn what_a_container_asks_and_is_not_obeyed_is_refused() {
         mount(api::Mount { image: Some(image), ..Default::default() }),
         mount(api::Mount { mount_options: vec!["noexec".into()], ..Default::default() }),
         mount(api::Mount { uid_mappings: vec![api::IdMapping::default()], ..Default::default() }),
+        mount(api::Mount { gid_mappings: vec![api::IdMapping::default()], ..Default::default() }),
         api::ContainerConfig {
             cdi_devices: vec![api::CdiDevice { name: "v/c=d".into() }],
             ..container_config()
         },
     ];
     for config in cases {
-        assert_eq!(container::from_api(&config).unwrap_err().kind(), Kind::Unsupported, "{config:?}");
+        assert_eq!(of_container(&config).unwrap_err().kind(), Kind::Unsupported, "{config:?}");
     }
 }
 
@@ -120,7 +129,7 @@ fn recursive_read_only_needs_read_only_and_private() {
             propagation: propagation as i32,
             ..Default::default()
         };
-        container::from_api(&api::ContainerConfig { mounts: vec![mount], ..container_config() })
+        of_container(&api::ContainerConfig { mounts: vec![mount], ..container_config() })
     };
     use api::MountPropagation::*;
     assert!(mount(true, PropagationPrivate).unwrap().mounts[0].recursive_readonly);
@@ -135,20 +144,17 @@ fn ids_and_users() {
         run_as_user: Some(api::Int64Value { value }),
         ..Default::default()
     };
-    assert_eq!(container::from_api(&with_context(uid(1000))).unwrap().security.user, Some(User::Id(1000)));
+    assert_eq!(of_container(&with_context(uid(1000))).unwrap().security.user, Some(User::Id(1000)));
     for bad in [-1, 1 << 32, i64::from(u32::MAX)] {
-        assert!(container::from_api(&with_context(uid(bad))).is_err(), "{bad}");
+        assert!(of_container(&with_context(uid(bad))).is_err(), "{bad}");
     }
     let name = api::LinuxContainerSecurityContext { run_as_username: "www".into(), ..Default::default() };
-    assert_eq!(
-        container::from_api(&with_context(name)).unwrap().security.user,
-        Some(User::Name("www".into()))
-    );
+    assert_eq!(of_container(&with_context(name)).unwrap().security.user, Some(User::Name("www".into())));
     let group = api::LinuxContainerSecurityContext {
         run_as_group: Some(api::Int64Value { value: 1 }),
         ..Default::default()
     };
-    assert!(container::from_api(&with_context(group)).is_err(), "a group without a user");
+    assert!(of_container(&with_context(group)).is_err(), "a group without a user");
 }
 
 #[test]
@@ -156,14 +162,14 @@ fn seccomp_profiles() {
     let of = |kind: api::security_profile::ProfileType, file: &str| {
         let profile = api::SecurityProfile { profile_type: kind as i32, localhost_ref: file.into() };
         let context = api::LinuxContainerSecurityContext { seccomp: Some(profile), ..Default::default() };
-        container::from_api(&with_context(context)).map(|c| c.security.seccomp)
+        of_container(&with_context(context)).map(|c| c.security.seccomp)
     };
     use api::security_profile::ProfileType::*;
     assert_eq!(of(RuntimeDefault, "").unwrap(), SeccompChoice::Default);
     assert_eq!(of(Unconfined, "").unwrap(), SeccompChoice::Unconfined);
     assert_eq!(of(Localhost, "/p.json").unwrap(), SeccompChoice::Localhost("/p.json".into()));
     assert!(of(Localhost, "p.json").is_err());
-    assert_eq!(container::from_api(&container_config()).unwrap().security.seccomp, SeccompChoice::Unconfined);
+    assert_eq!(of_container(&container_config()).unwrap().security.seccomp, SeccompChoice::Unconfined);
 }
 
 #[test]
@@ -180,15 +186,15 @@ fn apparmor_profiles() {
             apparmor_profile: older.into(),
             ..Default::default()
         };
-        container::from_api(&with_context(context)).unwrap().security.apparmor
+        of_container(&with_context(context)).unwrap().security.apparmor
     };
     for (profile, older, wanted) in [
         (None, "", None),
-        (None, "unconfined", None),
+        (None, "unconfined", Some("unconfined")),
         (None, "runtime/default", Some("runtime/default")),
         (None, "localhost/mine", Some("mine")),
         (Some((RuntimeDefault, "")), "", Some("runtime/default")),
-        (Some((Unconfined, "")), "localhost/mine", None),
+        (Some((Unconfined, "")), "localhost/mine", Some("unconfined")),
         (Some((Localhost, "mine")), "", Some("mine")),
         (Some((Localhost, "localhost/mine")), "unconfined", Some("mine")),
     ] {
@@ -200,7 +206,7 @@ fn apparmor_profiles() {
 fn environment_names_and_values() {
     let env = |key: &str, value: &[u8]| {
         let pair = api::KeyValue { key: key.into(), value: value.to_vec() };
-        container::from_api(&api::ContainerConfig { envs: vec![pair], ..container_config() })
+        of_container(&api::ContainerConfig { envs: vec![pair], ..container_config() })
     };
     assert_eq!(env("A", b"\xff\xfe").unwrap().envs[0].value, b"\xff\xfe");
     for (key, value) in [("", b"x".as_slice()), ("A=B", b"x"), ("A", b"x\0y")] {
@@ -227,10 +233,10 @@ fn signals_there_and_back() {
     for name in ["SIGTERM", "SIGKILL", "SIGRTMIN+3", "SIGRTMAX-1", "SIGUSR1"] {
         let value = signal::to_api(name);
         assert_ne!(value, 0, "{name}");
-        assert_eq!(signal::from_api(value).as_deref(), Some(name));
+        assert_eq!(signal::from_api("f", value).unwrap().as_deref(), Some(name));
     }
     assert_eq!(signal::to_api("term"), api::Signal::Sigterm as i32);
-    assert_eq!(signal::from_api(0), None);
+    assert_eq!(signal::from_api("f", 0).unwrap(), None);
     assert_eq!(signal::to_api("nonsense"), 0);
 }
 
@@ -244,4 +250,133 @@ fn a_selector_needs_all_its_labels() {
     assert!(selected(&labels, &map(&[("a", "1")])));
     assert!(!selected(&labels, &map(&[("a", "2")])));
     assert!(!selected(&labels, &map(&[("a", "1"), ("c", "3")])));
+}
+
+#[test]
+fn a_container_has_the_network_and_ipc_of_its_pod() {
+    use api::NamespaceMode::{Container, Node, Pod, Target};
+    let asked = |network: api::NamespaceMode, ipc: api::NamespaceMode, of_host: bool| {
+        let options = api::NamespaceOption { network: network as i32, ipc: ipc as i32, ..Default::default() };
+        let context =
+            api::LinuxContainerSecurityContext { namespace_options: Some(options), ..Default::default() };
+        let pod = match of_host {
+            true => Namespaces { network: Network::Host, pid: PidMode::Pod, ipc: NamespaceMode::Node },
+            false => Namespaces { network: Network::Pod, pid: PidMode::Pod, ipc: NamespaceMode::Pod },
+        };
+        container::from_api(&with_context(context), &pod).map(drop).map_err(|e| e.to_string())
+    };
+    for of_host in [false, true] {
+        assert_eq!(asked(Pod, Pod, of_host), Ok(()), "zero is also what a message without options says");
+    }
+    assert_eq!(asked(Node, Node, true), Ok(()));
+    for (network, ipc, field) in [
+        (Node, Pod, "namespace_options.network: the container"),
+        (Pod, Node, "namespace_options.ipc: the container"),
+        (Container, Pod, "namespace_options.network: CONTAINER"),
+        (Pod, Target, "namespace_options.ipc: TARGET"),
+    ] {
+        let error = asked(network, ipc, false).unwrap_err();
+        assert!(error.starts_with(&format!("config.linux.security_context.{field}")), "{error}");
+    }
+}
+
+#[test]
+fn a_target_is_for_the_pid_mode_target() {
+    let asked = |pid: api::NamespaceMode, target: &str| {
+        let options =
+            api::NamespaceOption { pid: pid as i32, target_id: target.into(), ..Default::default() };
+        let context =
+            api::LinuxContainerSecurityContext { namespace_options: Some(options), ..Default::default() };
+        of_container(&with_context(context)).map(|config| config.pid)
+    };
+    use api::NamespaceMode::{Container, Node, Pod, Target};
+    assert_eq!(asked(Target, "c1").unwrap(), PidMode::Target("c1".into()));
+    for (mode, target) in [(Target, ""), (Pod, "c1"), (Container, "c1"), (Node, "c1")] {
+        let error = asked(mode, target).unwrap_err().to_string();
+        let field = "config.linux.security_context.namespace_options.target_id: ";
+        assert!(error.starts_with(field), "{error}");
+    }
+}
+
+#[test]
+fn the_hosts_user_namespace_maps_no_ids() {
+    let mapping = || vec![api::IdMapping { host_id: 0, container_id: 0, length: 1 }];
+    let user = |uids, gids| {
+        let mode = api::NamespaceMode::Node as i32;
+        let options = api::NamespaceOption {
+            userns_options: Some(api::UserNamespace { mode, uids, gids }),
+            ..Default::default()
+        };
+        sandbox::from_api(&with_namespaces(options), "").map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(user(vec![], vec![]), Ok(()));
+    assert!(user(mapping(), vec![]).unwrap_err().contains("userns_options.uids"));
+    assert!(user(vec![], mapping()).unwrap_err().contains("userns_options.gids"));
+}
+
+#[test]
+fn one_way_to_name_a_user() {
+    let both = api::LinuxContainerSecurityContext {
+        run_as_user: Some(api::Int64Value { value: 1 }),
+        run_as_username: "www".into(),
+        ..Default::default()
+    };
+    let error = of_container(&with_context(both)).unwrap_err().to_string();
+    assert!(error.starts_with("config.linux.security_context.run_as_username: "), "{error}");
+}
+
+#[test]
+fn what_a_kubelet_says_of_the_sandboxs_own_process_means_nothing() {
+    let context = api::LinuxSandboxSecurityContext {
+        run_as_user: Some(api::Int64Value { value: 1000 }),
+        run_as_group: Some(api::Int64Value { value: 1000 }),
+        supplemental_groups: vec![2000],
+        supplemental_groups_policy: api::SupplementalGroupsPolicy::Strict as i32,
+        seccomp: Some(api::SecurityProfile::default()),
+        ..Default::default()
+    };
+    let linux = api::LinuxPodSandboxConfig { security_context: Some(context), ..Default::default() };
+    let told = sandbox::from_api(&api::PodSandboxConfig { linux: Some(linux), ..sandbox_config() }, "");
+    assert_eq!(told.unwrap(), sandbox::from_api(&sandbox_config(), "").unwrap());
+}
+
+#[test]
+fn a_word_of_the_kubelet_begins_what_it_acts_on() {
+    let image = api::ImageSpec { image: "a.io/v".into(), ..Default::default() };
+    let mount = api::Mount { container_path: "/c".into(), image: Some(image), ..Default::default() };
+    let volume = of_container(&api::ContainerConfig { mounts: vec![mount], ..container_config() });
+    let status = tonic::Status::from(volume.unwrap_err());
+    assert_eq!(status.code(), tonic::Code::Unknown);
+    let want = "ImageVolumeMountFailed: config.mounts[0].image is not supported: ";
+    assert!(status.message().starts_with(want), "{status}");
+
+    let mount = api::Mount {
+        container_path: "/c".into(),
+        host_path: "/h".into(),
+        readonly: true,
+        recursive_read_only: true,
+        ..Default::default()
+    };
+    let config = of_container(&api::ContainerConfig { mounts: vec![mount], ..container_config() }).unwrap();
+    assert_eq!(container::recursive_read_only(&config, true), Ok(()));
+    let status = tonic::Status::from(container::recursive_read_only(&config, false).unwrap_err());
+    assert_eq!(status.code(), tonic::Code::Unknown);
+    let want = "RROUnsupported: config.mounts[0].recursive_read_only is not supported: ";
+    assert!(status.message().starts_with(want), "{status}");
+}
+
+#[test]
+fn a_change_that_says_no_score_keeps_it() {
+    let change = |oom_score_adj| {
+        let linux = api::LinuxContainerResources { oom_score_adj, ..Default::default() };
+        resources::change("linux", &linux).unwrap().oom_score_adj
+    };
+    assert_eq!((change(0), change(-5)), (None, Some(-5)));
+}
+
+#[test]
+fn times_are_not_negative() {
+    assert_eq!(seconds("timeout", 30), Ok(std::time::Duration::from_secs(30)));
+    let error = seconds("timeout", -1).unwrap_err().to_string();
+    assert_eq!(error, "timeout: -1 seconds is negative");
 }

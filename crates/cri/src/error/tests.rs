@@ -24,9 +24,31 @@ fn a_status_has_the_chain_and_the_hint() {
     assert_eq!(status.message(), "pull a.io/x: refused (hint: is the registry up?)");
 }
 
+/// What a kubelet's client makes of a status: the text alone for Unknown, else the code's name before it.
+fn as_the_kubelet_reads_it(status: &Status) -> String {
+    match status.code() {
+        Code::Unknown => status.message().to_owned(),
+        code => format!("rpc error: code = {code:?} desc = {}", status.message()),
+    }
+}
+
 #[test]
-fn an_unreachable_registry_is_named_as_the_kubelet_reads_it() {
-    assert!(pull_status(&outer("a.io/x")).message().starts_with("RegistryUnavailable: pull a.io/x"));
+fn words_that_the_kubelet_acts_on_begin_what_it_reads() {
+    let registry = as_the_kubelet_reads_it(&pull_status(&outer("a.io/x")));
+    assert!(registry.starts_with("RegistryUnavailable: pull a.io/x"), "{registry}");
+    for (word, want) in [
+        (Word::RroUnsupported, "RROUnsupported: "),
+        (Word::ImageVolumeMountFailed, "ImageVolumeMountFailed: "),
+    ] {
+        let read = as_the_kubelet_reads_it(&FieldError::named(word, "a.b", "leave it out").into());
+        assert_eq!(read, format!("{want}a.b is not supported: leave it out"));
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said_to_be_not_found() {
+    let status = not_found("container", "ab");
+    assert_eq!((status.code(), status.message()), (Code::NotFound, "container \"ab\" not found"));
 }
 
 #[test]

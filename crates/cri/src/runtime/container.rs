@@ -1,7 +1,6 @@
 //! Containers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use berth_engine::Engine;
 use berth_engine::model::{ContainerView, Owner};
@@ -9,8 +8,8 @@ use tonic::Status;
 
 use super::sandbox::gone_is_fine;
 use crate::api;
-use crate::convert::{container as convert, resources};
-use crate::error::{FieldError, status as to_status};
+use crate::convert::{container as convert, filter, seconds};
+use crate::error::{FieldError, not_found, status as to_status};
 use crate::lookup;
 
 /// CreateContainer
@@ -19,8 +18,9 @@ pub(super) async fn create(
     request: api::CreateContainerRequest,
 ) -> Result<api::CreateContainerResponse, Status> {
     let config = request.config.ok_or(FieldError::Missing("config"))?;
-    let config = convert::from_api(&config)?;
     let sandbox = lookup::sandbox(engine, &request.pod_sandbox_id)?;
+    let config = convert::from_api(&config, &sandbox.config.namespaces)?;
+    convert::recursive_read_only(&config, engine.has_recursive_read_only())?;
     let id = engine.create_container(&sandbox.id, config).await.map_err(|e| to_status(&e))?;
     Ok(api::CreateContainerResponse { container_id: id.into() })
 }
@@ -40,8 +40,8 @@ pub(super) async fn stop(
     engine: &Engine,
     request: api::StopContainerRequest,
 ) -> Result<api::StopContainerResponse, Status> {
+    let grace = seconds("timeout", request.timeout)?;
     if let Some(view) = lookup::present(lookup::container(engine, &request.container_id))? {
-        let grace = Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
         gone_is_fine(engine.stop_container(&view.id, grace).await)?;
     }
     Ok(api::StopContainerResponse {})
@@ -63,11 +63,12 @@ pub(super) async fn list(
     engine: &Engine,
     request: api::ListContainersRequest,
 ) -> Result<api::ListContainersResponse, Status> {
+    let filter = filter::Containers::from_api(request.filter)?;
     let containers = engine
         .containers(Some(Owner::Cri))
         .iter()
         .filter_map(|view| convert::row(view))
-        .filter(|row| convert::matches(request.filter.as_ref(), row))
+        .filter(|row| filter.shows(row))
         .collect();
     Ok(api::ListContainersResponse { containers })
 }
@@ -79,8 +80,7 @@ pub(super) async fn status(
 ) -> Result<api::ContainerStatusResponse, Status> {
     let key = &request.container_id;
     let view = lookup::container(engine, key)?;
-    let status = convert::status(&view, &tags(engine, &view))
-        .ok_or_else(|| Status::not_found(format!("no container {key:?}")))?;
+    let status = convert::status(&view, &tags(engine, &view)).ok_or_else(|| not_found("container", key))?;
     Ok(api::ContainerStatusResponse {
         status: Some(status),
         info: if request.verbose { info(&view) } else { BTreeMap::new() },
@@ -107,12 +107,8 @@ pub(super) async fn update_resources(
     engine: &Engine,
     request: api::UpdateContainerResourcesRequest,
 ) -> Result<api::UpdateContainerResourcesResponse, Status> {
-    if request.windows.is_some() {
-        return Err(FieldError::unsupported("windows", "Berth runs Linux containers").into());
-    }
+    let wanted = convert::update(&request)?;
     let view = lookup::container(engine, &request.container_id)?;
-    let linux = request.linux.ok_or(FieldError::Missing("linux"))?;
-    let wanted = resources::from_api("linux", &linux)?;
     engine.update_resources(&view.id, wanted).await.map_err(|e| to_status(&e))?;
     Ok(api::UpdateContainerResourcesResponse {})
 }

@@ -6,6 +6,7 @@ use berth_engine::Engine;
 use tonic::Status;
 
 use crate::api;
+use crate::convert::seconds;
 use crate::error::{FieldError, status as to_status};
 use crate::lookup;
 
@@ -14,22 +15,19 @@ pub(super) async fn sync(
     engine: &Engine,
     request: api::ExecSyncRequest,
 ) -> Result<api::ExecSyncResponse, Status> {
-    if request.cmd.is_empty() {
-        return Err(FieldError::Missing("cmd").into());
-    }
-    let timeout = match u64::try_from(request.timeout) {
-        Ok(0) => None,
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            return Err(
-                FieldError::invalid("timeout", format!("{} seconds is negative", request.timeout)).into()
-            );
-        }
-    };
+    let timeout = timeout(&request)?;
     let view = lookup::container(engine, &request.container_id)?;
     let mut output = engine.exec_sync(&view.id, request.cmd, timeout).await.map_err(|e| to_status(&e))?;
     fit(&mut output.stdout, &mut output.stderr);
     Ok(api::ExecSyncResponse { stdout: output.stdout, stderr: output.stderr, exit_code: output.code })
+}
+
+/// The time that the command has; None is no limit.
+pub(crate) fn timeout(request: &api::ExecSyncRequest) -> Result<Option<Duration>, FieldError> {
+    if request.cmd.is_empty() {
+        return Err(FieldError::Missing("cmd"));
+    }
+    Ok(Some(seconds("timeout", request.timeout)?).filter(|limit| !limit.is_zero()))
 }
 
 /// What the answer has beside the two streams: lengths, tags, the status.

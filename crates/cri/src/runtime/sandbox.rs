@@ -8,8 +8,8 @@ use berth_types::{Classify, Kind};
 use tonic::Status;
 
 use crate::api;
-use crate::convert::sandbox as convert;
-use crate::error::{FieldError, status as to_status};
+use crate::convert::{filter, sandbox as convert};
+use crate::error::{FieldError, not_found, status as to_status};
 use crate::lookup;
 
 /// RunPodSandbox
@@ -45,7 +45,7 @@ pub(super) async fn remove(
     Ok(api::RemovePodSandboxResponse {})
 }
 
-/// Somebody else removed it meanwhile.
+/// Another client removed it meanwhile.
 pub(super) fn gone_is_fine<E: Classify>(result: Result<(), E>) -> Result<(), Status> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(to_status(&e)),
@@ -60,8 +60,7 @@ pub(super) async fn status(
 ) -> Result<api::PodSandboxStatusResponse, Status> {
     let key = &request.pod_sandbox_id;
     let view = lookup::sandbox(engine, key)?;
-    let status =
-        convert::status(&view).ok_or_else(|| Status::not_found(format!("no pod sandbox {key:?}")))?;
+    let status = convert::status(&view).ok_or_else(|| not_found("pod sandbox", key))?;
     let containers_statuses = view
         .containers
         .iter()
@@ -75,14 +74,15 @@ pub(super) async fn status(
     })
 }
 
-/// What tools read beside the status: the pid and the path of the network namespace.
+/// What tools read beside the status. They enter the pod's namespaces by `pid`, so it is that of a process in the pod
+/// and never the shim's, which is in the host's namespaces; a sandbox without a container has none, and is entered
+/// by the path of its network namespace.
 fn info(view: &SandboxView) -> BTreeMap<String, String> {
     let netns = view.netns.as_ref().map(|path| path.to_string_lossy());
     let runtime_spec = serde_json::json!({
         "linux": { "namespaces": netns.iter().map(|path| serde_json::json!({ "type": "network", "path": path })).collect::<Vec<_>>() }
     });
-    let text = serde_json::json!({
-        "pid": view.shim_pid.unwrap_or(0),
+    let mut info = serde_json::json!({
         "shimPid": view.shim_pid,
         "netns": netns,
         "handler": if view.config.handler.is_empty() { "native" } else { &view.config.handler },
@@ -90,7 +90,10 @@ fn info(view: &SandboxView) -> BTreeMap<String, String> {
         "runtimeSpec": runtime_spec,
         "config": &*view.config,
     });
-    BTreeMap::from([("info".to_owned(), text.to_string())])
+    if let Some(pid) = view.containers.iter().find_map(|container| container.pid) {
+        info["pid"] = pid.into();
+    }
+    BTreeMap::from([("info".to_owned(), info.to_string())])
 }
 
 /// ListPodSandbox
@@ -98,11 +101,15 @@ pub(super) async fn list(
     engine: &Engine,
     request: api::ListPodSandboxRequest,
 ) -> Result<api::ListPodSandboxResponse, Status> {
+    let filter = filter::Sandboxes::from_api(request.filter)?;
     let items = engine
         .sandboxes(Some(Owner::Cri))
         .iter()
         .filter_map(|view| convert::row(view))
-        .filter(|row| convert::matches(request.filter.as_ref(), row))
+        .filter(|row| filter.shows(row))
         .collect();
     Ok(api::ListPodSandboxResponse { items })
 }
+
+#[cfg(test)]
+mod tests;

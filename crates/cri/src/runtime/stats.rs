@@ -5,8 +5,8 @@ use berth_engine::model::Owner;
 use tonic::Status;
 
 use crate::api;
-use crate::convert::{container, stats as convert};
-use crate::error::status;
+use crate::convert::{container, filter, stats as convert};
+use crate::error::{not_found, status};
 use crate::lookup;
 
 /// ContainerStats
@@ -16,7 +16,7 @@ pub(super) async fn container(
 ) -> Result<api::ContainerStatsResponse, Status> {
     let view = lookup::container(engine, &request.container_id)?;
     let stats = engine.stats_of(view).await.map_err(|e| status(&e))?;
-    let ended = || Status::not_found(format!("container {:?} does not run", request.container_id));
+    let ended = || not_found("running container", &request.container_id);
     let stats = stats.map(|s| convert::to_api(&s, &mountpoint(engine))).ok_or_else(ended)?;
     Ok(api::ContainerStatsResponse { stats: Some(stats) })
 }
@@ -26,12 +26,11 @@ pub(super) async fn list(
     engine: &Engine,
     request: api::ListContainerStatsRequest,
 ) -> Result<api::ListContainerStatsResponse, Status> {
+    let wanted = filter::Containers::of_stats(request.filter);
     let wanted = engine
         .containers(Some(Owner::Cri))
         .into_iter()
-        .filter(|view| {
-            container::row(view).is_some_and(|row| convert::matches(request.filter.as_ref(), &row))
-        })
+        .filter(|view| container::row(view).is_some_and(|row| wanted.shows(&row)))
         .collect();
     let at = mountpoint(engine);
     let stats = engine.stats(wanted).await;

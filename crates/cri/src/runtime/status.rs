@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::model::Owner;
-use berth_engine::{CgroupDriver, Engine};
+use berth_engine::{CgroupDriver, Engine, Unconfined};
 use tonic::Status;
 
 use crate::api;
@@ -27,7 +27,7 @@ pub(super) async fn status(
     request: api::StatusRequest,
 ) -> Result<api::StatusResponse, Status> {
     let network = engine.network_status(Owner::Cri);
-    let conditions = vec![
+    let mut conditions = vec![
         api::RuntimeCondition { r#type: "RuntimeReady".into(), status: true, ..Default::default() },
         api::RuntimeCondition {
             r#type: "NetworkReady".into(),
@@ -36,6 +36,7 @@ pub(super) async fn status(
             message: network.message,
         },
     ];
+    conditions.extend(engine.unconfined().iter().map(unconfined));
     let features = api::RuntimeHandlerFeatures {
         recursive_read_only_mounts: engine.has_recursive_read_only(),
         user_namespaces: false,
@@ -47,6 +48,16 @@ pub(super) async fn status(
         runtime_handlers: vec![handler(""), handler("native")],
         features: Some(api::RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() }),
     })
+}
+
+/// A further condition, which a kubelet passes over and people see: it is there only where it is false.
+fn unconfined(of: &Unconfined) -> api::RuntimeCondition {
+    api::RuntimeCondition {
+        r#type: format!("{}Confined", of.module),
+        status: false,
+        reason: "NotSupportedYet".into(),
+        message: of.message.into(),
+    }
 }
 
 fn info(engine: &Engine) -> BTreeMap<String, String> {

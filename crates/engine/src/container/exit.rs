@@ -8,6 +8,7 @@ use berth_types::shim::record as shim_record;
 use crate::host::clock;
 use crate::host::record::{self, EndRecord};
 use crate::model::{ExitReason, ExitView};
+use crate::oci::signal;
 
 /// How a container ended, as it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,9 @@ impl From<EndRecord> for Exit {
     }
 }
 
+/// The status of a process that SIGKILL ended, and of a shell whose command it ended.
+const KILLED: i32 = 128 + signal::KILL;
+
 fn told(exit: &shim::Exit, never_ran: bool) -> ExitView {
     let failed_to_start = never_ran && !exit.message.is_empty();
     let reason = if failed_to_start {
@@ -71,7 +75,7 @@ fn told(exit: &shim::Exit, never_ran: bool) -> ExitView {
     } else if exit.code == 0 {
         // A child that ran out of memory did not make the container fail.
         ExitReason::Completed
-    } else if exit.oom_killed {
+    } else if exit.oom_killed && exit.code == KILLED {
         ExitReason::OomKilled
     } else {
         ExitReason::Error
@@ -92,3 +96,6 @@ pub(crate) fn read(dir: &Path) -> Option<(Option<i64>, Exit)> {
 pub(crate) fn read_or(dir: &Path, unknown: &str) -> (Option<i64>, Exit) {
     read(dir).unwrap_or_else(|| (None, Exit::noticed(unknown)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! Changing a container's limits. One change is made at a time: each builds on the one before.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::container::Facts;
+use crate::container::{Facts, limits};
 use crate::error::EngineError;
 use crate::host::record::{self, ContainerRecord};
 use crate::model::Resources;
@@ -68,7 +68,8 @@ pub(crate) enum Asked {
     TooMany(Caller),
 }
 
-/// Makes a change; gives the limits in force after it.
+/// Makes a change; gives the limits in force after it. What was in force before is, when a part of it is refused or
+/// cannot be written down.
 pub(crate) async fn make(
     shared: Arc<Shared>,
     facts: Arc<Facts>,
@@ -77,8 +78,7 @@ pub(crate) async fn make(
     file: PathBuf,
     records: Arc<Mutex<()>>,
 ) -> Result<Resources, EngineError> {
-    let after = resources::merge(&now, &change);
-    let limits = resources::change(&after, &change, &shared.facts);
+    let change = resources::Change::of(&now, &change, &shared.facts);
     Shared::blocking(move || {
         let Some(cgroup) = &facts.cgroup else {
             return Err(EngineError::unsupported(
@@ -86,14 +86,19 @@ pub(crate) async fn make(
                 "the pod's handler limits no single container",
             ));
         };
-        shared.placement.update(cgroup, &limits)?;
-        let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = |e| EngineError::system("write the container's record", e);
-        if let Some(mut record) = record::read::<ContainerRecord>(&file).map_err(failed)? {
-            record.resources = after.clone();
-            record::write(&file, &record).map_err(failed)?;
-        }
-        Ok(after)
+        limits::apply(&shared, cgroup, &change)?;
+        let kept = keep(&file, &records, &change);
+        kept.inspect_err(|_| limits::take_back(&shared, cgroup, &change))?;
+        Ok(change.now)
     })
     .await
+}
+
+/// Writes down what is in force now.
+fn keep(file: &Path, records: &Mutex<()>, change: &resources::Change) -> Result<(), EngineError> {
+    let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
+    let failed = |e| EngineError::system("write the container's record", e);
+    let Some(mut record) = record::read::<ContainerRecord>(file).map_err(failed)? else { return Ok(()) };
+    record.resources = change.now.clone();
+    record::write(file, &record).map_err(failed)
 }

@@ -21,7 +21,7 @@ pub(crate) fn facts(cgroups: &cgroup::Host) -> HostFacts {
     let enabled = |path: &str| {
         std::fs::read_to_string(path).is_ok_and(|text| text.trim_start().starts_with(['Y', '1', '0']))
     };
-    HostFacts {
+    let facts = HostFacts {
         capabilities: held.bits(),
         least_oom_score: least,
         hostname: name.nodename().to_string_lossy().into_owned(),
@@ -30,5 +30,9 @@ pub(crate) fn facts(cgroups: &cgroup::Host) -> HostFacts {
         apparmor: enabled("/sys/module/apparmor/parameters/enabled")
             && std::path::Path::new("/sys/kernel/security/apparmor").exists(),
         selinux: enabled("/sys/fs/selinux/enforce"),
+    };
+    for crate::confinement::Unconfined { module, message } in crate::confinement::unconfined(&facts) {
+        tracing::warn!(module, "{message}");
     }
+    facts
 }

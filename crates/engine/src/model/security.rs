@@ -51,20 +51,21 @@ pub enum User {
     Name(String),
 }
 
-/// Security settings of the sandbox itself. Without a pause process they bind only what containers inherit.
+/// Security settings of the sandbox itself. Without a pause process they bind only what containers inherit: what
+/// would bind a process of the sandbox (its user, seccomp) is not among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SandboxSecurity {
     /// Whether the pod may hold privileged containers.
     pub privileged: bool,
-    /// SELinux label of the pod.
+    /// SELinux label of the pod; refused where SELinux is in force.
     pub selinux: Option<SelinuxLabel>,
-    /// Kept for the pod's record; nothing runs under it.
-    pub seccomp: SeccompChoice,
 }
 
 /// The name of the runtime's own AppArmor profile.
 pub const APPARMOR_DEFAULT: &str = "runtime/default";
+/// The word for no AppArmor profile.
+pub const APPARMOR_UNCONFINED: &str = "unconfined";
 
 /// Security settings of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +97,8 @@ pub struct ContainerSecurity {
     pub readonly_paths: Vec<PathBuf>,
     /// The seccomp profile.
     pub seccomp: SeccompChoice,
-    /// The AppArmor profile; None or `unconfined` is none, [`APPARMOR_DEFAULT`] the runtime's own.
+    /// The AppArmor profile; None is one that was not asked for, [`APPARMOR_UNCONFINED`] none,
+    /// [`APPARMOR_DEFAULT`] the runtime's own.
     pub apparmor: Option<String>,
     /// SELinux label of the process.
     pub selinux: Option<SelinuxLabel>,

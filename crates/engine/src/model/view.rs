@@ -99,11 +99,11 @@ pub enum ExitReason {
     Completed,
     /// Another status.
     Error,
-    /// The kernel killed a process of it for want of memory.
+    /// The kernel killed its main process for want of memory.
     OomKilled,
     /// Its command could not be executed.
     StartError,
-    /// Nobody knows: its shim died.
+    /// Not known: its shim died.
     Unknown,
 }
 

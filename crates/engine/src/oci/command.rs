@@ -50,7 +50,7 @@ pub(crate) fn cwd(config: &ContainerConfig, image: &ImageConfig) -> Result<Strin
 
 /// The environment, with names in the order of their first appearance: PATH, TERM with a terminal and
 /// HOSTNAME, then the image's, then the configuration's; the last value of a name wins. HOME
-/// is the user's when nobody says otherwise.
+/// is the user's unless one of them says otherwise.
 pub(crate) fn env(config: &ContainerConfig, image: &ImageConfig, hostname: &str, home: &str) -> Vec<EnvVar> {
     let mut env = Environment::default();
     env.set("PATH", DEFAULT_PATH.as_bytes());

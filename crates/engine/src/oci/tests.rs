@@ -36,7 +36,7 @@ fn sandbox() -> SandboxConfig {
     }
 }
 
-fn container() -> ContainerConfig {
+pub(crate) fn container() -> ContainerConfig {
     ContainerConfig {
         metadata: ContainerMetadata { name: "main".into(), attempt: 0 },
         image: ImageSpec {
@@ -247,26 +247,17 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
 }
 
 #[test]
-fn an_apparmor_profile_that_would_not_be_set_is_refused() {
-    let refused = |profile: Option<&str>, privileged, in_force| {
-        let security = ContainerSecurity {
-            apparmor: profile.map(str::to_owned),
-            privileged,
-            ..ContainerSecurity::default()
-        };
-        refuse_apparmor(&security, &HostFacts { apparmor: in_force, ..host() }).err().map(|e| e.kind())
-    };
-    let unsupported = Some(Kind::Unsupported);
-    for in_force in [false, true] {
-        for privileged in [false, true] {
-            assert_eq!(refused(None, privileged, in_force), None);
-            assert_eq!(refused(Some("unconfined"), privileged, in_force), None);
-            assert_eq!(refused(Some("mine"), privileged, in_force), unsupported);
+fn no_new_privileges_holds_for_the_privileged_too() {
+    let mut pod = sandbox();
+    pod.security.privileged = true;
+    for privileged in [false, true] {
+        for asked in [false, true] {
+            let mut config = container();
+            config.security = ContainerSecurity { privileged, no_new_privs: asked, ..Default::default() };
+            let spec = planned(&pod, &config, &[]).unwrap().spec;
+            assert_eq!(spec.process().as_ref().unwrap().no_new_privileges(), Some(asked));
         }
-        assert_eq!(refused(Some(APPARMOR_DEFAULT), true, in_force), None);
     }
-    assert_eq!(refused(Some(APPARMOR_DEFAULT), false, false), None);
-    assert_eq!(refused(Some(APPARMOR_DEFAULT), false, true), unsupported);
 }
 
 #[test]

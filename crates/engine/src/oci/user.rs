@@ -97,8 +97,10 @@ pub(crate) fn resolve_text(
     Ok(Resolved { uid: entry.uid, gid, groups: [vec![gid], further].concat(), home: home.to_owned() })
 }
 
-/// The id that `text` is; None when it is a name.
+/// The id that `text` is; None when it is a name. A plus sign before the digits is read as the field's runtimes read
+/// it: an image that one of them runs as user 1000 must not run as another here.
 fn number(text: &str) -> Result<Option<u32>, EngineError> {
+    let text = text.strip_prefix('+').filter(|digits| !digits.is_empty()).unwrap_or(text);
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);
     }

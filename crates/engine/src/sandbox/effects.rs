@@ -107,8 +107,7 @@ impl Owner {
     }
 
     fn start(&mut self, id: ContainerId) {
-        let (shim, shared, sandbox) =
-            (self.shim(), Arc::clone(&self.spawner.shared), self.id.clone());
+        let (shim, shared, sandbox) = (self.shim(), Arc::clone(&self.spawner.shared), self.id.clone());
         let failed = id.clone();
         self.spawner.spawn(
             async move {

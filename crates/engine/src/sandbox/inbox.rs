@@ -13,7 +13,7 @@ use super::{Caller, Command, Live, Message, Reply, Report, Up};
 use crate::container::exec::Target;
 use crate::container::exit::Exit;
 use crate::container::update::{self, Asked};
-use crate::container::{Item, Made, is_same};
+use crate::container::{Facts, Item, Made, is_same};
 use crate::error::EngineError;
 use crate::host::clock;
 use crate::model::{ContainerConfig, Resources, SandboxConfig};
@@ -327,13 +327,24 @@ impl Owner {
             (Some(facts), Some(shim)) => Ok(Target {
                 container: id.clone(),
                 config: Arc::clone(&item.config),
-                facts: Arc::clone(facts),
+                facts: self.with_score(facts, item),
                 shim,
                 handler: self.spawner.shared.handlers.of(&self.config.handler)?,
             }),
             (Some(_), None) => Err(EngineError::failed("reach the container", ShimError::Lost)),
             (None, _) => Err(refused_container(id, life.refuse("reach"))),
         }
+    }
+
+    /// Exec sessions begin with the out-of-memory score that the container's processes have now.
+    fn with_score(&self, facts: &Arc<Facts>, item: &Item) -> Arc<Facts> {
+        let least = self.spawner.shared.facts.least_oom_score;
+        let score = item.limits.now().oom_score_adj.map(|score| score.max(least));
+        let mut facts = Arc::clone(facts);
+        if score.is_some() && score != facts.process.oom_score_adj() {
+            Arc::make_mut(&mut facts).process.set_oom_score_adj(score);
+        }
+        facts
     }
 
     /// Answers after the next publication.

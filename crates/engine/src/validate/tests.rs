@@ -5,7 +5,9 @@ use berth_types::{Classify, Kind};
 
 use super::*;
 use crate::config::{BuiltinNetwork, CgroupDriver, ImageConfig};
-use crate::model::{Dns, Owner, PidMode, PortMapping, Protocol, Resources, SandboxMetadata, SandboxSecurity};
+use crate::model::{
+    Dns, Owner, PidMode, PortMapping, Protocol, Resources, SandboxMetadata, SandboxSecurity, SelinuxLabel,
+};
 
 fn engine(network: NetworkChoice) -> EngineConfig {
     EngineConfig {
@@ -27,6 +29,18 @@ fn engine(network: NetworkChoice) -> EngineConfig {
         },
         shim: b"",
         open_files: None,
+    }
+}
+
+fn host() -> HostFacts {
+    HostFacts {
+        capabilities: 0,
+        least_oom_score: 0,
+        hostname: "node".into(),
+        unified: true,
+        accounts_swap: true,
+        apparmor: false,
+        selinux: true,
     }
 }
 
@@ -57,17 +71,18 @@ fn pod() -> SandboxConfig {
 fn checked(network: NetworkChoice, change: impl FnOnce(&mut SandboxConfig)) -> Result<(), EngineError> {
     let mut config = pod();
     change(&mut config);
-    sandbox(&config, &engine(network))
+    sandbox(&config, &engine(network), &host())
 }
 
 #[test]
 fn what_a_pod_may_not_ask_for_is_refused_by_name() {
     type Change = fn(&mut SandboxConfig);
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 10] = [
         ("metadata.name", |c| c.metadata.name.clear()),
         ("runtime_handler", |c| c.handler = "nothing".into()),
         ("runtime_handler", |c| c.handler = "runsc".into()),
         ("hostname", |c| c.hostname = "-bad-".into()),
+        ("selinux_options", |c| c.security.selinux = Some(SelinuxLabel::default())),
         ("log_directory", |c| c.log_directory = Some("relative".into())),
         ("namespaces.pid", |c| c.namespaces.pid = PidMode::Target("x".into())),
         ("sysctls", |c| drop(c.sysctls.insert("vm.swappiness".into(), "1".into()))),
@@ -112,4 +127,25 @@ fn a_pod_waits_for_its_network_and_one_without_has_no_ports() {
     let port = PortMapping { protocol: Protocol::Tcp, container_port: 80, host_port: 8080, host_ip: None };
     assert!(checked(NetworkChoice::None, |c| c.ports = vec![port.clone()]).is_err());
     assert!(checked(NetworkChoice::Builtin, |c| c.ports = vec![port]).is_ok());
+}
+
+#[test]
+fn a_pod_on_the_hosts_network_has_the_hosts_name_and_ports() {
+    let port = |container_port, host_port| PortMapping {
+        protocol: Protocol::Tcp,
+        container_port,
+        host_port,
+        host_ip: None,
+    };
+    let on_host = |hostname: &str, ports: Vec<PortMapping>| {
+        checked(NetworkChoice::Builtin, |c| {
+            c.namespaces.network = Network::Host;
+            (c.hostname, c.ports) = (hostname.to_owned(), ports);
+        })
+        .map_err(|e| e.to_string())
+    };
+    assert_eq!(on_host("", vec![port(80, 80), port(90, 0)]), Ok(()));
+    assert_eq!(on_host("node", Vec::new()), Ok(()));
+    assert!(on_host("web", Vec::new()).unwrap_err().starts_with("hostname: "));
+    assert!(on_host("", vec![port(80, 80), port(80, 8080)]).unwrap_err().starts_with("port_mappings: "));
 }

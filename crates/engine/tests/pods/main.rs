@@ -11,6 +11,7 @@ mod exec;
 mod failures;
 mod harness;
 mod life;
+mod limits;
 mod network;
 mod recovery;
 mod seams;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use berth_engine::model::EnvVar;
-use berth_testkit::{has_program, require, require_root};
+use berth_testkit::guard::has_program;
+use berth_testkit::{require, require_root};
 
 use crate::harness::{WAITS, World, sandbox, script, started};
 
@@ -30,11 +31,13 @@ fn other_users_of_the_host_find_nothing_of_a_pod() {
     let engine = world.with_image();
     let (id, main) = world.run(async {
         let id = engine.run_sandbox(sandbox("secret")).await.unwrap();
-        let mut config = script("main", &format!("cp /bin/busybox /own; chmod 4755 /own; touch /dev/shm/open; {WAITS}"));
+        let mut config =
+            script("main", &format!("cp /bin/busybox /own; chmod 4755 /own; touch /dev/shm/open; {WAITS}"));
         config.envs = vec![EnvVar { name: "PASSWORD".to_owned(), value: b"hunter2".to_vec() }];
         (id.clone(), started(&engine, &id, config).await)
     });
-    let made = world.run(engine.exec_sync(&main, vec!["ls".into(), "-l".into(), "/own".into()], None)).unwrap();
+    let made =
+        world.run(engine.exec_sync(&main, vec!["ls".into(), "-l".into(), "/own".into()], None)).unwrap();
     assert!(made.stdout.starts_with(b"-rwsr-xr-x"), "{made:?}");
     // The look itself works: it finds the directories, which it cannot enter.
     let dir = world.path().to_str().unwrap().to_owned();

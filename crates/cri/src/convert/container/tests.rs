@@ -11,10 +11,15 @@ fn view(user_specified: &str) -> ContainerView {
         }),
         ..Default::default()
     };
+    let pod = Namespaces {
+        network: berth_engine::model::Network::Pod,
+        pid: berth_engine::model::PidMode::Pod,
+        ipc: berth_engine::model::NamespaceMode::Pod,
+    };
     ContainerView {
         id: "c".repeat(64).parse().unwrap(),
         sandbox: "d".repeat(64).parse().unwrap(),
-        config: std::sync::Arc::new(from_api(&asked).unwrap()),
+        config: std::sync::Arc::new(from_api(&asked, &pod).unwrap()),
         state: berth_types::lifecycle::container::State::Created,
         created_at: 1,
         started_at: None,

@@ -30,6 +30,7 @@ fn users_and_groups_by_name_and_number() {
         ("7", 7, 0, &[0], "/"),
         ("7:8", 7, 8, &[8], "/"),
         ("odd", 1002, 1002, &[1002], "/"),
+        ("+1000:+50", 1000, 50, &[50, 4, 6], "/srv/web"),
     ];
     for (text, uid, gid, groups, home) in cases {
         let want = Resolved { uid: *uid, gid: *gid, groups: groups.to_vec(), home: (*home).to_owned() };
@@ -39,7 +40,18 @@ fn users_and_groups_by_name_and_number() {
 
 #[test]
 fn what_is_not_there_or_out_of_range_is_refused() {
-    for text in ["nobody", "web:nothing", "4294967295", "2147483648", "99999999999999999999", "huge", "-1"] {
+    for text in [
+        "nobody",
+        "web:nothing",
+        "4294967295",
+        "2147483648",
+        "99999999999999999999",
+        "huge",
+        "-1",
+        "+",
+        "++1",
+        "+-1",
+    ] {
         assert_eq!(resolved(text).unwrap_err().kind(), Kind::Invalid, "{text:?}");
     }
 }
