@@ -214,13 +214,35 @@ impl Prepared {
     ///
     /// # Errors
     /// [`RunError::Exec`] when the command cannot be executed, or the step before it that failed.
-    pub fn start(mut self) -> Result<Running, RunError> {
-        let heard = gate::release(self.gate.as_fd()).and_then(|()| gate::hear(self.gate.as_fd()));
-        match heard {
+    pub fn start(self) -> Result<Running, RunError> {
+        self.release()?;
+        self.outcome()?;
+        Ok(self.into_running())
+    }
+
+    /// Releases the process without waiting for its `execve`: [`Prepared::gate`] becomes readable when
+    /// [`Prepared::outcome`] is known.
+    ///
+    /// # Errors
+    /// [`RunError::Died`] when the process is gone.
+    pub fn release(&self) -> Result<(), RunError> {
+        gate::release(self.gate.as_fd()).map_err(|_| RunError::Died { before: "it was started" })
+    }
+
+    /// Readable when the `execve` of a released process succeeded or failed.
+    pub fn gate(&self) -> BorrowedFd<'_> {
+        self.gate.as_fd()
+    }
+
+    /// How the `execve` of a released process went; to be asked once. Waits as long as the gate is not readable, within
+    /// a limit.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::start`]. The process is ending by itself or is killed when this is dropped.
+    pub fn outcome(&self) -> Result<(), RunError> {
+        match gate::hear(self.gate.as_fd()) {
             // By execve, or because the process was killed: then its exit says so.
-            Ok(gate::Heard::Closed) => {
-                Ok(self.running.take().expect("only start and drop take it, and both have the value"))
-            }
+            Ok(gate::Heard::Closed) => Ok(()),
             Ok(gate::Heard::Failed { what, index, errno }) => {
                 let names = report::Names { plan: None, entered: Vec::new(), process: &self.process };
                 Err(report::failure(&names, &what, index, errno))
@@ -230,6 +252,11 @@ impl Prepared {
                 Err(RunError::Died { before: "it was started" })
             }
         }
+    }
+
+    /// The process, which is left alone from now on.
+    pub fn into_running(mut self) -> Running {
+        self.running.take().expect("only this and drop take it, and both have the value")
     }
 }
 

@@ -8,6 +8,7 @@ use berth_container::run::Prepared;
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
 use berth_types::shim::{Exit, Failure, Known, Phase};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::pump;
 use crate::stage::Stage;
@@ -26,12 +27,8 @@ pub(crate) struct Asker {
 pub(crate) struct Container {
     /// How far it is.
     pub(crate) stage: Stage,
-    /// The main process' id, for people and for the reaper.
-    pub(crate) pid: i32,
-    /// The main process.
-    pub(crate) pidfd: OwnedFd,
-    /// Until it is started.
-    pub(crate) prepared: Option<Prepared>,
+    /// The main process; None until it is prepared.
+    pub(crate) main: Option<Main>,
     /// Where all its processes are.
     pub(crate) cgroup: Cgroup,
     /// Its directory for records.
@@ -44,14 +41,49 @@ pub(crate) struct Container {
     pub(crate) started_at: i64,
     /// Who waits for its creation.
     pub(crate) creator: Option<Asker>,
-    /// Who waits to hear that it could not be started.
-    pub(crate) starter: Option<(Asker, Failure)>,
+    /// When to kill what is prepared of it once more, when it is doomed.
+    pub(crate) doom: Option<Instant>,
+    /// Its start, from the release to the answer.
+    pub(crate) start: Option<Start>,
     /// Who wants it forgotten when it has ended.
     pub(crate) forgetters: Vec<Asker>,
     /// While it ends.
     pub(crate) ending: Option<Ending>,
     /// How it ended.
     pub(crate) exit: Option<Exit>,
+}
+
+/// The main process.
+#[derive(Debug)]
+pub(crate) struct Main {
+    /// Its id, for people and for the reaper.
+    pub(crate) pid: i32,
+    /// The process.
+    pub(crate) pidfd: OwnedFd,
+    /// Until its `execve` succeeded, or it is reaped.
+    pub(crate) prepared: Option<Prepared>,
+}
+
+/// What the thread that makes a container hands over.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The process, prepared.
+    pub(crate) main: Main,
+    /// The master of its terminal.
+    pub(crate) terminal: Option<OwnedFd>,
+    /// What was done otherwise, for people.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A start under way.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Who waits for it.
+    pub(crate) asker: Asker,
+    /// When it has taken too long.
+    pub(crate) deadline: Instant,
+    /// Why it failed, and how that is told as an end; then the process' end is waited for.
+    pub(crate) failed: Option<(Failure, Exit)>,
 }
 
 /// What is still to be done for a container whose main process is gone.
@@ -65,6 +97,8 @@ pub(crate) struct Ending {
     pub(crate) since: Instant,
     /// When to look again, if nothing else happens.
     pub(crate) again: Instant,
+    /// What was told last of what lives on.
+    pub(crate) lingers: Option<String>,
 }
 
 /// The steps of an ending, in their order.
@@ -87,6 +121,30 @@ impl Container {
             (_, None) if started_at == 0 => Phase::Created,
             (_, None) => Phase::Running { started_at },
         };
-        Known { container: id.clone(), pid: self.pid, phase }
+        Known { container: id.clone(), pid: self.main.as_ref().map_or(0, |main| main.pid), phase }
+    }
+
+    /// The main process, while it is not known to be gone.
+    pub(crate) fn pidfd(&self) -> Option<&OwnedFd> {
+        self.main.as_ref().filter(|_| self.stage.is_alive()).map(|main| &main.pidfd)
+    }
+
+    /// Kills the main process, if there is one; its end is told when it is reaped.
+    pub(crate) fn kill_main(&self) {
+        if let Some(pidfd) = self.pidfd() {
+            // What cannot be signalled is gone.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+
+    /// Whether a thread is making it.
+    pub(crate) fn is_being_made(&self) -> bool {
+        self.main.is_none() && self.stage.is_alive()
+    }
+
+    /// When something is to be done even if nothing happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let start = self.start.as_ref().filter(|start| start.failed.is_none()).map(|start| start.deadline);
+        self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.doom).chain(start).min()
     }
 }

@@ -1,11 +1,37 @@
 //! Exec sessions: what belongs to one, and its end.
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use berth_container::run::Running;
 use berth_sys::cgroup::Cgroup;
-use berth_types::ContainerId;
+use berth_types::shim::Failure;
+use berth_types::{ContainerId, ExecId};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::container::Asker;
+
+/// An exec session whose process a thread is preparing.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// In which container.
+    pub(crate) container: ContainerId,
+    /// Who asked for it.
+    pub(crate) asker: Asker,
+    /// The time that it has, from when it runs.
+    pub(crate) timeout: Option<Duration>,
+    /// It is to be killed as soon as it can be.
+    pub(crate) killed: bool,
+}
+
+/// What that thread hands over.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Which session.
+    pub(crate) exec: ExecId,
+    /// Its process, or why there is none.
+    pub(crate) outcome: Result<Running, Failure>,
+}
 
 /// A process that was run in a container, which leads a session of its own.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 //! ```text
 //! main        descriptors, subreaper, signals      init        the first process of a shared PID namespace
 //! server      the event loop: daemons, children    stage       how far a container is (pure table)
-//!   request, create, ending, session, shutdown     outcome     how a process ended, in the protocol's words
+//!   request, create, start, ending, session, ...    outcome     how a process ended, in the protocol's words
 //! connection  one daemon                           pump        one thread per container: log, attach, stdin
+//! exec        a further process                    making      what that thread does first: the container
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
@@ -26,6 +27,7 @@ mod connection;
 mod container;
 mod exec;
 mod init;
+mod making;
 mod outcome;
 mod pump;
 mod records;

@@ -3,14 +3,40 @@
 use berth_container::run::RunError;
 use berth_types::error::chain;
 use berth_types::shim::{Exit, Failure, Reason};
-use rustix::process::WaitStatus;
+use rustix::process::{WaitIdStatus, WaitStatus};
 
 /// The exit status when the command never ran and the reason is not the command itself, as containerd has it.
 const NOT_STARTED: i32 = 128;
 
+/// How a child ended, by whichever call it was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    code: Option<i32>,
+    signal: Option<i32>,
+}
+
+impl Ended {
+    /// Killed by this signal.
+    pub(crate) fn by(signal: rustix::process::Signal) -> Self {
+        Self { code: None, signal: Some(signal.as_raw()) }
+    }
+}
+
+impl From<WaitStatus> for Ended {
+    fn from(status: WaitStatus) -> Self {
+        Self { code: status.exit_status(), signal: status.terminating_signal() }
+    }
+}
+
+impl From<WaitIdStatus> for Ended {
+    fn from(status: WaitIdStatus) -> Self {
+        Self { code: status.exit_status(), signal: status.terminating_signal() }
+    }
+}
+
 /// The status as a shell gives it, and the signal if one ended the process.
-pub(crate) fn code(status: WaitStatus) -> (i32, Option<i32>) {
-    match (status.exit_status(), status.terminating_signal()) {
+pub(crate) fn code(ended: Ended) -> (i32, Option<i32>) {
+    match (ended.code, ended.signal) {
         (_, Some(signal)) => (128 + signal, Some(signal)),
         (Some(code), None) => (code, None),
         // Neither: not an end at all; the kernel reports none when none is asked for.
@@ -19,8 +45,8 @@ pub(crate) fn code(status: WaitStatus) -> (i32, Option<i32>) {
 }
 
 /// The end of a process with this status at this time.
-pub(crate) fn exit(status: WaitStatus, at: i64) -> Exit {
-    let (code, signal) = code(status);
+pub(crate) fn exit(ended: Ended, at: i64) -> Exit {
+    let (code, signal) = code(ended);
     Exit { code, signal, at, oom_killed: false, message: String::new() }
 }
 

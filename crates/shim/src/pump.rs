@@ -3,7 +3,8 @@
 //!
 //! It is a thread of its own because writing a log can hang (a broken disk): then it is this
 //! container's output that waits and nothing else. The main thread only sends it commands and
-//! never waits for it without a deadline.
+//! never waits for it without a deadline. For the same reason it begins with making the container: mounts can hang
+//! too.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -12,9 +13,13 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use berth_types::ContainerId;
-use berth_types::shim::{MAX_PACKET, Stream};
+use berth_types::shim::{Failure, MAX_PACKET, Reason, Stream};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use rustix::io::Errno;
+
+use crate::container::Made;
+use crate::exec::Begun;
+use crate::outcome::failure;
 
 mod client;
 mod file;
@@ -29,8 +34,8 @@ use input::Stdin;
 use recorder::Recorder;
 pub(crate) use recorder::now;
 
-/// Stack of the thread. It goes no deeper than a few frames with small arrays.
-const STACK: usize = 64 << 10;
+/// Stack of the thread. Serving goes no deeper than a few frames with small arrays; making the container needs more.
+const STACK: usize = 256 << 10;
 /// One read of output, or one packet of input. A pipe holds 64 KiB, of which a thread need not hold all at
 /// once.
 const CHUNK: usize = MAX_PACKET;
@@ -49,11 +54,13 @@ pub(crate) enum Command {
     Finish,
 }
 
-/// What a pump tells the main thread.
+/// What a thread tells the main thread.
 #[derive(Debug)]
 pub(crate) enum Note {
-    /// The log file is open, or why not; the pump ended then.
-    Opened(Result<(), String>),
+    /// The container is made and its log file is open, or why not; the pump ended then.
+    Opened(Result<Option<Box<Made>>, Failure>),
+    /// A further process of the container runs, or why not.
+    Begun(Box<Begun>),
     /// The answer to a [`Command::Reopen`].
     Reopened(u64, Result<(), String>),
     /// All output is in the log and the pump has ended.
@@ -99,7 +106,7 @@ impl Notes {
         Ok((Self { queue, wake: Arc::clone(&wake) }, Noted { notes, bell: wake }))
     }
 
-    fn send(&self, container: &ContainerId, note: Note) {
+    pub(crate) fn send(&self, container: &ContainerId, note: Note) {
         // The main thread lives as long as the process.
         drop(self.queue.send((container.clone(), note)));
         ring(&self.wake);
@@ -125,8 +132,8 @@ pub(crate) enum Ends {
 /// What a pump is made of.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    /// Whose it is.
-    pub(crate) container: ContainerId,
+    /// The process that it serves, for the main thread; None in tests of the pump alone.
+    pub(crate) made: Option<Box<Made>>,
     /// Its stdio.
     pub(crate) ends: Ends,
     /// Its log file, if it has one.
@@ -151,22 +158,31 @@ impl Handle {
     }
 }
 
-/// Starts a container's pump; its first note is [`Note::Opened`].
-pub(crate) fn start(setup: Setup, notes: Notes) -> std::io::Result<Handle> {
+/// Starts a container's pump, which first makes the container; its first note is [`Note::Opened`]. When the log cannot be
+/// opened, what was made is ended before that is told.
+pub(crate) fn start(
+    container: ContainerId,
+    notes: Notes,
+    make: impl FnOnce() -> Result<Setup, Failure> + Send + 'static,
+) -> std::io::Result<Handle> {
     let (sender, commands) = channel();
     let wake = bell()?;
     let handle = Handle { commands: sender, wake: Arc::clone(&wake) };
-    let name = format!("log {}", &setup.container.short()[..8]);
+    let name = format!("log {}", &container.short()[..8]);
     std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
-        let container = setup.container.clone();
-        match Pump::new(setup, commands, wake, notes.clone()) {
-            Ok(pump) => {
-                notes.send(&container, Note::Opened(Ok(())));
+        let made = make().and_then(|mut setup| {
+            let made = setup.made.take();
+            let pump = Pump::new(container.clone(), setup, commands, wake, notes.clone());
+            pump.map(|pump| (pump, made)).map_err(|why| failure(Reason::System, why))
+        });
+        match made {
+            Ok((pump, made)) => {
+                notes.send(&container, Note::Opened(Ok(made)));
                 let clients = pump.run();
                 notes.send(&container, Note::Drained);
                 see_off(clients);
             }
-            Err(message) => notes.send(&container, Note::Opened(Err(message))),
+            Err(failure) => notes.send(&container, Note::Opened(Err(failure))),
         }
     })?;
     Ok(handle)
@@ -195,6 +211,7 @@ struct Source {
 
 impl Pump {
     fn new(
+        container: ContainerId,
         setup: Setup,
         commands: Receiver<Command>,
         wake: Arc<OwnedFd>,
@@ -222,7 +239,7 @@ impl Pump {
             rustix::io::ioctl_fionbio(fd, true).map_err(|e| format!("set up stdio: {e}"))?;
         }
         let buffer = vec![0; CHUNK].into_boxed_slice();
-        let (container, clients, finish) = (setup.container, Vec::new(), None);
+        let (clients, finish) = (Vec::new(), None);
         Ok(Self {
             container,
             sources,

@@ -1,24 +1,30 @@
 //! The shim's one thread that decides: an event loop over daemons, children and pumps.
 //!
-//! Nothing here waits: what takes time is a thread (the pumps) or comes back later by an event or a
-//! deadline. Children are waited for in one place ([`Server::reap`]), by this thread only, so that no
-//! process id is reused under anybody's hands.
+//! Nothing here waits: what takes time is a thread (the pumps, which make their containers, and one for each exec
+//! session that begins) or comes back later by an event or a deadline.
+//!
+//! A child is waited for by its owner: the thread that prepares it, and this one from when it is handed over. So no
+//! process id is reused under either's hands, and no end is lost: while a thread is at work, this one waits for
+//! the children that it knows and for no others, and looks at all of them again when that thread is done.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_sys::signal::SignalFd;
 use berth_types::shim::{Answer, Event, Failure, FromShim, Reason, ToShim, decode, request_number};
 use berth_types::{ContainerId, ExecId, SandboxId};
 use rustix::event::{Timespec, epoll};
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions, wait, waitid};
 
 use crate::connection::{Connection, Gone};
 use crate::container::{Asker, Container};
-use crate::exec::Session;
+use crate::exec::{Beginning, Session};
 use crate::init::Init;
-use crate::outcome::failure;
+use crate::making::Spaces;
+use crate::outcome::{Ended, failure};
 use crate::pump::{self, Note, Noted, Notes};
 
 mod create;
@@ -26,12 +32,15 @@ mod ending;
 mod request;
 mod session;
 mod shutdown;
+mod start;
 
 /// What an event of epoll belongs to; connections come after these.
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const NOTES: u64 = 2;
 const FIRST_CONNECTION: u64 = 16;
+/// With the number of a process: the gate of a container that is being started.
+const GATE: u64 = 1 << 63;
 /// The most daemons at once. There is one, or two for a moment when one replaces the other.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -48,6 +57,7 @@ pub(crate) struct Server {
     pod: Option<Pod>,
     containers: BTreeMap<ContainerId, Container>,
     sessions: BTreeMap<ExecId, Session>,
+    beginning: BTreeMap<ExecId, Beginning>,
     reopening: BTreeMap<u64, (ContainerId, Asker)>,
     next_ticket: u64,
     shutdown: Option<shutdown::Shutdown>,
@@ -61,9 +71,7 @@ pub(crate) struct Server {
 struct Pod {
     sandbox: SandboxId,
     state_dir: PathBuf,
-    network: Option<OwnedFd>,
-    ipc: Option<OwnedFd>,
-    uts: Option<OwnedFd>,
+    spaces: Arc<Spaces>,
     init: Option<Init>,
     /// Opened when it is needed: the daemon may still be making it.
     cgroup_dirs: Vec<PathBuf>,
@@ -102,6 +110,7 @@ impl Server {
             pod: None,
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            beginning: BTreeMap::new(),
             reopening: BTreeMap::new(),
             next_ticket: 0,
             shutdown: None,
@@ -134,6 +143,7 @@ impl Server {
                     LISTENER => self.accept(),
                     SIGNALS => self.reap()?,
                     NOTES => self.hear(),
+                    gate if gate & GATE != 0 => self.at_gate(gate),
                     connection => self.talk(connection, flags),
                 }
             }
@@ -145,10 +155,10 @@ impl Server {
 
     /// When something is to be done even if nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let endings = self.containers.values().filter_map(|c| c.ending.as_ref()).map(|e| e.again);
+        let containers = self.containers.values().filter_map(Container::deadline);
         let sessions = self.sessions.values().filter_map(|s| s.deadline);
         let shutdown = self.shutdown.as_ref().map(|s| s.again);
-        endings.chain(sessions).chain(shutdown).min()
+        containers.chain(sessions).chain(shutdown).min()
     }
 
     fn keep_time(&mut self, now: Instant) {
@@ -158,6 +168,13 @@ impl Server {
         for id in ids {
             self.advance(&id);
         }
+        let due = |c: &Container| c.doom.is_some_and(|again| again <= now);
+        let ids: Vec<ContainerId> =
+            self.containers.iter().filter(|(_, c)| due(c)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.kill_doomed(&id, now);
+        }
+        self.end_late_starts(now);
         self.end_late_sessions(now);
         self.advance_shutdown(now);
     }
@@ -170,12 +187,30 @@ impl Server {
     }
 
     fn reap_children(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
-            let pid = pid.as_raw_nonzero().get();
-            if !self.session_ended(pid, status) && !self.main_ended(pid, status) {
+        while let Some((pid, ended)) = self.next_ended() {
+            if !self.session_ended(pid, ended) && !self.main_ended(pid, ended) {
                 self.init_ended(pid);
             }
         }
+    }
+
+    /// A child that has ended, and is reaped by this.
+    fn next_ended(&self) -> Option<(i32, Ended)> {
+        if self.at_work() == 0 {
+            let (pid, status) = wait(WaitOptions::NOHANG).ok().flatten()?;
+            return Some((pid.as_raw_nonzero().get(), status.into()));
+        }
+        // Among the others may be children that a thread is still preparing.
+        let mains = self.containers.values().filter(|c| c.stage.is_alive());
+        let mains = mains.filter_map(|c| c.main.as_ref()).map(|main| (main.pid, &main.pidfd));
+        let sessions = self.sessions.values().map(|session| (session.pid, &session.pidfd));
+        let init = self.pod.iter().filter_map(|pod| pod.init.as_ref());
+        let init = init.map(|init| (init.child.pid, &init.child.pidfd));
+        mains.chain(sessions).chain(init).find_map(|(pid, pidfd)| {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let status = waitid(WaitId::PidFd(pidfd.as_fd()), options).ok().flatten()?;
+            Some((pid, status.into()))
+        })
     }
 
     /// Hears what the pumps say.
@@ -183,7 +218,8 @@ impl Server {
         pump::hush(&self.noted.bell);
         while let Ok((container, note)) = self.noted.notes.try_recv() {
             match note {
-                Note::Opened(outcome) => self.log_opened(&container, outcome),
+                Note::Opened(outcome) => self.made(&container, outcome),
+                Note::Begun(begun) => self.begun(*begun),
                 Note::Reopened(ticket, outcome) => {
                     if let Some((_, asker)) = self.reopening.remove(&ticket) {
                         let outcome = outcome.map(|()| Answer::Done);
@@ -247,8 +283,10 @@ impl Server {
     }
 
     fn disconnect(&mut self, token: u64) {
-        // Closing it takes it out of the epoll set: nobody else has this socket.
-        self.connections.remove(&token);
+        if let Some(connection) = self.connections.remove(&token) {
+            // Closing it would not do for the moment in which a new child has a copy of everything.
+            let _ = epoll::delete(&self.epoll, &connection);
+        }
     }
 
     fn after_sending(&mut self, token: u64, sent: Result<(), Gone>) {

@@ -5,10 +5,14 @@ use berth_types::shim::{Failure, Reason};
 /// How far a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Prepared; its log is being opened.
-    Opening,
+    /// Its process is being prepared and its log opened, by a thread of its own.
+    Preparing,
+    /// The same, but it is to end: what was prepared so far is killed.
+    Doomed,
     /// Prepared, before its `execve`.
     Created,
+    /// Released; its `execve` has not succeeded yet.
+    Starting,
     /// Its command runs.
     Running,
     /// The main process is gone; the rest is being killed, the log finished, the record written.
@@ -20,11 +24,15 @@ pub(crate) enum Stage {
 /// What happens to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Happening {
-    /// Its log is open.
-    LogOpened,
+    /// Its process is prepared and its log is open.
+    Prepared,
+    /// It is to end before it is prepared.
+    Doomed,
+    /// Its process was released.
+    Released,
     /// Its `execve` succeeded.
     Started,
-    /// The main process is gone: it ended, or could not be started.
+    /// The main process is gone: it ended, could not be started, or was never prepared.
     MainEnded,
     /// Nothing of it is left and everything is on disk.
     Finished,
@@ -63,34 +71,66 @@ pub(crate) enum Verdict {
 impl Stage {
     /// Every stage, for tests of the whole table.
     #[cfg(test)]
-    pub(crate) const ALL: [Stage; 5] =
-        [Stage::Opening, Stage::Created, Stage::Running, Stage::Ending, Stage::Exited];
+    pub(crate) const ALL: [Stage; 7] = [
+        Stage::Preparing,
+        Stage::Doomed,
+        Stage::Created,
+        Stage::Starting,
+        Stage::Running,
+        Stage::Ending,
+        Stage::Exited,
+    ];
 
     /// The stage after something happened. What comes too late changes nothing.
     pub(crate) fn after(self, happening: Happening) -> Stage {
         match (self, happening) {
-            (Stage::Opening, Happening::LogOpened) => Stage::Created,
-            (Stage::Created, Happening::Started) => Stage::Running,
-            (Stage::Opening | Stage::Created | Stage::Running, Happening::MainEnded) => Stage::Ending,
+            (Stage::Preparing, Happening::Prepared) => Stage::Created,
+            (Stage::Preparing, Happening::Doomed) => Stage::Doomed,
+            (Stage::Created, Happening::Released) => Stage::Starting,
+            (Stage::Starting, Happening::Started) => Stage::Running,
+            (
+                Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting | Stage::Running,
+                Happening::MainEnded,
+            ) => Stage::Ending,
             (Stage::Ending, Happening::Finished) => Stage::Exited,
             (
                 stage,
-                Happening::LogOpened | Happening::Started | Happening::MainEnded | Happening::Finished,
+                Happening::Prepared
+                | Happening::Doomed
+                | Happening::Released
+                | Happening::Started
+                | Happening::MainEnded
+                | Happening::Finished,
             ) => stage,
+        }
+    }
+
+    /// Whether its main process may be alive.
+    pub(crate) fn is_alive(self) -> bool {
+        match self {
+            Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting | Stage::Running => true,
+            Stage::Ending | Stage::Exited => false,
         }
     }
 
     /// Whether a request is allowed now.
     pub(crate) fn allows(self, ask: Ask) -> Result<Verdict, Failure> {
         match (self, ask) {
-            (Stage::Created, Ask::Start | Ask::Attach | Ask::Resize)
+            (Stage::Created, Ask::Start | Ask::ReopenLog | Ask::Attach | Ask::Resize)
+            | (Stage::Starting, Ask::Signal | Ask::ReopenLog | Ask::Attach | Ask::Resize)
             | (Stage::Running, Ask::Signal | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize)
-            | (Stage::Created, Ask::ReopenLog)
             | (Stage::Exited, Ask::Forget) => Ok(Verdict::Do),
-            (Stage::Opening | Stage::Created, Ask::Signal | Ask::Forget) => Ok(Verdict::End),
+            (Stage::Preparing | Stage::Doomed | Stage::Created, Ask::Signal | Ask::Forget)
+            | (Stage::Starting, Ask::Forget) => Ok(Verdict::End),
             (Stage::Ending, Ask::Signal | Ask::Forget) | (Stage::Exited, Ask::Signal) => Ok(Verdict::Already),
             (
-                Stage::Opening | Stage::Created | Stage::Running | Stage::Ending | Stage::Exited,
+                Stage::Preparing
+                | Stage::Doomed
+                | Stage::Created
+                | Stage::Starting
+                | Stage::Running
+                | Stage::Ending
+                | Stage::Exited,
                 Ask::Start | Ask::Forget | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize,
             ) => Err(Failure {
                 reason: Reason::State,
@@ -101,8 +141,10 @@ impl Stage {
 
     fn word(self) -> &'static str {
         match self {
-            Stage::Opening => "being created",
+            Stage::Preparing => "being created",
+            Stage::Doomed => "being created and to end",
             Stage::Created => "created",
+            Stage::Starting => "being started",
             Stage::Running => "running",
             Stage::Ending => "ending",
             Stage::Exited => "exited",
@@ -130,18 +172,30 @@ mod tests {
 
     #[test]
     fn every_cell_of_what_happens() {
-        use Happening::{Finished, LogOpened, MainEnded, Started};
-        use Stage::{Created, Ending, Exited, Opening, Running};
+        use Stage::{Created, Ending, Exited, Preparing, Running, Starting};
+        const ALL: [Happening; 6] = [
+            Happening::Prepared,
+            Happening::Doomed,
+            Happening::Released,
+            Happening::Started,
+            Happening::MainEnded,
+            Happening::Finished,
+        ];
+        let doomed = Stage::Doomed;
         let table = [
-            (Opening, [Created, Opening, Ending, Opening]),
-            (Created, [Created, Running, Ending, Created]),
-            (Running, [Running, Running, Ending, Running]),
-            (Ending, [Ending, Ending, Ending, Exited]),
-            (Exited, [Exited, Exited, Exited, Exited]),
+            (Preparing, [Created, doomed, Preparing, Preparing, Ending, Preparing]),
+            (doomed, [doomed, doomed, doomed, doomed, Ending, doomed]),
+            (Created, [Created, Created, Starting, Created, Ending, Created]),
+            (Starting, [Starting, Starting, Starting, Running, Ending, Starting]),
+            (Running, [Running, Running, Running, Running, Ending, Running]),
+            (Ending, [Ending, Ending, Ending, Ending, Ending, Exited]),
+            (Exited, [Exited; 6]),
         ];
         assert_eq!(table.map(|(stage, _)| stage), Stage::ALL);
         for (stage, row) in table {
-            assert_eq!([LogOpened, Started, MainEnded, Finished].map(|h| stage.after(h)), row, "{stage:?}");
+            assert_eq!(ALL.map(|happening| stage.after(happening)), row, "{stage:?}");
+            let ended = matches!(stage, Ending | Exited);
+            assert_eq!(stage.is_alive(), !ended, "{stage:?}");
         }
     }
 
@@ -150,7 +204,7 @@ mod tests {
         let asks =
             [Ask::Start, Ask::Signal, Ask::Forget, Ask::Exec, Ask::ReopenLog, Ask::Attach, Ask::Resize];
         // Do, End, Already, refused.
-        let table = ["-ee----", "dee-ddd", "-d-dddd", "-aa----", "-ad----"];
+        let table = ["-ee----", "-ee----", "dee-ddd", "-de-ddd", "-d-dddd", "-aa----", "-ad----"];
         for (stage, row) in Stage::ALL.into_iter().zip(table) {
             let got: String = asks
                 .iter()

@@ -16,8 +16,7 @@ use rustix::net::{
 };
 
 /// How long the parent waits for the child to be prepared, or to be a program. Mounting may wait
-/// for a disk or a file server, and the shim does nothing else meanwhile. Less than what its daemon waits, which
-/// then hears why.
+/// for a disk or a file server. Less than what the shim's daemon waits, which then hears why.
 pub(super) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Longest name of a step.

@@ -21,7 +21,7 @@ fn bench(stdin_once: bool) -> Bench {
     let (from_stderr, stderr) = std::io::pipe().unwrap();
     let (sender, Noted { notes, .. }) = Notes::new().unwrap();
     let setup = Setup {
-        container: ContainerId::from_random([1; 32]),
+        made: None,
         ends: Ends::Pipes {
             stdin: Some(to_stdin.into()),
             stdout: from_stdout.into(),
@@ -30,9 +30,9 @@ fn bench(stdin_once: bool) -> Bench {
         log: Some(dir.path().join("0.log")),
         stdin_once,
     };
-    let pump = start(setup, sender).unwrap();
+    let pump = start(ContainerId::from_random([1; 32]), sender, || Ok(setup)).unwrap();
     let bench = Bench { dir, notes, pump, stdin, stdout, stderr };
-    assert!(matches!(bench.note(), Note::Opened(Ok(()))));
+    assert!(matches!(bench.note(), Note::Opened(Ok(None))));
     bench
 }
 
@@ -213,14 +213,14 @@ fn a_log_that_cannot_be_opened_is_said_and_ends_the_pump() {
     let (stdout, _w) = std::io::pipe().unwrap();
     let (stderr, _w) = std::io::pipe().unwrap();
     let setup = Setup {
-        container: ContainerId::from_random([2; 32]),
+        made: None,
         ends: Ends::Pipes { stdin: None, stdout: stdout.into(), stderr: stderr.into() },
         log: Some("/nonexistent/berth/0.log".into()),
         stdin_once: false,
     };
-    let pump = start(setup, sender).unwrap();
+    let pump = start(ContainerId::from_random([1; 32]), sender, || Ok(setup)).unwrap();
     let (_, note) = notes.recv_timeout(Duration::from_secs(10)).unwrap();
-    assert!(matches!(note, Note::Opened(Err(m)) if m.contains("/nonexistent/berth/0.log")));
+    assert!(matches!(note, Note::Opened(Err(f)) if f.message.contains("/nonexistent/berth/0.log")));
     assert_eq!(notes.recv_timeout(Duration::from_secs(10)).unwrap_err(), RecvTimeoutError::Disconnected);
     assert!(!pump.send(Command::Finish));
 }
@@ -239,14 +239,14 @@ fn a_terminal_that_is_closed_and_opened_again_goes_on() {
     let master = pty.master.try_clone().unwrap();
     let (sender, Noted { notes, .. }) = Notes::new().unwrap();
     let setup = Setup {
-        container: ContainerId::from_random([1; 32]),
+        made: None,
         ends: Ends::Terminal(pty.master),
         log: Some(dir.path().join("0.log")),
         stdin_once: false,
     };
-    let pump = start(setup, sender).unwrap();
+    let pump = start(ContainerId::from_random([1; 32]), sender, || Ok(setup)).unwrap();
     let note = || notes.recv_timeout(Duration::from_secs(10)).unwrap().1;
-    assert!(matches!(note(), Note::Opened(Ok(()))));
+    assert!(matches!(note(), Note::Opened(Ok(None))));
     let mut slave = std::fs::File::from(pty.slave);
     for ticket in 0..4 {
         slave.write_all(format!("line {ticket}\n").as_bytes()).unwrap();

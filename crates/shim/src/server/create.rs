@@ -1,95 +1,75 @@
-//! Creating a container.
+//! Creating a container: a thread makes it, and the loop hears when it is made.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use berth_container::plan::{Plan, RootSource, Space};
-use berth_container::run::{self, Given, Prepared, Stdio};
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
-use berth_types::shim::{Answer, Create, Event, Failure, PidSpace, Reason, record};
+use berth_types::shim::{Answer, Create, Event, Exit, Failure, PidSpace, Reason};
+use rustix::process::Signal;
 
 use super::{Pod, Server};
-use crate::container::{Asker, Container};
-use crate::outcome::{failure, refused, system};
-use crate::pump::{self, Ends, Setup};
-use crate::records;
+use crate::container::{Asker, Container, Made};
+use crate::making::Making;
+use crate::outcome::{self, Ended, failure, system};
+use crate::pump;
 use crate::stage::{Ask, Happening, Stage};
 
+/// The most containers and exec sessions that are being made at once.
+pub(super) const MAX_AT_WORK: usize = 64;
+/// What is being made of a doomed container is killed again after so long: its process may not have been there yet.
+const DOOM_AGAIN: Duration = Duration::from_millis(20);
+/// One round of that may take so long.
+const DOOM_ROUND: Duration = Duration::from_millis(1);
+
 impl Server {
-    /// Prepares the process. The answer comes when the pump has opened the log, which happens meanwhile.
+    /// Begins to make a container. The answer comes when it is made and its log is open.
     pub(super) fn create(
         &mut self,
         asker: Asker,
         create: Create,
-        fds: &[OwnedFd],
+        fds: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Failure> {
-        if self.containers.contains_key(&create.container) {
-            let message = format!("container {} is there already", create.container);
-            return Err(failure(Reason::State, message));
+        let id = create.container.clone();
+        if self.containers.contains_key(&id) {
+            return Err(failure(Reason::State, format!("container {id} is there already")));
         }
         if self.shutdown.is_some() {
             return Err(failure(Reason::State, "the pod is being shut down"));
         }
+        if self.at_work() >= MAX_AT_WORK {
+            return Err(failure(Reason::State, "too many processes of the pod are being prepared already"));
+        }
         let pod = self.pod.as_ref().ok_or_else(|| failure(Reason::State, "the shim has no pod yet"))?;
+        let pid_space = self.pid_space(pod, &create.pid_space)?;
+        let dir = pod.state_dir.join("containers").join(id.as_str());
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-        let (mut prepared, pipes) = self.prepare(pod, &create, fds, &cgroup)?;
-        let pidfd = prepared.pidfd().try_clone_to_owned();
-        let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
-        let (ends, terminal) = ends(pipes, prepared.take_console())?;
-        let dir = pod.state_dir.join("containers").join(create.container.as_str());
-        let notes: Vec<String> = prepared.notes().iter().map(ToString::to_string).collect();
-        let pid = prepared.pid();
-        record(&dir, pid)?;
-        let setup = Setup {
-            container: create.container.clone(),
-            ends,
-            log: create.log.map(Into::into),
-            stdin_once: create.stdin_once,
-        };
-        let pump = pump::start(setup, self.notes.clone());
+        let spaces = Arc::clone(&pod.spaces);
+        let making = Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score: self.oom_score };
+        let pump = pump::start(id.clone(), self.notes.clone(), move || making.make());
         let container = Container {
-            stage: Stage::Opening,
-            pid,
-            pidfd,
-            prepared: Some(prepared),
+            stage: Stage::Preparing,
+            main: None,
             cgroup,
             dir,
-            terminal,
-            pump: pump.map_err(|e| system("start the log's thread", &e))?,
+            terminal: None,
+            pump: pump.map_err(|e| system("start the container's thread", &e))?,
             started_at: 0,
             creator: Some(asker),
-            starter: None,
+            doom: None,
+            start: None,
             forgetters: Vec::new(),
             ending: None,
             exit: None,
         };
-        for text in notes {
-            self.tell(&Event::Note { container: create.container.clone(), text });
-        }
-        self.containers.insert(create.container, container);
+        self.containers.insert(id, container);
         Ok(None)
     }
 
-    /// The process, and with pipes the shim's ends of its stdio.
-    fn prepare(
-        &self,
-        pod: &Pod,
-        create: &Create,
-        fds: &[OwnedFd],
-        cgroup: &Cgroup,
-    ) -> Result<(Prepared, Option<Ends>), Failure> {
-        let mut plan = Plan::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-        let pid_space = self.pid_space(pod, &create.pid_space)?;
-        if pid_space.is_some() {
-            plan.namespaces.pid = Space::Given;
-        }
-        plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
-        let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
-        let given = given(pod, &plan, fds, pid_space.as_ref().map(AsFd::as_fd))?;
-        let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
-        let prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
-        Ok((prepared, pipes))
+    /// How many threads make something.
+    pub(super) fn at_work(&self) -> usize {
+        self.beginning.len() + self.containers.values().filter(|c| c.is_being_made()).count()
     }
 
     /// The PID namespace to be joined, if it is not the plan's.
@@ -106,101 +86,102 @@ impl Server {
                 let missing = || failure(Reason::NotFound, format!("no container {target} in this pod"));
                 let container = self.containers.get(target).ok_or_else(missing)?;
                 container.stage.allows(Ask::Exec)?;
+                let pid = container.main.as_ref().map(|main| main.pid).ok_or_else(missing)?;
                 // It has not been reaped, so the number is still its own.
-                let path = format!("/proc/{}/ns/pid", container.pid);
+                let path = format!("/proc/{pid}/ns/pid");
                 let file = std::fs::File::open(&path);
                 file.map(|f| Some(f.into())).map_err(|e| system(&format!("open {path}"), &e))
             }
         }
     }
 
-    /// The pump has opened the log, or could not.
-    pub(super) fn log_opened(&mut self, id: &ContainerId, outcome: Result<(), String>) {
+    /// A container is made and its log is open, or why not.
+    pub(super) fn made(&mut self, id: &ContainerId, outcome: Result<Option<Box<Made>>, Failure>) {
+        match outcome {
+            Ok(Some(made)) => self.take_over(id, *made),
+            Ok(None) => self.not_made(id, failure(Reason::System, "the container has no process")),
+            Err(failure) => self.not_made(id, failure),
+        }
+        // What ended while a thread was at work.
+        self.reap_children();
+    }
+
+    fn take_over(&mut self, id: &ContainerId, made: Made) {
+        let Made { main, terminal, notes } = made;
+        for text in notes {
+            self.tell(&Event::Note { container: id.clone(), text });
+        }
         let Some(container) = self.containers.get_mut(id) else { return };
-        container.stage = container.stage.after(Happening::LogOpened);
-        let asker = container.creator.take();
-        let outcome = match outcome {
-            // A process that was killed meanwhile is prepared no more.
-            Ok(()) if container.stage != Stage::Created => {
-                Err(failure(Reason::State, "the container was ended while it was created"))
-            }
-            Ok(()) => Ok(Answer::Created { pid: container.pid }),
-            Err(message) => {
-                // Dropping the container kills and reaps its process.
-                self.containers.remove(id);
-                Err(failure(Reason::System, message))
+        let pid = main.pid;
+        container.main = Some(main);
+        container.terminal = terminal;
+        container.doom = None;
+        container.stage = container.stage.after(Happening::Prepared);
+        let outcome = match container.stage {
+            Stage::Created => Ok(Answer::Created { pid }),
+            Stage::Preparing
+            | Stage::Doomed
+            | Stage::Starting
+            | Stage::Running
+            | Stage::Ending
+            | Stage::Exited => {
+                container.kill_main();
+                Err(ended_early())
             }
         };
-        if let Some(asker) = asker {
+        if let Some(asker) = container.creator.take() {
             self.answer(asker, outcome, vec![]);
         }
     }
-}
 
-/// What the pump serves, and a terminal's master for its size.
-fn ends(pipes: Option<Ends>, console: Option<OwnedFd>) -> Result<(Ends, Option<OwnedFd>), Failure> {
-    match (pipes, console) {
-        (Some(ends), _) => Ok((ends, None)),
-        (None, Some(console)) => {
-            let terminal = console.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
-            Ok((Ends::Terminal(console), Some(terminal)))
+    fn not_made(&mut self, id: &ContainerId, why: Failure) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let asker = container.creator.take();
+        container.doom = None;
+        // One that waits for a disk or a file server may be left.
+        let left = container.cgroup.pids().is_ok_and(|pids| !pids.is_empty());
+        let (answer, exit) = match container.stage {
+            Stage::Doomed => (ended_early(), Some(outcome::exit(Ended::by(Signal::KILL), pump::now()))),
+            Stage::Preparing if left => {
+                let message = why.message.clone();
+                let exit = Exit { code: 128, signal: None, at: pump::now(), oom_killed: false, message };
+                (why, Some(exit))
+            }
+            Stage::Preparing
+            | Stage::Created
+            | Stage::Starting
+            | Stage::Running
+            | Stage::Ending
+            | Stage::Exited => (why, None),
+        };
+        if let Some(asker) = asker {
+            self.answer(asker, Err(answer), vec![]);
         }
-        (None, None) => Err(failure(Reason::System, "the container has no terminal")),
+        match exit {
+            Some(exit) => self.begin_ending(id, exit),
+            None => drop(self.containers.remove(id)),
+        }
+    }
+
+    /// Ends a container that does not run: kills what there is of it.
+    pub(super) fn end_early(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if container.main.is_some() {
+            return container.kill_main();
+        }
+        container.stage = container.stage.after(Happening::Doomed);
+        self.kill_doomed(id, Instant::now());
+    }
+
+    /// One round of killing what a thread prepares.
+    pub(super) fn kill_doomed(&mut self, id: &ContainerId, now: Instant) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        // What is left is met by the next round.
+        drop(container.cgroup.kill_all(now + DOOM_ROUND));
+        container.doom = Some(now + DOOM_AGAIN);
     }
 }
 
-/// The record of the process, on disk before its creation is answered.
-fn record(dir: &Path, pid: i32) -> Result<(), Failure> {
-    let started = record::Started { pid, shim: std::process::id().cast_signed() };
-    std::fs::create_dir_all(dir)
-        .and_then(|()| records::write(dir, record::PID, &started))
-        .map_err(|e| system(&format!("write the record {}", dir.join(record::PID).display()), &e))
-}
-
-/// Assigns the descriptors that came with a Create.
-fn given<'a>(
-    pod: &'a Pod,
-    plan: &Plan,
-    fds: &'a [OwnedFd],
-    pid: Option<BorrowedFd<'a>>,
-) -> Result<Given<'a>, Failure> {
-    let mut fds = fds.iter().map(AsFd::as_fd);
-    let missing = || failure(Reason::Protocol, "Create comes without the descriptors that its plan names");
-    let root = match plan.root.source {
-        RootSource::Given => Some(fds.next().ok_or_else(missing)?),
-        RootSource::Path(_) => None,
-    };
-    let user = match plan.namespaces.user {
-        Space::Given => Some(fds.next().ok_or_else(missing)?),
-        Space::Host | Space::New | Space::Path(_) => None,
-    };
-    Ok(Given {
-        root,
-        mounts: fds.collect(),
-        user,
-        pid,
-        net: pod.network.as_ref().map(AsFd::as_fd),
-        ipc: pod.ipc.as_ref().map(AsFd::as_fd),
-        uts: pod.uts.as_ref().map(AsFd::as_fd),
-        cgroup: None,
-    })
-}
-
-/// What the container gets, and with pipes what the shim keeps.
-fn stdio(create: &Create) -> std::io::Result<(Stdio, Option<Ends>)> {
-    if create.tty {
-        return Ok((Stdio::Terminal, None));
-    }
-    let (from_stdout, stdout) = std::io::pipe()?;
-    let (from_stderr, stderr) = std::io::pipe()?;
-    let (stdin, to_stdin) = match create.stdin {
-        true => {
-            let (stdin, to_stdin) = std::io::pipe()?;
-            (Some(stdin.into()), Some(to_stdin.into()))
-        }
-        false => (None, None),
-    };
-    let given = Stdio::Fds { stdin, stdout: Some(stdout.into()), stderr: Some(stderr.into()) };
-    let kept = Ends::Pipes { stdin: to_stdin, stdout: from_stdout.into(), stderr: from_stderr.into() };
-    Ok((given, Some(kept)))
+fn ended_early() -> Failure {
+    failure(Reason::State, "the container was ended while it was created")
 }

@@ -4,18 +4,20 @@ use std::time::{Duration, Instant};
 
 use berth_types::ContainerId;
 use berth_types::shim::{Answer, Event, Exit, Reason, record};
-use rustix::process::WaitStatus;
 
 use super::{AGAIN, Server};
-use crate::container::{Asker, Container, Ending, Step};
+use crate::container::{Asker, Container, Ending, Start, Step};
+use crate::outcome::Ended;
 use crate::pump::Command;
 use crate::stage::{Happening, Stage};
 use crate::{outcome, pump, records};
 
 /// One round of killing may take so long before the loop goes on with other things.
 const ROUND: Duration = Duration::from_millis(2);
-/// Processes that do not die within this time (uninterruptible sleep) are left and named in the message.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// Processes that do not die within this time (uninterruptible sleep, most likely) are told of, and killed less often.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// What lives on is killed again after so long.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// The log is given this long to be finished; a disk that hangs must not hide the exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// The kernel may need a moment after the last process until a cgroup can be removed.
@@ -23,14 +25,25 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Server {
     /// If this was a container's main process, its container ends.
-    pub(super) fn main_ended(&mut self, pid: i32, status: WaitStatus) -> bool {
-        let alive = |c: &Container| c.pid == pid && !matches!(c.stage, Stage::Ending | Stage::Exited);
-        let Some((id, container)) = self.containers.iter_mut().find(|(_, c)| alive(c)) else {
+    pub(super) fn main_ended(&mut self, pid: i32, ended: Ended) -> bool {
+        let alive = |c: &Container| c.stage.is_alive() && c.main.as_ref().is_some_and(|main| main.pid == pid);
+        let Some(id) = self.containers.iter().find(|(_, c)| alive(c)).map(|(id, _)| id.clone()) else {
             return false;
         };
-        let id = id.clone();
-        container.prepared = None;
-        self.begin_ending(&id, outcome::exit(status, pump::now()));
+        let starting = |c: &Container| {
+            c.stage == Stage::Starting && c.start.as_ref().is_some_and(|s| s.failed.is_none())
+        };
+        if self.containers.get(&id).is_some_and(starting) {
+            // How its execve went is told before its end.
+            self.executed(&id);
+        }
+        let Some(container) = self.containers.get_mut(&id) else { return true };
+        if let Some(main) = &mut container.main {
+            main.prepared = None;
+        }
+        let failed = container.start.as_ref().and_then(|start| start.failed.as_ref());
+        let exit = failed.map(|(_, exit)| exit.clone());
+        self.begin_ending(&id, exit.unwrap_or_else(|| outcome::exit(ended, pump::now())));
         true
     }
 
@@ -40,21 +53,20 @@ impl Server {
         container.stage = container.stage.after(Happening::MainEnded);
         container.terminal = None;
         let now = Instant::now();
-        container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now });
+        container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
         self.advance(id);
     }
 
     /// Goes on with an ending as far as it goes now.
     pub(super) fn advance(&mut self, id: &ContainerId) {
-        if let Some(container) = self.containers.get_mut(id)
-            && let Some(ending) = &mut container.ending
-            && ending.step == Step::Kill
-            && kill(&container.cgroup, ending)
-        {
-            ending.enter(Step::Drain, DRAIN_LIMIT);
-            container.pump.send(Command::Finish);
-            // Exec sessions died with the rest: they are told first.
-            self.reap_children();
+        match self.kill_rest(id) {
+            Rest::Gone => {
+                // Exec sessions died with the rest: they are told first.
+                self.reap_children();
+                self.begin_draining(id);
+            }
+            Rest::Lingers(text) => self.tell(&Event::Lingers { container: id.clone(), text }),
+            Rest::Alive | Rest::Done => {}
         }
         if let Some(container) = self.containers.get_mut(id)
             && let Some(ending) = &mut container.ending
@@ -67,6 +79,43 @@ impl Server {
                 Step::Remove => self.remove(id),
                 Step::Kill | Step::Drain => {}
             }
+        }
+    }
+
+    /// One round of killing what is left in the cgroup.
+    fn kill_rest(&mut self, id: &ContainerId) -> Rest {
+        // A session that is being made may not have joined the group yet.
+        let begins = self.beginning.values().any(|beginning| beginning.container == *id);
+        let Some(container) = self.containers.get_mut(id) else { return Rest::Done };
+        let Some(ending) = &mut container.ending else { return Rest::Done };
+        if ending.step != Step::Kill {
+            return Rest::Done;
+        }
+        let left = match container.cgroup.kill_all(Instant::now() + ROUND) {
+            Ok(()) if begins => "a process that was joining it is not ready yet".to_owned(),
+            Ok(()) => return Rest::Gone,
+            Err(e) => berth_types::error::chain(&e),
+        };
+        let now = Instant::now();
+        if now < ending.since + KILL_LIMIT {
+            ending.again = now + AGAIN;
+            return Rest::Alive;
+        }
+        ending.again = now + KILL_AGAIN;
+        if ending.lingers.as_ref() == Some(&left) {
+            return Rest::Alive;
+        }
+        ending.lingers = Some(left.clone());
+        Rest::Lingers(format!("the main process ended, but not the rest of the container: {left}"))
+    }
+
+    fn begin_draining(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(ending) = &mut container.ending else { return };
+        ending.enter(Step::Drain, DRAIN_LIMIT);
+        // A pump that has ended has nothing more to write; one that was never there neither.
+        if !container.pump.send(Command::Finish) {
+            self.drained(id);
         }
     }
 
@@ -92,6 +141,12 @@ impl Server {
         let Some(ending) = &mut container.ending else { return };
         let now = Instant::now();
         if let Err(e) = container.cgroup.remove() {
+            // Something joined it after all.
+            if container.cgroup.pids().is_ok_and(|pids| !pids.is_empty()) {
+                drop(container.cgroup.kill_all(now + ROUND));
+                ending.again = Instant::now() + AGAIN;
+                return;
+            }
             if now < ending.since + REMOVE_LIMIT {
                 ending.again = now + AGAIN;
                 return;
@@ -106,12 +161,13 @@ impl Server {
         let Some(ending) = container.ending.take() else { return };
         container.stage = container.stage.after(Happening::Finished);
         container.exit = Some(ending.exit.clone());
-        let starter = container.starter.take();
+        let starter = container.start.take();
         let creator = container.creator.take();
         let forgetters = std::mem::take(&mut container.forgetters);
         self.tell(&Event::Exited { container: id.clone(), exit: ending.exit });
-        if let Some((asker, failure)) = starter {
-            self.answer(asker, Err(failure), vec![]);
+        if let Some(Start { asker, failed, .. }) = starter {
+            let gone = || outcome::failure(Reason::State, "the process is gone");
+            self.answer(asker, Err(failed.map_or_else(gone, |(failure, _)| failure)), vec![]);
         }
         // Whoever still waits for a log that never opened hears of the end.
         let over = |(_, (of, _)): &(&u64, &(ContainerId, Asker))| of == id;
@@ -136,16 +192,16 @@ impl Server {
     }
 }
 
-/// One round of killing. True when nothing is left, or what is left was given up.
-fn kill(cgroup: &berth_sys::cgroup::Cgroup, ending: &mut Ending) -> bool {
-    let now = Instant::now();
-    let Err(e) = cgroup.kill_all(now + ROUND) else { return true };
-    if now >= ending.since + KILL_LIMIT {
-        ending.say(&berth_types::error::chain(&e));
-        return true;
-    }
-    ending.again = Instant::now() + AGAIN;
-    false
+/// What a round of killing left.
+enum Rest {
+    /// The container is not at that step.
+    Done,
+    /// Nothing.
+    Gone,
+    /// Something, which another round may end.
+    Alive,
+    /// The same for long, and what that is has not been told yet.
+    Lingers(String),
 }
 
 impl Ending {

@@ -1,6 +1,7 @@
 //! What each request does.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use berth_types::ContainerId;
 use berth_types::shim::{self, Abilities, Answer, Failure, Reason, Request, VERSION};
@@ -10,10 +11,11 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
+use crate::init;
+use crate::making::Spaces;
 use crate::outcome::{failure, system};
 use crate::pump::{Command, Since};
-use crate::stage::{Ask, Happening, Stage, Verdict};
-use crate::{init, outcome, pump};
+use crate::stage::{Ask, Stage, Verdict};
 
 /// What a request that is answered at once comes to; None when the answer comes later.
 type Outcome = Result<Option<Answer>, Failure>;
@@ -22,7 +24,7 @@ const DONE: Outcome = Ok(Some(Answer::Done));
 /// The first version of daemons that know [`Answer::Welcome`].
 const WELCOMED: u16 = 2;
 /// What this shim tells of itself.
-const ABILITIES: Abilities = Abilities::NONE;
+const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY);
 /// The most requests to open one container's log again that wait for an answer.
 const MAX_REOPENING: usize = 8;
 
@@ -31,11 +33,11 @@ impl Server {
         let outcome = match request {
             Request::Hello { version } => self.hello(asker, version),
             Request::Pod(pod) => self.take_pod(pod, fds),
-            Request::Create(create) => self.create(asker, create, &fds),
+            Request::Create(create) => self.create(asker, create, fds),
             Request::Start { container } => self.start(asker, &container),
             Request::Signal { container, signal, all } => self.signal(&container, signal, all),
             Request::Forget { container } => self.forget(asker, &container),
-            Request::Exec(exec) => self.exec(asker, &exec, fds),
+            Request::Exec(exec) => self.exec(asker, exec, fds),
             Request::KillExec { exec } => self.kill_exec(&exec),
             Request::ReopenLog { container } => self.reopen(asker, &container),
             Request::Attach { container } => self.attach(&container, fds),
@@ -87,29 +89,9 @@ impl Server {
         };
         let cgroup_dirs = told.cgroup_dirs.into_iter().map(Into::into).collect();
         let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
-        self.pod = Some(Pod { sandbox, state_dir, network, ipc, uts, init, cgroup_dirs });
+        let spaces = Arc::new(Spaces { network, ipc, uts });
+        self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs });
         DONE
-    }
-
-    fn start(&mut self, asker: Asker, id: &ContainerId) -> Outcome {
-        let container = self.container(id)?;
-        container.stage.allows(Ask::Start)?;
-        let prepared =
-            container.prepared.take().ok_or_else(|| failure(Reason::State, "the process is gone"))?;
-        match prepared.start() {
-            Ok(running) => {
-                container.started_at = pump::now();
-                container.stage = container.stage.after(Happening::Started);
-                container.pidfd = running.pidfd;
-                Ok(Some(Answer::Started { at: container.started_at }))
-            }
-            Err(error) => {
-                container.starter = Some((asker, outcome::refused(&error)));
-                let exit = outcome::not_started(&error, pump::now());
-                self.begin_ending(id, exit);
-                Ok(None)
-            }
-        }
     }
 
     fn signal(&mut self, id: &ContainerId, signal: i32, all: bool) -> Outcome {
@@ -120,9 +102,9 @@ impl Server {
             .ok_or_else(|| failure(Reason::Protocol, format!("{number} is not a signal")))?;
         match verdict {
             Verdict::Already => {}
-            Verdict::End => send(&container.pidfd, Signal::KILL)?,
+            Verdict::End => self.end_early(id),
             Verdict::Do if all => signal_all(container, signal)?,
-            Verdict::Do => send(&container.pidfd, signal)?,
+            Verdict::Do => signal_main(container, signal)?,
         }
         DONE
     }
@@ -134,10 +116,10 @@ impl Server {
                 self.containers.remove(id);
                 return DONE;
             }
-            Verdict::End => send(&container.pidfd, Signal::KILL)?,
+            Verdict::End => self.end_early(id),
             Verdict::Already => {}
         }
-        container.forgetters.push(asker);
+        self.container(id)?.forgetters.push(asker);
         Ok(None)
     }
 
@@ -157,7 +139,7 @@ impl Server {
         match (fds.pop(), fds.is_empty()) {
             (Some(socket), true) => {
                 let since = match self.container(id)?.stage {
-                    Stage::Opening | Stage::Created => Since::Before,
+                    Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting => Since::Before,
                     Stage::Running | Stage::Ending | Stage::Exited => Since::Later,
                 };
                 self.command(id, Ask::Attach, Command::Attach(socket, since))
@@ -217,8 +199,13 @@ fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
         send(pidfd, signal)?;
     }
     // Somebody may have moved the main process out of the group, or removed the group.
-    if members.iter().all(|pid| pid.as_raw_nonzero().get() != container.pid) {
-        send(&container.pidfd, signal)?;
+    let main = container.main.as_ref().map(|main| main.pid);
+    if members.iter().all(|pid| Some(pid.as_raw_nonzero().get()) != main) {
+        signal_main(container, signal)?;
     }
     Ok(())
+}
+
+fn signal_main(container: &Container, signal: Signal) -> Result<(), Failure> {
+    container.pidfd().map_or(Ok(()), |pidfd| send(pidfd, signal))
 }

@@ -4,57 +4,101 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_container::plan::ProcessPlan;
-use berth_container::run::{self, Stdio};
+use berth_container::run::{self, Join, Running, Stdio};
 use berth_types::ExecId;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
-use rustix::process::WaitStatus;
 use rustix::termios::Winsize;
 
 use super::Server;
+use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
-use crate::exec::Session;
-use crate::outcome::{self, exec_refused, failure, system};
+use crate::exec::{Beginning, Begun, Session};
+use crate::outcome::{self, Ended, exec_refused, failure, system};
+use crate::pump::Note;
 use crate::stage::Ask;
+
+/// The most sessions of one container that begin at once. A container may stop the processes that join it: they take
+/// nothing from other containers then.
+const MAX_BEGINNING: usize = 16;
+/// Stack of the thread in which one begins.
+const STACK: usize = 256 << 10;
 
 impl Server {
     pub(super) fn exec(
         &mut self,
         asker: Asker,
-        exec: &Exec,
+        exec: Exec,
         fds: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Failure> {
-        if self.sessions.contains_key(&exec.exec) {
+        if self.sessions.contains_key(&exec.exec) || self.beginning.contains_key(&exec.exec) {
             return Err(failure(Reason::State, format!("exec session {} is there already", exec.exec)));
+        }
+        let of_it = self.beginning.values().filter(|b| b.container == exec.container).count();
+        if of_it >= MAX_BEGINNING || self.at_work() >= MAX_AT_WORK {
+            let message = "too many processes of the container are being prepared already";
+            return Err(failure(Reason::State, message));
         }
         let oom_score = self.oom_score;
         let container = self.container(&exec.container)?;
         container.stage.allows(Ask::Exec)?;
-        let mut plan =
-            ProcessPlan::decode(&exec.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-        plan.oom_score_adj = plan.oom_score_adj.or(oom_score);
+        let missing = || failure(Reason::State, "the container's main process is gone");
+        let target = container.pidfd().ok_or_else(missing)?.try_clone();
+        let target = target.map_err(|e| system("duplicate a descriptor", &e))?;
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
-        let running =
-            run::exec(&plan, container.pidfd.as_fd(), stdio, &join).map_err(|e| exec_refused(&e))?;
-        let terminal = running.console.as_ref().and_then(|master| berth_sys::pty::peer(master.as_fd()).ok());
         let timeout = (exec.timeout_ms > 0).then(|| Duration::from_millis(exec.timeout_ms));
-        let session = Session {
-            container: exec.container.clone(),
-            pid: running.pid,
-            pidfd: running.pidfd,
-            connection: asker.connection,
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            timed_out: false,
-            terminal,
-        };
-        self.sessions.insert(exec.exec.clone(), session);
-        let answer = Answer::ExecStarted { pid: running.pid };
-        self.answer(asker, Ok(answer), running.console.into_iter().collect());
+        let begin = Begin { plan: exec.plan, target, stdio, join, oom_score };
+        let (notes, container, id) = (self.notes.clone(), exec.container.clone(), exec.exec.clone());
+        let thread = std::thread::Builder::new().name("exec".to_owned()).stack_size(STACK);
+        let begun = thread.spawn(move || {
+            let outcome = begin.begin();
+            notes.send(&container, Note::Begun(Box::new(Begun { exec: id, outcome })));
+        });
+        begun.map_err(|e| system("start a thread for the process", &e))?;
+        let beginning = Beginning { container: exec.container, asker, timeout, killed: false };
+        self.beginning.insert(exec.exec, beginning);
         Ok(None)
     }
 
+    /// A session's process runs, or why not.
+    pub(super) fn begun(&mut self, begun: Begun) {
+        let Begun { exec, outcome } = begun;
+        let Some(Beginning { container, asker, timeout, killed }) = self.beginning.remove(&exec) else {
+            return;
+        };
+        match outcome {
+            Ok(running) => {
+                let terminal =
+                    running.console.as_ref().and_then(|master| berth_sys::pty::peer(master.as_fd()).ok());
+                let session = Session {
+                    container: container.clone(),
+                    pid: running.pid,
+                    pidfd: running.pidfd,
+                    connection: asker.connection,
+                    deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+                    timed_out: false,
+                    terminal,
+                };
+                if killed && let Some(container) = self.containers.get(&container) {
+                    session.kill(&container.cgroup);
+                }
+                self.sessions.insert(exec, session);
+                let answer = Answer::ExecStarted { pid: running.pid };
+                self.answer(asker, Ok(answer), running.console.into_iter().collect());
+            }
+            Err(failure) => self.answer(asker, Err(failure), vec![]),
+        }
+        // What ended while the thread was at work, and a container whose end has waited for it.
+        self.reap_children();
+        self.advance(&container);
+    }
+
     pub(super) fn kill_exec(&mut self, id: &ExecId) -> Result<Option<Answer>, Failure> {
+        if let Some(beginning) = self.beginning.get_mut(id) {
+            beginning.killed = true;
+            return Ok(Some(Answer::Done));
+        }
         let session = self.session(id)?;
         if let Some(container) = self.containers.get(&session.container) {
             session.kill(&container.cgroup);
@@ -86,16 +130,34 @@ impl Server {
     }
 
     /// If this was an exec session's process, its daemon is told.
-    pub(super) fn session_ended(&mut self, pid: i32, status: WaitStatus) -> bool {
+    pub(super) fn session_ended(&mut self, pid: i32, ended: Ended) -> bool {
         let Some(id) = self.sessions.iter().find(|(_, s)| s.pid == pid).map(|(id, _)| id.clone()) else {
             return false;
         };
         if let Some(session) = self.sessions.remove(&id) {
-            let (code, _) = outcome::code(status);
+            let (code, _) = outcome::code(ended);
             let event = Event::ExecExited { exec: id, code, timed_out: session.timed_out };
             self.send(session.connection, &FromShim::Event(event), vec![]);
         }
         true
+    }
+}
+
+/// What a session's process is made of, in its thread.
+struct Begin {
+    plan: Vec<u8>,
+    target: OwnedFd,
+    stdio: Stdio,
+    join: Join,
+    oom_score: Option<i32>,
+}
+
+impl Begin {
+    fn begin(self) -> Result<Running, Failure> {
+        let mut plan =
+            ProcessPlan::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        plan.oom_score_adj = plan.oom_score_adj.or(self.oom_score);
+        run::exec(&plan, self.target.as_fd(), self.stdio, &self.join).map_err(|e| exec_refused(&e))
     }
 }
 

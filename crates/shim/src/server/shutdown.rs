@@ -35,11 +35,9 @@ impl Server {
 
     /// Ends every main process; each container's own ending does the rest.
     fn kill_containers(&mut self) {
-        for container in self.containers.values() {
-            if !matches!(container.stage, Stage::Ending | Stage::Exited) {
-                // What cannot be signalled is gone.
-                drop(super::request::send(&container.pidfd, Signal::KILL));
-            }
+        let alive = self.containers.iter().filter(|(_, c)| c.stage.is_alive());
+        for id in alive.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.end_early(&id);
         }
     }
 

@@ -399,11 +399,13 @@ pub(crate) struct Client {
     reader: Reader,
     number: u64,
     events: VecDeque<Event>,
+    /// The starts that were told: beside the other events, since most tests look at those alone.
+    pub(crate) started: Vec<(ContainerId, i64)>,
 }
 
 impl Client {
     pub(crate) fn new(socket: UnixStream) -> Self {
-        Self { socket, reader: Reader::new(), number: 0, events: VecDeque::new() }
+        Self { socket, reader: Reader::new(), number: 0, events: VecDeque::new(), started: Vec::new() }
     }
 
     pub(crate) fn hello(&mut self) -> Answer {
@@ -454,8 +456,13 @@ impl Client {
     }
 
     fn next(&mut self) -> (FromShim, Vec<OwnedFd>) {
-        let frame = receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE).unwrap().unwrap();
-        (decode(&frame.body).unwrap(), frame.fds)
+        loop {
+            let frame = receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE).unwrap().unwrap();
+            match decode(&frame.body).unwrap() {
+                FromShim::Event(Event::Started { container, at }) => self.started.push((container, at)),
+                message @ (FromShim::Answer { .. } | FromShim::Event(_)) => return (message, frame.fds),
+            }
+        }
     }
 
     pub(crate) fn event(&mut self) -> Event {

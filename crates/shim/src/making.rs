@@ -1,0 +1,143 @@
+//! Making a container, in the thread that will serve its stdio: mounts can hang behind a disk or a file server.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_container::plan::{Plan, RootSource, Space};
+use berth_container::run::{self, Given, Prepared, Stdio};
+use berth_sys::cgroup::Cgroup;
+use berth_types::shim::{Create, Failure, Reason, record};
+
+use crate::container::{Made, Main};
+use crate::outcome::{failure, refused, system};
+use crate::pump::{Ends, Setup};
+use crate::records;
+
+/// The pod's namespaces.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    /// Network.
+    pub(crate) network: Option<OwnedFd>,
+    /// IPC.
+    pub(crate) ipc: Option<OwnedFd>,
+    /// UTS.
+    pub(crate) uts: Option<OwnedFd>,
+}
+
+/// Everything that a container is made of.
+#[derive(Debug)]
+pub(crate) struct Making {
+    /// What it is to be.
+    pub(crate) create: Create,
+    /// The descriptors that came with that.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// The pod's namespaces.
+    pub(crate) spaces: Arc<Spaces>,
+    /// The PID namespace to be joined, if it is not the plan's.
+    pub(crate) pid_space: Option<OwnedFd>,
+    /// Its directory for records.
+    pub(crate) dir: PathBuf,
+    /// What its processes have if the plan says nothing.
+    pub(crate) oom_score: Option<i32>,
+}
+
+impl Making {
+    /// Prepares the process and writes its record. When that fails nothing is left of the process, if it can be killed.
+    pub(crate) fn make(self) -> Result<Setup, Failure> {
+        let (mut prepared, pipes) = self.prepare()?;
+        let pidfd = prepared.pidfd().try_clone_to_owned();
+        let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
+        let (ends, terminal) = ends(pipes, prepared.take_console())?;
+        let notes: Vec<String> = prepared.notes().iter().map(ToString::to_string).collect();
+        let pid = prepared.pid();
+        record(&self.dir, pid)?;
+        let main = Main { pid, pidfd, prepared: Some(prepared) };
+        Ok(Setup {
+            made: Some(Box::new(Made { main, terminal, notes })),
+            ends,
+            log: self.create.log.map(Into::into),
+            stdin_once: self.create.stdin_once,
+        })
+    }
+
+    /// The process, and with pipes the shim's ends of its stdio.
+    fn prepare(&self) -> Result<(Prepared, Option<Ends>), Failure> {
+        let create = &self.create;
+        let mut plan = Plan::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        if self.pid_space.is_some() {
+            plan.namespaces.pid = Space::Given;
+        }
+        plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
+        let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
+        let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
+        let given = self.given(&plan)?;
+        let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
+        let prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
+        Ok((prepared, pipes))
+    }
+
+    /// Assigns the descriptors that came with a Create.
+    fn given(&self, plan: &Plan) -> Result<Given<'_>, Failure> {
+        let mut fds = self.fds.iter().map(AsFd::as_fd);
+        let missing =
+            || failure(Reason::Protocol, "Create comes without the descriptors that its plan names");
+        let root = match plan.root.source {
+            RootSource::Given => Some(fds.next().ok_or_else(missing)?),
+            RootSource::Path(_) => None,
+        };
+        let user = match plan.namespaces.user {
+            Space::Given => Some(fds.next().ok_or_else(missing)?),
+            Space::Host | Space::New | Space::Path(_) => None,
+        };
+        Ok(Given {
+            root,
+            mounts: fds.collect(),
+            user,
+            pid: self.pid_space.as_ref().map(AsFd::as_fd),
+            net: self.spaces.network.as_ref().map(AsFd::as_fd),
+            ipc: self.spaces.ipc.as_ref().map(AsFd::as_fd),
+            uts: self.spaces.uts.as_ref().map(AsFd::as_fd),
+            cgroup: None,
+        })
+    }
+}
+
+/// What the pump serves, and a terminal's master for its size.
+fn ends(pipes: Option<Ends>, console: Option<OwnedFd>) -> Result<(Ends, Option<OwnedFd>), Failure> {
+    match (pipes, console) {
+        (Some(ends), _) => Ok((ends, None)),
+        (None, Some(console)) => {
+            let terminal = console.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
+            Ok((Ends::Terminal(console), Some(terminal)))
+        }
+        (None, None) => Err(failure(Reason::System, "the container has no terminal")),
+    }
+}
+
+/// The record of the process, on disk before its creation is answered.
+fn record(dir: &Path, pid: i32) -> Result<(), Failure> {
+    let started = record::Started { pid, shim: std::process::id().cast_signed() };
+    std::fs::create_dir_all(dir)
+        .and_then(|()| records::write(dir, record::PID, &started))
+        .map_err(|e| system(&format!("write the record {}", dir.join(record::PID).display()), &e))
+}
+
+/// What the container gets, and with pipes what the shim keeps.
+fn stdio(create: &Create) -> std::io::Result<(Stdio, Option<Ends>)> {
+    if create.tty {
+        return Ok((Stdio::Terminal, None));
+    }
+    let (from_stdout, stdout) = std::io::pipe()?;
+    let (from_stderr, stderr) = std::io::pipe()?;
+    let (stdin, to_stdin) = match create.stdin {
+        true => {
+            let (stdin, to_stdin) = std::io::pipe()?;
+            (Some(stdin.into()), Some(to_stdin.into()))
+        }
+        false => (None, None),
+    };
+    let given = Stdio::Fds { stdin, stdout: Some(stdout.into()), stderr: Some(stderr.into()) };
+    let kept = Ends::Pipes { stdin: to_stdin, stdout: from_stdout.into(), stderr: from_stderr.into() };
+    Ok((given, Some(kept)))
+}
