@@ -13,14 +13,14 @@ use berth_sys::{cgroup, overlay};
 
 use crate::config::{BuiltinImage, EngineConfig};
 use crate::error::EngineError;
-use crate::handler::{Handler, Native};
+use crate::handler::{Handler, Handlers, Native};
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
 use crate::host::placement::Cgroupfs;
 use crate::host::{facts, network_repair, record, stages};
 use crate::seams::Seams;
-use crate::shared::{Handlers, Pods, Shared};
+use crate::shared::{Pods, Shared};
 use crate::shim::spawn::Launcher;
 use crate::views::Views;
 use crate::{recovery, users};
@@ -40,7 +40,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     let launcher = Launcher::new(&cgroups, &config)?;
     let facts = facts::facts(&cgroups);
     let native: Arc<dyn Handler> = Arc::new(Native::new(config.shim));
-    let handlers = Handlers::new(&config.default_handler, seams.handlers.into_iter().chain([native]));
+    let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]));
     let placement = match seams.placement {
         Some(placement) => placement,
         None => {

@@ -10,7 +10,7 @@ use berth_types::SandboxId;
 use crate::config::EngineConfig;
 use crate::container::adjust::Adjust;
 use crate::error::EngineError;
-use crate::handler::{Handler, NATIVE};
+use crate::handler::Handlers;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
 use crate::host::placement::Placement;
@@ -50,33 +50,6 @@ impl Shared {
         F: FnOnce() -> Result<T, EngineError> + Send + 'static,
     {
         tokio::task::spawn_blocking(work).await.map_err(|e| EngineError::system("run a blocking step", e))?
-    }
-}
-
-/// What pods' processes can be made by.
-#[derive(Debug)]
-pub(crate) struct Handlers {
-    by_name: HashMap<String, Arc<dyn Handler>>,
-    /// What the empty name means.
-    default: String,
-}
-
-impl Handlers {
-    /// These, by the names they give themselves.
-    pub(crate) fn new(default: &str, handlers: impl IntoIterator<Item = Arc<dyn Handler>>) -> Self {
-        let by_name = handlers.into_iter().map(|handler| (handler.name().to_owned(), handler)).collect();
-        let default = if default.is_empty() { NATIVE } else { default }.to_owned();
-        Self { by_name, default }
-    }
-
-    /// The handler of a pod.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub(crate) fn of(&self, name: &str) -> Result<Arc<dyn Handler>, EngineError> {
-        let name = if name.is_empty() { &self.default } else { name };
-        let unknown = || EngineError::invalid("runtime_handler", format!("no handler is named {name:?}"));
-        self.by_name.get(name).cloned().ok_or_else(unknown)
     }
 }
 

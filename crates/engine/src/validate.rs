@@ -11,9 +11,6 @@ use crate::model::{NamespaceMode, Namespaces, Network, PortMapping, SandboxConfi
 use crate::oci::HostFacts;
 use crate::sysctl;
 
-/// The name of Berth's own runtime.
-const NATIVE: &str = "native";
-
 /// Refuses what cannot be obeyed, by the field's name.
 pub(crate) fn sandbox(
     config: &SandboxConfig,
@@ -23,7 +20,6 @@ pub(crate) fn sandbox(
     if config.metadata.name.is_empty() {
         return Err(EngineError::invalid("metadata.name", "it is empty"));
     }
-    handler(&config.handler, engine)?;
     confinement::sandbox(&config.security, host)?;
     name(config, host)?;
     if let Some(dir) = &config.log_directory
@@ -38,20 +34,6 @@ pub(crate) fn sandbox(
     sysctls(&config.sysctls, &config.namespaces)?;
     network(config, engine)?;
     crate::sandbox::asked_resolv(config).map(drop)
-}
-
-fn handler(name: &str, engine: &EngineConfig) -> Result<(), EngineError> {
-    let asked = if name.is_empty() { engine.default_handler.as_str() } else { name };
-    if asked.is_empty() || asked == NATIVE {
-        return Ok(());
-    }
-    if engine.handlers.contains_key(asked) {
-        return Err(EngineError::unsupported(
-            "runtime_handler",
-            format!("handler {asked:?} is not supported yet"),
-        ));
-    }
-    Err(EngineError::invalid("runtime_handler", format!("no handler is named {asked:?}")))
 }
 
 /// A pod on the host's network is in the host's UTS namespace too, where a name of its own would be the host's.

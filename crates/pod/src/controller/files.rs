@@ -89,9 +89,7 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
             // As the kubelet makes it: whoever runs in the pod may write. The directories above it keep others out.
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
         }
-        VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => {
-            host_dir(path).map_err(failed)
-        }
+        VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => host_dir(path).map_err(failed),
         VolumeKind::Host(HostPathType::FileOrCreate) if !path.exists() => fs::OpenOptions::new()
             .write(true)
             .create_new(true)
