@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_net::Builtin;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 
-use crate::world::{HOST4, Pod, World, ip, receive, require_root, tcp, wait_until};
+use crate::world::{HOST4, Ns, Pod, World, ip, receive, require_root, tcp, wait_until};
 
 /// A pod that tries, one whose addresses it tries, and one that looks on.
 struct Scene {
@@ -133,7 +133,7 @@ fn no_frame_comes_from_anothers_hardware_address() {
         victim.ns.talk_udp((gateway, 94), &scene.world.host.udp(94));
         assert_eq!(port(&stolen), victim.attachment.host_interface);
         try_it(to);
-        assert_eq!(port(&stolen), attacker.attachment.host_interface, "{to}");
+        wait_until(to, || port(&stolen) == attacker.attachment.host_interface);
     };
     scene.world.host.sh("ip link set berth0 type bridge no_linklocal_learn 0");
     learnt("01:80:c2:00:00:0e");
@@ -276,7 +276,8 @@ fn no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router() {
         message(136, 0x20, attacker.ip6(), 2, &own)[..24].to_vec(),
         message(135, 0, witness.ip6(), 1, &own),
     ];
-    assert_eq!(heard(&scene, &listener, &fine), [136, 136, 135]);
+    // On a busy machine a message may overtake another one, so that a later round hears it.
+    wait_until("the fine ones are heard", || heard(&scene, &listener, &fine) == [136, 136, 135]);
 
     let mut hidden = message(136, 0x20, attacker.ip6(), 14, &own);
     hidden.extend_from_slice(&message(136, 0, victim.ip6(), 2, &stolen)[24..]);
@@ -308,7 +309,7 @@ fn no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router() {
     scene.unprotect();
     tell_host();
     wait_until("the host believes it", || scene.known_to_host(victim.ip6()) == own);
-    assert_eq!(heard(&scene, &listener, &forged).len(), forged.len());
+    wait_until("all are heard", || heard(&scene, &listener, &forged).len() >= forged.len());
 }
 
 #[test]
@@ -407,4 +408,24 @@ fn pods_are_held_to_their_addresses_after_a_restart_a_reload_and_an_upgrade() {
     assert_eq!(receive(&server).ip().to_canonical(), victim.ip4());
     world.host.run(|| net.purge().unwrap());
     assert!(!world.host.sh("nft list tables").contains("berth"));
+}
+
+#[test]
+fn what_operators_or_an_older_version_connect_is_not_filtered() {
+    require_root!("what_operators_or_an_older_version_connect_is_not_filtered");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    let machine = Ns::new();
+    machine.run(|| {
+        let (pid, fd) = (std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&world.host.fd()));
+        let command = format!(
+            "ip link add eth0 type veth peer name veth0ad00909 netns /proc/{pid}/fd/{fd}
+             ip addr add 10.208.9.9/20 dev eth0; ip link set eth0 up"
+        );
+        assert!(std::process::Command::new("sh").arg("-ec").arg(command).status().unwrap().success());
+    });
+    world.host.sh("ip link set veth0ad00909 master berth0 up");
+    let server = pod.ns.listen(80);
+    assert_eq!(machine.talk((pod.ip4(), 80), &server), ip("10.208.9.9"));
 }
