@@ -1,7 +1,7 @@
 //! Generates the client half of the CRI from the pinned `api.proto`, when the feature `cri` is on.
 //!
 //! The client is generated here and not taken from `berth-cri`, so that the tests of every crate
-//! below the engine can use the testkit without building the engine first (ADR 0051).
+//! below the engine can use the testkit without building the engine first.
 
 #[cfg(feature = "cri")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
