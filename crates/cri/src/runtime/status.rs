@@ -98,3 +98,15 @@ pub(super) async fn update_runtime_config(
     }
     Ok(api::UpdateRuntimeConfigResponse {})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_does_not_confine_is_a_condition_that_is_false() {
+        let condition = unconfined(&Unconfined { module: "AppArmor", message: "why" });
+        assert_eq!((condition.r#type.as_str(), condition.status), ("AppArmorConfined", false));
+        assert_eq!((condition.reason.as_str(), condition.message.as_str()), ("NotSupportedYet", "why"));
+    }
+}

@@ -103,3 +103,6 @@ pub struct ContainerSecurity {
     /// SELinux label of the process.
     pub selinux: Option<SelinuxLabel>,
 }
+
+#[cfg(test)]
+mod tests;
