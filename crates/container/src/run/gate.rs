@@ -6,6 +6,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -64,9 +65,29 @@ const READY: u8 = 1;
 const FAILED: u8 = 2;
 const MOVED: u8 = 3;
 
-/// Both ends: the parent's and the child's.
-pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+/// The child's end, in the parent until the child has its copy. There is one at a time in the process: another child that was
+/// cloned meanwhile would have a copy of it too, and if that is stopped or frozen before it closes what is not its own, the
+/// end of file that says "execve" would not come.
+#[derive(Debug)]
+pub(super) struct ChildEnd {
+    fd: OwnedFd,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Both ends: the parent's and the child's. Waits until the child's end of another pair is closed in this process, which is as
+/// soon as that child is cloned.
+pub(super) fn pair() -> Result<(OwnedFd, ChildEnd), Errno> {
+    /// As global as what it guards: the process' descriptors, which every clone copies.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((ours, ChildEnd { fd: theirs, _alone: alone }))
 }
 
 /// Child: says that it is ready (or has a terminal).

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking and says why it is skipped"
 )]
 
+mod apart;
 mod ends;
 mod exec;
 mod log;

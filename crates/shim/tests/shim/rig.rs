@@ -1,6 +1,6 @@
 //! A pod of a test's own: state directory, cgroup, busybox root, a shim, and connections to it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,8 @@ pub(crate) struct Want<'a> {
     pub(crate) capabilities: u64,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) plan_version: Option<u8>,
+    /// Its cgroup is frozen before it is created.
+    pub(crate) frozen: bool,
 }
 
 /// A shell script with a log in the state directory.
@@ -90,6 +92,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
         capabilities: 0,
         oom_score_adj: None,
         plan_version: None,
+        frozen: false,
     }
 }
 
@@ -146,9 +149,48 @@ impl Rig {
 
     /// Creates a container and answers its id, or why not.
     pub(crate) fn create(&mut self, want: Want<'_>) -> Result<ContainerId, Failure> {
+        let (id, number) = self.post_create(want);
+        let begin = Instant::now();
+        let answer = self.client.answer_to(number);
+        self.creating = begin.elapsed();
+        match answer {
+            Ok((Answer::Created { pid }, _)) => assert!(pid > 1),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => {
+                self.group_of(&id).remove().unwrap();
+                return Err(failure);
+            }
+        }
+        Ok(id)
+    }
+
+    /// The cgroup of a container.
+    pub(crate) fn group_of(&self, id: &ContainerId) -> Cgroup {
+        Cgroup::from_dirs(self.group.dirs().iter().map(|dir| dir.join(id.as_str())).collect())
+    }
+
+    /// Puts a process of a container into a frozen group below it in the freezer of cgroup v1, if there is one: the group.
+    pub(crate) fn freeze_below(&self, id: &ContainerId, pid: i32) -> Option<PathBuf> {
+        let group = self.group_of(id);
+        let freezer = group.dirs().into_iter().find(|dir| dir.join("freezer.state").exists())?;
+        let below = freezer.join("below");
+        std::fs::create_dir(&below).unwrap();
+        std::fs::write(below.join("cgroup.procs"), pid.to_string()).unwrap();
+        std::fs::write(below.join("freezer.state"), "FROZEN").unwrap();
+        until("it is frozen", || {
+            std::fs::read_to_string(below.join("freezer.state")).unwrap().trim() == "FROZEN"
+        });
+        Some(below)
+    }
+
+    /// Asks for a container and does not wait: its id and the request's number.
+    pub(crate) fn post_create(&mut self, want: Want<'_>) -> (ContainerId, u64) {
         let id = ContainerId::from_random(self.unique());
         let child = self.path.child(id.as_str()).unwrap();
         let group = self.host.create(&child, &want.resources).unwrap();
+        if want.frozen {
+            group.freeze(Instant::now() + PATIENCE).unwrap();
+        }
         let script = ["/bin/sh", "-c", want.script];
         let mut plan = plan(want.args.unwrap_or(&script));
         plan.process.oom_score_adj = want.oom_score_adj;
@@ -181,18 +223,7 @@ impl Rig {
         // As any copy of a mount is on a host under systemd.
         let shared = mount::Change { propagation: mount::SHARED, ..mount::Change::default() };
         mount::change(root.as_fd(), c"", shared).unwrap();
-        let begin = Instant::now();
-        let answer = self.client.ask(Request::Create(create), vec![root]);
-        self.creating = begin.elapsed();
-        match answer {
-            Ok((Answer::Created { pid }, _)) => assert!(pid > 1),
-            Ok(other) => panic!("{other:?}"),
-            Err(failure) => {
-                group.remove().unwrap();
-                return Err(failure);
-            }
-        }
-        Ok(id)
+        (id, self.client.post(Request::Create(create), vec![root]))
     }
 
     /// Creates and starts.
@@ -233,12 +264,35 @@ impl Rig {
         timeout_ms: u64,
         out: Option<OwnedFd>,
     ) -> Result<(ExecId, Vec<OwnedFd>), Failure> {
+        let (id, number) = self.post_any_exec(container, script, timeout_ms, out);
+        let (answer, fds) = self.client.answer_to(number)?;
+        assert!(matches!(answer, Answer::ExecStarted { pid } if pid > 1));
+        Ok((id, fds))
+    }
+
+    /// Asks for a further process and does not wait: its id and the request's number.
+    pub(crate) fn post_exec(
+        &mut self,
+        container: &ContainerId,
+        script: &[&str],
+        out: OwnedFd,
+    ) -> (ExecId, u64) {
+        self.post_any_exec(container, script, 0, Some(out))
+    }
+
+    fn post_any_exec(
+        &mut self,
+        container: &ContainerId,
+        script: &[&str],
+        timeout_ms: u64,
+        out: Option<OwnedFd>,
+    ) -> (ExecId, u64) {
         let id = ExecId::from_random(self.unique());
         let tty = out.is_none();
         let fds = match out {
             Some(out) => {
-                let null = std::fs::File::open("/dev/null").unwrap();
-                vec![null.into(), out.try_clone().unwrap(), out]
+                let (empty, _) = std::io::pipe().unwrap();
+                vec![empty.into(), out.try_clone().unwrap(), out]
             }
             None => vec![],
         };
@@ -249,9 +303,7 @@ impl Rig {
             tty,
             timeout_ms,
         };
-        let (answer, fds) = self.client.ask(Request::Exec(exec), fds)?;
-        assert!(matches!(answer, Answer::ExecStarted { pid } if pid > 1));
-        Ok((id, fds))
+        (id, self.client.post(Request::Exec(exec), fds))
     }
 
     /// Processes of the pod.
@@ -399,13 +451,21 @@ pub(crate) struct Client {
     reader: Reader,
     number: u64,
     events: VecDeque<Event>,
+    answers: HashMap<u64, (Result<Answer, Failure>, Vec<OwnedFd>)>,
     /// The starts that were told: beside the other events, since most tests look at those alone.
     pub(crate) started: Vec<(ContainerId, i64)>,
 }
 
 impl Client {
     pub(crate) fn new(socket: UnixStream) -> Self {
-        Self { socket, reader: Reader::new(), number: 0, events: VecDeque::new(), started: Vec::new() }
+        Self {
+            socket,
+            reader: Reader::new(),
+            number: 0,
+            events: VecDeque::new(),
+            answers: HashMap::new(),
+            started: Vec::new(),
+        }
     }
 
     pub(crate) fn hello(&mut self) -> Answer {
@@ -434,15 +494,17 @@ impl Client {
         self.answer_to(number)
     }
 
-    /// The answer to that request; events that come meanwhile are kept.
+    /// The answer to that request; events and other answers that come meanwhile are kept.
     pub(crate) fn answer_to(&mut self, number: u64) -> Result<(Answer, Vec<OwnedFd>), Failure> {
         loop {
+            if let Some((outcome, fds)) = self.answers.remove(&number) {
+                return outcome.map(|answer| (answer, fds));
+            }
             match self.next() {
                 (FromShim::Event(event), _) => self.events.push_back(event),
-                (FromShim::Answer { number: of, outcome }, fds) if of == number => {
-                    return outcome.map(|answer| (answer, fds));
+                (FromShim::Answer { number, outcome }, fds) => {
+                    drop(self.answers.insert(number, (outcome, fds)))
                 }
-                (other, _) => panic!("not asked for: {other:?}"),
             }
         }
     }
@@ -469,9 +531,13 @@ impl Client {
         if let Some(event) = self.events.pop_front() {
             return event;
         }
-        match self.next() {
-            (FromShim::Event(event), _) => event,
-            (other, _) => panic!("not asked for: {other:?}"),
+        loop {
+            match self.next() {
+                (FromShim::Event(event), _) => return event,
+                (FromShim::Answer { number, outcome }, fds) => {
+                    drop(self.answers.insert(number, (outcome, fds)))
+                }
+            }
         }
     }
 
