@@ -6,16 +6,17 @@
 //!            clones               ------------->    joins cgroup and given namespaces
 //!            writes id maps       -- go -------->   (only with a new user namespace)
 //!                                                   steps: mounts, devices, pivot_root, masks
-//!            limits, oom score    <-- ready ----    [console fd]
-//! start:     releases             -- go -------->   identity, rights, seccomp, execve
+//!                                 <-- terminal --   [its master]
+//!                                                   identity, rights; drops its maker's memory
+//!                                 <-- moved -----   (a PID namespace that exists: a sibling goes on in there)
+//!            oom score            <-- ready ----    limits, seccomp
+//! start:     releases             -- go -------->   execve
 //!                                 <-- end of file   (closed by execve), or the failed step
 //! ```
 //!
 //! Between clone and execve the child neither allocates nor locks: everything it needs was prepared
-//! by the parent, and it speaks to the kernel only. It is not dumpable before it enters any namespace,
-//! and holds no descriptor of the host at its execve but its stdio. Where it is born in a PID namespace that
-//! exists, it is as dumpable as the caller for its first moment: a caller that joins or execs (the
-//! shim) is not dumpable itself.
+//! by the parent, and it speaks to the kernel only. No process is in a PID namespace that others are in before it has left the
+//! host behind, memory included (ADR 0070); it holds no descriptor of the host at its execve but its stdio.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -24,11 +25,15 @@ mod child;
 mod create;
 mod error;
 mod exec;
+mod filter;
 mod gate;
 mod group;
+mod last;
+mod newborn;
 mod op;
 mod path;
 mod process;
+mod procfs;
 mod report;
 mod steps;
 
@@ -242,13 +247,13 @@ impl Prepared {
     pub fn outcome(&self) -> Result<(), RunError> {
         match gate::hear(self.gate.as_fd()) {
             // By execve, or because the process was killed: then its exit says so.
-            Ok(gate::Heard::Closed) => Ok(()),
-            Ok(gate::Heard::Failed { what, index, errno }) => {
+            Ok((gate::Heard::Closed, _)) => Ok(()),
+            Ok((gate::Heard::Failed { what, index, errno }, _)) => {
                 let names = report::Names { plan: None, entered: Vec::new(), process: &self.process };
                 Err(report::failure(&names, &what, index, errno))
             }
-            Ok(gate::Heard::Silent) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
-            Ok(gate::Heard::Ready(_) | gate::Heard::Moved { .. }) | Err(_) => {
+            Ok((gate::Heard::Silent, _)) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
+            Ok((gate::Heard::Ready | gate::Heard::Terminal(_) | gate::Heard::Moved { .. }, _)) | Err(_) => {
                 Err(RunError::Died { before: "it was started" })
             }
         }

@@ -12,6 +12,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
+pub use alone::{Luggage, Program};
+
+mod alone;
+
 /// A child that was just made.
 #[derive(Debug)]
 pub struct Child {
@@ -49,14 +53,23 @@ pub fn fork(
     clone(namespaces, cgroup, libc::SIGCHLD as u64, child)
 }
 
-/// The same, but the new process is a child of the caller's parent, which learns of its end.
+/// The same, but the new process is a child of the caller's parent, which learns of its end; in the caller's cgroup.
+///
+/// It is made by the older clone(2): seccomp profiles commonly forbid clone3, whose flags they cannot see.
 ///
 /// # Errors
-/// Those of clone3(2).
+/// Those of clone(2).
 pub fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
-    // The signal at its end is that of the caller's own.
-    clone(namespaces | libc::CLONE_PARENT as u64, None, 0, child)
+    let flags = SIBLING | namespaces;
+    let mut pidfd: c_int = -1;
+    // SAFETY: without CLONE_VM and with no stack the child continues here on a copy of everything, as after
+    // fork. With CLONE_PIDFD the third argument gets the pidfd; the signal at the end is that of the caller's own.
+    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut pidfd, 0usize, 0usize) };
+    goes_on(result, &pidfd, child)
 }
+
+/// The flags of [`fork_sibling`], for those who ask whether a filter lets it pass.
+pub const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
 
 fn clone(
     flags: u64,
@@ -77,6 +90,11 @@ fn clone(
     // SAFETY: without CLONE_VM and with no stack the child continues here on a copy of everything, as
     // after fork; `args` is valid for its size.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    goes_on(result, &pidfd, child)
+}
+
+/// What either side of a clone does next: the child never returns.
+fn goes_on(result: c_long, pidfd: &c_int, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
     match result {
         0 => {
             let _guard = NeverUnwind;
@@ -85,7 +103,7 @@ fn clone(
         }
         pid if pid > 0 => {
             // SAFETY: the kernel made the descriptor for this call and nobody else has it.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pidfd = unsafe { OwnedFd::from_raw_fd(*pidfd) };
             Ok(Child { pid: i32::try_from(pid).unwrap_or(0), pidfd })
         }
         _ => Err(last_errno()),
@@ -205,6 +223,33 @@ pub fn reset_signals() {
             8usize,
         )
     };
+}
+
+/// The calls that a process still makes between its seccomp filter and its program, by the number that a filter sees.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of calls are small")]
+pub mod call {
+    /// read(2)
+    pub const READ: u32 = libc::SYS_read as u32;
+    /// write(2)
+    pub const WRITE: u32 = libc::SYS_write as u32;
+    /// close_range(2)
+    pub const CLOSE_RANGE: u32 = libc::SYS_close_range as u32;
+    /// sendto(2)
+    pub const SENDTO: u32 = libc::SYS_sendto as u32;
+    /// sendmsg(2)
+    pub const SENDMSG: u32 = libc::SYS_sendmsg as u32;
+    /// clone(2)
+    pub const CLONE: u32 = libc::SYS_clone as u32;
+    /// capset(2)
+    pub const CAPSET: u32 = libc::SYS_capset as u32;
+    /// setsid(2)
+    pub const SETSID: u32 = libc::SYS_setsid as u32;
+    /// ioctl(2)
+    pub const IOCTL: u32 = libc::SYS_ioctl as u32;
+    /// prlimit64(2)
+    pub const PRLIMIT: u32 = libc::SYS_prlimit64 as u32;
+    /// exit_group(2)
+    pub const EXIT: u32 = libc::SYS_exit_group as u32;
 }
 
 /// Loads a seccomp filter: each instruction is a `struct sock_filter` as the `u64` of its bytes.

@@ -18,6 +18,8 @@ pub struct Limit {
 
 /// `RLIMIT_NOFILE`: open files.
 pub const NOFILE: u32 = libc::RLIMIT_NOFILE;
+/// `RLIMIT_NPROC`: processes of a user.
+pub const NPROC: u32 = libc::RLIMIT_NPROC;
 
 /// Raises a limit of the calling process to its ceiling, and returns what it was.
 ///

@@ -11,15 +11,11 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
 
 use super::gate::{self, ENTER, Fail, STEP};
+use super::last::GATE;
 use super::op::Op;
 use super::path::is_device;
 use super::process::{Process, at};
 use super::steps::Scene;
-
-/// Where the child keeps its end of the gate after its stdio is in place.
-const GATE: i32 = 3;
-/// Where the master of a terminal waits to be sent.
-const MASTER: i32 = 4;
 
 /// A namespace to enter.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +31,15 @@ pub(super) struct Work<'a> {
     /// Ranges of descriptors to close first: all but those that are needed.
     pub(super) close: Vec<(u32, u32)>,
     pub(super) tasks: Vec<BorrowedFd<'a>>,
+    /// The PID namespace of the process that goes on. Only children get into it, so this one is not seen there.
+    pub(super) pid: Option<BorrowedFd<'a>>,
     pub(super) enter: Vec<Entry<'a>>,
     /// None for a terminal.
     pub(super) stdio: Option<[Option<BorrowedFd<'a>>; 3]>,
     /// Whether the process is root in a user namespace of the container first.
     pub(super) become_root: bool,
+    /// Whether the process is born without the right to raise limits, in a user namespace: its maker does it.
+    pub(super) limits_from_outside: bool,
     pub(super) process: &'a Process,
 }
 
@@ -57,12 +57,18 @@ pub(super) struct Setup<'a> {
     pub(super) time: Option<&'a [u8]>,
     pub(super) readonly: bool,
     pub(super) propagation: (u64, bool),
+    /// Whether a new user namespace is made by the child, after it has entered what is the host's.
+    pub(super) unshare_user: bool,
     pub(super) wait_for_maps: bool,
 }
 
-/// The whole life of a container's first process before its program.
+/// The life of a container's first process up to its [last part](super::last).
 pub(super) fn create(work: &Work<'_>, setup: &Setup<'_>) -> i32 {
     let begun = begin(work).and_then(|()| {
+        if setup.unshare_user {
+            namespace::unshare(namespace::USER).map_err(at("make the user namespace"))?;
+            gate::say_ready(work.gate).map_err(at("report the user namespace"))?;
+        }
         if setup.wait_for_maps && !gate::wait(work.gate) {
             process::exit_now(0);
         }
@@ -98,79 +104,41 @@ fn move_on(work: &Work<'_>, setup: &Setup<'_>) -> Result<(), Fail> {
 }
 
 fn finish(work: &Work<'_>, setup: &Setup<'_>) -> i32 {
-    let fail = match prepare(work, setup) {
-        Ok(in_cwd) => {
-            if !gate::wait(fd_at(GATE)) {
-                return 0;
-            }
-            work.process.become_program(stdio_fds(), in_cwd)
-        }
-        Err((fail, gate)) => {
-            gate::say_failed(gate, fail);
-            return 1;
-        }
-    };
-    gate::say_failed(fd_at(GATE), fail);
-    1
+    leave(work, arrange(work, setup))
 }
 
 /// The same for a further process.
 pub(super) fn exec(work: &Work<'_>) -> i32 {
-    match join(work) {
-        Ok(in_cwd) => gate::say_failed(fd_at(GATE), work.process.become_program(stdio_fds(), in_cwd)),
-        Err((fail, gate)) => gate::say_failed(gate, fail),
+    leave(work, join(work))
+}
+
+/// Becomes what the program is to be, as far as that goes before it, and goes on alone.
+fn leave(work: &Work<'_>, made: Result<Option<Pty>, Fail>) -> i32 {
+    let become_it = |pty| {
+        settle(work, pty).map_err(|fail| (fail, work.gate))?;
+        let in_cwd = work.process.enter_cwd();
+        in_cwd
+            .and_then(|in_cwd| work.process.take_on(stdio_fds(), in_cwd))
+            .map_err(|fail| (fail, fd_at(GATE)))
+    };
+    match made.map_err(|fail| (fail, work.gate)).and_then(become_it) {
+        Ok(()) => work.process.go_on(),
+        Err((fail, gate)) => {
+            gate::say_failed(gate, fail);
+            1
+        }
     }
-    1
 }
 
-/// A failure and where the gate is at that time.
-type Lost<'a> = (Fail, BorrowedFd<'a>);
-
-fn prepare<'a>(work: &Work<'a>, setup: &Setup<'_>) -> Result<bool, Lost<'a>> {
-    let early = |fail| (fail, work.gate);
-    let pty = arrange(work, setup).map_err(early)?;
-    let late = |fail| (fail, fd_at(GATE));
-    settle(work, pty.as_ref()).map_err(early)?;
-    let in_cwd = work.process.enter_cwd().map_err(late)?;
-    let master = pty.is_some().then(|| fd_at(MASTER));
-    gate::say_ready(fd_at(GATE), master).map_err(|e| late(at("report readiness")(e)))?;
-    forget_master(pty);
-    Ok(in_cwd)
-}
-
-fn join<'a>(work: &Work<'a>) -> Result<bool, Lost<'a>> {
-    let early = |fail| (fail, work.gate);
-    begin(work).map_err(early)?;
+/// Enters a container that runs.
+fn join(work: &Work<'_>) -> Result<Option<Pty>, Fail> {
+    begin(work)?;
     if let Some(score) = &work.process.oom_score {
-        lower_or_leave(score).map_err(early)?;
+        lower_or_leave(score)?;
     }
-    // In the container's user namespace no limit could be raised. Otherwise it waits until the
-    // descriptors are at their numbers, which a low limit would not allow.
-    if work.become_root {
-        work.process.limit().map_err(early)?;
-    }
-    enter(work, 0).map_err(early)?;
-    session().map_err(early)?;
-    let pty = if work.stdio.is_none() { Some(terminal().map_err(early)?) } else { None };
-    settle(work, pty.as_ref()).map_err(early)?;
-    let late = |fail| (fail, fd_at(GATE));
-    if pty.is_some() {
-        gate::say_ready(fd_at(GATE), Some(fd_at(MASTER))).map_err(|e| late(at("send the terminal")(e)))?;
-    }
-    forget_master(pty);
-    let in_cwd = work.process.enter_cwd().map_err(late)?;
-    if !work.become_root {
-        work.process.limit().map_err(late)?;
-    }
-    Ok(in_cwd)
-}
-
-/// The numbers of a terminal's descriptors are closed or reused already.
-fn forget_master(pty: Option<Pty>) {
-    if let Some(pty) = pty {
-        std::mem::forget(pty);
-        let _ = process::close_range(MASTER.cast_unsigned(), MASTER.cast_unsigned());
-    }
+    enter(work, 0)?;
+    keyring()?;
+    if work.stdio.is_none() { terminal().map(Some) } else { Ok(None) }
 }
 
 fn stdio_fds() -> [BorrowedFd<'static>; 3] {
@@ -190,6 +158,10 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
         // A process of one thread that names itself spares the kernel its global lock.
         rustix::io::write(tasks, b"0").map_err(at("join the cgroup"))?;
     }
+    if let Some(pid) = work.pid {
+        namespace::enter(pid, namespace::PID).map_err(at("enter the PID namespace"))?;
+    }
+    work.process.raise_limits(0).or_else(|fail| if work.limits_from_outside { Ok(()) } else { Err(fail) })?;
     // A daemon that is bound to some CPUs (systemd's CPUAffinity) does not bind its containers. Where that is
     // forbidden they are as the daemon is.
     let _ = process::release_cpus();
@@ -205,15 +177,14 @@ fn enter(work: &Work<'_>, done: usize) -> Result<(), Fail> {
 }
 
 /// Root of the user namespace: without, the process would be nobody in it.
-fn become_root() -> Result<(), Fail> {
+pub(super) fn become_root() -> Result<(), Fail> {
     let name = at("become root of the user namespace");
     let (uid, gid) = (Some(rustix::process::Uid::ROOT), Some(rustix::process::Gid::ROOT));
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&name)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(&name)
 }
 
-fn session() -> Result<(), Fail> {
-    rustix::process::setsid().map_err(at("begin a session"))?;
+fn keyring() -> Result<(), Fail> {
     process::new_session_keyring().map_err(at("make a session keyring"))
 }
 
@@ -229,7 +200,7 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
     if let Some(offsets) = setup.time {
         clocks(offsets).map_err(at("make the time namespace"))?;
     }
-    session()?;
+    keyring()?;
     let all_private = Change { propagation: mount::PRIVATE, recursive: true, ..Change::default() };
     mount::change(rustix::fs::CWD, c"/", all_private).map_err(at("make all mounts private"))?;
     // A root that was given may be a copy of a shared mount, as all are under systemd; the kernel pivots to none.
@@ -303,35 +274,30 @@ fn terminal() -> Result<Pty, Fail> {
     open().map_err(at("open a terminal of the container's /dev/pts"))
 }
 
-/// Puts stdio, the gate and a terminal's master at their numbers and closes everything else.
-fn settle(work: &Work<'_>, pty: Option<&Pty>) -> Result<(), Fail> {
+/// Hands a terminal's master over, puts stdio and the gate at their numbers and closes everything else.
+fn settle(work: &Work<'_>, pty: Option<Pty>) -> Result<(), Fail> {
     let name = at("set up stdio");
     // First out of the way of the numbers they get, then onto them.
     let away = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 16).map_err(&name);
     let gate = away(work.gate)?;
-    let mut last = GATE;
-    let fds = match (pty, work.stdio) {
+    let fds = match (&pty, work.stdio) {
         (Some(pty), _) => {
             if let Some(size) = work.process.window {
                 resize(pty.slave.as_fd(), size).map_err(&name)?;
             }
-            rustix::process::ioctl_tiocsctty(&pty.slave).map_err(at("take the controlling terminal"))?;
+            gate::say_terminal(work.gate, pty.master.as_fd()).map_err(at("send the terminal"))?;
             [away(pty.slave.as_fd())?, away(pty.slave.as_fd())?, away(pty.slave.as_fd())?]
         }
         (None, Some([stdin, stdout, stderr])) => [source(stdin)?, source(stdout)?, source(stderr)?],
         (None, None) => return Err(name(Errno::NOTTY)),
     };
-    let master = pty.map(|pty| away(pty.master.as_fd())).transpose()?;
     for (number, fd) in (0i32..).zip(&fds) {
         process::place_fd(fd.as_fd(), number, true).map_err(&name)?;
     }
     process::place_fd(gate.as_fd(), GATE, false).map_err(&name)?;
-    if let Some(master) = &master {
-        process::place_fd(master.as_fd(), MASTER, false).map_err(&name)?;
-        last = MASTER;
-    }
-    std::mem::forget((gate, fds, master));
-    process::close_range(last.cast_unsigned() + 1, u32::MAX).map_err(at("close descriptors"))
+    // Their numbers are closed next, or others' by now.
+    std::mem::forget((gate, fds, pty));
+    process::close_range(GATE.cast_unsigned() + 1, u32::MAX).map_err(at("close descriptors"))
 }
 
 /// A copy of the given stream, or the container's own null device.
@@ -393,6 +359,7 @@ pub(super) fn needed<'a>(work: &'a Work<'_>) -> impl Iterator<Item = i32> + 'a {
     let stdio = work.stdio.iter().flatten().flatten();
     std::iter::once(&work.gate)
         .chain(&work.tasks)
+        .chain(&work.pid)
         .chain(work.enter.iter().map(|e| &e.fd))
         .chain(stdio)
         .map(AsRawFd::as_raw_fd)

@@ -2,18 +2,19 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use berth_sys::process::{self, Child};
-use berth_sys::{mount, namespace, rlimit, user};
+use berth_sys::process;
+use berth_sys::{kernel, mount, namespace};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
 use super::child::{self, Entry, Setup, Work};
-use super::gate::{self, Heard};
+use super::last::GoesOn;
+use super::newborn::{Birth, Expects, Moves, Newborn};
 use super::op::{Op, c_string, propagation, step};
 use super::process::Process;
-use super::report::{self, Names};
-use super::{Given, Join, Note, Prepared, RunError, Running, Stdio};
-use crate::plan::{ClockOffsets, IdMap, Namespaces, Plan, ProcessPlan, RootSource, Space};
+use super::report::Names;
+use super::{Given, Join, Prepared, RunError, Stdio, gate, procfs};
+use crate::plan::{ClockOffsets, Namespaces, Plan, RootSource, Space};
 
 /// The namespaces of the new process.
 #[derive(Debug, Default)]
@@ -109,12 +110,11 @@ pub(super) fn create(
     join: &Join,
 ) -> Result<Prepared, RunError> {
     let mut notes = Vec::new();
-    let process = Process::new(&plan.process, &mut notes)?;
     let has_user = plan.namespaces.user != Space::Host;
     // The right to share is one over the namespace of both mounts.
-    let later = !has_user && can_share_later();
+    let later = !has_user && kernel::version() >= SHARE_LATER;
     let op = |step| Op::new(step, &given.mounts, later);
-    let ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
+    let mut ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
     let own_root = root(plan)?;
     let root = match &own_root {
         Some(root) => root.as_fd(),
@@ -124,8 +124,18 @@ pub(super) fn create(
     let mut entries = spaces.entries(given)?;
     let pid_space = take_pid_space(&mut entries);
     let (entries, entered): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+    let goes_on = if pid_space.is_some() { GoesOn::SiblingReports } else { GoesOn::Here };
+    let stdio = stdio.fds();
+    let process = Process::new(&plan.process, goes_on, stdio.is_none(), &mut notes)?;
+    if let Some(space) = pid_space {
+        for context in ops.iter_mut().filter_map(Op::procfs) {
+            *context = Some(procfs::of(space, &entries)?);
+        }
+    }
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let new_user = spaces.new & namespace::USER != 0;
+    // The right to enter a PID namespace of the host ends with a user namespace of one's own.
+    let unshare_user = new_user && pid_space.is_some();
     // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
     // a mqueue) to its root: the others are made when the process is that.
     let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
@@ -134,14 +144,19 @@ pub(super) fn create(
     if sibling {
         at_clone &= !namespace::PID;
     }
+    if unshare_user {
+        at_clone &= !namespace::USER;
+    }
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
         close: Vec::new(),
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
+        pid: pid_space,
         become_root: has_user,
+        limits_from_outside: new_user && !unshare_user,
         enter: entries,
-        stdio: stdio.fds(),
+        stdio,
         process: &process,
     };
     let setup = Setup {
@@ -153,6 +168,7 @@ pub(super) fn create(
         time: clocks.as_deref(),
         readonly: plan.root.readonly,
         propagation: propagation(plan.root.propagation),
+        unshare_user,
         wait_for_maps: new_user,
     };
     let sources = ops.iter().flat_map(Op::fds).flatten().chain([root]).map(|fd| fd.as_raw_fd());
@@ -161,13 +177,31 @@ pub(super) fn create(
         give_streams(plan, work.stdio);
     }
     let group = join.v2_dir.as_ref().map(AsFd::as_fd);
-    let child = clone_child(at_clone, pid_space, group, || child::create(&work, &setup))?;
+    let child =
+        process::fork(at_clone, group, || child::create(&work, &setup)).map_err(step("clone a process"))?;
+    let expects = Expects {
+        terminal: stdio.is_none(),
+        moves: match (sibling, pid_space) {
+            (true, _) => Moves::Early,
+            (false, Some(_)) => Moves::Late,
+            (false, None) => Moves::Not,
+        },
+        ready: true,
+    };
+    let user_namespace = if unshare_user { Birth::Later } else { Birth::With };
     drop(work);
     drop(theirs);
     let names = Names { plan: Some(plan), entered, process: &plan.process };
-    let mut new = Newborn { child: Some(child), gate: ours };
-    new.finish(plan, &process, &names, notes, new_user)
+    let mut new = Newborn::new(child, ours);
+    if new_user {
+        new.map(plan, &process, user_namespace, &names)?;
+    }
+    new.hear_out(&expects, &names)?;
+    new.prepared(plan, notes)
 }
+
+/// MOVE_MOUNT_SET_GROUP: a mount can join a peer group.
+const SHARE_LATER: kernel::Version = (5, 15);
 
 /// In a new user namespace nobody has rights over streams that were made outside.
 fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
@@ -181,36 +215,10 @@ fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
     }
 }
 
-/// Whether a mount can join a peer group (Linux 5.15, MOVE_MOUNT_SET_GROUP).
-fn can_share_later() -> bool {
-    let system = rustix::system::uname();
-    let release = system.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(5), Some(15))
-}
-
-/// The PID namespace is one of children: the parent enters it around the clone.
+/// The PID namespace is one of children: only the last process is in it.
 fn take_pid_space<'a>(entries: &mut Vec<(Entry<'a>, String)>) -> Option<BorrowedFd<'a>> {
     let at = entries.iter().position(|(e, _)| e.kinds == namespace::PID)?;
     Some(entries.remove(at).0.fd)
-}
-
-/// Clones in the PID namespace `pid_space`, or the caller's, into the cgroup v2 directory `cgroup`.
-pub(super) fn clone_child(
-    new: u64,
-    pid_space: Option<BorrowedFd<'_>>,
-    cgroup: Option<BorrowedFd<'_>>,
-    run: impl FnOnce() -> i32,
-) -> Result<Child, RunError> {
-    let Some(space) = pid_space else {
-        return process::fork(new, cgroup, run).map_err(step("clone a process"));
-    };
-    let own = rustix::fs::open(c"/proc/thread-self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(step("open the own PID namespace"))?;
-    namespace::enter(space, namespace::PID).map_err(step("enter the PID namespace"))?;
-    let child = process::fork(new, cgroup, run).map_err(step("clone a process"));
-    namespace::enter(own.as_fd(), namespace::PID).map_err(step("leave the PID namespace"))?;
-    child
 }
 
 /// The root as a mount of its own, if the plan has it as a path.
@@ -239,100 +247,4 @@ fn clocks_text(offsets: &ClockOffsets) -> Vec<u8> {
         }
     }
     text.into_bytes()
-}
-
-/// A child that is killed and reaped unless it is taken over.
-#[derive(Debug)]
-pub(super) struct Newborn {
-    pub(super) child: Option<Child>,
-    pub(super) gate: OwnedFd,
-}
-
-impl Drop for Newborn {
-    fn drop(&mut self) {
-        if let Some(child) = &self.child {
-            process::end(child.pidfd.as_fd(), super::END_LIMIT);
-        }
-    }
-}
-
-impl Newborn {
-    fn finish(
-        &mut self,
-        plan: &Plan,
-        process: &Process,
-        names: &Names<'_>,
-        mut notes: Vec<Note>,
-        new_user: bool,
-    ) -> Result<Prepared, RunError> {
-        let mut pid = self.child.as_ref().map_or(0, |c| c.pid);
-        if new_user {
-            user::write_maps(pid, &ranges(&plan.uid_map), &ranges(&plan.gid_map))
-                .map_err(step("write the maps of the user namespace"))?;
-            gate::release(self.gate.as_fd()).map_err(step("release the new process"))?;
-        }
-        let hear = || gate::hear(self.gate.as_fd()).map_err(step("hear from the new process"));
-        let mut heard = hear()?;
-        if let Heard::Moved { pid: other, pidfd } = heard {
-            heard = hear()?;
-            pid = other;
-            if let Some(first) = self.child.replace(Child { pid, pidfd }) {
-                process::reap(first.pidfd.as_fd());
-            }
-        }
-        let console = match heard {
-            Heard::Ready(console) => console,
-            Heard::Moved { .. } => return Err(RunError::Died { before: "it was prepared" }),
-            Heard::Failed { what, index, errno } => return Err(report::failure(names, &what, index, errno)),
-            Heard::Closed => return Err(RunError::Died { before: "it was prepared" }),
-            Heard::Silent => return Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
-        };
-        for (index, (resource, limit)) in (0u32..).zip(&process.rlimits) {
-            rlimit::set(pid, *resource, *limit)
-                .map_err(|errno| report::failure(names, gate::RLIMIT, index, errno))?;
-        }
-        if let Some(score) = plan.process.oom_score_adj {
-            notes.extend(set_oom_score(pid, score)?);
-        }
-        let child = self.child.take().ok_or(RunError::Died { before: "it was prepared" })?;
-        let gate = rustix::io::fcntl_dupfd_cloexec(&self.gate, 0);
-        let running = Running { pid: child.pid, pidfd: child.pidfd, console, notes };
-        match gate {
-            Ok(gate) => Ok(Prepared { running: Some(running), gate, process: named(&plan.process) }),
-            Err(e) => {
-                self.child = Some(Child { pid: running.pid, pidfd: running.pidfd });
-                Err(step("copy the gate")(e))
-            }
-        }
-    }
-}
-
-/// What an error of the start may name: the process without its bulk.
-fn named(plan: &ProcessPlan) -> ProcessPlan {
-    ProcessPlan {
-        args: plan.args.first().cloned().into_iter().collect(),
-        env: Vec::new(),
-        cwd: plan.cwd.clone(),
-        identity: plan.identity.clone(),
-        rlimits: plan.rlimits.clone(),
-        seccomp: None,
-        ..*plan
-    }
-}
-
-fn ranges(map: &[IdMap]) -> Vec<(u32, u32, u32)> {
-    map.iter().map(|m| (m.inside, m.outside, m.count)).collect()
-}
-
-/// Sets the score of a child; where it may not be lowered it stays, with a note.
-fn set_oom_score(pid: i32, score: i32) -> Result<Option<Note>, RunError> {
-    let path = format!("/proc/{pid}/oom_score_adj");
-    match std::fs::write(&path, score.to_string()) {
-        Ok(()) => Ok(None),
-        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            let now = std::fs::read_to_string(&path).ok().and_then(|t| t.trim().parse().ok());
-            Ok(Some(Note::OomScoreClamped { wanted: score, got: now.unwrap_or(0) }))
-        }
-        Err(source) => Err(RunError::Step { step: format!("set oom_score_adj to {score}"), source }),
-    }
 }

@@ -2,20 +2,20 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use berth_sys::namespace;
+use berth_sys::{namespace, process};
 
 use super::child::{self, Entry, Work};
-use super::create::{Newborn, clone_child};
-use super::gate::{self, Heard};
-use super::group;
+use super::last::GoesOn;
+use super::newborn::{Expects, Moves, Newborn};
 use super::op::step;
 use super::process::Process;
-use super::report::{self, Names};
-use super::{Join, RunError, Running, Stdio};
+use super::report::Names;
+use super::{Join, RunError, Running, Stdio, gate, group};
 use crate::plan::ProcessPlan;
 
-/// The namespaces that are entered beside the PID namespace, into which the process is born.
-const ENTERED: u64 = namespace::MOUNT | namespace::NET | namespace::IPC | namespace::UTS | namespace::CGROUP;
+/// The namespaces that are entered. The PID namespace becomes that of the sibling, which runs the program.
+const ENTERED: u64 =
+    namespace::MOUNT | namespace::NET | namespace::IPC | namespace::UTS | namespace::CGROUP | namespace::PID;
 
 /// See [`super::exec`].
 pub(super) fn exec(
@@ -25,46 +25,39 @@ pub(super) fn exec(
     join: &Join,
 ) -> Result<Running, RunError> {
     let mut notes = Vec::new();
-    let process = Process::new(plan, &mut notes)?;
+    let stdio = stdio.fds();
+    let process = Process::new(plan, GoesOn::Sibling, stdio.is_none(), &mut notes)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let user = if plan.user_namespace { namespace::USER } else { 0 };
     let mut work = Work {
         gate: theirs.as_fd(),
         close: Vec::new(),
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
+        pid: None,
         enter: vec![Entry { fd: target, kinds: ENTERED | user }],
-        stdio: stdio.fds(),
+        stdio,
         become_root: plan.user_namespace,
+        limits_from_outside: false,
         process: &process,
     };
     work.close = child::gaps(child::needed(&work));
     let own = join.v2_dir.as_ref().map(AsFd::as_fd);
-    let child = match clone_child(0, Some(target), own, || child::exec(&work)) {
-        Err(RunError::Step { step, source }) if group::is_refused(&source) => {
-            let below = own.and_then(|dir| group::of(dir, target));
-            let below = below.ok_or(RunError::Step { step, source })?;
-            clone_child(0, Some(target), Some(below.as_fd()), || child::exec(&work))?
+    let fork = |group: Option<BorrowedFd<'_>>| process::fork(0, group, || child::exec(&work));
+    let child = match fork(own) {
+        Err(errno) if group::is_refused(errno) => {
+            let below = own.and_then(|dir| group::of(dir, target)).ok_or(errno);
+            below.and_then(|below| fork(Some(below.as_fd())))
         }
-        done => done?,
+        done => done,
     };
+    let child = child.map_err(step("clone a process"))?;
     drop(work);
     drop(theirs);
     let entered = vec!["the namespaces of the container's main process".to_owned()];
     let names = Names { plan: None, entered, process: plan };
-    let mut new = Newborn { child: Some(child), gate: ours };
-    let mut console = None;
-    loop {
-        match gate::hear(new.gate.as_fd()).map_err(step("hear from the new process"))? {
-            Heard::Ready(fd) => console = fd,
-            Heard::Moved { .. } => return Err(RunError::Died { before: "its program began" }),
-            Heard::Failed { what, index, errno } => {
-                return Err(report::failure(&names, &what, index, errno));
-            }
-            // By execve, or because the process was killed: then its exit says so.
-            Heard::Closed => break,
-            Heard::Silent => return Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
-        }
-    }
-    let child = new.child.take().ok_or(RunError::Died { before: "its program began" })?;
-    Ok(Running { pid: child.pid, pidfd: child.pidfd, console, notes })
+    let mut new = Newborn::new(child, ours);
+    let expects = Expects { terminal: stdio.is_none(), moves: Moves::Late, ready: false };
+    new.hear_out(&expects, &names)?;
+    new.until_execve(&names)?;
+    new.running(notes)
 }

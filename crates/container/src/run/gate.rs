@@ -1,7 +1,10 @@
 //! The socket between parent and child, and what is said on it.
 //!
-//! A packet from the child is a tag, an errno, an index and the name of a step; a terminal's master goes
+//! A packet from the child is a tag, an errno, an index and the name of a step; a terminal's master, or a pidfd, goes
 //! with it. The parent sends single bytes. End of file is said by execve, which closes the child's end.
+//!
+//! A process that can be seen in a container's PID namespace may be in the hands of another there: with each packet the
+//! kernel says which process sent it, and only one that cannot be seen is believed when it hands over a descriptor.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -49,8 +52,10 @@ pub(super) const RLIMIT: &str = "set rlimit";
 /// What the parent hears.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// The child waits at the gate; the master of its terminal, if it has one.
-    Ready(Option<OwnedFd>),
+    /// The child waits at the gate.
+    Ready,
+    /// The master of its terminal.
+    Terminal(OwnedFd),
     /// The process went on as another, a sibling of the one that says so and ends.
     Moved { pid: i32, pidfd: OwnedFd },
     /// A step failed.
@@ -64,6 +69,7 @@ pub(super) enum Heard {
 const READY: u8 = 1;
 const FAILED: u8 = 2;
 const MOVED: u8 = 3;
+const TERMINAL: u8 = 4;
 
 /// The child's end, in the parent until the child has its copy. There is one at a time in the process: another child that was
 /// cloned meanwhile would have a copy of it too, and if that is stopped or frozen before it closes what is not its own, the
@@ -80,38 +86,43 @@ impl AsFd for ChildEnd {
     }
 }
 
-/// Both ends: the parent's and the child's. Waits until the child's end of another pair is closed in this process, which is as
+/// Both ends: the parent's, which hears who speaks, and the child's. Waits until the child's end of another pair is closed in this process, which is as
 /// soon as that child is cloned.
 pub(super) fn pair() -> Result<(OwnedFd, ChildEnd), Errno> {
     /// As global as what it guards: the process' descriptors, which every clone copies.
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::sockopt::set_socket_passcred(&ours, true)?;
     Ok((ours, ChildEnd { fd: theirs, _alone: alone }))
 }
 
-/// Child: says that it is ready (or has a terminal).
-pub(super) fn say_ready(gate: BorrowedFd<'_>, console: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+/// Child: says that it is ready.
+pub(super) fn say_ready(gate: BorrowedFd<'_>) -> Result<(), Errno> {
+    say(gate, &[READY], None)
+}
+
+/// Child: hands over the master of its terminal.
+pub(super) fn say_terminal(gate: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    say(gate, &[TERMINAL], Some(master))
+}
+
+fn say(gate: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds;
-    if let Some(console) = console {
-        fds = [console];
+    if let Some(fd) = fd {
+        fds = [fd];
         control.push(SendAncillaryMessage::ScmRights(&fds));
     }
-    sendmsg(gate, &[IoSlice::new(&[READY])], &mut control, SendFlags::NOSIGNAL)?;
+    sendmsg(gate, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
 /// Child: says that another goes on in its place.
 pub(super) fn say_moved(gate: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = [pidfd];
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    let number = pid.to_ne_bytes();
-    sendmsg(gate, &[IoSlice::new(&[MOVED]), IoSlice::new(&number)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    let [a, b, c, d] = pid.to_ne_bytes();
+    say(gate, &[MOVED, a, b, c, d], Some(pidfd))
 }
 
 /// Child: says what failed. Nothing can be done when even that fails.
@@ -144,35 +155,40 @@ pub(super) fn release(gate: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Parent: what the child says next, [`Heard::Silent`] after [`DEADLINE`].
-pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<Heard, Errno> {
+/// Parent: what is said next and by which process, [`Heard::Silent`] after [`DEADLINE`].
+pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<(Heard, Option<i32>), Errno> {
     if !readable(gate, Instant::now() + DEADLINE)? {
-        return Ok(Heard::Silent);
+        return Ok((Heard::Silent, None));
     }
     let mut packet = [0u8; SIZE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message = recvmsg(gate, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let mut console = None;
+    let (mut given, mut sender) = (None, None);
     for item in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = item {
-            console = fds.last().or(console);
+        match item {
+            RecvAncillaryMessage::ScmRights(fds) => given = fds.last().or(given),
+            RecvAncillaryMessage::ScmCredentials(of) => sender = Some(of.pid.as_raw_nonzero().get()),
+            _ => {}
         }
     }
     if message.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
     let number = i32::from_ne_bytes([packet[1], packet[2], packet[3], packet[4]]);
-    Ok(match (message.bytes, packet[0]) {
-        (5, MOVED) => Heard::Moved { pid: number, pidfd: console.ok_or(Errno::BADF)? },
+    let heard = match (message.bytes, packet[0]) {
+        (5, MOVED) => Heard::Moved { pid: number, pidfd: given.ok_or(Errno::BADF)? },
         (0, _) => Heard::Closed,
-        (_, READY) => Heard::Ready(console),
+        (_, READY) => Heard::Ready,
+        (_, TERMINAL) => Heard::Terminal(given.ok_or(Errno::BADF)?),
         _ => Heard::Failed {
             what: packet[9..].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),
             index: u32::from_ne_bytes([packet[5], packet[6], packet[7], packet[8]]),
-            errno: Errno::from_raw_os_error(number),
+            // What another has made up is no number of an error.
+            errno: if (1..4096).contains(&number) { Errno::from_raw_os_error(number) } else { Errno::IO },
         },
-    })
+    };
+    Ok((heard, sender))
 }
 
 /// Whether something can be read before the deadline.

@@ -11,8 +11,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Whether a clone into a cgroup failed because of that group.
-pub(super) fn is_refused(error: &std::io::Error) -> bool {
-    [Errno::BUSY, Errno::OPNOTSUPP].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+pub(super) fn is_refused(errno: Errno) -> bool {
+    matches!(errno, Errno::BUSY | Errno::OPNOTSUPP)
 }
 
 /// The group below `dir`, a v2 directory, that the process `target` is in; None when it is in none.

@@ -45,6 +45,8 @@ pub(super) enum SourceOp {
         /// What [`mount::change`] has to do to it.
         propagation: u64,
         strict: bool,
+        /// The file system where the child itself would make another one: a procfs of a PID namespace that it is not in.
+        context: Option<OwnedFd>,
     },
     /// A detached mount that the parent made.
     Ready {
@@ -153,11 +155,24 @@ impl Op {
             Op::Mount(MountOp { source: SourceOp::Ready { mount, peer, .. }, .. }) => {
                 [Some(mount.as_fd()), peer.as_ref().map(AsFd::as_fd)]
             }
-            Op::Mount(_) | Op::Hostname(_) | Op::Domainname(_) | Op::Sysctl { .. } | Op::Device(_) => {
-                [None; 2]
+            Op::Mount(MountOp { source: SourceOp::New { context, .. }, .. }) => {
+                [context.as_ref().map(AsFd::as_fd), None]
             }
+            Op::Hostname(_) | Op::Domainname(_) | Op::Sysctl { .. } | Op::Device(_) => [None; 2],
             Op::Link { .. } | Op::Directory(_) | Op::Console { .. } => [None; 2],
             Op::Seal(_) | Op::Mask(_) | Op::ReadOnly(_) => [None; 2],
+        }
+    }
+
+    /// Whether it mounts a procfs, whose PID namespace then has to be given here.
+    pub(super) fn procfs(&mut self) -> Option<&mut Option<OwnedFd>> {
+        match self {
+            Op::Mount(MountOp { source: SourceOp::New { kind, context, .. }, .. }) => {
+                (kind.as_c_str() == c"proc").then_some(context)
+            }
+            Op::Mount(_) | Op::Hostname(_) | Op::Domainname(_) | Op::Sysctl { .. } | Op::Device(_) => None,
+            Op::Link { .. } | Op::Directory(_) | Op::Console { .. } => None,
+            Op::Seal(_) | Op::Mask(_) | Op::ReadOnly(_) => None,
         }
     }
 
@@ -319,6 +334,7 @@ fn new_filesystem(plan: &Mount, filesystem: &Filesystem) -> Result<SourceOp, Run
             other => propagation(other).0,
         },
         strict: filesystem.strict,
+        context: None,
     })
 }
 

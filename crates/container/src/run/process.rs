@@ -1,18 +1,20 @@
-//! From a prepared environment to the program: identity, rights, filter, execve.
+//! From a prepared environment to what the program is executed with: limits, identity, rights.
 //!
 //! [`Process::new`] runs in the parent and may fail with words; the rest runs in the child and
-//! neither allocates nor locks.
+//! neither allocates nor locks. The filter and the execve are in [`super::last`].
 
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
-use berth_sys::process::{self, StringArray};
+use berth_sys::process::{self, Luggage};
 use berth_sys::{caps, rlimit};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::gate::{EXECVE, Fail, NONE, RLIMIT};
+use super::filter::{self, Case};
+use super::gate::{Fail, NONE, RLIMIT};
+use super::last::{self, Filter, GoesOn, Last, Limits};
 use super::op::{c_string, step};
 use super::{Note, RunError};
 use crate::plan::{Capabilities, ProcessPlan, WindowSize};
@@ -24,10 +26,8 @@ const UNLIMITED: u64 = u64::MAX;
 /// A process, prepared.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Where the command may be, in the order in which it is tried.
-    candidates: Vec<CString>,
-    args: StringArray,
-    env: StringArray,
+    /// Command, arguments, environment and filter.
+    luggage: Luggage,
     pub(super) cwd: CString,
     uid: Uid,
     gid: Gid,
@@ -35,11 +35,13 @@ pub(super) struct Process {
     umask: Mode,
     capabilities: Capabilities,
     no_new_privileges: bool,
-    seccomp: Option<(Vec<u64>, u32)>,
+    filter: Option<Filter>,
+    goes_on: GoesOn,
+    terminal: bool,
     personality: Option<u32>,
     pub(super) window: Option<WindowSize>,
     /// Numbers and limits.
-    pub(super) rlimits: Vec<(u32, rlimit::Limit)>,
+    pub(super) rlimits: Limits,
     /// What the child writes as its out-of-memory score.
     pub(super) oom_score: Option<Vec<u8>>,
 }
@@ -51,15 +53,30 @@ pub(super) fn at(what: &'static str) -> impl Fn(Errno) -> Fail {
 
 impl Process {
     /// Prepares a process. What this machine cannot give is taken out and noted.
-    pub(super) fn new(plan: &ProcessPlan, notes: &mut Vec<Note>) -> Result<Self, RunError> {
+    pub(super) fn new(
+        plan: &ProcessPlan,
+        goes_on: GoesOn,
+        terminal: bool,
+        notes: &mut Vec<Note>,
+    ) -> Result<Self, RunError> {
         let strings = |list: &[Vec<u8>], what: &str| {
             list.iter().map(|s| c_string(s, what)).collect::<Result<Vec<_>, _>>()
         };
         let ids = &plan.identity;
+        let (args, env) =
+            (strings(&plan.args, "an argument")?, strings(&plan.env, "an environment variable")?);
+        let instructions = plan.seccomp.as_ref().map_or(&[][..], |s| &s.filter);
+        let luggage = Luggage::new(&candidates(plan)?, &args, &env, instructions);
+        let no_new_privileges = plan.no_new_privileges;
+        let case = Case { sibling: goes_on != GoesOn::Here, terminal, no_new_privileges };
+        let filter = plan.seccomp.as_ref().map(|seccomp| Filter {
+            when: filter::when(&seccomp.filter, case),
+            flags: seccomp.flags,
+            no_new_privileges,
+        });
+        let too_many = || RunError::Plan { what: format!("{} resource limits", plan.rlimits.len()) };
         Ok(Self {
-            candidates: candidates(plan)?,
-            args: StringArray::new(strings(&plan.args, "an argument")?),
-            env: StringArray::new(strings(&plan.env, "an environment variable")?),
+            luggage: luggage.map_err(step("pack arguments and environment"))?,
             cwd: c_string(if plan.cwd.is_empty() { b"/" } else { &plan.cwd }, "the working directory")?,
             uid: Uid::from_raw(ids.uid),
             gid: Gid::from_raw(ids.gid),
@@ -67,20 +84,41 @@ impl Process {
             umask: Mode::from_raw_mode(plan.umask.unwrap_or(0o022) & 0o777),
             capabilities: possible(plan, notes)?,
             no_new_privileges: plan.no_new_privileges,
-            seccomp: plan.seccomp.as_ref().map(|s| (s.filter.clone(), s.flags)),
+            filter,
+            goes_on,
+            terminal,
             personality: plan.personality,
             window: plan.window,
-            rlimits: limits(plan, notes)?,
+            rlimits: Limits::of(&limits(plan, notes)?).ok_or_else(too_many)?,
             oom_score: plan.oom_score_adj.map(|score| score.to_string().into_bytes()),
         })
     }
 
-    /// Child: sets the limits.
-    pub(super) fn limit(&self) -> Result<(), Fail> {
-        for (index, (resource, limit)) in (0u32..).zip(&self.rlimits) {
-            rlimit::set(0, *resource, *limit).map_err(|errno| Fail { what: RLIMIT, index, errno })?;
+    /// Raises what has to be raised, which takes rights that the child soon has no more; of the process `pid`, or its
+    /// own with 0. What is lowered waits until the last: a low limit would be in the way.
+    pub(super) fn raise_limits(&self, pid: i32) -> Result<(), Fail> {
+        for (index, (resource, limit)) in (0u32..).zip(self.rlimits.list()) {
+            let fail = |errno| Fail { what: RLIMIT, index, errno };
+            let own = rlimit::get(pid, *resource).map_err(fail)?;
+            if limit.hard > own.hard {
+                rlimit::set(pid, *resource, rlimit::Limit { hard: limit.hard, ..own }).map_err(fail)?;
+            }
         }
         Ok(())
+    }
+
+    /// Child: the limit of processes as it is while the user has one more, the one that makes a sibling.
+    fn limit_processes(&self) -> Result<(), Fail> {
+        let Some((index, (_, wanted))) =
+            (0u32..).zip(self.rlimits.list()).find(|(_, (r, _))| *r == rlimit::NPROC)
+        else {
+            return Ok(());
+        };
+        let fail = |errno| Fail { what: RLIMIT, index, errno };
+        let hard = rlimit::get(0, rlimit::NPROC).map_err(fail)?.hard;
+        let more = u64::from(self.goes_on != GoesOn::Here);
+        let soft = wanted.soft.saturating_add(more).min(hard);
+        rlimit::set(0, rlimit::NPROC, rlimit::Limit { soft, hard }).map_err(fail)
     }
 
     /// Child: goes to the working directory. Some file servers let only the user in: then false, and
@@ -107,15 +145,8 @@ impl Process {
         if process::cwd_is_inside()? { Ok(()) } else { Err(Errno::XDEV) }
     }
 
-    /// Child: takes on identity and rights and becomes the program. Returns only with a failure.
-    pub(super) fn become_program(&self, stdio: [BorrowedFd<'_>; 3], in_cwd: bool) -> Fail {
-        match self.take_on(stdio, in_cwd) {
-            Ok(()) => self.execute(),
-            Err(fail) => fail,
-        }
-    }
-
-    fn take_on(&self, stdio: [BorrowedFd<'_>; 3], in_cwd: bool) -> Result<(), Fail> {
+    /// Child: takes on identity and rights.
+    pub(super) fn take_on(&self, stdio: [BorrowedFd<'_>; 3], in_cwd: bool) -> Result<(), Fail> {
         if let Some(domain) = self.personality {
             process::set_personality(domain).map_err(at("set the personality"))?;
         }
@@ -123,6 +154,7 @@ impl Process {
         caps::bound(caps.bounding).map_err(at("set the bounding capabilities"))?;
         rustix::thread::set_keep_capabilities(true).map_err(at("keep capabilities"))?;
         self.own(stdio);
+        self.limit_processes()?;
         rustix::thread::set_thread_groups(&self.groups).map_err(at("set additional groups"))?;
         let gid = Some(self.gid);
         rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(at("set the group id"))?;
@@ -131,10 +163,9 @@ impl Process {
         if !in_cwd {
             self.change_directory().map_err(at("enter the working directory"))?;
         }
-        // Without no_new_privs a filter needs CAP_SYS_ADMIN. It is kept for those last two calls only:
-        // execve computes the new sets from the bounding, inheritable and ambient ones, which lack it.
+        // Without no_new_privs a filter needs CAP_SYS_ADMIN. It is kept until that is loaded.
         let filter_needs =
-            if self.seccomp.is_some() && !self.no_new_privileges { caps::SYS_ADMIN } else { 0 };
+            if self.filter.is_some_and(|f| !f.no_new_privileges) { caps::SYS_ADMIN } else { 0 };
         let (effective, permitted) = (caps.effective | filter_needs, caps.permitted | filter_needs);
         caps::set(effective, permitted, caps.inheritable).map_err(at("set capabilities"))?;
         caps::set_ambient(caps.ambient).map_err(at("set ambient capabilities"))?;
@@ -142,10 +173,21 @@ impl Process {
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(at("set no_new_privs"))?;
         }
-        if let Some((filter, flags)) = &self.seccomp {
-            process::load_seccomp(filter, *flags).map_err(at("load the seccomp filter"))?;
-        }
-        Ok(())
+        // Another user made it as dumpable as fs.suid_dumpable says.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+            .map_err(at("become non-dumpable"))
+    }
+
+    /// Child: goes on without its maker's memory to the end; see [`last::last`].
+    pub(super) fn go_on(&self) -> ! {
+        let last = Last {
+            goes_on: self.goes_on,
+            terminal: self.terminal,
+            filter: self.filter,
+            capabilities: self.capabilities,
+            limits: self.rlimits,
+        };
+        self.luggage.alone(last, last::last)
     }
 
     /// Gives pipes and the terminal to the user.
@@ -153,19 +195,6 @@ impl Process {
         for fd in stdio {
             give(fd, self.uid.as_raw());
         }
-    }
-
-    /// Tries the candidates as execvp does.
-    fn execute(&self) -> Fail {
-        let mut worst = Errno::NOENT;
-        for candidate in &self.candidates {
-            match process::execve(candidate, &self.args, &self.env) {
-                Errno::NOENT | Errno::NOTDIR => {}
-                Errno::ACCESS => worst = Errno::ACCESS,
-                errno => return at(EXECVE)(errno),
-            }
-        }
-        at(EXECVE)(worst)
     }
 }
 

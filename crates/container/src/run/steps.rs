@@ -70,8 +70,17 @@ impl<'a> Scene<'a> {
 
     fn mount(&self, op: &MountOp) -> Result<(), Errno> {
         match &op.source {
-            SourceOp::New { kind, options, attributes, propagation, strict } => {
-                let made = filesystem(kind, options, *attributes)?;
+            SourceOp::New { kind, options, attributes, propagation, strict, context } => {
+                let made = match context {
+                    Some(context) => {
+                        let made = configured(context.as_fd(), options, *attributes)?;
+                        if !is_procfs(made.as_fd())? {
+                            return Err(Errno::NODEV);
+                        }
+                        made
+                    }
+                    None => filesystem(kind, options, *attributes)?,
+                };
                 if *propagation != 0 {
                     mount::change(
                         made.as_fd(),
@@ -93,12 +102,8 @@ impl<'a> Scene<'a> {
     fn target(&self, op: &MountOp, directory: bool) -> Result<OwnedFd, Errno> {
         let want = if directory { Want::Directory } else { Want::File };
         let target = ensure(self.root, &op.target, want)?;
-        if !op.on_proc {
-            #[allow(clippy::cast_sign_loss, reason = "the magic number is a bit pattern")]
-            let magic = rustix::fs::fstatfs(&target)?.f_type as u64;
-            if magic == PROC_MAGIC {
-                return Err(Errno::XDEV);
-            }
+        if !op.on_proc && is_procfs(target.as_fd())? {
+            return Err(Errno::XDEV);
         }
         Ok(target)
     }
@@ -233,6 +238,12 @@ impl<'a> Scene<'a> {
     }
 }
 
+fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    #[allow(clippy::cast_sign_loss, reason = "the magic number is a bit pattern")]
+    let magic = rustix::fs::fstatfs(fd)?.f_type as u64;
+    Ok(magic == PROC_MAGIC)
+}
+
 /// A directory cannot be attached to a file, nor the other way round: the kernel calls either invalid.
 fn unlike(error: Errno, target: BorrowedFd<'_>, directory: bool) -> Errno {
     let Ok(stat) = rustix::fs::fstat(target) else { return error };
@@ -250,14 +261,23 @@ fn filesystem(
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    configured(context.as_fd(), options, attributes)
+}
+
+/// The same from a context that is open.
+fn configured(
+    context: BorrowedFd<'_>,
+    options: &[(std::ffi::CString, Option<std::ffi::CString>)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
     for (key, value) in options {
         match value {
             Some(value) => {
-                rustix::mount::fsconfig_set_string(context.as_fd(), key.as_c_str(), value.as_c_str())?;
+                rustix::mount::fsconfig_set_string(context, key.as_c_str(), value.as_c_str())?;
             }
-            None => rustix::mount::fsconfig_set_flag(context.as_fd(), key.as_c_str())?,
+            None => rustix::mount::fsconfig_set_flag(context, key.as_c_str())?,
         }
     }
-    rustix::mount::fsconfig_create(context.as_fd())?;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    rustix::mount::fsconfig_create(context)?;
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }

@@ -23,7 +23,7 @@ fn a_group_below_is_found_wherever_the_hierarchy_is_mounted() {
 #[test]
 fn only_what_the_group_says_is_tried_again() {
     for (errno, again) in [(Errno::BUSY, true), (Errno::OPNOTSUPP, true), (Errno::AGAIN, false)] {
-        assert_eq!(is_refused(&errno.into()), again);
+        assert_eq!(is_refused(errno), again);
     }
 }
 

@@ -1,0 +1,178 @@
+//! The last part of a process before its program, alone: with the container's root, user and rights, and
+//! with nothing of its maker's memory but its luggage.
+//!
+//! Where the process is to be in a PID namespace that others are in, it is made here and not before: as a sibling, in that
+//! namespace, of the process that did all the rest and ends now. See ADR 0070.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+
+use berth_sys::caps;
+use berth_sys::process::{self, Program, fd_at};
+use berth_sys::rlimit::Limit;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+use super::filter::When;
+use super::gate::{self, EXECVE, Fail, RLIMIT};
+use super::process::at;
+use crate::plan::Capabilities;
+
+/// Where the child keeps its end of the gate from here on.
+pub(super) const GATE: i32 = 3;
+/// As many limits as there are.
+pub(super) const MAX_LIMITS: usize = 16;
+
+/// All that is still to be known: plain values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Last {
+    pub(super) goes_on: GoesOn,
+    pub(super) terminal: bool,
+    pub(super) filter: Option<Filter>,
+    /// The container's; before the filter is loaded there is one more.
+    pub(super) capabilities: Capabilities,
+    pub(super) limits: Limits,
+}
+
+/// In which process the program is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    /// In this one, which says that it is ready and waits for its start.
+    Here,
+    /// In a sibling, which does so.
+    SiblingReports,
+    /// In a sibling, at once.
+    Sibling,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Filter {
+    pub(super) when: When,
+    pub(super) flags: u32,
+    pub(super) no_new_privileges: bool,
+}
+
+/// The limits of the plan, in its order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    list: [(u32, Limit); MAX_LIMITS],
+    count: usize,
+}
+
+impl Limits {
+    /// None when there are more than kinds of limits.
+    pub(super) fn of(list: &[(u32, Limit)]) -> Option<Self> {
+        let mut limits = Self { list: [(0, Limit { soft: 0, hard: 0 }); MAX_LIMITS], count: list.len() };
+        limits.list.get_mut(..list.len())?.copy_from_slice(list);
+        Some(limits)
+    }
+
+    pub(super) fn list(&self) -> &[(u32, Limit)] {
+        self.list.get(..self.count).unwrap_or(&[])
+    }
+
+    /// Child: sets them. Each was raised before as far as it has to be: lowering one takes no right.
+    fn set(&self) -> Result<(), Fail> {
+        for (index, (resource, limit)) in (0u32..).zip(self.list()) {
+            berth_sys::rlimit::set(0, *resource, *limit).map_err(|errno| Fail {
+                what: RLIMIT,
+                index,
+                errno,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The child's whole remaining life, on a stack of its own. Returns its exit status when there is no program.
+pub(super) fn last(program: Program, last: Last) -> i32 {
+    match last.goes_on {
+        GoesOn::Here => wait_and_become(program, last),
+        GoesOn::Sibling | GoesOn::SiblingReports => match go_on(program, last) {
+            Ok(()) => 0,
+            Err(fail) => failed(fail),
+        },
+    }
+}
+
+/// Makes the process that others see, and tells of it. The sibling does not return.
+fn go_on(program: Program, last: Last) -> Result<(), Fail> {
+    let name = at("make the process in its PID namespace");
+    // What nobody knows of must not run: the sibling waits for the word that its maker has told.
+    let (heard, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(&name)?;
+    load_filter(program, last, When::BeforeSibling)?;
+    let sibling = process::fork_sibling(0, || {
+        let number = told.as_raw_fd().cast_unsigned();
+        let known = process::close_range(number, number).is_ok() && gate::wait(heard.as_fd());
+        if known { wait_and_become(program, last) } else { 0 }
+    })
+    .map_err(&name)?;
+    gate::say_moved(gate(), sibling.pid, sibling.pidfd.as_fd()).map_err(&name)?;
+    rustix::io::write(&told, &[1]).map_err(&name)?;
+    // Closing them would be one more call that a filter may forbid.
+    std::mem::forget((sibling, heard, told));
+    Ok(())
+}
+
+fn wait_and_become(program: Program, last: Last) -> i32 {
+    let failure = match prepare(program, last) {
+        Err(fail) => fail,
+        Ok(()) if last.goes_on != GoesOn::Sibling && !gate::wait(gate()) => return 0,
+        Ok(()) => match load_filter(program, last, When::Last) {
+            Err(fail) => fail,
+            Ok(()) => execute(program),
+        },
+    };
+    failed(failure)
+}
+
+fn prepare(program: Program, last: Last) -> Result<(), Fail> {
+    rustix::process::setsid().map_err(at("begin a session"))?;
+    if last.terminal {
+        rustix::process::ioctl_tiocsctty(fd_at(0)).map_err(at("take the controlling terminal"))?;
+    }
+    last.limits.set()?;
+    load_filter(program, last, When::BeforeWait)?;
+    match last.goes_on {
+        GoesOn::Here | GoesOn::SiblingReports => gate::say_ready(gate()).map_err(at("report readiness")),
+        GoesOn::Sibling => Ok(()),
+    }
+}
+
+/// Loads the filter if it is its time, and gives up the right that this took.
+fn load_filter(program: Program, last: Last, now: When) -> Result<(), Fail> {
+    let Some(filter) = last.filter.filter(|filter| filter.when == now) else {
+        return Ok(());
+    };
+    program.load_filter(filter.flags).map_err(at("load the seccomp filter"))?;
+    let sets = last.capabilities;
+    match now {
+        When::BeforeSibling | When::BeforeWait if !filter.no_new_privileges => {
+            caps::set(sets.effective, sets.permitted, sets.inheritable).map_err(at("set capabilities"))
+        }
+        // Last: execve computes the sets anew, from others that lack it.
+        When::BeforeSibling | When::BeforeWait | When::Last => Ok(()),
+    }
+}
+
+/// Tries the candidates as execvp does.
+fn execute(program: Program) -> Fail {
+    let mut worst = Errno::NOENT;
+    for index in 0.. {
+        match program.execve(index) {
+            None => break,
+            Some(Errno::NOENT | Errno::NOTDIR) => {}
+            Some(Errno::ACCESS) => worst = Errno::ACCESS,
+            Some(errno) => return at(EXECVE)(errno),
+        }
+    }
+    at(EXECVE)(worst)
+}
+
+fn gate() -> BorrowedFd<'static> {
+    fd_at(GATE)
+}
+
+fn failed(fail: Fail) -> i32 {
+    gate::say_failed(gate(), fail);
+    1
+}

@@ -1,0 +1,127 @@
+//! A procfs of a PID namespace that the caller is not in, and must not be seen in.
+//!
+//! A procfs shows the namespace of the process that opens its context. Linux 6.18 takes another one as an option. Before,
+//! a helper is born in there for this call alone. It has an empty root, the container's other namespaces, no descriptor but
+//! a socket, no memory of its maker, and is in a user namespace of its own: who takes it over has won nothing.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use berth_sys::process::{self, Luggage, Program, fd_at};
+use berth_sys::{mount, namespace};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+
+use super::RunError;
+use super::child::{self, Entry};
+use super::gate::{self, Fail};
+use super::last::GATE;
+use super::newborn::Newborn;
+use super::op::step;
+use super::process::at;
+
+/// A context of a procfs of the PID namespace `space`, for a container that enters these other namespaces.
+pub(super) fn of(space: BorrowedFd<'_>, others: &[Entry<'_>]) -> Result<OwnedFd, RunError> {
+    by_option(space).or_else(|_| by_helper(space, others))
+}
+
+/// Linux 6.18; of a namespace that is given as a file of `/proc/PID/ns`, not as a pidfd.
+fn by_option(space: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_fd(context.as_fd(), c"pidns", space)?;
+    Ok(context)
+}
+
+fn by_helper(space: BorrowedFd<'_>, others: &[Entry<'_>]) -> Result<OwnedFd, RunError> {
+    const NAME: &str = "make a procfs of the shared PID namespace";
+    let luggage = Luggage::new(&[], &[], &[], &[]).map_err(step(NAME))?;
+    let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
+    let needed = [theirs.as_fd(), space].into_iter().chain(others.iter().map(|e| e.fd));
+    let close = child::gaps(needed.map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd)));
+    let maker = process::fork(0, None, || match leave(theirs.as_fd(), space, others, &close) {
+        Ok(()) => luggage.alone((), send_context),
+        Err(fail) => {
+            gate::say_failed(theirs.as_fd(), fail);
+            1
+        }
+    })
+    .map_err(step("clone a process"))?;
+    drop(theirs);
+    let mut new = Newborn::new(maker, ours);
+    let context = new.hear_context().map_err(|error| match error {
+        RunError::Step { step, source } => RunError::Step {
+            step: format!("{NAME}: {step} (needs user namespaces, user.max_user_namespaces, or Linux 6.18)"),
+            source,
+        },
+        other => other,
+    })?;
+    // An option that no other file system knows: see `Newborn::hear_context`.
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"hidepid", c"0").map_err(step(NAME))?;
+    Ok(context)
+}
+
+/// Child: leaves everything of the host behind, and every right over it.
+fn leave(
+    gate: BorrowedFd<'_>,
+    space: BorrowedFd<'_>,
+    others: &[Entry<'_>],
+    close: &[(u32, u32)],
+) -> Result<(), Fail> {
+    for (first, last) in close {
+        process::close_range(*first, *last).map_err(at("close descriptors"))?;
+    }
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(at("become non-dumpable"))?;
+    process::reset_signals();
+    namespace::enter(space, namespace::PID).map_err(at("enter the PID namespace"))?;
+    namespace::unshare(namespace::MOUNT).map_err(at("make a mount namespace"))?;
+    empty_root().map_err(at("make an empty root"))?;
+    for other in others {
+        namespace::enter(other.fd, other.kinds).map_err(at("enter the container's namespaces"))?;
+        if other.kinds == namespace::USER {
+            // Who is nobody in there can make none below it.
+            child::become_root()?;
+        }
+    }
+    namespace::unshare(namespace::USER | namespace::MOUNT).map_err(at("make a user namespace"))?;
+    process::place_fd(gate, GATE, false).map_err(at("keep the socket"))?;
+    process::close_range(0, GATE.cast_unsigned() - 1).map_err(at("close descriptors"))?;
+    process::close_range(GATE.cast_unsigned() + 1, u32::MAX).map_err(at("close descriptors"))
+}
+
+fn empty_root() -> Result<(), Errno> {
+    let private = mount::Change { propagation: mount::PRIVATE, recursive: true, ..mount::Change::default() };
+    mount::change(rustix::fs::CWD, c"/", private)?;
+    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let root = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(&root, c"", rustix::fs::CWD, c"/", flags)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+/// The helper's maker, alone, and the helper.
+fn send_context(_: Program, (): ()) -> i32 {
+    let fail = |fail| {
+        gate::say_failed(fd_at(GATE), fail);
+        1
+    };
+    let helper = process::fork_sibling(0, || {
+        let opened = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC);
+        match opened.and_then(|context| gate::say_terminal(fd_at(GATE), context.as_fd())) {
+            Ok(()) => 0,
+            Err(errno) => fail(at("open a procfs")(errno)),
+        }
+    });
+    let said = helper.and_then(|helper| gate::say_moved(fd_at(GATE), helper.pid, helper.pidfd.as_fd()));
+    match said {
+        Ok(()) => 0,
+        Err(errno) => fail(at("make a process in the PID namespace")(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
