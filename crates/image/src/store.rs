@@ -107,6 +107,16 @@ impl Images {
         state.damaged.iter().map(line).collect()
     }
 
+    /// Snapshots that cannot be read: one line for each. They stay with all that may be theirs until
+    /// [`Images::remove_snapshot`]; a container that runs over one is not affected.
+    pub fn unreadable_snapshots(&self) -> Vec<String> {
+        let state = self.state();
+        let line = |(id, error): (&berth_types::ContainerId, &StoreError)| {
+            format!("snapshot {id}: {}", berth_types::error::chain(error))
+        };
+        state.unreadable.iter().map(line).collect()
+    }
+
     /// The bytes of a manifest or configuration in the store, checked against the digest.
     pub async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let (this, digest) = (self.clone(), digest.clone());
@@ -252,7 +262,9 @@ impl Images {
             None => {
                 let target = self.layout().layer(&id);
                 // A directory without a record of a layer: damaged, or of a record that cannot be read.
-                if let Some(old) = self.layout().discard(&target)? {
+                if state.may_be_mounted(&id) {
+                    self.layout().set_aside(&target)?;
+                } else if let Some(old) = self.layout().discard(&target)? {
                     self.delete_later(vec![old]);
                 }
                 staged.keep(&target)?;
