@@ -243,14 +243,14 @@ impl Images {
         staged: Staged,
         diff_id: Digest,
     ) -> Result<LayerRecord, StoreError> {
-        let report = &staged.report;
+        let report = &staged.unpacked.report;
         let record = LayerRecord {
             id: id.clone(),
             diff_id,
-            tar_bytes: report.tar_bytes,
+            tar_bytes: staged.unpacked.tar_bytes,
             file_bytes: report.file_bytes,
             inodes: report.inodes,
-            opaque: report.opaque.iter().any(Vec::is_empty),
+            opaque: report.opaque.iter().any(|path| path.is_empty()),
             describes_root: report.describes_root,
             reproducible: report.reproducible,
         };

@@ -119,9 +119,9 @@ impl State {
 
     /// Bytes and inodes of all layers, each counted once.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        self.layers
-            .values()
-            .fold((0, 0), |(bytes, inodes), l| (bytes + l.record.file_bytes, inodes + l.record.inodes))
+        self.layers.values().map(|layer| &layer.record).fold((0, 0), |(bytes, inodes): (u64, u64), l| {
+            (bytes.saturating_add(l.file_bytes), inodes.saturating_add(l.inodes))
+        })
     }
 
     /// After the records were read: a tag that two images have belongs to the one that got it last. Returns the
