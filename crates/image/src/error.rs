@@ -28,6 +28,16 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Written by a newer Berth, in a way that this one would misread.
+    #[error("image store: {path} is of version {version}, this program knows up to {known}")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
     /// No such image.
     #[error("image {0:?} is not here")]
     NotFound(String),
@@ -66,6 +76,14 @@ pub enum StoreError {
     /// The container has no snapshot.
     #[error("container {0} has no snapshot")]
     NoSnapshot(berth_types::ContainerId),
+    /// The container's snapshot is there, but what it says of itself cannot be used now.
+    #[error("the snapshot of container {container} cannot be read and is kept: {reason}")]
+    Unreadable {
+        /// Whose it is.
+        container: berth_types::ContainerId,
+        /// Why.
+        reason: String,
+    },
     /// The container has a snapshot already.
     #[error("container {0} has a snapshot already")]
     SnapshotExists(berth_types::ContainerId),
@@ -82,15 +100,23 @@ impl StoreError {
     }
 }
 
+/// Whether the machine or the process ran out of what every operation needs: that says nothing of the file.
+pub(crate) fn is_short_of_resources(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN))
+}
+
 impl Classify for StoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Locked(_) => Kind::Precondition,
+            Self::Locked(_) | Self::Newer { .. } => Kind::Precondition,
+            Self::Io { source, .. } if is_short_of_resources(source) => Kind::Exhausted,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
                 _ => Kind::Internal,
             },
-            Self::Damaged { .. } => Kind::Corrupt,
+            Self::Damaged { .. } | Self::Unreadable { .. } => Kind::Corrupt,
             Self::NotFound(_) | Self::NoSnapshot(_) => Kind::NotFound,
             Self::Ambiguous { .. } | Self::Config(_) | Self::Invalid(_) => Kind::Invalid,
             Self::Blob { .. } => Kind::Corrupt,
@@ -105,6 +131,13 @@ impl Classify for StoreError {
                 Some("give the second daemon a root of its own with --instance or --root".into())
             }
             Self::Damaged { .. } => Some("remove the image and pull it again".into()),
+            Self::Newer { .. } => Some(
+                "nothing was changed: start the newer Berth again, or give this one a root of its own with --root"
+                    .into(),
+            ),
+            Self::Io { source, .. } if is_short_of_resources(source) => {
+                Some("nothing was removed: raise the limit of open files or free memory, and try again".into())
+            }
             Self::Ambiguous { .. } => Some("give the whole name or more digits of the id".into()),
             _ => None,
         }

@@ -107,6 +107,16 @@ impl Images {
         state.damaged.iter().map(line).collect()
     }
 
+    /// Snapshots that cannot be read: one line for each. They stay with all that may be theirs until
+    /// [`Images::remove_snapshot`]; a container that runs over one is not affected.
+    pub fn unreadable_snapshots(&self) -> Vec<String> {
+        let state = self.state();
+        let line = |(id, error): (&berth_types::ContainerId, &StoreError)| {
+            format!("snapshot {id}: {}", berth_types::error::chain(error))
+        };
+        state.unreadable.iter().map(line).collect()
+    }
+
     /// The bytes of a manifest or configuration in the store, checked against the digest.
     pub async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let (this, digest) = (self.clone(), digest.clone());
@@ -233,14 +243,14 @@ impl Images {
         staged: Staged,
         diff_id: Digest,
     ) -> Result<LayerRecord, StoreError> {
-        let report = &staged.report;
+        let report = &staged.unpacked.report;
         let record = LayerRecord {
             id: id.clone(),
             diff_id,
-            tar_bytes: report.tar_bytes,
+            tar_bytes: staged.unpacked.tar_bytes,
             file_bytes: report.file_bytes,
             inodes: report.inodes,
-            opaque: report.opaque.iter().any(Vec::is_empty),
+            opaque: report.opaque.iter().any(|path| path.is_empty()),
             describes_root: report.describes_root,
             reproducible: report.reproducible,
         };
@@ -252,7 +262,9 @@ impl Images {
             None => {
                 let target = self.layout().layer(&id);
                 // A directory without a record of a layer: damaged, or of a record that cannot be read.
-                if let Some(old) = self.layout().discard(&target)? {
+                if state.may_be_mounted(&id) {
+                    self.layout().set_aside(&target)?;
+                } else if let Some(old) = self.layout().discard(&target)? {
                     self.delete_later(vec![old]);
                 }
                 staged.keep(&target)?;

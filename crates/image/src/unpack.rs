@@ -1,30 +1,39 @@
-//! Unpacking of layers, in a process of its own with few rights.
+//! Unpacking of layers, in two processes with few rights.
 //!
 //! ```text
-//! daemon (trusted)                           berth-unpack (one per layer)
-//!   hashes the blob ---- pipe (stdin) ----->   decompress -> hash -> tar -> files
-//!   Job, 2 descriptors - socket (stdout) -->   root directory = the layer's, few capabilities
-//!            <---------- Outcome -----------   diff id, counts, what only the daemon may do
+//! daemon (trusted)                    berth-unpack (two for each layer)
+//!   hashes the blob ----- pipe ----->   inflate: decompresses; no rights, nothing but its pipes
+//!   hashes the tar  <---- pipe ------
+//!                   ----- pipe ----->   unpack: tar -> files; its root directory is the layer's
+//!   Job, descriptors --- sockets --->
+//!                   <---- Outcome ---   counts, and what only the daemon may do
 //! ```
 //!
-//! A hostile layer meets neither the daemon's memory nor its rights. What needs rights that the process gave up
-//! (`trusted.overlay.opaque`) or the layers below (owners of implied directories, hard links downwards) is
-//! reported, and done by the store: see `store/complete.rs`.
+//! A hostile layer meets neither the daemon's memory nor its rights, and its diff id is what the daemon saw pass: neither
+//! the decompressor nor the reader of tars can claim another, for a tree that other images share. What needs rights that
+//! the process gave up (`trusted.overlay.opaque`, devices) or the layers below (owners of implied directories, hard
+//! links downwards) is reported, and done by the store: see `store/complete.rs`. What a layer may cost is in
+//! [`Bounds`]. See docs/adr/0074-two-processes-for-a-layer.md.
 
 use std::io;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+mod bounds;
 mod changes;
 pub(crate) mod decompress;
 mod extract;
+pub(crate) mod paths;
+pub(crate) mod pipeline;
 pub(crate) mod process;
 pub(crate) mod recipe;
 pub(crate) mod tar;
 mod tree;
 mod worker;
 
+pub(crate) use bounds::{Bounds, Budget};
+use paths::Paths;
 pub use worker::worker_main;
 
 /// The name (`argv[0]`) under which the unpacker is executed.
@@ -35,7 +44,8 @@ pub const PROGRAM: &str = "berth-unpack";
 pub struct Limits {
     /// Bytes of the decompressed tar, and of the files it makes.
     pub bytes: u64,
-    /// Entries of the tar.
+    /// Entries of the tar, with the directories that they imply. A small blob has fewer: an entry that is compressed to
+    /// less than two bytes is none that a tool writes.
     pub entries: u64,
     /// Bytes of tar for each compressed byte, once [`Limits::ratio_from`] bytes were made.
     pub ratio: u64,
@@ -49,19 +59,19 @@ impl Default for Limits {
     }
 }
 
-/// What the process is told. With it come two descriptors: an empty directory, and a file to write to.
+/// What the process is told. With it come two descriptors: its root directory, and what to write to.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) task: Task,
-    pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
 }
 
 /// What it is to do.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// To unpack a layer into the directory, and write its recipe to the file.
+    /// To unpack a tar into the directory, and write its recipe to the file.
     Unpack,
-    /// To write what comes, decompressed, to the file.
+    /// To write what comes, decompressed, to the file or pipe.
     Inflate,
 }
 
@@ -88,31 +98,44 @@ pub(crate) enum Cause {
     Limit,
     /// The disk is full.
     Full,
+    /// The process that takes what this one makes is gone.
+    Closed,
     /// The system refused what should have worked.
     System,
 }
 
-/// An unpacked layer.
+/// An unpacked layer, as the process tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// sha256 of the tar.
-    pub(crate) diff_id: [u8; 32],
-    /// Bytes of the tar.
-    pub(crate) tar_bytes: u64,
     /// Bytes of the files.
     pub(crate) file_bytes: u64,
     /// Files, directories and links.
     pub(crate) inodes: u64,
-    /// Directories without an entry of their own.
-    pub(crate) implied: Vec<Vec<u8>>,
-    /// Directories that hide what is below; an empty path is the root.
-    pub(crate) opaque: Vec<Vec<u8>>,
-    /// Hard links into lower layers: (path, target).
-    pub(crate) links: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Directories without an entry of their own, sorted.
+    pub(crate) implied: Paths,
+    /// Directories that hide what is below, sorted; an empty path is the root.
+    pub(crate) opaque: Paths,
+    /// Hard links into lower layers: path, target, path, target...
+    pub(crate) links: Paths,
+    /// Devices: in their places are empty files.
+    pub(crate) devices: Vec<Device>,
     /// Whether there is an entry for the root directory.
     pub(crate) describes_root: bool,
     /// Whether the recipe makes the same tar from the tree.
     pub(crate) reproducible: bool,
+}
+
+/// A character or block device of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) path: Vec<u8>,
+    pub(crate) block: bool,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: (i64, u32),
 }
 
 /// Why a layer was refused, inside the process.
@@ -122,12 +145,12 @@ pub(crate) enum UnpackError {
     Tar(#[from] tar::TarError),
     #[error("entry {path:?}")]
     Entry { path: String, source: EntryError },
-    #[error("the layer has {0}")]
-    Limit(String),
     #[error("writing the recipe")]
     Recipe(#[source] io::Error),
     #[error("{step}")]
     Confine { step: &'static str, source: io::Error },
+    #[error("the process that takes the tar is gone")]
+    Closed,
 }
 
 /// What is wrong with one entry.
@@ -135,6 +158,8 @@ pub(crate) enum UnpackError {
 pub(crate) enum EntryError {
     #[error("{0}")]
     Refused(String),
+    #[error("the layer has {0}")]
+    Limit(String),
     #[error("{step}")]
     System {
         step: &'static str,
@@ -162,12 +187,14 @@ pub(crate) struct OverLimit(pub(crate) String);
 impl UnpackError {
     fn cause(&self) -> Cause {
         match self {
-            Self::Limit(_) => Cause::Limit,
+            Self::Closed => Cause::Closed,
             Self::Tar(tar::TarError::Read(error)) => of_io(error),
             Self::Tar(tar::TarError::Truncated(_) | tar::TarError::Header { .. }) => Cause::Malformed,
             Self::Entry { source: EntryError::Refused(_), .. } => Cause::Malformed,
+            Self::Entry { source: EntryError::Limit(_), .. } => Cause::Limit,
             Self::Entry { source: EntryError::System { errno, .. }, .. } => match *errno {
                 Errno::NOSPC | Errno::DQUOT => Cause::Full,
+                Errno::MLINK => Cause::Limit,
                 Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL | Errno::FBIG | Errno::NOTDIR => {
                     Cause::Malformed
                 }

@@ -146,7 +146,7 @@ async fn a_snapshot_keeps_its_layers_when_the_image_goes() {
     // The next daemon knows it too.
     drop(store.images);
     let images = Images::open(config(store.dir.path())).await.unwrap();
-    assert_eq!(images.find_snapshot(&container(1)), Some(snapshot));
+    assert_eq!(images.find_snapshot(&container(1)).unwrap(), Some(snapshot));
     assert_eq!(images.snapshots(), [container(1)]);
     images.remove_snapshot(&container(1)).await.unwrap();
     images.remove_snapshot(&container(1)).await.unwrap();

@@ -248,41 +248,50 @@ async fn long_names_are_bytes() {
 }
 
 #[tokio::test]
-async fn the_process_has_few_rights() {
-    if !root("the_process_has_few_rights") {
+async fn devices_are_made_where_the_last_entry_wants_them() {
+    if !root("devices_are_made_where_the_last_entry_wants_them") {
         return;
     }
-    // While a layer is held open, its process shows what it may do.
     let store = store().await;
-    let tar = Tar::new().file("x", vec![1; 5_000_000]).finish();
-    let layer = common::Layer::plain(tar);
-    let ingest = store.images.ingest(common::source(std::slice::from_ref(&layer), "sh")).await.unwrap();
-    let berth_image::LayerStep::Write(mut writer) = ingest.layer(0).await.unwrap() else { panic!("present") };
-    writer.write(&layer.blob[..2_500_000]).await.unwrap();
-    let status = worker_status();
-    let field = |name: &str| {
-        let line = status.lines().find(|l| l.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().to_owned()
-    };
-    let effective = u64::from_str_radix(&field("CapEff:"), 16).unwrap();
-    // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, FSETID 4, MKNOD 27, SETFCAP 31.
-    assert_eq!(effective, 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 27 | 1 << 31);
-    assert_eq!(field("CapBnd:"), field("CapEff:"));
-    assert_eq!(field("NoNewPrivs:"), "1");
-    assert_eq!(field("Seccomp:"), "2");
-    writer.write(&layer.blob[2_500_000..]).await.unwrap();
-    writer.finish().await.unwrap();
-}
-
-/// The status of this test program's child.
-fn worker_status() -> String {
-    let me = std::process::id().to_string();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
-        let parent = status.lines().find_map(|l| l.strip_prefix("PPid:")).map(str::trim);
-        if parent == Some(&me) && status.contains("Seccomp:\t2") {
-            return status;
-        }
+    let tar = Tar::new()
+        .dir("dev")
+        .mode(0o1620)
+        .uid(5)
+        .node(b'4', "dev/sda", (8, 1))
+        .mode(0o644)
+        .uid(0)
+        .hard_link("dev/again", "dev/sda")
+        .node(b'3', "dev/file", (1, 3))
+        .file("dev/file", "a file now")
+        .node(b'3', "gone/null", (1, 3))
+        .file("gone", "a file now")
+        .file("dev/node", "first a file")
+        .node(b'3', "dev/node", (4095, 1_048_575))
+        .finish();
+    let tree = store.unpack(tar).await.unwrap();
+    for name in ["dev/sda", "dev/again"] {
+        let device = std::fs::symlink_metadata(tree.join(name)).unwrap();
+        assert!(device.file_type().is_block_device(), "{name}");
+        assert_eq!(
+            (device.rdev(), device.mode() & 0o7777, device.uid(), device.mtime()),
+            (rustix::fs::makedev(8, 1), 0o1620, 5, 1_000_000_000)
+        );
     }
-    panic!("no confined child of {me}");
+    let node = std::fs::symlink_metadata(tree.join("dev/node")).unwrap();
+    assert_eq!(
+        (node.file_type().is_char_device(), node.rdev()),
+        (true, rustix::fs::makedev(4095, 1_048_575))
+    );
+    for name in ["dev/file", "gone"] {
+        assert_eq!(std::fs::read(tree.join(name)).unwrap(), b"a file now");
+    }
+    assert_eq!(std::fs::metadata(tree.join("dev")).unwrap().mtime(), 1_000_000_000);
+    let bad = [
+        ("a number that is none", Tar::new().node(b'3', "x", (4096, 0))),
+        ("below a device", Tar::new().node(b'3', "null", (1, 3)).file("null/x", "")),
+        ("devices without end", (0..4097).fold(Tar::new(), |tar, n| tar.node(b'4', format!("{n}"), (8, 0)))),
+    ];
+    for (what, tar) in bad {
+        assert!(store.unpack(tar.finish()).await.is_err(), "{what}");
+    }
 }

@@ -1,5 +1,5 @@
-//! What the unpacking process could not do for a layer: opaque directories need CAP_SYS_ADMIN, and implied
-//! directories and hard links downwards need the layers below.
+//! What the unpacking process could not do for a layer: opaque directories need CAP_SYS_ADMIN, devices CAP_MKNOD, and
+//! implied directories and hard links downwards need the layers below.
 //!
 //! The tree was made by that process from hostile data, so everything here goes by descriptors
 //! opened beneath the tree's root, following nothing.
@@ -17,7 +17,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::ingest::writer::Staged;
-use super::lookup::{Found, OPAQUE, Stack};
+use super::lookup::{Found, OPAQUE, Stack, TooManySteps};
+
+pub(crate) mod devices;
 
 /// Why a layer could not be completed.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +30,22 @@ pub(crate) enum CompleteError {
     NoTarget { path: String, target: String },
     #[error("{path:?}: a hard link to {target:?}, which is neither a file nor a symbolic link")]
     BadTarget { path: String, target: String },
+    #[error("device {path:?}: {reason}")]
+    Device { path: String, reason: &'static str },
+    #[error("{path:?}: hard links to more than {limit} bytes of files in the layers below")]
+    TooMuch { path: String, limit: u64 },
 }
 
 impl Classify for CompleteError {
     fn kind(&self) -> Kind {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
+            Self::Io { source, .. } if source.get_ref().is_some_and(|e| e.is::<TooManySteps>()) => {
+                Kind::Exhausted
+            }
             Self::Io { .. } => Kind::Internal,
-            Self::NoTarget { .. } | Self::BadTarget { .. } => Kind::Corrupt,
+            Self::TooMuch { .. } => Kind::Exhausted,
+            Self::NoTarget { .. } | Self::BadTarget { .. } | Self::Device { .. } => Kind::Corrupt,
         }
     }
 }
@@ -52,9 +62,9 @@ fn text(path: &[u8]) -> String {
 /// Marks the opaque directories.
 pub(crate) fn opaque(staged: &Staged) -> Result<(), CompleteError> {
     let root = open_root(&staged.fs())?;
-    for path in staged.report.opaque.iter().filter(|path| !path.is_empty()) {
-        let fd = open_dir(&root, path)?;
-        rustix::fs::fsetxattr(&fd, OPAQUE, b"y", XattrFlags::empty()).map_err(at(path, "mark as opaque"))?;
+    for path in staged.unpacked.report.opaque.iter().filter(|path| !path.is_empty()) {
+        let fd = open_dir(&root, &path)?;
+        rustix::fs::fsetxattr(&fd, OPAQUE, b"y", XattrFlags::empty()).map_err(at(&path, "mark as opaque"))?;
     }
     Ok(())
 }
@@ -62,15 +72,15 @@ pub(crate) fn opaque(staged: &Staged) -> Result<(), CompleteError> {
 /// Gives implied directories the mode, owner and time that they have in the layers below (the uppermost
 /// first), and makes the hard links to files of those layers. Returns whether something was moved: where the layers
 /// below have a symlink (`lib -> usr/lib`) in the place of an implied directory, what is in it belongs where the
-/// symlink leads, or it would hide the symlink.
-pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<bool, CompleteError> {
+/// symlink leads, or it would hide the symlink. At most `copied` bytes of files are copied up.
+pub(crate) fn from_below(staged: &Staged, below: &[PathBuf], copied: u64) -> Result<bool, CompleteError> {
     let root = open_root(&staged.fs())?;
     let stack = Stack::new(below);
     let mut moves = Moves::default();
     // Sorted by path: a directory comes before what is in it. Times are set afterwards, the deepest first.
     let mut timed = Vec::new();
-    for path in &staged.report.implied {
-        let mut path = moves.apply(path);
+    for path in staged.unpacked.report.implied.iter() {
+        let mut path = moves.apply(&path);
         let mut there = find(&stack, &path, false)?;
         if there.as_ref().is_some_and(|found| found.kind() == FileType::Symlink)
             && let Some(target) = find(&stack, &path, true)?
@@ -93,8 +103,12 @@ pub(crate) fn from_below(staged: &Staged, below: &[PathBuf]) -> Result<bool, Com
             }
         }
     }
-    for (path, target) in &staged.report.links {
-        link_below(&root, &stack, &moves.apply(path), &moves.apply(target))?;
+    let mut left = copied;
+    let mut links = staged.unpacked.report.links.iter();
+    while let (Some(path), Some(target)) = (links.next(), links.next()) {
+        let (path, target) = (moves.apply(&path), moves.apply(&target));
+        let size = link_below(&root, &stack, &path, &target, left)?;
+        left = size.ok_or(CompleteError::TooMuch { path: text(&path), limit: copied })?;
     }
     for (path, times) in timed.iter().rev() {
         let fd = open_dir(&root, path)?;
@@ -156,8 +170,15 @@ fn find(stack: &Stack<'_>, path: &[u8], follow: bool) -> Result<Option<Found>, C
         .map_err(at(path, "look up in the layers below"))
 }
 
-/// Copies the target up, as writing through an overlay would, and links to the copy.
-fn link_below(root: &OwnedFd, stack: &Stack<'_>, path: &[u8], target: &[u8]) -> Result<(), CompleteError> {
+/// Copies the target up, as writing through an overlay would, and links to the copy. Returns what is left of the bytes
+/// that may be copied; `None` when it would be too much.
+fn link_below(
+    root: &OwnedFd,
+    stack: &Stack<'_>,
+    path: &[u8],
+    target: &[u8],
+    mut left: u64,
+) -> Result<Option<u64>, CompleteError> {
     let (target_dir, target_name) = split(target);
     let (path_dir, path_name) = split(path);
     let no_target = || CompleteError::NoTarget { path: text(path), target: text(target) };
@@ -173,7 +194,12 @@ fn link_below(root: &OwnedFd, stack: &Stack<'_>, path: &[u8], target: &[u8]) -> 
     if matches!(there, Err(Errno::NOENT)) {
         let found = find(stack, target, false)?.ok_or_else(no_target)?;
         match found.kind() {
-            FileType::RegularFile => copy_file(&found, &dir, target_name).map_err(at(target, "copy up"))?,
+            FileType::RegularFile => {
+                let size = u64::try_from(found.stat.st_size).unwrap_or_default();
+                let Some(rest) = left.checked_sub(size) else { return Ok(None) };
+                left = rest;
+                copy_file(&found, &dir, target_name).map_err(at(target, "copy up"))?;
+            }
             FileType::Symlink => copy_symlink(&found, &dir, target_name).map_err(at(target, "copy up"))?,
             _ => return Err(CompleteError::BadTarget { path: text(path), target: text(target) }),
         }
@@ -184,7 +210,7 @@ fn link_below(root: &OwnedFd, stack: &Stack<'_>, path: &[u8], target: &[u8]) -> 
     let link = || rustix::fs::linkat(&dir, target_name, &parent, path_name, AtFlags::empty());
     match link() {
         // An entry of the layer that came later took the place: it stays.
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) | Err(Errno::EXIST) => Ok(Some(left)),
         Err(e) => Err(at(path, "link")(e)),
     }
 }

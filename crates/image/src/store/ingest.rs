@@ -257,10 +257,11 @@ impl Ingest {
             let [_, chain] = ids;
             let below: Vec<_> =
                 record::lowers(&done).iter().map(|l| shared.images.layout().layer_fs(&l.id)).collect();
-            let moved =
-                complete::from_below(&staged, &below).map_err(|error| shared.layer_error(index, &error))?;
+            let copied = shared.images.config().limits.of_blob(shared.layers[index].size).tar_bytes;
+            let moved = complete::from_below(&staged, &below, copied)
+                .map_err(|error| shared.layer_error(index, &error))?;
             // The recipe knows the files by their old places.
-            staged.report.reproducible &= !moved;
+            staged.unpacked.report.reproducible &= !moved;
             done.push(shared.images.keep_layer(shared.lease, chain, staged, diff_ids[index].clone())?);
         }
         Ok(done)

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/images/            0700
 //!   lock                    held by the process that has the store open
+//!   format                  the version of the store; see record.rs
 //!   blobs/sha256/<hex>      manifests and configurations
 //!   layers/<layer id>/      fs: the tree as overlayfs wants it, recipe: to make the tar again
 //!   records/<config hex>    one for each image; the last thing written, the first removed
@@ -24,6 +25,10 @@ use crate::error::StoreError;
 use crate::image::LayerId;
 use crate::store::places::Places;
 
+/// The mode of every directory of the store.
+const PRIVATE: u32 = 0o700;
+/// How the names of layers begin that were set aside.
+pub(crate) const ASIDE: &str = "aside-";
 /// The name of the empty tree.
 const EMPTY: &str = "empty";
 
@@ -45,9 +50,11 @@ impl Layout {
         Self { images, snapshots, serial, places: Places::default() }
     }
 
-    /// Makes the directories that are missing.
+    /// Makes the directories that are missing. Those that hold what images and containers wrote are for root alone, also
+    /// where an older program made them: a file with setuid in them must not be reachable for the host's users.
     pub(crate) fn create(&self) -> Result<(), StoreError> {
-        for name in ["blobs/sha256", "layers", "records", "staging", "trash", EMPTY] {
+        make_dir(&self.images)?;
+        for name in ["blobs", "blobs/sha256", "layers", "records", "staging", "trash", EMPTY] {
             make_dir(&self.images.join(name))?;
         }
         // A hint for speed: most file systems know no such thing.
@@ -61,6 +68,10 @@ impl Layout {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.images.join("lock")
+    }
+
+    pub(crate) fn format(&self) -> PathBuf {
+        self.images.join("format")
     }
 
     pub(crate) fn blobs(&self) -> PathBuf {
@@ -122,6 +133,15 @@ impl Layout {
         self.snapshots.join(container.as_str())
     }
 
+    /// Takes a layer's directory out of its place without deleting it: a container may be mounted over it.
+    pub(crate) fn set_aside(&self, path: &Path) -> Result<(), StoreError> {
+        let target = self.layers().join(format!("{ASIDE}{}", self.number()));
+        match std::fs::rename(path, &target) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("set aside", path)(e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes something out of its place in one step, to be deleted later. `None` when it is not there.
     pub(crate) fn discard(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         self.places.deleted(path);
@@ -134,13 +154,34 @@ impl Layout {
     }
 }
 
-/// Makes a directory and its parents, for root only.
-pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
+/// Makes a directory and its parents, for root only; one that is there is closed to others.
+fn make_dir(path: &Path) -> Result<(), StoreError> {
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(PRIVATE)
         .create(path)
-        .map_err(StoreError::io("make directory", path))
+        .map_err(StoreError::io("make directory", path))?;
+    make_private(path)
+}
+
+/// Closes a directory to everyone but its owner.
+pub(crate) fn make_private(dir: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let meta = std::fs::symlink_metadata(dir).map_err(StoreError::io("stat", dir))?;
+    if meta.is_dir() && meta.mode() & 0o7777 != PRIVATE {
+        let mode = std::fs::Permissions::from_mode(PRIVATE);
+        std::fs::set_permissions(dir, mode).map_err(StoreError::io("set the mode of", dir))?;
+    }
+    Ok(())
+}
+
+/// Whether a directory is there; an error says neither.
+pub(crate) fn is_dir(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => Ok(meta.is_dir()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// The entries of a directory by name.

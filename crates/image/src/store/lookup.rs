@@ -1,5 +1,6 @@
 //! Finding a file in a stack of layers as overlayfs would show it, without mounting it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -38,15 +39,32 @@ impl Found {
     }
 }
 
+/// The most looks at layers on the way to what is looked up in one stack: half a minute of them. A layer of a few bytes can
+/// ask for deep paths in hundreds of layers.
+const MAX_STEPS: u64 = 50_000_000;
+
+/// Looking things up takes too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the layer asks for too much in the layers below")]
+pub(crate) struct TooManySteps;
+
 /// A stack of layers, the uppermost first.
 #[derive(Debug)]
 pub(crate) struct Stack<'a> {
     layers: &'a [PathBuf],
+    steps: Cell<u64>,
 }
 
 impl<'a> Stack<'a> {
     pub(crate) fn new(layers: &'a [PathBuf]) -> Self {
-        Self { layers }
+        Self { layers, steps: Cell::new(MAX_STEPS) }
+    }
+
+    /// What is at `name` in a merged directory.
+    fn step(&self, dir: &Found, name: &[u8]) -> io::Result<Option<Found>> {
+        let left = self.steps.get().checked_sub(dir.merged.len() as u64);
+        self.steps.set(left.ok_or_else(|| io::Error::other(TooManySteps))?);
+        step(dir, name)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,6 +76,8 @@ impl<'a> Stack<'a> {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)
         };
+        let left = self.steps.get().saturating_sub(self.layers.len() as u64);
+        self.steps.set(left);
         let merged = self.layers.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let first = merged.first().ok_or(io::ErrorKind::NotFound)?;
         let stat = rustix::fs::fstat(first)?;
@@ -81,7 +101,7 @@ impl<'a> Stack<'a> {
             if now.kind() != FileType::Directory {
                 return Ok(None);
             }
-            let Some(next) = step(&now, &part)? else { return Ok(None) };
+            let Some(next) = self.step(&now, &part)? else { return Ok(None) };
             if next.kind() == FileType::Symlink && (follow || !rest.is_empty()) {
                 links += 1;
                 if links > MAX_LINKS {
@@ -103,7 +123,7 @@ impl<'a> Stack<'a> {
     fn walk(&self, path: &[u8]) -> io::Result<Found> {
         let mut now = self.root()?;
         for part in parts(path).iter().rev() {
-            now = step(&now, part)?.ok_or(io::ErrorKind::NotFound)?;
+            now = self.step(&now, part)?.ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(now)
     }

@@ -1,21 +1,30 @@
 //! Opening a store: what a killed process or a loss of power left is put in order.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use berth_sys::fs::{Durability, remove_tree};
 use berth_types::{ContainerId, Digest};
 
-use super::layout::{Layout, names};
-use super::record::{self, ImageRecord, LayerRecord, SnapshotRecord};
+use super::layout::{ASIDE, Layout, is_dir, make_private, names};
+use super::record::{self, Format, ImageRecord, LayerRecord, SnapshotRecord};
 use super::state::{Damaged, Layer, State, Stored};
 use crate::config::ImageConfig;
-use crate::error::StoreError;
+use crate::error::{StoreError, is_short_of_resources};
 use crate::image::LayerId;
+use unfinished::{Reading, Verdict};
 
-/// Reads everything and removes what is half done or unused.
+mod unfinished;
+
+/// Reads everything, and then removes what is half done or unused. When something cannot be read because this program
+/// is too old or out of descriptors or memory, it fails before anything was removed.
 pub(crate) fn open(layout: &Layout) -> Result<State, StoreError> {
+    read_format(layout)?;
+    let mut state = State::default();
+    read_images(layout, &mut state)?;
+    read_snapshots(layout, &mut state)?;
     for dir in [layout.staging(), layout.trash()] {
         for name in names(&dir)? {
             remove(&dir.join(name));
@@ -24,15 +33,29 @@ pub(crate) fn open(layout: &Layout) -> Result<State, StoreError> {
     for dir in [layout.records(), layout.blobs()] {
         record::remove_temporary(&dir)?;
     }
-    let mut state = State::default();
-    read_images(layout, &mut state)?;
-    read_snapshots(layout, &mut state)?;
     for id in state.settle_tags() {
         let stored = &state.images[&id];
         record::write(&layout.record(&id), &stored.record, Durability::Power)?;
     }
     remove_unknown(layout, &state)?;
     Ok(state)
+}
+
+/// A store without the mark is of before it was written, which is the first version.
+fn read_format(layout: &Layout) -> Result<(), StoreError> {
+    let path = layout.format();
+    match record::read::<Format>(&path) {
+        Err(error @ StoreError::Newer { .. }) => Err(error),
+        Err(error) if is_short(&error) => Err(error),
+        // Damage of the mark is no reason to keep a node from starting: each record has its own version.
+        Ok(_) => Ok(()),
+        Err(_) => record::write(&path, &Format::default(), Durability::Process),
+    }
+}
+
+/// Whether an error says something of this process or machine, and nothing of the file.
+fn is_short(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if is_short_of_resources(source))
 }
 
 /// Removes what is of no use. One directory that cannot be removed must not keep a node from starting.
@@ -51,6 +74,7 @@ fn read_images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
                 let there = know_layers(layout, state, &record.layers);
                 match stored(layout, record) {
                     Ok(stored) => drop(state.images.insert(stored.record.id.clone(), stored)),
+                    Err(error) if is_short(&error) => return Err(error),
                     Err(error) => note_damage(state, name, error, there),
                 }
             }
@@ -58,15 +82,17 @@ fn read_images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
                 let reason = "it is the record of another image".to_owned();
                 note_damage(state, name, StoreError::Damaged { path, reason }, Vec::new());
             }
-            Err(error @ StoreError::Damaged { .. }) => note_damage(state, name, error, Vec::new()),
-            Err(error) => return Err(error),
+            Err(error @ StoreError::Newer { .. }) => return Err(error),
+            Err(error) if is_short(&error) => return Err(error),
+            Err(error) => note_damage(state, name, error, Vec::new()),
         }
     }
     Ok(())
 }
 
-fn know_layers(layout: &Layout, state: &mut State, layers: &[LayerRecord]) -> Vec<LayerId> {
-    let there = layers.iter().filter(|layer| layout.layer_fs(&layer.id).is_dir());
+pub(super) fn know_layers(layout: &Layout, state: &mut State, layers: &[LayerRecord]) -> Vec<LayerId> {
+    // One that cannot be looked at is not known: a pull makes it again, beside the old one.
+    let there = layers.iter().filter(|layer| is_dir(&layout.layer_fs(&layer.id)).unwrap_or(false));
     there
         .map(|layer| {
             let known = Layer { record: layer.clone(), synced: true };
@@ -87,7 +113,7 @@ fn stored(layout: &Layout, record: ImageRecord) -> Result<Stored, StoreError> {
     read_blob(layout, &record.manifest)?;
     for layer in &record.layers {
         let path = layout.layer_fs(&layer.id);
-        if !path.is_dir() {
+        if !is_dir(&path).map_err(StoreError::io("look at", &path))? {
             return Err(StoreError::Damaged { path, reason: "the layer is missing".into() });
         }
     }
@@ -111,36 +137,69 @@ pub(crate) fn read_blob(layout: &Layout, digest: &Digest) -> Result<Vec<u8>, Sto
     Ok(bytes)
 }
 
-/// A snapshot without a good record was never mounted, or is of before a loss of power: its overlay was
-/// volatile and must not be used again.
 fn read_snapshots(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
     for name in names(layout.snapshots())? {
         let dir = layout.snapshots().join(&name);
-        let known = name.parse::<ContainerId>().ok().and_then(|container| {
-            let record = record::read::<SnapshotRecord>(&dir.join("record")).ok()?;
-            let whole = dir.join("upper").is_dir()
-                && dir.join("work").is_dir()
-                && record.container == container
-                && record.layers.iter().all(|layer| layout.layer_fs(&layer.id).is_dir());
-            whole.then_some(record)
-        });
-        match known {
-            Some(record) => {
+        let Ok(container) = name.parse::<ContainerId>() else {
+            tracing::warn!(path = %dir.display(), "not a snapshot, left alone");
+            continue;
+        };
+        match look_at(layout, &container)? {
+            Verdict::Known(record) => {
+                make_private(&dir)?;
                 know_layers(layout, state, &record.layers);
-                state.snapshots.insert(record.container.clone(), record);
+                state.snapshots.insert(container, record);
             }
-            None => {
-                tracing::warn!(snapshot = name, "incomplete snapshot removed");
-                remove(&dir);
+            Verdict::Unreadable(error) => {
+                let text = berth_types::error::chain(&error);
+                tracing::error!(snapshot = name, error = text, "a snapshot cannot be read and is kept");
+                state.unreadable.insert(container, error);
+            }
+            Verdict::Unfinished => {
+                tracing::warn!(snapshot = name, "unfinished snapshot removed");
+                if let Err(error) = unfinished::remove(&dir) {
+                    tracing::error!(path = %dir.display(), %error, "an unfinished snapshot stays");
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Removes layers and blobs that no record names, unless there are damaged records: what seems unused may be theirs.
+fn look_at(layout: &Layout, container: &ContainerId) -> Result<Verdict, StoreError> {
+    let dir = layout.snapshot(container);
+    let reading = read_snapshot(&dir.join("record"), container)?;
+    let (upper, work) = (unfinished::content(&dir.join("upper"))?, unfinished::content(&dir.join("work"))?);
+    Ok(unfinished::verdict(&dir, reading, upper, work))
+}
+
+/// What the record of a snapshot says, when it is that container's.
+fn read_snapshot(path: &Path, container: &ContainerId) -> Result<Reading, StoreError> {
+    match record::read::<SnapshotRecord>(path) {
+        Ok(record) if record.container == *container => Ok(Reading::Good(record)),
+        Ok(_) => {
+            let reason = "it is the record of another container".to_owned();
+            Ok(Reading::Failed(StoreError::Damaged { path: path.to_owned(), reason }))
+        }
+        Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(Reading::Absent),
+        Err(error @ StoreError::Newer { .. }) => Err(error),
+        Err(error) if is_short(&error) => Err(error),
+        Err(error) => Ok(Reading::Failed(error)),
+    }
+}
+
+/// Tries to read a snapshot that could not be read before. `None` when it still cannot.
+pub(super) fn read_again(layout: &Layout, container: &ContainerId) -> Option<SnapshotRecord> {
+    match look_at(layout, container) {
+        Ok(Verdict::Known(record)) => Some(record),
+        Ok(Verdict::Unreadable(_) | Verdict::Unfinished) | Err(_) => None,
+    }
+}
+
+/// Removes layers and blobs that no record names, unless there are records that cannot be read: what seems unused may
+/// be theirs. A layer that was set aside may be below any container, and goes when there is none.
 fn remove_unknown(layout: &Layout, state: &State) -> Result<(), StoreError> {
-    if !state.damaged.is_empty() {
+    if !state.damaged.is_empty() || !state.unreadable.is_empty() {
         return Ok(());
     }
     let of_images = state.images.values().flat_map(|i| i.record.layers.iter().map(|l| l.id.dir_name()));
@@ -153,7 +212,8 @@ fn remove_unknown(layout: &Layout, state: &State) -> Result<(), StoreError> {
         .collect();
     for (dir, known) in [(layout.layers(), layers), (layout.blobs(), blobs)] {
         for name in names(&dir)? {
-            if !known.contains(&name) {
+            let in_use = name.starts_with(ASIDE) && !state.snapshots.is_empty();
+            if !known.contains(&name) && !in_use {
                 tracing::info!(path = %dir.join(&name).display(), "unused, removed");
                 remove(&dir.join(&name));
             }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Places {
             let mut name = base.as_os_str().to_owned();
             name.push(format!(".{tried}"));
             let path = PathBuf::from(name);
-            std::fs::create_dir(&path)?;
+            std::fs::DirBuilder::new().mode(0o700).create(&path)?;
             tried += 1;
             if tried == TRIES || self.is_quiet(std::fs::symlink_metadata(&path)?.ino()) {
                 return Ok(path);

@@ -1,4 +1,12 @@
 //! Records on disk: versioned JSON below a line with its own sha256 sum.
+//!
+//! Rules of change (docs/adr/0073-changes-of-the-store.md):
+//!
+//! - Fields are only added, each with `#[serde(default)]`; unknown ones are ignored. That needs no new version.
+//! - A record that a program of an older version would misread gets a higher `version`, and in `min_reader` the
+//!   oldest version that may read it all the same. A program reads every version up to its own.
+//! - A program that is older than `min_reader` refuses to open the store, and changes nothing in it.
+//! - `tests/fixtures/v<version>` holds a store of each version, which every later program must read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,15 +70,33 @@ pub(crate) struct SnapshotRecord {
     pub(crate) layers: Vec<LayerRecord>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
+/// What the store as a whole is: `<root>/images/format`. A program raises it before it writes the first thing that
+/// an older one would misread, in a record or beside the records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Format {}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
     version: u32,
+    min_reader: u32,
+    record: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+    /// Records of before it was written are for readers of their own version on.
+    min_reader: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Contents<T> {
     record: T,
 }
 
 /// Writes a record.
 pub(crate) fn write<T: Serialize>(path: &Path, record: &T, durability: Durability) -> Result<(), StoreError> {
-    let json = serde_json::to_vec(&Versioned { version: VERSION, record })
+    let json = serde_json::to_vec(&Written { version: VERSION, min_reader: VERSION, record })
         .expect("records are plain data with string keys");
     let mut bytes = sum(&json).hex().as_bytes().to_vec();
     bytes.push(b'\n');
@@ -87,16 +113,12 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
     if line != sum(json).hex().as_bytes() {
         return Err(damaged("its sum is wrong".into()));
     }
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
+    let Version { version, min_reader } = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
+    if min_reader.unwrap_or(version) > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), version, known: VERSION });
     }
-    let version: Version = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
-    if version.version != VERSION {
-        return Err(damaged(format!("it is of version {}, this program knows {VERSION}", version.version)));
-    }
-    let versioned: Versioned<T> = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
-    Ok(versioned.record)
+    let contents: Contents<T> = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
+    Ok(contents.record)
 }
 
 /// Reads a file that must not be larger than `limit` bytes.
@@ -131,8 +153,8 @@ impl ImageRecord {
             manifest: self.manifest.clone(),
             tags,
             repo_digests,
-            size: self.layers.iter().map(|l| l.file_bytes).sum::<u64>().max(1),
-            inodes: self.layers.iter().map(|l| l.inodes).sum(),
+            size: self.layers.iter().fold(0, |all: u64, l| all.saturating_add(l.file_bytes)).max(1),
+            inodes: self.layers.iter().fold(0, |all: u64, l| all.saturating_add(l.inodes)),
             created_at: self.created_at,
             pinned: self.pinned,
             config,

@@ -131,6 +131,7 @@ impl Images {
 
     /// Frees the layers that nothing uses any more, and those of these blobs.
     pub(super) fn collect(&self, blobs: &[Digest]) {
+        self.read_again();
         let trash = {
             let mut state = self.state();
             for blob in state.unused_blobs(blobs) {

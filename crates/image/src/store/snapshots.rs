@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::lookup::Stack;
 use super::record::{self, SnapshotRecord};
-use super::{Images, blocking};
+use super::{Images, blocking, open};
 use crate::error::StoreError;
 use crate::snapshot::{Snapshot, Usage};
 
@@ -25,7 +25,7 @@ impl Images {
     fn make_snapshot(&self, container: &ContainerId, image: &Digest) -> Result<Snapshot, StoreError> {
         let (record, root) = {
             let mut state = self.state();
-            if state.snapshots.contains_key(container) {
+            if state.snapshots.contains_key(container) || state.unreadable.contains_key(container) {
                 return Err(StoreError::SnapshotExists(container.clone()));
             }
             let stored = state.images.get(image).ok_or_else(|| StoreError::NotFound(image.to_string()))?;
@@ -40,6 +40,12 @@ impl Images {
             (record, root)
         };
         let root = root.map(|id| self.layout().layer_fs(&id));
+        let dir = self.layout().snapshot(container);
+        if let Err(error) = std::fs::DirBuilder::new().mode(0o700).create(&dir) {
+            // What is there is not ours to remove.
+            self.state().snapshots.remove(container);
+            return Err(StoreError::io("make directory", dir)(error));
+        }
         match self.write_snapshot(&record, root.as_deref()) {
             Ok(()) => Ok(self.describe(&record)),
             Err(error) => {
@@ -55,7 +61,6 @@ impl Images {
         let make = |path: &Path, mode| {
             std::fs::DirBuilder::new().mode(mode).create(path).map_err(StoreError::io("make directory", path))
         };
-        make(&dir, 0o700)?;
         record::write(&dir.join("record"), record, Durability::Process)?;
         self.step("snapshot recorded");
         let upper = dir.join("upper");
@@ -84,15 +89,42 @@ impl Images {
         }
     }
 
-    /// The snapshot of a container.
-    pub fn find_snapshot(&self, container: &ContainerId) -> Option<Snapshot> {
-        let record = self.state().snapshots.get(container).cloned()?;
-        Some(self.describe(&record))
+    /// The snapshot of a container. One that could not be read is read again.
+    ///
+    /// # Errors
+    /// It is there and still cannot be read.
+    pub fn find_snapshot(&self, container: &ContainerId) -> Result<Option<Snapshot>, StoreError> {
+        self.read_again();
+        let state = self.state();
+        if let Some(record) = state.snapshots.get(container) {
+            return Ok(Some(self.describe(record)));
+        }
+        match state.unreadable.get(container) {
+            Some(error) => Err(StoreError::Unreadable {
+                container: container.clone(),
+                reason: berth_types::error::chain(error),
+            }),
+            None => Ok(None),
+        }
     }
 
-    /// Every container with a snapshot.
+    /// Every container with a snapshot, also of those that cannot be read.
     pub fn snapshots(&self) -> Vec<ContainerId> {
-        self.state().snapshots.keys().cloned().collect()
+        let state = self.state();
+        state.snapshots.keys().chain(state.unreadable.keys()).cloned().collect()
+    }
+
+    /// Looks once more at what could not be read: the reason may have passed.
+    pub(super) fn read_again(&self) {
+        let mut state = self.state();
+        let unreadable: Vec<_> = state.unreadable.keys().cloned().collect();
+        for container in unreadable {
+            if let Some(record) = open::read_again(self.layout(), &container) {
+                open::know_layers(self.layout(), &mut state, &record.layers);
+                state.unreadable.remove(&container);
+                state.snapshots.insert(container, record);
+            }
+        }
     }
 
     /// Removes the snapshot of a container and what it kept alive; nothing to do when there is none. The
@@ -105,8 +137,10 @@ impl Images {
     fn drop_snapshot(&self, container: &ContainerId) -> Result<(), StoreError> {
         let mut trash: Vec<PathBuf> =
             self.layout().discard(&self.layout().snapshot(container))?.into_iter().collect();
+        self.read_again();
         let mut state = self.state();
-        if state.snapshots.remove(container).is_some() {
+        let unreadable = state.unreadable.remove(container).is_some();
+        if state.snapshots.remove(container).is_some() || unreadable {
             trash.extend(state.collect_layers(self.layout()));
         }
         drop(state);
@@ -116,11 +150,15 @@ impl Images {
 
     /// What the writable layer of a container takes.
     pub async fn snapshot_usage(&self, container: &ContainerId) -> Result<Usage, StoreError> {
-        let snapshot =
-            self.find_snapshot(container).ok_or_else(|| StoreError::NoSnapshot(container.clone()))?;
+        {
+            let state = self.state();
+            if !state.snapshots.contains_key(container) && !state.unreadable.contains_key(container) {
+                return Err(StoreError::NoSnapshot(container.clone()));
+            }
+        }
+        let upper = self.layout().snapshot(container).join("upper");
         blocking(move || {
-            let (bytes, inodes) =
-                tree_usage(&snapshot.upper).map_err(StoreError::io("measure", &snapshot.upper))?;
+            let (bytes, inodes) = tree_usage(&upper).map_err(StoreError::io("measure", &upper))?;
             Ok(Usage { bytes, inodes })
         })
         .await

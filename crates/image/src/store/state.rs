@@ -41,6 +41,9 @@ pub(crate) struct State {
     pub(crate) images: BTreeMap<Digest, Stored>,
     pub(crate) layers: HashMap<LayerId, Layer>,
     pub(crate) snapshots: HashMap<ContainerId, SnapshotRecord>,
+    /// Snapshots whose layers are not known, since their record cannot be read, and why. While there is one, no layer
+    /// is removed: it may be below a running container.
+    pub(crate) unreadable: BTreeMap<ContainerId, StoreError>,
     /// Layers that pulls under way rely on, by the number of the pull.
     pub(crate) leases: HashMap<u64, HashSet<LayerId>>,
     /// Blobs that pulls under way rely on.
@@ -66,6 +69,12 @@ impl State {
         images.chain(snapshots).chain(damaged).chain(self.leases.values().flatten()).collect()
     }
 
+    /// Whether a container may be mounted over this layer.
+    pub(crate) fn may_be_mounted(&self, id: &LayerId) -> bool {
+        !self.unreadable.is_empty()
+            || self.snapshots.values().any(|s| s.layers.iter().any(|layer| layer.id == *id))
+    }
+
     fn used_blobs(&self) -> HashSet<&Digest> {
         let images = self.images.values().flat_map(|i| [&i.record.id, &i.record.manifest]);
         images.chain(self.blob_leases.values().flatten()).collect()
@@ -74,6 +83,9 @@ impl State {
     /// Takes layers that nothing uses out of their places; the caller deletes what is returned. A layer stays known
     /// when it cannot be moved.
     pub(crate) fn collect_layers(&mut self, layout: &Layout) -> Vec<PathBuf> {
+        if !self.unreadable.is_empty() {
+            return Vec::new();
+        }
         let used = self.used_layers();
         let unused: Vec<_> = self.layers.keys().filter(|id| !used.contains(id)).cloned().collect();
         let mut trash = Vec::new();
@@ -91,8 +103,11 @@ impl State {
         trash
     }
 
-    /// Which of these blobs nothing uses.
+    /// Which of these blobs nothing uses. While there is a record that cannot be read, any may be its.
     pub(crate) fn unused_blobs<'a>(&self, blobs: impl IntoIterator<Item = &'a Digest>) -> Vec<Digest> {
+        if !self.damaged.is_empty() {
+            return Vec::new();
+        }
         let used = self.used_blobs();
         blobs.into_iter().filter(|digest| !used.contains(digest)).cloned().collect()
     }
@@ -104,9 +119,9 @@ impl State {
 
     /// Bytes and inodes of all layers, each counted once.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        self.layers
-            .values()
-            .fold((0, 0), |(bytes, inodes), l| (bytes + l.record.file_bytes, inodes + l.record.inodes))
+        self.layers.values().map(|layer| &layer.record).fold((0, 0), |(bytes, inodes): (u64, u64), l| {
+            (bytes.saturating_add(l.file_bytes), inodes.saturating_add(l.inodes))
+        })
     }
 
     /// After the records were read: a tag that two images have belongs to the one that got it last. Returns the

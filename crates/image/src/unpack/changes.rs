@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
+use super::bounds::MAX_DEVICES;
 use super::tar::Entry;
+use super::{Budget, Device, EntryError};
 
 /// Mode, owner, time and attributes of a directory: set last, when nothing more changes in it.
 #[derive(Debug, Clone)]
@@ -15,15 +17,18 @@ pub(crate) struct DirMeta {
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Notes about paths (from the root, free of symlinks).
-#[derive(Debug, Default)]
+/// Notes about paths (from the root, free of symlinks). Each is paid for.
+#[derive(Debug)]
 pub(crate) struct Changes {
+    pub(crate) budget: Budget,
     /// Directories with an entry.
     pub(crate) dirs: BTreeMap<Vec<u8>, DirMeta>,
     /// Directories without one, made because something is in them.
     pub(crate) implied: BTreeSet<Vec<u8>>,
     /// Directories that hide what is below them.
     pub(crate) opaque: BTreeSet<Vec<u8>>,
+    /// Devices, by their paths.
+    pub(crate) devices: BTreeMap<Vec<u8>, Device>,
     /// Paths with a whiteout in this layer.
     whited_out: HashSet<Vec<u8>>,
     /// Hard links to files that are not in this layer: their targets, and the order in which they came.
@@ -36,16 +41,37 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    pub(crate) fn imply(&mut self, path: &[u8]) {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            dirs: BTreeMap::new(),
+            implied: BTreeSet::new(),
+            opaque: BTreeSet::new(),
+            devices: BTreeMap::new(),
+            whited_out: HashSet::new(),
+            links: BTreeMap::new(),
+            linked: 0,
+            count: 0,
+            lossy: false,
+        }
+    }
+
+    pub(crate) fn imply(&mut self, path: &[u8]) -> Result<(), EntryError> {
+        self.budget.note(path.len())?;
         self.implied.insert(path.to_vec());
+        Ok(())
     }
 
-    pub(crate) fn opaque(&mut self, path: &[u8]) {
+    pub(crate) fn opaque(&mut self, path: &[u8]) -> Result<(), EntryError> {
+        self.budget.note(path.len())?;
         self.opaque.insert(path.to_vec());
+        Ok(())
     }
 
-    pub(crate) fn white_out(&mut self, path: &[u8]) {
+    pub(crate) fn white_out(&mut self, path: &[u8]) -> Result<(), EntryError> {
+        self.budget.note(path.len())?;
         self.whited_out.insert(path.to_vec());
+        Ok(())
     }
 
     pub(crate) fn is_whited_out(&self, path: &[u8]) -> bool {
@@ -53,7 +79,9 @@ impl Changes {
     }
 
     /// A directory's entry was read.
-    pub(crate) fn describe(&mut self, path: Vec<u8>, entry: Entry) {
+    pub(crate) fn describe(&mut self, path: Vec<u8>, entry: Entry) -> Result<(), EntryError> {
+        let attributes: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.budget.note(path.len() + attributes)?;
         self.implied.remove(&path);
         let meta = DirMeta {
             mode: entry.mode,
@@ -63,12 +91,25 @@ impl Changes {
             xattrs: entry.xattrs,
         };
         self.dirs.insert(path, meta);
+        Ok(())
+    }
+
+    /// A device, which takes the place of an empty file in the end.
+    pub(crate) fn device(&mut self, device: Device) -> Result<(), EntryError> {
+        self.budget.note(2 * device.path.len())?;
+        self.devices.insert(device.path.clone(), device);
+        if self.devices.len() as u64 > MAX_DEVICES {
+            return Err(EntryError::Limit(format!("more than {MAX_DEVICES} devices")));
+        }
+        Ok(())
     }
 
     /// A hard link to a file that is not in this layer.
-    pub(crate) fn link(&mut self, path: Vec<u8>, target: Vec<u8>) {
+    pub(crate) fn link(&mut self, path: Vec<u8>, target: Vec<u8>) -> Result<(), EntryError> {
+        self.budget.note(path.len() + target.len())?;
         self.linked += 1;
         self.links.insert(path, (self.linked, target));
+        Ok(())
     }
 
     /// Those links as (path, target), in the order in which they came: one may lead to another.
@@ -91,6 +132,7 @@ impl Changes {
             }
         }
         forget(&mut self.dirs, path, &below);
+        forget(&mut self.devices, path, &below);
         forget(&mut self.links, path, &below);
     }
 

@@ -8,47 +8,34 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use super::changes::DirMeta;
+use super::paths::MAX_PATH;
 use super::recipe::Recipe;
 use super::tar::{Entry, Kind, Reader};
 use super::tree::{Dir, Tree, file_type, open_dir};
-use super::{EntryError, Limits, Step, UnpackError};
+use super::{Device, EntryError, Step, UnpackError};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// The largest numbers of a device (kernel: include/linux/kdev_t.h).
+const MAX_MAJOR: u32 = (1 << 12) - 1;
+const MAX_MINOR: u32 = (1 << 20) - 1;
 /// Other names that aufs kept for itself.
 const AUFS: &[u8] = b".wh..wh.";
 
-/// Unpacks a whole tar stream into `tree`, writing the recipe to make it again.
+/// Unpacks a whole tar stream into `tree`, writing the recipe to make it again. Returns the bytes of the files.
 pub(crate) fn extract<R: BufRead>(
     source: R,
     tree: &mut Tree,
     recipe: &mut Recipe,
-    limits: &Limits,
-) -> Result<Totals, UnpackError> {
+) -> Result<u64, UnpackError> {
     let mut reader = Reader::new(source);
-    let mut totals = Totals::default();
+    let mut file_bytes = 0;
     while let Some(entry) = reader.next(recipe)? {
-        totals.entries += 1;
-        if totals.entries > limits.entries {
-            return Err(UnpackError::Limit(format!("more than {} entries", limits.entries)));
-        }
         let path = entry.path.clone();
-        one(&mut reader, tree, recipe, entry, &mut totals).map_err(|e| e.with_path(&path))?;
+        one(&mut reader, tree, recipe, entry, &mut file_bytes).map_err(|e| e.with_path(&path))?;
     }
-    totals.tar_bytes = reader.position();
     finish_dirs(tree)?;
-    Ok(totals)
-}
-
-/// What was unpacked.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    /// Entries read.
-    pub(crate) entries: u64,
-    /// Bytes of the archive.
-    pub(crate) tar_bytes: u64,
-    /// Bytes of the files.
-    pub(crate) file_bytes: u64,
+    Ok(file_bytes)
 }
 
 enum Failed {
@@ -84,8 +71,9 @@ fn one<R: BufRead>(
     tree: &mut Tree,
     recipe: &mut Recipe,
     entry: Entry,
-    totals: &mut Totals,
+    file_bytes: &mut u64,
 ) -> Result<(), Failed> {
+    tree.changes.budget.entries(1)?;
     let path = normalise(&entry.path)?;
     let Some(name_at) =
         path.iter().rposition(|b| *b == b'/').map(|slash| slash + 1).or((!path.is_empty()).then_some(0))
@@ -99,7 +87,7 @@ fn one<R: BufRead>(
     }
     let parent = tree.dir(parent, true)?;
     if name == OPAQUE {
-        tree.changes.opaque(&parent.path);
+        tree.changes.opaque(&parent.path)?;
         return Ok(());
     }
     if let Some(hidden) = name.strip_prefix(WHITEOUT) {
@@ -108,7 +96,9 @@ fn one<R: BufRead>(
     match entry.kind {
         Kind::Directory => directory(tree, &parent, name, entry)?,
         Kind::File => {
-            totals.file_bytes += entry.size;
+            tree.changes.budget.file(entry.size)?;
+            tree.changes.budget.entries(entry.map.as_ref().map_or(0, |map| map.len() as u64))?;
+            *file_bytes = file_bytes.saturating_add(entry.size);
             file(reader, tree, recipe, &parent, name, &entry)?;
         }
         Kind::HardLink => hard_link(tree, &parent, name, &entry)?,
@@ -125,10 +115,17 @@ fn one<R: BufRead>(
             )?;
             node_meta(&parent, name, &entry)?;
         }
-        Kind::Char | Kind::Block | Kind::Fifo => {
-            node(tree, &parent, name, &entry)?;
+        Kind::Fifo => {
+            node(tree, &parent, name, FileType::Fifo, entry.mode)?;
             node_meta(&parent, name, &entry)?;
         }
+        Kind::Char if entry.device == (0, 0) => {
+            // This is how overlayfs writes a whiteout.
+            tree.changes.white_out(&parent.join(name))?;
+            node(tree, &parent, name, FileType::CharacterDevice, entry.mode)?;
+            node_meta(&parent, name, &entry)?;
+        }
+        Kind::Char | Kind::Block => device(tree, &parent, name, &entry)?,
         Kind::GnuSparse | Kind::GnuLongName | Kind::GnuLongLink | Kind::PaxLocal | Kind::PaxGlobal => {
             return Err(EntryError::Refused("an extended header where an entry belongs".into()).into());
         }
@@ -151,6 +148,9 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, EntryError> {
             }
         }
     }
+    if clean.len() > MAX_PATH {
+        return Err(EntryError::Refused(format!("a path of {} bytes, {MAX_PATH} are possible", clean.len())));
+    }
     Ok(clean)
 }
 
@@ -161,8 +161,7 @@ fn root(tree: &mut Tree, entry: Entry) -> Result<(), EntryError> {
             entry.kind.name()
         )));
     }
-    tree.changes.describe(Vec::new(), entry);
-    Ok(())
+    tree.changes.describe(Vec::new(), entry)
 }
 
 /// Hides `name` of the layers below. A directory of this layer at that path stays, and hides what it covers.
@@ -171,12 +170,12 @@ fn white_out(tree: &mut Tree, parent: &Dir, name: &[u8]) -> Result<(), EntryErro
         return Err(EntryError::Refused("a whiteout of nothing".into()));
     }
     let path = parent.join(name);
-    tree.changes.white_out(&path);
+    tree.changes.white_out(&path)?;
     match rustix::fs::mknodat(&parent.fd, name, FileType::CharacterDevice, Mode::empty(), 0) {
         Ok(()) => tree.changes.count += 1,
         Err(Errno::EXIST) => {
             if file_type(parent, name)? == FileType::Directory {
-                tree.changes.opaque(&path);
+                tree.changes.opaque(&path)?;
             }
         }
         Err(e) => return Err(e.at("make whiteout")),
@@ -193,13 +192,12 @@ fn directory(tree: &mut Tree, parent: &Dir, name: &[u8], entry: Entry) -> Result
                 // What was there hid the layers below, and so must the directory.
                 tree.remove(parent, name)?;
                 tree.make(parent, name)?;
-                tree.changes.opaque(&path);
+                tree.changes.opaque(&path)?;
             }
         }
         Err(e) => return Err(e),
     }
-    tree.changes.describe(path, entry);
-    Ok(())
+    tree.changes.describe(path, entry)
 }
 
 /// Makes something at `name`, in the place of what was there.
@@ -297,8 +295,7 @@ fn hard_link(tree: &mut Tree, parent: &Rc<Dir>, name: &[u8], entry: &Entry) -> R
         if tree.changes.is_whited_out(&target) {
             return Err(EntryError::Refused("a hard link to a file that this layer removes".into()));
         }
-        tree.changes.link(path.clone(), target.clone());
-        Ok(())
+        tree.changes.link(path.clone(), target.clone())
     };
     let dir = match tree.dir(dir, false) {
         Ok(dir) => dir,
@@ -319,7 +316,12 @@ fn hard_link(tree: &mut Tree, parent: &Rc<Dir>, name: &[u8], entry: &Entry) -> R
     }
     let link =
         |to: BorrowedFd<'_>, name: &[u8]| rustix::fs::linkat(&dir.fd, file, to, name, AtFlags::empty());
-    place(tree, parent, name, link, "link")
+    place(tree, parent, name, link, "link")?;
+    // The name of a device becomes another device of the same kind.
+    match tree.changes.devices.get(&dir.join(file)).cloned() {
+        Some(device) => tree.changes.device(Device { path, ..device }),
+        None => Ok(()),
+    }
 }
 
 fn is_whiteout(dir: &Dir, name: &[u8]) -> Result<bool, EntryError> {
@@ -327,21 +329,33 @@ fn is_whiteout(dir: &Dir, name: &[u8]) -> Result<bool, EntryError> {
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0)
 }
 
-fn node(tree: &mut Tree, parent: &Dir, name: &[u8], entry: &Entry) -> Result<(), EntryError> {
-    let kind = match entry.kind {
-        Kind::Char => FileType::CharacterDevice,
-        Kind::Block => FileType::BlockDevice,
-        _ => FileType::Fifo,
-    };
+/// A fifo or a whiteout.
+fn node(tree: &mut Tree, parent: &Dir, name: &[u8], kind: FileType, mode: u32) -> Result<(), EntryError> {
+    let mode = Mode::from_raw_mode(mode & 0o777);
+    let make = |dir: BorrowedFd<'_>, name: &[u8]| rustix::fs::mknodat(dir, name, kind, mode, 0);
+    place(tree, parent, name, make, "make node")
+}
+
+/// A device is made by the daemon; an empty file keeps its place meanwhile.
+fn device(tree: &mut Tree, parent: &Dir, name: &[u8], entry: &Entry) -> Result<(), EntryError> {
     let (major, minor) = entry.device;
-    if kind == FileType::CharacterDevice && (major, minor) == (0, 0) {
-        // This is how overlayfs writes a whiteout.
-        tree.changes.white_out(&parent.join(name));
+    if major > MAX_MAJOR || minor > MAX_MINOR {
+        return Err(EntryError::Refused(format!("a device {major}:{minor}, which no kernel has")));
     }
-    let device = rustix::fs::makedev(major, minor);
-    let mode = Mode::from_raw_mode(entry.mode & 0o777);
-    let make = |dir: BorrowedFd<'_>, name: &[u8]| rustix::fs::mknodat(dir, name, kind, mode, device);
-    place(tree, parent, name, make, "make device")
+    owner(entry.uid, entry.gid)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let make = |dir: BorrowedFd<'_>, name: &[u8]| rustix::fs::openat(dir, name, flags, Mode::empty());
+    place(tree, parent, name, make, "make the place of a device")?;
+    tree.changes.device(Device {
+        path: parent.join(name),
+        block: entry.kind == Kind::Block,
+        major,
+        minor,
+        mode: entry.mode & 0o7777,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: (entry.mtime, entry.mtime_ns),
+    })
 }
 
 /// Owner, mode bits and time of what cannot be opened without an effect.

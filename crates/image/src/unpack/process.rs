@@ -1,4 +1,4 @@
-//! The daemon's side of the unpacking process.
+//! One confined process, from the daemon's side.
 
 use std::io::{IoSlice, Read};
 use std::mem::MaybeUninit;
@@ -6,52 +6,62 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::pipe::PipeFlags;
 
-use super::{Cause, Job, Outcome, PROGRAM, Refusal};
+use super::{Cause, Job, Outcome, PROGRAM, Refusal, Report};
 
-/// The most bytes of an answer: millions of implied directories.
-const MAX_ANSWER: u64 = 512 << 20;
-/// The pipe's size in bytes, where the system allows it.
+/// The size of the pipes in bytes, where the system allows it.
 const PIPE: usize = 1 << 20;
 
-/// A process that unpacks one layer. Dropping it kills it.
+/// A pipe for the bytes of a layer: its reading and its writing end.
+pub(crate) fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let ends = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // A user's pipes may be limited; a smaller one is only slower.
+    let _smaller = rustix::pipe::fcntl_setpipe_size(&ends.1, PIPE);
+    Ok(ends)
+}
+
+/// A process with one job. Dropping it kills it.
 #[derive(Debug)]
-pub(crate) struct Unpacker {
+pub(crate) struct Process {
     child: Child,
     socket: UnixStream,
+    answer: u64,
     ended: bool,
 }
 
-impl Unpacker {
-    /// Starts it; the blob's bytes go into the returned pipe.
+impl Process {
+    /// Starts it. `input` is what it reads, `root` its root directory, and `out` what it writes to.
+    ///
+    /// It is given nothing of the host's but these: its stderr is a pipe that no process reads, since even /dev/null
+    /// would be a file whose mode and owner it could change.
     pub(crate) fn start(
         program: &Path,
         job: &Job,
-        dir: BorrowedFd<'_>,
-        recipe: BorrowedFd<'_>,
-    ) -> std::io::Result<(Self, OwnedFd)> {
+        input: OwnedFd,
+        root: BorrowedFd<'_>,
+        out: BorrowedFd<'_>,
+    ) -> std::io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
-        let (input, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // A user's pipes may be limited; a smaller one is only slower.
-        let _smaller = rustix::pipe::fcntl_setpipe_size(&output, PIPE);
+        let (_unread, stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let child = Command::new(program)
             .arg0(PROGRAM)
             .env_clear()
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(Stdio::null())
+            .stderr(Stdio::from(stderr))
             .spawn()?;
-        let this = Self { child, socket, ended: false };
-        this.send(job, dir, recipe)?;
-        Ok((this, output))
+        let this = Self { child, socket, answer: job.bounds.answer(), ended: false };
+        this.send(job, root, out)?;
+        Ok(this)
     }
 
-    fn send(&self, job: &Job, dir: BorrowedFd<'_>, recipe: BorrowedFd<'_>) -> std::io::Result<()> {
+    fn send(&self, job: &Job, root: BorrowedFd<'_>, out: BorrowedFd<'_>) -> std::io::Result<()> {
         let bytes = postcard::to_allocvec(job).map_err(std::io::Error::other)?;
-        let fds = [dir, recipe];
+        let fds = [root, out];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&fds));
@@ -65,29 +75,36 @@ impl Unpacker {
         self.child.kill().unwrap();
     }
 
-    /// Waits for the answer and the end. The pipe must be closed, or the process waits as well.
-    pub(crate) fn wait(mut self) -> Result<super::Report, Refusal> {
+    /// Waits for the answer and the end. Its input must be closed, or the process waits as well.
+    pub(crate) fn wait(mut self) -> Result<Report, Refusal> {
         let mut bytes = Vec::new();
         // A process that was killed resets the connection: how it ended says more than this error.
-        let _reset = Read::by_ref(&mut self.socket).take(MAX_ANSWER).read_to_end(&mut bytes);
+        let _reset = Read::by_ref(&mut self.socket).take(self.answer + 1).read_to_end(&mut bytes);
+        if bytes.len() as u64 > self.answer {
+            let reason = format!("the unpacker's answer is over {} bytes", self.answer);
+            return Err(Refusal { reason, cause: Cause::Limit });
+        }
         let status = self.child.wait();
         self.ended = true;
-        let system = |reason: String| Refusal { reason, cause: Cause::System };
         match postcard::from_bytes(&bytes) {
             Ok(Outcome::Done(report)) => Ok(report),
             Ok(Outcome::Refused(refusal)) => Err(refusal),
-            Err(_) => Err(system(match status.map(|s| (s.signal(), s.code())) {
-                Ok((Some(signal), _)) => format!("the unpacker was killed by signal {signal}"),
-                Ok((None, code)) => {
-                    format!("the unpacker gave no answer, exit status {}", code.unwrap_or(-1))
-                }
-                Err(e) => format!("the unpacker gave no answer: {e}"),
-            })),
+            Err(_) => Err(Refusal { reason: no_answer(status), cause: Cause::System }),
         }
     }
 }
 
-impl Drop for Unpacker {
+fn no_answer(status: std::io::Result<ExitStatus>) -> String {
+    match status.map(|s| (s.signal(), s.code())) {
+        Ok((Some(signal), _)) => format!("the unpacker was killed by signal {signal}"),
+        Ok((None, code)) => {
+            format!("the unpacker gave no answer, exit status {}", code.unwrap_or(-1))
+        }
+        Err(e) => format!("the unpacker gave no answer: {e}"),
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         if !self.ended {
             // Both fail only when it has ended.

@@ -14,7 +14,9 @@ mod header;
 mod pax;
 mod sparse;
 
-/// The most bytes of a PAX header or of a GNU long name.
+/// The most extended headers before one entry.
+const MAX_EXTENDED: u32 = 32;
+/// The most bytes of a PAX header or of a GNU long name, and of all of them before one entry.
 const MAX_META: u64 = 1 << 20;
 /// The most bytes of a path or link target. The kernel takes 4,096 at a time.
 const MAX_PATH: usize = 16 << 10;
@@ -75,6 +77,27 @@ pub(crate) trait Tap {
     fn literal(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
+/// The extended headers before one entry.
+#[derive(Debug, Default)]
+struct Extended {
+    count: u32,
+    bytes: u64,
+}
+
+impl Extended {
+    fn count(&mut self, header: &Header) -> Result<(), String> {
+        if !header.kind.is_extended() {
+            return Ok(());
+        }
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(header.size);
+        if self.count > MAX_EXTENDED || self.bytes > MAX_META {
+            return Err(format!("{} extended headers of {} bytes for one entry", self.count, self.bytes));
+        }
+        Ok(())
+    }
+}
+
 /// Reads entries one after the other.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
@@ -102,6 +125,7 @@ impl<R: BufRead> Reader<R> {
         self.skip_rest(tap)?;
         let mut local = pax::Records::default();
         let (mut long_name, mut long_link) = (None, None);
+        let mut extended = Extended::default();
         loop {
             let at = self.at;
             let refuse = |reason: String| TarError::Header { at, reason };
@@ -116,6 +140,7 @@ impl<R: BufRead> Reader<R> {
                 return Ok(None);
             }
             let header = Header::parse(&block).map_err(refuse)?;
+            extended.count(&header).map_err(refuse)?;
             match header.kind {
                 Kind::PaxLocal => {
                     let body = self.meta(header.size, at, tap)?;

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::changes::Changes;
-use super::{EntryError, Step};
+use super::{Budget, EntryError, Step};
 
 /// Symlinks followed for one path, as the kernel allows.
 const MAX_LINKS: usize = 40;
@@ -44,9 +44,9 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn new(root: OwnedFd) -> Self {
+    pub(crate) fn new(root: OwnedFd, budget: Budget) -> Self {
         let root = Rc::new(Dir { fd: root, path: Vec::new() });
-        Self { root, open: HashMap::new(), changes: Changes::default() }
+        Self { root, open: HashMap::new(), changes: Changes::new(budget) }
     }
 
     pub(crate) fn root(&self) -> &Rc<Dir> {
@@ -83,11 +83,13 @@ impl Tree {
         create: bool,
         links: &mut usize,
     ) -> Result<Rc<Dir>, EntryError> {
+        self.changes.budget.step()?;
         match open_dir(&dir.fd, name) {
             Ok(fd) => Ok(Rc::new(Dir { path: dir.join(name), fd })),
             Err(Errno::NOENT) if create => {
+                self.changes.budget.entries(1)?;
                 let made = self.make(dir, name)?;
-                self.changes.imply(&made.path);
+                self.changes.imply(&made.path)?;
                 Ok(made)
             }
             Err(Errno::NOTDIR | Errno::LOOP) => match file_type(dir, name)? {
@@ -95,9 +97,10 @@ impl Tree {
                 FileType::CharacterDevice if create => {
                     // A whiteout of this layer: the directory is new and hides what is below.
                     self.remove(dir, name)?;
+                    self.changes.budget.entries(1)?;
                     let made = self.make(dir, name)?;
-                    self.changes.imply(&made.path);
-                    self.changes.opaque(&made.path);
+                    self.changes.imply(&made.path)?;
+                    self.changes.opaque(&made.path)?;
                     Ok(made)
                 }
                 _ => Err(EntryError::Refused(format!(
@@ -122,6 +125,7 @@ impl Tree {
         }
         let target = rustix::fs::readlinkat(&dir.fd, name, Vec::new()).map_err(|e| e.at("readlink"))?;
         let target = target.as_bytes();
+        self.changes.budget.step()?;
         let mut now = if target.starts_with(b"/") { self.root.clone() } else { dir.clone() };
         for part in target.split(|b| *b == b'/') {
             now = match part {
@@ -134,7 +138,8 @@ impl Tree {
         Ok(now)
     }
 
-    fn parent_of(&self, dir: &Rc<Dir>) -> Result<Rc<Dir>, EntryError> {
+    fn parent_of(&mut self, dir: &Rc<Dir>) -> Result<Rc<Dir>, EntryError> {
+        self.changes.budget.step()?;
         let Some(slash) = dir.path.iter().rposition(|b| *b == b'/') else {
             return Ok(self.root.clone());
         };
@@ -150,7 +155,7 @@ impl Tree {
         let fd = open_dir(&dir.fd, name).map_err(|e| e.at("open directory"))?;
         let path = dir.join(name);
         if self.changes.is_whited_out(&path) {
-            self.changes.opaque(&path);
+            self.changes.opaque(&path)?;
         }
         Ok(Rc::new(Dir { fd, path }))
     }
@@ -169,6 +174,7 @@ impl Tree {
                     self.open.clear();
                 }
                 rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty()).map_err(|e| e.at("remove"))?;
+                self.changes.devices.remove(&dir.join(name));
                 self.changes.removed(1);
             }
         }

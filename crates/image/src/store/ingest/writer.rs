@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use berth_sys::fs::remove_tree;
@@ -15,21 +15,29 @@ use super::{LayerSource, Turn};
 use crate::error::StoreError;
 use crate::image::LayerId;
 use crate::store::{Images, blocking, complete};
-use crate::unpack::process::Unpacker;
-use crate::unpack::{Cause, Job, Refusal, Report, Task};
+use crate::unpack::pipeline::{Pipeline, Unpacked};
+use crate::unpack::{Cause, Refusal};
 
 /// A layer unpacked in the staging directory. Dropping it removes it, in the background.
 #[derive(Debug)]
 pub(in crate::store) struct Staged {
     images: Images,
     path: Option<PathBuf>,
-    pub(in crate::store) report: Report,
+    pub(in crate::store) unpacked: Unpacked,
 }
 
 impl Staged {
     /// The tree.
     pub(in crate::store) fn fs(&self) -> PathBuf {
         self.path.as_deref().expect("it is taken only by keep").join("fs")
+    }
+
+    /// Owner and mode of the recipe are what they were, whatever the process did to its descriptor.
+    fn close_recipe(&self) -> Result<(), StoreError> {
+        let path = self.path.as_deref().expect("it is taken only by keep").join("recipe");
+        std::os::unix::fs::chown(&path, Some(0), Some(0)).map_err(StoreError::io("chown", &path))?;
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, mode).map_err(StoreError::io("set the mode of", &path))
     }
 
     /// Moves it to where it belongs.
@@ -68,7 +76,7 @@ pub struct LayerWriter {
     hasher: sha2::Sha256,
     written: u64,
     source: LayerSource,
-    unpacker: Option<Unpacker>,
+    unpacker: Option<Pipeline>,
     work: Option<Work>,
 }
 
@@ -80,7 +88,7 @@ struct Work {
 }
 
 /// Gives up a layer. It waits for the process to end, since that would go on to make files, and for the deletion.
-fn give_up(unpacker: Option<Unpacker>, work: Option<Work>) {
+fn give_up(unpacker: Option<Pipeline>, work: Option<Work>) {
     drop(unpacker);
     if let Some(Work { staged, turn }) = work {
         staged.remove();
@@ -114,7 +122,8 @@ impl LayerWriter {
             .layout()
             .stage()
             .map_err(StoreError::io("make a directory in", &images.layout().staging()))?;
-        let staged = Staged { images: images.clone(), path: Some(path.clone()), report: Report::default() };
+        let staged =
+            Staged { images: images.clone(), path: Some(path.clone()), unpacked: Unpacked::default() };
         let fs = path.join("fs");
         std::fs::DirBuilder::new().mode(0o755).create(&fs).map_err(StoreError::io("make directory", &fs))?;
         let dir = std::fs::File::open(&fs).map_err(StoreError::io("open", &fs))?;
@@ -126,8 +135,11 @@ impl LayerWriter {
             .open(&recipe_path)
             .map_err(StoreError::io("create", &recipe_path))?;
         let config = images.config();
-        let job = Job { task: Task::Unpack, limits: config.limits };
-        let started = Unpacker::start(&config.unpacker, &job, dir.as_fd(), recipe.as_fd());
+        let source = turn.shared.source(turn.index).clone();
+        let empty_path = images.layout().empty();
+        let empty = std::fs::File::open(&empty_path).map_err(StoreError::io("open", &empty_path))?;
+        let bounds = config.limits.of_blob(source.size);
+        let started = Pipeline::start(&config.unpacker, bounds, empty.as_fd(), dir.as_fd(), recipe.as_fd());
         let (unpacker, pipe) = started.map_err(StoreError::io("start unpacker", &config.unpacker))?;
         let pipe =
             Sender::from_owned_fd(pipe).map_err(StoreError::io("use the pipe of", &config.unpacker))?;
@@ -136,7 +148,7 @@ impl LayerWriter {
             pipe: Some(pipe),
             hasher: sha2::Sha256::new(),
             written: 0,
-            source: turn.shared.source(turn.index).clone(),
+            source,
             unpacker: Some(unpacker),
             work: Some(Work { staged, turn }),
         })
@@ -207,37 +219,30 @@ impl LayerWriter {
         if sum != self.source.digest {
             return Err(self.bad_blob(format!("its content has the digest {sum}")));
         }
-        let report = self.answer().await.map_err(|refusal| self.refused(&refusal))?;
+        let unpacked = self.answer().await.map_err(|refusal| self.refused(&refusal))?;
         let Some(mut work) = self.work.take() else { return Err(self.refused(&before())) };
-        let found = Digest::from_sha256(report.diff_id);
-        let wanted = work.turn.shared.diff_id(work.turn.index).clone();
-        if found != wanted {
-            self.work = Some(work);
-            return Err(self.refused(&Refusal {
-                reason: format!("its tar has the digest {found}, the image's configuration says {wanted}"),
-                cause: Cause::Malformed,
-            }));
-        }
-        work.staged.report = report;
+        work.staged.unpacked = unpacked;
         Ok(work)
     }
 
     /// Closes the pipe and waits for the process. Called off, it leaves the tree until the process has ended: what
     /// makes files is not to be deleted under.
-    async fn answer(&mut self) -> Result<Report, Refusal> {
+    async fn answer(&mut self) -> Result<Unpacked, Refusal> {
         self.pipe = None;
-        let Some(unpacker) = self.unpacker.take() else { return Err(before()) };
-        let work = self.work.take();
+        let (Some(unpacker), Some(work)) = (self.unpacker.take(), self.work.take()) else {
+            return Err(before());
+        };
+        let diff_id = work.turn.shared.diff_id(work.turn.index).clone();
         let gone = |e: tokio::task::JoinError| Refusal { reason: e.to_string(), cause: Cause::System };
-        let ended = tokio::task::spawn_blocking(move || (unpacker.wait(), work)).await;
+        let ended = tokio::task::spawn_blocking(move || (unpacker.wait(&diff_id), work)).await;
         let (answer, work) = ended.map_err(gone)?;
-        self.work = work;
+        self.work = Some(work);
         answer
     }
 
     #[cfg(test)]
     pub(in crate::store) fn kill_unpacker(&mut self) {
-        self.unpacker.as_mut().unwrap().kill();
+        self.unpacker.as_mut().unwrap().kill_unpacker();
     }
 
     fn bad_blob(&self, reason: String) -> StoreError {
@@ -248,7 +253,7 @@ impl LayerWriter {
         let kind = match refusal.cause {
             Cause::Malformed => Kind::Corrupt,
             Cause::Limit | Cause::Full => Kind::Exhausted,
-            Cause::System => Kind::Internal,
+            Cause::System | Cause::Closed => Kind::Internal,
         };
         let blob = self.source.digest.clone();
         StoreError::Layer { blob, reason: refusal.reason.clone(), kind }
@@ -265,9 +270,12 @@ impl Work {
         let Self { staged, turn } = self;
         let shared = turn.shared.clone();
         shared.images.step("layer unpacked");
-        complete::opaque(&staged).map_err(|error| shared.layer_error(turn.index, &error))?;
+        staged.close_recipe()?;
+        complete::devices::make(&staged)
+            .and_then(|()| complete::opaque(&staged))
+            .map_err(|error| shared.layer_error(turn.index, &error))?;
         let diff_id = shared.diff_id(turn.index).clone();
-        if staged.report.implied.is_empty() && staged.report.links.is_empty() {
+        if staged.unpacked.report.implied.is_empty() && staged.unpacked.report.links.is_empty() {
             shared.images.keep_layer(shared.lease, LayerId::Diff(diff_id.clone()), staged, diff_id)?;
         } else {
             shared.hold(diff_id, staged);

@@ -33,6 +33,21 @@ impl Kind {
         }
     }
 
+    /// Whether it says something of the entry that follows.
+    pub(crate) fn is_extended(self) -> bool {
+        match self {
+            Self::GnuLongName | Self::GnuLongLink | Self::PaxLocal | Self::PaxGlobal => true,
+            Self::File
+            | Self::HardLink
+            | Self::Symlink
+            | Self::Char
+            | Self::Block
+            | Self::Directory
+            | Self::Fifo
+            | Self::GnuSparse => false,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::File | Self::GnuSparse => "file",

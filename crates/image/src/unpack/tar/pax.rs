@@ -66,14 +66,21 @@ impl Records {
         if self.xattrs.len() >= MAX_XATTRS {
             return Err(format!("more than {MAX_XATTRS} extended attributes"));
         }
-        self.xattrs.retain(|(known, _)| known != name);
+        if self.xattrs.iter().any(|(known, _)| known == name) {
+            return Err("an extended attribute twice".into());
+        }
+        if value.len() > MAX_XATTR {
+            return Err(format!("an extended attribute of {} bytes, {MAX_XATTR} are possible", value.len()));
+        }
         self.xattrs.push((name.to_vec(), value.to_vec()));
         Ok(())
     }
 }
 
-/// The most attributes of an entry. The kernel lists at most 64 KiB of names.
-const MAX_XATTRS: usize = 1024;
+/// The most attributes of an entry: more than any file system's worth of an image has.
+const MAX_XATTRS: usize = 128;
+/// The most bytes of one (kernel: include/uapi/linux/limits.h, XATTR_SIZE_MAX).
+const MAX_XATTR: usize = 64 << 10;
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Calls `set` for each record: `LENGTH KEY=VALUE\n`, where the length counts the whole record.
