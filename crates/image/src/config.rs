@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct ImageConfig {
     /// `USER`: `name`, `uid`, `name:group`, ... as written; empty for none.
     pub user: String,
-    /// `NAME=value`, in order.
+    /// `NAME=value`, in order; entries of another form are left out.
     pub env: Vec<String>,
     /// The entry point; empty for none.
     pub entrypoint: Vec<String>,
@@ -122,7 +122,7 @@ impl ImageConfig {
         let labels = labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect();
         let config = Self {
             user: one("config.User", run.user)?,
-            env: list("config.Env", run.env.unwrap_or_default())?,
+            env: variables(list("config.Env", run.env.unwrap_or_default())?),
             entrypoint: list("config.Entrypoint", run.entrypoint.unwrap_or_default())?,
             cmd: list("config.Cmd", run.cmd.unwrap_or_default())?,
             working_dir: one("config.WorkingDir", run.working_dir)?,
@@ -141,11 +141,22 @@ impl ImageConfig {
             labels,
         };
         list("config.Labels", config.labels.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect())?;
-        if let Some(entry) = config.env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
-            return Err(field("config.Env", format!("{entry:?} is not NAME=value")));
-        }
         Ok(config)
     }
+}
+
+/// The variables that are set. A name without `=` sets none: as in docker, it takes the one before it away. What has no
+/// name cannot be set.
+fn variables(entries: Vec<String>) -> Vec<String> {
+    let mut set: Vec<String> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match entry.find('=') {
+            Some(0) => {}
+            Some(_) => set.push(entry),
+            None => set.retain(|known| known.split('=').next() != Some(&entry)),
+        }
+    }
+    set
 }
 
 fn field(field: &'static str, reason: String) -> ConfigError {

@@ -37,7 +37,7 @@ pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
 pub use snapshot::{Snapshot, Usage};
 pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
-pub use store::{Images, Removed};
+pub use store::{Images, Measured, Removed};
 pub use unpack::Limits;
 
 /// How the image store works.

@@ -28,6 +28,7 @@ mod error;
 mod manifest;
 mod platform;
 mod proxy;
+mod redirect;
 mod resolve;
 mod retry;
 mod send;

@@ -34,8 +34,10 @@ pub(crate) mod remove;
 mod snapshots;
 mod state;
 mod trash;
+mod usage;
 
 pub use remove::Removed;
+pub use usage::Measured;
 
 /// How long a store that another process has open is waited for: a daemon that was killed lets go of it at once, the
 /// process that it was just starting a moment later.
@@ -54,6 +56,7 @@ struct Inner {
     writer: Mutex<()>,
     state: Mutex<State>,
     trash: trash::Trash,
+    usages: usage::Usages,
     #[cfg(test)]
     on_step: Mutex<Option<tests::Hook>>,
     _lock: Lock,
@@ -78,6 +81,7 @@ impl Images {
                     writer: Mutex::default(),
                     state: Mutex::new(state),
                     trash: trash::Trash::default(),
+                    usages: usage::Usages::default(),
                     #[cfg(test)]
                     on_step: Mutex::default(),
                     _lock: lock,

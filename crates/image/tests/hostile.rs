@@ -35,7 +35,7 @@ impl Wide {
         self.out.write_all(bytes).unwrap();
     }
 
-    fn tar(&mut self, tar: Tar) {
+    fn tar(&mut self, tar: &Tar) {
         self.write(&tar.bytes);
     }
 
@@ -75,7 +75,7 @@ fn deep(what: &str, count: u32, kind: u8) -> Layer {
         let path = format!("{number:06}/{}x", "a/".repeat(1990));
         let tar = Tar::new().pax(&[("path", path.as_bytes())]);
         let header = tar.header(kind, b"short", b"", 0, (0, 0));
-        wide.tar(tar.raw(&header));
+        wide.tar(&tar.raw(&header));
     }
     wide.finish(what)
 }
@@ -87,7 +87,7 @@ fn attributes(what: &str) -> Layer {
         let tar = Tar::new().pax(&[("SCHILY.xattr.user.a", &value), ("SCHILY.xattr.user.b", &value)]);
         let mut header = tar.header(b'5', b"000000", b"", 0, (0, 0));
         numbered(&mut header, number);
-        wide.tar(tar.raw(&header));
+        wide.tar(&tar.raw(&header));
     }
     wide.finish(what)
 }
@@ -95,9 +95,9 @@ fn attributes(what: &str) -> Layer {
 fn one_entry(what: &str, records: &[(&str, &[u8])], repeat: usize) -> Layer {
     let mut wide = Wide::new();
     for _ in 0..repeat {
-        wide.tar(Tar::new().pax(records));
+        wide.tar(&Tar::new().pax(records));
     }
-    wide.tar(Tar::new().file("f", "x"));
+    wide.tar(&Tar::new().file("f", "x"));
     wide.finish(what)
 }
 
@@ -121,7 +121,7 @@ fn pieces(what: &str, files: u32) -> Layer {
             ("GNU.sparse.name", name.as_bytes()),
             ("GNU.sparse.realsize", size.as_bytes()),
         ];
-        wide.tar(Tar::new().pax(&records).file("sparse", &body));
+        wide.tar(&Tar::new().pax(&records).file("sparse", &body));
     }
     wide.finish(what)
 }
@@ -138,7 +138,7 @@ fn zeros(what: &str, size: u64) -> Layer {
     wide.finish(what)
 }
 
-fn one_file(name: &str, tar: Tar) -> Layer {
+fn one_file(name: &str, tar: &Tar) -> Layer {
     let mut wide = Wide::new();
     wide.tar(tar);
     wide.finish(name)
@@ -193,14 +193,14 @@ fn a_layer_of_100_kb_is_bounded_in_everything() {
                 let size = (1_u64 << 60).to_string();
                 let records: [(&str, &[u8]); 2] =
                     [("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.map", b"0,1")];
-                one_file("sparse", Tar::new().pax(&records).file("f", "x"))
+                one_file("sparse", &Tar::new().pax(&records).file("f", "x"))
             },
             Some(limited),
         ),
         ("empty files", many("empty files", b'0', b"", 9000), None),
         (
             "a link with a long target",
-            one_file("link", Tar::new().symlink("l", vec![b't'; 9000])),
+            one_file("link", &Tar::new().symlink("l", vec![b't'; 9000])),
             Some(refused),
         ),
     ];
@@ -235,12 +235,12 @@ fn hard_links_do_not_multiply_a_file_of_a_lower_layer() {
         below.write(&vec![0; 1 << 20]);
     }
     for name in 0..50 {
-        below.tar(Tar::new().hard_link(format!("n{name}"), "zeros"));
+        below.tar(&Tar::new().hard_link(format!("n{name}"), "zeros"));
     }
     let below = below.finish("below");
     let mut above = Wide::new();
     for name in 0..50 {
-        above.tar(Tar::new().hard_link(format!("l{name}"), format!("n{name}")));
+        above.tar(&Tar::new().hard_link(format!("l{name}"), format!("n{name}")));
     }
     let above = above.finish("above");
     on_bounded_disk(async |store| {

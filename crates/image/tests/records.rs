@@ -234,3 +234,58 @@ async fn a_newer_store_is_read_as_far_as_it_allows_or_refused_untouched() {
     }
     Images::open(config(&run.store)).await.unwrap();
 }
+
+/// What another user of the host finds in a store: paths that it may read, enter or execute.
+fn seen_by_others(store: &Path) -> String {
+    use std::os::unix::process::CommandExt;
+    let output = Command::new("find")
+        .arg(store)
+        .args(["-mindepth", "1", "(", "-readable", "-o", "-executable", "-o", "-writable", ")"])
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn another_user_of_the_host_finds_nothing_in_the_store() {
+    use std::os::unix::fs::PermissionsExt;
+    if !root("another_user_of_the_host_finds_nothing_in_the_store") {
+        return;
+    }
+    let open_to_all = |path: &Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let run = running().await;
+    // The root directory has other things in it that users may reach; a container made a program that runs as root.
+    open_to_all(&run.store);
+    let setuid = run.written.with_file_name("setuid");
+    std::fs::copy("/bin/true", &setuid).unwrap();
+    std::fs::set_permissions(&setuid, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    assert_eq!(seen_by_others(&run.store), "");
+    // A store of before is closed when it is opened.
+    for name in ["images", "images/layers", "images/records", "snapshots"] {
+        open_to_all(&run.store.join(name));
+    }
+    open_to_all(run.record.parent().unwrap());
+    assert!(seen_by_others(&run.store).contains("setuid"));
+    let images = Images::open(config(&run.store)).await.unwrap();
+    assert_eq!(seen_by_others(&run.store), "");
+    for name in ["images", "images/layers", "images/records", "images/blobs", "images/empty", "snapshots"] {
+        let mode = std::fs::metadata(run.store.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700, "{name}");
+    }
+    for record in [&run.record, &run.store.join("images/format")] {
+        assert_eq!(std::fs::metadata(record).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+    // The kernel resolves the layers with the rights of whoever mounts them.
+    let snapshot = images.find_snapshot(&container(1)).unwrap().unwrap();
+    let overlay = berth_sys::overlay::Overlay {
+        lowers: &snapshot.lowers,
+        upper: &snapshot.upper,
+        work: &snapshot.work,
+    };
+    let mounted = berth_sys::overlay::mount(&overlay).unwrap();
+    rustix::fs::statat(&mounted, "written", rustix::fs::AtFlags::empty()).unwrap();
+}

@@ -62,12 +62,21 @@ struct Wanted<'a> {
     limit: u64,
     digest: Option<&'a Digest>,
     size: Option<u64>,
+    /// Whether it can be understood: what a tag names has no digest that vouches for it.
+    check: fn(&Received) -> Result<(), String>,
 }
 
 struct Received {
     bytes: Bytes,
     digest: Digest,
     headers: HeaderMap,
+}
+
+impl Received {
+    fn document(&self) -> Result<Document, Unusable> {
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        manifest::parse(content_type, &self.bytes)
+    }
 }
 
 impl Source {
@@ -201,6 +210,7 @@ impl Source {
                 limit: MAX_CONFIG,
                 digest: Some(wanted),
                 size: Some(*size),
+                check: |_| Ok(()),
             })
             .await?;
         if let Some(platform) = check {
@@ -274,10 +284,13 @@ impl Source {
             limit: MAX_MANIFEST,
             digest,
             size,
+            check: |received| match received.document() {
+                Err(Unusable::Malformed(problem)) => Err(problem),
+                Ok(_) | Err(Unusable::Unsupported(_)) => Ok(()),
+            },
         };
         let received = self.small(&wanted).await?;
-        let content_type = received.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        match manifest::parse(content_type, &received.bytes) {
+        match received.document() {
             Ok(document) => Ok((received, document)),
             Err(Unusable::Unsupported(problem)) => Err(self.unusable(problem)),
             Err(Unusable::Malformed(problem)) => {
@@ -304,6 +317,11 @@ impl Source {
             }
             let patience = if last { Patience::new(timeouts) } else { Patience::none(timeouts) };
             let result = self.small_patiently(host, wanted, patience).await;
+            let result = result.and_then(|received| match (wanted.check)(&received) {
+                // A proxy or a page for logging in, say. What the last host has is the caller's to refuse.
+                Err(problem) if !last => Err(HostError::Malformed { what: wanted.what, problem }),
+                _ => Ok(received),
+            });
             match result {
                 Ok(received) => return Ok(received),
                 Err(error) => {

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::auth::{self, TokenKey};
 use super::resolve::Source;
 use super::transport::HttpClient;
-use super::{HostError, Registry, Timeouts};
+use super::{HostError, Registry, Timeouts, redirect};
 use crate::credentials::Credentials;
 use crate::hosts::{Host, Role, Scheme, is_loopback};
 
@@ -248,14 +248,7 @@ fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostEr
     if to.is_empty() {
         return Err(refused("there is no Location"));
     }
-    let base = format!("{}://{}", from.scheme_str().unwrap_or("https"), authority(from));
-    let absolute = match to {
-        to if to.starts_with("//") => format!("{}:{to}", from.scheme_str().unwrap_or("https")),
-        to if to.starts_with('/') => format!("{base}{to}"),
-        to if to.contains("://") => to.to_owned(),
-        // Relative to the last slash of the path.
-        to => format!("{base}{}/{to}", from.path().rsplit_once('/').map_or("", |(parent, _)| parent)),
-    };
+    let absolute = redirect::resolve(&from.to_string(), to).ok_or_else(|| refused("it is not a URL"))?;
     let next: Uri = absolute.parse().map_err(|_| refused("it is not a URL"))?;
     let host = authority(&next);
     if host.is_empty() || host.contains('@') {

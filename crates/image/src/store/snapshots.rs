@@ -137,6 +137,7 @@ impl Images {
     fn drop_snapshot(&self, container: &ContainerId) -> Result<(), StoreError> {
         let mut trash: Vec<PathBuf> =
             self.layout().discard(&self.layout().snapshot(container))?.into_iter().collect();
+        self.inner.usages.forget(container);
         self.read_again();
         let mut state = self.state();
         let unreadable = state.unreadable.remove(container).is_some();

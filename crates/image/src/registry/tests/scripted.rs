@@ -296,3 +296,55 @@ async fn credentials_are_shown_unasked_where_anybody_sees_a_part() {
         assert_eq!(server.asked().len(), before + 1);
     }
 }
+
+/// A page for logging in, a cache's own error with a status of success: whatever a mirror says instead of a manifest.
+#[tokio::test]
+async fn a_mirror_that_answers_a_manifest_with_something_else_is_passed_over() {
+    let built = image("a").build();
+    let answers: [(&str, &[u8]); 4] = [
+        ("text/html; charset=utf-8", b"<!doctype html><title>Log in</title>"),
+        ("application/vnd.oci.image.manifest.v1+json", b"<html>"),
+        ("application/json", b"{}"),
+        ("text/plain", b""),
+    ];
+    for (media_type, page) in answers {
+        let mirror =
+            Scripted::start(move |_, _| (200, vec![("Content-Type", media_type.to_owned())], page.to_vec()))
+                .await;
+        let full = started(&built);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("registry.example")).unwrap();
+        let hosts = format!("[host.\"http://{}\"]\n[host.\"{}\"]\n", mirror.authority, full.url());
+        std::fs::write(dir.path().join("registry.example/hosts.toml"), hosts).unwrap();
+        let config = Config { certs_dirs: vec![dir.path().to_owned()], ..config() };
+        let reference: ImageRef = "registry.example/a/b:1".parse().unwrap();
+        let source = Source::new(&Registry::new(config), reference, Keyring::default()).unwrap();
+        let resolved = source.resolve(&platform()).await.unwrap_or_else(|e| panic!("{media_type}: {e}"));
+        assert_eq!(resolved.digest, built.digest);
+        assert!(!mirror.asked().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_relative_location_leads_where_the_standard_says() {
+    let built = image("a").build();
+    for to in
+        ["../../../elsewhere/{last}", "/v2/a/../elsewhere/./{last}", "../../../../../../elsewhere/{last}"]
+    {
+        let copy = built.clone();
+        let server = Scripted::start(move |asked, _| {
+            let media_type = "application/vnd.oci.image.manifest.v1+json";
+            match asked.line.contains("/elsewhere/") || asked.line.contains("/manifests/") {
+                true => content(&copy, &asked.line, media_type),
+                false => {
+                    let last = asked.line.rsplit('/').next().unwrap_or_default();
+                    (307, vec![("Location", to.replace("{last}", last))], Vec::new())
+                }
+            }
+        })
+        .await;
+        server.resolve(Keyring::default()).await.unwrap_or_else(|e| panic!("{to}: {e}"));
+        let asked = server.asked();
+        assert!(asked.iter().all(|one| !one.line.contains("..")), "{asked:?}");
+    }
+}
