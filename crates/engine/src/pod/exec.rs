@@ -48,13 +48,10 @@ struct Streams {
 
 fn streams(stdin: bool) -> std::io::Result<Streams> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC);
-    let (input, stdin) = if stdin {
-        let (read, write) = pipe()?;
-        (read, Some(Input::pipe(write)?))
-    } else {
-        let null = std::fs::File::open("/dev/null")?;
-        (null.into(), None)
-    };
+    // Also where nothing is to be read: a device or file of the host could be changed through its descriptor, and a pipe
+    // without a writer is at its end.
+    let (input, write) = pipe()?;
+    let stdin = if stdin { Some(Input::pipe(write)?) } else { None };
     let ((out, out_end), (err, err_end)) = (pipe()?, pipe()?);
     Ok(Streams {
         theirs: vec![input, out_end, err_end],
