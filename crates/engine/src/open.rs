@@ -54,6 +54,7 @@ pub(crate) async fn open(config: EngineConfig) -> Result<(Arc<Shared>, Puller), 
         profiles: profile::Profiles::default(),
         users: users::Users::default(),
         pods: Pods::default(),
+        outputs: crate::pod::exec::Room::default(),
     });
     builtin_images(&shared).await;
     let left = recover::all(&shared).await?;

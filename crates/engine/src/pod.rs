@@ -14,7 +14,7 @@
 mod container;
 mod create;
 mod down;
-mod exec;
+pub(crate) mod exec;
 mod lookup;
 mod namespaces;
 mod network_files;

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) profiles: crate::profile::Profiles,
     pub(crate) users: crate::users::Users,
     pub(crate) pods: Pods,
+    /// For the output of commands that are being waited for.
+    pub(crate) outputs: crate::pod::exec::Room,
 }
 
 impl Shared {
