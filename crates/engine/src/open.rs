@@ -71,6 +71,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         users: users::Users::default(),
         pods: Pods::default(),
         restarted,
+        outputs: crate::container::exec::Room::default(),
     });
     builtin_images(&shared).await;
     let left = recovery::all(&shared).await?;

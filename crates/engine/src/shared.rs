@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) pods: Pods,
     /// Whether the machine was restarted since the last daemon: nothing of before runs.
     pub(crate) restarted: bool,
+    /// For the output of commands that are being waited for.
+    pub(crate) outputs: crate::container::exec::Room,
 }
 
 impl Shared {

@@ -61,6 +61,11 @@ pub(crate) fn start(namespaces: &[BorrowedFd<'_>]) -> std::io::Result<Init> {
 pub(crate) fn run() -> std::io::Result<()> {
     let mut given = berth_sys::spawn::inherited(PIPE)?;
     let pipe = std::os::unix::net::UnixStream::from(given.remove(0));
+    // What it was started with is the host's own null device, whose mode or times a container could change through
+    // /proc/1/fd. A socket cannot be opened there.
+    rustix::stdio::dup2_stdin(&pipe)?;
+    rustix::stdio::dup2_stdout(&pipe)?;
+    rustix::stdio::dup2_stderr(&pipe)?;
     let signals = SignalFd::new(&[Signal::CHILD.as_raw()])?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     for namespace in given {

@@ -28,8 +28,8 @@ mod lines;
 mod recorder;
 mod stamp;
 
-pub(crate) use client::Since;
-use client::{Client, Fate, MAX_CLIENTS};
+use client::{Client, Fate};
+pub(crate) use client::{MAX_CLIENTS, Since};
 use input::Stdin;
 use recorder::Recorder;
 pub(crate) use recorder::now;
@@ -48,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     /// Open the log again; answered by [`Note::Reopened`] with the ticket.
     Reopen(u64),
-    /// A further client.
-    Attach(OwnedFd, Since),
+    /// A further client, with its seat.
+    Attach(OwnedFd, Since, Seat),
     /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
@@ -147,9 +147,21 @@ pub(crate) struct Setup {
 pub(crate) struct Handle {
     commands: Sender<Command>,
     wake: Arc<OwnedFd>,
+    seats: Arc<()>,
 }
 
+/// A client's place among those of a container, whether it is served already or waits for that: it is free again when this
+/// is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Seat(#[allow(dead_code, reason = "it is counted")] Arc<()>);
+
 impl Handle {
+    /// A seat for a further client; None when all are taken.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        // One is the handle's own.
+        (Arc::strong_count(&self.seats) <= MAX_CLIENTS).then(|| Seat(Arc::clone(&self.seats)))
+    }
+
     /// Asks for something. False when the pump has ended.
     pub(crate) fn send(&self, command: Command) -> bool {
         let sent = self.commands.send(command).is_ok();
@@ -167,7 +179,7 @@ pub(crate) fn start(
 ) -> std::io::Result<Handle> {
     let (sender, commands) = channel();
     let wake = bell()?;
-    let handle = Handle { commands: sender, wake: Arc::clone(&wake) };
+    let handle = Handle { commands: sender, wake: Arc::clone(&wake), seats: Arc::new(()) };
     let name = format!("log {}", &container.short()[..8]);
     std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
         let made = make().and_then(|mut setup| {
@@ -314,10 +326,8 @@ impl Pump {
                     let done = self.recorder.reopen();
                     self.notes.send(&self.container, Note::Reopened(ticket, done));
                 }
-                Ok(Command::Attach(socket, since)) => {
-                    if self.clients.len() < MAX_CLIENTS {
-                        self.clients.extend(Client::new(socket, since));
-                    }
+                Ok(Command::Attach(socket, since, seat)) => {
+                    self.clients.extend(Client::new(socket, since, seat));
                 }
                 Ok(Command::Finish) => {
                     self.finish = Some(Instant::now() + GRACE);

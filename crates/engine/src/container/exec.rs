@@ -25,6 +25,8 @@ const EXEC_LIMIT: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(10);
 /// The most output that is kept of each stream; the rest is read and dropped.
 const MAX_OUTPUT: usize = 16 << 20;
+/// The most output of all calls together; the rest is dropped likewise.
+const MAX_ALL_OUTPUT: usize = 256 << 20;
 /// How long output is waited for after the process' end, when something in the background holds it open.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How much later than the shim's own time limit the answer may come.
@@ -50,13 +52,10 @@ struct Streams {
 
 fn streams(stdin: bool) -> std::io::Result<Streams> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC);
-    let (input, stdin) = if stdin {
-        let (read, write) = pipe()?;
-        (read, Some(Input::pipe(write)?))
-    } else {
-        let null = std::fs::File::open("/dev/null")?;
-        (null.into(), None)
-    };
+    // Also where nothing is to be read: a device or file of the host could be changed through its descriptor, and a pipe
+    // without a writer is at its end.
+    let (input, write) = pipe()?;
+    let stdin = if stdin { Some(Input::pipe(write)?) } else { None };
     let ((out, out_end), (err, err_end)) = (pipe()?, pipe()?);
     Ok(Streams {
         theirs: vec![input, out_end, err_end],
@@ -177,7 +176,7 @@ pub(crate) async fn exec_sync(
     let mut session = exec(shared, target, &request, timeout).await?;
     let Some(stderr) = session.stderr.take() else { return Err(EngineError::Closed) };
     let stdout = std::mem::replace(&mut session.stdout, Output::empty());
-    let (stdout, stderr) = (Collect::begin(stdout), Collect::begin(stderr));
+    let (stdout, stderr) = (Collect::begin(stdout, &shared.outputs), Collect::begin(stderr, &shared.outputs));
     let expired = |t: Duration| EngineError::Timeout {
         what: "the command".to_owned(),
         millis: u64::try_from(t.as_millis()).unwrap_or(u64::MAX),
@@ -197,22 +196,63 @@ pub(crate) async fn exec_sync(
     Ok(ExecOutput { stdout, stderr, code: end.code })
 }
 
+/// The room for the output of all commands that are being waited for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Room(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Room {
+    /// Takes room for so many bytes, or for as many as there is.
+    fn take(&self, wanted: usize) -> usize {
+        use std::sync::atomic::Ordering::Relaxed;
+        let mut got = 0;
+        let taken = self.0.fetch_update(Relaxed, Relaxed, |used| {
+            got = wanted.min(MAX_ALL_OUTPUT.saturating_sub(used));
+            Some(used + got)
+        });
+        taken.map_or(0, |_| got)
+    }
+}
+
+/// Output that is kept, with the room it takes.
+#[derive(Debug)]
+struct Kept {
+    bytes: Vec<u8>,
+    room: Room,
+}
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8]) {
+        let wanted = MAX_OUTPUT.saturating_sub(self.bytes.len()).min(bytes.len());
+        let got = self.room.take(wanted);
+        self.bytes.extend_from_slice(&bytes[..got]);
+    }
+
+    fn give(&mut self) -> Vec<u8> {
+        self.room.0.fetch_sub(self.bytes.len(), std::sync::atomic::Ordering::Relaxed);
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.give());
+    }
+}
+
 /// A stream being read to its end, whether its bytes are kept or not.
 struct Collect {
-    kept: Arc<std::sync::Mutex<Vec<u8>>>,
+    kept: Arc<std::sync::Mutex<Kept>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Collect {
-    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
-        let kept = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static, room: &Room) -> Self {
+        let kept = Arc::new(std::sync::Mutex::new(Kept { bytes: Vec::new(), room: room.clone() }));
         let into = Arc::clone(&kept);
         let task = tokio::spawn(async move {
             let mut chunk = vec![0; 16 << 10];
             while let Ok(got @ 1..) = stream.read(&mut chunk).await {
-                let mut into = into.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let room = MAX_OUTPUT.saturating_sub(into.len()).min(got);
-                into.extend_from_slice(&chunk[..room]);
+                into.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(&chunk[..got]);
             }
         });
         Self { kept, task }
@@ -224,7 +264,7 @@ impl Collect {
         if tokio::time::timeout_at(until, self.task).await.is_err() {
             abort.abort();
         }
-        std::mem::take(&mut *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).give()
     }
 }
 
@@ -252,3 +292,6 @@ pub(crate) async fn reopen_log(target: &Target) -> Result<(), EngineError> {
         .await
         .map_err(|e| EngineError::failed("open the container's log again", e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What containers use: read from their cgroups and their writable layers, when somebody asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_sys::cgroup::{CgroupPath, Stats};
 use berth_types::lifecycle::container::State;
@@ -11,6 +12,9 @@ use crate::shared::Shared;
 use crate::{Engine, EngineError};
 
 pub use berth_sys::cgroup::{MemoryStats, Pressure, Stall};
+
+/// The age at which a writable layer is measured again; the call itself never walks one.
+const LAYER_FRESH: Duration = Duration::from_secs(10);
 
 /// What a container uses.
 #[derive(Debug, Clone)]
@@ -27,7 +31,8 @@ pub struct ContainerStats {
     pub cpu_pressure: Option<Pressure>,
     /// Time lost waiting for memory (v2 hierarchies).
     pub memory_pressure: Option<Pressure>,
-    /// The writable layer: bytes and inodes.
+    /// The writable layer as it was measured last, at most some ten seconds ago while it is quick to measure: bytes and
+    /// inodes. None before the first time.
     pub writable_layer: Option<(u64, u64)>,
 }
 
@@ -74,14 +79,14 @@ impl Engine {
             Err(_) if self.has_ended(&container) => return Ok(None),
             Err(e) => return Err(EngineError::failed(what(), e)),
         };
-        let layer = self.images().snapshot_usage(&container.id).await.ok();
+        let layer = self.images().last_usage(&container.id, LAYER_FRESH);
         Ok(Some(ContainerStats {
             at,
             cpu_usage_ns: used.cpu_usage_ns,
             memory: used.memory,
             cpu_pressure: used.cpu_pressure,
             memory_pressure: used.memory_pressure,
-            writable_layer: layer.map(|usage| (usage.bytes, usage.inodes)),
+            writable_layer: layer.map(|layer| (layer.usage.bytes, layer.usage.inodes)),
             container,
         }))
     }

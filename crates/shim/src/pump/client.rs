@@ -16,6 +16,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg, sockopt,
 };
 
+use super::Seat;
+
 /// How long a client that came later may leave a packet untaken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a client that is behind for a moment.
@@ -28,6 +30,7 @@ pub(crate) const MAX_CLIENTS: usize = 64;
 pub(crate) struct Client {
     socket: OwnedFd,
     since: Since,
+    _seat: Seat,
     /// The packets that it has not taken: one of each stream at most, until the container ended.
     waiting: VecDeque<Vec<u8>>,
     /// Until when it may leave the first of them; None is for ever.
@@ -70,11 +73,11 @@ pub(crate) enum Fate {
 impl Client {
     /// Takes over a client's socket. Credentials are asked for with each packet, since an empty packet
     /// and the end look the same otherwise.
-    pub(crate) fn new(socket: OwnedFd, since: Since) -> std::io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd, since: Since, seat: Seat) -> std::io::Result<Self> {
         sockopt::set_socket_passcred(&socket, true)?;
         // Refused to who may not go over the system's limit; then the usual buffer does.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER);
-        Ok(Self { socket, since, waiting: VecDeque::new(), until: None })
+        Ok(Self { socket, since, _seat: seat, waiting: VecDeque::new(), until: None })
     }
 
     /// Whether a packet waits to be taken.
@@ -172,7 +175,7 @@ mod tests {
     fn pair(since: Since) -> (Client, OwnedFd) {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        (Client::new(a, since).unwrap(), b)
+        (Client::new(a, since, Seat::default()).unwrap(), b)
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! writing works again an entry in the log says how much is missing and why. The file only ever
 //! holds whole entries: one that was written in part is cut off again.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 /// What the writer needs of a file.
 pub(crate) trait Target {
@@ -35,23 +37,44 @@ impl Target for File {
     }
 }
 
-/// Opens a log file, creating it if it is not there.
-///
-/// The directory may be one that a container can write to (a volume below /var/log), so a symbolic
-/// link, a device or a pipe in its place is refused.
-pub(crate) fn open(path: &Path) -> std::io::Result<File> {
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o640))?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"))
+/// Where a log file is: its directory, as it was when the container was made, and its name there.
+#[derive(Debug)]
+pub(crate) struct Place {
+    dir: OwnedFd,
+    name: OsString,
+}
+
+impl Place {
+    /// The place that a path names now. Its directories may be links (`/var/log/pods` is one on some hosts).
+    ///
+    /// A container may be able to write to one of them (a volume below /var/log) and put a link in its place later: the
+    /// directory is held, so that a rotation opens its file where the first one was.
+    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not the path of a file"));
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(parent, flags, Mode::empty())?;
+        Ok(Self { dir, name: name.to_owned() })
+    }
+
+    /// Opens the file, creating it if it is not there. A symbolic link, a device or a pipe in its place is refused.
+    pub(crate) fn open(&self) -> std::io::Result<File> {
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        let file = openat2(&self.dir, &self.name, flags, Mode::from_raw_mode(0o640), resolve)?;
+        let file = File::from(file);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"))
+        }
     }
 }
 

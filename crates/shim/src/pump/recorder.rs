@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use berth_types::shim::Stream;
 
-use super::file::{Log, open};
+use super::file::{Log, Place};
 use super::lines::{Lines, Sink};
 
 /// Writes one container's log.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     path: Option<PathBuf>,
+    place: Option<Place>,
     lines: Lines,
     log: Log<File>,
 }
@@ -37,17 +38,22 @@ impl Sink for Noticed<'_> {
 impl Recorder {
     /// Opens the log, if there is to be one.
     pub(crate) fn open(path: Option<PathBuf>, terminal: bool) -> Result<Self, String> {
-        let target = match &path {
-            Some(path) => Some(open(path).map_err(|e| format!("open the log {}: {e}", path.display()))?),
-            None => None,
-        };
-        Ok(Self { path, lines: Lines::new(terminal), log: Log::new(target) })
+        let (mut place, mut target) = (None, None);
+        if let Some(path) = &path {
+            let failed = |e| format!("open the log {}: {e}", path.display());
+            let at = Place::of(path).map_err(failed)?;
+            target = Some(at.open().map_err(failed)?);
+            place = Some(at);
+        }
+        Ok(Self { path, place, lines: Lines::new(terminal), log: Log::new(target) })
     }
 
-    /// Opens the log again by its path. On failure the old file stays in use.
+    /// Opens the log again by its name, in the directory where it was. On failure the old file stays in use.
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
-        let Some(path) = &self.path else { return Err("the container has no log file".to_owned()) };
-        let file = open(path).map_err(|e| format!("open the log {}: {e}", path.display()))?;
+        let (Some(path), Some(place)) = (&self.path, &self.place) else {
+            return Err("the container has no log file".to_owned());
+        };
+        let file = place.open().map_err(|e| format!("open the log {}: {e}", path.display()))?;
         self.log.replace(file);
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Bench {
     fn client(&self, since: Since) -> OwnedFd {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        assert!(self.pump.send(Command::Attach(a, since)));
+        assert!(self.pump.send(Command::Attach(a, since, self.pump.seat().unwrap())));
         b
     }
 

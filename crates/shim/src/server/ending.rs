@@ -188,7 +188,11 @@ impl Server {
         for asker in forgetters {
             self.answer(asker, Ok(Answer::Done), vec![]);
         }
-        self.advance_shutdown(Instant::now());
+        let now = Instant::now();
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.again = now;
+        }
+        self.advance_shutdown(now);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::container::{Asker, Container};
 use crate::init;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
-use crate::pump::{Command, Since};
+use crate::pump::{Command, MAX_CLIENTS, Since};
 use crate::stage::{Ask, Stage, Verdict};
 
 /// What a request that is answered at once comes to; None when the answer comes later.
@@ -142,7 +142,11 @@ impl Server {
                     Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting => Since::Before,
                     Stage::Running | Stage::Ending | Stage::Exited => Since::Later,
                 };
-                self.command(id, Ask::Attach, Command::Attach(socket, since))
+                let container = self.container(id)?;
+                container.stage.allows(Ask::Attach)?;
+                let full = || failure(Reason::State, format!("{MAX_CLIENTS} clients are attached already"));
+                let seat = container.pump.seat().ok_or_else(full)?;
+                self.command(id, Ask::Attach, Command::Attach(socket, since, seat))
             }
             _ => Err(failure(Reason::Protocol, "Attach comes with one descriptor")),
         }

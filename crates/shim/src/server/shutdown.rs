@@ -11,8 +11,10 @@ use crate::container::Asker;
 use crate::outcome::failure;
 use crate::stage::Stage;
 
-/// A pod that is not gone after this long is left to the daemon.
+/// Who asked for the end of a pod hears after this long what lives on.
 const LIMIT: Duration = Duration::from_secs(15);
+/// What lives on is killed again after so long.
+const LATE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A shutdown under way.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ impl Server {
         let shutdown =
             self.shutdown.get_or_insert_with(|| Shutdown { askers: Vec::new(), since: now, again: now });
         shutdown.askers.push(asker);
+        // Who asks again has a new time to wait.
+        (shutdown.since, shutdown.again) = (now, now);
         self.kill_containers();
         self.advance_shutdown(now);
         Ok(None)
@@ -43,31 +47,48 @@ impl Server {
 
     pub(super) fn advance_shutdown(&mut self, now: Instant) {
         let Some(shutdown) = &mut self.shutdown else { return };
-        let late = now >= shutdown.since + LIMIT;
-        shutdown.again = if late { now } else { now + AGAIN.max(Duration::from_millis(50)) };
-        if !late && self.containers.values().any(|c| c.stage != Stage::Exited) {
+        if now < shutdown.again {
             return;
         }
-        let Some(pod) = &mut self.pod else { return self.end(&Ok(Answer::Done)) };
+        let late = now >= shutdown.since + LIMIT;
+        shutdown.again = now + if late { LATE_AGAIN } else { AGAIN.max(Duration::from_millis(50)) };
+        match self.kill_pod(now) {
+            Ok(()) => self.end(),
+            Err(what) if late => self.say_late(&what),
+            Err(_) => {}
+        }
+    }
+
+    /// One round of ending everything; what is left of it.
+    fn kill_pod(&mut self, now: Instant) -> Result<(), String> {
+        let lives = self.containers.iter().find(|(_, c)| c.stage != Stage::Exited);
+        if let Some((id, container)) = lives {
+            let lingers = container.ending.as_ref().and_then(|ending| ending.lingers.as_ref());
+            let what = lingers.map_or("its main process has not ended", String::as_str);
+            return Err(format!("container {} has not ended: {what}", id.short()));
+        }
+        let Some(pod) = &mut self.pod else { return Ok(()) };
         // Closing its pipe would end it too; killing needs no cooperation.
         if let Some(init) = &pod.init {
             drop(super::request::send(&init.child.pidfd, Signal::KILL));
         }
         let cgroup = Cgroup::from_dirs(pod.cgroup_dirs.clone());
-        match cgroup.kill_all(now + Duration::from_millis(2)) {
-            Ok(()) => self.end(&Ok(Answer::Done)),
-            Err(e) if late => {
-                let message = berth_types::error::chain(&e);
-                self.end(&Err(failure(Reason::System, message)));
-            }
-            Err(_) => {}
+        cgroup.kill_all(now + Duration::from_millis(2)).map_err(|e| berth_types::error::chain(&e))
+    }
+
+    /// Those who wait hear what lives; it is killed again and again, and the shim stays as long as it does.
+    fn say_late(&mut self, what: &str) {
+        let askers = self.shutdown.as_mut().map(|s| std::mem::take(&mut s.askers)).unwrap_or_default();
+        for asker in askers {
+            let message = format!("the pod did not end within {} s: {what}", LIMIT.as_secs());
+            self.answer(asker, Err(failure(Reason::System, message)), vec![]);
         }
     }
 
-    fn end(&mut self, outcome: &Result<Answer, Failure>) {
+    fn end(&mut self) {
         let askers = self.shutdown.take().map(|s| s.askers).unwrap_or_default();
         for asker in askers {
-            self.answer(asker, outcome.clone(), vec![]);
+            self.answer(asker, Ok(Answer::Done), vec![]);
         }
         self.done = true;
     }

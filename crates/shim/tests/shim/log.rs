@@ -141,12 +141,12 @@ fn a_full_disk_stops_neither_the_container_nor_others_and_is_said() {
     let full = rig.run(Want {
         log: Some(path.clone()),
         stdin: true,
-        ..sh("seq 1 60000; echo full >&2; read x; echo on")
+        ..sh("seq 1 60000; echo full; read x; echo on")
     });
     let client = attach(&mut rig, &full);
     let mut got = String::new();
     until("everything was written", || {
-        got = hear(&client).unwrap();
+        got.push_str(&hear(&client).unwrap());
         got.contains("full")
     });
     let other = rig.run(sh("echo fine"));
@@ -280,4 +280,24 @@ fn hear(client: &OwnedFd) -> Option<String> {
     let mut bytes = vec![0; berth_types::shim::MAX_PACKET + 1];
     let (n, _) = recv(client, &mut bytes[..], RecvFlags::empty()).unwrap();
     (n > 0).then(|| String::from_utf8_lossy(&bytes[1..n]).into_owned())
+}
+
+#[test]
+fn a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left() {
+    if !possible("a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left") {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let id = rig.run(sh("sleep 1000"));
+    let mut clients: Vec<OwnedFd> = (0..64).map(|_| attach(&mut rig, &id)).collect();
+    let one_more = |rig: &mut Rig| {
+        let (_, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        rig.client.ask(Request::Attach { container: id.clone() }, vec![theirs])
+    };
+    let refused = one_more(&mut rig).unwrap_err();
+    assert!(refused.message.contains("64 clients"), "{}", refused.message);
+    drop(clients.pop());
+    crate::rig::until("a seat is free", || one_more(&mut rig).is_ok());
+    rig.finish();
 }

@@ -129,8 +129,8 @@ fn containers_share_a_pid_namespace_and_its_end_ends_the_pod() {
     assert!(!log[from - 1].starts_with("stdout F bin"), "{log:?}");
     assert_eq!(log[from + 1], "stdout F cwd seen", "{log:?}");
     let fds: Vec<&String> = log[from + 2..].iter().filter(|e| e.contains("->")).collect();
-    let harmless =
-        |e: &&String| e.ends_with("/dev/null") || e.contains("socket:") || e.contains("anon_inode:");
+    // Not the host's null device either, whose mode could be changed there.
+    let harmless = |e: &&String| e.contains("socket:") || e.contains("anon_inode:");
     assert!(fds.len() >= 4 && fds.iter().all(harmless), "{fds:?}");
     // What is orphaned by the end of one container does not outlive it, nor does it end the other.
     rig.signal(&one, 9);

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use berth_types::ContainerId;
@@ -16,7 +17,9 @@ use berth_types::shim::{MAX_PACKET, Request, Stream};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
 
+use super::stream::{Held, Never};
 use super::{AttachSession, Input, Output, Resize, Resizer};
 use crate::error::EngineError;
 use crate::model::ContainerConfig;
@@ -27,35 +30,60 @@ const BUFFER: usize = 64 << 10;
 /// The time that the shim has to set a size.
 const RESIZE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The session on this socket.
+/// The session on this socket. It is over when the container's output is, and when the client has let go of all its streams.
 pub(crate) fn attached(
     container: ContainerId,
     config: &ContainerConfig,
     shim: Shim,
     socket: OwnedFd,
 ) -> io::Result<AttachSession> {
+    let Streams { stdin, stdout, stderr } = serve(socket, config.stdin)?;
+    let resizer = config.tty.then(|| Resizer(Arc::new(Terminal { shim, container: container.clone() })));
+    Ok(AttachSession { container, stdin, stdout, stderr: (!config.tty).then_some(stderr), resizer })
+}
+
+/// The client's ends.
+struct Streams {
+    stdin: Option<Input>,
+    stdout: Output,
+    stderr: Output,
+}
+
+fn serve(socket: OwnedFd, wants_stdin: bool) -> io::Result<Streams> {
     let socket = Arc::new(crate::host::async_fd::register_both(socket)?);
     let (stdout, out) = tokio::io::duplex(BUFFER);
     let (stderr, err) = tokio::io::duplex(BUFFER);
-    tokio::spawn(read(Arc::clone(&socket), out, err));
-    let stdin = config.stdin.then(|| {
+    let (held, let_go) = mpsc::channel(1);
+    let stdin = wants_stdin.then(|| {
         let (stdin, input) = tokio::io::duplex(BUFFER);
-        tokio::spawn(write(socket, input));
-        Input::memory(stdin)
+        let closed = Arc::<AtomicBool>::default();
+        tokio::spawn(write(Arc::clone(&socket), input, Arc::clone(&closed)));
+        Input::memory(stdin, Held(held.clone()), closed)
     });
-    let resizer = config.tty.then(|| Resizer(Arc::new(Terminal { shim, container: container.clone() })));
-    Ok(AttachSession {
-        container,
-        stdin,
-        stdout: Output::memory(stdout),
-        stderr: (!config.tty).then(|| Output::memory(stderr)),
-        resizer,
-    })
+    tokio::spawn(read(socket, out, err, let_go));
+    let (stdout, stderr) = (Output::memory(stdout, Held(held.clone())), Output::memory(stderr, Held(held)));
+    Ok(Streams { stdin, stdout, stderr })
 }
 
-/// Ends with the container's output, or when nobody reads any more.
-async fn read(socket: Arc<AsyncFd<OwnedFd>>, mut stdout: DuplexStream, mut stderr: DuplexStream) {
+/// Ends with the container's output, or when the client has let go of everything: also while the container is silent, since
+/// the shim has seats for a few clients only.
+async fn read(
+    socket: Arc<AsyncFd<OwnedFd>>,
+    stdout: DuplexStream,
+    stderr: DuplexStream,
+    mut let_go: mpsc::Receiver<Never>,
+) {
+    tokio::select! {
+        () = copy(&socket, stdout, stderr) => {}
+        _ = let_go.recv() => {}
+    }
+    // The write task may wait for its client; the shim is to see that this one is gone.
+    let _ = rustix::net::shutdown(socket.get_ref(), Shutdown::Both);
+}
+
+async fn copy(socket: &AsyncFd<OwnedFd>, stdout: DuplexStream, stderr: DuplexStream) {
     let mut packet = vec![0; MAX_PACKET + 1];
+    let (mut stdout, mut stderr) = (Some(stdout), Some(stderr));
     loop {
         let flags = RecvFlags::DONTWAIT;
         let got = socket
@@ -63,20 +91,24 @@ async fn read(socket: Arc<AsyncFd<OwnedFd>>, mut stdout: DuplexStream, mut stder
                 Ok(rustix::net::recv(fd, packet.as_mut_slice(), flags).map(|(got, _)| got)?)
             })
             .await;
-        let Ok(got @ 1..) = got else { break };
+        let Ok(got @ 1..) = got else { return };
         let stream = if packet[0] == Stream::Stderr as u8 { &mut stderr } else { &mut stdout };
-        if stream.write_all(&packet[1..got]).await.is_err() {
-            break;
+        // What the client does not want goes nowhere; it may want the other, or only give input.
+        if let Some(to) = stream
+            && to.write_all(&packet[1..got]).await.is_err()
+        {
+            *stream = None;
         }
     }
-    // The write task may wait for its client; the shim is to see that this one is gone.
-    let _ = rustix::net::shutdown(socket.get_ref(), Shutdown::Both);
 }
 
-/// Ends when the client closes its input or the shim is gone.
-async fn write(socket: Arc<AsyncFd<OwnedFd>>, mut input: DuplexStream) {
+/// Ends when the client closes its input or lets go of it, or when the shim is gone. Only the first closes the container's.
+async fn write(socket: Arc<AsyncFd<OwnedFd>>, mut input: DuplexStream, closed: Arc<AtomicBool>) {
     let mut chunk = vec![0; MAX_PACKET];
     while let Ok(got) = input.read(&mut chunk).await {
+        if got == 0 && !closed.load(Ordering::Acquire) {
+            break;
+        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let sent = socket
             .async_io(tokio::io::Interest::WRITABLE, |fd| Ok(rustix::net::send(fd, &chunk[..got], flags)?))
@@ -106,3 +138,6 @@ impl Resize for Terminal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,18 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
 
-/// Bytes for a process. Shutting it down, or dropping it, closes the process' stdin; on a terminal it does
-/// nothing, as on any terminal.
+/// Bytes for a process. Shutting it down closes the process' stdin; on a terminal it does nothing, as on any terminal. Dropping
+/// it closes the stdin of an exec session; that of a container stays open for the next client, unless it was made to end
+/// with the first (`stdin_once`).
 #[derive(Debug)]
 pub struct Input(Sink);
 
@@ -24,7 +27,7 @@ pub struct Output(Source);
 enum Sink {
     Pipe(Option<pipe::Sender>),
     Terminal(Arc<AsyncFd<OwnedFd>>),
-    Memory(tokio::io::DuplexStream),
+    Memory { stream: tokio::io::DuplexStream, closed: Arc<AtomicBool>, _held: Held },
 }
 
 #[derive(Debug)]
@@ -32,8 +35,18 @@ enum Source {
     Empty,
     Pipe(pipe::Receiver),
     Terminal(Arc<AsyncFd<OwnedFd>>),
-    Memory(tokio::io::DuplexStream),
+    Memory { stream: tokio::io::DuplexStream, _held: Held },
 }
+
+/// A client's hold of its attached session: over when all of them are dropped.
+#[derive(Debug)]
+pub(crate) struct Held(
+    #[allow(dead_code, reason = "that it is there is what counts")] pub(crate) mpsc::Sender<Never>,
+);
+
+/// What is never sent.
+#[derive(Debug)]
+pub(crate) enum Never {}
 
 impl Input {
     pub(crate) fn pipe(fd: OwnedFd) -> io::Result<Self> {
@@ -44,8 +57,9 @@ impl Input {
         Self(Sink::Terminal(master))
     }
 
-    pub(crate) fn memory(stream: tokio::io::DuplexStream) -> Self {
-        Self(Sink::Memory(stream))
+    /// `closed` says, when `stream` has ended, whether that was meant.
+    pub(crate) fn memory(stream: tokio::io::DuplexStream, held: Held, closed: Arc<AtomicBool>) -> Self {
+        Self(Sink::Memory { stream, closed, _held: held })
     }
 }
 
@@ -63,8 +77,8 @@ impl Output {
         Self(Source::Terminal(master))
     }
 
-    pub(crate) fn memory(stream: tokio::io::DuplexStream) -> Self {
-        Self(Source::Memory(stream))
+    pub(crate) fn memory(stream: tokio::io::DuplexStream, held: Held) -> Self {
+        Self(Source::Memory { stream, _held: held })
     }
 }
 
@@ -80,7 +94,7 @@ impl AsyncWrite for Input {
                     Err(_would_block) => {}
                 }
             },
-            Sink::Memory(memory) => Pin::new(memory).poll_write(cx, buf),
+            Sink::Memory { stream, .. } => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -88,7 +102,7 @@ impl AsyncWrite for Input {
         match &mut self.0 {
             Sink::Pipe(Some(pipe)) => Pin::new(pipe).poll_flush(cx),
             Sink::Pipe(None) | Sink::Terminal(_) => Poll::Ready(Ok(())),
-            Sink::Memory(memory) => Pin::new(memory).poll_flush(cx),
+            Sink::Memory { stream, .. } => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -100,7 +114,10 @@ impl AsyncWrite for Input {
                 Poll::Ready(Ok(()))
             }
             Sink::Terminal(_) => Poll::Ready(Ok(())),
-            Sink::Memory(memory) => Pin::new(memory).poll_shutdown(cx),
+            Sink::Memory { stream, closed, .. } => {
+                closed.store(true, Ordering::Release);
+                Pin::new(stream).poll_shutdown(cx)
+            }
         }
     }
 }
@@ -114,7 +131,7 @@ impl AsyncRead for Output {
         match &mut self.0 {
             Source::Empty => Poll::Ready(Ok(())),
             Source::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
-            Source::Memory(memory) => Pin::new(memory).poll_read(cx, buf),
+            Source::Memory { stream, .. } => Pin::new(stream).poll_read(cx, buf),
             Source::Terminal(master) => loop {
                 let mut ready = ready!(master.poll_read_ready(cx))?;
                 let room = buf.initialize_unfilled();

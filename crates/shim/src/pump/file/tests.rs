@@ -100,19 +100,45 @@ fn without_a_file_everything_is_taken() {
 fn only_regular_files_are_opened_and_the_mode_is_narrow() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("0.log");
-    let mut file = open(&path).unwrap();
+    let mut file = Place::of(&path).and_then(|place| place.open()).unwrap();
     file.append(b"a\nbb").unwrap();
     file.take_back(2).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"a\n");
-    open(&path).unwrap().append(b"c\n").unwrap();
+    Place::of(&path).and_then(|place| place.open()).unwrap().append(b"c\n").unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"a\nc\n");
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o7137, 0, "{mode:o}");
 
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert!(open(&link).is_err());
-    assert!(open(Path::new("/dev/null")).is_err());
-    assert!(open(dir.path()).is_err());
-    assert!(open(&dir.path().join("no/such.log")).is_err());
+    assert!(Place::of(&link).and_then(|place| place.open()).is_err());
+    assert!(Place::of(Path::new("/dev/null")).and_then(|place| place.open()).is_err());
+    assert!(Place::of(dir.path()).and_then(|place| place.open()).is_err());
+    assert!(Place::of(&dir.path().join("no/such.log")).and_then(|place| place.open()).is_err());
+}
+
+#[test]
+fn a_rotation_goes_on_where_the_log_was() {
+    let top = tempfile::tempdir().unwrap();
+    let (pods, linked, aside, outside) = (
+        top.path().join("pods"),
+        top.path().join("link"),
+        top.path().join("aside"),
+        top.path().join("outside"),
+    );
+    for dir in [&pods, &outside] {
+        std::fs::create_dir_all(dir.join("c")).unwrap();
+    }
+    // The host's own links are followed when the container is made.
+    std::os::unix::fs::symlink(&pods, &linked).unwrap();
+    let place = Place::of(&linked.join("c/0.log")).unwrap();
+    place.open().unwrap().append(b"first").unwrap();
+    // The kubelet moves the file aside in its directory; the container puts a link in the directory's place.
+    std::fs::rename(pods.join("c/0.log"), pods.join("c/0.log.1")).unwrap();
+    std::fs::rename(pods.join("c"), &aside).unwrap();
+    std::os::unix::fs::symlink(outside.join("c"), pods.join("c")).unwrap();
+    place.open().unwrap().append(b"second").unwrap();
+    assert_eq!(std::fs::read(aside.join("0.log")).unwrap(), b"second");
+    assert_eq!(std::fs::read_dir(outside.join("c")).unwrap().count(), 0, "nothing outside");
+    assert!(Place::of(std::path::Path::new("/")).is_err());
 }
