@@ -88,7 +88,8 @@ impl Server {
         let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let given = given(pod, &plan, fds, pid_space.as_ref().map(AsFd::as_fd))?;
         let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
-        let prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
+        let prepared =
+            run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e.because_of(cgroup)))?;
         Ok((prepared, pipes))
     }
 
