@@ -66,7 +66,8 @@ pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
     let attendant = attend::Attendant::new(terminal).map_err(BundleError::system("set up signals"))?;
     let stdio = if terminal { Stdio::Terminal } else { own_streams()? };
     let join = group.cgroup.join()?;
-    let prepared = run::create(&plan, &Given::default(), stdio, &join)?;
+    let prepared = run::create(&plan, &Given::default(), stdio, &join);
+    let prepared = prepared.map_err(|error| error.because_of(&group.cgroup))?;
     let mut running = prepared.start()?;
     let console = running.console.take();
     let code = attendant

@@ -36,6 +36,7 @@ mod process;
 mod procfs;
 mod report;
 mod steps;
+mod threads;
 
 pub use berth_sys::cgroup::Join;
 pub use error::{ExecFailure, RunError};

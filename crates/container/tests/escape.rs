@@ -206,18 +206,17 @@ fn sysctls_are_written_through_a_private_procfs() {
     }
     let rootfs = rootfs();
     let sysctl = Step::Sysctl { key: "kernel/shmmax".into(), value: b"65536".to_vec() };
-    // A file system of the caller covers /proc; the sysctl is set all the same, and only there.
-    let fake = tempfile::tempdir().expect("tempdir");
-    std::fs::create_dir_all(fake.path().join("sys/kernel")).expect("mkdir");
-    std::fs::write(fake.path().join("sys/kernel/shmmax"), "untouched").expect("write");
+    // The image's own files are at /proc; the sysctl is set all the same, and only there.
+    let fake = rootfs.path().join("proc");
+    std::fs::create_dir_all(fake.join("sys/kernel")).expect("mkdir");
+    std::fs::write(fake.join("sys/kernel/shmmax"), "untouched").expect("write");
     let mut plan = plan(rootfs.path(), &["sh", "-c", "cat /real/sys/kernel/shmmax"]);
     plan.steps.retain(|s| !matches!(s, Step::Mask(_) | Step::ReadOnly(_)));
     plan.steps.retain(|s| !matches!(s, Step::Mount(m) if m.destination == b"/proc"));
-    plan.steps.push(bind(fake.path(), "/proc"));
     plan.steps.push(filesystem("proc", "/real", 0, &[]));
     plan.steps.push(sysctl);
     assert_eq!(run_plan(&plan).expect("run"), (0, "65536\n".to_owned()));
-    assert_eq!(std::fs::read_to_string(fake.path().join("sys/kernel/shmmax")).expect("read"), "untouched");
+    assert_eq!(std::fs::read_to_string(fake.join("sys/kernel/shmmax")).expect("read"), "untouched");
 }
 
 /// A key that would leave `/proc/sys` is refused by the plan, and by the kernel's resolution anyway.

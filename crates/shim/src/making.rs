@@ -73,7 +73,8 @@ impl Making {
         let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let given = self.given(&plan)?;
         let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
-        let prepared = run::create(&plan, &given, stdio, &join).map_err(|e| refused(&e))?;
+        let prepared = run::create(&plan, &given, stdio, &join);
+        let prepared = prepared.map_err(|e| refused(&e.because_of(&cgroup)))?;
         Ok((prepared, pipes))
     }
 

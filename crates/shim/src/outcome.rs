@@ -54,9 +54,11 @@ pub(crate) fn exit(ended: Ended, at: i64) -> Exit {
 pub(crate) fn not_started(error: &RunError, at: i64) -> Exit {
     let code = match error {
         RunError::Exec { failure, .. } => failure.exit_code(),
-        RunError::Plan { .. } | RunError::Step { .. } | RunError::Slow { .. } | RunError::Died { .. } => {
-            NOT_STARTED
-        }
+        RunError::Plan { .. }
+        | RunError::Step { .. }
+        | RunError::Slow { .. }
+        | RunError::Memory { .. }
+        | RunError::Died { .. } => NOT_STARTED,
     };
     Exit { code, signal: None, at, oom_killed: false, message: chain(error) }
 }
@@ -71,9 +73,11 @@ pub(crate) fn exec_refused(error: &RunError) -> Failure {
     let reason = match error {
         RunError::Exec { failure, .. } if failure.exit_code() == 127 => Reason::CommandNotFound,
         RunError::Exec { .. } => Reason::CommandDenied,
-        RunError::Plan { .. } | RunError::Step { .. } | RunError::Slow { .. } | RunError::Died { .. } => {
-            Reason::Refused
-        }
+        RunError::Plan { .. }
+        | RunError::Step { .. }
+        | RunError::Slow { .. }
+        | RunError::Memory { .. }
+        | RunError::Died { .. } => Reason::Refused,
     };
     Failure { reason, message: chain(error) }
 }

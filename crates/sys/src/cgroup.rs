@@ -30,6 +30,7 @@ mod remove;
 mod resources;
 mod stats;
 pub mod systemd;
+mod walk;
 
 pub use controller::{Controller, Controllers};
 pub use error::CgroupError;

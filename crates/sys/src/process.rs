@@ -268,17 +268,18 @@ pub fn load_seccomp(filter: &[u64], flags: u32) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(Errno::SRCH) }
 }
 
-/// A session keyring of its own, so that the keys of whoever made the process stay there. Kernels
-/// without keyrings need none.
+/// A session keyring of its own, so that the keys of whoever made the process stay there. Kernels without keyrings
+/// need none.
 ///
 /// # Errors
-/// Those of keyctl(2): the quota of keys.
+/// Those of keyctl(2): EDQUOT and ENOMEM for the quota of keys; EPERM and EACCES where a filter or a security module
+/// forbids the call, so that the process would keep its maker's keys.
 pub fn new_session_keyring() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: c_long = 1;
     // SAFETY: a null name asks for an anonymous keyring.
     let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<c_char>()) };
     match check(result) {
-        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        Ok(_) | Err(Errno::NOSYS) => Ok(()),
         Err(e) => Err(e),
     }
 }

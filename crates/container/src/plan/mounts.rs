@@ -107,6 +107,11 @@ fn add(
         id_maps(spec.gid_mappings().as_deref().unwrap_or(&[])),
     );
     let on_proc = on_proc(&destination, &format!("{field}.destination"))?;
+    // A bind mount is looked at when it is there: the host's procfs may be bound, as runc has it.
+    if destination == Path::new("/proc") && options.bind.is_none() && kind != "proc" {
+        let problem = format!("a file system of type {kind} may not be mounted on /proc, only a procfs");
+        return Err(PlanError::invalid(field, problem));
+    }
     if let Some(recursive) = options.bind {
         mounts.foreign_dev |= destination == Path::new("/dev");
         let source = bind(spec, field, inputs, &options, recursive, maps)?;

@@ -10,15 +10,23 @@ use oci_spec::runtime::{
 
 use super::PlanError;
 
-/// What the container's cgroup gets. Without `linux.resources` nothing is limited.
+/// What the container's cgroup gets. Without `linux.resources` nothing is limited but devices: as under runc, every
+/// access is denied to begin with, then the rules count in their order, then come the default devices.
 ///
 /// # Errors
 /// The setting that cannot be obeyed.
 pub fn resources(spec: &Spec) -> Result<Resources, PlanError> {
     match spec.linux().as_ref().and_then(|l| l.resources().as_ref()) {
         Some(list) => convert(list),
-        None => Ok(Resources::default()),
+        None => Ok(Resources { devices: with_defaults(Vec::new()), ..Resources::default() }),
     }
+}
+
+/// Rules with what stands before and after them.
+fn with_defaults(rules: Vec<DeviceRule>) -> Vec<DeviceRule> {
+    let deny =
+        DeviceRule { allow: false, kind: DeviceKind::All, major: None, minor: None, access: Access::ALL };
+    std::iter::once(deny).chain(rules).chain(default_devices()).collect()
 }
 
 fn convert(spec: &LinuxResources) -> Result<Resources, PlanError> {
@@ -48,12 +56,11 @@ fn convert(spec: &LinuxResources) -> Result<Resources, PlanError> {
     if let Some(block) = spec.block_io() {
         block_of(block, &mut resources)?;
     }
+    let mut rules = Vec::new();
     for (index, rule) in spec.devices().iter().flatten().enumerate() {
-        resources.devices.push(device(rule, &format!("linux.resources.devices[{index}]"))?);
+        rules.push(device(rule, &format!("linux.resources.devices[{index}]"))?);
     }
-    if !resources.devices.is_empty() {
-        resources.devices.extend(default_devices());
-    }
+    resources.devices = with_defaults(rules);
     resources.unified = spec.unified().clone().unwrap_or_default().into_iter().collect();
     Ok(resources)
 }

@@ -127,26 +127,9 @@ pub(super) fn create(
     let goes_on = if pid_space.is_some() { GoesOn::SiblingReports } else { GoesOn::Here };
     let stdio = stdio.fds();
     let process = Process::new(&plan.process, goes_on, stdio.is_none(), &mut notes)?;
-    if let Some(space) = pid_space {
-        for context in ops.iter_mut().filter_map(Op::procfs) {
-            *context = Some(procfs::of(space, &entries)?);
-        }
-    }
+    give_procfs(&mut ops, pid_space, &entries)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
-    let new_user = spaces.new & namespace::USER != 0;
-    // The right to enter a PID namespace of the host ends with a user namespace of one's own.
-    let unshare_user = new_user && pid_space.is_some();
-    // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
-    // a mqueue) to its root: the others are made when the process is that.
-    let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
-    let sibling = has_user && !new_user && spaces.new & namespace::PID != 0;
-    let (mut at_clone, late) = (spaces.new & early, spaces.new & !early);
-    if sibling {
-        at_clone &= !namespace::PID;
-    }
-    if unshare_user {
-        at_clone &= !namespace::USER;
-    }
+    let births = Births::of(spaces.new, has_user, pid_space.is_some());
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
@@ -154,7 +137,7 @@ pub(super) fn create(
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
         pid: pid_space,
         become_root: has_user,
-        limits_from_outside: new_user && !unshare_user,
+        limits_from_outside: births.new_user && !births.unshare_user,
         enter: entries,
         stdio,
         process: &process,
@@ -162,42 +145,73 @@ pub(super) fn create(
     let setup = Setup {
         root,
         ops: &ops,
-        sibling,
-        unshare: late,
+        sibling: births.moves == Moves::Early,
+        unshare: births.late,
         cgroup_namespace: plan.namespaces.cgroup == Space::New,
         time: clocks.as_deref(),
         readonly: plan.root.readonly,
         propagation: propagation(plan.root.propagation),
-        unshare_user,
-        wait_for_maps: new_user,
+        unshare_user: births.unshare_user,
+        wait_for_maps: births.new_user,
     };
     let sources = ops.iter().flat_map(Op::fds).flatten().chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
-    if new_user {
+    if births.new_user {
         give_streams(plan, work.stdio);
     }
     let group = join.v2_dir.as_ref().map(AsFd::as_fd);
-    let child =
-        process::fork(at_clone, group, || child::create(&work, &setup)).map_err(step("clone a process"))?;
-    let expects = Expects {
-        terminal: stdio.is_none(),
-        moves: match (sibling, pid_space) {
-            (true, _) => Moves::Early,
-            (false, Some(_)) => Moves::Late,
-            (false, None) => Moves::Not,
-        },
-        ready: true,
-    };
-    let user_namespace = if unshare_user { Birth::Later } else { Birth::With };
+    let child = process::fork(births.at_clone, group, || child::create(&work, &setup))
+        .map_err(step("clone a process"))?;
     drop(work);
     drop(theirs);
     let names = Names { plan: Some(plan), entered, process: &plan.process };
     let mut new = Newborn::new(child, ours);
-    if new_user {
-        new.map(plan, &process, user_namespace, &names)?;
+    if births.new_user {
+        let birth = if births.unshare_user { Birth::Later } else { Birth::With };
+        new.map(plan, &process, birth, &names)?;
     }
-    new.hear_out(&expects, &names)?;
+    new.hear_out(&Expects { terminal: stdio.is_none(), moves: births.moves, ready: true }, &names)?;
     new.prepared(plan, notes)
+}
+
+/// When and by which process the new namespaces are made.
+#[derive(Debug)]
+struct Births {
+    at_clone: u64,
+    /// Those that the child makes itself.
+    late: u64,
+    new_user: bool,
+    /// The child makes the user namespace too: the right to enter a PID namespace of the host ends with one of one's own.
+    unshare_user: bool,
+    moves: Moves,
+}
+
+impl Births {
+    fn of(new: u64, has_user: bool, given_pid: bool) -> Self {
+        let new_user = new & namespace::USER != 0;
+        let unshare_user = new_user && given_pid;
+        // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
+        // a mqueue) to its root: the others are made when the process is that.
+        let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
+        let moves = match (has_user && !new_user && new & namespace::PID != 0, given_pid) {
+            (true, _) => Moves::Early,
+            (false, true) => Moves::Late,
+            (false, false) => Moves::Not,
+        };
+        let by_others = if moves == Moves::Early { namespace::PID } else { 0 }
+            | if unshare_user { namespace::USER } else { 0 };
+        Self { at_clone: new & early & !by_others, late: new & !early, new_user, unshare_user, moves }
+    }
+}
+
+/// Prepares the procfs of a PID namespace that the child, which mounts it, is not in.
+fn give_procfs(ops: &mut [Op], pid: Option<BorrowedFd<'_>>, entries: &[Entry<'_>]) -> Result<(), RunError> {
+    if let Some(space) = pid {
+        for context in ops.iter_mut().filter_map(Op::procfs) {
+            *context = Some(procfs::of(space, entries)?);
+        }
+    }
+    Ok(())
 }
 
 /// MOVE_MOUNT_SET_GROUP: a mount can join a peer group.

@@ -1,5 +1,6 @@
 //! Why a plan could not be executed.
 
+use berth_sys::cgroup::Cgroup;
 use berth_types::{Classify, Kind};
 
 /// Why `create`, `start` or `exec` failed. Nothing of the container is left then.
@@ -34,6 +35,12 @@ pub enum RunError {
     Slow {
         /// How long it had.
         seconds: u64,
+    },
+    /// The kernel ended the new process for want of memory.
+    #[error("the memory limit of {limit} bytes is too small to start the container")]
+    Memory {
+        /// The limit of its cgroup, in bytes.
+        limit: u64,
     },
     /// The new process ended before it was prepared and without a word: killed, most likely.
     #[error("the process ended before {before} (killed?)")]
@@ -77,10 +84,32 @@ impl std::fmt::Display for ExecFailure {
     }
 }
 
+impl RunError {
+    /// What a container that could not be created died of, where its new cgroup tells more: the memory limit.
+    #[must_use]
+    pub fn because_of(self, cgroup: &Cgroup) -> Self {
+        let no_memory = match &self {
+            RunError::Died { .. } => true,
+            RunError::Step { source, .. } => {
+                source.raw_os_error() == Some(rustix::io::Errno::NOMEM.raw_os_error())
+            }
+            RunError::Plan { .. }
+            | RunError::Exec { .. }
+            | RunError::Slow { .. }
+            | RunError::Memory { .. } => false,
+        };
+        let limit = || cgroup.stats().ok()?.memory?.limit;
+        match no_memory && cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
+            true => limit().map_or(self, |limit| RunError::Memory { limit }),
+            false => self,
+        }
+    }
+}
+
 impl Classify for RunError {
     fn kind(&self) -> Kind {
         match self {
-            RunError::Plan { .. } => Kind::Invalid,
+            RunError::Plan { .. } | RunError::Memory { .. } => Kind::Invalid,
             RunError::Slow { .. } => Kind::Timeout,
             RunError::Step { .. } | RunError::Died { .. } => Kind::Internal,
             RunError::Exec { failure, .. } => match failure {
@@ -102,6 +131,7 @@ impl Classify for RunError {
             RunError::Exec { failure: ExecFailure::NotFound, .. } => {
                 Some("check the command, the PATH of the image, and the interpreter of a script".into())
             }
+            RunError::Memory { .. } => Some("a small program needs some 2 MiB; give a higher limit".into()),
             RunError::Plan { .. }
             | RunError::Step { .. }
             | RunError::Exec { .. }

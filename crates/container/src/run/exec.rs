@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use berth_sys::{namespace, process};
+use rustix::io::Errno;
 
 use super::child::{self, Entry, Work};
 use super::last::GoesOn;
@@ -10,7 +11,7 @@ use super::newborn::{Expects, Moves, Newborn};
 use super::op::step;
 use super::process::Process;
 use super::report::Names;
-use super::{Join, RunError, Running, Stdio, gate, group};
+use super::{Join, RunError, Running, Stdio, gate, group, threads};
 use crate::plan::ProcessPlan;
 
 /// The namespaces that are entered. The PID namespace becomes that of the sibling, which runs the program.
@@ -24,17 +25,40 @@ pub(super) fn exec(
     stdio: &Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
+    let user = if plan.user_namespace { namespace::USER } else { 0 };
+    let by_process = [Entry { fd: target, kinds: ENTERED | user }];
+    match enter_and_run(plan, target, None, &by_process, stdio, join) {
+        // A first thread that has ended has no namespaces any more; the others of its process have.
+        Err(RunError::Step { source, .. }) if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
+            let spaces = threads::spaces(target, user != 0).ok_or(RunError::Step {
+                step: "enter the container: no thread of its main process runs".into(),
+                source,
+            })?;
+            let entries = spaces.entries();
+            enter_and_run(plan, target, Some(spaces.pid.as_fd()), &entries, stdio, join)
+        }
+        done => done,
+    }
+}
+
+fn enter_and_run(
+    plan: &ProcessPlan,
+    target: BorrowedFd<'_>,
+    pid: Option<BorrowedFd<'_>>,
+    enter: &[Entry<'_>],
+    stdio: &Stdio,
+    join: &Join,
+) -> Result<Running, RunError> {
     let mut notes = Vec::new();
     let stdio = stdio.fds();
     let process = Process::new(plan, GoesOn::Sibling, stdio.is_none(), &mut notes)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
-    let user = if plan.user_namespace { namespace::USER } else { 0 };
     let mut work = Work {
         gate: theirs.as_fd(),
         close: Vec::new(),
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
-        pid: None,
-        enter: vec![Entry { fd: target, kinds: ENTERED | user }],
+        pid,
+        enter: enter.to_vec(),
         stdio,
         become_root: plan.user_namespace,
         limits_from_outside: false,
@@ -53,7 +77,7 @@ pub(super) fn exec(
     let child = child.map_err(step("clone a process"))?;
     drop(work);
     drop(theirs);
-    let entered = vec!["the namespaces of the container's main process".to_owned()];
+    let entered = vec!["the namespaces of the container's main process".to_owned(); enter.len()];
     let names = Names { plan: None, entered, process: plan };
     let mut new = Newborn::new(child, ours);
     let expects = Expects { terminal: stdio.is_none(), moves: Moves::Late, ready: false };

@@ -17,8 +17,7 @@ pub(super) fn is_refused(errno: Errno) -> bool {
 
 /// The group below `dir`, a v2 directory, that the process `target` is in; None when it is in none.
 pub(super) fn of(dir: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Option<OwnedFd> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", target.as_raw_fd())).ok()?;
-    let pid: u32 = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    let pid = pid_of(target)?;
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd())).ok()?;
@@ -26,6 +25,12 @@ pub(super) fn of(dir: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Option<OwnedFd>
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat2(dir, &below, flags, Mode::empty(), resolve).ok()
+}
+
+/// The number of a process that was not reaped, from its pidfd.
+pub(super) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
 /// What of `group`, a path in the hierarchy, lies below the directory `dir`, wherever the hierarchy is mounted.

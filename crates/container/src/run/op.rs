@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Mode};
 use rustix::mount::MountAttrFlags;
 
 use super::RunError;
+use super::steps::is_procfs;
 use crate::plan::{Attributes, DeviceKind, Filesystem, IdMap, Mount, MountSource, Origin, Propagation, Step};
 
 /// A prepared step.
@@ -207,6 +208,13 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
             let subject = |what: &str| step(format!("{what} of {}", describe_mount(plan)));
             let stat = rustix::fs::fstat(&mount).map_err(subject("stat the source"))?;
             let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            // What is sealed and masked below it, and written to, must be the kernel's.
+            if plan.destination == b"/proc"
+                && !is_procfs(mount.as_fd()).map_err(subject("look at the source"))?
+            {
+                let what = format!("{}: only a procfs may be mounted on /proc", describe_mount(plan));
+                return Err(RunError::Plan { what });
+            }
             let userns = user_namespace(uid_map, gid_map)?;
             set_properties(plan, mount.as_fd(), userns.as_ref().map(AsFd::as_fd))
                 .map_err(subject("set properties"))?;

@@ -238,7 +238,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+/// Whether a file is of a procfs.
+pub(super) fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     #[allow(clippy::cast_sign_loss, reason = "the magic number is a bit pattern")]
     let magic = rustix::fs::fstatfs(fd)?.f_type as u64;
     Ok(magic == PROC_MAGIC)

@@ -76,6 +76,14 @@ pub enum CgroupError {
         /// How many processes were seen last.
         left: usize,
     },
+    /// There are too many groups below one to look at all of them.
+    #[error("more than {limit} groups are below {}", path.display())]
+    Groups {
+        /// The directory of the group.
+        path: PathBuf,
+        /// The most that are looked at.
+        limit: usize,
+    },
     /// A freeze or thaw did not complete in time.
     #[error("{} did not become {wanted} in time", path.display())]
     Freeze {
@@ -137,6 +145,7 @@ impl Classify for CgroupError {
                 io::ErrorKind::PermissionDenied => Kind::Denied,
                 _ => Kind::Internal,
             },
+            CgroupError::Groups { .. } => Kind::Exhausted,
             CgroupError::NotEmpty { .. } | CgroupError::Freeze { .. } => Kind::Timeout,
             CgroupError::Content { .. } | CgroupError::Devices { .. } => Kind::Internal,
             CgroupError::Several(errors) => errors.first().map_or(Kind::Internal, Classify::kind),

@@ -6,7 +6,7 @@
 //! again until nothing is left. No process is ever signalled by a number alone.
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::group::{Member, open};
+use super::group::Member;
+use super::walk::{members_of, walk};
 use super::{Cgroup, CgroupError, Controller, Version};
 
-/// The deepest nesting of groups made by a container that is followed.
-const MAX_NESTING: usize = 64;
-/// The most groups below one that are followed.
-const MAX_GROUPS: usize = 10_000;
 /// The first and the longest wait where the kernel has no notification (v1).
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
@@ -33,9 +30,7 @@ impl Cgroup {
     pub fn pids(&self) -> Result<Vec<Pid>, CgroupError> {
         let mut pids = BTreeSet::new();
         for member in self.truth() {
-            for dir in tree(&member.dir)? {
-                pids.extend(members_of(&dir)?);
-            }
+            members_below(&member.dir, |members| pids.extend(members))?;
         }
         Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
     }
@@ -168,7 +163,8 @@ fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let left = tree(&member.dir)?.iter().map(|d| members_of(d).map_or(0, |m| m.len())).sum();
+            let mut left = 0;
+            members_below(&member.dir, |members| left += members.len())?;
             return Err(CgroupError::NotEmpty { path: member.dir.clone(), left });
         }
         // The kernel tells when the group is empty, but not when somebody else has emptied and removed it.
@@ -181,6 +177,19 @@ fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
     }
 }
 
+/// The processes in each group from `dir` down.
+fn members_below(dir: &Path, mut each: impl FnMut(Vec<i32>)) -> Result<(), CgroupError> {
+    let enter = |group: BorrowedFd<'_>| {
+        each(members_of(group).map_err(|source| CgroupError::Io {
+            action: "read the processes of a group of",
+            path: dir.to_owned(),
+            source,
+        })?);
+        Ok(())
+    };
+    walk(dir, enter, |_, _| ())
+}
+
 /// Waits a moment where the kernel has nothing to wait for.
 fn pause(time: Duration) {
     std::thread::sleep(time);
@@ -189,59 +198,4 @@ fn pause(time: Duration) {
 /// Whether the group, or the file's device behind an open descriptor, is gone.
 pub(super) fn gone(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
-}
-
-/// The directory and all below it, parents first; nothing if it is gone.
-pub(super) fn tree(dir: &Path) -> Result<Vec<PathBuf>, CgroupError> {
-    let mut found = vec![(dir.to_owned(), 0usize)];
-    let mut next = 0;
-    while let Some((dir, depth)) = found.get(next).cloned() {
-        next += 1;
-        // Directories are counted as links (., the name, and each child's ..), so that the usual
-        // group without children is not listed.
-        match rustix::fs::stat(&dir) {
-            Ok(stat) if stat.st_nlink <= 2 => continue,
-            Ok(_) => {}
-            Err(Errno::NOENT) if next == 1 => return Ok(Vec::new()),
-            Err(Errno::NOENT) => continue,
-            Err(errno) => return Err(CgroupError::io("look at", dir)(errno)),
-        }
-        if depth >= MAX_NESTING {
-            continue;
-        }
-        let fd = match open(&dir, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(fd) => fd,
-            Err(CgroupError::Io { source, .. }) if gone(&source) => continue,
-            Err(e) => return Err(e),
-        };
-        let listing = rustix::fs::Dir::new(fd).map_err(CgroupError::io("list", &dir))?;
-        for entry in listing {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(Errno::NOENT) => break,
-                Err(errno) => return Err(CgroupError::io("list", dir)(errno)),
-            };
-            let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == rustix::fs::FileType::Directory
-                && name != "."
-                && name != ".."
-                && found.len() < MAX_GROUPS
-            {
-                found.push((dir.join(name.as_ref()), depth + 1));
-            }
-        }
-    }
-    Ok(found.into_iter().map(|(dir, _)| dir).collect())
-}
-
-/// The processes in one directory.
-fn members_of(dir: &Path) -> Result<Vec<i32>, CgroupError> {
-    let file = dir.join("cgroup.procs");
-    match std::fs::read_to_string(&file) {
-        // 0 stands for a process outside our PID namespace.
-        Ok(text) => Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 0).collect()),
-        // A threaded group's processes are listed in the group above it.
-        Err(e) if gone(&e) || e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
-        Err(source) => Err(CgroupError::Io { action: "read", path: file, source }),
-    }
 }

@@ -1,11 +1,13 @@
 //! Removing a group.
 
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::kill::tree;
+use super::walk::walk;
 use super::{Cgroup, CgroupError};
 
 /// How long a directory may be busy although no process shows in it: the kernel lets a process leave
@@ -33,11 +35,11 @@ fn remove_tree(dir: &Path, deadline: Instant) -> Result<(), CgroupError> {
             Err(Errno::BUSY | Errno::NOTEMPTY) => {}
             Err(errno) => return Err(CgroupError::io("remove", dir)(errno)),
         }
-        let below = tree(dir)?;
         let mut removed = false;
-        for child in below.iter().skip(1).rev() {
-            removed |= rustix::fs::rmdir(child).is_ok();
-        }
+        let remove = |above: BorrowedFd<'_>, name: &CStr| {
+            removed |= rustix::fs::unlinkat(above, name, rustix::fs::AtFlags::REMOVEDIR).is_ok();
+        };
+        walk(dir, |_| Ok(()), remove)?;
         if removed {
             continue;
         }

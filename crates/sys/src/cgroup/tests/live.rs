@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::*;
+use rustix::fs::OFlags;
 
 /// The groups of one test, removed with all they hold.
 struct Ground {
@@ -296,4 +297,35 @@ fn device_programs_load_and_replace_each_other() {
     // A program as large as the rules may be.
     let many: Vec<_> = (0..1000).map(|minor| rule(false, Some(minor))).collect();
     devices::attach(&v2.dir, &devices::Policy::from_rules(&many).unwrap()).unwrap();
+}
+
+/// What a container that may make groups hides in: deeper than a path is long, by names that are no text, and many beside.
+#[test]
+fn nothing_survives_in_groups_however_deep_or_many() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let Some(ground) = Ground::new("nothing_survives_in_groups_however_deep_or_many") else { return };
+    let group = ground.host.create(&ground.path("a"), &Resources::default()).unwrap();
+    let member = group.member(Controller::Pids).unwrap().clone();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::from_raw_mode(0o755);
+    let mut at = rustix::fs::open(&member.dir, flags, rustix::fs::Mode::empty()).unwrap();
+    for number in 0..10_100 {
+        rustix::fs::mkdirat(&at, format!("wide{number}"), mode).unwrap();
+    }
+    let name = std::ffi::OsStr::from_bytes(&[0xff; 60]);
+    for _ in 0..80 {
+        rustix::fs::mkdirat(&at, name, mode).unwrap();
+        at = rustix::fs::openat(&at, name, flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let mut child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let procs = rustix::fs::openat(&at, "cgroup.procs", OFlags::WRONLY, rustix::fs::Mode::empty()).unwrap();
+    rustix::io::write(&procs, pid(&child).as_raw_nonzero().to_string().as_bytes()).unwrap();
+    drop((procs, at));
+    assert_eq!(group.pids().unwrap(), [pid(&child)]);
+    // The test reaps it meanwhile, as its parent.
+    let reaper = std::thread::spawn(move || child.wait().unwrap());
+    group.kill_all(soon()).unwrap();
+    assert!(std::os::unix::process::ExitStatusExt::signal(&reaper.join().unwrap()) == Some(9));
+    group.remove().unwrap();
+    assert!(!member.dir.exists());
 }
