@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +48,19 @@ fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()
         Durability::Power => file.sync_all(),
         Durability::Process => Ok(()),
     }
+}
+
+/// Reads a file that must not be larger than `limit` bytes, by whoever wrote it.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`] when it is larger; those of opening and reading.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is over {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Puts the names in a directory on disk.

@@ -123,17 +123,12 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
 
 /// Reads a file that must not be larger than `limit` bytes.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(StoreError::io("open", path))?;
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
-    if bytes.len() as u64 > limit {
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            reason: format!("it is over {limit} bytes"),
-        });
-    }
-    Ok(bytes)
+    berth_sys::fs::read_bounded(path, limit).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            StoreError::Damaged { path: path.to_owned(), reason: error.to_string() }
+        }
+        _ => StoreError::io("read", path)(error),
+    })
 }
 
 /// The digest of bytes.

@@ -41,3 +41,15 @@ fn several_may_write_one_file_at_the_same_time() {
     assert!(bytes.len() == 64 && bytes.iter().all(|byte| *byte == bytes[0]));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_file_is_read_up_to_its_bound_and_no_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, "four").unwrap();
+    assert_eq!(read_bounded(&path, 4).unwrap(), b"four");
+    assert_eq!(read_bounded(&path, u64::MAX).unwrap(), b"four");
+    assert_eq!(read_bounded(&path, 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    assert_eq!(read_bounded(&dir.path().join("none"), 3).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(read_bounded(Path::new("/dev/zero"), 10).is_err());
+}
