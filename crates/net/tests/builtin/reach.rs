@@ -2,7 +2,7 @@
 
 use berth_sys::netlink;
 
-use crate::world::{HOST4, HOST6, Ns, OUTSIDE4, OUTSIDE6, World, ip, require_root, sandbox, tcp};
+use crate::world::{HOST4, HOST6, Ns, OUTSIDE4, OUTSIDE6, World, ip, require_root, sandbox, tcp, wait_until};
 
 #[test]
 fn pods_reach_each_other_and_the_host() {
@@ -54,8 +54,13 @@ fn a_pod_has_what_it_was_told() {
     let addresses = pod.ns.sh("ip -o addr show dev eth0 scope global");
     assert!(addresses.contains("10.208.0.2/20"), "{addresses}");
     assert!(addresses.contains(&format!("{}/64", pod.ip6())), "{addresses}");
-    let own = pod.ns.sh("ip -o addr show dev eth0");
-    assert!(own.contains("fe80:") && !own.contains("tentative") && !own.contains("dadfailed"), "{own}");
+    // The pod's own addresses are usable at once; the kernel gives the link-local one in the background.
+    assert!(!addresses.contains("tentative"), "{addresses}");
+    wait_until("the link-local address is usable", || {
+        let own = pod.ns.sh("ip -o addr show dev eth0");
+        assert!(!own.contains("dadfailed"), "{own}");
+        own.contains("fe80:") && !own.contains("tentative")
+    });
     assert_eq!(pod.ns.sh("ip -4 route show default").trim(), "default via 10.208.0.1 dev eth0");
     assert!(pod.ns.sh("ip -6 route show default").contains("dev eth0"));
     assert_eq!(pod.ns.sh("cat /proc/sys/net/ipv6/conf/eth0/accept_ra").trim(), "0");
