@@ -40,12 +40,16 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
         };
         let mut findings = world.strays(&shared, &known);
         findings.extend(lacking(&shared, &known));
-        findings.extend(shared.images.damaged().into_iter().map(|what| Finding {
+        let of_store = |explanation: String, remedy: &str| Finding {
             thing: Thing::File,
             name: shared.images.dir().display().to_string(),
-            explanation: what,
-            remedy: "remove the image and pull it again".to_owned(),
-        }));
+            explanation,
+            remedy: remedy.to_owned(),
+        };
+        let again = "remove the image and pull it again";
+        findings.extend(shared.images.damaged().into_iter().map(|what| of_store(what, again)));
+        let stays = "its container is not affected; it goes with it";
+        findings.extend(shared.images.unreadable_snapshots().into_iter().map(|what| of_store(what, stays)));
         findings.sort_by(|a, b| (a.thing, &a.name).cmp(&(b.thing, &b.name)));
         findings
     });

@@ -15,11 +15,12 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     let mut known: HashSet<SandboxId> = shared.pods.ids().into_iter().collect();
     let mut containers: HashSet<ContainerId> =
         shared.views.containers(None).iter().map(|c| c.id.clone()).collect();
-    for id in left {
+    known.extend(left.iter().cloned());
+    // Those whose records cannot be read are no views, and have their directories.
+    for id in &known {
         let entries = std::fs::read_dir(shared.layout.found(id).containers()).into_iter().flatten().flatten();
         containers.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<ContainerId>().ok()));
     }
-    known.extend(left.iter().cloned());
     for id in shared.images.snapshots().into_iter().filter(|id| !containers.contains(id)) {
         if let Err(error) = shared.images.remove_snapshot(&id).await {
             let error = berth_types::error::chain(&error);

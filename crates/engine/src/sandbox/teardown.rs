@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::CgroupPath;
-use berth_types::shim::Request;
+use berth_types::shim::{Abilities, Request};
 use berth_types::{ContainerId, SandboxId};
 
 use super::namespaces;
@@ -19,7 +19,7 @@ use crate::host::shims;
 use crate::host::stages::Timeline;
 use crate::recovery::orphans;
 use crate::shared::Shared;
-use crate::shim::Shim;
+use crate::shim::{Shim, ShimError};
 
 /// The time that a shim has to end its pod.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
@@ -48,10 +48,7 @@ impl Parts {
         shared: &Arc<Shared>,
         timeline: &Timeline,
     ) -> Result<(), EngineError> {
-        let asked = match &self.shim {
-            Some(shim) => shim.tell(Request::Shutdown, Vec::new(), SHUTDOWN_LIMIT).await.is_ok(),
-            None => false,
-        };
+        let asked = self.ask_to_end().await?;
         timeline.stage("shim", timeline.began());
         let steps = Steps {
             id: self.id.clone(),
@@ -61,6 +58,24 @@ impl Parts {
         };
         let (shared, timeline) = (Arc::clone(shared), timeline.clone());
         Shared::blocking(move || steps.run(&shared, &timeline)).await
+    }
+}
+
+impl Parts {
+    /// Whether the shim says that it ends with everything of its pod.
+    ///
+    /// # Errors
+    /// Something of the pod cannot be killed. Its shim goes on watching it, and is not killed while it does.
+    async fn ask_to_end(&self) -> Result<bool, EngineError> {
+        let Some(shim) = &self.shim else { return Ok(false) };
+        match shim.tell(Request::Shutdown, Vec::new(), SHUTDOWN_LIMIT).await {
+            Ok(()) => Ok(true),
+            Err(error @ ShimError::Failed(_)) if shim.peer().abilities.has(Abilities::ENDS_EMPTY) => {
+                Err(EngineError::failed("end the pod's processes", error))
+            }
+            // It is of no use: what is left is killed without it.
+            Err(_) => Ok(false),
+        }
     }
 }
 

@@ -190,7 +190,6 @@ impl Shim {
     }
 
     /// What the shim said it is; the first version before it said so.
-    #[cfg(test)]
     pub(crate) fn peer(&self) -> Peer {
         lock(&self.common.peer).clone()
     }
