@@ -29,6 +29,7 @@ pub(crate) mod layout;
 pub(crate) mod lookup;
 mod open;
 mod places;
+mod published;
 pub(crate) mod record;
 pub(crate) mod remove;
 mod snapshots;
@@ -55,6 +56,7 @@ struct Inner {
     layout: Layout,
     writer: Mutex<()>,
     state: Mutex<State>,
+    published: published::Publication,
     trash: trash::Trash,
     usages: usage::Usages,
     #[cfg(test)]
@@ -79,6 +81,7 @@ impl Images {
                     config,
                     layout,
                     writer: Mutex::default(),
+                    published: published::Publication::of(&state),
                     state: Mutex::new(state),
                     trash: trash::Trash::default(),
                     usages: usage::Usages::default(),
@@ -98,7 +101,7 @@ impl Images {
 
     /// Every image, by id.
     pub fn list(&self) -> Vec<Arc<Image>> {
-        self.state().images.values().map(|stored| stored.image.clone()).collect()
+        self.published().values().cloned().collect()
     }
 
     /// What is damaged: one line for each record that cannot be used. Such an image is neither listed nor found; pulling
@@ -189,10 +192,6 @@ impl Images {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
-    }
-
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.inner.state)
     }
 
     fn writer(&self) -> MutexGuard<'_, ()> {

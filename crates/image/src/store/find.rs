@@ -6,7 +6,7 @@ use berth_types::reference::{Parsed, ShortRef};
 use berth_types::{Digest, ImageRef};
 
 use super::Images;
-use super::state::State;
+use super::published::Published;
 use crate::error::StoreError;
 use crate::image::Image;
 
@@ -14,42 +14,42 @@ impl Images {
     /// The image with this name: a reference with a tag or digest, a short reference, an id
     /// (with or without `sha256:`), a manifest's digest, or the beginning of an id.
     pub fn find(&self, name: &str) -> Result<Option<Arc<Image>>, StoreError> {
-        let state = self.state();
-        if let Some(image) = by_digest(&state, name) {
+        let images = self.published();
+        if let Some(image) = by_digest(&images, name) {
             return Ok(Some(image));
         }
-        if let Some(image) = by_reference(&state, name)? {
+        if let Some(image) = by_reference(&images, name)? {
             return Ok(Some(image));
         }
-        by_prefix(&state, name)
+        by_prefix(&images, name)
     }
 }
 
-fn by_digest(state: &State, name: &str) -> Option<Arc<Image>> {
+fn by_digest(images: &Published, name: &str) -> Option<Arc<Image>> {
     let digest: Digest = match name.parse() {
         Ok(digest) => digest,
         Err(_) => format!("sha256:{name}").parse().ok()?,
     };
-    if let Some(stored) = state.images.get(&digest) {
-        return Some(stored.image.clone());
+    if let Some(image) = images.get(&digest) {
+        return Some(Arc::clone(image));
     }
     let suffix = format!("@{digest}");
     let has = |image: &Image| {
         image.manifest == digest || image.repo_digests.iter().any(|known| known.ends_with(&suffix))
     };
-    state.images.values().find(|stored| has(&stored.image)).map(|stored| stored.image.clone())
+    images.values().find(|image| has(image)).cloned()
 }
 
-fn by_reference(state: &State, name: &str) -> Result<Option<Arc<Image>>, StoreError> {
+fn by_reference(images: &Published, name: &str) -> Result<Option<Arc<Image>>, StoreError> {
     match ImageRef::parse(name) {
-        Ok(Parsed::Full(reference)) => Ok(by_full(state, &reference)),
-        Ok(Parsed::Short(short)) => by_short(state, name, &short),
+        Ok(Parsed::Full(reference)) => Ok(by_full(images, &reference)),
+        Ok(Parsed::Short(short)) => by_short(images, name, &short),
         Err(_) => Ok(None),
     }
 }
 
 /// With a tag and a digest, the digest is what counts.
-fn by_full(state: &State, reference: &ImageRef) -> Option<Arc<Image>> {
+fn by_full(images: &Published, reference: &ImageRef) -> Option<Arc<Image>> {
     let has = |image: &Image| match reference.digest() {
         Some(digest) => {
             let known = reference.with_digest(digest);
@@ -58,7 +58,7 @@ fn by_full(state: &State, reference: &ImageRef) -> Option<Arc<Image>> {
         }
         None => reference.tagged().is_some_and(|tag| image.tags.contains(&tag)),
     };
-    state.images.values().find(|stored| has(&stored.image)).map(|stored| stored.image.clone())
+    images.values().find(|image| has(image)).cloned()
 }
 
 fn in_repository(image: &Image, repository: &str) -> bool {
@@ -70,31 +70,31 @@ fn in_repository(image: &Image, repository: &str) -> bool {
 
 /// A short name stands for the image of that path on any registry, when there is only one. docker.io comes first,
 /// as everywhere.
-fn by_short(state: &State, name: &str, short: &ShortRef) -> Result<Option<Arc<Image>>, StoreError> {
+fn by_short(images: &Published, name: &str, short: &ShortRef) -> Result<Option<Arc<Image>>, StoreError> {
     let Ok(on_docker) = short.on_host("docker.io") else { return Ok(None) };
-    if let Some(image) = by_full(state, &on_docker) {
+    if let Some(image) = by_full(images, &on_docker) {
         return Ok(Some(image));
     }
     let mut found: Vec<(String, Arc<Image>)> = Vec::new();
-    for stored in state.images.values() {
-        for known in stored.image.tags.iter().chain(&stored.image.repo_digests) {
+    for image in images.values() {
+        for known in image.tags.iter().chain(&image.repo_digests) {
             let Ok(reference) = known.parse::<ImageRef>() else { continue };
             let Ok(wanted) = short.on_host(reference.host()) else { continue };
             if wanted.path() == reference.path() && wanted.selector() == reference.selector() {
-                found.push((known.clone(), stored.image.clone()));
+                found.push((known.clone(), Arc::clone(image)));
             }
         }
     }
     one(name, found)
 }
 
-fn by_prefix(state: &State, name: &str) -> Result<Option<Arc<Image>>, StoreError> {
+fn by_prefix(images: &Published, name: &str) -> Result<Option<Arc<Image>>, StoreError> {
     let digits = name.strip_prefix("sha256:").unwrap_or(name);
     if !berth_types::id::is_prefix(digits) {
         return Ok(None);
     }
-    let images = state.images.values().filter(|stored| stored.image.id.hex().starts_with(digits));
-    one(name, images.map(|stored| (stored.image.id.short().to_owned(), stored.image.clone())).collect())
+    let found = images.values().filter(|image| image.id.hex().starts_with(digits));
+    one(name, found.map(|image| (image.id.short().to_owned(), Arc::clone(image))).collect())
 }
 
 fn one(name: &str, mut found: Vec<(String, Arc<Image>)>) -> Result<Option<Arc<Image>>, StoreError> {
