@@ -1,11 +1,13 @@
 //! How a container ended.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use berth_types::shim;
 use berth_types::shim::record as shim_record;
+use berth_types::{ContainerId, shim};
 
 use crate::host::clock;
+use crate::host::layout::PodDir;
 use crate::host::record::{self, EndRecord};
 use crate::model::{ExitReason, ExitView};
 use crate::oci::signal;
@@ -47,16 +49,6 @@ impl Exit {
             },
         }
     }
-
-    /// What is to be written down of it, unless a shim has.
-    pub(crate) fn to_record(&self, started_at: Option<i64>) -> Option<EndRecord> {
-        match self {
-            Exit::Told(_) => None,
-            Exit::Noticed { at, message } => {
-                Some(EndRecord { started_at, at: *at, message: message.clone() })
-            }
-        }
-    }
 }
 
 impl From<EndRecord> for Exit {
@@ -92,9 +84,30 @@ pub(crate) fn read(dir: &Path) -> Option<(Option<i64>, Exit)> {
     Some((Some(record.started_at).filter(|at| *at != 0), Exit::Told(record.exit)))
 }
 
-/// The same, or an end that is noticed now.
-pub(crate) fn read_or(dir: &Path, unknown: &str) -> (Option<i64>, Exit) {
-    read(dir).unwrap_or_else(|| (None, Exit::noticed(unknown)))
+/// Where the end of a container is looked for, and written down when no shim has.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: PodDir,
+    /// Held by the one that changes a record.
+    pub(crate) records: Arc<Mutex<()>>,
+}
+
+impl Place {
+    /// How a container ended of which nothing lives: as its shim has written it, as it was noticed before, or for `why`. An
+    /// end that is noticed now is written down before it is told. `started_at` is what is known so far.
+    pub(crate) fn settle(&self, id: &ContainerId, started_at: Option<i64>, why: &str) -> (Option<i64>, Exit) {
+        if let Some(told) = read(&self.dir.container(id)) {
+            return told;
+        }
+        let noticed = EndRecord { started_at, at: clock::now(), message: why.to_owned() };
+        let _one_writer = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = record::keep_end(&self.dir.container_record(id), noticed.clone());
+        let end = end.unwrap_or_else(|error| {
+            tracing::warn!(container = id.short(), %error, "the end of a container is not written down");
+            noticed
+        });
+        (end.started_at, Exit::from(end))
+    }
 }
 
 #[cfg(test)]

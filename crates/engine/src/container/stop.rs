@@ -1,7 +1,6 @@
 //! Stopping a container: its stop signal once, SIGKILL when the time is over, success when its processes
 //! and its cgroup are gone. One that cannot be killed goes on being told as running.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +37,9 @@ pub(crate) struct Stopper {
     pub(crate) shared: Arc<Shared>,
     /// None where the container has no group of its own.
     pub(crate) cgroup: Option<CgroupPath>,
-    /// The container's directory.
-    pub(crate) dir: PathBuf,
+    /// When its command began, as far as is known.
+    pub(crate) started_at: Option<i64>,
+    pub(crate) ends: exit::Place,
 }
 
 /// The container has ended, as the owner knows already: there is nothing more to do.
@@ -127,7 +127,7 @@ impl Stopper {
                 return Err(EngineError::failed("kill the container", ShimError::Lost));
             };
             self.shared.placement.end(cgroup)?;
-            Ok(exit::read_or(&self.dir, "it was killed without its shim"))
+            Ok(self.ends.settle(&self.id, self.started_at, "it was killed without its shim"))
         });
         match killed.await {
             Ok((started_at, exit)) => Message::Exited(started_at, exit),

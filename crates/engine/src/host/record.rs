@@ -191,10 +191,17 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     berth_sys::fs::remove_tree(path)
 }
 
-/// Adds an end to the record of a container, unless it has one.
-pub(crate) fn add_end(path: &Path, end: EndRecord) -> io::Result<()> {
+/// The end in the record of a container, which is `end` unless it has one already: what was told once is told for ever.
+pub(crate) fn keep_end(path: &Path, end: EndRecord) -> io::Result<EndRecord> {
     match read::<ContainerRecord>(path)? {
-        Some(record) if record.end.is_none() => write(path, &ContainerRecord { end: Some(end), ..record }),
-        Some(_) | None => Ok(()),
+        Some(ContainerRecord { end: Some(before), .. }) => Ok(before),
+        Some(record) => {
+            write(path, &ContainerRecord { end: Some(end.clone()), ..record })?;
+            Ok(end)
+        }
+        None => Ok(end),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,9 +33,10 @@ pub(crate) struct Way {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: SandboxId,
     pub(crate) dir: PodDir,
+    pub(crate) ends: exit::Place,
     pub(crate) notices: mpsc::Sender<Message>,
-    /// Those that the pod has: of each something is told.
-    pub(crate) containers: Vec<ContainerId>,
+    /// Those that the pod has, with when their commands began as far as is known: of each something is told.
+    pub(crate) containers: Vec<(ContainerId, Option<i64>)>,
 }
 
 /// What became of an attempt.
@@ -125,14 +126,14 @@ impl Way {
     async fn words(&self, known: Vec<Known>) -> Result<Vec<(ContainerId, Word<Live>, i32)>, EngineError> {
         let mut known: HashMap<_, _> =
             known.into_iter().map(|known| (known.container.clone(), known)).collect();
-        let (dir, containers) = (self.dir.clone(), self.containers.clone());
+        let (ends, containers) = (self.ends.clone(), self.containers.clone());
         Shared::blocking(move || {
             let mut words = Vec::with_capacity(containers.len());
-            for id in containers {
+            for (id, started_at) in containers {
                 let (word, pid) = match known.remove(&id) {
                     Some(known) => word(known),
                     None => {
-                        let (at, exit) = exit::read_or(&dir.container(&id), "its shim does not know it");
+                        let (at, exit) = ends.settle(&id, started_at, "its shim does not know it");
                         (Word::Ended(at, exit), 0)
                     }
                 };

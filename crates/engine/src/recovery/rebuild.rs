@@ -73,7 +73,7 @@ pub(super) async fn pod(
     } else {
         Running { shim_pid: record.shim_pid, addresses: record.addresses.clone() }
     };
-    let ids: Vec<ContainerId> = items.keys().cloned().collect();
+    let ids: Vec<_> = items.keys().map(|id| (id.clone(), None)).collect();
     let found = Found { pod, items, unreadable, running };
     let created_at = record.created_at;
     let (mut owner, handle) = Owner::new(
@@ -99,6 +99,7 @@ pub(super) async fn pod(
             shared: Arc::clone(shared),
             id: id.clone(),
             dir: dir.clone(),
+            ends: owner.ends(),
             notices: owner.notices(),
             containers: ids,
         };
@@ -208,9 +209,10 @@ fn recovered(lives: &BTreeMap<ContainerId, Life>) -> Pod<crate::sandbox::Live> {
 }
 
 fn ended(dir: &PodDir, lives: BTreeMap<ContainerId, Life>) -> Pod<crate::sandbox::Live> {
+    let ends = exit::Place { dir: dir.clone(), records: Arc::default() };
     let ended = lives.into_iter().map(|(id, life)| {
-        let read = || exit::read_or(&dir.container(&id), "its pod was stopped");
-        let (started_at, exit) = life.end.unwrap_or_else(read);
+        let settle = || ends.settle(&id, None, "its pod was stopped");
+        let (started_at, exit) = life.end.unwrap_or_else(settle);
         (id, life.facts, started_at, exit)
     });
     Pod::stopped(ended.collect())

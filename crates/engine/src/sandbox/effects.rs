@@ -1,11 +1,11 @@
 //! Carrying out what the states call for: answers, and work that reports back.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_types::ContainerId;
 use berth_types::lifecycle::Outcome;
-use berth_types::lifecycle::container::{Ask, Effect as OfContainer, Message as ToContainer};
+use berth_types::lifecycle::container::{Ask, Container, Effect as OfContainer, Message as ToContainer};
 use berth_types::lifecycle::pod::{Effect, Fall, Link, Message as ToPod};
 use berth_types::lifecycle::sandbox::{Effect as OfSandbox, Message as ToSandbox, State};
 use tokio::sync::watch;
@@ -19,7 +19,6 @@ use crate::container::stop::Stopper;
 use crate::container::{Preparation, remove, start};
 use crate::error::EngineError;
 use crate::handler::Handler;
-use crate::host::record;
 use crate::host::stages::Timeline;
 use crate::recovery;
 use crate::shared::Shared;
@@ -43,11 +42,17 @@ impl Owner {
             Effect::Container(id, OfContainer::Start) => self.start(id),
             Effect::Container(id, OfContainer::Stop(grace, ask)) => self.stop(id, grace, ask),
             Effect::Container(id, OfContainer::Hurry(grace)) => self.hurry(&id, grace),
-            Effect::Container(id, OfContainer::Ended) => self.ended(&id),
+            // Its stopper has nothing more to do.
+            Effect::Container(id, OfContainer::Ended) => drop(self.deadlines.remove(&id)),
             Effect::Container(id, OfContainer::Remove) => self.remove(id),
             Effect::Prepare(id) => self.prepare(id),
             Effect::Connect => self.connect(),
         }
+    }
+
+    /// Where the ends of this pod's containers are.
+    pub(crate) fn ends(&self) -> exit::Place {
+        exit::Place { dir: self.dir.clone(), records: Arc::clone(&self.records) }
     }
 
     fn handler(&self) -> Option<Arc<dyn Handler>> {
@@ -131,7 +136,8 @@ impl Owner {
             deadline,
             shared: Arc::clone(&self.spawner.shared),
             cgroup: facts.cgroup.clone(),
-            dir: self.dir.container(&id),
+            started_at: self.pod.containers().get(&id).and_then(Container::started_at),
+            ends: self.ends(),
         };
         self.deadlines.insert(id.clone(), sender);
         // The end of the container drops the deadline's sender, which ends the stopper without a report.
@@ -152,20 +158,6 @@ impl Owner {
                 earlier
             });
         }
-    }
-
-    /// Its stopper has nothing more to do; an end that no shim has written down is written here.
-    fn ended(&mut self, id: &ContainerId) {
-        self.deadlines.remove(id);
-        let Some(life) = self.pod.containers().get(id) else { return };
-        let Some(end) = life.exit().and_then(|exit| exit.to_record(life.started_at())) else { return };
-        let (file, records, id) = (self.dir.container_record(id), Arc::clone(&self.records), id.clone());
-        tokio::task::spawn_blocking(move || {
-            let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = record::add_end(&file, end) {
-                tracing::warn!(container = id.short(), %error, "the end of a container is not written down");
-            }
-        });
     }
 
     fn remove(&mut self, id: ContainerId) {
@@ -216,8 +208,10 @@ impl Owner {
                 .collect(),
         };
         let why = if self.message.is_empty() { "its pod was stopped" } else { &self.message }.to_owned();
-        let containers: Vec<ContainerId> = self.pod.containers().keys().cloned().collect();
-        let (shared, dir) = (Arc::clone(&self.spawner.shared), self.dir.clone());
+        let living = self.pod.containers().iter().filter(|(_, life)| life.may_live());
+        let living: Vec<(ContainerId, Option<i64>)> =
+            living.map(|(id, life)| (id.clone(), life.started_at())).collect();
+        let (shared, ends) = (Arc::clone(&self.spawner.shared), self.ends());
         self.spawner.spawn(
             async move {
                 let timeline = Timeline::begin();
@@ -237,11 +231,11 @@ impl Owner {
                     },
                 };
                 let read = Shared::blocking(move || {
-                    let end = |id: ContainerId| {
-                        let (started_at, exit) = exit::read_or(&dir.container(&id), &why);
+                    let end = |(id, started_at): (ContainerId, Option<i64>)| {
+                        let (started_at, exit) = ends.settle(&id, started_at, &why);
                         (id, started_at, exit)
                     };
-                    Ok(containers.into_iter().map(end).collect())
+                    Ok(living.into_iter().map(end).collect())
                 });
                 match read.await {
                     Ok(ends) => Report::Pod(ToPod::Down(Fall { ends, late, overtaken })),
@@ -297,11 +291,14 @@ impl Owner {
     }
 
     fn connect(&mut self) {
-        let containers: Vec<ContainerId> = self.items.keys().cloned().collect();
+        // Of one that is being prepared, its preparation reports.
+        let made = self.pod.containers().iter().filter(|(_, life)| life.facts().is_some());
+        let containers = made.map(|(id, life)| (id.clone(), life.started_at())).collect();
         let way = recovery::Way {
             shared: Arc::clone(&self.spawner.shared),
             id: self.id.clone(),
             dir: self.dir.clone(),
+            ends: self.ends(),
             notices: self.notices(),
             containers,
         };

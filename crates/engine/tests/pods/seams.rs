@@ -54,11 +54,12 @@ impl Handler for Bundles {
         spec.save(&bundle).map_err(|e| EngineError::system("write the bundle", e))?;
         let spec = Spec::load(&bundle).map_err(|e| EngineError::system("read the bundle", e))?;
         let given = [LinuxNamespaceType::Network, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts];
-        let inputs = Inputs { given: given.to_vec(), ..Inputs::default() };
+        let (host, pod) = (container.cgroups, container.cgroups.open(container.pod));
+        let cgroups = plan::cgroup_mounts(host.mode(), host.hierarchies(), &pod);
+        let inputs = Inputs { given: given.to_vec(), cgroups, ..Inputs::default() };
         let plan = plan::plan(&spec, &inputs).map_err(|e| EngineError::system("plan", e))?;
         let plan = plan.encode().map_err(|e| EngineError::system("plan", e))?;
-        let dirs = container.cgroups.open(container.pod).dirs();
-        let cgroup_dirs = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        let cgroup_dirs = pod.dirs().iter().map(|dir| dir.display().to_string()).collect();
         let create = Create { plan, cgroup_dirs, ..container.create };
         Ok(Prepared { request: Request::Create(create), fds: Vec::new() })
     }
