@@ -33,12 +33,13 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
         let world = World::read(&shared);
         let views = shared.views.sandboxes(None);
         let containers: Vec<Arc<ContainerView>> = shared.views.containers(None);
-        let known = Known {
+        let mut known = Known {
             sandboxes: shared.pods.ids().into_iter().collect(),
             containers: containers.iter().map(|c| c.id.clone()).collect(),
             views,
         };
-        let mut findings = world.strays(&shared, &known);
+        let mut findings = world.left_alone(&shared, &mut known);
+        findings.extend(world.orphans(&shared, &known));
         findings.extend(lacking(&shared, &known));
         let of_store = |explanation: String, remedy: &str| Finding {
             thing: Thing::File,
@@ -89,8 +90,31 @@ impl World {
         }
     }
 
+    /// Pods that run and of which no record can be read. What they have is theirs, and no orphan.
+    fn left_alone(&self, shared: &Shared, known: &mut Known) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (pid, id) in self.shims.iter().filter(|(_, id)| !known.sandboxes.contains(id)) {
+            let dir = shared.layout.found(id);
+            if dir.all().iter().all(|dir| !dir.exists()) {
+                continue;
+            }
+            findings.push(Finding {
+                thing: Thing::Pod,
+                name: id.to_string(),
+                explanation: format!("it runs, and its record cannot be read: {}", dir.record().display()),
+                remedy: format!(
+                    "restart the daemon if the record can be read again; to end the pod, kill its shim (process {pid}) first"
+                ),
+            });
+            let containers = entries(&dir.containers()).filter_map(|(_, name)| name.parse().ok());
+            known.containers.extend(containers);
+        }
+        known.sandboxes.extend(findings.iter().filter_map(|finding| finding.name.parse().ok()));
+        findings
+    }
+
     /// What belongs to no pod.
-    fn strays(&self, shared: &Shared, known: &Known) -> Vec<Finding> {
+    fn orphans(&self, shared: &Shared, known: &Known) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut add = |thing, name: String, explanation: &str, remedy: &str| {
             findings.push(Finding {
