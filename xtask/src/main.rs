@@ -13,6 +13,7 @@ mod setup;
 mod test;
 mod tidy;
 mod tools;
+mod upgrade;
 mod vm;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Verb {
     Test(test::Options),
     /// The tests that meet the kernel on Debian's own, with cgroup v2 alone, in a virtual machine; slow
     Vm(vm::Options),
+    /// Pods under other versions of Berth than the one that made them, and under daemons and shims that are killed
+    Upgrade(upgrade::Options),
     /// The CRI's own conformance suite against a Berth of its own, or any socket
     Conformance(conformance::Options),
     /// Speed and memory of a CRI runtime, beside others when told
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run(),
         Verb::Check => check::run(),
         Verb::Test(options) => return test::run(&options),
+        Verb::Upgrade(options) => return upgrade::run(&options),
         Verb::Vm(options) => return vm::run(&options),
         Verb::Conformance(options) => conformance::run(&options).and_then(|r| r.verdict()),
         Verb::Bench(options) => bench::run(&options),

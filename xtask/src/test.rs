@@ -1,6 +1,6 @@
 //! The whole test suite, ending in one line of counts.
 //!
-//! What runs, in this order: setup, the rules of the house, every cargo test (unit, integration,
+//! What runs, in this order: setup, the rules of the house, the builds of other versions for the upgrade tests, every cargo test (unit, integration,
 //! those that need root, doc tests), the conformance suite, and at the end a look at what is left
 //! on the machine. A stage that cannot run counts as a failure, never as nothing.
 
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use crate::conformance::{self, Judged};
 use crate::run::{headline, target};
-use crate::{setup, tidy, tools};
+use crate::{setup, tidy, tools, upgrade};
 use count::Counts;
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     if options.package.is_empty() {
         everything(options, &mut counts);
     } else {
-        cargo_tests::run(&options.package, &mut counts);
+        cargo_tests::run(&options.package, &upgrade::Programs::new(), &mut counts);
     }
     counts.close()
 }
@@ -56,7 +56,8 @@ fn everything(options: &Options, counts: &mut Counts) {
     let testkit = tools::testkit(tools::Profile::Dev)
         .and_then(|testkit| tools::take_picture(&testkit, &picture).map(|()| testkit));
 
-    cargo_tests::run(&[], counts);
+    let programs = upgrade::build(counts);
+    cargo_tests::run(&[], &programs, counts);
     if options.no_conformance {
         counts.skip("conformance", "left out on request");
     } else {

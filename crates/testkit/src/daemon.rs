@@ -110,6 +110,11 @@ impl Daemon {
         command
     }
 
+    /// From its next start on it is this program: an upgrade, or a step back.
+    pub fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
     /// Starts it, when it does not run, and waits until its socket answers.
     pub fn start(&mut self) -> Result<()> {
         self.spawn()?;

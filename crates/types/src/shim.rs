@@ -49,7 +49,7 @@ pub use peer::{Abilities, Peer, Unsupported};
 
 /// The version of this protocol. A daemon speaks to shims of its own and all older versions, and a shim to
 /// daemons of all versions.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 2 + cfg!(feature = "raised-versions") as u16;
 /// The most bytes in the body of a frame. A command line and environment may have 2 MiB together
 /// (the kernel's own limit is a quarter of the stack limit), a compiled seccomp program 32 KiB.
 pub const MAX_FRAME: usize = 8 << 20;

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use super::count::{Counts, Reader};
 use crate::run::{cargo, headline};
 use crate::tools::FEATURES;
+use crate::upgrade::Programs;
 
 /// The longest that building and running every test may take.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// Runs the tests of these packages, or of all, and adds them up.
-pub(super) fn run(packages: &[String], counts: &mut Counts) {
+pub(super) fn run(packages: &[String], programs: &Programs, counts: &mut Counts) {
     headline("test: cargo's tests");
     let mut command = cargo(&["test", "--no-fail-fast", "--all-targets"]);
+    command.envs(programs.iter().cloned());
     if packages.is_empty() {
         command.args(["--workspace", "--features", FEATURES]);
     }

@@ -1,0 +1,152 @@
+//! Daemons and shims killed at any moment while pods are made and removed.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use berth_cri::api::NamespaceMode;
+use berth_testkit::guard::wait_until;
+use berth_testkit::{leak, require_root};
+use rustix::process::{Pid, Signal};
+use tonic::Status;
+
+use crate::cri::{self, Cri};
+use crate::home::{BUSYBOX, Home, LIMIT, program};
+use crate::programs;
+
+const CLIENTS: usize = 10;
+/// The most calls between the start of a round and the end of its daemon.
+const CALLS: usize = 120;
+/// The most shims killed in a round.
+const SHIMS: usize = 4;
+
+#[test]
+fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
+    require_root!();
+    let _turn = programs::turn();
+    // Stepping back is promised from the next version to this one, not to one before.
+    let daemons: Vec<PathBuf> = std::iter::once(program().to_owned()).chain(programs::raised()).collect();
+    let before = leak::Snapshot::take(&[]);
+    let mut home = Home::start();
+    home.berth(&["pull", "-q", BUSYBOX]).fine();
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let mut dice = Dice(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
+    for round in 0..programs::rounds() {
+        let program = &daemons[(round as usize + 1) % daemons.len()];
+        crash(&mut home, &mut dice);
+        home.daemon.set_program(program);
+        home.daemon.start().unwrap();
+        let clean = || home.berth(&["doctor"]).code == 0;
+        let tidy = wait_until(LIMIT, clean);
+        assert!(tidy, "round {round}, seed {seed}: {:?}\n{}", home.berth(&["doctor"]), home.daemon.log());
+    }
+    let cri = Cri::connect(&home.daemon.socket()).unwrap();
+    for pod in cri.pods().unwrap() {
+        let gone = cri.stop_pod(&pod.id).and_then(|()| cri.remove_pod(&pod.id));
+        assert!(gone.is_ok(), "seed {seed}: {gone:?}: {pod:?}\n{}", home.daemon.log());
+    }
+    home.clean();
+    home.daemon.purge().unwrap();
+    let instance = home.daemon.instance();
+    let left = leak::Snapshot::take(&[]).since(&before);
+    let dir = home.daemon.dir().display().to_string();
+    let ours: Vec<_> = left.found().iter().filter(|(_, name)| !name.starts_with(&dir)).collect();
+    let ours: Vec<_> = ours.iter().filter(|(_, n)| n.contains(instance) || n.contains(&dir)).collect();
+    assert!(ours.is_empty(), "seed {seed}: {ours:?}");
+}
+
+/// Clients at work, shims and then the daemon killed under them.
+fn crash(home: &mut Home, dice: &mut Dice) {
+    let (calls, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (socket, logs) = (home.daemon.socket(), home.dir.path().join("logs"));
+    let (calls, over) = (&calls, &over);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (socket, logs) = (&socket, &logs);
+            scope.spawn(move || works(client, socket, logs, calls, over));
+        }
+        let reached = |count: usize| wait_until(LIMIT, || calls.load(Ordering::Relaxed) >= count);
+        let mut moments: Vec<_> = (0..dice.below(SHIMS) + 1).map(|_| dice.below(CALLS)).collect();
+        moments.sort_unstable();
+        let mut reached_all = true;
+        for moment in moments {
+            reached_all &= reached(moment);
+            kill_a_shim(home, dice);
+        }
+        reached_all &= reached(CALLS + dice.below(CALLS));
+        let killed = home.daemon.kill();
+        over.store(true, Ordering::Relaxed);
+        killed.unwrap();
+        assert!(reached_all, "calls take too long: {}\n{}", calls.load(Ordering::Relaxed), home.daemon.log());
+    });
+}
+
+/// Pods from beginning to end, as long as there is a daemon. Any call may fail: what it was about was killed.
+fn works(client: usize, socket: &Path, logs: &Path, calls: &AtomicUsize, over: &AtomicBool) {
+    static SERIAL: AtomicUsize = AtomicUsize::new(0);
+    let Ok(cri) = Cri::connect(socket) else { return };
+    while !over.load(Ordering::Relaxed) {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let network = if serial % 2 == 0 { NamespaceMode::Pod } else { NamespaceMode::Node };
+        let config = cri::pod(&format!("c{client}-{serial}"), logs, network, NamespaceMode::Container);
+        std::fs::create_dir_all(&config.log_directory).unwrap();
+        let counted = |()| {
+            calls.fetch_add(1, Ordering::Relaxed);
+        };
+        let life = || -> Result<(), Status> {
+            let pod = cri.run(&config)?;
+            counted(());
+            let id =
+                cri.create(&pod, &config, cri::shell("c", &config, "while :; do echo x; sleep 1; done"))?;
+            counted(());
+            cri.start(&id).map(counted)?;
+            // Some stay for the next daemon.
+            if serial % 5 == 0 {
+                return Ok(());
+            }
+            cri.stop(&id, 0).map(counted)?;
+            cri.remove(&id).map(counted)?;
+            cri.stop_pod(&pod).map(counted)?;
+            cri.remove_pod(&pod).map(counted)
+        };
+        if life().is_err() {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Kills a shim of this daemon, if it has one.
+fn kill_a_shim(home: &Home, dice: &mut Dice) {
+    let daemon = home.daemon.pid().unwrap();
+    let shims = shims(daemon);
+    if !shims.is_empty() {
+        let pid = Pid::from_raw(shims[dice.below(shims.len())]).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).ok();
+    }
+}
+
+/// The shims that this daemon started: its children that are not a process of its own for a moment.
+fn shims(daemon: u32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
+    let children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let children: Vec<i32> = children
+        .flat_map(|line| line.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    let is_shim = |pid: &i32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.contains("shim")
+    };
+    children.into_iter().filter(is_shim).collect()
+}
+
+/// Numbers that differ from run to run (xorshift, Marsaglia 2003).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+}
