@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use berth_cri::api::NamespaceMode;
+use berth_cri::api::{self, NamespaceMode};
 use berth_testkit::guard::wait_until;
 use berth_testkit::{leak, require_root};
 use rustix::process::{Pid, Signal};
@@ -36,15 +36,15 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
         crash(&mut home, &mut dice);
         home.daemon.set_program(program);
         home.daemon.start().unwrap();
-        let clean = || home.berth(&["doctor"]).code == 0;
+        let clean = || {
+            remove(&home, api::PodSandboxState::SandboxNotready);
+            home.berth(&["doctor"]).code == 0
+        };
         let tidy = wait_until(LIMIT, clean);
         assert!(tidy, "round {round}, seed {seed}: {:?}\n{}", home.berth(&["doctor"]), home.daemon.log());
     }
-    let cri = Cri::connect(&home.daemon.socket()).unwrap();
-    for pod in cri.pods().unwrap() {
-        let gone = cri.stop_pod(&pod.id).and_then(|()| cri.remove_pod(&pod.id));
-        assert!(gone.is_ok(), "seed {seed}: {gone:?}: {pod:?}\n{}", home.daemon.log());
-    }
+    remove(&home, api::PodSandboxState::SandboxReady);
+    remove(&home, api::PodSandboxState::SandboxNotready);
     home.clean();
     home.daemon.purge().unwrap();
     let instance = home.daemon.instance();
@@ -53,6 +53,15 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
     let ours: Vec<_> = left.found().iter().filter(|(_, name)| !name.starts_with(&dir)).collect();
     let ours: Vec<_> = ours.iter().filter(|(_, n)| n.contains(instance) || n.contains(&dir)).collect();
     assert!(ours.is_empty(), "seed {seed}: {ours:?}");
+}
+
+/// Removes the pods in this state. The doctor tells of a pod whose shim was killed until a kubelet did so.
+fn remove(home: &Home, state: api::PodSandboxState) {
+    let cri = Cri::connect(&home.daemon.socket()).unwrap();
+    for pod in cri.pods().unwrap().into_iter().filter(|pod| pod.state == state as i32) {
+        let gone = cri.stop_pod(&pod.id).and_then(|()| cri.remove_pod(&pod.id));
+        assert!(gone.is_ok(), "{gone:?}: {pod:?}\n{}", home.daemon.log());
+    }
 }
 
 /// Clients at work, shims and then the daemon killed under them.
