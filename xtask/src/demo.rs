@@ -27,8 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let begun = Instant::now();
+    step(begun, "compiling Berth (takes minutes the first time)");
     let berth = Berth { program: build()?, instance: options.instance.clone() };
     let manifest = manifest(options.image.as_deref())?;
+    step(begun, "running the pod of examples/web.yaml");
     let shown = show(&berth, &manifest, options.image.is_some());
     if options.keep {
         println!("\nleft running: berth --instance {} pods", berth.instance);
@@ -36,7 +39,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let purged = berth.run(&["purge", "--yes"], None);
     shown?;
-    purged
+    purged?;
+    step(begun, "done: nothing is left on this machine");
+    Ok(())
+}
+
+/// What is done now, and how long all before it took.
+fn step(begun: Instant, text: &str) {
+    println!("== {:>4} s  {text}", begun.elapsed().as_secs());
+    std::io::stdout().flush().ok();
 }
 
 struct Berth {
@@ -45,15 +56,17 @@ struct Berth {
 }
 
 fn build() -> Result<PathBuf> {
-    println!("$ cargo build --release --package berth");
-    let status = Command::new(env!("CARGO")).args(["build", "--release", "--package", "berth"]).status()?;
+    // Compiled fast: the first pod is worth more here than its speed.
+    println!("$ cargo build --profile quick --package berth");
+    let status =
+        Command::new(env!("CARGO")).args(["build", "--profile", "quick", "--package", "berth"]).status()?;
     ensure!(status.success(), "the build failed");
     let output =
         Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--no-deps"]).output()?;
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-    Ok(Path::new(target).join("release/berth"))
+    Ok(Path::new(target).join("quick/berth"))
 }
 
 /// The example, with another image when one is named.
