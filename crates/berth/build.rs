@@ -6,7 +6,7 @@ mod demo;
 
 use std::env;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,9 +35,7 @@ fn programs() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target = env::var("TARGET")?;
     let built = out.join("programs");
-    // `<target>/<profile>/build/<package>/out`: what is to be built soon carries programs that are.
-    let quick = out.ancestors().nth(3).is_some_and(|dir| dir.ends_with("quick"));
-    let profile = if quick { "quick" } else { "small" };
+    let profile = programs_profile(&out);
     let status = Command::new(env::var("CARGO")?)
         .args([
             "build",
@@ -74,4 +72,13 @@ fn programs() -> Result<(), Box<dyn Error>> {
     demo::write(&dir.join("berth-demo"), &arch, &archive)?;
     println!("cargo::rustc-env=BERTH_DEMO={}", archive.display());
     Ok(())
+}
+
+/// The programs are small before fast, but for a build that is to be over soon. Cargo tells a build
+/// script a profile's name only by the directory: `TARGET/PROFILE/build/PACKAGE-HASH/out`.
+fn programs_profile(out: &Path) -> &'static str {
+    match out.ancestors().nth(3).and_then(Path::file_name) {
+        Some(name) if name == "quick" => "quick",
+        _ => "small",
+    }
 }

@@ -27,8 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let begun = Instant::now();
+    step(begun, "compiling Berth (takes minutes the first time)");
     let berth = Berth { program: build()?, instance: options.instance.clone() };
     let manifest = manifest(options.image.as_deref())?;
+    step(begun, "running the pod of examples/web.yaml");
     let shown = show(&berth, &manifest, options.image.is_some());
     if options.keep {
         println!("\nleft running: berth --instance {} pods", berth.instance);
@@ -36,7 +39,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let purged = berth.run(&["purge", "--yes"], None);
     shown?;
-    purged
+    purged?;
+    step(begun, "done: nothing is left on this machine");
+    Ok(())
+}
+
+/// What is done now, and how long all before it took.
+fn step(begun: Instant, text: &str) {
+    println!("== {:>4} s  {text}", begun.elapsed().as_secs());
+    std::io::stdout().flush().ok();
 }
 
 struct Berth {
@@ -44,15 +55,12 @@ struct Berth {
     instance: String,
 }
 
-/// Builds with the profile that is soon there; the release build takes several times as long.
 fn build() -> Result<PathBuf> {
+    // Compiled fast: the first pod is worth more here than its speed.
     println!("$ cargo build --profile quick --package berth");
-    println!("  The first time this compiles everything: about three minutes on two cores.");
-    let since = Instant::now();
-    let build = ["build", "--profile", "quick", "--package", "berth"];
-    let status = Command::new(env!("CARGO")).args(build).status()?;
+    let status =
+        Command::new(env!("CARGO")).args(["build", "--profile", "quick", "--package", "berth"]).status()?;
     ensure!(status.success(), "the build failed");
-    println!("  built in {} s\n", since.elapsed().as_secs());
     let output =
         Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--no-deps"]).output()?;
     let metadata: serde_json::Value =

@@ -8,6 +8,7 @@ mod check;
 mod conformance;
 mod demo;
 mod docs;
+mod package;
 mod run;
 mod setup;
 mod test;
@@ -45,6 +46,8 @@ enum Verb {
     Conformance(conformance::Options),
     /// Speed and memory of a CRI runtime, beside others when told
     Bench(bench::Options),
+    /// A Debian package: program, unit, manual, completions, configuration
+    Package(package::Options),
     /// Write the documents that are made from code
     Docs,
     /// The rules of the house
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Vm(options) => return vm::run(&options),
         Verb::Conformance(options) => conformance::run(&options).and_then(|r| r.verdict()),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Package(options) => package::run(&options),
         Verb::Docs => docs::write(),
         Verb::Tidy => tidy::run(),
         Verb::Leaks(options) => tools::leaks(&options),

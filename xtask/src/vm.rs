@@ -8,12 +8,14 @@
 mod initrd;
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::package;
 use crate::run::{cargo, headline, must, target};
 use crate::setup;
 use crate::test::cargo_tests::run_one;
@@ -22,7 +24,8 @@ use crate::test::count::Counts;
 /// `cargo xtask vm`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only these test programs, as `berth_sys`, `pods` or `compare` [default: those that meet the kernel]
+    /// Only these test programs, as `berth_sys`, `pods` or `compare`, or `package` for the Debian
+    /// package [default: those that meet the kernel]
     program: Vec<String>,
     /// Memory of the machine in MiB
     #[arg(long, default_value_t = 6144)]
@@ -47,6 +50,9 @@ const PROGRAMS: &[&str] = &[
     "berth_engine",
     "pods",
 ];
+/// The program that tests the Debian package; it is a script, and only run when named.
+const PACKAGE: &str = "package";
+const PACKAGE_TEST: &str = include_str!("vm/package.sh");
 const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
 /// What runs in the machine as its first process.
 const GUEST: &str = include_str!("vm/guest.sh");
@@ -71,7 +77,11 @@ fn boot(options: &Options, counts: &mut Counts) -> Result<()> {
         ref named => named.iter().map(String::as_str).collect(),
     };
     std::fs::write(dir.join("guest.sh"), GUEST)?;
-    std::fs::write(dir.join("programs"), list(&wanted)?)?;
+    let programs = match wanted[..] {
+        [PACKAGE] => package(&dir)?,
+        _ => list(&wanted)?,
+    };
+    std::fs::write(dir.join("programs"), programs)?;
     disk(&dir.join("disk.img"))?;
 
     headline(&format!("vm: booting {}", kernel.release));
@@ -79,6 +89,15 @@ fn boot(options: &Options, counts: &mut Counts) -> Result<()> {
     run_one(&mut machine(&kernel, &dir, options.memory), "vm", counts);
     files.end();
     Ok(())
+}
+
+/// The line of the package's test, which is put beside a package built for it.
+fn package(dir: &Path) -> Result<String> {
+    std::fs::copy(package::build("quick")?, dir.join("berth.deb")).context("copy the package")?;
+    let script = dir.join("package.sh");
+    std::fs::write(&script, format!("#!/bin/bash\n{PACKAGE_TEST}"))?;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+    Ok(format!("{} {}\n", dir.display(), script.display()))
 }
 
 /// A line for each program: where it is run, and what.

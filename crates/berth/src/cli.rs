@@ -77,11 +77,21 @@ enum Command {
     Oci(command::oci::Oci),
     /// Answer kubelets, crictl and this command line
     Serve(Serve),
+    /// Write the completions of a shell to standard output
+    Completion(command::documents::Completion),
+    /// Write what a package carries beside the program
+    #[command(hide = true)]
+    Documents(command::documents::Documents),
     /// Show versions
     Version(command::care::Version),
     /// How long the stages of the last pod starts took
     #[command(hide = true)]
     Stages(command::care::Stages),
+}
+
+/// The whole command line, for what is generated from it.
+pub(crate) fn tree() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Parses the arguments and does what they say.
@@ -100,6 +110,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
         Command::Oci(oci) => oci.run(),
+        Command::Completion(completion) => completion.run(tree()),
+        Command::Documents(documents) => documents.run(tree()),
         Command::Purge(purge) => on_runtime(purge.run(reach)),
         Command::Run(run) => on_runtime(run.run(reach)),
         Command::Play(play) => on_runtime(play.run(reach)),

@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod care;
 pub(crate) mod change;
+pub(crate) mod documents;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod list;
