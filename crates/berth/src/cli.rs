@@ -70,9 +70,9 @@ enum Command {
     /// Show everything known of a pod, container or image, as JSON
     Inspect(command::list::Inspect),
     /// Look for what is left behind, and explain it
-    Doctor(command::care::Doctor),
+    Doctor(command::maintenance::Doctor),
     /// Stop and remove everything of an instance
-    Purge(command::care::Purge),
+    Purge(command::maintenance::Purge),
     /// Run an OCI bundle without a daemon
     Oci(command::oci::Oci),
     /// Answer kubelets, crictl and this command line
@@ -83,10 +83,10 @@ enum Command {
     #[command(hide = true)]
     Documents(command::documents::Documents),
     /// Show versions
-    Version(command::care::Version),
+    Version(command::maintenance::Version),
     /// How long the stages of the last pod starts took
     #[command(hide = true)]
-    Stages(command::care::Stages),
+    Stages(command::maintenance::Stages),
 }
 
 /// The whole command line, for what is generated from it.

@@ -1,7 +1,7 @@
 //! The commands, one file for each family.
 
 pub(crate) mod archive;
-pub(crate) mod care;
+pub(crate) mod maintenance;
 pub(crate) mod change;
 pub(crate) mod documents;
 pub(crate) mod exec;

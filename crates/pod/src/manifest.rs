@@ -49,7 +49,7 @@ pub enum ManifestError {
         api_version: String,
     },
     /// A field that Kubernetes has and Berth does not obey yet.
-    #[error("document {document}: {path} is not obeyed yet, so it is refused: remove it")]
+    #[error("document {document}: {path} is not supported yet, so it is refused: remove it")]
     Later {
         /// Counted from 1.
         document: usize,
@@ -57,7 +57,7 @@ pub enum ManifestError {
         path: String,
     },
     /// Two documents mean the same pod.
-    #[error("document {document}: pod {name} stands twice in the manifest")]
+    #[error("document {document}: duplicate pod {name} in the manifest")]
     Twice {
         /// The second, counted from 1.
         document: usize,

@@ -81,7 +81,7 @@ pub enum PlanError {
         message: String,
     },
     /// A value that Berth does not obey yet.
-    #[error("pod {pod}: {path} is not obeyed yet, so it is refused: remove it")]
+    #[error("pod {pod}: {path} is not supported yet, so it is refused: remove it")]
     Later {
         /// The pod's name.
         pod: String,
@@ -162,7 +162,7 @@ fn check_names(pod: &Pod) -> Result<(), Fault> {
             let at = format!("spec.{list}[{index}].name");
             name(&at, &container.name, 63, false)?;
             if !seen.insert(&container.name) {
-                return Err(wrong(at, format!("{:?} stands twice", container.name)));
+                return Err(wrong(at, format!("duplicate {:?}", container.name)));
             }
         }
     }
@@ -274,7 +274,7 @@ fn ports(pod: &Pod) -> Result<Vec<PortMapping>, Fault> {
                 PortProtocol::Sctp => Protocol::Sctp,
             };
             if !seen.insert((host_port, format!("{protocol:?}"), port.host_ip)) {
-                return Err(wrong(format!("{at}.hostPort"), format!("{host_port} stands twice")));
+                return Err(wrong(format!("{at}.hostPort"), format!("duplicate {host_port}")));
             }
             mapped.push(PortMapping {
                 protocol,

@@ -6,7 +6,7 @@
 
 mod archive;
 mod arguments;
-mod care;
+mod maintenance;
 mod exec;
 mod home;
 mod images;

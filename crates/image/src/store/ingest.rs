@@ -77,7 +77,7 @@ impl Drop for Shared {
 }
 
 impl Shared {
-    /// The names under which a layer may be in the store. A diff id that stands twice in the image is
+    /// The names under which a layer may be in the store. A diff id that is twice in the image is
     /// completed where it stands highest; see `record::lowers`.
     fn ids(&self, index: usize) -> [LayerId; 2] {
         let diff_ids = &self.config.diff_ids;

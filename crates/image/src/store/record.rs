@@ -169,7 +169,7 @@ impl ImageRecord {
 }
 
 /// What of `layers` (the lowest first) an overlay is made of: the uppermost first, each once, nothing below an
-/// opaque one. A layer that stands twice counts where it stands higher: it hides its lower self.
+/// opaque one. A layer that is there twice counts where it stands higher: it hides its lower self.
 pub(crate) fn lowers(layers: &[LayerRecord]) -> Vec<LayerRecord> {
     let mut lowers: Vec<LayerRecord> = Vec::new();
     for layer in layers.iter().rev() {

@@ -59,10 +59,10 @@ fn what_is_not_obeyed_is_refused_by_its_path() {
     let probe = WEB.replace("    args:", "    livenessProbe: {}\n    args:");
     assert_eq!(
         refused(&probe),
-        "document 1: spec.containers[0].livenessProbe is not obeyed yet, so it is refused: remove it"
+        "document 1: spec.containers[0].livenessProbe is not supported yet, so it is refused: remove it"
     );
     let node = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
-    assert!(refused(&node).contains("spec.nodeName is not obeyed yet"), "{}", refused(&node));
+    assert!(refused(&node).contains("spec.nodeName is not supported yet"), "{}", refused(&node));
     let secret = WEB.replace("emptyDir: {}", "secret: {secretName: x}");
     assert!(refused(&secret).contains("spec.volumes[0].secret"), "{}", refused(&secret));
 }
@@ -91,7 +91,7 @@ fn a_slip_of_the_fingers_gets_a_hint() {
 fn resources_without_a_limit_here_are_known_by_name() {
     for name in ["ephemeral-storage", "hugepages-2Mi", "example.com/gpu"] {
         let message = refused(&WEB.replace("limits: {cpu: 500m,", &format!("limits: {{{name}: 1,")));
-        assert!(message.contains(&format!("resources.limits.{name} is not obeyed yet")), "{message}");
+        assert!(message.contains(&format!("resources.limits.{name} is not supported yet")), "{message}");
     }
 }
 
@@ -114,14 +114,14 @@ fn what_tools_leave_in_a_manifest_asks_for_nothing() {
         ),
     ] {
         let message = refused(&more.replace(from, to));
-        assert!(message.contains(&format!("{path} is not obeyed yet")), "{message}");
+        assert!(message.contains(&format!("{path} is not supported yet")), "{message}");
     }
 }
 
 #[test]
 fn a_pod_stands_once_in_a_manifest() {
     let twice = format!("{WEB}---\n{WEB}");
-    assert_eq!(refused(&twice), "document 2: pod web stands twice in the manifest");
+    assert_eq!(refused(&twice), "document 2: duplicate pod web in the manifest");
     let apart = format!("{WEB}---\n{}", WEB.replace("  name: web", "  name: web\n  namespace: other"));
     assert_eq!(parse(apart.as_bytes()).unwrap().len(), 2);
 }

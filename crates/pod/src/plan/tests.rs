@@ -94,7 +94,7 @@ fn volumes_and_mounts() {
     assert!(refused(missing).contains("volumeMounts[0].name: the pod has no volume \"nope\""));
     let memory =
         "{volumes: [{name: e, emptyDir: {medium: Memory}}], containers: [{name: c, image: 'a.io/x:1'}]}";
-    assert!(refused(memory).contains("spec.volumes[0].emptyDir.medium is not obeyed yet"));
+    assert!(refused(memory).contains("spec.volumes[0].emptyDir.medium is not supported yet"));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn ports_that_lead_into_the_pod() {
     );
     assert_eq!(plan.sandbox.ports.len(), 1);
     let twice = "{containers: [{name: c, image: 'a.io/x:1', ports: [{containerPort: 1, hostPort: 9}, {containerPort: 2, hostPort: 9}]}]}";
-    assert!(refused(twice).contains("9 stands twice"));
+    assert!(refused(twice).contains("duplicate 9"));
     let host = "{hostNetwork: true, containers: [{name: c, image: 'a.io/x:1', ports: [{containerPort: 1, hostPort: 9}]}]}";
     assert!(refused(host).contains("with hostNetwork"));
 }
@@ -134,7 +134,7 @@ fn names_that_cannot_be() {
         ("{containers: []}", "spec.containers"),
         ("{containers: [{name: 'C', image: 'a.io/x:1'}]}", "spec.containers[0].name"),
         ("{containers: [{name: c, image: ''}]}", "spec.containers[0].image"),
-        ("{containers: [{name: c, image: 'a.io/x:1'}, {name: c, image: 'a.io/x:1'}]}", "\"c\" stands twice"),
+        ("{containers: [{name: c, image: 'a.io/x:1'}, {name: c, image: 'a.io/x:1'}]}", "duplicate \"c\""),
         ("{hostname: 'a.b', containers: [{name: c, image: 'a.io/x:1'}]}", "spec.hostname"),
         ("{containers: [{name: c, image: 'a.io/x:1', workingDir: 'x'}]}", "workingDir"),
         ("{containers: [{name: c, image: 'a.io/x:1', env: [{name: 'A=B'}]}]}", "env[0].name"),

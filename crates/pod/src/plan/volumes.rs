@@ -36,7 +36,7 @@ pub(super) fn plan(volumes: &[manifest::Volume], dir: &Path) -> Result<Vec<Volum
             let at = format!("spec.volumes[{index}]");
             name(&format!("{at}.name"), &volume.name, 63, false)?;
             if !seen.insert(&volume.name) {
-                return Err(wrong(format!("{at}.name"), format!("{:?} stands twice", volume.name)));
+                return Err(wrong(format!("{at}.name"), format!("duplicate {:?}", volume.name)));
             }
             one(volume, &at, dir)
         })
