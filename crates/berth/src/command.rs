@@ -1,13 +1,13 @@
 //! The commands, one file for each family.
 
 pub(crate) mod archive;
-pub(crate) mod maintenance;
 pub(crate) mod change;
 pub(crate) mod documents;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod maintenance;
 pub(crate) mod oci;
 pub(crate) mod play;
 pub(crate) mod run;

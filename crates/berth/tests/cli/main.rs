@@ -6,13 +6,13 @@
 
 mod archive;
 mod arguments;
-mod maintenance;
 mod exec;
 mod home;
 mod images;
 mod kubelet;
 mod lists;
 mod logs;
+mod maintenance;
 mod play;
 mod run;
 mod terminal;
