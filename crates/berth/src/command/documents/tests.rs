@@ -14,7 +14,7 @@ fn the_configuration_of_a_package_has_every_key_in_its_form() {
         .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
         .map(|line| format!("{line}\n"))
         .collect();
-    let _: Given = toml::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    drop::<Given>(toml::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}")));
     let shown: toml::Table = toml::from_str(&text).unwrap();
     let flags = Given::augment_args(clap::Command::new("keys"));
     for flag in flags.get_arguments().filter_map(Arg::get_long) {
