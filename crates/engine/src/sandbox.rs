@@ -62,8 +62,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 pub(crate) enum Caller {
     /// For the sandbox's id.
     Sandbox(Reply<SandboxId>),
-    /// For the container's id.
-    Container(Reply<ContainerId>),
+    /// For this id of a container.
+    Container(ContainerId, Reply<ContainerId>),
     /// For the fact.
     Done(Reply<()>),
 }

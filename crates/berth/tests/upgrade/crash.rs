@@ -14,7 +14,7 @@ use crate::cri::{self, Cri};
 use crate::home::{BUSYBOX, Home, LIMIT, program};
 use crate::programs;
 
-const CLIENTS: usize = 10;
+const CLIENTS: usize = 16;
 /// The most calls between the start of a round and the end of its daemon.
 const CALLS: usize = 120;
 /// The most shims killed in a round.
@@ -29,10 +29,16 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
     let before = leak::Snapshot::take(&[]);
     let mut home = Home::start();
     home.berth(&["pull", "-q", BUSYBOX]).fine();
+    // The first round begins where an upgrade does.
+    if let Some(landed) = programs::landed().last() {
+        home.daemon.stop().unwrap();
+        home.daemon.set_program(landed);
+        home.daemon.start().unwrap();
+    }
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let mut dice = Dice(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
     for round in 0..programs::rounds() {
-        let program = &daemons[(round as usize + 1) % daemons.len()];
+        let program = &daemons[round as usize % daemons.len()];
         crash(&mut home, &mut dice);
         home.daemon.set_program(program);
         home.daemon.start().unwrap();
@@ -124,28 +130,27 @@ fn works(client: usize, socket: &Path, logs: &Path, calls: &AtomicUsize, over: &
     }
 }
 
-/// Kills a shim of this daemon, if it has one.
+/// Kills a shim of this instance, if it has one: also one that an earlier daemon started.
 fn kill_a_shim(home: &Home, dice: &mut Dice) {
-    let daemon = home.daemon.pid().unwrap();
-    let shims = shims(daemon);
+    let shims = shims(home);
     if !shims.is_empty() {
         let pid = Pid::from_raw(shims[dice.below(shims.len())]).unwrap();
         rustix::process::kill_process(pid, Signal::KILL).ok();
     }
 }
 
-/// The shims that this daemon started: its children that are not a process of its own for a moment.
-fn shims(daemon: u32) -> Vec<i32> {
-    let tasks = std::fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
-    let children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
-    let children: Vec<i32> = children
-        .flat_map(|line| line.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect();
-    let is_shim = |pid: &i32| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.contains("shim")
+/// The shims of the pods that have a directory of this instance, by their command lines: `berth-shim <sandbox>`.
+fn shims(home: &Home) -> Vec<i32> {
+    let pods = home.daemon.dir().join("state/pods");
+    let shim = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let (name, rest) = line.split_once('\0')?;
+        let sandbox = rest.split('\0').next().filter(|sandbox| !sandbox.is_empty())?;
+        let ours = name.ends_with("berth-shim") && pods.join(sandbox).is_dir();
+        entry.file_name().to_str()?.parse().ok().filter(|_| ours)
     };
-    children.into_iter().filter(is_shim).collect()
+    std::fs::read_dir("/proc").unwrap().filter_map(shim).collect()
 }
 
 /// Numbers that differ from run to run (xorshift, Marsaglia 2003).

@@ -1,7 +1,6 @@
 //! The pod networks of an engine: which one the pods of each owner get. What a network is made of is known only here.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use berth_net::{Builtin, Inventory, Ipv6, Loopback, NetError, PodNetwork};
@@ -109,12 +108,9 @@ impl Networks {
         first
     }
 
-    /// Whether the addresses that a pod had may be given to another. Only a network that certainly does not know the pod
+    /// Whether the addresses of a pod may be given to another. Blocks. Only a network that certainly does not know the pod
     /// says so; a fault that may pass does not.
-    pub(crate) fn has_lost(&self, config: &SandboxConfig, sandbox: &SandboxId, had: &[IpAddr]) -> bool {
-        if had.is_empty() {
-            return false;
-        }
+    pub(crate) fn has_lost(&self, config: &SandboxConfig, sandbox: &SandboxId) -> bool {
         let Ok(Some(network)) = self.of(config) else { return false };
         match network.check(sandbox) {
             Ok(()) => false,

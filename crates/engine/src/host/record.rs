@@ -11,7 +11,7 @@
 //!   another meaning, and enum values are only added. Fields that are not known are ignored.
 //! - [`VERSION`] is raised when an older Berth would misunderstand a record. A record of a newer version is read as
 //!   far as it is understood: its pod is listed, can be stopped and removed, and is never ended because of it.
-//! - What identifies a sandbox or container (the fields of [`Core`]) never changes.
+//! - What identifies a sandbox or container (its id, owner, metadata and time of creation) never changes.
 //! - A record that cannot be read has a second copy, made when everything of the thing was there. Where that is gone
 //!   too, what runs is left alone.
 //!
@@ -19,9 +19,9 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use berth_sys::fs::{Durability, read_bounded, write_atomic};
 use berth_types::{ContainerId, SandboxId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -125,19 +125,7 @@ pub(crate) fn write_both<T: Serialize>(path: &Path, copy: &Path, record: &T) -> 
 
 /// Writes a small file by rename, for root alone to read. Two writers of one path do not meet.
 pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    let [a, b, c, d, ..] = super::random::bytes();
-    let temporary = path.with_extension(format!("{:08x}.tmp", u32::from_ne_bytes([a, b, c, d])));
-    let written = (|| {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?.write_all(bytes)?;
-        std::fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        // What was begun is of no use; the error that matters is the first.
-        drop(std::fs::remove_file(&temporary));
-    }
-    written
+    write_atomic(path, bytes, Durability::Process)
 }
 
 /// Reads a record; None when there is none. One that is damaged is an error of kind `InvalidData`.
@@ -170,20 +158,16 @@ pub(crate) fn read_either<T: DeserializeOwned>(path: &Path, copy: &Path) -> io::
     }
 }
 
-/// Reads a small file; None when there is none.
+/// Reads a small file; None when there is none. One that is too large is damaged.
 pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    use std::io::Read;
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_RECORD + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_RECORD {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the record is too large"));
+    match read_bounded(path, MAX_RECORD) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, e))
+        }
+        Err(e) => Err(e),
     }
-    Ok(Some(bytes))
 }
 
 /// Removes a file or an empty or full directory, with what containers put there; success when it is not there.

@@ -104,7 +104,7 @@ pub(super) async fn pod(
             containers: ids,
         };
         (shim, settles) = meet(shared, &mut owner, way).await;
-        settles |= check_lease(shared, &mut owner, &config, &record);
+        settles |= check_lease(shared, &mut owner, &config, record).await?;
     }
     for record in half_made {
         let handler = shared.handlers.of(&config.handler).ok();
@@ -139,13 +139,22 @@ async fn meet(shared: &Arc<Shared>, owner: &mut Owner, way: Way) -> (Option<Shim
 
 /// A pod whose addresses its network does not know any more ends: they may be given to another pod at any
 /// moment. Whether that is so.
-fn check_lease(shared: &Shared, owner: &mut Owner, config: &SandboxConfig, record: &SandboxRecord) -> bool {
-    let lost = shared.networks.has_lost(config, &record.id, &record.addresses);
+async fn check_lease(
+    shared: &Arc<Shared>,
+    owner: &mut Owner,
+    config: &Arc<SandboxConfig>,
+    record: SandboxRecord,
+) -> Result<bool, EngineError> {
+    if record.addresses.is_empty() {
+        return Ok(false);
+    }
+    let (asked, config) = (Arc::clone(shared), Arc::clone(config));
+    let lost = Shared::blocking(move || Ok(asked.networks.has_lost(&config, &record.id))).await?;
     if lost {
         owner.trouble_is("the lease of the pod's addresses is lost");
         owner.hear(Report::Pod(ToPod::Sandbox(ToSandbox::Died)));
     }
-    lost
+    Ok(lost)
 }
 
 fn cgroups(shared: &Shared, id: &SandboxId, record: &SandboxRecord) -> Result<PodCgroups, EngineError> {

@@ -65,25 +65,16 @@ impl Owner {
             Outcome::Refused(refused) => Err(self.refused(refused)),
             Outcome::Failed(error) => Err(error),
         };
-        match caller {
-            Caller::Sandbox(reply) => {
-                let id = self.id.clone();
-                self.answer(reply, result.map(|()| id));
-            }
-            Caller::Done(reply) => self.answer(reply, result),
-            // Callers of containers are answered by their containers.
-            Caller::Container(_) => {}
-        }
+        self.answer_caller(caller, result);
     }
 
     fn answer_of_container(&mut self, id: &ContainerId, caller: Caller, outcome: Outcome<EngineError>) {
-        let result = match outcome {
-            Outcome::Done => Ok(()),
-            Outcome::Refused(refused) if refused.thing == "pod sandbox" => Err(self.refused(refused)),
-            Outcome::Refused(refused) => Err(refused_container(id, refused)),
-            Outcome::Failed(error) => Err(error),
-        };
-        self.answer_caller(id, caller, result);
+        match outcome {
+            Outcome::Refused(refused) if refused.thing == "container" => {
+                self.answer_caller(caller, Err(refused_container(id, refused)));
+            }
+            outcome => self.answer_of_sandbox(caller, outcome),
+        }
     }
 
     fn prepare(&mut self, id: ContainerId) {

@@ -105,7 +105,8 @@ impl Owner {
         }
     }
 
-    /// Keeps for people why the pod is not as it should be.
+    /// Keeps for people why the pod is not as it should be. A report that is out of date, as of containers that were
+    /// waited for and have reported since, tells nothing.
     fn note(&mut self, message: &ToPod<Live>) {
         let (what, error) = match message {
             ToPod::ShimDied(error) => {
@@ -114,7 +115,7 @@ impl Owner {
                 self.running.shim_pid = None;
                 ("the pod's shim is gone; its processes are killed", error)
             }
-            ToPod::Sandbox(ToSandbox::NotDown(error)) => {
+            ToPod::Sandbox(ToSandbox::NotDown(error)) if matches!(self.state(), State::Stopping { .. }) => {
                 self.failure = berth_types::error::chain(error);
                 ("pod not taken down", error)
             }
@@ -248,7 +249,8 @@ impl Owner {
             let state = self.pod.containers().get(&id).map_or(ContainerState::Gone, Container::state);
             match is_same(&id, item, state, &config) {
                 Ok(()) if self.state() == State::Ready => {
-                    self.tell_container(id, ToContainer::Join(Caller::Container(reply)));
+                    let caller = Caller::Container(id.clone(), reply);
+                    self.tell_container(id, ToContainer::Join(caller));
                 }
                 Ok(()) => {
                     let refused = self.refused(self.pod.refuse_container());
@@ -264,13 +266,13 @@ impl Owner {
         let created_at = clock::after(before.map(|item| item.created_at).max());
         self.items.insert(id.clone(), Item::new(Arc::new(config), created_at));
         let unreachable = EngineError::failed("create a container", ShimError::Lost);
-        self.tell(ToPod::Create(id, Caller::Container(reply), unreachable));
+        self.tell(ToPod::Create(id.clone(), Caller::Container(id, reply), unreachable));
     }
 
     /// Other limits are asked for.
     fn update(&mut self, id: &ContainerId, change: Box<Resources>, caller: Caller) {
         let Some((item, life)) = self.items.get_mut(id).zip(self.pod.containers().get(id)) else {
-            return self.answer_caller(id, caller, Err(not_found(id)));
+            return self.answer_caller(caller, Err(not_found(id)));
         };
         let facts = match (life.state(), life.facts()) {
             (ContainerState::Created | ContainerState::Starting | ContainerState::Running, Some(facts)) => {
@@ -278,7 +280,7 @@ impl Owner {
             }
             (_, _) => {
                 let refused = refused_container(id, life.refuse("update"));
-                return self.answer_caller(id, caller, Err(refused));
+                return self.answer_caller(caller, Err(refused));
             }
         };
         let (change, caller) = match item.limits.ask(change, caller) {
@@ -286,7 +288,7 @@ impl Owner {
             Asked::Waits => return,
             Asked::TooMany(caller) => {
                 let error = EngineError::invalid("resources", "too many changes wait already");
-                return self.answer_caller(id, caller, Err(error));
+                return self.answer_caller(caller, Err(error));
             }
         };
         let (now, file) = (item.limits.now().clone(), self.dir.container_record(id));
@@ -303,7 +305,7 @@ impl Owner {
             Err(error) => (None, Err(error)),
         };
         let waiting = self.items.get_mut(id).map(|item| item.limits.over(made)).unwrap_or_default();
-        self.answer_caller(id, caller, result);
+        self.answer_caller(caller, result);
         // The first of them starts, and the others wait for it again.
         for (change, caller) in waiting {
             self.update(id, change, caller);
@@ -353,22 +355,14 @@ impl Owner {
         self.answers.push(Answer(Box::new(move || drop(reply.send(result)))));
     }
 
-    /// Answers a caller of a container.
-    pub(super) fn answer_caller(
-        &mut self,
-        id: &ContainerId,
-        caller: Caller,
-        result: Result<(), EngineError>,
-    ) {
+    /// Answers a caller with what it waits for.
+    pub(super) fn answer_caller(&mut self, caller: Caller, result: Result<(), EngineError>) {
         match caller {
             Caller::Sandbox(reply) => {
                 let id = self.id.clone();
                 self.answer(reply, result.map(|()| id));
             }
-            Caller::Container(reply) => {
-                let id = id.clone();
-                self.answer(reply, result.map(|()| id));
-            }
+            Caller::Container(id, reply) => self.answer(reply, result.map(|()| id)),
             Caller::Done(reply) => self.answer(reply, result),
         }
     }

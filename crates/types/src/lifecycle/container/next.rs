@@ -120,12 +120,7 @@ fn creating<K: Kinds>(mut waiters: Vec<K::Waiter>, ended: Option<K::Exit>, messa
                 Some(exit) => end(facts, None, exit),
                 None => (Container::Created { facts }, Vec::new()),
             };
-            let answers = waiters.into_iter().map(|waiter| match &outcome {
-                Outcome::Done => Effect::Answer(waiter, Outcome::Done),
-                Outcome::Refused(refused) => Effect::Answer(waiter, Outcome::Refused(*refused)),
-                Outcome::Failed(error) => Effect::Answer(waiter, Outcome::Failed(error.clone())),
-            });
-            effects.extend(answers);
+            effects.extend(waiters.into_iter().map(|waiter| Effect::Answer(waiter, outcome.clone())));
             (state, effects)
         }
         Message::NotPrepared(error) => (Container::Gone, failed(waiters, &error)),
