@@ -130,7 +130,7 @@ fn outcome(
 }
 
 /// Passes everything from one pipe to another, and sums it up. What the reader of `to` gets is what was summed up: the
-/// pipe's pages are doubled, and no process that writes to a pipe can change what it wrote.
+/// pipe's pages are doubled, and who wrote them cannot change them (vmsplice, by which it could, is refused to it).
 fn relay(from: &mut File, to: &OwnedFd, bounds: &Bounds) -> Result<Sum, Stopped> {
     let mut hasher = Sha256::new();
     let mut block = vec![0; BLOCK];
