@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begun = Instant::now();
-    step(begun, "compiling Berth (takes minutes the first time)");
+    step(begun, "compiling Berth (about four minutes the first time, on two cores)");
     let berth = Berth { program: build()?, instance: options.instance.clone() };
     let manifest = manifest(options.image.as_deref())?;
     step(begun, "running the pod of examples/web.yaml");
