@@ -12,7 +12,8 @@ pub(crate) struct Options {
     /// Measure only the runtimes given with --against
     #[arg(long)]
     without_berth: bool,
-    /// Passed on: --against LABEL=unix:///PATH, --listen ADDRESS, --steps host,lifecycle,exec,throughput,list,restart,memory,pull,
+    /// Passed on: --berth LABEL=PROGRAM (another build beside this one), --against LABEL=unix:///PATH,
+    /// --listen ADDRESS, --steps host,lifecycle,exec,throughput,list,restart,memory,pull,
     /// --rounds N, --pods N, --profile, --plain, --json FILE
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     flags: Vec<String>,

@@ -9,7 +9,7 @@ mod samples;
 mod steps;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -41,9 +41,9 @@ pub enum Step {
 /// The benchmark's command line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// A berth binary to start and measure
-    #[arg(long)]
-    pub berth: Option<PathBuf>,
+    /// A berth binary to start and measure; another build of it can stand beside it under its own label
+    #[arg(long, value_name = "[LABEL=]PROGRAM")]
+    pub berth: Vec<String>,
     /// Another runtime to measure in the same run; its images must come from --listen
     #[arg(long, value_name = "LABEL=unix:///PATH")]
     pub against: Vec<String>,
@@ -104,10 +104,11 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     let mut targets = Vec::new();
-    if let Some(program) = &options.berth {
-        let daemon = Daemon::builder(program)?.mirrors(&registry)?.start()?;
+    for program in &options.berth {
+        let (label, program) = program.split_once('=').unwrap_or(("berth", program));
+        let daemon = Daemon::builder(Path::new(program))?.mirrors(&registry)?.start()?;
         let endpoint = daemon.endpoint();
-        targets.push(Target { label: "berth".into(), endpoint, daemon: Some(daemon) });
+        targets.push(Target { label: label.into(), endpoint, daemon: Some(daemon) });
     }
     for against in &options.against {
         let (label, endpoint) = against.split_once('=').context("--against wants LABEL=unix:///PATH")?;
