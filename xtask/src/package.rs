@@ -1,4 +1,10 @@
 //! `cargo xtask package`: a Debian package of Berth, with its unit, manual, completions and configuration.
+//!
+//! It ends no pod. A stop of the unit ends the daemon alone and keeps the records of pods (no `RuntimeDirectory`);
+//! removal ends the daemons; purge keeps the directories while pods are left, and says what to do. Bridge and firewall
+//! tables stay after a removal without `berth purge`, until the next reboot. The unit sets no `OOMScoreAdjust`, which
+//! containers without a score of their own would inherit. There is no debhelper: it wants a Debian build environment
+//! for what is short enough here.
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,12 @@
 //! Users and groups of an image: `/etc/passwd` and `/etc/group`, as an image has them.
 //!
 //! [`Accounts::read`] gets the files out of a root that nobody trusts; all else is pure. A line that
-//! makes no sense is passed over, as every libc does. Names are resolved as docker and containerd do,
-//! numbers need no entry.
+//! makes no sense is passed over, as every libc does. Names are resolved as runc and containerd do: the first
+//! line whose name or number matches counts; a number needs no line, and has group 0 without one; with no group
+//! asked for it is the user's own and all that list the user.
+//!
+//! This is done before there is a plan, which holds numbers only. The child could not: it may not allocate, and an
+//! error would come after everything was mounted.
 
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};

@@ -16,7 +16,8 @@
 //!
 //! Between clone and execve the child neither allocates nor locks: everything it needs was prepared
 //! by the parent, and it speaks to the kernel only. No process is in a PID namespace that others are in before it has left the
-//! host behind, memory included (ADR 0070); it holds no descriptor of the host at its execve but its stdio.
+//! host behind, memory included (docs/adr/0070); it holds no descriptor of the host at its execve but its stdio. How
+//! namespaces, cgroups and mounts are entered is in docs/adr/0005.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

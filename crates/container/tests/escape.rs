@@ -1,4 +1,4 @@
-//! What hostile images and containers tried on other runtimes, and must not get here.
+//! What hostile images and containers tried on other runtimes, and must not get here (docs/adr/0004).
 
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::symlink;

@@ -1,5 +1,5 @@
 //! A container that may trace looks into every process that comes to its PID namespace: those that are executed in it, and those
-//! of a container that shares the namespace. See `watched/watcher.c` and ADR 0070.
+//! of a container that shares the namespace. See `watched/watcher.c` and docs/adr/0070.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -1,8 +1,8 @@
 //! The kubelet's door: the CRI v1 services (k8s.io/cri-api v0.37.2).
 //!
 //! Handlers convert between the CRI's messages and the engine's model and ask the engine; they
-//! decide nothing. Generated types stay in this crate, but for the clients of tests and the
-//! command line.
+//! decide nothing. Each field of a request is obeyed or refused, or means nothing here (docs/adr/0003).
+//! Generated types stay in this crate, but for the clients of tests and the command line.
 
 #![forbid(unsafe_code)]
 

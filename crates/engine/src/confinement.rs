@@ -1,7 +1,7 @@
 //! AppArmor and SELinux: what containers ask of them, and what is done on a host that has them.
 //!
 //! Berth sets no AppArmor profile and no SELinux label yet. What is asked for by name is refused where it would have
-//! to be set; a container that asks for nothing runs, unconfined by them, and the daemon says so (ADR 0078).
+//! to be set; a container that asks for nothing runs, unconfined by them, and the daemon says so (docs/adr/0003).
 
 use crate::Engine;
 use crate::error::EngineError;

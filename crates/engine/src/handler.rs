@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A handler decides how a container's specification and layers become what its kind of shim understands. Everything
-//! else (records, states, logs, exits, teardown) is the same for all.
+//! else (records, states, logs, exits, teardown) is the same for all. See docs/adr/0085.
 
 mod native;
 

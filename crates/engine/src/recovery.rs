@@ -12,7 +12,8 @@
 //!    otherwise     -> left alone: it runs on, `doctor` tells of it
 //! ```
 //!
-//! A pod is put into its state by the same messages as at any other time: see `berth_types::lifecycle::pod`.
+//! A pod is put into its state by the same messages as at any other time: see `berth_types::lifecycle::pod`. Why a
+//! pod goes with its shim, and lives on without its record, is in docs/adr/0061.
 
 mod connect;
 pub(crate) mod orphans;

@@ -10,7 +10,7 @@
 //!
 //! The owner never waits for anything but its inbox, so a slow stop of one container holds up neither another
 //! container nor a look at the pod. Answers are given after the new picture was published: who has an answer sees
-//! its effect.
+//! its effect. See docs/adr/0060.
 
 mod effects;
 mod inbox;

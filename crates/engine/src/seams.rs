@@ -1,5 +1,5 @@
 //! What an engine can be given in place of what it brings along: handlers, the placement of cgroups, plugins that
-//! change specifications. Networks are chosen by [`EngineConfig`](crate::EngineConfig).
+//! change specifications. Networks are chosen by [`EngineConfig`](crate::EngineConfig). See docs/adr/0085.
 
 use std::sync::Arc;
 

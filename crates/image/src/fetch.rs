@@ -9,7 +9,7 @@
 //! The sink counts what it took, so a transfer goes on at exactly that byte, on whatever host. A
 //! server that ignores the range sends everything again; what the sink has is then passed over.
 //! Every failure is counted: a host gets a few in a row without progress, a blob a bounded number
-//! in all. See docs/adr/0023-transfers.md.
+//! in all. See docs/adr/0020-registry-client.md.
 
 use std::future::Future;
 use std::time::Instant;

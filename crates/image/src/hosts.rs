@@ -7,7 +7,8 @@
 //!
 //! The hosts are the `[host]` tables in file order, then `server`, or the registry itself where
 //! the file names none. Unknown keys are warned of by name and passed over, as containerd does; a
-//! value that is wrong is an error, since a mirror that is silently ignored sends traffic elsewhere.
+//! value that is wrong is an error, since a mirror that is silently ignored sends traffic elsewhere. This and what else
+//! differs from containerd is in docs/adr/0020-registry-client.md.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

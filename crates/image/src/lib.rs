@@ -11,7 +11,7 @@
 //! An image is visible when its record is: everything the record names was on disk before. What
 //! no record names is garbage, and is removed when the store is opened, when an image or a
 //! snapshot is removed, and when a pull fails. One writer (the store's lock) counts references,
-//! so a pull and the collection of garbage cannot race.
+//! so a pull and the collection of garbage cannot race. See docs/adr/0025-image-store.md.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,10 @@
 //! How small and how fast the shim is, by itself: `cargo bench -p berth-shim`, with `BERTH_TEST_SHIM` naming
-//! the static build (see `docs/adr/0040-shim.md`) to measure what ships.
+//! the static build to measure what ships:
+//!
+//! ```text
+//! RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+//!   cargo build -p berth-shim --profile small --target x86_64-unknown-linux-gnu
+//! ```
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -1,12 +1,16 @@
 //! The first process of a PID namespace that a pod's containers share.
 //!
-//! It only reaps. It runs from the shim's own memfd, in the shim's leaf cgroup (outside the pod's
-//! limits), and ends when the shim does: the shim holds the other end of its pipe. With it the kernel
-//! ends every process of the namespace.
+//! A PID namespace lives as long as its first process; there is no descriptor that keeps one. Were that process a
+//! container's, its end would end the others: so it is this one, which other runtimes have as the pause container.
+//!
+//! It only reaps. It runs from the shim's own memfd, in the shim's leaf cgroup (outside the pod's limits: a pod
+//! that runs out of memory does not lose it), and ends when the shim does: the shim holds the other end of its
+//! socket. With it the kernel ends every process of the namespace, and the pod ends.
 //!
 //! A container with CAP_SYS_PTRACE can look through `/proc/1/root`, `cwd` and `fd` of this process.
 //! So before anything else can enter the namespace it has an empty root of its own, the pod's
-//! namespaces, no descriptor of the host and no capability.
+//! namespaces, no descriptor of the host and no capability. A chroot would not do: whoever follows `/proc/1/root`
+//! walks up from there by `..`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

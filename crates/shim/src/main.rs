@@ -11,7 +11,7 @@
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
 //! connection as 4 (`berth_types::shim`). It outlives every daemon: what it knows is in its memory and
 //! in its records, and whoever connects and says Hello is told all of it. It ends with its pod, or at once when
-//! the daemon goes away before it told of a pod.
+//! the daemon goes away before it told of a pod. See docs/adr/0040.
 
 #![forbid(unsafe_code)]
 

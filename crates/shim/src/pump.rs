@@ -4,7 +4,7 @@
 //! It is a thread of its own because writing a log can hang (a broken disk): then it is this
 //! container's output that waits and nothing else. The main thread only sends it commands and
 //! never waits for it without a deadline. For the same reason it begins with making the container: mounts can hang
-//! too.
+//! too. What becomes of output, clients and the log is in docs/adr/0043.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;

@@ -5,7 +5,8 @@
 //!
 //! A child is waited for by its owner: the thread that prepares it, and this one from when it is handed over. So no
 //! process id is reused under either's hands, and no end is lost: while a thread is at work, this one waits for
-//! the children that it knows and for no others, and looks at all of them again when that thread is done.
+//! the children that it knows and for no others, and looks at all of them again when that thread is done. See
+//! docs/adr/0040.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};

@@ -2,7 +2,8 @@
 //!
 //! Several [`Message`]s go out in one `send` and their answers are collected, which is what makes
 //! setting up a pod a matter of a few system calls. The messages themselves are made by
-//! [`route`], [`nft`] and [`conntrack`]; all three are attribute lists, which [`message`] encodes.
+//! [`route`], [`nft`] and [`conntrack`]; all three are attribute lists, which [`message`] encodes. Why none of the
+//! libraries is used is in docs/adr/0031.
 //!
 //! Specifications: netlink(7), rtnetlink(7), `include/uapi/linux/{netlink,rtnetlink,if_link}.h`,
 //! `include/uapi/linux/netfilter/{nfnetlink,nf_tables,nfnetlink_conntrack}.h`.

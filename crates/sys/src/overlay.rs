@@ -3,7 +3,8 @@
 //! The lower directories hold what an image's author wrote, so the mount trusts nothing in them:
 //! redirects are not followed, metadata-only copies are off, and there is no index. The upper
 //! directory is mounted `volatile` (no sync when it is unmounted): a container does not survive a
-//! reboot, and syncing it would stall every removal (kernel: Documentation/filesystems/overlayfs.rst).
+//! reboot, and syncing it would stall every removal (kernel: Documentation/filesystems/overlayfs.rst). How layers are
+//! named to kernels of each age is in docs/adr/0025.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -8,7 +8,7 @@
 //! owner task of a pod feeds it every message in order and carries out the effects; recovery builds the same
 //! states from records and feeds the same messages. Nothing else changes a state. A call that the present state
 //! does not allow is answered with a [`Refused`] that names both; a report that is out of date changes nothing.
-//! `docs/lifecycle.md` is rendered from these machines.
+//! `docs/lifecycle.md` is rendered from these machines. See docs/adr/0060.
 
 pub mod container;
 pub mod pod;

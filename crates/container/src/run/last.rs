@@ -2,7 +2,7 @@
 //! with nothing of its maker's memory but its luggage.
 //!
 //! Where the process is to be in a PID namespace that others are in, it is made here and not before: as a sibling, in that
-//! namespace, of the process that did all the rest and ends now. See ADR 0070.
+//! namespace, of the process that did all the rest and ends now. See docs/adr/0070.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 

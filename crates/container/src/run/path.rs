@@ -1,4 +1,4 @@
-//! Places inside the container's root, found or made without leaving it.
+//! Places inside the container's root, found or made without leaving it (docs/adr/0004).
 //!
 //! Used by the child, so: no allocation. Paths are worked on in buffers on the stack.
 

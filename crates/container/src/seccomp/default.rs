@@ -1,8 +1,8 @@
 //! Berth's default profile: everything that ordinary programs need, with the strength of containerd's
 //! (2.3.1 and later, which took AF_ALG and AF_VSOCK away).
 //!
-//! What a capability alone would allow comes with the capability. io_uring, keyrings, userfaultfd,
-//! new user namespaces and the loading of kernels are left out altogether.
+//! What a capability alone would allow comes with the capability, new namespaces among it. io_uring, keyrings,
+//! userfaultfd and the loading of kernels are left out altogether. See docs/adr/0012.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,10 @@
 //! Further processes in a container, and its stdio. None of this is the owner's work: it gives a
 //! [`Target`] and is free again.
+//!
+//! A probe's command may write without end, and may leave a process in the background that keeps its output open. So
+//! what is kept is bounded and the rest is read and dropped; and the answer is given soon after the process itself has
+//! ended, whoever still holds the pipe. The time limit is the shim's to enforce, so that a command does not run for ever
+//! under a daemon that died. A session whose caller goes away is killed: nobody can have its output any more.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! cgroupfs makes a group with its limits before there is a process. systemd makes a scope around a process that
-//! exists, so its limits come after: a prepared process waits for both.
+//! exists, so its limits come after: a prepared process waits for both. Why groups lie where they do is in
+//! docs/adr/0010.
 
 use std::fmt;
 use std::time::{Duration, Instant};

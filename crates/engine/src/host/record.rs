@@ -3,7 +3,7 @@
 //! A record is written before the first effect (`Making`) and again when all effects are there. One that stayed
 //! `Making` belongs to a daemon that was killed, and recovery undoes it. Records are JSON, written to a temporary
 //! name and renamed, without fsync: they survive a killed daemon, and a restart of the machine as far as the file
-//! system had written them. Pids and exits are the shim's records.
+//! system had written them. Pids and exits are the shim's records. See docs/adr/0061.
 //!
 //! # Rules of change
 //!

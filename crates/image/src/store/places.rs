@@ -2,7 +2,10 @@
 //!
 //! ext4 without a journal does not use an inode again for half a minute after its file was deleted, and looks
 //! at each such inode for each new file in the same part of the disk. A layer that is unpacked where one was
-//! just deleted takes twice the time, so it is begun elsewhere. On other file systems this changes nothing.
+//! just deleted takes twice the time, so it is begun elsewhere: the staging directory has the flag that makes ext4 lay
+//! its subdirectories apart (`chattr +T`), and the parts where something was deleted are remembered and avoided. Both
+//! are hints; on other file systems they change nothing. Deleting later is no way out: who removes an image wants the
+//! disk at once.
 
 use std::collections::VecDeque;
 use std::io;

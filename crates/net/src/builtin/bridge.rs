@@ -1,4 +1,4 @@
-//! Making the bridge, or taking over the one of an earlier daemon; choosing its addresses.
+//! Making the bridge, or taking over the one of an earlier daemon; choosing its addresses. See docs/adr/0031.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
 //! Settings of the host's kernel that the network needs: forwarding, and 127.0.0.1 on the bridge.
 //!
-//! What is switched on stays on when Berth goes: others may rely on it by then (docs/adr/0033).
+//! What is switched on stays on when Berth goes: others may rely on it by then (docs/adr/0031).
 
 use std::fs;
 use std::io;

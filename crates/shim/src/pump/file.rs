@@ -2,7 +2,8 @@
 //!
 //! What cannot be written (a full disk, a quota, an I/O error) is dropped and counted; as soon as
 //! writing works again an entry in the log says how much is missing and why. The file only ever
-//! holds whole entries: one that was written in part is cut off again.
+//! holds whole entries: one that was written in part is cut off again. Reopening opens first and replaces then: on
+//! failure the old file stays in use and no new one is made.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! The end of a container: kill the rest, finish the log, write the record, remove the cgroup, tell.
+//! The end of a container: kill the rest, finish the log, write the record, remove the cgroup, tell. See
+//! docs/adr/0043.
 
 use std::time::{Duration, Instant};
 

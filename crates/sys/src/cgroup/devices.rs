@@ -1,7 +1,8 @@
 //! Which devices a group may use.
 //!
 //! v1 keeps a default and a list of exceptions, v2 asks an eBPF program. Both get the same
-//! [`Policy`], so that the same rules mean the same on every host.
+//! [`Policy`], so that the same rules mean the same on every host (docs/adr/0010). The program is assembled by hand:
+//! it needs neither libbpf nor a compiler.
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! With a v2 hierarchy the kernel kills a group and all below it at once (`cgroup.kill`, 5.14) and
 //! says when it is empty (`cgroup.events`). Without: freeze, so that nothing forks meanwhile, kill
 //! each process by a pidfd that was opened before its membership was looked at again, thaw, and
-//! again until nothing is left. No process is ever signalled by a number alone.
+//! again until nothing is left. No process is ever signalled by a number alone (docs/adr/0043).
 
 use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -3,7 +3,7 @@
 //! A snapshot is made in this order: the directory, its record, `upper`, `work`. Then its overlay is mounted, and that
 //! puts something into `work` before a container can write a byte. So a snapshot with nothing in either was never mounted.
 //! Everything else may be a running container's, whatever its record says or does not say, and is kept: only the engine,
-//! which knows the containers, removes it.
+//! which knows the containers, removes it. See docs/adr/0073-changes-of-the-store.md.
 
 use std::io;
 use std::path::Path;
