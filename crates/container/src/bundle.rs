@@ -56,7 +56,7 @@ pub struct Finished {
 /// Signals that would end the caller go to the container. Call it before other threads exist.
 ///
 /// # Errors
-/// What cannot be obeyed or failed; nothing is left then.
+/// What is not supported, or failed; nothing is left behind then.
 pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
     let dir = dir.canonicalize().map_err(BundleError::io("open the bundle", dir))?;
     let spec = read_spec(&dir.join("config.json"))?;
@@ -80,7 +80,7 @@ pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
 /// Reads and checks `config.json`.
 ///
 /// # Errors
-/// When it cannot be read or is no specification that this program obeys in whole.
+/// When it cannot be read or is not a specification that this program supports in full.
 pub fn read_spec(path: &Path) -> Result<Spec, BundleError> {
     let file = File::open(path).map_err(BundleError::io("open", path))?;
     let mut json = Vec::new();

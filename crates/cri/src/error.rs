@@ -21,7 +21,7 @@ pub enum FieldError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Berth does not obey this field (yet), and refuses it instead of ignoring it.
+    /// Berth does not support this field (yet), and refuses it instead of ignoring it.
     #[error("{field} is not supported: {reason}")]
     Unsupported {
         /// The field's path in the request.

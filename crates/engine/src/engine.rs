@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// # Errors
     /// `AlreadyExists` for the same metadata with another configuration or on a stopped
-    /// sandbox; `Invalid` or `Unsupported` with the field for what cannot be obeyed.
+    /// sandbox; `Invalid` or `Unsupported` with the field for what is not supported.
     pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId, EngineError> {
         validate::sandbox(&config, self.config(), &self.shared.facts)?;
         let shared = &self.shared;

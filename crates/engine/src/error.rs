@@ -58,7 +58,7 @@ pub enum EngineError {
         /// What is wrong with it.
         message: String,
     },
-    /// A setting that Berth does not obey (yet).
+    /// A setting that Berth does not support (yet).
     #[error("{field}: {message}")]
     Unsupported {
         /// Which.

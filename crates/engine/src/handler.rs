@@ -46,14 +46,14 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// What the shim is asked to prepare a container. Blocks.
     ///
     /// # Errors
-    /// A setting that the handler cannot obey, by its name; or a step failed, and [`Handler::forget`] gives back what
+    /// A setting that the handler does not support, by its name; or a step failed, and [`Handler::forget`] gives back what
     /// was made.
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError>;
 
     /// The encoded plan of a further process in a container.
     ///
     /// # Errors
-    /// A setting that the handler cannot obey, by its name.
+    /// A setting that the handler does not support, by its name.
     fn process(
         &self,
         process: &Process,

@@ -11,7 +11,7 @@ use crate::model::{NamespaceMode, Namespaces, Network, PortMapping, SandboxConfi
 use crate::oci::HostFacts;
 use crate::sysctl;
 
-/// Refuses what cannot be obeyed, by the field's name.
+/// Refuses what is not supported, by the field's name.
 pub(crate) fn sandbox(
     config: &SandboxConfig,
     engine: &EngineConfig,

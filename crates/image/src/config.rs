@@ -47,7 +47,7 @@ pub enum ConfigError {
     /// Not JSON, or not of this shape.
     #[error("image config: not the JSON of an image configuration")]
     Json(#[source] serde_json::Error),
-    /// A field has a value that cannot be obeyed.
+    /// A field has a value that is not supported.
     #[error("image config: {field}: {reason}")]
     Field {
         /// Which field.

@@ -80,7 +80,7 @@ pub struct Config {
     pub platform: Platform,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are obeyed. Loopback is never proxied.
+    /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are honoured. Loopback is never proxied.
     pub proxy_from_environment: bool,
     /// When a blob is fetched in several parts at a time.
     pub ranges: Ranges,

@@ -1,6 +1,6 @@
 //! Pod manifests as people write them: `v1` `Pod` in YAML or JSON, several documents in a file.
 //!
-//! Every field that stands in a manifest is obeyed or refused by its path; none is ignored. The
+//! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
@@ -48,7 +48,7 @@ pub enum ManifestError {
         /// What `apiVersion` says.
         api_version: String,
     },
-    /// A field that Kubernetes has and Berth does not obey yet.
+    /// A field that Kubernetes has and Berth does not support yet.
     #[error("document {document}: {path} is not supported yet, so it is refused: remove it")]
     Later {
         /// Counted from 1.
@@ -128,7 +128,7 @@ fn pod(document: usize, mut value: Value) -> Result<Pod, ManifestError> {
     Ok(Pod { source: value.to_string(), ..pod })
 }
 
-/// Tells a field that Berth does not obey yet from one that does not exist.
+/// Tells a field that Berth does not support yet from one that does not exist.
 fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error>) -> ManifestError {
     let message = error.inner().to_string();
     let at = error.path().to_string();

@@ -80,7 +80,7 @@ pub enum PlanError {
         /// What is wrong with it.
         message: String,
     },
-    /// A value that Berth does not obey yet.
+    /// A value that Berth does not support yet.
     #[error("pod {pod}: {path} is not supported yet, so it is refused: remove it")]
     Later {
         /// The pod's name.

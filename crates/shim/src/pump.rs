@@ -276,7 +276,7 @@ impl Pump {
                 break;
             }
             hush(&self.wake);
-            self.obey();
+            self.run_commands();
             self.serve_clients();
             self.stdin.flush();
             if !self.held_back() {
@@ -319,7 +319,7 @@ impl Pump {
     }
 
     /// Does what the main thread asked for.
-    fn obey(&mut self) {
+    fn run_commands(&mut self) {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Reopen(ticket)) => {

@@ -257,14 +257,14 @@ impl Server {
         if !flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
             return;
         }
-        // The connection may be dropped while one of its requests is being obeyed.
+        // The connection may be dropped while one of its requests is being handled.
         while let Some(connection) = self.connections.get_mut(&token) {
             match connection.next() {
                 Ok(Some(frame)) => match decode::<ToShim>(&frame.body) {
                     Ok(message) => {
                         let asker = Asker { connection: token, number: message.number };
                         drop(frame.body);
-                        self.obey(asker, message.request, frame.fds);
+                        self.handle(asker, message.request, frame.fds);
                     }
                     Err(error) => match request_number(&frame.body) {
                         // A newer daemon's, perhaps. It fails alone.

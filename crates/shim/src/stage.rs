@@ -57,7 +57,7 @@ pub(crate) enum Ask {
     Resize,
 }
 
-/// How an allowed request is obeyed.
+/// How an allowed request is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Do it.

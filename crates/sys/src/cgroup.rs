@@ -11,7 +11,7 @@
 //! (`plan`), and tested cell by cell; the execution is a list of writes. A setting whose
 //! controller the host lacks is refused by its name in the OCI runtime specification.
 //!
-//! The rules obeyed are the kernel's: `admin-guide/cgroup-v2.rst` and `admin-guide/cgroup-v1/`.
+//! The rules followed are the kernel's: `admin-guide/cgroup-v2.rst` and `admin-guide/cgroup-v1/`.
 
 mod apply;
 mod controller;

@@ -395,7 +395,7 @@ pub enum Reason {
     NotFound,
     /// Not in the container's present state.
     State,
-    /// The plan cannot be obeyed or the command cannot be executed.
+    /// The plan is not supported or the command cannot be executed.
     Refused,
     /// The frame or message is malformed.
     Protocol,

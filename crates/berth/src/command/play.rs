@@ -20,7 +20,7 @@ use crate::output::{complain, line, note, short_id, table};
   berth play --replace pod.yaml     the same again, after a change
   berth play - < pod.yaml
 
-A field that Berth does not obey is refused by its name, never ignored.")]
+A field that Berth does not support is refused by its name, never ignored.")]
 pub(crate) struct Play {
     /// Remove pods of the same names first
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use berth_types::{Classify, Kind};
 
-/// A setting that cannot be obeyed, by the name that it has in the runtime specification.
+/// A setting that is not supported, by the name that it has in the runtime specification.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Berth does not do this.

@@ -9,7 +9,7 @@ use super::{MAX_SPEC, PlanError};
 ///
 /// # Errors
 /// When it is too large, malformed, of another version, or has a field that is not known: that would be
-/// a setting which nobody obeys. (The specification would have it ignored; ADR 0003 says why not.)
+/// a setting that would have no effect. (The specification would have it ignored; ADR 0003 says why not.)
 pub fn parse(json: &[u8]) -> Result<Spec, PlanError> {
     if json.len() > MAX_SPEC {
         return Err(PlanError::TooLarge(json.len()));

@@ -11,7 +11,7 @@ use super::{Identity, Inputs, PlanError, ProcessPlan, Rlimit, WindowSize, capabi
 /// user namespace.
 ///
 /// # Errors
-/// The setting that cannot be obeyed.
+/// The setting that is not supported.
 pub fn process(spec: &Process, inputs: &Inputs<'_>, user_namespace: bool) -> Result<ProcessPlan, PlanError> {
     refuse(spec)?;
     let args = strings(spec.args().as_deref(), "process.args")?;

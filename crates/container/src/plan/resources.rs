@@ -14,7 +14,7 @@ use super::PlanError;
 /// access is denied to begin with, then the rules count in their order, then come the default devices.
 ///
 /// # Errors
-/// The setting that cannot be obeyed.
+/// The setting that is not supported.
 pub fn resources(spec: &Spec) -> Result<Resources, PlanError> {
     match spec.linux().as_ref().and_then(|l| l.resources().as_ref()) {
         Some(list) => convert(list),

@@ -79,11 +79,11 @@ pub fn cgroup_mounts(mode: Mode, hierarchies: &[Hierarchy], cgroup: &Cgroup) -> 
 
 /// The plan for a container of this specification (Linux, versions 1.0 to 1.3).
 ///
-/// `linux.resources` and `linux.cgroupsPath` are not part of it: whoever makes the cgroup obeys them
+/// `linux.resources` and `linux.cgroupsPath` are not part of it: they are applied by the one that makes the cgroup
 /// (see [`super::resources`]), before the plan is run.
 ///
 /// # Errors
-/// The first setting that cannot be obeyed, by its name in the specification.
+/// The first setting that is not supported, by its name in the specification.
 pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     refuse(spec)?;
     let linux = spec.linux().as_ref();
@@ -121,7 +121,7 @@ pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     })
 }
 
-/// What nobody obeys.
+/// What is not supported.
 fn refuse(spec: &Spec) -> Result<(), PlanError> {
     let linux = spec.linux().as_ref();
     let hooks = spec.hooks().as_ref();

@@ -136,7 +136,7 @@ impl Flags {
     }
 }
 
-/// Why a profile cannot be obeyed.
+/// Why a profile is not supported.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
     /// The text is not a profile.
@@ -154,7 +154,7 @@ pub enum SeccompError {
         why: String,
     },
     /// A place in the profile asks for something that Berth does not do.
-    #[error("seccomp profile: {place} cannot be obeyed: {why}")]
+    #[error("seccomp profile: {place} is not supported: {why}")]
     Unsupported {
         /// Where, in the words of the profile.
         place: String,

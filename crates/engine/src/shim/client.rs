@@ -30,7 +30,7 @@ use line::{Call, Line, QUEUE};
 /// Why a request to a shim failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ShimError {
-    /// The connection to the shim is gone, and perhaps the shim. Whether the request was obeyed is not known.
+    /// The connection to the shim is gone, and perhaps the shim. Whether the request was carried out is not known.
     #[error("the connection to the shim is gone")]
     Lost,
     /// No answer came in time.

@@ -175,7 +175,7 @@ fn containers_may_share_processes_and_memory() {
 }
 
 #[test]
-fn users_environment_and_limits_are_obeyed() {
+fn users_environment_and_limits_are_applied() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

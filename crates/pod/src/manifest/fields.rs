@@ -1,4 +1,4 @@
-//! Fields of `v1.Pod` that Berth does not obey yet: known by name, so that a refusal can say so.
+//! Fields of `v1.Pod` that Berth does not support yet: known by name, so that a refusal can say so.
 
 const LATER: &[&str] = &[
     // metadata

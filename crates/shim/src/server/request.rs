@@ -29,7 +29,7 @@ const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY);
 const MAX_REOPENING: usize = 8;
 
 impl Server {
-    pub(super) fn obey(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
+    pub(super) fn handle(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
         let outcome = match request {
             Request::Hello { version } => self.hello(asker, version),
             Request::Pod(pod) => self.take_pod(pod, fds),

@@ -119,7 +119,7 @@ impl Host {
 
     /// Whether a limit of memory and swap together can be set. A v1 host may be booted without
     /// (`swapaccount=0`): then a request for it that is no more than the host's own lack of swap is
-    /// the caller's to drop. v2 takes "none" and "unlimited" as obeyed where it has no swap.
+    /// the caller's to drop. v2 takes "none" and "unlimited" as given where it has no swap.
     pub fn accounts_swap(&self) -> bool {
         self.hierarchies.iter().filter(|h| h.controllers.has(Controller::Memory)).any(|h| match h.version {
             Version::V1 => h.mount.join("memory.memsw.limit_in_bytes").exists(),

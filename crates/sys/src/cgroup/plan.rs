@@ -1,7 +1,7 @@
 //! From [`Resources`] to the writes that set them: pure.
 //!
 //! A host may bind some controllers to v1 and others to v2, so each setting asks for the version
-//! of its own controller. A setting that neither version can obey is refused by name.
+//! of its own controller. A setting that neither version supports is refused by name.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -85,7 +85,7 @@ fn everything_else_is_refused_with_its_place() {
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","sysCalls":[]}"#, "unknown field `sysCalls`"),
         (r#"{"syscalls":[]}"#, "missing field `defaultAction`"),
         (r#"{"defaultAction":"ALLOW"}"#, "defaultAction: \"ALLOW\" is no action"),
-        (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "defaultAction SCMP_ACT_NOTIFY cannot be obeyed"),
+        (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "defaultAction SCMP_ACT_NOTIFY is not supported"),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#,
             "defaultErrnoRet: SCMP_ACT_ALLOW returns no error",
@@ -98,7 +98,7 @@ fn everything_else_is_refused_with_its_place() {
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["X"]}"#, "flags[0]: \"X\" is no flag"),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#,
-            "flags[0] SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV cannot be obeyed",
+            "flags[0] SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is not supported",
         ),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86"}]}"#,
@@ -111,7 +111,7 @@ fn everything_else_is_refused_with_its_place() {
         ),
         (
             &with(r#"{"names":["read"],"action":"SCMP_ACT_NOTIFY"}"#),
-            "syscalls[0].action SCMP_ACT_NOTIFY cannot be obeyed",
+            "syscalls[0].action SCMP_ACT_NOTIFY is not supported",
         ),
         (&with(r#"{"names":["read"],"action":"SCMP_ACT_KILL","errnoRet":1}"#), "syscalls[0].errnoRet"),
         (
