@@ -59,7 +59,7 @@ fn environment(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
             None => (text.as_str(), own(text)?),
         };
         if name.is_empty() {
-            anyhow::bail!("--env {text:?}: NAME=VALUE is needed");
+            anyhow::bail!("invalid --env {text:?}: expected NAME=VALUE");
         }
         all.extend(value.map(|value| (name.to_owned(), value)));
     }

@@ -41,7 +41,7 @@ impl Reader {
                 Ok(Credentials::Anonymous) => {}
                 Ok(credentials) => return Some(message(image, reference.host(), credentials)),
                 Err(e) => note(format_args!(
-                    "berth: {} is asked without credentials: {}",
+                    "berth: no credentials are used for {}: {}",
                     reference.host(),
                     chain(&e)
                 )),

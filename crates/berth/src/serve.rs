@@ -122,9 +122,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
         tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: ending, pods go on"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: ending, pods go on"),
-            _ = ended.wait_for(|end| *end) => tracing::info!("asked to end"),
+            _ = term.recv() => tracing::info!("SIGTERM: shutting down, pods keep running"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: shutting down, pods keep running"),
+            _ = ended.wait_for(|end| *end) => tracing::info!("asked to shut down"),
         }
     };
     let inode = listener.inode;

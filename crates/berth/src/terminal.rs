@@ -15,7 +15,7 @@ pub(crate) fn is_interactive() -> bool {
 /// wait for ever.
 pub(crate) fn demand(tty: bool, stdin: bool) -> anyhow::Result<()> {
     if tty && stdin && !std::io::stdin().is_terminal() {
-        anyhow::bail!("-i and -t: standard input is not a terminal (hint: leave -t out)");
+        anyhow::bail!("cannot use -i and -t: standard input is not a terminal (hint: leave -t out)");
     }
     Ok(())
 }

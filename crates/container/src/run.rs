@@ -132,7 +132,7 @@ impl std::fmt::Display for Note {
                 write!(f, "rlimit {resource} is {got} instead of {wanted}: raising it needs CAP_SYS_RESOURCE")
             }
             Note::CapabilitiesMissing { missing } => {
-                write!(f, "capabilities left out, since this system's root has not got them: {missing:#x}")
+                write!(f, "capabilities dropped, since this process does not have them: {missing:#x}")
             }
         }
     }

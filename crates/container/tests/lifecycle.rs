@@ -40,7 +40,7 @@ fn a_missing_command_is_told_from_one_that_may_not_run() {
         ("/bin/data", ExecFailure::Denied),
         ("/bin", ExecFailure::Denied),
     ] {
-        let error = run_plan(&plan(rootfs.path(), &[command])).expect_err("not a program");
+        let error = run_plan(&plan(rootfs.path(), &[command])).expect_err("not an executable");
         let RunError::Exec { failure, .. } = error else { panic!("{error}") };
         assert_eq!(failure, wanted, "{command}");
     }

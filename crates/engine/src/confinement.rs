@@ -23,11 +23,11 @@ pub struct Unconfined {
 pub(crate) fn unconfined(host: &HostFacts) -> Vec<Unconfined> {
     let apparmor = Unconfined {
         module: "AppArmor",
-        message: "it is in force and containers run without a profile: the default one is not supported yet",
+        message: "it is enabled, but containers run without a profile: the default one is not supported yet",
     };
     let selinux = Unconfined {
         module: "SELinux",
-        message: "it is in force and containers run in the domain of their shim: labels are not supported yet",
+        message: "it is enabled, but containers run in the domain of their shim: labels are not supported yet",
     };
     let modules = [(host.apparmor, apparmor), (host.selinux, selinux)];
     modules.into_iter().filter(|(in_force, _)| *in_force).map(|(_, module)| module).collect()
@@ -70,10 +70,10 @@ fn apparmor(security: &ContainerSecurity, host: &HostFacts) -> Result<(), Engine
         None | Some(APPARMOR_UNCONFINED) => return Ok(()),
         Some(APPARMOR_DEFAULT) if security.privileged || !host.apparmor => return Ok(()),
         Some(APPARMOR_DEFAULT) => {
-            "the default profile is not supported yet; ask for Unconfined, or for nothing".to_owned()
+            "the default profile is not supported yet; use Unconfined, or leave it out".to_owned()
         }
         Some(profile) if host.apparmor => {
-            format!("profiles are not supported yet, so not {profile:?}; ask for Unconfined, or for nothing")
+            format!("profiles are not supported yet, so not {profile:?}; use Unconfined, or leave it out")
         }
         Some(profile) => format!("profile {profile:?} needs AppArmor, which is not in force on this host"),
     };

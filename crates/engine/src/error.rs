@@ -20,8 +20,8 @@ pub enum EngineError {
         /// What was looked up.
         key: String,
     },
-    /// Several ids begin so.
-    #[error("several {thing}s begin with {key:?}")]
+    /// Several ids have this prefix.
+    #[error("several {thing}s have the id prefix {key:?}")]
     Ambiguous {
         /// `pod sandbox` or `container`.
         thing: &'static str,
@@ -110,7 +110,7 @@ pub enum EngineError {
         kind: Kind,
     },
     /// The engine is shutting down, or the owner of the pod is gone.
-    #[error("the engine is closing")]
+    #[error("the engine is shutting down")]
     Closed,
 }
 
@@ -166,9 +166,9 @@ impl Classify for EngineError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            EngineError::Ambiguous { .. } => Some("give more digits of the id".to_owned()),
+            EngineError::Ambiguous { .. } => Some("use more digits of the id".to_owned()),
             EngineError::AlreadyExists { thing, .. } => {
-                Some(format!("remove that {thing} first, or ask with a higher attempt"))
+                Some(format!("remove that {thing} first, or use a higher attempt"))
             }
             EngineError::NotFound { .. }
             | EngineError::Refused { .. }

@@ -52,7 +52,7 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, Engi
             tracing::error!(
                 sandbox = id.short(),
                 error = berth_types::error::chain(&error),
-                "pod not found again, and left alone"
+                "failed to recover a pod; it is left as it is"
             );
             Some(id)
         });

@@ -43,8 +43,9 @@ fn name(config: &SandboxConfig, host: &HostFacts) -> Result<(), EngineError> {
         _ if asked.is_empty() => Ok(()),
         Network::Host if *asked == host.hostname => Ok(()),
         Network::Host => {
-            let message =
-                format!("{asked:?} is not the host's name, which a pod on its network has; leave it out");
+            let message = format!(
+                "{asked:?} is not the host's name, and a pod on the host's network has that one; leave it out"
+            );
             Err(EngineError::invalid("hostname", message))
         }
         Network::Pod | Network::None => {
@@ -102,7 +103,7 @@ fn sysctls(asked: &BTreeMap<String, String>, namespaces: &Namespaces) -> Result<
                 return refuse("the pod uses the host's network");
             }
         } else {
-            return refuse("not of a namespace; it would change the host");
+            return refuse("not a namespaced sysctl; it would change the host");
         }
     }
     Ok(())

@@ -39,10 +39,10 @@ pub enum StoreError {
         known: u32,
     },
     /// No such image.
-    #[error("image {0:?} is not here")]
+    #[error("image {0:?} not found")]
     NotFound(String),
     /// A prefix that several images have, or a short name that several repositories have.
-    #[error("{name:?} could be any of {candidates}")]
+    #[error("{name:?} is ambiguous: it matches {candidates}")]
     Ambiguous {
         /// What was asked.
         name: String,
@@ -138,7 +138,7 @@ impl Classify for StoreError {
             Self::Io { source, .. } if is_short_of_resources(source) => {
                 Some("nothing was removed: raise the limit of open files or free memory, and try again".into())
             }
-            Self::Ambiguous { .. } => Some("give the whole name or more digits of the id".into()),
+            Self::Ambiguous { .. } => Some("use the full name or more digits of the id".into()),
             _ => None,
         }
     }

@@ -64,7 +64,7 @@ pub enum PullError {
         example: String,
     },
     /// None of the registries that a short name is looked for on has it.
-    #[error("image {name:?} was found on none of its registries: {}", summaries(tried))]
+    #[error("image {name:?} was not found on any of its registries: {}", summaries(tried))]
     NowhereFound {
         /// As it was written.
         name: String,
@@ -83,7 +83,7 @@ pub enum PullError {
         source: FetchError,
     },
     /// A layer is of a kind that cannot be unpacked.
-    #[error("pull {reference}: layer {digest} is {media_type:?}, which is not a layer Berth unpacks")]
+    #[error("pull {reference}: layer {digest} has the unsupported media type {media_type:?}")]
     LayerType {
         /// The complete reference.
         reference: String,
@@ -101,7 +101,7 @@ pub enum PullError {
         source: StoreError,
     },
     /// The daemon ends.
-    #[error("pull of {0} was called off")]
+    #[error("the pull of {0} was cancelled")]
     CalledOff(String),
 }
 
@@ -329,7 +329,7 @@ impl Layer<'_> {
             match result {
                 Err(error) if served + 1 < hosts && is_damage(&error) => {
                     let blob = self.blob.digest.short();
-                    tracing::warn!(blob, error = %berth_types::error::chain(&error), "damaged layer, next host");
+                    tracing::warn!(blob, error = %berth_types::error::chain(&error), "damaged layer, trying the next host");
                     first = served + 1;
                 }
                 result => return Ok(result?),

@@ -420,7 +420,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 fn delete(trash: Vec<PathBuf>) {
     for path in trash {
         if let Err(error) = remove_tree(&path) {
-            tracing::warn!(path = %path.display(), %error, "trash stays until the next start");
+            tracing::warn!(path = %path.display(), %error, "failed to remove trash; it is kept until the next start");
         }
     }
 }

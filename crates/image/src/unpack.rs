@@ -149,7 +149,7 @@ pub(crate) enum UnpackError {
     Recipe(#[source] io::Error),
     #[error("{step}")]
     Confine { step: &'static str, source: io::Error },
-    #[error("the process that takes the tar is gone")]
+    #[error("the process that reads the tar has ended")]
     Closed,
 }
 

@@ -151,7 +151,7 @@ impl Builtin {
             PrepareError::Kernel(source) => AttachError::Kernel { sandbox: sandbox.clone(), source },
         })?;
         if let Some(port) = ports.iter().find(|port| !pod.ipv6 && port.scope4() == Scope::None) {
-            return Err(AttachError::BadPort { port: *port, reason: "the pod has no IPv6" });
+            return Err(AttachError::BadPort { port: *port, reason: "the pod has no IPv6 address" });
         }
         let lease = self.lease(sandbox, ports, pod.ipv6)?;
         if let Err(error) = self.connect(&lease, &mut pod) {
@@ -172,7 +172,7 @@ impl Builtin {
                 return bad("a pod can have 1000 host ports at most");
             }
             if port.host_port == 0 || port.container_port == 0 {
-                return bad("0 is no port");
+                return bad("0 is not a port");
             }
             if port.host_ip == Some(Ipv6Addr::LOCALHOST.into()) {
                 return bad("::1 cannot lead to a pod, 127.0.0.1 can");
@@ -181,7 +181,7 @@ impl Builtin {
                 return bad("the pod network has no IPv6");
             }
             if ports[..i].iter().any(|o| o.conflicts(port) && !o.includes(port) && !port.includes(o)) {
-                return bad("it is asked for twice, to different ports of the pod");
+                return bad("it is mapped to two different ports of the pod");
             }
         }
         Ok(())

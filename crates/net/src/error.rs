@@ -117,8 +117,8 @@ pub enum AttachError {
         /// Its bridge.
         bridge: String,
     },
-    /// The pod is connected already.
-    #[error("sandbox {} is connected already", sandbox.short())]
+    /// The pod is already connected.
+    #[error("sandbox {} is already connected", sandbox.short())]
     AlreadyAttached {
         /// The pod.
         sandbox: SandboxId,
@@ -132,7 +132,7 @@ pub enum AttachError {
         reason: &'static str,
     },
     /// The host port belongs to another pod.
-    #[error("host port {port} is taken by sandbox {holder}")]
+    #[error("host port {port} is used by sandbox {holder}")]
     PortTaken {
         /// The mapping.
         port: PortMapping,
@@ -229,7 +229,7 @@ pub enum DetachError {
         source: io::Error,
     },
     /// The kernel refused to take the host ports away.
-    #[error("take away the host ports of sandbox {}", sandbox.short())]
+    #[error("remove the host ports of sandbox {}", sandbox.short())]
     Kernel {
         /// The pod.
         sandbox: SandboxId,
@@ -256,10 +256,10 @@ pub enum SweepError {
         source: netlink::NetlinkError,
     },
     /// The bridge could not be put right.
-    #[error("look after the bridge")]
+    #[error("check the bridge")]
     Bridge(#[source] OpenError),
     /// A pod that is gone could not be disconnected.
-    #[error("release the addresses of a pod that is gone")]
+    #[error("release the addresses of a pod that no longer exists")]
     Detach(#[source] DetachError),
     /// The directory of leases could not be removed.
     #[error("remove {path}")]

@@ -40,7 +40,8 @@ impl PodNetwork for Loopback {
     /// Never ready: a kubelet takes a pod without an address for broken and makes it anew for ever, so it must not
     /// place such pods here at all.
     fn status(&self) -> NetworkStatus {
-        let message = "pods get no addresses (--network none); pods of the host's network run".to_owned();
+        let message =
+            "pods get no addresses (--network none); only pods on the host's network can run".to_owned();
         NetworkStatus::NotReady { reason: NOT_READY, message }
     }
 

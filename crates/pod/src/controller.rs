@@ -75,13 +75,13 @@ pub enum PodError {
         namespace: String,
     },
     /// There are [`MAX_PODS`] pods.
-    #[error("{MAX_PODS} pods run here already")]
+    #[error("the limit of {MAX_PODS} pods is reached")]
     TooMany,
     /// Nothing has this name or id.
     #[error("no pod {0:?}")]
     NotFound(String),
     /// An image is not there and may not be pulled.
-    #[error("image {image} is not here, and its pull policy is Never")]
+    #[error("image {image} is not present, and its pull policy is Never")]
     NoImage {
         /// Which.
         image: String,
@@ -129,7 +129,7 @@ pub enum PodError {
         source: EngineError,
     },
     /// It was taken down meanwhile.
-    #[error("pod {0} was taken down meanwhile")]
+    #[error("pod {0} was removed in the meantime")]
     Down(String),
 }
 
@@ -243,7 +243,7 @@ impl Pods {
         match files::set_aside(&pods.inner.dir, &living) {
             Ok(dead) => drop(tokio::task::spawn_blocking(move || files::bury(dead))),
             Err(e) => {
-                tracing::warn!(dir = %pods.inner.dir.display(), error = %e, "what pods left behind stays");
+                tracing::warn!(dir = %pods.inner.dir.display(), error = %e, "failed to remove what pods left behind");
             }
         }
         tokio::spawn(rotate::run(Arc::downgrade(&pods.inner)));
@@ -366,7 +366,7 @@ impl Pods {
         let Some(mut plan) = planned else {
             tracing::warn!(
                 pod = config.metadata.name,
-                "its manifest is unreadable: it runs on, and nothing of it is restarted"
+                "its manifest is unreadable: it keeps running, but its containers are not restarted"
             );
             return;
         };

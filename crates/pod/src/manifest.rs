@@ -36,10 +36,10 @@ pub enum ManifestError {
     #[error("the manifest is empty")]
     Empty,
     /// Not an object of Kubernetes.
-    #[error("document {0} is no manifest: a mapping with apiVersion, kind, metadata and spec is needed")]
+    #[error("document {0} is not a manifest: expected a mapping with apiVersion, kind, metadata and spec")]
     Shape(usize),
     /// Not a pod.
-    #[error("document {document}: {kind:?} of {api_version:?} is not run here: only Pod of v1 is")]
+    #[error("document {document}: {kind:?} of {api_version:?} is not supported: only Pod of v1 is")]
     Kind {
         /// Counted from 1.
         document: usize,
@@ -49,7 +49,7 @@ pub enum ManifestError {
         api_version: String,
     },
     /// A field that Kubernetes has and Berth does not support yet.
-    #[error("document {document}: {path} is not supported yet, so it is refused: remove it")]
+    #[error("document {document}: {path} is not supported yet: remove it")]
     Later {
         /// Counted from 1.
         document: usize,

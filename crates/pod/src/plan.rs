@@ -81,7 +81,7 @@ pub enum PlanError {
         message: String,
     },
     /// A value that Berth does not support yet.
-    #[error("pod {pod}: {path} is not supported yet, so it is refused: remove it")]
+    #[error("pod {pod}: {path} is not supported yet: remove it")]
     Later {
         /// The pod's name.
         pod: String,
@@ -197,7 +197,7 @@ fn hostname(pod: &Pod) -> String {
 fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
     let spec = &pod.spec;
     if spec.host_pid && spec.share_process_namespace {
-        return Err(wrong("spec.shareProcessNamespace", "it cannot be together with hostPID"));
+        return Err(wrong("spec.shareProcessNamespace", "it cannot be combined with hostPID"));
     }
     let namespace = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
     let mut labels = pod.metadata.labels.clone();

@@ -81,8 +81,7 @@ impl Making {
     /// Assigns the descriptors that came with a Create.
     fn given(&self, plan: &Plan) -> Result<Given<'_>, Failure> {
         let mut fds = self.fds.iter().map(AsFd::as_fd);
-        let missing =
-            || failure(Reason::Protocol, "Create comes without the descriptors that its plan names");
+        let missing = || failure(Reason::Protocol, "Create lacks descriptors that its plan names");
         let root = match plan.root.source {
             RootSource::Given => Some(fds.next().ok_or_else(missing)?),
             RootSource::Path(_) => None,

@@ -50,7 +50,7 @@ pub struct Overlay<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     /// No lower directory, or too many.
-    #[error("overlay: {0} lower directories, 1 to {MAX_LOWERS} are possible")]
+    #[error("overlay: {0} lower directories, 1 to {MAX_LOWERS} are allowed")]
     Lowers(usize),
     /// More layers than the options of an old kernel have room for.
     #[error("overlay: {0} layers need Linux 6.8 or newer")]

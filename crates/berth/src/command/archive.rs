@@ -57,7 +57,7 @@ impl Load {
                     None => {}
                 }
             }
-            Err(tonic::Status::aborted("the daemon did not say how the load ended"))
+            Err(tonic::Status::aborted("the daemon did not report the result of the load"))
         };
         let loaded = loaded.await;
         pulls.clear();
@@ -84,9 +84,7 @@ impl Load {
 fn open(input: &Path) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
     if input == Path::new("-") {
         if std::io::stdin().is_terminal() {
-            bail!(
-                "an archive is expected on standard input, which is a terminal (hint: name a file with -i)"
-            );
+            bail!("cannot read an archive from a terminal (hint: name a file with -i)");
         }
         return Ok(("standard input".to_owned(), Box::new(std::io::stdin())));
     }
@@ -164,7 +162,7 @@ impl Out {
         let name = path.display().to_string();
         if path == Path::new("-") {
             if std::io::stdout().is_terminal() {
-                bail!("an archive is not for a terminal (hint: name a file with -o, or pipe it on)");
+                bail!("cannot write an archive to a terminal (hint: name a file with -o, or use a pipe)");
             }
             return Ok(Self::Stream {
                 file: Box::new(std::io::stdout()),

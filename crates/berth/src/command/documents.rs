@@ -82,7 +82,7 @@ fn configuration() -> String {
 }
 
 fn key(text: &mut String, name: &str, help: &str, value: &str) {
-    write!(text, "\n# {help}\n#{name} = {value}\n").expect("a String takes all that is written");
+    write!(text, "\n# {help}\n#{name} = {value}\n").expect("writing to a String does not fail");
 }
 
 /// A value of the right form: of several the first, of a list the empty one.

@@ -40,7 +40,7 @@ impl Pull {
             id = event.image_id;
         }
         if id.is_empty() {
-            bail!("the daemon did not say how the pull ended");
+            bail!("the daemon did not report the result of the pull");
         }
         line(id)?;
         Ok(ExitCode::SUCCESS)

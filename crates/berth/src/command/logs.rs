@@ -56,7 +56,7 @@ impl std::str::FromStr for Tail {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" | "-1" => Ok(Self(usize::MAX)),
-            text => text.parse().map(Self).map_err(|_| "a number of lines, or all, is needed".to_owned()),
+            text => text.parse().map(Self).map_err(|_| "expected a number of lines, or all".to_owned()),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Logs {
         let mut client = reach.client().await?;
         let container = find(&mut client, &self.container).await?;
         if container.log_path.is_empty() {
-            bail!("container {} keeps no log", self.container);
+            bail!("container {} has no log", self.container);
         }
         let path = Path::new(&container.log_path);
         let mut log = Log::open(path)?;

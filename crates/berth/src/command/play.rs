@@ -150,7 +150,7 @@ impl Down {
             }
         }
         if removed == 0 && !failed {
-            note("no such pod runs");
+            note("no such pod is running");
         }
         Ok(done(failed))
     }

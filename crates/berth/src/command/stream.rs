@@ -36,7 +36,7 @@ impl Session {
         let outputs = client.exec(inputs).await.map_err(told)?.into_inner();
         self.run(client.clone(), sender, outputs, signals)
             .await?
-            .context("the daemon did not say how the process ended")
+            .context("the daemon did not report the exit status")
     }
 
     /// Joins a container until its output ends.
@@ -85,7 +85,7 @@ impl Session {
                 }
                 pod = interrupts.next() => {
                     if grace > 0 && std::io::stderr().is_terminal() {
-                        note("berth: stopping; Ctrl-C again kills at once");
+                        note("berth: stopping; press Ctrl-C again to kill");
                     }
                     let mut client = client.clone();
                     let request = api::StopRequest { targets: vec![pod], grace_seconds: grace };

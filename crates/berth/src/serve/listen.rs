@@ -41,7 +41,7 @@ pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .with_context(|| format!("make the directory {}", dir.display()))
+        .with_context(|| format!("create the directory {}", dir.display()))
 }
 
 /// Binds beside the final name and renames over it, so that nobody meets a socket that does not
@@ -49,7 +49,7 @@ pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
 pub(super) fn bind(path: &Path) -> anyhow::Result<Bound> {
     let name = path.file_name().with_context(|| format!("{} has no file name", path.display()))?;
     let parent = path.parent().with_context(|| format!("{} has no directory", path.display()))?;
-    fs::create_dir_all(parent).with_context(|| format!("make the directory {}", parent.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("create the directory {}", parent.display()))?;
     let fresh: PathBuf = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let bind = || -> std::io::Result<Bound> {
         let listener = UnixListener::bind(&fresh)?;
@@ -72,7 +72,7 @@ pub(super) fn unbind(path: &Path, inode: u64) {
     if let Err(e) = fs::remove_file(path)
         && e.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(path = %path.display(), error = %e, "the socket stays");
+        tracing::warn!(path = %path.display(), error = %e, "failed to remove the socket");
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn serve(
                 Ok((stream, _)) => stream,
                 Err(e) => {
                     // Out of descriptors, most likely: those of others come free.
-                    tracing::warn!(error = %e, "no connection accepted");
+                    tracing::warn!(error = %e, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
                 }
@@ -109,13 +109,13 @@ pub(super) async fn serve(
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(e) = connection.await {
-                tracing::debug!(error = %e, "a connection ended");
+                tracing::debug!(error = %e, "a connection failed");
             }
         });
     }
     drop(bound);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::info!("calls in flight are given up");
+        tracing::info!("aborting calls in flight");
     }
 }
 

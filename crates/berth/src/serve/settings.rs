@@ -158,7 +158,7 @@ pub(crate) enum SettingsError {
     Syntax { path: PathBuf, message: String },
     #[error("--{name} {value:?}: {reason}")]
     Invalid { name: &'static str, value: String, reason: String },
-    #[error("--{name} is not there yet: leave it out")]
+    #[error("--{name} is not supported yet: leave it out")]
     Later { name: &'static str },
 }
 
@@ -220,24 +220,24 @@ impl Given {
         let state = self.state.unwrap_or(defaults.state);
         let socket = match &self.listen {
             Some(listen) => socket_path(listen).ok_or_else(|| {
-                invalid("listen", listen, "an address as unix:///run/berth/berth.sock is needed")
+                invalid("listen", listen, "expected an address such as unix:///run/berth/berth.sock")
             })?,
             None => state.join("berth.sock"),
         };
         if socket.as_os_str().len() > MAX_SOCKET {
-            let reason = format!("the path of a socket has {MAX_SOCKET} bytes at most");
+            let reason = format!("a socket path must not be longer than {MAX_SOCKET} bytes");
             return Err(invalid("listen", &socket.to_string_lossy(), &reason));
         }
         let bridge = self.bridge.unwrap_or(defaults.bridge);
         if bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' ']) {
-            return Err(invalid("bridge", &bridge, "an interface name has 1 to 15 characters"));
+            return Err(invalid("bridge", &bridge, "an interface name must have 1 to 15 characters"));
         }
         let cgroup_root = self.cgroup_root.unwrap_or(defaults.cgroup_root);
         if !cgroup_root.starts_with('/')
             || cgroup_root.split('/').any(|part| part == "..")
             || cgroup_root.len() < 2
         {
-            return Err(invalid("cgroup-root", &cgroup_root, "a path below / without .. is needed"));
+            return Err(invalid("cgroup-root", &cgroup_root, "expected a path below / without .."));
         }
         if self.cgroup_driver == Some(CgroupDriver::Systemd) {
             return Err(SettingsError::Later { name: "cgroup-driver systemd" });
@@ -304,7 +304,7 @@ pub(crate) fn socket_path(address: &str) -> Option<PathBuf> {
 fn handler(text: &str) -> Result<(String, PathBuf), SettingsError> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && path.starts_with('/') => Ok((name.to_owned(), path.into())),
-        _ => Err(invalid("handler", text, "NAME=/PATH is needed")),
+        _ => Err(invalid("handler", text, "expected NAME=/PATH")),
     }
 }
 

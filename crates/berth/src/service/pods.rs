@@ -43,7 +43,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
         "never" => Some(PullChoice::Never),
         other => {
             return Err(Status::invalid_argument(format!(
-                "pull policy {other:?} is not always, missing or never"
+                "unknown pull policy {other:?}: expected always, missing or never"
             )));
         }
     };
@@ -108,7 +108,7 @@ async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, patie
     if view.containers.iter().any(waits)
         && let Err(e) = service.pods.down(&view, Some(0), true).await
     {
-        tracing::warn!(pod = view.config.metadata.name, error = %berth_types::error::chain(&e), "it waits for a client");
+        tracing::warn!(pod = view.config.metadata.name, error = %berth_types::error::chain(&e), "failed to remove a pod that no client started");
     }
 }
 

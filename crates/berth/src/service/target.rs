@@ -78,7 +78,7 @@ fn choose(pods: &[Arc<SandboxView>], name: &str) -> Result<Target, Status> {
         several => {
             let ids: Vec<_> = several.iter().map(describe).collect();
             Err(Status::invalid_argument(format!(
-                "{name:?} means several: {} (hint: give an id)",
+                "{name:?} is ambiguous: {} (hint: use an id)",
                 ids.join(", ")
             )))
         }

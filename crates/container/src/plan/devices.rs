@@ -59,7 +59,7 @@ fn node(device: &LinuxDevice, field: &str) -> Result<Device, PlanError> {
         LinuxDeviceType::B => DeviceKind::Block,
         LinuxDeviceType::P => DeviceKind::Fifo,
         LinuxDeviceType::A => {
-            return Err(PlanError::invalid(format!("{field}.type"), "a node is one of c, u, b and p"));
+            return Err(PlanError::invalid(format!("{field}.type"), "the type must be c, u, b or p"));
         }
     };
     let path = device.path();

@@ -59,7 +59,7 @@ fn clean(path: &Path, field: &str) -> Result<PathBuf, PlanError> {
         }
     }
     if clean == Path::new("/") {
-        return Err(PlanError::invalid(field, "a mount on the root itself"));
+        return Err(PlanError::invalid(field, "a mount on the root directory"));
     }
     Ok(clean)
 }
@@ -72,7 +72,7 @@ fn on_proc(destination: &Path, field: &str) -> Result<bool, PlanError> {
     if ON_PROC.iter().any(|allowed| destination == Path::new(allowed)) {
         return Ok(true);
     }
-    Err(PlanError::invalid(field, format!("{} may not be covered", destination.display())))
+    Err(PlanError::invalid(field, format!("{} must not be mounted over", destination.display())))
 }
 
 /// All mounts, in their order.
@@ -128,7 +128,7 @@ fn add(
     if !maps.0.is_empty() || !maps.1.is_empty() || options.idmap.is_some() {
         return Err(PlanError::unsupported(
             format!("{field}.uidMappings"),
-            "an idmapped mount that is no bind mount",
+            "an idmapped mount that is not a bind mount",
         ));
     }
     match kind {
@@ -153,7 +153,7 @@ fn bind(
     let source =
         source.ok_or_else(|| PlanError::invalid(format!("{field}.source"), "a bind mount needs a source"))?;
     if let Some((word, _)) = options.data.first() {
-        let problem = format!("the option {word:?} means nothing for a bind mount");
+        let problem = format!("the option {word:?} has no effect on a bind mount");
         return Err(PlanError::invalid(format!("{field}.options"), problem));
     }
     if options.idmap == Some(true) {

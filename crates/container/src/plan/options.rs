@@ -65,7 +65,7 @@ pub(super) fn root_propagation(word: &str) -> Result<Propagation, PlanError> {
     match word {
         "" => Ok(Propagation::Private),
         word => propagation(word).ok_or_else(|| {
-            PlanError::invalid("linux.rootfsPropagation", format!("{word:?} is no propagation"))
+            PlanError::invalid("linux.rootfsPropagation", format!("unknown propagation {word:?}"))
         }),
     }
 }
@@ -109,7 +109,7 @@ impl Options {
                 data => {
                     return Err(PlanError::invalid(
                         field,
-                        format!("the option {data:?} means nothing for a bind mount"),
+                        format!("the option {data:?} has no effect on a bind mount"),
                     ));
                 }
             }

@@ -166,7 +166,7 @@ fn device(rule: &LinuxDeviceCgroup, field: &str) -> Result<DeviceRule, PlanError
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,
         Some(LinuxDeviceType::B) => DeviceKind::Block,
         Some(LinuxDeviceType::P) => {
-            return Err(PlanError::invalid(format!("{field}.type"), "a rule is about one of a, b and c"));
+            return Err(PlanError::invalid(format!("{field}.type"), "the type must be a, b or c"));
         }
     };
     let part = |value: Option<i64>, name: &str| match value {

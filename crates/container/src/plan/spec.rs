@@ -128,9 +128,9 @@ fn refuse(spec: &Spec) -> Result<(), PlanError> {
     let list = |hooks: Option<&Vec<_>>| hooks.is_some_and(|h| !h.is_empty());
     let text = |value: Option<&String>| value.is_some_and(|t| !t.is_empty());
     let refused = [
-        ("solaris", spec.solaris().is_some(), "a container of another system"),
-        ("windows", spec.windows().is_some(), "a container of another system"),
-        ("zos", spec.zos().is_some(), "a container of another system"),
+        ("solaris", spec.solaris().is_some(), "a container for another operating system"),
+        ("windows", spec.windows().is_some(), "a container for another operating system"),
+        ("zos", spec.zos().is_some(), "a container for another operating system"),
         ("vm", spec.vm().is_some(), "a virtual machine"),
         ("uidMappings", spec.uid_mappings().is_some(), "a map outside of linux"),
         ("gidMappings", spec.gid_mappings().is_some(), "a map outside of linux"),
@@ -237,7 +237,7 @@ fn names(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Step>, PlanError> {
             return Ok(());
         };
         if namespaces.uts == Space::Host {
-            return Err(PlanError::invalid(field, "the container has the host's UTS namespace"));
+            return Err(PlanError::invalid(field, "the container uses the host's UTS namespace"));
         }
         if value.len() > 64 {
             return Err(PlanError::invalid(field, "longer than 64 bytes"));

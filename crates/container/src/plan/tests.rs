@@ -365,7 +365,7 @@ fn a_cgroup_mount_shows_the_containers_own_directories() {
         let spec = parse(config.to_string().as_bytes()).expect("parsed");
         let steps = plan(&spec, &inputs).expect("a plan").steps;
         let MountSource::Bind { origin: Origin::Path(path), .. } = &mount(&steps[0]).source else {
-            panic!("no bind mount")
+            panic!("not a bind mount")
         };
         String::from_utf8_lossy(path).into_owned()
     };

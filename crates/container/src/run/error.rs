@@ -57,7 +57,7 @@ pub enum ExecFailure {
     NotFound,
     /// It may not be executed.
     Denied,
-    /// It is not a program for this machine.
+    /// It is not an executable for this machine.
     Format,
     /// Anything else.
     Other,
@@ -78,7 +78,7 @@ impl std::fmt::Display for ExecFailure {
         f.write_str(match self {
             ExecFailure::NotFound => "not found in the container",
             ExecFailure::Denied => "permission denied",
-            ExecFailure::Format => "not a program for this machine",
+            ExecFailure::Format => "not an executable for this machine",
             ExecFailure::Other => "failed",
         })
     }
@@ -131,7 +131,7 @@ impl Classify for RunError {
             RunError::Exec { failure: ExecFailure::NotFound, .. } => {
                 Some("check the command, the PATH of the image, and the interpreter of a script".into())
             }
-            RunError::Memory { .. } => Some("a small program needs some 2 MiB; give a higher limit".into()),
+            RunError::Memory { .. } => Some("a small program needs about 2 MiB; set a higher limit".into()),
             RunError::Plan { .. }
             | RunError::Step { .. }
             | RunError::Exec { .. }

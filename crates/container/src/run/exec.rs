@@ -31,7 +31,7 @@ pub(super) fn exec(
         // A first thread that has ended has no namespaces any more; the others of its process have.
         Err(RunError::Step { source, .. }) if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
             let spaces = threads::spaces(target, user != 0).ok_or(RunError::Step {
-                step: "enter the container: no thread of its main process runs".into(),
+                step: "enter the container: its main process has no running thread".into(),
                 source,
             })?;
             let entries = spaces.entries();

@@ -126,7 +126,7 @@ fn wait_and_become(program: Program, last: Last) -> i32 {
 }
 
 fn prepare(program: Program, last: Last) -> Result<(), Fail> {
-    rustix::process::setsid().map_err(at("begin a session"))?;
+    rustix::process::setsid().map_err(at("start a session"))?;
     if last.terminal {
         rustix::process::ioctl_tiocsctty(fd_at(0)).map_err(at("take the controlling terminal"))?;
     }

@@ -71,7 +71,7 @@ pub(super) struct DeviceOp {
 
 /// A C string, or an error that names what had the null byte.
 pub(super) fn c_string(bytes: &[u8], what: &str) -> Result<CString, RunError> {
-    CString::new(bytes).map_err(|_| RunError::Plan { what: format!("{what} has a null byte in it") })
+    CString::new(bytes).map_err(|_| RunError::Plan { what: format!("{what} contains a NUL byte") })
 }
 
 /// A path in the container as the child uses it: relative to the root.
@@ -110,7 +110,7 @@ impl Op {
             Step::Hostname(name) => Op::Hostname(name.clone()),
             Step::Domainname(name) => Op::Domainname(name.clone()),
             Step::Sysctl { key, .. } if key.split('/').any(|part| matches!(part, "" | "." | "..")) => {
-                return Err(RunError::Plan { what: format!("{key:?} is no sysctl") });
+                return Err(RunError::Plan { what: format!("{key:?} is not a sysctl") });
             }
             Step::Sysctl { key, value } => Op::Sysctl {
                 path: c_string(format!("sys/{key}").as_bytes(), "a sysctl")?,
@@ -210,7 +210,7 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
             let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
             // What is sealed and masked below it, and written to, must be the kernel's.
             if plan.destination == b"/proc"
-                && !is_procfs(mount.as_fd()).map_err(subject("look at the source"))?
+                && !is_procfs(mount.as_fd()).map_err(subject("inspect the source"))?
             {
                 let what = format!("{}: only a procfs may be mounted on /proc", describe_mount(plan));
                 return Err(RunError::Plan { what });

@@ -127,7 +127,7 @@ fn check_names(profile: &Profile, at: usize, rule: &Rule) -> Result<(), SeccompE
         }
         if weaker && !is_known(name) {
             let name: String = name.chars().take(64).collect();
-            let why = format!("no system call {name:?} is known, so it cannot be denied");
+            let why = format!("the system call {name:?} is unknown, so it cannot be denied");
             return Err(SeccompError::unsupported(place(), why));
         }
     }

@@ -96,7 +96,7 @@ fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
         return Err(FieldError::invalid(at, format!("{:?} is not a variable's name", from.key)));
     }
     if from.value.contains(&0) {
-        return Err(FieldError::invalid(at, "the value has a NUL byte"));
+        return Err(FieldError::invalid(at, "the value contains a NUL byte"));
     }
     Ok(EnvVar { name: from.key.clone(), value: from.value.clone() })
 }
@@ -108,11 +108,11 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
         return Err(FieldError::named(word, at("image"), "use a volume of another kind"));
     }
     if !from.image_sub_path.is_empty() {
-        return Err(FieldError::invalid(at("image_sub_path"), "there is no image beside it"));
+        return Err(FieldError::invalid(at("image_sub_path"), "it needs image"));
     }
     for (field, mappings) in [("uidMappings", &from.uid_mappings), ("gidMappings", &from.gid_mappings)] {
         if !mappings.is_empty() {
-            return Err(FieldError::unsupported(at(field), "there are no user namespaces yet"));
+            return Err(FieldError::unsupported(at(field), "user namespaces are not supported yet"));
         }
     }
     if let Some(option) = from.mount_options.first() {

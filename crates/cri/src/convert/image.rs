@@ -13,7 +13,7 @@ use berth_engine::image::pull::PullRequest;
 pub(crate) fn handler(field: impl Into<String>, name: &str) -> Result<(), FieldError> {
     match name {
         "" | "native" => Ok(()),
-        other => Err(FieldError::invalid(field, format!("there is no handler {other:?}"))),
+        other => Err(FieldError::invalid(field, format!("unknown handler {other:?}"))),
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn pull(from: api::PullImageRequest) -> Result<PullRequest, FieldErro
 /// The credentials of a request; None when it brought none.
 fn auth(from: api::AuthConfig) -> Result<Option<RequestAuth>, FieldError> {
     if from.username.is_empty() && !from.password.is_empty() {
-        return Err(FieldError::invalid("auth.password", "there is no user name beside it"));
+        return Err(FieldError::invalid("auth.password", "it needs a user name"));
     }
     let auth = RequestAuth {
         username: from.username,
@@ -130,6 +130,6 @@ mod tests {
     fn a_password_without_a_user_is_refused() {
         let alone = api::AuthConfig { password: "p".into(), ..Default::default() };
         let error = auth(alone).unwrap_err().to_string();
-        assert_eq!(error, "auth.password: there is no user name beside it");
+        assert_eq!(error, "auth.password: it needs a user name");
     }
 }

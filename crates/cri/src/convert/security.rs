@@ -47,7 +47,7 @@ fn stray_reference(field: &str, kind: ProfileType, profile: &api::SecurityProfil
     if kind == ProfileType::Localhost || profile.localhost_ref.is_empty() {
         return Ok(());
     }
-    let reason = format!("{:?} is named, and profile_type is not Localhost", profile.localhost_ref);
+    let reason = format!("{:?} is set, but profile_type is not Localhost", profile.localhost_ref);
     Err(FieldError::invalid(format!("{field}.localhost_ref"), reason))
 }
 
@@ -79,7 +79,7 @@ fn apparmor(
                 ProfileType::Unconfined => APPARMOR_UNCONFINED,
                 ProfileType::RuntimeDefault => APPARMOR_DEFAULT,
                 ProfileType::Localhost if profile.localhost_ref.is_empty() => {
-                    return Err(FieldError::invalid(format!("{field}.localhost_ref"), "no profile is named"));
+                    return Err(FieldError::invalid(format!("{field}.localhost_ref"), "it needs a profile"));
                 }
                 ProfileType::Localhost => profile.localhost_ref.as_str(),
             }

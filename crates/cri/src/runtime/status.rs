@@ -94,7 +94,7 @@ pub(super) async fn update_runtime_config(
 ) -> Result<api::UpdateRuntimeConfigResponse, Status> {
     let cidr = request.runtime_config.and_then(|c| c.network_config).map(|n| n.pod_cidr).unwrap_or_default();
     if !cidr.is_empty() {
-        tracing::info!(cidr, "pod CIDR announced; the network keeps its own configuration");
+        tracing::info!(cidr, "ignoring the pod CIDR: the network has its own configuration");
     }
     Ok(api::UpdateRuntimeConfigResponse {})
 }

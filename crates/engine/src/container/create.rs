@@ -121,7 +121,11 @@ impl Work {
                 if let Err(failure) = parts.remove(&self.shared, &Arc::default()).await {
                     let error = berth_types::error::chain(&failure);
                     let container = self.id.short();
-                    tracing::warn!(container, error, "a container that could not be made leaves something");
+                    tracing::warn!(
+                        container,
+                        error,
+                        "failed to clean up after a container that was not created"
+                    );
                 }
                 Err(error)
             }

@@ -86,9 +86,9 @@ pub(crate) async fn exec(
     let broken = |e: std::io::Error| EngineError::system("make the streams of an exec session", e);
     if request.tty {
         let (_, mut fds) = begin(&target.shim, asked, Vec::new()).await?;
-        let master = fds
-            .pop()
-            .ok_or_else(|| EngineError::system("exec", std::io::Error::other("the shim gave no terminal")))?;
+        let master = fds.pop().ok_or_else(|| {
+            EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
+        })?;
         return session::with_terminal(target.container.clone(), master, ending).map_err(broken);
     }
     let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
@@ -290,7 +290,7 @@ pub(crate) async fn reopen_log(target: &Target) -> Result<(), EngineError> {
         .shim
         .tell(request, Vec::new(), LIMIT)
         .await
-        .map_err(|e| EngineError::failed("open the container's log again", e))
+        .map_err(|e| EngineError::failed("reopen the container's log", e))
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Place {
         let _one_writer = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let end = record::keep_end(&self.dir.container_record(id), noticed.clone());
         let end = end.unwrap_or_else(|error| {
-            tracing::warn!(container = id.short(), %error, "the end of a container is not written down");
+            tracing::warn!(container = id.short(), %error, "failed to record the end of a container");
             noticed
         });
         (end.started_at, Exit::from(end))

@@ -47,7 +47,11 @@ impl Engine {
                 Ok(stats) => all.extend(stats),
                 Err(error) => {
                     let error = berth_types::error::chain(&error);
-                    tracing::debug!(container = id.short(), error, "a container without statistics");
+                    tracing::debug!(
+                        container = id.short(),
+                        error,
+                        "failed to read the statistics of a container"
+                    );
                 }
             }
         }
@@ -68,7 +72,7 @@ impl Engine {
         if container.cgroup.is_empty() {
             return Ok(None);
         }
-        let what = || format!("read what container {} uses", container.id.short());
+        let what = || format!("read the resource usage of container {}", container.id.short());
         let path = CgroupPath::new(&container.cgroup).map_err(|e| EngineError::failed(what(), e))?;
         let group = self.shared.cgroups.open(&path);
         let at = clock::now();

@@ -112,7 +112,7 @@ impl Stopper {
         tracing::warn!(
             container = self.id.short(),
             error = berth_types::error::chain(error),
-            "the shim does not pass a signal on"
+            "the shim did not deliver a signal"
         );
     }
 

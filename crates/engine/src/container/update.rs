@@ -83,7 +83,7 @@ pub(crate) async fn make(
         let Some(cgroup) = &facts.cgroup else {
             return Err(EngineError::unsupported(
                 "resources",
-                "the pod's handler limits no single container",
+                "the pod's handler does not support limits of a single container",
             ));
         };
         limits::apply(&shared, cgroup, &change)?;

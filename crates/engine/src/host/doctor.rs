@@ -49,7 +49,7 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
         };
         let again = "remove the image and pull it again";
         findings.extend(shared.images.damaged().into_iter().map(|what| of_store(what, again)));
-        let stays = "its container is not affected; it goes with it";
+        let stays = "its container is not affected; it is removed with the container";
         findings.extend(shared.images.unreadable_snapshots().into_iter().map(|what| of_store(what, stays)));
         findings.sort_by(|a, b| (a.thing, &a.name).cmp(&(b.thing, &b.name)));
         findings
@@ -101,7 +101,7 @@ impl World {
             findings.push(Finding {
                 thing: Thing::Pod,
                 name: id.to_string(),
-                explanation: format!("it runs, and its record cannot be read: {}", dir.record().display()),
+                explanation: format!("it is running, but its record cannot be read: {}", dir.record().display()),
                 remedy: format!(
                     "restart the daemon if the record can be read again; to end the pod, kill its shim (process {pid}) first"
                 ),
@@ -124,34 +124,49 @@ impl World {
                 remedy: remedy.to_owned(),
             });
         };
-        let restart = "restart the daemon: it removes what belongs to no pod";
+        let restart = "restart the daemon: it removes orphans";
         for mount in &self.mounts {
             let owner = pod_of(&shared.layout.pods(), mount);
             if owner.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
                 let name = mount.display().to_string();
-                add(Thing::Mount, name.clone(), "mounted for a pod that is gone", &format!("umount {name}"));
+                add(
+                    Thing::Mount,
+                    name.clone(),
+                    "mounted for a pod that no longer exists",
+                    &format!("umount {name}"),
+                );
             }
         }
         for (path, id) in &self.pod_dirs {
             if id.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
-                let why = "the directory of a pod that is not known; its record may be damaged";
-                add(Thing::File, path.display().to_string(), why, "look at it, then remove it");
+                let why = "the directory of an unknown pod; its record may be damaged";
+                add(Thing::File, path.display().to_string(), why, "inspect it, then remove it");
             }
         }
         for (path, name) in &self.cgroups {
             let sandbox = name.parse::<SandboxId>().is_ok_and(|id| known.sandboxes.contains(&id));
             if !sandbox && name != "shims" {
-                add(Thing::Cgroup, path.display().to_string(), "the cgroup of a pod that is gone", restart);
+                add(
+                    Thing::Cgroup,
+                    path.display().to_string(),
+                    "the cgroup of a pod that no longer exists",
+                    restart,
+                );
             }
         }
         for (pid, id) in &self.shims {
             if !known.sandboxes.contains(id) {
-                let why = format!("the shim of pod {} that is gone", id.short());
+                let why = format!("the shim of pod {}, which no longer exists", id.short());
                 add(Thing::Process, pid.to_string(), &why, restart);
             }
         }
         for id in self.leases.iter().filter(|id| !known.sandboxes.contains(id)) {
-            add(Thing::Address, id.to_string(), "addresses are leased to a pod that is gone", restart);
+            add(
+                Thing::Address,
+                id.to_string(),
+                "addresses are leased to a pod that no longer exists",
+                restart,
+            );
         }
         for name in &self.interfaces {
             let remedy = format!("ip link delete {name}");
@@ -160,7 +175,12 @@ impl World {
         for id in self.snapshots.iter().filter(|id| !known.containers.contains(id)) {
             // One that is being made or removed has its directory in its pod.
             if !being_made(shared, id) {
-                add(Thing::Snapshot, id.to_string(), "the layer of a container that is gone", restart);
+                add(
+                    Thing::Snapshot,
+                    id.to_string(),
+                    "the layer of a container that no longer exists",
+                    restart,
+                );
             }
         }
         findings

@@ -21,14 +21,14 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Looks after the network for as long as somebody else holds it.
 pub(crate) fn begin(network: &Arc<dyn PodNetwork>) -> Result<(), EngineError> {
-    let changes = network.changes().map_err(|e| EngineError::failed("listen to the host's network", e))?;
+    let changes = network.changes().map_err(|e| EngineError::failed("monitor the host's network", e))?;
     if changes.is_empty() {
         return Ok(());
     }
     let network = Arc::downgrade(network);
     tokio::spawn(async move {
         if let Err(error) = repair(&network, changes).await {
-            tracing::warn!(%error, "the host's network is not listened to any more");
+            tracing::warn!(%error, "the host's network is no longer monitored");
         }
     });
     Ok(())
@@ -65,7 +65,7 @@ async fn repair(network: &Weak<dyn PodNetwork>, changes: Vec<Changes>) -> io::Re
             Err(error) => berth_types::error::chain(&error),
         };
         if failure != failed && !failure.is_empty() {
-            tracing::warn!(error = failure, "the pods' network is not as it should be");
+            tracing::warn!(error = failure, "failed to repair the pod network");
         }
         failed = failure;
     }

@@ -32,7 +32,7 @@ enum Choice {
 }
 
 /// Why CNI pods have no network.
-const NO_CNI: &str = "no CNI network is configured; pods of the host's network run";
+const NO_CNI: &str = "no CNI network is configured; only pods on the host's network can run";
 
 impl Networks {
     /// Opens what is configured.
@@ -117,7 +117,7 @@ impl Networks {
             Err(NetError::NotAttached { .. }) => true,
             Err(error) => {
                 let error = berth_types::error::chain(&error);
-                tracing::warn!(sandbox = sandbox.short(), error, "the pod's network is not as it should be");
+                tracing::warn!(sandbox = sandbox.short(), error, "the pod's network is damaged");
                 false
             }
         }
@@ -127,7 +127,7 @@ impl Networks {
     pub(crate) fn inventory(&self) -> Result<Inventory, EngineError> {
         let mut all = Inventory::default();
         for network in &self.all {
-            let of = network.inventory().map_err(|e| EngineError::failed("look at the network", e))?;
+            let of = network.inventory().map_err(|e| EngineError::failed("inspect the network", e))?;
             all.sandboxes.extend(of.sandboxes);
             all.strays.extend(of.strays);
         }

@@ -83,7 +83,7 @@ pub(crate) fn await_end(shared: &Shared, sandbox: &SandboxId, pid: i32, limit: D
         Ok(0) | Err(_) => {
             if let Err(error) = kill(shared, sandbox) {
                 let error = berth_types::error::chain(&error);
-                tracing::warn!(sandbox = sandbox.short(), error, "a shim that does not end is not killed");
+                tracing::warn!(sandbox = sandbox.short(), error, "failed to kill a shim that does not end");
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) fn read(config: &ContainerConfig) -> Result<Vec<HostDevice>, EngineEr
         one(device, &mut found)?;
     }
     if found.len() > MAX_DEVICES {
-        let message = format!("{} devices, {MAX_DEVICES} are possible", found.len());
+        let message = format!("{} devices, at most {MAX_DEVICES} are allowed", found.len());
         return Err(EngineError::invalid("devices", message));
     }
     Ok(found)

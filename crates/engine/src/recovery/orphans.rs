@@ -102,10 +102,10 @@ pub(crate) fn groups_of_none(shared: &Shared, known: &HashSet<SandboxId>) -> Res
     let mut failures = Failures::default();
     for name in names.difference(known) {
         let group = root.child(name.as_str()).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
-        tracing::info!(sandbox = name.short(), "the cgroup of a pod that is gone is removed");
+        tracing::info!(sandbox = name.short(), "removed the cgroup of a pod that no longer exists");
         failures.take(shared.placement.end(&group));
     }
-    failures.result("remove the cgroups of pods that are gone")
+    failures.result("remove the cgroups of pods that no longer exist")
 }
 
 #[cfg(test)]

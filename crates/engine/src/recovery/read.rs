@@ -47,7 +47,7 @@ pub(super) fn records(dir: &PodDir) -> io::Result<Option<OnDisk>> {
         tracing::warn!(
             sandbox = id,
             version,
-            "the record is of a newer Berth; what is understood of it is used"
+            "the record was written by a newer Berth; only what this version knows is used"
         );
     }
     let (mut containers, mut unreadable) = (Vec::new(), Vec::new());
@@ -58,7 +58,7 @@ pub(super) fn records(dir: &PodDir) -> io::Result<Option<OnDisk>> {
             Ok(None) => drop(record::remove(&dir.container(&id))),
             Err(error) => {
                 let id_short = id.short();
-                tracing::error!(container = id_short, %error, "a container's record cannot be read; it is left alone");
+                tracing::error!(container = id_short, %error, "a container's record cannot be read; the container is left as it is");
                 unreadable.push(id);
             }
         }

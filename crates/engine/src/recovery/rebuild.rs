@@ -38,7 +38,7 @@ pub(super) async fn undo(
     dir: PodDir,
     found: Option<OnDisk>,
 ) -> Result<(), EngineError> {
-    tracing::info!(sandbox = id.short(), "a half-made pod is undone");
+    tracing::info!(sandbox = id.short(), "removing a partly created pod");
     let path = |text: &str| CgroupPath::new(text).map_err(|e| EngineError::failed("a pod's cgroup", e));
     let own = path(&shared.config.cgroup_root)?.child(id.as_str());
     let own = own.map_err(|e| EngineError::failed("a pod's cgroup", e))?;
@@ -194,7 +194,7 @@ fn life(record: ContainerRecord) -> Result<Life, EngineError> {
         Some(Ok(process)) => process,
         Some(Err(error)) => {
             let container = record.id.short();
-            tracing::warn!(container, %error, "the process in a record is not understood; exec is as good as its image");
+            tracing::warn!(container, %error, "the process in a record cannot be read; exec uses the defaults of the image");
             oci_spec::runtime::Process::default()
         }
         None => oci_spec::runtime::Process::default(),
@@ -243,7 +243,7 @@ async fn undo_container(
     let parts = remove::Parts { id: id.clone(), shim: None, cgroup, dir: dir.clone(), handler };
     if let Err(error) = parts.remove(shared, &Arc::new(Mutex::new(()))).await {
         let error = berth_types::error::chain(&error);
-        tracing::warn!(container = id.short(), error, "a half-made container is not undone");
+        tracing::warn!(container = id.short(), error, "failed to remove a partly created container");
     }
 }
 
@@ -259,7 +259,7 @@ async fn serve(
     let identity = Identity::of(config);
     let (_, taken) = shared.pods.join_or(&identity, || (id.clone(), handle));
     if taken {
-        let message = format!("{} is the identity of two pods on disk", identity.words());
+        let message = format!("two pods on disk have the identity {}", identity.words());
         return Err(EngineError::invalid("sandbox.json", message));
     }
     tokio::spawn(owner.run());
@@ -274,7 +274,7 @@ async fn serve(
         }
     };
     if tokio::time::timeout(limit, seen).await.is_err() {
-        tracing::warn!(sandbox = id.short(), "a pod that ended is not down yet");
+        tracing::warn!(sandbox = id.short(), "the teardown of an ended pod has not finished yet");
     }
     Ok(())
 }

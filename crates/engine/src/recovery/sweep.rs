@@ -24,7 +24,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     for id in shared.images.snapshots().into_iter().filter(|id| !containers.contains(id)) {
         if let Err(error) = shared.images.remove_snapshot(&id).await {
             let error = berth_types::error::chain(&error);
-            tracing::warn!(container = id.short(), error, "a snapshot without a container is not removed");
+            tracing::warn!(container = id.short(), error, "failed to remove a snapshot without a container");
         }
     }
     let shared = Arc::clone(shared);
@@ -37,7 +37,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
                 tracing::warn!(
                     sandbox = sandbox.short(),
                     error,
-                    "a shim without a pod is not ended with all of its"
+                    "failed to end an orphaned shim and its processes"
                 );
             }
         }
@@ -45,6 +45,6 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
         shared.networks.sweep(&known)
     });
     if let Err(error) = swept.await {
-        tracing::warn!(error = berth_types::error::chain(&error), "left-overs not removed");
+        tracing::warn!(error = berth_types::error::chain(&error), "failed to remove orphans");
     }
 }

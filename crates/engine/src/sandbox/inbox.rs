@@ -117,11 +117,11 @@ impl Owner {
             }
             ToPod::Sandbox(ToSandbox::NotDown(error)) if matches!(self.state(), State::Stopping { .. }) => {
                 self.failure = berth_types::error::chain(error);
-                ("pod not taken down", error)
+                ("failed to tear down a pod", error)
             }
             ToPod::Sandbox(ToSandbox::NotCleared(error)) => {
                 self.failure = berth_types::error::chain(error);
-                ("pod not removed", error)
+                ("failed to remove a pod", error)
             }
             ToPod::Sandbox(_)
             | ToPod::Create(..)
@@ -157,7 +157,7 @@ impl Owner {
                 tracing::warn!(
                     container,
                     text,
-                    "the container has not ended: something of it cannot be killed"
+                    "the container has not ended: a process of it cannot be killed"
                 );
             }
             // The connection of each session goes to the one that waits for it.
@@ -287,7 +287,7 @@ impl Owner {
             Asked::Begin(change, caller) => (change, caller),
             Asked::Waits => return,
             Asked::TooMany(caller) => {
-                let error = EngineError::invalid("resources", "too many changes wait already");
+                let error = EngineError::invalid("resources", "too many changes are waiting");
                 return self.answer_caller(caller, Err(error));
             }
         };

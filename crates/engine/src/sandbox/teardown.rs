@@ -111,7 +111,7 @@ impl Steps {
         let socket = record::remove(&self.dir.socket());
         failures.take(socket.map_err(|e| EngineError::system("remove the shim's socket", e)));
         timeline.stage("mounts", since);
-        failures.result("take the pod down")?;
+        failures.result("tear down the pod")?;
         // A disk that is full does not keep a pod alive. A daemon that finds the old record looks for the shim,
         // finds it gone, and stops the pod once more.
         if let Err(error) = stopped(&self.dir) {

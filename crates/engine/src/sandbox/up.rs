@@ -91,7 +91,7 @@ impl Work {
                     tracing::warn!(
                         sandbox = self.id.short(),
                         error,
-                        "a pod that could not be made leaves something"
+                        "failed to clean up after a pod that was not created"
                     );
                 }
                 Err(error)
@@ -192,7 +192,8 @@ impl Work {
         let said = greet(launched.connection, self.notices.clone(), SHIM_LIMIT).await;
         shims::reap_later(launched.child.pidfd, said.is_err());
         self.timeline.stage("shim", since);
-        let Greeted { shim, .. } = said.map_err(|e| EngineError::failed("say hello to the shim", e))?;
+        let Greeted { shim, .. } =
+            said.map_err(|e| EngineError::failed("exchange versions with the shim", e))?;
         Ok((shim, pid))
     }
 
@@ -235,7 +236,7 @@ impl Work {
         };
         shim.tell(Request::Pod(pod), fds, SHIM_LIMIT)
             .await
-            .map_err(|e| EngineError::failed("tell the shim about its pod", e))?;
+            .map_err(|e| EngineError::failed("configure the shim for its pod", e))?;
         self.timeline.stage("shim told", since);
         Ok(())
     }

@@ -31,7 +31,7 @@ use line::{Call, Line, QUEUE};
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ShimError {
     /// The connection to the shim is gone, and perhaps the shim. Whether the request was carried out is not known.
-    #[error("the connection to the shim is gone")]
+    #[error("the connection to the shim was lost")]
     Lost,
     /// No answer came in time.
     #[error("the shim did not answer {request} within {} s", after.as_secs())]
@@ -48,7 +48,7 @@ pub(crate) enum ShimError {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The answer is not one to this request, or one that this daemon does not understand.
-    #[error("the shim gave an answer to {request} that does not fit it")]
+    #[error("the shim sent an answer to {request} that is of another kind")]
     Unexpected {
         /// What was asked.
         request: &'static str,
@@ -62,10 +62,10 @@ pub(crate) enum ShimError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotSent {
     /// The shim does not know it.
-    #[error("{0}; a pod that is made anew has a newer shim")]
+    #[error("{0}; recreate the pod to get a newer shim")]
     Unsupported(#[from] Unsupported),
     /// Too much waits for the shim already.
-    #[error("{request} was not asked: {waiting} requests wait for the pod's shim already")]
+    #[error("{request} was not sent: {waiting} requests are waiting for the pod's shim")]
     Busy {
         /// What was to be asked.
         request: &'static str,

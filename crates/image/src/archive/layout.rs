@@ -112,7 +112,7 @@ impl Layout<'_> {
             }
         };
         if depth == MAX_DEPTH {
-            return Err(refuse(format!("more than {MAX_DEPTH} indexes stand in one another")));
+            return Err(refuse(format!("more than {MAX_DEPTH} nested indexes")));
         }
         // docker saves an index as it is, with what it has of it.
         let there = |entry: &Entry| self.contents.has(&blob_path(&entry.descriptor.digest));

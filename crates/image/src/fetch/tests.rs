@@ -292,6 +292,6 @@ async fn a_trickle_is_a_stall() {
     let blob = Descriptor { media_type: "x/y".into(), digest: digest_of(b"x"), size: 100_000 };
     let transfer = Transfer { source: &source, blob: &blob, progress: |_| {} };
     let (_, error) = transfer.run(0, &mut Memory::default()).await.unwrap_err();
-    assert!(error.to_string().contains("nothing within"), "{error}");
+    assert!(error.to_string().contains("nothing received within"), "{error}");
     server.abort();
 }

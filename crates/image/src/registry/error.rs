@@ -25,7 +25,7 @@ pub enum HostError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No answer in time.
-    #[error("{step}: nothing within {} ms", limit.as_millis())]
+    #[error("{step}: nothing received within {} ms", limit.as_millis())]
     Timeout {
         /// What was being done.
         step: &'static str,
@@ -33,7 +33,7 @@ pub enum HostError {
         limit: Duration,
     },
     /// It gave no answer earlier in the same pull, and there are other hosts.
-    #[error("gave no answer before")]
+    #[error("skipped: it did not answer earlier in this pull")]
     GivenUp,
     /// The certificates configured for the host cannot be used.
     #[error("{path}: {problem}")]
@@ -92,7 +92,7 @@ pub enum HostError {
         problem: String,
     },
     /// The host answered a range with the whole.
-    #[error("ranges are not served")]
+    #[error("the server does not support range requests")]
     NoRanges,
     /// The answer is larger than it may be.
     #[error("{what} is larger than {limit} bytes")]
@@ -103,7 +103,7 @@ pub enum HostError {
         limit: u64,
     },
     /// The content is not what the digest says.
-    #[error("{what} has digest {found}, {wanted} was asked for")]
+    #[error("{what} has digest {found}, expected {wanted}")]
     WrongDigest {
         /// What was read.
         what: &'static str,
@@ -113,7 +113,7 @@ pub enum HostError {
         found: Digest,
     },
     /// The content has another size than its descriptor says.
-    #[error("{what} has {found} bytes, its descriptor says {wanted}")]
+    #[error("{what} has {found} bytes, expected {wanted} as in its descriptor")]
     WrongSize {
         /// What was read.
         what: &'static str,
@@ -273,11 +273,12 @@ impl Classify for RegistryError {
                 Some("no credentials were given; the repository may be private, or not exist".to_owned())
             }
             HostError::Connect { source } if text(source.as_ref()).contains("UnknownIssuer") => {
-                Some("put the registry's authority into certs.d/HOST/hosts.toml as ca".to_owned())
+                Some("put the registry's certificate authority into certs.d/HOST/hosts.toml as ca".to_owned())
             }
             // What arrives in the place of TLS is no TLS.
             HostError::Connect { source } if text(source.as_ref()).contains("InvalidContentType") => Some(
-                "it seems to speak plain HTTP: name it with http:// in certs.d/HOST/hosts.toml".to_owned(),
+                "it seems to speak plain HTTP: configure it with http:// in certs.d/HOST/hosts.toml"
+                    .to_owned(),
             ),
             _ => None,
         })

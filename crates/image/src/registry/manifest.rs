@@ -150,7 +150,10 @@ pub(crate) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Document
     if let (Some(header), Some(own)) = (header, raw.media_type.as_deref())
         && is_index(own).is_some_and(|own| is_index(header) != Some(own))
     {
-        return Err(malformed(format!("it calls itself {:?}, its host {header:?}", shown(own))));
+        return Err(malformed(format!(
+            "its media type is {:?}, but the Content-Type header says {header:?}",
+            shown(own)
+        )));
     }
     if raw.manifests.is_some() && (raw.layers.is_some() || raw.config.is_some()) {
         return Err(malformed("it is both a manifest and an index".to_owned()));

@@ -168,7 +168,7 @@ impl Source {
                 Document::Index(entries) => entries,
             };
             if depth == MAX_DEPTH {
-                return Err(self.unusable(format!("more than {MAX_DEPTH} indexes stand in one another")));
+                return Err(self.unusable(format!("more than {MAX_DEPTH} nested indexes")));
             }
             let mut unfit = None;
             for entry in self.choose(entries, platform)? {

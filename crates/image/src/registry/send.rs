@@ -258,7 +258,7 @@ fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostEr
         Some("https") => Ok(next),
         Some("http") if from.scheme_str() == Some("http") || is_loopback(host) => Ok(next),
         Some("http") if trust == Trust::Digest => Ok(next),
-        Some("http") => Err(refused("it leaves TLS, and no digest vouches for the answer")),
+        Some("http") => Err(refused("it leaves TLS, and the answer has no digest to verify it by")),
         _ => Err(refused("it is neither http nor https")),
     }
 }

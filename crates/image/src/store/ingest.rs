@@ -110,7 +110,7 @@ impl Ingest {
         }
         if config.diff_ids.len() > MAX_LAYERS {
             return Err(StoreError::Invalid(format!(
-                "{} layers, {MAX_LAYERS} can be stacked",
+                "{} layers, at most {MAX_LAYERS} are allowed",
                 config.diff_ids.len()
             )));
         }

@@ -61,7 +61,7 @@ fn is_short(error: &StoreError) -> bool {
 /// Removes what is of no use. One directory that cannot be removed must not keep a node from starting.
 fn remove(path: &Path) {
     if let Err(error) = remove_tree(path) {
-        tracing::error!(path = %path.display(), %error, "what is of no use stays");
+        tracing::error!(path = %path.display(), %error, "failed to remove an unused file");
     }
 }
 
@@ -141,7 +141,7 @@ fn read_snapshots(layout: &Layout, state: &mut State) -> Result<(), StoreError> 
     for name in names(layout.snapshots())? {
         let dir = layout.snapshots().join(&name);
         let Ok(container) = name.parse::<ContainerId>() else {
-            tracing::warn!(path = %dir.display(), "not a snapshot, left alone");
+            tracing::warn!(path = %dir.display(), "not a snapshot, left as it is");
             continue;
         };
         match look_at(layout, &container)? {
@@ -158,7 +158,7 @@ fn read_snapshots(layout: &Layout, state: &mut State) -> Result<(), StoreError> 
             Verdict::Unfinished => {
                 tracing::warn!(snapshot = name, "unfinished snapshot removed");
                 if let Err(error) = unfinished::remove(&dir) {
-                    tracing::error!(path = %dir.display(), %error, "an unfinished snapshot stays");
+                    tracing::error!(path = %dir.display(), %error, "failed to remove an unfinished snapshot");
                 }
             }
         }

@@ -149,7 +149,10 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, EntryError> {
         }
     }
     if clean.len() > MAX_PATH {
-        return Err(EntryError::Refused(format!("a path of {} bytes, {MAX_PATH} are possible", clean.len())));
+        return Err(EntryError::Refused(format!(
+            "a path of {} bytes, at most {MAX_PATH} are allowed",
+            clean.len()
+        )));
     }
     Ok(clean)
 }

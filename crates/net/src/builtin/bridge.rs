@@ -108,7 +108,9 @@ pub(super) fn check(config: &Config) -> Result<(), OpenError> {
     if let crate::config::Ipv6::IfAvailable(cidr) = cidr6
         && cidr.prefix() > 96
     {
-        return bad(format!("{cidr} has not as many addresses as IPv4 blocks: a length up to 96 is needed"));
+        return bad(format!(
+            "{cidr} has not as many addresses as IPv4 blocks: the length must be at most 96"
+        ));
     }
     Ok(())
 }

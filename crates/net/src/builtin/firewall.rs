@@ -89,7 +89,10 @@ impl Firewall {
     fn repair(&mut self, mut now: u32) -> Result<(), NetlinkError> {
         if !self.is_whole()? {
             if self.made.is_some() {
-                tracing::info!(table = self.plan.table, "others have changed the firewall table, made anew");
+                tracing::info!(
+                    table = self.plan.table,
+                    "another program changed the firewall table; it is rebuilt"
+                );
             }
             now = self.rebuild(now)?;
         }
@@ -156,7 +159,7 @@ impl Firewall {
     fn tell_shut_out(&mut self, (family, table, chain): (Family, &str, &str), error: &NetlinkError) {
         if !std::mem::replace(&mut self.shut_out, true) {
             let error = berth_types::error::chain(error);
-            tracing::warn!(?family, table, chain, error, "pods may not be let through by this chain");
+            tracing::warn!(?family, table, chain, error, "this chain may block the traffic of pods");
         }
     }
 
@@ -224,7 +227,7 @@ impl Firewall {
     fn forget_flows(&mut self, ports: &[PortMapping]) {
         if let Err(error) = self.try_forget_flows(ports) {
             let error = berth_types::error::chain(&error);
-            tracing::warn!(error, "flows to the host's ports are not forgotten");
+            tracing::warn!(error, "failed to remove connections to host ports from connection tracking");
         }
     }
 

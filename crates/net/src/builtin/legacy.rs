@@ -24,7 +24,11 @@ pub(super) fn open_forward(bridge: &str) {
     for (program, tables) in FAMILIES.iter().filter(|(_, tables)| has_filter_table(tables)) {
         for rule in rules(bridge) {
             if !run(program, "-C", &rule) && !run(program, "-I", &rule) {
-                tracing::warn!(program, tables, "pods are not let through the FORWARD chain of old iptables");
+                tracing::warn!(
+                    program,
+                    tables,
+                    "failed to allow pods in the FORWARD chain of legacy iptables"
+                );
             }
         }
     }
@@ -35,7 +39,7 @@ pub(super) fn close_forward(bridge: &str) {
     for (program, _) in FAMILIES.iter().filter(|(_, tables)| has_filter_table(tables)) {
         for rule in rules(bridge) {
             if run(program, "-C", &rule) && !run(program, "-D", &rule) {
-                tracing::warn!(program, "rule left in the FORWARD chain of old iptables");
+                tracing::warn!(program, "failed to remove a rule from the FORWARD chain of legacy iptables");
             }
         }
     }

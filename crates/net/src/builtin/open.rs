@@ -75,12 +75,12 @@ impl State {
                 Ok(sockets) => reservations.hold(&lease.sandbox, sockets),
                 Err(error) => {
                     let error = berth_types::error::chain(&error);
-                    tracing::warn!(sandbox = lease.sandbox.short(), error, "host port not held");
+                    tracing::warn!(sandbox = lease.sandbox.short(), error, "failed to reserve a host port");
                 }
             }
             let sandbox = lease.sandbox.clone();
             if !pool.restore(lease) {
-                tracing::warn!(sandbox = sandbox.short(), "lease of an address that is taken");
+                tracing::warn!(sandbox = sandbox.short(), "lease of an address that is in use");
             }
         }
         for address in host.links.iter().filter_map(|link| link::address_of(&link.name)) {
@@ -130,7 +130,7 @@ fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Cidr6 {
         && let Err(error) = store.set_subnet6(configured)
     {
         let error = berth_types::error::chain(&error);
-        tracing::warn!(error, "the IPv6 block may not be kept");
+        tracing::warn!(error, "the IPv6 block may change at the next start");
     }
     configured
 }

@@ -71,7 +71,7 @@ impl Builtin {
 
     fn look(&self) -> Result<(), SweepError> {
         self.verify_bridge().map_err(SweepError::Bridge)?;
-        let what = "look after the firewall rules";
+        let what = "check the firewall rules";
         lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })
     }
 
@@ -89,7 +89,7 @@ impl Builtin {
         let prepare = || forwarding::prepare_bridge(&config.bridge, self.cidr6.is_some());
         side.index = bridge::ensure(&mut side.socket, config, &host, (gateways, self.uplink.mtu), prepare)?;
         side.plug(&host, &leases);
-        tracing::warn!(bridge = config.bridge, "others have changed the bridge, put right");
+        tracing::warn!(bridge = config.bridge, "another program changed the bridge; it is repaired");
         Ok(true)
     }
 

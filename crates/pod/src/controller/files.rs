@@ -61,7 +61,9 @@ pub(super) fn bury(dead: Vec<PathBuf>) {
     for dir in dead {
         match berth_engine::remove_tree(&dir) {
             Ok(()) => tracing::info!(dir = %dir.display(), "removed what a pod left behind"),
-            Err(e) => tracing::warn!(dir = %dir.display(), error = %e, "what a pod left behind stays"),
+            Err(e) => {
+                tracing::warn!(dir = %dir.display(), error = %e, "failed to remove what a pod left behind")
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         for view in inner.engine.containers(Some(Owner::Local)) {
             if let Err(e) = look(&inner.engine, &view, LARGE).await {
-                tracing::warn!(container = view.id.short(), error = e, "its log goes on growing");
+                tracing::warn!(container = view.id.short(), error = e, "failed to rotate a container's log");
             }
         }
     }

@@ -250,7 +250,7 @@ impl Task {
                 match self.end_sandbox(&view.id, true).await {
                     Ok(()) => true,
                     Err(e) => {
-                        tracing::warn!(pod = self.key.name, error = %chain(&e), "not removed yet");
+                        tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove a pod; trying again later");
                         false
                     }
                 }
@@ -313,7 +313,7 @@ impl Task {
         }
         let name = &last.config.metadata.name;
         Some(format!(
-            "init container {name} ended with status {code}, and is tried again (berth logs {}/{name})",
+            "init container {name} failed with status {code}, trying again (berth logs {}/{name})",
             self.key.name
         ))
     }
@@ -395,12 +395,12 @@ impl Task {
         if let Some(view) = view
             && let Err(e) = there(self.pods.inner.engine.remove_sandbox(&view.id).await)
         {
-            tracing::warn!(pod = self.key.name, error = %chain(&e), "its sandbox stays");
+            tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove its sandbox");
         }
         let place = self.place.clone();
         let removed = tokio::task::spawn_blocking(move || files::remove(&place)).await;
         if let Ok(Err(e)) = removed {
-            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "its files stay");
+            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "failed to remove its files");
         }
         self.pods.forget(&self.key);
     }

@@ -33,7 +33,7 @@ impl Server {
     ) -> Result<Option<Answer>, Failure> {
         let id = create.container.clone();
         if self.containers.contains_key(&id) {
-            return Err(failure(Reason::State, format!("container {id} is there already")));
+            return Err(failure(Reason::State, format!("container {id} already exists")));
         }
         if self.shutdown.is_some() {
             return Err(failure(Reason::State, "the pod is being shut down"));
@@ -183,5 +183,5 @@ impl Server {
 }
 
 fn ended_early() -> Failure {
-    failure(Reason::State, "the container was ended while it was created")
+    failure(Reason::State, "the container was killed while it was being created")
 }

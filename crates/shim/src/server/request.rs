@@ -72,10 +72,10 @@ impl Server {
 
     fn take_pod(&mut self, told: shim::Pod, fds: Vec<OwnedFd>) -> Outcome {
         if self.pod.is_some() {
-            return Err(failure(Reason::State, "the shim has a pod already"));
+            return Err(failure(Reason::State, "the shim already has a pod"));
         }
         if fds.len() != told.namespaces.iter().filter(|given| **given).count() {
-            return Err(failure(Reason::Protocol, "Pod does not have the descriptors that it names"));
+            return Err(failure(Reason::Protocol, "Pod lacks descriptors that it names"));
         }
         let mut fds = fds.into_iter();
         let [network, ipc, uts] = told.namespaces.map(|given| if given { fds.next() } else { None });

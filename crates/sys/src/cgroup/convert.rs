@@ -41,7 +41,7 @@ pub fn swap_to_v2(swap: Option<i64>, limit: Option<i64>) -> Result<Option<i64>, 
         (0, _) => Ok(None),
         (-1, _) => Ok(Some(-1)),
         (_, -1) => Ok(Some(swap)),
-        (_, 0) => Err("needs a limit of memory beside it"),
+        (_, 0) => Err("needs a memory limit"),
         _ if swap < 0 || limit < 0 => Err("is negative"),
         _ if swap < limit => {
             Err("counts memory and swap together, so it cannot be less than the limit of memory")

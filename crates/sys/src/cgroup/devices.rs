@@ -85,7 +85,7 @@ impl Policy {
             } else if known.overlaps(&rule) && overlap(known.access, rule.access) {
                 return Err(CgroupError::Unsupported {
                     setting: format!("{SETTING}[{index}]"),
-                    why: "it takes away a part of what a wider rule before it gave".to_owned(),
+                    why: "it revokes part of what an earlier, wider rule allows".to_owned(),
                 });
             }
         }

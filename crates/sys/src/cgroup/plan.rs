@@ -118,7 +118,7 @@ impl Planner {
     fn v1_only(&self, controller: Controller, setting: &'static str) -> Result<(), CgroupError> {
         match self.need(controller, setting)? {
             Version::V1 => Ok(()),
-            Version::V2 => Err(unsupported(setting, "cgroup v2 has nothing like it")),
+            Version::V2 => Err(unsupported(setting, "cgroup v2 has no equivalent")),
         }
     }
 }
@@ -181,7 +181,7 @@ fn unified(out: &mut Planner, resources: &Resources) -> Result<(), CgroupError> 
     for (file, value) in &resources.unified {
         let setting = format!("linux.resources.unified[{:?}]", CgroupError::short(file));
         if out.shape.mode != Mode::V2 {
-            return Err(unsupported(setting, "this host does not have cgroup v2 alone"));
+            return Err(unsupported(setting, "this host does not use cgroup v2 only"));
         }
         let plain =
             file.len() <= 64 && file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'));

@@ -10,7 +10,7 @@ use super::{Overlay, mount};
 /// Why containers' changes cannot be kept in a directory.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{dir} is on a file system that overlayfs cannot keep changes on ({kind}); one on ext4, xfs, btrfs or tmpfs is needed, in a container that of a volume"
+    "{dir} is on a file system that overlayfs cannot use as its upper directory ({kind}); use ext4, xfs, btrfs or tmpfs (in a container, a volume)"
 )]
 pub struct Unfit {
     dir: String,

@@ -9,7 +9,7 @@ use super::super::{Arch, Cache, Conditions};
 fn the_kernel_takes_the_filter_and_obeys_it() {
     let Ok(conditions) = Conditions::of_host(0) else {
         eprintln!(
-            "skipped: the_kernel_takes_the_filter_and_obeys_it: no table of system calls for this architecture"
+            "skipped: the_kernel_takes_the_filter_and_obeys_it: no system call table for this architecture"
         );
         return;
     };

@@ -88,7 +88,7 @@ fn an_unknown_name_may_be_allowed_but_not_denied() {
     assert!(matches!(error, SeccompError::Unsupported { .. }));
     assert_eq!(
         error.to_string(),
-        "seccomp profile: syscalls[0].names[1] is not supported: no system call \"frobnicate\" is known, so it cannot be denied"
+        "seccomp profile: syscalls[0].names[1] is not supported: the system call \"frobnicate\" is unknown, so it cannot be denied"
     );
     assert!(unknown(Action::Errno(1), Action::KillProcess).is_err());
     // Known, but not to this machine.

@@ -17,7 +17,7 @@ pub(crate) enum Lost {
     #[error("the connection to the shim broke: {0}")]
     Broken(String),
     /// There is no [`Shim`](super::Shim) of it any more.
-    #[error("the connection to the shim was given up")]
+    #[error("the connection to the shim was closed by the daemon")]
     Unused,
 }
 

@@ -204,7 +204,7 @@ impl<N: From<Notice>> Line<N> {
                 }
             }
             Ok(FromShim::Event(Event::Note { container, text })) => {
-                tracing::info!(container = container.short(), %text, "done otherwise than asked");
+                tracing::info!(container = container.short(), %text, "a setting was applied differently");
             }
             Ok(FromShim::Event(
                 event @ (Event::Exited { .. }
@@ -216,7 +216,7 @@ impl<N: From<Notice>> Line<N> {
             Err(error) => {
                 let waiting = answer_number(&frame.body).and_then(|number| self.waiting.remove(&number));
                 let request = waiting.as_ref().map(|waiting| waiting.request);
-                tracing::warn!(%error, request, "message of a shim not understood");
+                tracing::warn!(%error, request, "unknown message from a shim");
                 if let Some(Waiting { request, reply }) = waiting {
                     drop(reply.send(Err(ShimError::Unexpected { request })));
                 }

@@ -181,7 +181,7 @@ fn memory_of_a_group_that_has_limits() {
 fn memory_that_makes_no_sense() {
     assert!(refusal(v1(), &memory(Some(64), Some(32))).contains("linux.resources.memory.swap \"32\""));
     assert!(refusal(v2(), &memory(Some(64), Some(32))).contains("linux.resources.memory.swap \"32\""));
-    assert!(refusal(v2(), &memory(None, Some(32))).contains("needs a limit of memory beside it"));
+    assert!(refusal(v2(), &memory(None, Some(32))).contains("needs a memory limit"));
     assert!(
         refusal(v1(), &memory(Some(-2), None)).contains("linux.resources.memory.limit \"-2\": is negative")
     );
