@@ -48,7 +48,7 @@ pub struct Options {
 pub struct Finished {
     /// The exit status as a shell gives it.
     pub code: i32,
-    /// What was done otherwise than the specification says.
+    /// What was done in another way than the specification says.
     pub notes: Vec<Note>,
 }
 
@@ -154,7 +154,7 @@ impl Group {
         Ok(Self { host, cgroup, removed: false })
     }
 
-    /// Kills what is in it; what cannot be killed is told by [`Self::remove`].
+    /// Kills what is in it; what cannot be killed is reported by [`Self::remove`].
     fn kill(&self) {
         drop(self.cgroup.kill_all(Instant::now() + KILL_DEADLINE));
     }
@@ -169,7 +169,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.removed {
-            // On the way out of an error, which is the one to tell.
+            // After an error, which is the one to report.
             self.kill();
             drop(self.cgroup.remove());
         }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A [`plan::Plan`] is a list of small, typed steps in the order in which they happen: everything is
-//! resolved, nothing is left to find out but what only the kernel can say. Each setting of the
+//! resolved, except for what only the kernel knows. Each setting of the
 //! runtime specification is applied or refused by name.
 
 pub mod accounts;

@@ -1,4 +1,4 @@
-//! Control groups: limits, accounting, and the truth about which processes a container has.
+//! Control groups: limits, accounting, and which processes a container has.
 //!
 //! ```text
 //! Host::detect    the hierarchies that are mounted (v1, hybrid or v2), once

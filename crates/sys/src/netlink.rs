@@ -57,7 +57,7 @@ pub enum NetlinkError {
         /// What the kernel said.
         source: Errno,
     },
-    /// The kernel's answer is not one that this module understands.
+    /// The kernel's answer is malformed.
     #[error("malformed netlink answer to: {what}")]
     Malformed {
         /// What was asked for.

@@ -10,9 +10,9 @@ use rustix::fs::SealFlags;
 use super::BundleError;
 
 /// Makes this program run from a sealed copy in memory: at the first call it executes itself again from
-/// there, at the second, in the copy, it returns. Call it first thing in `main`.
+/// there, at the second, in the copy, it returns. Call it first in `main`.
 ///
-/// A container that gets hold of `/proc/PID/exe` of its runtime finds the copy, which nobody can write.
+/// A container that gets hold of `/proc/PID/exe` of its runtime finds the copy, which cannot be written.
 ///
 /// # Errors
 /// When the program cannot be read or executed again.

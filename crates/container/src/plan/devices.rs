@@ -26,7 +26,7 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// The steps for devices and links. In a user namespace nodes cannot be made, so the host's are bound.
+/// The steps for devices and links. In a user namespace device nodes cannot be created, so the host's are bound.
 pub(super) fn steps(list: &[LinuxDevice], user_namespace: bool) -> Result<Vec<Step>, PlanError> {
     let mut devices = Vec::with_capacity(list.len() + DEFAULT.len());
     for (path, major, minor) in DEFAULT {

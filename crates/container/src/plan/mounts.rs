@@ -12,7 +12,7 @@ use super::{
     Step,
 };
 
-/// The files of a procfs that may be covered: what lxcfs makes, as runc has it.
+/// The files of a procfs that may be mounted over: what lxcfs makes, as runc has it.
 const ON_PROC: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -64,7 +64,7 @@ fn clean(path: &Path, field: &str) -> Result<PathBuf, PlanError> {
     Ok(clean)
 }
 
-/// Where a destination inside `/proc` is allowed; None when it is not there at all.
+/// Where a destination inside `/proc` is allowed; None when it is not inside `/proc`.
 fn on_proc(destination: &Path, field: &str) -> Result<bool, PlanError> {
     if !destination.starts_with("/proc") || destination == Path::new("/proc") {
         return Ok(false);
@@ -107,7 +107,7 @@ fn add(
         id_maps(spec.gid_mappings().as_deref().unwrap_or(&[])),
     );
     let on_proc = on_proc(&destination, &format!("{field}.destination"))?;
-    // A bind mount is looked at when it is there: the host's procfs may be bound, as runc has it.
+    // A bind mount is checked when it is attached: the host's procfs may be bound, as runc has it.
     if destination == Path::new("/proc") && options.bind.is_none() && kind != "proc" {
         let problem = format!("a file system of type {kind} may not be mounted on /proc, only a procfs");
         return Err(PlanError::invalid(field, problem));

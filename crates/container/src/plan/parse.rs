@@ -1,4 +1,4 @@
-//! From the bytes of `config.json` to a specification, nothing of it lost on the way.
+//! From the bytes of `config.json` to a specification, without losing any of it.
 
 use oci_spec::runtime::Spec;
 use serde_json::Value;

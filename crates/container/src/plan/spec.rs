@@ -24,7 +24,7 @@ pub struct Inputs<'a> {
     /// them; a path that it has there is not used.
     pub given: Vec<LinuxNamespaceType>,
     /// The compiled seccomp filter. Needed where the specification has `linux.seccomp`; what it was
-    /// compiled from is the caller's business.
+    /// compiled from is up to the caller.
     pub seccomp: Option<Seccomp>,
     /// What a `cgroup` mount shows; see [`cgroup_mounts`].
     pub cgroups: Vec<CgroupMount>,
@@ -184,7 +184,7 @@ fn root(spec: &Spec, inputs: &Inputs<'_>, propagation: Propagation) -> Result<Ro
 }
 
 /// Everything inside, in its order: names, mounts, devices, terminal, working directory, sysctls, and
-/// then what closes doors.
+/// then what restricts access.
 fn steps(
     spec: &Spec,
     inputs: &Inputs<'_>,

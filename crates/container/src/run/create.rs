@@ -111,7 +111,7 @@ pub(super) fn create(
 ) -> Result<Prepared, RunError> {
     let mut notes = Vec::new();
     let has_user = plan.namespaces.user != Space::Host;
-    // The right to share is one over the namespace of both mounts.
+    // Sharing needs the right over the namespace of both mounts.
     let later = !has_user && kernel::version() >= SHARE_LATER;
     let op = |step| Op::new(step, &given.mounts, later);
     let mut ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
@@ -217,7 +217,7 @@ fn give_procfs(ops: &mut [Op], pid: Option<BorrowedFd<'_>>, entries: &[Entry<'_>
 /// MOVE_MOUNT_SET_GROUP: a mount can join a peer group.
 const SHARE_LATER: kernel::Version = (5, 15);
 
-/// In a new user namespace nobody has rights over streams that were made outside.
+/// In a new user namespace no process has rights over streams that were made outside.
 fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
     let uid = plan.process.identity.uid;
     let outside = plan.uid_map.iter().find_map(|map| {

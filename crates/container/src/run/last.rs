@@ -1,5 +1,5 @@
-//! The last part of a process before its program, alone: with the container's root, user and rights, and
-//! with nothing of its maker's memory but its luggage.
+//! The last part of a process before its program, isolated: with the container's root, user and rights, and
+//! with nothing of its maker's memory but a [`Kit`](berth_sys::process::Kit).
 //!
 //! Where the process is to be in a PID namespace that others are in, it is made here and not before: as a sibling, in that
 //! namespace, of the process that did all the rest and ends now. See ADR 0070.
@@ -94,10 +94,10 @@ pub(super) fn last(program: Program, last: Last) -> i32 {
     }
 }
 
-/// Makes the process that others see, and tells of it. The sibling does not return.
+/// Makes the process that others see, and reports it. The sibling does not return.
 fn go_on(program: Program, last: Last) -> Result<(), Fail> {
     let name = at("make the process in its PID namespace");
-    // What nobody knows of must not run: the sibling waits for the word that its maker has told.
+    // A process that is not reported yet must not run: the sibling waits until its maker has reported it.
     let (heard, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(&name)?;
     load_filter(program, last, When::BeforeSibling)?;
     let sibling = process::fork_sibling(0, || {

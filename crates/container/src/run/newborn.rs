@@ -1,4 +1,4 @@
-//! A process between its clone and what it is to be: what it says is heard, and it is ended unless it is taken over.
+//! A process between its clone and what it is to be: its messages are received, and it is ended unless it is taken over.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -96,14 +96,14 @@ impl Newborn {
         gate::release(self.gate.as_fd()).map_err(step("release the new process"))
     }
 
-    /// Listens until everything that is expected was said. A process that can be seen in the container may be in the hands of
-    /// another: it is believed that it is ready or failed, and nothing else.
+    /// Listens until everything that is expected was said. A process that can be seen in the container may be controlled by
+    /// another: only "ready" and "failed" are believed.
     pub(super) fn hear_out(&mut self, expects: &Expects, names: &Names<'_>) -> Result<(), RunError> {
         let mut ready = !expects.ready;
         let mut failed = None;
         loop {
             let moved = self.first.is_some() || expects.moves == Moves::Not;
-            // Who moves tells of it, also when the one that goes on has failed: that one is to be reaped.
+            // The one that moves reports it, also when the one that goes on has failed: that one is to be reaped.
             if moved && (failed.is_some() || ready && self.console.is_some() == expects.terminal) {
                 break;
             }
@@ -135,8 +135,8 @@ impl Newborn {
         }
     }
 
-    /// Listens for a context that a process hands over which can be seen: whoever has taken that over may give another, so it is
-    /// not what it is to be before it was looked at.
+    /// Waits for a context from a process that can be seen: one that controls it may send another context, so it is
+    /// not trusted before it was checked.
     pub(super) fn hear_context(&mut self) -> Result<OwnedFd, RunError> {
         let mut context = None;
         loop {
@@ -202,7 +202,7 @@ fn slow() -> RunError {
     RunError::Slow { seconds: gate::DEADLINE.as_secs() }
 }
 
-/// Whether this is a process of the caller's own to reap.
+/// Whether this process is for the caller to reap.
 fn is_child(pidfd: &OwnedFd) -> bool {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

@@ -228,12 +228,12 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
 
 /// Makes a shared mount private, and gives another of its peers, by which it is shared again.
 ///
-/// What is mounted in a shared mount appears on the host and stays there when the container is gone: the pod's
+/// What is mounted in a shared mount appears on the host and stays there when the container has ended: the pod's
 /// `/dev/shm` on the host's, a terminal on `/dev/console`, and twice as many with each start. So nothing is
 /// shared until the container's own mounts are in place.
 ///
 /// Before Linux 6.15 a detached mount cannot be cloned. There the source is opened again: where that is shared
-/// its copies are peers, and where it is not nobody else is in the group.
+/// its copies are peers, and where it is not, the group has no other members.
 fn shared_later(
     mount: BorrowedFd<'_>,
     again: impl FnOnce() -> Result<OwnedFd, RunError>,
@@ -373,7 +373,7 @@ fn options(filesystem: &Filesystem) -> String {
     filesystem.options.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// A step for people: what is done to what.
+/// A step as text, for messages: what is done to what.
 pub(super) fn describe(step: &Step) -> String {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match step {

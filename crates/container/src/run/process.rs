@@ -1,6 +1,6 @@
 //! From a prepared environment to what the program is executed with: limits, identity, rights.
 //!
-//! [`Process::new`] runs in the parent and may fail with words; the rest runs in the child and
+//! [`Process::new`] runs in the parent and may fail with a message; the rest runs in the child and
 //! neither allocates nor locks. The filter and the execve are in [`super::last`].
 
 use std::ffi::CString;
@@ -52,7 +52,7 @@ pub(super) fn at(what: &'static str) -> impl Fn(Errno) -> Fail {
 }
 
 impl Process {
-    /// Prepares a process. What this machine cannot give is taken out and noted.
+    /// Prepares a process. What this machine does not allow is left out and noted.
     pub(super) fn new(
         plan: &ProcessPlan,
         goes_on: GoesOn,
@@ -223,7 +223,7 @@ fn candidates(plan: &ProcessPlan) -> Result<Vec<CString>, RunError> {
         .collect()
 }
 
-/// The sets without what this process has not itself. In a user namespace all can be had.
+/// The sets without what this process does not have itself. In a user namespace all are available.
 fn possible(plan: &ProcessPlan, notes: &mut Vec<Note>) -> Result<Capabilities, RunError> {
     let wanted = plan.capabilities;
     let Capabilities { bounding, effective, permitted, inheritable, ambient } = wanted;

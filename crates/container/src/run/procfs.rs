@@ -1,8 +1,8 @@
 //! A procfs of a PID namespace that the caller is not in, and must not be seen in.
 //!
 //! A procfs shows the namespace of the process that opens its context. Linux 6.18 takes another one as an option. Before,
-//! a helper is born in there for this call alone. It has an empty root, the container's other namespaces, no descriptor but
-//! a socket, no memory of its maker, and is in a user namespace of its own: who takes it over has won nothing.
+//! a helper process is made in there for this call alone. It has an empty root, the container's other namespaces, no descriptor but
+//! a socket, no memory of its maker, and is in a user namespace of its own: a process that takes it over gains nothing.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -59,7 +59,7 @@ fn by_helper(space: BorrowedFd<'_>, others: &[Entry<'_>]) -> Result<OwnedFd, Run
     Ok(context)
 }
 
-/// Child: leaves everything of the host behind, and every right over it.
+/// Child: gives up everything of the host, and every right over it.
 fn leave(
     gate: BorrowedFd<'_>,
     space: BorrowedFd<'_>,
@@ -78,7 +78,7 @@ fn leave(
     for other in others {
         namespace::enter(other.fd, other.kinds).map_err(at("enter the container's namespaces"))?;
         if other.kinds == namespace::USER {
-            // Who is nobody in there can make none below it.
+            // A process without a mapped user id in there cannot make another below it.
             child::become_root()?;
         }
     }
@@ -103,7 +103,7 @@ fn empty_root() -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
-/// The helper's maker, alone, and the helper.
+/// The helper's maker, isolated, and the helper.
 fn send_context(_: Program, (): ()) -> i32 {
     let fail = |fail| {
         gate::say_failed(fd_at(GATE), fail);

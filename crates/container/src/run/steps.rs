@@ -210,7 +210,7 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Covers a file with the null device. The mount is read-only: the device works, but nobody in the
+    /// Covers a file with the null device. The mount is read-only: the device works, but no process in the
     /// container can change mode or owner of the host's node through it.
     fn mask_file(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
         if let Some(null) = &self.null_mount {

@@ -244,7 +244,7 @@ fn decide(mut cases: Vec<Case>, default: Action) -> Decision {
     if cases.is_empty() { Decision::Result(last) } else { Decision::Chain(cases, last) }
 }
 
-/// Writes the search; says where it begins, or the result when there is nothing to search.
+/// Writes the search; says where it begins, or the result when no search is needed.
 fn search(out: &mut Backwards, ranges: &[(u32, Decision)]) -> Goto {
     match ranges {
         [] => Goto::Return(Action::KillProcess.code()),

@@ -2,7 +2,7 @@
 //! (2.3.1 and later, which took AF_ALG and AF_VSOCK away).
 //!
 //! What a capability alone would allow comes with the capability. io_uring, keyrings, userfaultfd,
-//! new user namespaces and the loading of kernels are left out altogether.
+//! new user namespaces and the loading of kernels are never allowed.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
 //! Profiles as files: the OCI form (`linux.seccomp` of a bundle) and Docker's, which adds `archMap` and
-//! conditions on rules. Unknown keys are refused: one that was passed over could have been what denies.
+//! conditions on rules. Unknown keys are refused: an ignored one could have been what denies.
 
 use std::borrow::Cow;
 
@@ -182,7 +182,7 @@ pub(super) fn flags(names: Option<&[String]>) -> Result<Flags, SeccompError> {
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => flags.spec_allow = true,
             // The filter is loaded while there is one thread.
             "SECCOMP_FILTER_FLAG_TSYNC" => {}
-            // It says how a supervisor is waited for, and there is none.
+            // It says how to wait for a supervisor, and there is none.
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
                 return Err(SeccompError::unsupported(
                     format!("flags[{at}] {name}"),
@@ -200,7 +200,7 @@ pub(super) fn flags(names: Option<&[String]>) -> Result<Flags, SeccompError> {
     Ok(flags)
 }
 
-/// An action by name. `errno` may only be given for those that have use for it.
+/// An action by name. `errno` may only be given for those that use it.
 pub(super) fn action(
     place: &str,
     errno_place: &str,

@@ -1,4 +1,4 @@
-//! From the words of v1, in which the OCI runtime specification is written, to those of v2.
+//! From the settings of v1, which the OCI runtime specification uses, to those of v2.
 //!
 //! The formulas are those of runc (1.3 and later) and crun, so that a container weighs the same
 //! under each of them.

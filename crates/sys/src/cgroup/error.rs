@@ -30,7 +30,7 @@ pub enum CgroupError {
         /// What is missing.
         why: String,
     },
-    /// A setting whose value makes no sense.
+    /// A setting with an invalid value.
     #[error("{setting} {value:?}: {why}")]
     Invalid {
         /// The setting, as the OCI runtime specification names it.

@@ -77,7 +77,7 @@ impl Host {
         Host::from_hierarchies(found, systemd)
     }
 
-    /// Chooses among hierarchies. Passed over are v1 hierarchies whose controllers limit nothing
+    /// Chooses among hierarchies. Ignored are v1 hierarchies whose controllers limit nothing
     /// and, beside a v2 one, v1's freezer (v2 kills and freezes by itself). `systemd` says whether
     /// it runs: only then is its own named hierarchy kept, without which a service's stop would
     /// take the containers along.
@@ -140,7 +140,7 @@ impl Host {
     }
 }
 
-/// Which controllers are to be had in which version.
+/// Which controllers are available in which version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) mode: Mode,

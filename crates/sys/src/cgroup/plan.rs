@@ -39,11 +39,11 @@ pub(super) struct Write {
 pub(super) enum Tolerate {
     /// Nothing.
     Nothing,
-    /// The file is not there, and without it the host does what is asked anyway.
+    /// The file does not exist, and without it the host behaves as requested anyway.
     Absent,
 }
 
-/// What has to be known of the group as it is.
+/// What has to be known about the current state of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Current {
     /// Whether it is new: no limit set, nothing in it.

@@ -1,7 +1,7 @@
 //! nf_tables: tables, chains, maps and rules, changed in transactions.
 //!
 //! A [`Batch`] takes effect as a whole or not at all. The rule set has a generation number that
-//! counts every change by anybody; a batch can be bound to the generation it was made for.
+//! counts every change by any process; a batch can be bound to the generation it was made for.
 
 mod expr;
 mod userdata;

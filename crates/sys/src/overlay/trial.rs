@@ -32,7 +32,7 @@ impl Classify for Unfit {
 pub fn trial(dir: &Path) -> Result<(), Unfit> {
     let place = dir.join("trial");
     let outcome = attempt(&place);
-    // What cannot be removed is found again at the next start.
+    // What cannot be removed is removed at the next start.
     drop(std::fs::remove_dir_all(&place));
     outcome.map_err(|source| Unfit { dir: dir.display().to_string(), kind: kind(dir), source })
 }

@@ -1,6 +1,6 @@
 //! A child that keeps nothing of its maker's memory.
 //!
-//! A child of clone3 is a copy of its maker: whoever may look into it (`/proc/PID/mem`, a tracer) finds
+//! A child of clone3 is a copy of its maker: a process that may read its memory (`/proc/PID/mem`, a tracer) finds
 //! what the maker knows. So before it can be seen it goes on alone: on a stack of its own, in one mapping with what it
 //! needs to become a program ([`Luggage`]), and with everything else unmapped but the program that runs and
 //! its libraries.
@@ -37,7 +37,7 @@ pub struct Luggage {
     held: *const Held,
 }
 
-// SAFETY: the mapping is the value's own, and nobody writes to it after `new`.
+// SAFETY: the mapping is the value's own, and nothing writes to it after `new`.
 unsafe impl Send for Luggage {}
 // SAFETY: as above.
 unsafe impl Sync for Luggage {}
@@ -57,7 +57,7 @@ struct Held {
     kept_len: usize,
 }
 
-/// The luggage as the lonely child has it.
+/// The luggage as the child has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Program(*const Held);
 
@@ -68,8 +68,8 @@ struct Filler {
 }
 
 impl Filler {
-    /// Room for `count` values, which the caller writes.
-    fn room<T>(&mut self, count: usize) -> Result<*mut T, Errno> {
+    /// Space for `count` values, which the caller writes.
+    fn reserve<T>(&mut self, count: usize) -> Result<*mut T, Errno> {
         let start = self.next.next_multiple_of(align_of::<T>());
         self.next = start + count * size_of::<T>();
         if self.next <= self.end { Ok(start as *mut T) } else { Err(Errno::NOMEM) }
@@ -77,17 +77,17 @@ impl Filler {
 
     fn string(&mut self, text: &CStr) -> Result<*const c_char, Errno> {
         let bytes = text.to_bytes_with_nul();
-        let to = self.room::<u8>(bytes.len())?;
-        // SAFETY: `room` gave as many bytes of the mapping to this call alone.
+        let to = self.reserve::<u8>(bytes.len())?;
+        // SAFETY: `reserve` gave as many bytes of the mapping to this call alone.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(to.cast())
     }
 
     fn strings(&mut self, list: &[CString]) -> Result<*const *const c_char, Errno> {
-        let array = self.room::<*const c_char>(list.len() + 1)?;
+        let array = self.reserve::<*const c_char>(list.len() + 1)?;
         for (index, text) in list.iter().enumerate() {
             let pointer = self.string(text)?;
-            // SAFETY: within the room; the mapping was zero, so the last pointer is null.
+            // SAFETY: within the space; the mapping was zero, so the last pointer is null.
             unsafe { array.add(index).write(pointer) };
         }
         Ok(array)
@@ -162,7 +162,7 @@ impl Luggage {
     pub fn alone<T: Copy + 'static>(&self, value: T, last: fn(Program, T) -> i32) -> ! {
         let start = Start { program: Program(self.held), value, last };
         let top = (self.map as usize + STACK - size_of::<Start<T>>() - align_of::<Start<T>>()) & !63;
-        // SAFETY: the top of the luggage's stack, which nobody uses before the jump. The child does not come back, so
+        // SAFETY: the top of the luggage's stack, which is not used before the jump. The child does not come back, so
         // what its frames own is neither dropped nor used again.
         unsafe {
             (top as *mut Start<T>).write(start);
@@ -327,7 +327,7 @@ fn thread_pointer() -> usize {
 /// Goes on at `entry(arg)` on the stack that ends at `top`.
 ///
 /// # Safety
-/// The stack is the caller's to use, and what its own frames own is given up.
+/// The stack is the caller's to use, and what its own frames own is leaked.
 #[cfg(target_arch = "x86_64")]
 unsafe fn jump(top: usize, entry: extern "C" fn(*mut c_void) -> !, arg: *mut c_void) -> ! {
     // SAFETY: see above; `top` is aligned to 64 bytes, as a call wants 16.

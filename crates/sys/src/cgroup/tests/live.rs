@@ -185,7 +185,7 @@ fn everything_is_killed_also_what_forks_and_what_is_below() {
     assert!(below.dirs().iter().all(|dir| !dir.exists()));
 }
 
-/// The shim and a daemon that was just started may end the same container: neither waits for the word of a
+/// The shim and a daemon that was just started may end the same container: neither waits for the notification of a
 /// group that the other has removed.
 #[test]
 fn two_may_end_the_same_group() {
@@ -206,7 +206,7 @@ fn two_may_end_the_same_group() {
             scope.spawn(end);
             scope.spawn(|| reap(child));
         });
-        assert!(Instant::now() < deadline, "one waited for what was gone");
+        assert!(Instant::now() < deadline, "one waited for a removed group");
         assert!(group.dirs().iter().all(|dir| !dir.exists()), "round {round}");
     }
 }
