@@ -181,7 +181,7 @@ fn root(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// What a status says, as an error for people.
+/// What a status says, as an error for users.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn told(status: tonic::Status) -> anyhow::Error {
     match status.code() {

@@ -32,7 +32,7 @@ pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     })
 }
 
-/// A line for people, on standard error.
+/// A line for users, on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "{text}").ok();
 }

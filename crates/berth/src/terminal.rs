@@ -12,7 +12,7 @@ pub(crate) fn is_interactive() -> bool {
 }
 
 /// Refuses keys for a terminal where nobody can press them: the end of a pipe is no key, and what reads the terminal would
-/// wait for ever.
+/// wait forever.
 pub(crate) fn demand(tty: bool, stdin: bool) -> anyhow::Result<()> {
     if tty && stdin && !std::io::stdin().is_terminal() {
         anyhow::bail!("cannot use -i and -t: standard input is not a terminal (hint: leave -t out)");
@@ -34,7 +34,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Sets raw mode; None when standard input is no terminal.
+    /// Sets raw mode; None when standard input is not a terminal.
     pub(crate) fn set() -> anyhow::Result<Option<Self>> {
         let stdin = std::io::stdin();
         if !stdin.is_terminal() {

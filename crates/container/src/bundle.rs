@@ -24,8 +24,8 @@ use crate::plan::{self, Inputs, MAX_SPEC, Plan, RootSource, WindowSize};
 use crate::run::{self, Given, Note, RunError, Stdio};
 use crate::seccomp;
 
-mod attend;
 mod error;
+mod foreground;
 mod seal;
 
 pub use error::BundleError;
@@ -63,14 +63,14 @@ pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
     let group = Group::make(&spec, options)?;
     let plan = make_plan(&spec, &dir, &group)?;
     let terminal = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
-    let attendant = attend::Attendant::new(terminal).map_err(BundleError::system("set up signals"))?;
+    let foreground = foreground::Foreground::new(terminal).map_err(BundleError::system("set up signals"))?;
     let stdio = if terminal { Stdio::Terminal } else { own_streams()? };
     let join = group.cgroup.join()?;
     let prepared = run::create(&plan, &Given::default(), stdio, &join);
     let prepared = prepared.map_err(|error| error.because_of(&group.cgroup))?;
     let mut running = prepared.start()?;
     let console = running.console.take();
-    let code = attendant
+    let code = foreground
         .until_exit(running.pidfd.as_fd(), console, || group.kill())
         .map_err(BundleError::system("wait for the container"))?;
     group.remove()?;

@@ -29,7 +29,7 @@ mod filter;
 mod gate;
 mod group;
 mod last;
-mod newborn;
+mod new_process;
 mod op;
 mod path;
 mod process;

@@ -61,7 +61,7 @@ fn requests(pool: &DescriptorPool) -> BTreeMap<String, MessageDescriptor> {
     methods.map(|method| (method.name().to_owned(), method.input())).collect()
 }
 
-/// Walks a request: what has a verdict is ticked off, what is no message and has none is missing.
+/// Walks a request: what has a verdict is ticked off, what is not a message and has none is missing.
 fn walk(
     message: &MessageDescriptor,
     at: &str,

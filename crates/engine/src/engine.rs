@@ -96,7 +96,7 @@ impl Engine {
         });
         if joined {
             let asked = handle.ask(|reply| Command::Join { config: Box::new((*config).clone()), reply });
-            // A pod that went away between the look and the question is asked for anew by the caller.
+            // A pod that went away between the look and the question is requested again by the caller.
             return asked.await.unwrap_or(Err(EngineError::Closed));
         }
         made.map(|owner| tokio::spawn(owner.run()));
@@ -169,7 +169,7 @@ impl Engine {
         self.ask(id, |container, reply| Command::Update { container, resources, reply }).await
     }
 
-    /// Runs a command in a running container and gives its output. None waits for ever.
+    /// Runs a command in a running container and gives its output. None waits forever.
     ///
     /// # Errors
     /// `Timeout` when the time ran out (the process is killed), `Command` when it cannot be executed; a status

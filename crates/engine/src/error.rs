@@ -43,7 +43,7 @@ pub enum EngineError {
     AlreadyExists {
         /// `pod sandbox` or `container`.
         thing: &'static str,
-        /// The identity, in words.
+        /// The identity, as text.
         identity: String,
         /// The id of what has it.
         id: String,

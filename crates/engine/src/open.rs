@@ -72,7 +72,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         users: users::Users::default(),
         pods: Pods::default(),
         restarted,
-        outputs: crate::container::exec::Room::default(),
+        outputs: crate::container::exec::OutputBudget::default(),
     });
     builtin_images(&shared).await;
     let left = recovery::all(&shared).await?;

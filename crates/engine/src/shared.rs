@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// Whether the machine was restarted since the last daemon: nothing of before runs.
     pub(crate) restarted: bool,
     /// For the output of commands that are being waited for.
-    pub(crate) outputs: crate::container::exec::Room,
+    pub(crate) outputs: crate::container::exec::OutputBudget,
 }
 
 impl Shared {
@@ -67,7 +67,7 @@ impl Identity {
         Self { owner: config.owner, metadata: config.metadata.clone() }
     }
 
-    /// `namespace/name` with the attempt, for people.
+    /// `namespace/name` with the attempt, for users.
     pub(crate) fn words(&self) -> String {
         let m = &self.metadata;
         format!("{}/{} (uid {:?}, attempt {})", m.namespace, m.name, m.uid, m.attempt)

@@ -6,7 +6,7 @@
 //! The files are read at each pull, so a change needs no restart.
 //!
 //! The hosts are the `[host]` tables in file order, then `server`, or the registry itself where
-//! the file names none. Unknown keys are warned of by name and passed over, as containerd does; a
+//! the file names none. Unknown keys are warned of by name and skipped, as containerd does; a
 //! value that is wrong is an error, since a mirror that is silently ignored sends traffic elsewhere.
 
 use std::net::IpAddr;
@@ -258,7 +258,7 @@ impl Host {
 }
 
 impl std::fmt::Display for Host {
-    /// The URL of its API, for people.
+    /// The URL of its API, for users.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = match self.scheme {
             Scheme::Http => "http://",

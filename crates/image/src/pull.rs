@@ -315,7 +315,7 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Sees to it that the layer is in the store. A host that gave damaged bytes is passed over for the next.
+    /// Sees to it that the layer is in the store. A host that gave damaged bytes is skipped for the next.
     async fn get(&self) -> Result<(), FetchError> {
         let hosts = self.source.capable(true)?.len();
         let mut first = 0;

@@ -19,7 +19,7 @@ pub use manifest::{Descriptor, Manifest};
 pub(crate) use manifest::{Document, Entry, Unusable, parse};
 pub use platform::{ParsePlatformError, Platform};
 pub use resolve::{Resolved, Source};
-pub(crate) use retry::{Patience, Pause};
+pub(crate) use retry::{Pause, Retries};
 pub(crate) use send::{Ask, Trust, send};
 
 mod auth;
@@ -49,7 +49,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From a request to the headers of its answer, and for a whole small answer.
     pub answer: Duration,
-    /// Without noticeable progress in a transfer, before it is begun anew.
+    /// Without noticeable progress in a transfer, before it is begun again.
     pub stall: Duration,
     /// The first pause before something is tried again; it doubles each time.
     pub backoff: Duration,

@@ -40,9 +40,9 @@ mod usage;
 pub use remove::Removed;
 pub use usage::Measured;
 
-/// How long a store that another process has open is waited for: a daemon that was killed lets go of it at once, the
+/// How long a store that another process has open is waited for: a daemon that was killed releases it at once, the
 /// process that it was just starting a moment later.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// All images and snapshots of one root. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Images {
             let layout = Layout::new(&config.root);
             layout.create()?;
             let path = layout.lock();
-            let lock = Lock::acquire_within(&path, LOCK_PATIENCE).map_err(StoreError::io("lock", &path))?;
+            let lock = Lock::acquire_within(&path, LOCK_WAIT).map_err(StoreError::io("lock", &path))?;
             let lock = lock.ok_or_else(|| StoreError::Locked(layout.images().to_owned()))?;
             let state = open::open(&layout)?;
             Ok(Self {

@@ -73,7 +73,7 @@ async fn a_full_table_fails_cleanly_and_removes_nothing() {
         }
         // What failed goes in the background.
         let clean = || store.names("layers").len() == 1 && store.names("staging").is_empty();
-        assert!(berth_testkit::wait_until(berth_testkit::guard::PATIENCE, clean), "{free}");
+        assert!(berth_testkit::wait_until(berth_testkit::guard::WAIT_LIMIT, clean), "{free}");
     }
     assert!(failed > 0 && added > 0, "{failed} failed, {added} added");
     store.images.verify(&image.id).await.unwrap();

@@ -1,4 +1,4 @@
-//! Archives as other tools make them: OCI layouts with several manifests, with what is no image beside them, with
+//! Archives as other tools make them: OCI layouts with several manifests, with what is not an image beside them, with
 //! names in unusual places, and compressed as a whole.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
@@ -51,7 +51,7 @@ impl Layout {
         self.document(MANIFEST, &manifest)
     }
 
-    /// What is no image: a signature or an attestation.
+    /// What is not an image: a signature or an attestation.
     fn artifact(&mut self) -> Value {
         let empty = self.blob("application/vnd.oci.empty.v1+json", b"{}");
         let manifest = json!({

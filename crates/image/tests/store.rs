@@ -361,7 +361,7 @@ async fn two_pulls_write_a_layer_once() {
     writer.finish().await.unwrap();
     let (second, step) = waiting.await.unwrap();
     assert!(matches!(step, LayerStep::Present));
-    // The first is called off; what the second relies on stays.
+    // The first is cancelled; what the second relies on stays.
     drop(first);
     second.commit(Names::default()).await.unwrap();
     // A writer that fails passes the turn on.

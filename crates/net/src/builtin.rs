@@ -55,7 +55,7 @@ pub struct Builtin {
     host: Mutex<Side>,
     store: Store,
     phase: RwLock<Phase>,
-    /// What the last look after the network found that it could not put right.
+    /// What the last look after the network found that it could not repair.
     fault: Mutex<Option<String>>,
 }
 

@@ -255,7 +255,7 @@ pub enum SweepError {
         /// The request that was refused.
         source: netlink::NetlinkError,
     },
-    /// The bridge could not be put right.
+    /// The bridge could not be repaired.
     #[error("check the bridge")]
     Bridge(#[source] OpenError),
     /// A pod that is gone could not be disconnected.

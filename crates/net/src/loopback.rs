@@ -37,7 +37,7 @@ impl PodNetwork for Loopback {
         Ok(())
     }
 
-    /// Never ready: a kubelet takes a pod without an address for broken and makes it anew for ever, so it must not
+    /// Never ready: a kubelet takes a pod without an address for broken and makes it again forever, so it must not
     /// place such pods here at all.
     fn status(&self) -> NetworkStatus {
         let message =

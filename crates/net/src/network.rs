@@ -99,11 +99,11 @@ pub struct Attached {
 pub enum NetworkStatus {
     /// They can.
     Ready,
-    /// They cannot; pods of the host's network run all the same.
+    /// They cannot; pods of the host's network run anyway.
     NotReady {
         /// One word, as the kubelet shows it.
         reason: &'static str,
-        /// A sentence for people.
+        /// A sentence for users.
         message: String,
     },
 }
@@ -117,7 +117,7 @@ pub struct Inventory {
     /// The pods that have addresses or other things of the network.
     pub sandboxes: Vec<SandboxId>,
     /// Interfaces that belong to none of them: those of pods that ended a moment ago, or leaked ones.
-    pub strays: Vec<String>,
+    pub orphans: Vec<String>,
 }
 
 /// A descriptor that is readable after a change of the host.

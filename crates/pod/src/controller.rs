@@ -241,7 +241,7 @@ impl Pods {
         }
         let living = found.iter().map(|view| view.config.metadata.uid.as_str()).collect();
         match files::set_aside(&pods.inner.dir, &living) {
-            Ok(dead) => drop(tokio::task::spawn_blocking(move || files::bury(dead))),
+            Ok(dead) => drop(tokio::task::spawn_blocking(move || files::remove_dead(dead))),
             Err(e) => {
                 tracing::warn!(dir = %pods.inner.dir.display(), error = %e, "failed to remove what pods left behind");
             }

@@ -58,7 +58,7 @@ pub enum ManifestError {
     },
     /// Two documents mean the same pod.
     #[error("document {document}: duplicate pod {name} in the manifest")]
-    Twice {
+    Duplicate {
         /// The second, counted from 1.
         document: usize,
         /// The pod.
@@ -85,7 +85,7 @@ impl berth_types::Classify for ManifestError {
             | Self::Syntax(_)
             | Self::Empty
             | Self::Shape(_)
-            | Self::Twice { .. }
+            | Self::Duplicate { .. }
             | Self::Field { .. } => berth_types::Kind::Invalid,
         }
     }
@@ -107,7 +107,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
         let pod = pod(index + 1, value)?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default").to_owned();
         if !seen.insert((namespace, pod.metadata.name.clone())) {
-            return Err(ManifestError::Twice { document: index + 1, name: pod.metadata.name });
+            return Err(ManifestError::Duplicate { document: index + 1, name: pod.metadata.name });
         }
         pods.push(pod);
     }

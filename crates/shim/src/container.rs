@@ -41,8 +41,8 @@ pub(crate) struct Container {
     pub(crate) started_at: i64,
     /// Who waits for its creation.
     pub(crate) creator: Option<Asker>,
-    /// When to kill what is prepared of it once more, when it is doomed.
-    pub(crate) doom: Option<Instant>,
+    /// When to kill what is prepared of it once more, when it is being aborted.
+    pub(crate) abort_retry: Option<Instant>,
     /// Its start, from the release to the answer.
     pub(crate) start: Option<Start>,
     /// Who wants it forgotten when it has ended.
@@ -56,7 +56,7 @@ pub(crate) struct Container {
 /// The main process.
 #[derive(Debug)]
 pub(crate) struct Main {
-    /// Its id, for people and for the reaper.
+    /// Its id, for users and for the reaper.
     pub(crate) pid: i32,
     /// The process.
     pub(crate) pidfd: OwnedFd,
@@ -71,7 +71,7 @@ pub(crate) struct Made {
     pub(crate) main: Main,
     /// The master of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
-    /// What was done otherwise, for people.
+    /// What was done otherwise, for users.
     pub(crate) notes: Vec<String>,
 }
 
@@ -145,6 +145,6 @@ impl Container {
     /// When something is to be done even if nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let start = self.start.as_ref().filter(|start| start.failed.is_none()).map(|start| start.deadline);
-        self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.doom).chain(start).min()
+        self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.abort_retry).chain(start).min()
     }
 }

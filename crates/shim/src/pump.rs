@@ -48,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     /// Open the log again; answered by [`Note::Reopened`] with the ticket.
     Reopen(u64),
-    /// A further client, with its seat.
-    Attach(OwnedFd, Since, Seat),
+    /// A further client, with its slot.
+    Attach(OwnedFd, Since, ClientSlot),
     /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
@@ -79,37 +79,37 @@ pub(crate) struct Notes {
 pub(crate) struct Noted {
     /// The notes, with whose they are.
     pub(crate) notes: Receiver<(ContainerId, Note)>,
-    /// Readable when there are some; [`hush`] it first.
-    pub(crate) bell: Arc<OwnedFd>,
+    /// Readable when there are some; [`reset`] it first.
+    pub(crate) wake: Arc<OwnedFd>,
 }
 
 /// A counter that makes a poll return.
-fn bell() -> std::io::Result<Arc<OwnedFd>> {
+fn eventfd() -> std::io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
 }
 
-fn ring(bell: &OwnedFd) {
+fn notify(wake: &OwnedFd) {
     // It fails only when the counter is full, and then it rings already.
-    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+    let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
 
-/// Makes a bell silent again.
-pub(crate) fn hush(bell: &OwnedFd) {
-    let _ = rustix::io::read(bell, &mut [0u8; 8]);
+/// Clears the counter again.
+pub(crate) fn reset(wake: &OwnedFd) {
+    let _ = rustix::io::read(wake, &mut [0u8; 8]);
 }
 
 impl Notes {
     /// The notes, and where they arrive.
     pub(crate) fn new() -> std::io::Result<(Self, Noted)> {
         let (queue, notes) = channel();
-        let wake = bell()?;
-        Ok((Self { queue, wake: Arc::clone(&wake) }, Noted { notes, bell: wake }))
+        let wake = eventfd()?;
+        Ok((Self { queue, wake: Arc::clone(&wake) }, Noted { notes, wake }))
     }
 
     pub(crate) fn send(&self, container: &ContainerId, note: Note) {
         // The main thread lives as long as the process.
         drop(self.queue.send((container.clone(), note)));
-        ring(&self.wake);
+        notify(&self.wake);
     }
 }
 
@@ -147,25 +147,25 @@ pub(crate) struct Setup {
 pub(crate) struct Handle {
     commands: Sender<Command>,
     wake: Arc<OwnedFd>,
-    seats: Arc<()>,
+    slots: Arc<()>,
 }
 
 /// A client's place among those of a container, whether it is served already or waits for that: it is free again when this
 /// is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Seat(#[allow(dead_code, reason = "it is counted")] Arc<()>);
+pub(crate) struct ClientSlot(#[allow(dead_code, reason = "it is counted")] Arc<()>);
 
 impl Handle {
-    /// A seat for a further client; None when all are taken.
-    pub(crate) fn seat(&self) -> Option<Seat> {
+    /// A slot for a further client; None when all are taken.
+    pub(crate) fn slot(&self) -> Option<ClientSlot> {
         // One is the handle's own.
-        (Arc::strong_count(&self.seats) <= MAX_CLIENTS).then(|| Seat(Arc::clone(&self.seats)))
+        (Arc::strong_count(&self.slots) <= MAX_CLIENTS).then(|| ClientSlot(Arc::clone(&self.slots)))
     }
 
     /// Asks for something. False when the pump has ended.
     pub(crate) fn send(&self, command: Command) -> bool {
         let sent = self.commands.send(command).is_ok();
-        ring(&self.wake);
+        notify(&self.wake);
         sent
     }
 }
@@ -178,8 +178,8 @@ pub(crate) fn start(
     make: impl FnOnce() -> Result<Setup, Failure> + Send + 'static,
 ) -> std::io::Result<Handle> {
     let (sender, commands) = channel();
-    let wake = bell()?;
-    let handle = Handle { commands: sender, wake: Arc::clone(&wake), seats: Arc::new(()) };
+    let wake = eventfd()?;
+    let handle = Handle { commands: sender, wake: Arc::clone(&wake), slots: Arc::new(()) };
     let name = format!("log {}", &container.short()[..8]);
     std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
         let made = make().and_then(|mut setup| {
@@ -275,7 +275,7 @@ impl Pump {
                 self.recorder.notice(&format!("berth: the log ends here: {error}"));
                 break;
             }
-            hush(&self.wake);
+            reset(&self.wake);
             self.run_commands();
             self.serve_clients();
             self.stdin.flush();
@@ -326,8 +326,8 @@ impl Pump {
                     let done = self.recorder.reopen();
                     self.notes.send(&self.container, Note::Reopened(ticket, done));
                 }
-                Ok(Command::Attach(socket, since, seat)) => {
-                    self.clients.extend(Client::new(socket, since, seat));
+                Ok(Command::Attach(socket, since, slot)) => {
+                    self.clients.extend(Client::new(socket, since, slot));
                 }
                 Ok(Command::Finish) => {
                     self.finish = Some(Instant::now() + GRACE);

@@ -93,7 +93,7 @@ impl Server {
         let sources = [
             (listener.as_fd(), LISTENER, once),
             (signals.as_fd(), SIGNALS, epoll::EventFlags::IN),
-            (noted.bell.as_fd(), NOTES, epoll::EventFlags::IN),
+            (noted.wake.as_fd(), NOTES, epoll::EventFlags::IN),
         ];
         for (fd, token, flags) in sources {
             epoll::add(&epoll, fd, epoll::EventData::new_u64(token), flags)?;
@@ -168,7 +168,7 @@ impl Server {
         for id in ids {
             self.advance(&id);
         }
-        let due = |c: &Container| c.doom.is_some_and(|again| again <= now);
+        let due = |c: &Container| c.abort_retry.is_some_and(|again| again <= now);
         let ids: Vec<ContainerId> =
             self.containers.iter().filter(|(_, c)| due(c)).map(|(id, _)| id.clone()).collect();
         for id in ids {
@@ -215,7 +215,7 @@ impl Server {
 
     /// Hears what the pumps say.
     fn hear(&mut self) {
-        pump::hush(&self.noted.bell);
+        pump::reset(&self.noted.wake);
         while let Ok((container, note)) = self.noted.notes.try_recv() {
             match note {
                 Note::Opened(outcome) => self.made(&container, outcome),
@@ -272,7 +272,7 @@ impl Server {
                             let refused = failure(Reason::Protocol, error.to_string());
                             self.answer(Asker { connection: token, number }, Err(refused), vec![]);
                         }
-                        // What has no number is no request of any version.
+                        // What has no number is not a request of any version.
                         None => self.disconnect(token),
                     },
                 },
@@ -313,7 +313,7 @@ impl Server {
         self.send(asker.connection, &FromShim::Answer { number: asker.number, outcome }, fds);
     }
 
-    /// Tells every daemon that said Hello, in words that its version knows.
+    /// Tells every daemon that said Hello, in a form that its version knows.
     fn tell(&mut self, event: &Event) {
         let greeted: Vec<(u64, u16)> =
             self.connections.iter().filter_map(|(token, c)| Some((*token, c.greeted?))).collect();

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-pub use alone::{Luggage, Program};
+pub use alone::{ExecContext, Program};
 
 mod alone;
 

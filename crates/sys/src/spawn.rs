@@ -49,7 +49,7 @@ pub struct Spawn<'a> {
 pub fn inherited(first: i32) -> std::io::Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();
     for number in first.. {
-        // SAFETY: F_SETFD changes a flag only, and says when the number is no descriptor.
+        // SAFETY: F_SETFD changes a flag only, and says when the number is not a descriptor.
         if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
             break;
         }

@@ -49,7 +49,7 @@ pub enum KitError {
         /// The package that has it.
         package: String,
     },
-    /// Anything else, in words.
+    /// Anything else, as text.
     #[error("{0}")]
     Other(String),
 }

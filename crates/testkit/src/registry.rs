@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use berth_types::Digest;
 
 pub use auth::Auth;
-pub use fault::{Fault, Mischief, On};
+pub use fault::{Fault, FaultAction, On};
 pub use serve::Request;
 
 use crate::image::{Built, Content};

@@ -39,7 +39,7 @@ impl Digest {
         &self.0[PREFIX.len()..]
     }
 
-    /// The first 12 digits, for people.
+    /// The first 12 digits, for users.
     pub fn short(&self) -> &str {
         &self.hex()[..12]
     }

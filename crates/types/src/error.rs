@@ -26,7 +26,7 @@ pub enum Kind {
     Exhausted,
     /// The time allowed ran out.
     Timeout,
-    /// The operation was called off.
+    /// The operation was cancelled.
     Cancelled,
     /// Stored or received data is damaged.
     Corrupt,
@@ -34,7 +34,7 @@ pub enum Kind {
     Internal,
 }
 
-/// An error with a kind for callers and, where there is one, a hint for people.
+/// An error with a kind for callers and, where there is one, a hint for users.
 pub trait Classify: std::error::Error {
     /// The kind, for callers that branch.
     fn kind(&self) -> Kind;

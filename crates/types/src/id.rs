@@ -47,7 +47,7 @@ macro_rules! id {
                 &self.0
             }
 
-            /// The first [`SHORT`] digits, for people.
+            /// The first [`SHORT`] digits, for users.
             pub fn short(&self) -> &str {
                 &self.0[..SHORT]
             }

@@ -145,7 +145,7 @@ fn ours(flag: &str, dir: &Path, mark: &str, known: &[&str]) -> anyhow::Result<()
     }
 }
 
-/// Waits until the daemon has let go of its socket.
+/// Waits until the daemon has released its socket.
 async fn gone(reach: &Reach) -> anyhow::Result<()> {
     let begun = Instant::now();
     // One that is ending may accept and not answer any more.
@@ -158,7 +158,7 @@ async fn gone(reach: &Reach) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The engine, as soon as the daemon that ends has let go of its directories.
+/// The engine, as soon as the daemon that ends has released its directories.
 async fn alone(settings: &Settings) -> anyhow::Result<Engine> {
     for dir in [&settings.root, &settings.state] {
         crate::serve::private_dir(dir)?;

@@ -94,15 +94,15 @@ async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> 
     let view = result.map_err(refuse)?;
     if let Some(held) = held {
         // A client that went away while its image was pulled never comes for its container.
-        let patience = if sender.is_closed() { Duration::ZERO } else { CLAIM };
-        tokio::spawn(unclaimed(service.clone(), view, held, patience));
+        let delay = if sender.is_closed() { Duration::ZERO } else { CLAIM };
+        tokio::spawn(unclaimed(service.clone(), view, held, delay));
     }
     Ok(())
 }
 
 /// Takes a pod away whose held container nobody has released.
-async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, patience: Duration) {
-    tokio::time::sleep(patience).await;
+async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, delay: Duration) {
+    tokio::time::sleep(delay).await;
     let Ok(view) = service.engine.sandbox(view.id.as_str()) else { return };
     let waits = |c: &Arc<ContainerView>| c.config.metadata.name == held && c.state == State::Created;
     if view.containers.iter().any(waits)

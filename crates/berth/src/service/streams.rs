@@ -154,7 +154,7 @@ async fn feed(mut inputs: Streaming<api::Input>, mut stdin: Option<Input>, resiz
 }
 
 /// The process' bytes to the client: both streams to their ends or, once the process is over, as long as
-/// something comes. A process that it left behind may hold them for ever.
+/// something comes. A process that it left behind may hold them forever.
 async fn outputs(
     sender: &Sender,
     stdout: &mut Output,

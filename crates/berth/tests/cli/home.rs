@@ -115,7 +115,7 @@ impl Call {
         assert!(shown, "{}: {text:?} was not said: {}\n{}", self.what, self.out.now(), self.err.now());
     }
 
-    /// Ends the call in the way that it hears nothing of.
+    /// Ends the call without a notice to it.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

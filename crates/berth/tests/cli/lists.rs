@@ -150,7 +150,7 @@ fn the_shortest_grace_that_anybody_asks_for_counts() {
     assert_eq!(patient.end().fine(), "stubborn\n");
     assert_eq!(impatient.end().fine(), "stubborn\n");
     call.end().fine();
-    // Whoever is first, for all of them it is gone.
+    // Whichever is first, for all of them it is gone.
     let all: Vec<_> = (0..4).map(|_| home.spawn(&["rm", "-f", "stubborn"])).collect();
     for call in all {
         let said = call.end();

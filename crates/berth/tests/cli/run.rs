@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berth_testkit::guard::{free_port, wait_until};
 use berth_testkit::image::standin;
-use berth_testkit::registry::{Fault, Mischief, On};
+use berth_testkit::registry::{Fault, FaultAction, On};
 use berth_testkit::{Registry, require_root};
 use rustix::process::Signal;
 
@@ -243,7 +243,7 @@ fn a_client_that_goes_away_while_it_pulls_leaves_nothing() {
     require_root!();
     let registry = Registry::start().unwrap();
     standin::publish_busybox(&registry).unwrap();
-    registry.fault(Fault::new(On::Blobs, Mischief::Slow(Duration::from_millis(50))));
+    registry.fault(Fault::new(On::Blobs, FaultAction::Slow(Duration::from_millis(50))));
     let home = Home::start();
     let image = format!("{}/library/busybox:latest", registry.host());
     let call = home.spawn(&["run", "--name", "gone", "-q", &image, "sleep", "1000"]);

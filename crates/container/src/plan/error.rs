@@ -1,4 +1,4 @@
-//! Why there is no plan for a specification.
+//! Why a specification cannot become a plan.
 
 use berth_types::{Classify, Kind};
 

@@ -15,7 +15,7 @@ use super::last::GATE;
 use super::op::Op;
 use super::path::is_device;
 use super::process::{Process, at};
-use super::steps::Scene;
+use super::steps::StepContext;
 
 /// A namespace to enter.
 #[derive(Debug, Clone, Copy)]
@@ -213,16 +213,17 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .map_err(at("attach the root file system"))?;
-    let mut scene = Scene::new(setup.root, work.stdio.is_none()).map_err(at("check the null device"))?;
+    let mut context =
+        StepContext::new(setup.root, work.stdio.is_none()).map_err(at("check the null device"))?;
     for (index, op) in (0u32..).zip(setup.ops) {
-        scene.run(op).map_err(|errno| Fail { what: STEP, index, errno })?;
+        context.run(op).map_err(|errno| Fail { what: STEP, index, errno })?;
     }
     for (mount, peer) in setup.ops.iter().filter_map(Op::to_share) {
         mount::share(peer, mount).map_err(at("share a mount with the host"))?;
     }
     pivot(setup.root).map_err(at("pivot to the root file system"))?;
     finish_root(setup)?;
-    match (scene.pty.take(), work.stdio.is_none()) {
+    match (context.pty.take(), work.stdio.is_none()) {
         (None, true) => Err(at("find the terminal (the plan has no console step)")(Errno::NODEV)),
         (pty, _) => Ok(pty),
     }

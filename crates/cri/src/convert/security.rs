@@ -13,7 +13,7 @@ use api::security_profile::ProfileType;
 
 /// A numeric user or group id.
 pub(crate) fn id(field: &str, value: i64) -> Result<u32, FieldError> {
-    // -1 as u32 means "no change" to the kernel, so it is no id.
+    // -1 as u32 means "no change" to the kernel, so it is not an id.
     u32::try_from(value)
         .ok()
         .filter(|id| *id != u32::MAX)
@@ -28,7 +28,7 @@ fn seccomp(
 ) -> Result<SeccompChoice, FieldError> {
     let Some(profile) = profile else { return seccomp_path(field, path) };
     let kind = known(format!("{field}.profile_type"), profile.profile_type)?;
-    stray_reference(field, kind, profile)?;
+    unused_reference(field, kind, profile)?;
     match kind {
         ProfileType::RuntimeDefault => Ok(SeccompChoice::Default),
         ProfileType::Unconfined => Ok(SeccompChoice::Unconfined),
@@ -42,8 +42,12 @@ fn seccomp(
     }
 }
 
-/// The name of a profile beside a type that needs none would be passed over.
-fn stray_reference(field: &str, kind: ProfileType, profile: &api::SecurityProfile) -> Result<(), FieldError> {
+/// The name of a profile beside a type that needs none would be ignored.
+fn unused_reference(
+    field: &str,
+    kind: ProfileType,
+    profile: &api::SecurityProfile,
+) -> Result<(), FieldError> {
     if kind == ProfileType::Localhost || profile.localhost_ref.is_empty() {
         return Ok(());
     }
@@ -74,7 +78,7 @@ fn apparmor(
     let named = match profile {
         Some(profile) => {
             let kind = known(format!("{field}.profile_type"), profile.profile_type)?;
-            stray_reference(field, kind, profile)?;
+            unused_reference(field, kind, profile)?;
             match kind {
                 ProfileType::Unconfined => APPARMOR_UNCONFINED,
                 ProfileType::RuntimeDefault => APPARMOR_DEFAULT,

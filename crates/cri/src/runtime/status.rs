@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::api;
 
-/// The name by which kubelets prefix container ids; constant for ever.
+/// The name by which kubelets prefix container ids; constant forever.
 const NAME: &str = "berth";
 
 /// Version
@@ -50,7 +50,7 @@ pub(super) async fn status(
     })
 }
 
-/// A further condition, which a kubelet passes over and people see: it is there only where it is false.
+/// A further condition, which a kubelet ignores and users see: it is there only where it is false.
 fn unconfined(of: &Unconfined) -> api::RuntimeCondition {
     api::RuntimeCondition {
         r#type: format!("{}Confined", of.module),

@@ -196,12 +196,12 @@ pub(crate) async fn exec_sync(
     Ok(ExecOutput { stdout, stderr, code: end.code })
 }
 
-/// The room for the output of all commands that are being waited for.
+/// The memory for the output of all commands that are being waited for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Room(Arc<std::sync::atomic::AtomicUsize>);
+pub(crate) struct OutputBudget(Arc<std::sync::atomic::AtomicUsize>);
 
-impl Room {
-    /// Takes room for so many bytes, or for as many as there is.
+impl OutputBudget {
+    /// Reserves so many bytes, or as many as are left.
     fn take(&self, wanted: usize) -> usize {
         use std::sync::atomic::Ordering::Relaxed;
         let mut got = 0;
@@ -213,22 +213,22 @@ impl Room {
     }
 }
 
-/// Output that is kept, with the room it takes.
+/// Output that is kept, with the budget that it counts against.
 #[derive(Debug)]
 struct Kept {
     bytes: Vec<u8>,
-    room: Room,
+    budget: OutputBudget,
 }
 
 impl Kept {
     fn push(&mut self, bytes: &[u8]) {
         let wanted = MAX_OUTPUT.saturating_sub(self.bytes.len()).min(bytes.len());
-        let got = self.room.take(wanted);
+        let got = self.budget.take(wanted);
         self.bytes.extend_from_slice(&bytes[..got]);
     }
 
     fn give(&mut self) -> Vec<u8> {
-        self.room.0.fetch_sub(self.bytes.len(), std::sync::atomic::Ordering::Relaxed);
+        self.budget.0.fetch_sub(self.bytes.len(), std::sync::atomic::Ordering::Relaxed);
         std::mem::take(&mut self.bytes)
     }
 }
@@ -246,8 +246,8 @@ struct Collect {
 }
 
 impl Collect {
-    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static, room: &Room) -> Self {
-        let kept = Arc::new(std::sync::Mutex::new(Kept { bytes: Vec::new(), room: room.clone() }));
+    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static, budget: &OutputBudget) -> Self {
+        let kept = Arc::new(std::sync::Mutex::new(Kept { bytes: Vec::new(), budget: budget.clone() }));
         let into = Arc::clone(&kept);
         let task = tokio::spawn(async move {
             let mut chunk = vec![0; 16 << 10];

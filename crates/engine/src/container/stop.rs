@@ -79,7 +79,7 @@ impl Stopper {
         }
     }
 
-    /// Sends the stop signal once, by a new connection if the one there was is lost. Whoever does not pass it on, the time
+    /// Sends the stop signal once, by a new connection if the one there was is lost. When it is not passed on, the time
     /// to end by itself is the container's.
     async fn ask_to_end(&mut self, signal: i32) -> Result<(), Over> {
         loop {

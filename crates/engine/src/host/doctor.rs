@@ -29,8 +29,8 @@ struct Known {
 pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
     let shared = Arc::clone(shared);
     let looked = tokio::task::spawn_blocking(move || {
-        // What the world has is read before what is known: a thing made meanwhile is then known.
-        let world = World::read(&shared);
+        // What the host has is read before what is known: a thing made meanwhile is then known.
+        let host = HostState::read(&shared);
         let views = shared.views.sandboxes(None);
         let containers: Vec<Arc<ContainerView>> = shared.views.containers(None);
         let mut known = Known {
@@ -38,8 +38,8 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
             containers: containers.iter().map(|c| c.id.clone()).collect(),
             views,
         };
-        let mut findings = world.left_alone(&shared, &mut known);
-        findings.extend(world.orphans(&shared, &known));
+        let mut findings = host.left_alone(&shared, &mut known);
+        findings.extend(host.orphans(&shared, &known));
         findings.extend(lacking(&shared, &known));
         let of_store = |explanation: String, remedy: &str| Finding {
             thing: Thing::File,
@@ -58,7 +58,7 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
 }
 
 /// What there is.
-struct World {
+struct HostState {
     mounts: Vec<PathBuf>,
     pod_dirs: Vec<(PathBuf, Option<SandboxId>)>,
     cgroups: Vec<(PathBuf, String)>,
@@ -68,7 +68,7 @@ struct World {
     snapshots: Vec<ContainerId>,
 }
 
-impl World {
+impl HostState {
     fn read(shared: &Shared) -> Self {
         let inventory = inventory(shared);
         Self {
@@ -85,7 +85,7 @@ impl World {
                 .map(|(pid, id)| (pid.as_raw_nonzero().get(), id))
                 .collect(),
             leases: inventory.sandboxes,
-            interfaces: inventory.strays,
+            interfaces: inventory.orphans,
             snapshots: shared.images.snapshots(),
         }
     }
@@ -193,7 +193,7 @@ fn inventory(shared: &Shared) -> Inventory {
     let deadline = Instant::now() + DRAIN;
     loop {
         let inventory = shared.networks.inventory().unwrap_or_default();
-        if inventory.strays.is_empty() || Instant::now() >= deadline {
+        if inventory.orphans.is_empty() || Instant::now() >= deadline {
             return inventory;
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -1,5 +1,5 @@
 //! Putting a network right after others have changed the host's: a firewall that was loaded
-//! anew, a bridge that was deleted. Nothing runs while nothing changes.
+//! again, a bridge that was deleted. Nothing runs while nothing changes.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -129,7 +129,7 @@ impl Networks {
         for network in &self.all {
             let of = network.inventory().map_err(|e| EngineError::failed("inspect the network", e))?;
             all.sandboxes.extend(of.sandboxes);
-            all.strays.extend(of.strays);
+            all.orphans.extend(of.orphans);
         }
         Ok(all)
     }

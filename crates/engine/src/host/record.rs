@@ -15,7 +15,7 @@
 //! - A record that cannot be read has a second copy, made when everything of the thing was there. Where that is gone
 //!   too, what runs is left alone.
 //!
-//! Each version that landed has its records in `tests/fixtures`, which are read for ever.
+//! Each version that landed has its records in `tests/fixtures`, which are read forever.
 
 use std::io;
 use std::net::IpAddr;
@@ -175,7 +175,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     berth_sys::fs::remove_tree(path)
 }
 
-/// The end in the record of a container, which is `end` unless it has one already: what was told once is told for ever.
+/// The end in the record of a container, which is `end` unless it has one already: what was told once is told forever.
 pub(crate) fn keep_end(path: &Path, end: EndRecord) -> io::Result<EndRecord> {
     match read::<ContainerRecord>(path)? {
         Some(ContainerRecord { end: Some(before), .. }) => Ok(before),

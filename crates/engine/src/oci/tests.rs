@@ -1,4 +1,4 @@
-//! Golden plans: `UPDATE_GOLDEN=1` writes them anew.
+//! Golden plans: `UPDATE_GOLDEN=1` writes them again.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Who a container's process runs as, from the configuration, the image's `USER`, and the image's
 //! own `/etc/passwd` and `/etc/group`. Those files are an image author's words: every line that is not of
-//! the right form is passed over, and numbers are bounded.
+//! the right form is skipped, and numbers are bounded.
 
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, GroupsPolicy, User};

@@ -40,7 +40,7 @@ fn groups(shared: &Shared, sandbox: &SandboxId) -> Result<HashSet<CgroupPath>, E
     let parents = parents();
     let below = |pid: &i32| {
         let line = std::iter::successors(Some(*pid), |pid| parents.get(pid).copied());
-        // Pids are reused while one looks: a circle is not followed for ever.
+        // Pids are reused while one looks: a circle is not followed forever.
         line.skip(1).take(parents.len()).any(|pid| shims.contains(&pid))
     };
     let members = parents.keys().filter(|pid| below(pid));

@@ -10,7 +10,7 @@ use berth_types::lifecycle::pod::{Message as ToPod, Pod};
 use berth_types::lifecycle::sandbox::Message as ToSandbox;
 use berth_types::{ContainerId, SandboxId};
 
-use super::connect::{Contact, Way, connect, dead};
+use super::connect::{Outcome, Way, connect, dead};
 use super::read::OnDisk;
 use crate::container::exit::{self, Exit};
 use crate::container::{Facts, Item, remove};
@@ -31,7 +31,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 /// The time that a pod has to publish itself.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Removes what a daemon that was killed had half made.
+/// Removes what a killed daemon had partly created.
 pub(super) async fn undo(
     shared: &Arc<Shared>,
     id: &SandboxId,
@@ -89,7 +89,7 @@ pub(super) async fn pod(
     let mut settles = false;
     if !stopped {
         for (id, life) in lives {
-            // What was told once is told for ever, even if the shim finds out more later.
+            // What was told once is told forever, even if the shim finds out more later.
             let end = life.end.or_else(|| exit::read(&dir.container(&id)));
             if let Some((started_at, exit)) = end {
                 owner.hear(Report::Container(id, ToContainer::Exited(started_at, exit)));
@@ -120,16 +120,16 @@ async fn meet(shared: &Arc<Shared>, owner: &mut Owner, way: Way) -> (Option<Shim
         return (None, true);
     }
     match way.first().await {
-        Contact::Talks(shim, words) => {
+        Outcome::Connected(shim, words) => {
             owner.hear(Report::Connected(shim.clone(), words));
             (Some(shim), false)
         }
-        Contact::Dead => {
+        Outcome::Dead => {
             let error = dead("the pod's shim had ended when the daemon started");
             owner.hear(Report::Pod(ToPod::ShimDied(error)));
             (None, true)
         }
-        Contact::Silent => {
+        Outcome::Silent => {
             owner.hear(Report::Pod(ToPod::Silent));
             connect(way, &owner.spawner());
             (None, false)
@@ -227,7 +227,7 @@ fn ended(dir: &PodDir, lives: BTreeMap<ContainerId, Life>) -> Pod<crate::sandbox
     Pod::stopped(ended.collect())
 }
 
-/// Ends and removes a container that a killed daemon had half made.
+/// Ends and removes a container that a killed daemon had partly created.
 async fn undo_container(
     shared: &Arc<Shared>,
     dir: &PodDir,
@@ -263,7 +263,7 @@ async fn serve(
         return Err(EngineError::invalid("sandbox.json", message));
     }
     tokio::spawn(owner.run());
-    // A picture with half of a pod's end is not complete; but one pod does not hold up the others for ever.
+    // A picture with half of a pod's end is not complete; but one pod does not hold up the others forever.
     // Waiting for anything the owner answers also means that it has published.
     let limit = if settles { SETTLE_LIMIT } else { PUBLISH_LIMIT };
     let seen = async {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_types::ContainerId;
 use berth_types::lifecycle::Outcome;
 use berth_types::lifecycle::container::{Ask, Container, Effect as OfContainer, Message as ToContainer};
-use berth_types::lifecycle::pod::{Effect, Fall, Link, Message as ToPod};
+use berth_types::lifecycle::pod::{Effect, Link, Message as ToPod, PodEnd};
 use berth_types::lifecycle::sandbox::{Effect as OfSandbox, Message as ToSandbox, State};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -229,7 +229,7 @@ impl Owner {
                     Ok(living.into_iter().map(end).collect())
                 });
                 match read.await {
-                    Ok(ends) => Report::Pod(ToPod::Down(Fall { ends, late, overtaken })),
+                    Ok(ends) => Report::Pod(ToPod::Down(PodEnd { ends, late, overtaken })),
                     Err(error) => Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error))),
                 }
             },
@@ -237,7 +237,7 @@ impl Owner {
         );
     }
 
-    /// Containers that are being prepared do not keep the callers of Stop waiting for ever.
+    /// Containers that are being prepared do not keep the callers of Stop waiting forever.
     fn settle(&mut self) {
         self.set_shim(None);
         self.running = Running::default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_types::lifecycle::container::{Container, Message as ToContainer, State as ContainerState};
-use berth_types::lifecycle::pod::{Message as ToPod, Word};
+use berth_types::lifecycle::pod::{ContainerReport, Message as ToPod};
 use berth_types::lifecycle::sandbox::{Message as ToSandbox, State};
 use berth_types::lifecycle::{Outcome, Refused};
 use berth_types::{Classify, ContainerId, Kind, SandboxId, shim};
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    /// Keeps for people why the pod is not as it should be. A report that is out of date, as of containers that were
+    /// Keeps for users why the pod is not as it should be. A report that is out of date, as of containers that were
     /// waited for and have reported since, tells nothing.
     fn note(&mut self, message: &ToPod<Live>) {
         let (what, error) = match message {
@@ -183,7 +183,7 @@ impl Owner {
         self.running.shim_pid = Some(up.shim_pid);
         self.running.addresses = up.addresses;
         self.tell(ToPod::Sandbox(ToSandbox::Up));
-        // The word that it is gone may have come before it was known here.
+        // The report that it is gone may have come before it was known here.
         self.check_connection();
     }
 
@@ -203,7 +203,7 @@ impl Owner {
         }
     }
 
-    fn is_connected(&mut self, shim: Shim, words: Vec<(ContainerId, Word<Live>, i32)>) {
+    fn is_connected(&mut self, shim: Shim, words: Vec<(ContainerId, ContainerReport<Live>, i32)>) {
         if self.state() != State::Ready {
             return;
         }

@@ -1,5 +1,5 @@
 //! Taking a pod down, and removing what is told of it. There is one teardown, whether the pod was stopped, could not
-//! be made, was half made by a daemon that was killed, or has no record: every step is tried, whatever became of the
+//! be made, was partly created by a daemon that was killed, or has no record: every step is tried, whatever became of the
 //! others, finds nothing to do where there is nothing, and all failures are told.
 
 use std::sync::{Arc, Mutex};
@@ -158,7 +158,7 @@ impl Rest {
         let since = Instant::now();
         let (groups, dir, pod) = (Arc::clone(shared), self.dir, self.pod);
         Shared::blocking(move || {
-            // A container that was half made when the pod was taken down may have made it again.
+            // A container that was partly created when the pod was taken down may have made it again.
             groups.placement.end(&pod)?;
             for dir in dir.all() {
                 let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);

@@ -1,7 +1,7 @@
 //! A connection to a shim: requests with numbers, each with a time limit; what the shim says unasked goes
 //! to the pod's owner, the ends of exec sessions to those who wait for them.
 //!
-//! One task per connection ([`line`]) owns the socket. It ends when the shim closes, when what comes is no frame, or
+//! One task per connection ([`line`]) owns the socket. It ends when the shim closes, when what comes is not a frame, or
 //! when there is no [`Shim`] any more. Every waiting request then fails with `Lost`. That says nothing about
 //! the shim's process: [`reached`] tells what an attempt to connect again found.
 //!
@@ -127,9 +127,9 @@ pub(crate) struct Greeting {
 #[derive(Debug)]
 struct Common {
     execs: Mutex<HashMap<ExecId, oneshot::Sender<ExecEnd>>>,
-    /// Exec sessions to be killed: at most each that was begun. The task takes them out when the bell rings.
+    /// Exec sessions to be killed: at most each that was begun. The task takes them out when it is notified.
     kills: Mutex<Vec<ExecId>>,
-    bell: Notify,
+    wake: Notify,
     peer: Mutex<Peer>,
 }
 
@@ -163,7 +163,7 @@ impl Connection {
         let common = Arc::new(Common {
             execs: Mutex::default(),
             kills: Mutex::default(),
-            bell: Notify::new(),
+            wake: Notify::new(),
             peer: Mutex::new(Peer::first()),
         });
         let line = Line::new(crate::host::async_fd::register_both(self.0)?, Arc::clone(&common), notices);
@@ -275,7 +275,7 @@ impl Shim {
         lock(&self.common.execs).remove(&exec);
         if !self.is_gone() {
             lock(&self.common.kills).push(exec);
-            self.common.bell.notify_one();
+            self.common.wake.notify_one();
         }
     }
 }

@@ -318,7 +318,7 @@ fn what_somebody_else_took_away_does_not_keep_a_pod() {
         let second = started(&engine, &id, script("second", WAITS)).await;
         let pid = engine.container(second.as_str()).unwrap().pid.unwrap();
         take_group(&parent, &second, pid);
-        // It is in no group of its own any more, and is found all the same.
+        // It is in no group of its own any more, and is found anyway.
         engine.stop_container(&second, std::time::Duration::ZERO).await.unwrap();
         let exit = engine.container(second.as_str()).unwrap().exit.clone().unwrap();
         assert_eq!((exit.code, lives(pid)), (137, false), "{exit:?}");

@@ -38,7 +38,7 @@ fn exec_gives_output_status_and_errors() {
         let out = engine.exec_sync(&id, words(&["sh", "-c", "sleep 100 & echo x"]), None).await.unwrap();
         assert_eq!(out.stdout, b"x\n");
         assert!(began.elapsed() < Duration::from_secs(25));
-        // More than is kept is read all the same.
+        // More than is kept is read anyway.
         let big = "head -c 20000000 /dev/zero";
         let out = engine.exec_sync(&id, words(&["sh", "-c", big]), None).await.unwrap();
         assert_eq!((out.stdout.len(), out.code), (16 << 20, 0));

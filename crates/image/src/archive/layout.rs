@@ -1,5 +1,5 @@
 //! The images of an OCI image layout (`index.json`): an index over manifests and further indexes, of which those for
-//! this machine are taken. Attestations, signatures and other artifacts that lie beside them are passed over.
+//! this machine are taken. Attestations, signatures and other artifacts that lie beside them are skipped.
 
 use berth_types::{Digest, ImageRef};
 
@@ -76,7 +76,7 @@ fn name_as_docker(contents: &Contents, found: &mut [Found]) -> Result<(), Archiv
 struct Layout<'a> {
     contents: &'a Contents,
     platform: Platform,
-    /// The last thing that was passed over: told when there is nothing else.
+    /// The last thing that was skipped: told when there is nothing else.
     unfit: Option<ArchiveError>,
 }
 

@@ -169,7 +169,7 @@ impl Realm {
         match uri.scheme_str() {
             Some("https") if !host.is_empty() && !host.contains('@') => {}
             // Plain HTTP would show the credentials to everybody on the way. For a registry that is
-            // configured to be spoken to so, that was decided by whoever configured it.
+            // configured to be spoken to so, that was decided by the one that configured it.
             Some("http")
                 if is_loopback(host)
                     || key.credentials == Credentials::Anonymous

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::TokenKey;
 use super::manifest::{self, Descriptor, Document, Entry, Manifest, Unusable};
-use super::retry::Patience;
+use super::retry::Retries;
 use super::send::{self, Ask, Trust};
 use super::{HostError, MAX_CONFIG, MAX_MANIFEST, Platform, Registry, RegistryError, Tried};
 use crate::credentials::{Credentials, Keyring, KeyringError};
@@ -116,7 +116,7 @@ impl Source {
         };
         let hosts = self.capable(self.reference.digest().is_some()).ok()?;
         for (index, host) in hosts.iter().enumerate() {
-            if self.passes_over(host, index + 1 == hosts.len()) {
+            if self.skips(host, index + 1 == hosts.len()) {
                 continue;
             }
             match send::send(self, host, &ask).await {
@@ -137,7 +137,7 @@ impl Source {
     }
 
     /// Whether a host is not worth asking, given that others follow.
-    pub(crate) fn passes_over(&self, host: &Host, last: bool) -> bool {
+    pub(crate) fn skips(&self, host: &Host, last: bool) -> bool {
         !last && self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&host.authority)
     }
 
@@ -304,19 +304,19 @@ impl Source {
         RegistryError::Manifest { what: self.reference.to_string(), problem, kind: Kind::Unsupported }
     }
 
-    /// Asks the hosts in order until one has it; only the last one is asked with patience.
+    /// Asks the hosts in order until one has it; only the last one is asked again after a failure.
     async fn small(&self, wanted: &Wanted<'_>) -> Result<Received, RegistryError> {
         let hosts = self.capable(wanted.digest.is_some())?;
         let timeouts = &self.registry.inner.config.timeouts;
         let mut tried = Vec::new();
         for (index, host) in hosts.iter().enumerate() {
             let last = index + 1 == hosts.len();
-            if self.passes_over(host, last) {
+            if self.skips(host, last) {
                 tried.push(Tried { host: host.to_string(), error: HostError::GivenUp });
                 continue;
             }
-            let patience = if last { Patience::new(timeouts) } else { Patience::none(timeouts) };
-            let result = self.small_patiently(host, wanted, patience).await;
+            let retries = if last { Retries::new(timeouts) } else { Retries::none(timeouts) };
+            let result = self.small_with_retries(host, wanted, retries).await;
             let result = result.and_then(|received| match (wanted.check)(&received) {
                 // A proxy or a page for logging in, say. What the last host has is the caller's to refuse.
                 Err(problem) if !last => Err(HostError::Malformed { what: wanted.what, problem }),
@@ -347,15 +347,15 @@ impl Source {
         Ok(hosts)
     }
 
-    async fn small_patiently(
+    async fn small_with_retries(
         &self,
         host: &Host,
         wanted: &Wanted<'_>,
-        mut patience: Patience,
+        mut retries: Retries,
     ) -> Result<Received, HostError> {
         loop {
             match self.small_from(host, wanted).await {
-                Err(error) => patience.again(error).await?,
+                Err(error) => retries.again(error).await?,
                 done => return done,
             }
         }

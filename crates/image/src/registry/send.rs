@@ -75,7 +75,7 @@ pub(crate) async fn send(
             }
             // Where anybody may come in, but not see everything: who has credentials has to show them unasked.
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if own && shown && authorization.is_none() => {
-                knock(source, host, &key).await?
+                probe(source, host, &key).await?
             }
             _ => None,
         };
@@ -91,7 +91,7 @@ pub(crate) async fn send(
 
 /// Asks for the root of the API, which registries challenge also where they serve some of their content to anybody;
 /// gives the header that answers the challenge.
-async fn knock(source: &Source, host: &Host, key: &TokenKey) -> Result<Option<HeaderValue>, HostError> {
+async fn probe(source: &Source, host: &Host, key: &TokenKey) -> Result<Option<HeaderValue>, HostError> {
     let registry = &source.registry;
     let text = format!("{}/", base(host));
     let uri: Uri = text.parse().map_err(|_| HostError::Malformed { what: "URL", problem: text })?;
@@ -147,7 +147,7 @@ async fn follow(
 }
 
 /// Asks a host that `host` redirected to. A registry behind a name of somebody's own may want a
-/// token all the same; it gets one that anybody may have.
+/// token anyway; it gets an anonymous one.
 async fn stranger(
     source: &Source,
     host: &Host,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_testkit::image::{Built, Compression, Format, Image, Index, Layer};
-use berth_testkit::registry::{Auth, Fault, Mischief, On, Registry as TestRegistry};
+use berth_testkit::registry::{Auth, Fault, FaultAction, On, Registry as TestRegistry};
 use berth_types::{Classify, ImageRef, Kind};
 
 use super::*;

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use super::HostError;
 use crate::hosts::{ClientPem, Pem, TlsSettings, Verify};
 
-/// The system's authorities; those that cannot be read are passed over, as every client does.
+/// The system's authorities; those that cannot be read are skipped, as every client does.
 pub(super) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

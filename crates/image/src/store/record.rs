@@ -4,7 +4,7 @@
 //!
 //! - Fields are only added, each with `#[serde(default)]`; unknown ones are ignored. That needs no new version.
 //! - A record that a program of an older version would misread gets a higher `version`, and in `min_reader` the
-//!   oldest version that may read it all the same. A program reads every version up to its own.
+//!   oldest version that may read it anyway. A program reads every version up to its own.
 //! - A program that is older than `min_reader` refuses to open the store, and changes nothing in it.
 //! - `tests/fixtures/v<version>` holds a store of each version, which every later program must read.
 

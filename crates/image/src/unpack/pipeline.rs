@@ -86,7 +86,7 @@ impl Pipeline {
     /// Waits for the end. The pipe must be closed, or the processes wait as well. The tar must have this digest.
     pub(crate) fn wait(self, diff_id: &Digest) -> Result<Unpacked, Refusal> {
         let Self { inflater, unpacker, relay, bounds } = self;
-        // Each of them ends when one of the others does, so none is waited for in vain.
+        // Each of them ends when one of the others does, so none is waited for forever.
         let inflated = inflater.wait().map(drop);
         let unpacked = unpacker.wait();
         let passed = relay.join().map_err(|_| refusal(Cause::System, "the thread that sums up panicked"))?;

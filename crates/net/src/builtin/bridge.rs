@@ -62,7 +62,7 @@ impl Host {
 
     /// A route that stands against using `cidr` on `bridge`. A block that was asked for may be a
     /// part of a network that lies behind a gateway, since it then takes precedence as wanted. Half of
-    /// the internet is no network of the host: VPNs replace the default route by two such halves.
+    /// the internet is not a network of the host: VPNs replace the default route by two such halves.
     fn obstacle(&self, bridge: &str, cidr: Cidr4, asked: bool) -> Option<(Cidr4, String)> {
         self.routes4.iter().find_map(|route| {
             let IpAddr::V4(network) = route.network else { return None };
@@ -200,7 +200,7 @@ pub(super) fn ensure(
 }
 
 impl Side {
-    /// Whether the bridge is the one that was made, and is as it should be.
+    /// Whether the bridge is the one that was made, and is intact.
     pub(super) fn is_whole(&mut self, name: &str, gateways: Gateways) -> Result<bool, NetlinkError> {
         let bridge = find(&mut self.socket, By::Name(name))?;
         if !bridge.is_some_and(|link| link.index == self.index && link.up) {

@@ -2,7 +2,7 @@
 //!
 //! The rule set of a host has one generation number. A change of ours is bound to the generation
 //! that was seen last; when another program has changed something meanwhile, the kernel refuses it,
-//! and what we rely on is looked at and put right first.
+//! and what we rely on is looked at and repaired first.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -42,7 +42,7 @@ pub(super) struct Firewall {
 }
 
 impl Firewall {
-    /// Makes the tables anew with the entries of `leases`.
+    /// Makes the tables again with the entries of `leases`.
     pub(super) fn open(plan: Plan, leases: &[Lease]) -> Result<Self, NetlinkError> {
         let socket = Socket::open(netlink::Family::Netfilter)?;
         let open = leases.iter().map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
@@ -189,7 +189,7 @@ impl Firewall {
             // Some of them are gone: others have edited the tables.
             Err(error) if nft::is_missing(&error) => {
                 self.open.remove(sandbox);
-                // Not the tables that were made: they are made anew.
+                // Not the tables that were made: they are made again.
                 (self.made, self.generation) = (None, 0);
                 self.verify()?;
             }

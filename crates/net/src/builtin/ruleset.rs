@@ -114,7 +114,7 @@ pub(super) enum Senders {
 }
 
 impl Plan {
-    /// Makes the table anew, with the ports of `leases`, whatever was there.
+    /// Makes the table again, with the ports of `leases`, whatever was there.
     pub(super) fn build<'a>(&self, batch: &mut Batch, leases: impl Iterator<Item = &'a Lease>) {
         let table = self.table.as_str();
         // Adding first makes the deletion succeed in any case.

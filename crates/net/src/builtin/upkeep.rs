@@ -14,7 +14,7 @@ use crate::error::{OpenError, SweepError};
 impl Builtin {
     /// Interfaces of pods on the bridge that belong to no lease: those of pods that ended a moment
     /// ago, or leaked ones. What others have connected to the bridge is not counted.
-    pub fn strays(&self) -> Result<Vec<String>, SweepError> {
+    pub fn orphans(&self) -> Result<Vec<String>, SweepError> {
         let mut host = lock(&self.host);
         let replies = host.socket.dump(&route::get_links());
         let index = host.index;
@@ -42,7 +42,7 @@ impl Builtin {
                 }
             }
         }
-        for name in self.strays()? {
+        for name in self.orphans()? {
             match link::disconnect(&mut lock(&self.host).socket, &name) {
                 Ok(()) => swept.interfaces.push(name),
                 Err(source) => {

@@ -233,7 +233,7 @@ fn udev_finds_no_hardware_address_to_change() {
     let world = World::new();
     let net = world.open();
     let pod = world.pod(&net, 1, &[]);
-    // 3: set by whoever made the interface (udev changes those of 1, random).
+    // 3: set by the one that made the interface (udev changes those of 1, random).
     for name in ["berth0", &pod.attachment.host_interface] {
         let file = format!("/sys/class/net/{name}/addr_assign_type");
         let read = format!("unshare -m sh -c 'mount -t sysfs none /sys && cat {file}'");

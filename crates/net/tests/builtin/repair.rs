@@ -1,4 +1,4 @@
-//! What others have undone is put right.
+//! What others have undone is repaired.
 
 use std::os::fd::AsFd;
 

@@ -219,8 +219,8 @@ fn icmp6(pod: &Pod, from: Option<Ipv6Addr>) -> OwnedFd {
             rustix::net::socket_with(AddressFamily::INET6, kind, flags, Some(ipproto::ICMPV6)).unwrap();
         sockopt::set_ipv6_unicast_hops(&socket, Some(255)).unwrap();
         sockopt::set_ipv6_multicast_hops(&socket, 255).unwrap();
-        let patience = Some(Duration::from_secs(10));
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, patience).unwrap();
+        let limit = Some(Duration::from_secs(10));
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, limit).unwrap();
         if let Some(from) = from {
             rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
         }

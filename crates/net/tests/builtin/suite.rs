@@ -210,7 +210,7 @@ fn what_a_detach_could_not_give_back_is_given_back_later() {
 
     // Without anything that looks: the next pod needs the address.
     drop(pod);
-    wait_until("the interface goes", || net.strays().unwrap().is_empty());
+    wait_until("the interface goes", || net.orphans().unwrap().is_empty());
     let pod = world.pod(&net, 2, &[tcp(8080, 80)]);
     let lease = config.dir.join("leases").join(pod.id.as_str());
     std::fs::remove_file(&lease).unwrap();

@@ -12,9 +12,9 @@ use berth_types::SandboxId;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// Long enough to see that a packet was dropped (locally answered otherwise within microseconds).
-const IMPATIENCE: Duration = Duration::from_millis(700);
+const SILENCE: Duration = Duration::from_millis(700);
 
 /// Returns from a test, with a line that says so, when it cannot run.
 macro_rules! require_root {
@@ -85,7 +85,7 @@ impl Ns {
 
     pub(crate) fn udp(&self, port: u16) -> UdpSocket {
         let socket = self.run(|| UdpSocket::bind(("::", port)).unwrap());
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         socket
     }
 
@@ -93,11 +93,11 @@ impl Ns {
     /// the server saw.
     pub(crate) fn talk(&self, address: (IpAddr, u16), server: &TcpListener) -> IpAddr {
         let address = SocketAddr::from(address);
-        let connected = self.run(|| TcpStream::connect_timeout(&address, PATIENCE));
+        let connected = self.run(|| TcpStream::connect_timeout(&address, WAIT_LIMIT));
         let mut client = connected.unwrap_or_else(|error| panic!("connect to {address}: {error}"));
         let (mut accepted, peer) = server.accept().unwrap();
         for stream in [&client, &accepted] {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         }
         let mut word = [0; 4];
         client.write_all(b"ping").unwrap();
@@ -121,7 +121,7 @@ impl Ns {
 
     /// Whether a connection comes about.
     pub(crate) fn connects(&self, address: (IpAddr, u16)) -> bool {
-        self.run(|| TcpStream::connect_timeout(&SocketAddr::from(address), IMPATIENCE)).is_ok()
+        self.run(|| TcpStream::connect_timeout(&SocketAddr::from(address), SILENCE)).is_ok()
     }
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn udp(host_port: u16, container_port: u16) -> PortMapping {
 
 /// Waits until `done`, looking every few milliseconds.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_LIMIT;
     while !done() {
         assert!(std::time::Instant::now() < deadline, "{what}");
         std::thread::park_timeout(Duration::from_millis(5));

@@ -57,7 +57,7 @@ pub(super) fn set_aside(dir: &Path, living: &BTreeSet<&str>) -> io::Result<Vec<P
 }
 
 /// Removes what was set aside.
-pub(super) fn bury(dead: Vec<PathBuf>) {
+pub(super) fn remove_dead(dead: Vec<PathBuf>) {
     for dir in dead {
         match berth_engine::remove_tree(&dir) {
             Ok(()) => tracing::info!(dir = %dir.display(), "removed what a pod left behind"),
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(dead, [".dead-b", ".dead-c"].map(|name| dir.path().join(name)));
         // Again before they are removed, as after a crash.
         assert_eq!(set_aside(dir.path(), &BTreeSet::from(["a"])).unwrap().len(), 2);
-        bury(dead);
+        remove_dead(dead);
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["a"]);
     }

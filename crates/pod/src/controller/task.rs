@@ -290,9 +290,9 @@ impl Task {
         if !self.options.remove || self.attended {
             return false;
         }
-        let patience = if self.options.hold.is_some() { LINGER } else { Duration::ZERO };
+        let delay = if self.options.hold.is_some() { LINGER } else { Duration::ZERO };
         let now = now();
-        let due = now >= *self.removal.get_or_insert(after(now, patience));
+        let due = now >= *self.removal.get_or_insert(after(now, delay));
         if due {
             // When it cannot be removed now.
             self.removal = Some(after(now, RETRY));

@@ -48,7 +48,7 @@ impl Bench {
     fn client(&self, since: Since) -> OwnedFd {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        assert!(self.pump.send(Command::Attach(a, since, self.pump.seat().unwrap())));
+        assert!(self.pump.send(Command::Attach(a, since, self.pump.slot().unwrap())));
         b
     }
 
@@ -202,9 +202,9 @@ fn input_that_the_container_does_not_read_does_not_stop_its_output() {
 #[test]
 fn a_stray_writer_does_not_hold_the_end_for_ever() {
     let bench = bench(false);
-    let stray = bench.stdout.try_clone().unwrap();
+    let leftover = bench.stdout.try_clone().unwrap();
     bench.finish();
-    drop(stray);
+    drop(leftover);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{AGAIN, Server};
 use crate::container::{Asker, Container, Ending, Start, Step};
 use crate::outcome::Ended;
 use crate::pump::Command;
-use crate::stage::{Happening, Stage};
+use crate::stage::{Stage, StageEvent};
 use crate::{outcome, pump, records};
 
 /// One round of killing may take so long before the loop goes on with other things.
@@ -50,7 +50,7 @@ impl Server {
     /// The main process is gone and reaped.
     pub(super) fn begin_ending(&mut self, id: &ContainerId, exit: Exit) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        container.stage = container.stage.after(Happening::MainEnded);
+        container.stage = container.stage.after(StageEvent::MainEnded);
         container.terminal = None;
         let now = Instant::now();
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
@@ -130,7 +130,7 @@ impl Server {
         ending.enter(Step::Remove, Duration::ZERO);
         let exited = record::Exited { started_at: container.started_at, exit: ending.exit.clone() };
         if let Err(e) = records::write(&container.dir, record::EXIT, &exited) {
-            // The daemon is told all the same, and keeps its own record.
+            // The daemon is told anyway, and keeps its own record.
             ending.say(&format!("the exit record could not be written: {e}"));
         }
         self.remove(id);
@@ -159,7 +159,7 @@ impl Server {
     fn finish(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(ending) = container.ending.take() else { return };
-        container.stage = container.stage.after(Happening::Finished);
+        container.stage = container.stage.after(StageEvent::Finished);
         container.exit = Some(ending.exit.clone());
         let starter = container.start.take();
         let creator = container.creator.take();
@@ -169,7 +169,7 @@ impl Server {
             let gone = || outcome::failure(Reason::State, "the process is gone");
             self.answer(asker, Err(failed.map_or_else(gone, |(failure, _)| failure)), vec![]);
         }
-        // Whoever still waits for a log that never opened hears of the end.
+        // Callers that still wait for a log that never opened are told of the end.
         let over = |(_, (of, _)): &(&u64, &(ContainerId, Asker))| of == id;
         let reopening: Vec<u64> = self.reopening.iter().filter(over).map(|(ticket, _)| *ticket).collect();
         let askers: Vec<Asker> = reopening

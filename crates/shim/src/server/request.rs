@@ -139,14 +139,14 @@ impl Server {
         match (fds.pop(), fds.is_empty()) {
             (Some(socket), true) => {
                 let since = match self.container(id)?.stage {
-                    Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting => Since::Before,
+                    Stage::Preparing | Stage::Aborting | Stage::Created | Stage::Starting => Since::Before,
                     Stage::Running | Stage::Ending | Stage::Exited => Since::Later,
                 };
                 let container = self.container(id)?;
                 container.stage.allows(Ask::Attach)?;
                 let full = || failure(Reason::State, format!("{MAX_CLIENTS} clients are attached already"));
-                let seat = container.pump.seat().ok_or_else(full)?;
-                self.command(id, Ask::Attach, Command::Attach(socket, since, seat))
+                let slot = container.pump.slot().ok_or_else(full)?;
+                self.command(id, Ask::Attach, Command::Attach(socket, since, slot))
             }
             _ => Err(failure(Reason::Protocol, "Attach comes with one descriptor")),
         }

@@ -11,7 +11,7 @@ use super::{GATE, Server};
 use crate::container::{Asker, Start};
 use crate::outcome::{self, failure, system};
 use crate::pump;
-use crate::stage::{Ask, Happening, Stage};
+use crate::stage::{Ask, Stage, StageEvent};
 
 /// The time that an `execve` may take: the program may lie on a slow disk. Less than what the daemon waits, which then
 /// hears why.
@@ -36,7 +36,7 @@ impl Server {
             }
             return Err(system("wait for the process", &std::io::Error::from(e)));
         }
-        container.stage = container.stage.after(Happening::Released);
+        container.stage = container.stage.after(StageEvent::Released);
         container.start = Some(Start { asker, deadline: Instant::now() + LIMIT, failed: None });
         match prepared.release() {
             Ok(()) => {
@@ -78,7 +78,7 @@ impl Server {
         drop(prepared.into_running());
         let at = pump::now();
         container.started_at = at;
-        container.stage = container.stage.after(Happening::Started);
+        container.stage = container.stage.after(StageEvent::Started);
         let start = container.start.take();
         self.tell(&Event::Started { container: id.clone(), at });
         if let Some(start) = start {

@@ -55,7 +55,7 @@ fn an_exec_that_hangs_stops_nothing_else() {
     let (killed, asked_too) = rig.post_exec(&id, &["/bin/sleep", "1000"], write.into());
     hang(&rig, &id, 3);
     another_goes_on(&mut rig);
-    // One that is not there yet can be killed all the same.
+    // One that is not there yet can be killed as well.
     rig.client.ask(Request::KillExec { exec: killed.clone() }, vec![]).unwrap();
     group.thaw(soon()).unwrap();
     for asked in [asked, asked_too] {

@@ -240,7 +240,7 @@ impl Freezable {
 impl Drop for Freezable {
     fn drop(&mut self) {
         self.freeze("-u");
-        // The device goes when the mount, which is dropped after this, lets go of it.
+        // The device goes when the mount, which is dropped after this, releases it.
         run("losetup", &["-d", &self.device]);
     }
 }
@@ -298,6 +298,6 @@ fn a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left() {
     let refused = one_more(&mut rig).unwrap_err();
     assert!(refused.message.contains("64 clients"), "{}", refused.message);
     drop(clients.pop());
-    crate::rig::until("a seat is free", || one_more(&mut rig).is_ok());
+    crate::rig::until("a slot is free", || one_more(&mut rig).is_ok());
     rig.finish();
 }

@@ -25,7 +25,7 @@ pub(crate) use plan::process;
 use plan::{plan, rootfs};
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Whether this machine can run the test; says so when not.
 pub(crate) fn possible(test: &str) -> bool {
@@ -42,7 +42,7 @@ pub(crate) fn possible(test: &str) -> bool {
 
 /// Waits until something is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_LIMIT;
     while !so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(2));
@@ -192,7 +192,7 @@ impl Rig {
         let child = self.path.child(id.as_str()).unwrap();
         let group = self.host.create(&child, &want.resources).unwrap();
         if want.frozen {
-            group.freeze(Instant::now() + PATIENCE).unwrap();
+            group.freeze(Instant::now() + WAIT_LIMIT).unwrap();
         }
         let script = ["/bin/sh", "-c", want.script];
         let mut plan = plan(want.args.unwrap_or(&script));
@@ -413,7 +413,7 @@ impl Client {
         body: Vec<u8>,
         fds: Vec<OwnedFd>,
     ) -> Result<(Answer, Vec<OwnedFd>), Failure> {
-        send(&self.socket, Frame { body, fds }, Instant::now() + PATIENCE).unwrap();
+        send(&self.socket, Frame { body, fds }, Instant::now() + WAIT_LIMIT).unwrap();
         self.answer_to(number)
     }
 
@@ -436,13 +436,14 @@ impl Client {
     pub(crate) fn post(&mut self, request: Request, fds: Vec<OwnedFd>) -> u64 {
         self.number += 1;
         let body = encode(&ToShim { number: self.number, request }).unwrap();
-        send(&self.socket, Frame { body, fds }, Instant::now() + PATIENCE).unwrap();
+        send(&self.socket, Frame { body, fds }, Instant::now() + WAIT_LIMIT).unwrap();
         self.number
     }
 
     fn next(&mut self) -> (FromShim, Vec<OwnedFd>) {
         loop {
-            let frame = receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE).unwrap().unwrap();
+            let frame =
+                receive(&self.socket, &mut self.reader, Instant::now() + WAIT_LIMIT).unwrap().unwrap();
             match decode(&frame.body).unwrap() {
                 FromShim::Event(Event::Started { container, at }) => self.started.push((container, at)),
                 message @ (FromShim::Answer { .. } | FromShim::Event(_)) => return (message, frame.fds),
@@ -480,7 +481,7 @@ impl Client {
 
     /// Whether the shim has closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE), Ok(None) | Err(_))
+        matches!(receive(&self.socket, &mut self.reader, Instant::now() + WAIT_LIMIT), Ok(None) | Err(_))
     }
 
     pub(crate) fn raw(&self) -> &UnixStream {

@@ -29,7 +29,7 @@ impl Cgroup {
     /// Every process in the group and below it, in no order. A removed group has none.
     pub fn pids(&self) -> Result<Vec<Pid>, CgroupError> {
         let mut pids = BTreeSet::new();
-        for member in self.truth() {
+        for member in self.counted() {
             members_below(&member.dir, |members| pids.extend(members))?;
         }
         Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
@@ -110,7 +110,7 @@ impl Cgroup {
     /// The hierarchies that are asked for processes. All of v1's hold the same ones unless someone
     /// moved them: the freezer decides where it is used, as what it does not freeze cannot be
     /// killed safely; beside v2, which has a kill of its own, one of v1's is looked at as well.
-    fn truth(&self) -> impl Iterator<Item = &Member> {
+    fn counted(&self) -> impl Iterator<Item = &Member> {
         let v1 = [Controller::Freezer, Controller::Pids, Controller::Memory, Controller::Cpu]
             .into_iter()
             .find_map(|c| self.members.iter().find(|m| m.version == Version::V1 && m.controllers.has(c)));

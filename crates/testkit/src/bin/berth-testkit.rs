@@ -135,7 +135,7 @@ fn registry(options: &RegistryOptions) -> Result<ExitCode> {
     writeln!(out, "{}", serde_json::to_string(&ready)?)?;
     out.flush()?;
     drop(out);
-    // Whoever started this ends it by closing the pipe, or by ending.
+    // The one that started this ends it by closing the pipe, or by ending.
     std::io::stdin().lock().read_to_end(&mut Vec::new())?;
     Ok(ExitCode::SUCCESS)
 }

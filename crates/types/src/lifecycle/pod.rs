@@ -50,18 +50,18 @@ pub enum Message<K: Kinds> {
     Silent,
     /// The shim is connected and has said what it knows of every container; what it does not know is told by
     /// that container's record.
-    Connected(Vec<(ContainerId, Word<K>)>),
+    Connected(Vec<(ContainerId, ContainerReport<K>)>),
     /// The shim is dead.
     ShimDied(K::Error),
     /// The init process of the pod's shared PID namespace is dead, and with it every container.
     InitDied,
     /// Everything of the pod was taken down.
-    Down(Fall<K>),
+    Down(PodEnd<K>),
 }
 
 /// How the containers of a pod ended that was taken down.
 #[derive(Debug)]
-pub struct Fall<K: Kinds> {
+pub struct PodEnd<K: Kinds> {
     /// Those that are known: when each was started, if the one who says so knows better, and how it ended.
     pub ends: Vec<(ContainerId, Option<i64>, K::Exit)>,
     /// How those end that are still being prepared.
@@ -70,9 +70,9 @@ pub struct Fall<K: Kinds> {
     pub overtaken: K::Error,
 }
 
-/// What is known of a container when its shim was found again.
+/// What a shim that was found again reports of a container.
 #[derive(Debug)]
-pub enum Word<K: Kinds> {
+pub enum ContainerReport<K: Kinds> {
     /// It lives.
     Lives(Found),
     /// It was started then, if ever, and has ended.
@@ -252,7 +252,7 @@ impl<K: Kinds> Pod<K> {
                 self.containers.insert(id.clone(), Container::creating(waiter));
                 vec![Effect::Prepare(id)]
             }
-            // Nothing lives in it and nothing can be made in it: a new pod can be had for the asking.
+            // Nothing lives in it and nothing can be made in it: a new pod can be created.
             (Sandbox::Ready, Link::Silent | Link::Gone) if !self.any(in_use) => {
                 let mut effects = answer(waiter, Outcome::Failed(unreachable.clone()));
                 effects.extend(self.shim_died(&unreachable));
@@ -293,7 +293,7 @@ impl<K: Kinds> Pod<K> {
         }
     }
 
-    fn connected(&mut self, words: Vec<(ContainerId, Word<K>)>) -> Vec<Effect<K>> {
+    fn connected(&mut self, words: Vec<(ContainerId, ContainerReport<K>)>) -> Vec<Effect<K>> {
         if !matches!(self.sandbox, Sandbox::Ready) || self.link == Link::Gone {
             return Vec::new();
         }
@@ -305,8 +305,8 @@ impl<K: Kinds> Pod<K> {
                 continue;
             }
             let message = match word {
-                Word::Lives(found) => container::Message::Found(found),
-                Word::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
+                ContainerReport::Lives(found) => container::Message::Found(found),
+                ContainerReport::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
             };
             effects.extend(self.tell_container(&id, message));
         }
@@ -325,7 +325,7 @@ impl<K: Kinds> Pod<K> {
         effects
     }
 
-    fn down(&mut self, fall: Fall<K>) -> Vec<Effect<K>> {
+    fn down(&mut self, fall: PodEnd<K>) -> Vec<Effect<K>> {
         if !matches!(self.sandbox, Sandbox::Stopping { stage: Stage::Down, .. }) {
             return Vec::new();
         }

@@ -63,7 +63,7 @@ pub struct Ending<K: Kinds> {
 pub enum Stage {
     /// Processes, network and mounts are being taken down.
     Down,
-    /// They are; containers that were half made report yet.
+    /// They are; containers that are being prepared have still to report.
     Settling,
 }
 

@@ -113,7 +113,7 @@ impl Peer {
 }
 
 impl Request {
-    /// The name, for people.
+    /// The name, for users.
     pub fn name(&self) -> &'static str {
         match self {
             Request::Hello { .. } => "Hello",

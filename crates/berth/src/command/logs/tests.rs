@@ -18,7 +18,7 @@ fn a_log_that_is_rotated_is_read_in_both_files() {
     let mut log = Log::open(&path).unwrap();
     let mut printer = printer();
     log.print(&mut printer).unwrap();
-    // As the kubelet does it: moved away, written to until the writer opens it anew.
+    // As the kubelet does it: moved away, written to until the writer opens it again.
     std::fs::rename(&path, &old).unwrap();
     let mut writer = File::options().append(true).open(&old).unwrap();
     writer.write_all(entry("two").as_bytes()).unwrap();

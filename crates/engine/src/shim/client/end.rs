@@ -13,7 +13,7 @@ pub(crate) enum Lost {
     /// The shim closed it: it ended, or a daemon that did not read was dropped.
     #[error("the shim closed the connection")]
     Closed,
-    /// What came is no frame, descriptors were lost for want of room, or the socket failed.
+    /// What came is not a frame, descriptors were lost for lack of space, or the socket failed.
     #[error("the connection to the shim broke: {0}")]
     Broken(String),
     /// There is no [`Shim`](super::Shim) of it any more.

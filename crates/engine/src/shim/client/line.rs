@@ -87,7 +87,7 @@ impl<N: From<Notice>> Line<N> {
                     Some(call) => self.accept(call)?,
                     None => return Ok(Lost::Unused),
                 },
-                () = self.common.bell.notified() => self.kill_execs(calls)?,
+                () = self.common.wake.notified() => self.kill_execs(calls)?,
                 room = notices.reserve(), if !self.untold.is_empty() => match (room, self.untold.pop_front()) {
                     (Ok(room), Some(event)) => room.send(Notice::Event(event).into()),
                     // There is no owner any more.

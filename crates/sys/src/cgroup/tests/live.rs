@@ -133,7 +133,7 @@ fn a_group_in_use_is_not_replaced() {
     let Some(ground) = Ground::new("a_group_in_use_is_not_replaced") else { return };
     let path = ground.path("a");
     let group = ground.host.create(&path, &Resources::default()).unwrap();
-    // Left over and empty: taken anew. Shared: kept.
+    // Left over and empty: taken again. Shared: kept.
     ground.host.create(&path, &Resources::default()).unwrap();
     ground.host.ensure(&path, &Resources::default()).unwrap();
     let child = inside(&group, "exec sleep 1000");
@@ -299,7 +299,7 @@ fn device_programs_load_and_replace_each_other() {
     devices::attach(&v2.dir, &devices::Policy::from_rules(&many).unwrap()).unwrap();
 }
 
-/// What a container that may make groups hides in: deeper than a path is long, by names that are no text, and many beside.
+/// What a container that may make groups hides in: deeper than a path is long, by names that are not UTF-8, and many beside.
 #[test]
 fn nothing_survives_in_groups_however_deep_or_many() {
     use std::os::unix::ffi::OsStrExt as _;

@@ -386,7 +386,7 @@ fn exited<K: Kinds>(facts: K::Facts, started_at: Option<i64>, exit: K::Exit, mes
             let waiters = vec![waiter];
             (Container::Removing { facts, started_at, exit, waiters }, vec![Effect::Remove])
         }
-        // What was told once is told for ever.
+        // What was told once is told forever.
         other => stay(Container::Exited { facts, started_at, exit }, other),
     }
 }

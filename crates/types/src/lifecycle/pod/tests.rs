@@ -48,7 +48,7 @@ fn id(n: u8) -> ContainerId {
 }
 
 fn fall(ends: Vec<(ContainerId, Option<i64>, u32)>) -> M {
-    M::Down(Fall { ends, late: 254, overtaken: "the pod was stopped" })
+    M::Down(PodEnd { ends, late: 254, overtaken: "the pod was stopped" })
 }
 
 /// A pod that is up with containers that run.
@@ -93,9 +93,9 @@ fn a_lost_connection_changes_nothing_and_the_shims_word_counts() {
     pod.next(M::Silent);
     assert_eq!(format!("{:?}", pod.containers()), before);
     pod.next(M::Connected(vec![
-        (id(1), Word::Lives(Found::Running(7))),
-        (id(2), Word::Ended(Some(7), 3)),
-        (id(9), Word::Ended(None, 1)),
+        (id(1), ContainerReport::Lives(Found::Running(7))),
+        (id(2), ContainerReport::Ended(Some(7), 3)),
+        (id(9), ContainerReport::Ended(None, 1)),
     ]));
     assert_eq!(pod.link(), Link::Connected);
     let states = [1, 2, 3, 9].map(|n| state(&pod, n));
@@ -107,9 +107,9 @@ fn a_recovered_pod_learns_of_its_containers() {
     let mut pod = P::recovered((1..4).map(|n| (id(n), "facts")).collect());
     assert_eq!(state(&pod, 1), Some(State::Unknown));
     pod.next(M::Connected(vec![
-        (id(1), Word::Lives(Found::Created)),
-        (id(2), Word::Lives(Found::Running(7))),
-        (id(3), Word::Ended(Some(7), 3)),
+        (id(1), ContainerReport::Lives(Found::Created)),
+        (id(2), ContainerReport::Lives(Found::Running(7))),
+        (id(3), ContainerReport::Ended(Some(7), 3)),
     ]));
     let states = [1, 2, 3].map(|n| state(&pod, n));
     assert_eq!(states, [Some(State::Created), Some(State::Running), Some(State::Exited)]);

@@ -14,7 +14,7 @@ use crate::plan::{IdMap, Plan, ProcessPlan};
 
 /// A child that is killed and reaped unless it is taken over.
 #[derive(Debug)]
-pub(super) struct Newborn {
+pub(super) struct NewProcess {
     child: Option<Child>,
     /// The one that was made first, where another goes on in its place: it ends by itself.
     first: Option<Child>,
@@ -42,14 +42,14 @@ pub(super) struct Expects {
 
 /// When the user namespace of a process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Birth {
+pub(super) enum MadeBy {
     /// By its clone.
     With,
     /// By the process, which says so.
     Later,
 }
 
-impl Drop for Newborn {
+impl Drop for NewProcess {
     fn drop(&mut self) {
         for child in self.first.iter().chain(&self.child) {
             process::end(child.pidfd.as_fd(), END_LIMIT);
@@ -57,7 +57,7 @@ impl Drop for Newborn {
     }
 }
 
-impl Newborn {
+impl NewProcess {
     pub(super) fn new(child: Child, gate: OwnedFd) -> Self {
         Self { child: Some(child), first: None, gate, console: None }
     }
@@ -75,10 +75,10 @@ impl Newborn {
         &mut self,
         plan: &Plan,
         process: &Process,
-        birth: Birth,
+        made_by: MadeBy,
         names: &Names<'_>,
     ) -> Result<(), RunError> {
-        if birth == Birth::Later {
+        if made_by == MadeBy::Process {
             match self.hear()?.0 {
                 Heard::Ready => {}
                 Heard::Failed { what, index, errno } => {

@@ -1,4 +1,4 @@
-//! Attending a container in the foreground: its signals, its terminal, its end.
+//! A container in the foreground: its signals, its terminal, its end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,15 +14,15 @@ const WINCH: i32 = 28;
 /// How long to wait for output when all of its writers have ended.
 const GRACE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// What sits between the caller's streams and a container.
+/// Connects the caller's streams with a container.
 #[derive(Debug)]
-pub(super) struct Attendant {
+pub(super) struct Foreground {
     signals: SignalFd,
     /// The caller's terminal as it was, to be restored.
     before: Option<Termios>,
 }
 
-impl Drop for Attendant {
+impl Drop for Foreground {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             let _ = rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, before);
@@ -30,18 +30,18 @@ impl Drop for Attendant {
     }
 }
 
-impl Attendant {
+impl Foreground {
     /// Takes the signals and, with `terminal`, makes the caller's terminal raw if there is one.
     pub(super) fn new(terminal: bool) -> std::io::Result<Self> {
         let signals = SignalFd::new(&FORWARDED)?;
-        let mut attendant = Self { signals, before: None };
+        let mut foreground = Self { signals, before: None };
         if terminal && let Ok(before) = rustix::termios::tcgetattr(std::io::stdin()) {
             let mut raw = before.clone();
             raw.make_raw();
             rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &raw)?;
-            attendant.before = Some(before);
+            foreground.before = Some(before);
         }
-        Ok(attendant)
+        Ok(foreground)
     }
 
     /// Serves until the process has ended and its terminal is drained; its exit status. `ended` is called
