@@ -145,7 +145,7 @@ impl ImageConfig {
     }
 }
 
-/// The variables that are set. A name without `=` sets none: as in docker, it takes the one before it away. What has no
+/// The variables that are set. A name without `=` sets none: as in docker, it unsets the one before it. What has no
 /// name cannot be set.
 fn variables(entries: Vec<String>) -> Vec<String> {
     let mut set: Vec<String> = Vec::with_capacity(entries.len());

@@ -8,7 +8,7 @@
 //!
 //! The sink counts what it took, so a transfer goes on at exactly that byte, on whatever host. A
 //! server that ignores the range sends everything again; what the sink has is then skipped.
-//! Every failure is counted: a host gets a few in a row without progress, a blob a bounded number
+//! Every failure is counted: a host is allowed a few in a row without progress, a blob a bounded number
 //! in all. See docs/adr/0023-transfers.md.
 
 use std::future::Future;
@@ -32,7 +32,7 @@ mod body;
 const MAX_ATTEMPTS: u32 = 6;
 /// Failures of one blob in all.
 const MAX_FAILURES: u32 = 32;
-/// After so many bytes the rate of a single stream is judged.
+/// After so many bytes the rate of a single stream is measured.
 const PROBE: u64 = 4 << 20;
 
 /// Where a blob's bytes go, in order.
@@ -279,7 +279,7 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
 }
 
 /// Whether the host may give more after this. One that `gave` something before is waited for also when it cannot
-/// be reached: it may be on its way up again.
+/// be reached: it may be restarting.
 fn is_resumable(error: &HostError, gave: bool) -> bool {
     match error {
         HostError::Timeout { .. } => true,

@@ -1,4 +1,4 @@
-//! How JSON is read that other programs write.
+//! Reading the JSON of other programs.
 
 use serde::{Deserialize, Deserializer};
 

@@ -5,8 +5,8 @@
 //!           -> platform choice -> manifest and config, whole and checked -> layers, streamed (fetch)
 //! ```
 //!
-//! Every answer is bounded in size and in time; what is addressed by digest is checked against it
-//! before it is believed. See docs/adr/0020-registry-client.md.
+//! Every answer is bounded in size and in time; what is addressed by digest is verified
+//! before it is used. See docs/adr/0020-registry-client.md.
 
 use std::path::PathBuf;
 use std::sync::Arc;

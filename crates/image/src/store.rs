@@ -40,7 +40,7 @@ mod usage;
 pub use remove::Removed;
 pub use usage::Measured;
 
-/// How long a store that another process has open is waited for: a daemon that was killed releases it at once, the
+/// How long a store that another process has open is waited for: a killed daemon releases it at once, a
 /// process that it was just starting a moment later.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
@@ -114,7 +114,7 @@ impl Images {
         state.damaged.iter().map(line).collect()
     }
 
-    /// Snapshots that cannot be read: one line for each. They stay with all that may be theirs until
+    /// Snapshots that cannot be read: one line for each. They stay, with everything that may belong to them, until
     /// [`Images::remove_snapshot`]; a container that runs over one is not affected.
     pub fn unreadable_snapshots(&self) -> Vec<String> {
         let state = self.state();

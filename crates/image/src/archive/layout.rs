@@ -12,7 +12,7 @@ use crate::registry::{Document, Entry, Manifest, Platform, Unusable};
 use crate::store::record;
 use crate::{LayerSource, Source};
 
-/// How deep indexes may stand in `index.json`.
+/// How deep indexes may be nested in `index.json`.
 const MAX_DEPTH: usize = 3;
 
 /// The images of the layout, with what their names are.
@@ -76,7 +76,7 @@ fn name_as_docker(contents: &Contents, found: &mut [Found]) -> Result<(), Archiv
 struct Layout<'a> {
     contents: &'a Contents,
     platform: Platform,
-    /// The last thing that was skipped: told when there is nothing else.
+    /// The last thing that was skipped: reported when there is nothing else.
     unfit: Option<ArchiveError>,
 }
 

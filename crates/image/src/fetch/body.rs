@@ -1,4 +1,4 @@
-//! The body of a blob's answer: checked against what was asked for, with a watch on its progress.
+//! The body of a blob's answer: checked against what was asked for, with a limit on stalls.
 
 use std::time::{Duration, Instant};
 

@@ -48,7 +48,7 @@ pub(super) fn parse(file: &Path, text: &str, registry: &str) -> Result<Vec<Host>
 }
 
 /// Whether a host of the file's tables is its server too: the same place, with all that is known of it. Asked once more
-/// without its certificates it would have nothing to say but that they are missing.
+/// without its certificates it would only answer that they are missing.
 fn stands_for(host: &Host, server: &Host) -> bool {
     let may = |can: bool, wanted: bool| can || !wanted;
     host.scheme == server.scheme
@@ -83,7 +83,7 @@ impl Section<'_> {
                 None => host.tls.verify,
             },
         };
-        // Who gives certificates means TLS; a fall-back to plain HTTP would undo that.
+        // Certificates imply TLS; a fall-back to plain HTTP would undo that.
         if !tls.authorities.is_empty() || !tls.clients.is_empty() {
             if host.scheme == Scheme::HttpsOrHttp {
                 host.scheme = Scheme::Https;
@@ -120,7 +120,7 @@ impl Section<'_> {
         Ok(Host {
             scheme,
             path: if complete { path.to_owned() } else { format!("{path}/v2") },
-            // The root table's server is the registry by the file's word, whatever its name.
+            // The file defines the root table's server as the registry, whatever its name.
             role: if itself || self.name.is_empty() { Role::Registry } else { Role::Mirror },
             tls: TlsSettings {
                 verify: if scheme == Scheme::HttpsOrHttp { Verify::Skip } else { Verify::Yes },

@@ -121,12 +121,12 @@ struct RawPlatform {
     variant: String,
 }
 
-/// Why a document is of no use.
+/// Why a document cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// It is damaged, or not what its host says: another host may have it right.
     Malformed(String),
-    /// It is something that Berth does not run, whoever serves it.
+    /// It is something that Berth does not run, from any host.
     Unsupported(String),
 }
 
@@ -190,7 +190,7 @@ fn index(entries: Option<Vec<RawDescriptor>>) -> Result<Document, Unusable> {
         let problem = format!("the index has {} entries, {MAX_ENTRIES} are allowed", entries.len());
         return Err(Unusable::Unsupported(problem));
     }
-    // An entry with a digest that cannot be checked is as good as not there.
+    // An entry with a digest that cannot be checked is ignored.
     let entry = |raw: RawDescriptor| {
         let platform = raw.platform.as_ref().map(|p| Platform::new(&p.os, &p.architecture, &p.variant));
         Some(Entry { descriptor: descriptor("entry", raw).ok()?, platform })

@@ -33,7 +33,7 @@ pub struct Source {
     pub(super) reference: ImageRef,
     hosts: Vec<Host>,
     keyring: Keyring,
-    /// Hosts that gave no answer.
+    /// Hosts that did not answer.
     silent: Mutex<HashSet<String>>,
     /// By the host's authority; a helper program is asked once per pull.
     credentials: tokio::sync::Mutex<HashMap<String, Credentials>>,
@@ -62,7 +62,7 @@ struct Wanted<'a> {
     limit: u64,
     digest: Option<&'a Digest>,
     size: Option<u64>,
-    /// Whether it can be understood: what a tag names has no digest that vouches for it.
+    /// Whether it can be understood: what a tag names has no digest to verify it by.
     check: fn(&Received) -> Result<(), String>,
 }
 
@@ -129,7 +129,7 @@ impl Source {
         None
     }
 
-    /// Remembers a host that gave no sign of life: it is waited for once in a pull, not once for each blob.
+    /// Remembers a host that did not answer: it is waited for once in a pull, not once for each blob.
     pub(crate) fn note(&self, host: &Host, error: &HostError) {
         if matches!(error, HostError::Connect { .. } | HostError::Timeout { step: send::REQUEST, .. }) {
             self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(host.authority.clone());
@@ -225,7 +225,7 @@ impl Source {
         })
     }
 
-    /// An entry of an index that named no platform is judged by its config.
+    /// An entry of an index that named no platform is matched by its config.
     fn check_config(&self, config: &[u8], wanted: &Platform) -> Result<(), RegistryError> {
         #[derive(serde::Deserialize)]
         struct Config {

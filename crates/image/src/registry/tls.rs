@@ -66,7 +66,7 @@ fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, HostError> {
 fn roots(own: &[Pem], system: &RootCertStore) -> Result<RootCertStore, HostError> {
     let mut roots = system.clone();
     for pem in own {
-        // One odd certificate in a bundle does not spoil the others.
+        // One unusable certificate in a bundle does not affect the others.
         let (added, ignored) = roots.add_parsable_certificates(certificates(pem)?);
         if added == 0 {
             return Err(unusable(pem, "none of its certificates can be an authority"));

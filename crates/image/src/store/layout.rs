@@ -57,7 +57,7 @@ impl Layout {
         for name in ["blobs", "blobs/sha256", "layers", "records", "staging", "trash", EMPTY] {
             make_dir(&self.images.join(name))?;
         }
-        // A hint for speed: most file systems know no such thing.
+        // A hint for speed: most file systems do not have it.
         spread_below(&self.staging()).ok();
         make_dir(&self.snapshots)
     }
@@ -175,7 +175,7 @@ pub(crate) fn make_private(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether a directory is there; an error says neither.
+/// Whether a directory exists; an error leaves it open.
 pub(crate) fn is_dir(path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => Ok(meta.is_dir()),

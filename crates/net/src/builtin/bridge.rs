@@ -60,7 +60,7 @@ impl Host {
         links.map(|link| (link.name.as_str(), learnt(link.index))).collect()
     }
 
-    /// A route that stands against using `cidr` on `bridge`. A block that was asked for may be a
+    /// A route that conflicts with using `cidr` on `bridge`. A block that was asked for may be a
     /// part of a network that lies behind a gateway, since it then takes precedence as wanted. Half of
     /// the internet is not a network of the host: VPNs replace the default route by two such halves.
     fn obstacle(&self, bridge: &str, cidr: Cidr4, asked: bool) -> Option<(Cidr4, String)> {
@@ -83,7 +83,7 @@ fn list<T>(
     Ok(socket.dump(request)?.iter().filter_map(read).collect())
 }
 
-/// Checks what the kernel would refuse or take in another sense.
+/// Checks what the kernel would refuse or interpret differently.
 pub(super) fn check(config: &Config) -> Result<(), OpenError> {
     let bad = |what: String| Err(OpenError::Config { what });
     let plain = |name: &str| {

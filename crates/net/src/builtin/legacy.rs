@@ -1,4 +1,4 @@
-//! Hosts whose iptables is still the old one (not the nftables kind): its chains can be reached by
+//! Hosts with legacy iptables (not the nftables kind): its chains can be reached by
 //! its own program alone.
 //!
 //! The program is run when the network is opened and only where the old filter table is in use, never
@@ -18,7 +18,7 @@ fn rules(bridge: &str) -> [Vec<&str>; 2] {
     [known.to_vec(), vec!["-i", bridge, "-j", "ACCEPT"]]
 }
 
-/// Lets pods through the old FORWARD chains. A failure is told in the log only: the chains may let
+/// Lets pods through the old FORWARD chains. A failure is only logged: the chains may let
 /// everything through as they are.
 pub(super) fn open_forward(bridge: &str) {
     for (program, tables) in FAMILIES.iter().filter(|(_, tables)| has_filter_table(tables)) {

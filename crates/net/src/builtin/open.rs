@@ -96,7 +96,7 @@ impl State {
 fn block(config: &Config, store: &Store, leases: &[Lease], host: &Host) -> Result<Cidr4, OpenError> {
     let chosen = store.subnet();
     let in_use = |cidr: &Cidr4| leases.iter().all(|lease| cidr.contains(lease.address4));
-    // Also when a network of the host overlaps it by now: pods that run are not given up for that.
+    // Also when a network of the host overlaps it by now: running pods are kept.
     let cidr4 = match chosen.filter(|cidr| !leases.is_empty() && in_use(cidr)) {
         Some(cidr) if config.cidr4.is_none_or(|asked| asked == cidr) => cidr,
         _ => bridge::choose(config, chosen, host)?,

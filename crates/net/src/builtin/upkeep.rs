@@ -1,4 +1,4 @@
-//! Looking after the network: repair, left-overs, and the end of it.
+//! Maintenance of the network: repair, orphans, and removal.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -54,8 +54,8 @@ impl Builtin {
         failure.map_or(Ok(swept), Err)
     }
 
-    /// Puts right what others have undone: the firewall rules (a reload of the host's own rules, docker starting),
-    /// the bridge (deleted, switched off, without its addresses). Every attach looks after the rules, too; this heals
+    /// Repairs what other programs have changed: the firewall rules (a reload of the host's own rules, docker starting),
+    /// the bridge (deleted, switched off, without its addresses). Every attach repairs the rules, too; this repairs the network of
     /// running pods. Tries again to give back what a detach could not. Costs a few small requests when nothing has
     /// changed; does nothing after a purge.
     pub fn verify(&self) -> Result<(), SweepError> {
@@ -75,7 +75,7 @@ impl Builtin {
         lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })
     }
 
-    /// Puts the bridge right; tells whether it was wrong.
+    /// Repairs the bridge; returns whether it was damaged.
     pub(super) fn verify_bridge(&self) -> Result<bool, OpenError> {
         let leases = self.leases();
         let config = &self.config;
@@ -93,8 +93,8 @@ impl Builtin {
         Ok(true)
     }
 
-    /// Monitors that are readable after something has changed that [`Builtin::verify`] may have to put
-    /// right. They hear of every change to the host's interfaces and rules, the network's own included,
+    /// Monitors that are readable after something has changed that [`Builtin::verify`] may have to
+    /// repair. They see every change to the host's interfaces and rules, the network's own included,
     /// so that the caller waits a moment before it drains them and looks.
     pub fn monitors(&self) -> Result<[Monitor; 2], SweepError> {
         let open = |family| {

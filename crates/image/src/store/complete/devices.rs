@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use super::{CompleteError, Staged, at, open_dir, open_root, split, text, times};
 use crate::unpack::Device;
 
-/// Makes the devices in the places of the empty files that stand for them. Their numbers are checked: whiteouts are made
+/// Makes the devices in the places of their placeholders, empty files. Their numbers are checked: whiteouts are made
 /// by the process, and the kernel has no others.
 pub(crate) fn make(staged: &Staged) -> Result<(), CompleteError> {
     if staged.unpacked.report.devices.is_empty() {
