@@ -25,7 +25,7 @@ use crate::shim::spawn::Launcher;
 use crate::views::Views;
 use crate::{recovery, users};
 
-/// Everything opened, every pod found again.
+/// Everything is opened, and every pod recovered.
 pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shared>, Puller), EngineError> {
     let layout = Layout { root: config.root.clone(), state: config.state.clone() };
     directories(&layout)?;
@@ -36,7 +36,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         .map_err(|e| EngineError::failed("prepare the directory of containers", e))?;
     let restarted = boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
-    // What may be refused comes before what would have to be taken back.
+    // What may fail comes before what would have to be undone.
     let networks = Networks::open(&config, &layout)?;
     let launcher = Launcher::new(&cgroups, &config)?;
     let facts = facts::facts(&cgroups);
@@ -84,7 +84,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
 }
 
 /// Puts the images that the program carries into the store, where they are not. Without them everything
-/// else works, so a failure is told and no more.
+/// else works, so a failure is only logged.
 async fn builtin_images(shared: &Shared) {
     for builtin in &shared.config.images.builtin {
         if matches!(shared.images.find(builtin.name), Ok(Some(_))) {
@@ -135,7 +135,7 @@ fn directories(layout: &Layout) -> Result<(), EngineError> {
 }
 
 /// Whether the machine was restarted since the last daemon. What its pods had while they ran is gone with that boot;
-/// what is told of them stays.
+/// their records stay.
 fn boot(layout: &Layout) -> Result<bool, EngineError> {
     let failed = |e: io::Error| EngineError::system("compare this boot with the last", e);
     let now = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(failed)?;

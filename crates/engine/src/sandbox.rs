@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The owner never waits for anything but its inbox, so a slow stop of one container holds up neither another
-//! container nor a look at the pod. Answers are given after the new picture was published: who has an answer sees
+//! container nor a read of the pod. Answers are given after the new views were published: a caller with an answer sees
 //! its effect.
 
 mod effects;

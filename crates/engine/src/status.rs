@@ -1,4 +1,4 @@
-//! Whether the engine can run pods, and what it found lying about.
+//! Whether the engine can run pods, and the findings of `doctor`.
 
 use std::time::Duration;
 

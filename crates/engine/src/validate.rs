@@ -69,7 +69,7 @@ fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineEr
     }
 }
 
-/// On the host's network a port is mapped to itself, as kubelets say it; another mapping would not happen.
+/// On the host's network a port is mapped to itself, as kubelets say it; another mapping would have no effect.
 fn own_ports(config: &SandboxConfig) -> Result<(), EngineError> {
     let moved = |port: &&PortMapping| port.host_port != 0 && port.host_port != port.container_port;
     match config.ports.iter().find(moved) {

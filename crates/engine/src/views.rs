@@ -1,4 +1,4 @@
-//! The published picture: every read answers from here. A pod's owner puts a new view of its pod;
+//! The published views: every read answers from here. A pod's owner puts a new view of its pod;
 //! the locks are held for the moment of a look-up or an exchange, never over a wait.
 
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use crate::events::{CAPACITY, EngineEvent, Events, Stamped};
 use crate::host::clock;
 use crate::model::{ContainerView, Owner, SandboxMetadata, SandboxView};
 
-/// The published picture and the events of its changes.
+/// The published views and the events of their changes.
 #[derive(Debug)]
 pub(crate) struct Views {
-    picture: RwLock<Picture>,
+    picture: RwLock<Published>,
     events: broadcast::Sender<Stamped>,
 }
 
 #[derive(Debug, Default)]
-struct Picture {
+struct Published {
     sandboxes: BTreeMap<SandboxId, Arc<SandboxView>>,
     containers: BTreeMap<ContainerId, Arc<ContainerView>>,
 }
@@ -30,7 +30,7 @@ impl Views {
         Self { picture: RwLock::default(), events: broadcast::channel(CAPACITY).0 }
     }
 
-    /// Publishes a pod as it is now, and tells what changed.
+    /// Publishes a pod as it is now, and sends the events.
     pub(crate) fn put(&self, view: &Arc<SandboxView>) {
         let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
         let old = picture.sandboxes.insert(view.id.clone(), Arc::clone(view));
@@ -56,7 +56,7 @@ impl Views {
         self.tell(events);
     }
 
-    /// Takes out a pod that is gone.
+    /// Removes a removed pod's views.
     pub(crate) fn remove(&self, sandbox: &SandboxId) {
         let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
         let Some(old) = picture.sandboxes.remove(sandbox) else { return };
@@ -70,12 +70,12 @@ impl Views {
         self.tell(events);
     }
 
-    /// Told with the picture locked, so that events come in the order of the changes. Sending to a
+    /// Sent with the views locked, so that events come in the order of the changes. Sending to a
     /// broadcast channel does not wait.
     fn tell(&self, events: Vec<EngineEvent>) {
         let at = clock::now();
         for event in events {
-            // Nobody watching is no failure.
+            // Having no watcher is not a failure.
             drop(self.events.send(Stamped { at, event }));
         }
     }
@@ -84,7 +84,7 @@ impl Views {
         Events::new(self.events.subscribe())
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Picture> {
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
         self.picture.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Made {
     pub(crate) pid: i32,
 }
 
-/// The path as one below a directory, as a leading slash means to the field's runtimes; None when it leads
+/// The path as one below a directory, as other runtimes read a leading slash; None when it leads
 /// out of it or names nothing.
 fn inside(path: &Path) -> Option<&Path> {
     let path = path.strip_prefix("/").unwrap_or(path);

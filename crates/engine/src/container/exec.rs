@@ -1,5 +1,5 @@
 //! Further processes in a container, and its stdio. None of this is the owner's work: it gives a
-//! [`Target`] and is free again.
+//! [`Target`] and does not wait.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MAX_OUTPUT: usize = 16 << 20;
 /// The most output of all calls together; the rest is dropped likewise.
 const MAX_ALL_OUTPUT: usize = 256 << 20;
-/// How long output is waited for after the process' end, when something in the background holds it open.
+/// How long to wait for output after the process' end, when a background process holds it open.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How much later than the shim's own time limit the answer may come.
 const LATE: Duration = Duration::from_secs(10);
@@ -156,7 +156,7 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     target.handler.process(&process, &target.facts.raw_env, &target.config.security)
 }
 
-/// Whether `HOME` is the container's or its image's word, and not only the home directory of its user.
+/// Whether `HOME` is set by the container or its image, and is not only the home directory of its user.
 fn says_home(shared: &Shared, target: &Target) -> bool {
     let image = shared.images.find(&target.facts.image_id).ok().flatten();
     let line = |line: &String| line.starts_with("HOME=");

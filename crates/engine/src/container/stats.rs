@@ -1,4 +1,4 @@
-//! What containers use: read from their cgroups and their writable layers, when somebody asks.
+//! What containers use: read on request from their cgroups and their writable layers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub struct ContainerStats {
 }
 
 impl Engine {
-    /// What those of `containers` use that run. One that ended meanwhile is left out, and so is one whose files
-    /// cannot be read: the others are not to go without.
+    /// What those of `containers` use that run. One that has ended since is left out, and so is one whose files
+    /// cannot be read: the others are still listed.
     pub async fn stats(&self, containers: Vec<Arc<ContainerView>>) -> Vec<ContainerStats> {
         let mut all = Vec::with_capacity(containers.len());
         for container in containers {

@@ -15,7 +15,7 @@ use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
 use crate::shared::Shared;
 use crate::status::{Finding, Thing};
 
-/// The time that the kernel has to remove the interfaces of a pod that is gone.
+/// The time that the kernel has to remove the interfaces of a removed pod.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// What the records say.
@@ -25,11 +25,11 @@ struct Known {
     views: Vec<Arc<SandboxView>>,
 }
 
-/// Looks at everything. Pods that are being made or removed meanwhile are known and not looked into.
+/// Looks at everything. Pods that are being made or removed at the same time are known and not inspected.
 pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
     let shared = Arc::clone(shared);
     let looked = tokio::task::spawn_blocking(move || {
-        // What the host has is read before what is known: a thing made meanwhile is then known.
+        // The host's state is read before the known pods, so that what was made in between is known.
         let host = HostState::read(&shared);
         let views = shared.views.sandboxes(None);
         let containers: Vec<Arc<ContainerView>> = shared.views.containers(None);
@@ -57,7 +57,7 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
     looked.await.unwrap_or_default()
 }
 
-/// What there is.
+/// What exists on the host.
 struct HostState {
     mounts: Vec<PathBuf>,
     pod_dirs: Vec<(PathBuf, Option<SandboxId>)>,
@@ -90,7 +90,7 @@ impl HostState {
         }
     }
 
-    /// Pods that run and of which no record can be read. What they have is theirs, and no orphan.
+    /// Running pods without a readable record. What they have is not an orphan.
     fn left_alone(&self, shared: &Shared, known: &mut Known) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (pid, id) in self.shims.iter().filter(|(_, id)| !known.sandboxes.contains(id)) {
@@ -187,8 +187,8 @@ impl HostState {
     }
 }
 
-/// What the networks have. The kernel removes the interfaces of a pod that is gone in the background, so those without a
-/// pod are looked at until they go or the time is over.
+/// What the networks have. The kernel removes the interfaces of a removed pod in the background, so those without a
+/// pod are checked until they are removed or the time is over.
 fn inventory(shared: &Shared) -> Inventory {
     let deadline = Instant::now() + DRAIN;
     loop {
@@ -221,7 +221,7 @@ fn lacking(shared: &Shared, known: &Known) -> Vec<Finding> {
         if !view.message.is_empty() {
             add(view.message.clone(), "stop and remove the pod");
         }
-        // A pod that was stopped since the picture was taken has none of these any more.
+        // A pod that was stopped since the state was read no longer has these.
         if view.state != State::Ready
             || shared.views.sandbox(view.id.as_str()).is_ok_and(|now| now.state != State::Ready)
         {
@@ -247,8 +247,8 @@ fn entries(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> + use<> {
     entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))
 }
 
-/// Mount points below a directory, of this process' mount namespace. One at the directory itself is whoever's
-/// chose it.
+/// Mount points below a directory, of this process' mount namespace. One at the directory itself belongs to
+/// the operator.
 pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);

@@ -1,4 +1,4 @@
-//! Putting a network right after others have changed the host's: a firewall that was loaded
+//! Repairing a network after other programs have changed the host's: a firewall that was loaded
 //! again, a bridge that was deleted. Nothing runs while nothing changes.
 
 use std::io;
@@ -13,13 +13,13 @@ use tokio::io::Interest;
 use crate::error::EngineError;
 use crate::host::async_fd;
 
-/// Changes come in bursts (a rule set that is loaded, pods that start), of which one look at the end is
+/// Changes come in bursts (a rule set that is loaded, pods that start), of which one check at the end is
 /// enough; pods have no network for that long.
 const SETTLE: Duration = Duration::from_millis(500);
 /// The time after which what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Looks after the network for as long as somebody else holds it.
+/// Keeps the network in repair for as long as another holds it.
 pub(crate) fn begin(network: &Arc<dyn PodNetwork>) -> Result<(), EngineError> {
     let changes = network.changes().map_err(|e| EngineError::failed("monitor the host's network", e))?;
     if changes.is_empty() {
@@ -40,7 +40,7 @@ async fn repair(network: &Weak<dyn PodNetwork>, changes: Vec<Changes>) -> io::Re
         let fd = change.as_fd().try_clone_to_owned()?;
         sources.push((async_fd::register(fd, Interest::READABLE)?, change));
     }
-    // What failed last: told once, tried again also when nothing changes.
+    // What failed last: logged once, tried again even when nothing changes.
     let mut failed = String::new();
     loop {
         let readable = sources.iter().map(|(fd, _)| Box::pin(fd.readable()));

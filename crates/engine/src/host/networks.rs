@@ -12,12 +12,12 @@ use crate::error::EngineError;
 use crate::model::{Network, Owner, SandboxConfig};
 use crate::status::NetworkStatus;
 
-/// The networks, and who gets which.
+/// The networks, and which owner's pods get which.
 #[derive(Debug)]
 pub(crate) struct Networks {
     cri: Choice,
     local: Choice,
-    /// Pods that ask for none.
+    /// The network of pods that request none.
     none: Arc<dyn PodNetwork>,
     /// Each network once: a pod is disconnected from whichever it was given, whatever is configured now.
     all: Vec<Arc<dyn PodNetwork>>,
@@ -27,7 +27,7 @@ pub(crate) struct Networks {
 #[derive(Debug, Clone)]
 enum Choice {
     Is(Arc<dyn PodNetwork>),
-    /// There is none that could be used, and why.
+    /// No network is usable, and why.
     Missing(&'static str),
 }
 

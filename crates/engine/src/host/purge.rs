@@ -92,7 +92,7 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     }
     for dir in [&layout.state, &layout.root] {
         let removed = match record::remove(dir) {
-            // A mount that somebody made for it stays, empty.
+            // A mount point that the operator made for it stays, empty.
             Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
             other => other,
         };

@@ -27,7 +27,7 @@ pub struct SandboxView {
     pub netns: Option<PathBuf>,
     /// The shim's process id, for users and tools.
     pub shim_pid: Option<i32>,
-    /// Why it is not as it should be (the shim was lost, a teardown failed); empty when all is well.
+    /// What is wrong with it (the shim was lost, a teardown failed); empty when nothing is.
     pub message: String,
     /// Its containers, oldest first.
     pub containers: Vec<Arc<ContainerView>>,
@@ -86,7 +86,7 @@ pub struct ExitView {
     pub code: i32,
     /// When (nanoseconds since 1970).
     pub finished_at: i64,
-    /// Why, as the kubelet tells them apart.
+    /// Why, in the kubelet's categories.
     pub reason: ExitReason,
     /// More for users.
     pub message: String,

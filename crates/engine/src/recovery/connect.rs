@@ -27,7 +27,7 @@ const LONG_HELLO_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// The way to a pod's shim.
+/// How to reach a pod's shim.
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) shared: Arc<Shared>,
@@ -46,7 +46,7 @@ pub(super) enum Outcome {
     Connected(Shim, Vec<(ContainerId, ContainerReport<Live>, i32)>),
     /// It is dead.
     Dead,
-    /// It lives, or that cannot be told, and does not answer.
+    /// It does not answer, and is alive or may be.
     Silent,
 }
 
@@ -96,7 +96,7 @@ impl Way {
                 Ok(words) => Outcome::Connected(shim, words),
                 Err(error) => self.silent(&error),
             },
-            // It may have died meanwhile.
+            // It may have died since.
             Err(ShimError::Lost) => match reached(spawn::connect(&self.dir.socket())) {
                 Reached::Dead => Outcome::Dead,
                 Reached::Missing => self.dead_or_silent().await,
@@ -112,7 +112,7 @@ impl Way {
         Outcome::Silent
     }
 
-    /// Its socket is gone: it is dead only when no process of it is there.
+    /// Its socket is missing: it is dead only when it has no process.
     async fn dead_or_silent(&self) -> Outcome {
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         match Shared::blocking(move || shims::lives(&shared, &id)).await {

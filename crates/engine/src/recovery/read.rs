@@ -25,14 +25,14 @@ pub(super) fn pods(shared: &Shared) -> Result<BTreeSet<SandboxId>, EngineError> 
     for dir in [shared.layout.sandboxes(), shared.layout.pods()] {
         let failed = |e| EngineError::system(format!("read {}", dir.display()), e);
         for entry in std::fs::read_dir(&dir).map_err(failed)? {
-            // What is not named by an id is not a pod; `doctor` tells of it.
+            // What is not named by an id is not a pod; `doctor` reports it.
             ids.extend(entry.map_err(failed)?.file_name().to_str().and_then(|name| name.parse().ok()));
         }
     }
     Ok(ids)
 }
 
-/// Whether an error says that a record is of no use, and not that it cannot be read now.
+/// Whether an error says that a record is damaged, and not that it cannot be read now.
 pub(super) fn is_damaged(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }

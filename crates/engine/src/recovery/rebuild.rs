@@ -89,7 +89,7 @@ pub(super) async fn pod(
     let mut settles = false;
     if !stopped {
         for (id, life) in lives {
-            // What was told once is told forever, even if the shim finds out more later.
+            // An end that was reported never changes, even if the shim finds out more later.
             let end = life.end.or_else(|| exit::read(&dir.container(&id)));
             if let Some((started_at, exit)) = end {
                 owner.hear(Report::Container(id, ToContainer::Exited(started_at, exit)));
@@ -169,7 +169,7 @@ fn cgroups(shared: &Shared, id: &SandboxId, record: &SandboxRecord) -> Result<Po
 #[derive(Debug, Clone)]
 struct Life {
     facts: Arc<Facts>,
-    /// The end that no shim has written down.
+    /// The end that no shim has recorded.
     end: Option<(Option<i64>, Exit)>,
 }
 
@@ -263,7 +263,7 @@ async fn serve(
         return Err(EngineError::invalid("sandbox.json", message));
     }
     tokio::spawn(owner.run());
-    // A picture with half of a pod's end is not complete; but one pod does not hold up the others forever.
+    // The views must not show half of a pod's end; but one pod does not hold up the others forever.
     // Waiting for anything the owner answers also means that it has published.
     let limit = if settles { SETTLE_LIMIT } else { PUBLISH_LIMIT };
     let seen = async {

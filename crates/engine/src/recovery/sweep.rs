@@ -9,14 +9,14 @@ use super::orphans;
 use crate::host::shims;
 use crate::shared::Shared;
 
-/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of pods that are gone. Those in `left`
+/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of removed pods. Those in `left`
 /// are not.
 pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     let mut known: HashSet<SandboxId> = shared.pods.ids().into_iter().collect();
     let mut containers: HashSet<ContainerId> =
         shared.views.containers(None).iter().map(|c| c.id.clone()).collect();
     known.extend(left.iter().cloned());
-    // Those whose records cannot be read are no views, and have their directories.
+    // Those whose records cannot be read have no views, but have their directories.
     for id in &known {
         let entries = std::fs::read_dir(shared.layout.found(id).containers()).into_iter().flatten().flatten();
         containers.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<ContainerId>().ok()));

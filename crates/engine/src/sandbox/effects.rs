@@ -24,7 +24,7 @@ use crate::recovery;
 use crate::shared::Shared;
 use crate::shim::ShimError;
 
-/// The longest grace: a longer one is as good as none.
+/// The longest grace: a longer one is cut to it.
 const MAX_GRACE: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// The time that containers which are being prepared have to report after their pod was taken down.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ impl Owner {
             Effect::Container(id, OfContainer::Start) => self.start(id),
             Effect::Container(id, OfContainer::Stop(grace, ask)) => self.stop(id, grace, ask),
             Effect::Container(id, OfContainer::Hurry(grace)) => self.hurry(&id, grace),
-            // Its stopper has nothing more to do.
+            // Its stopper is no longer needed.
             Effect::Container(id, OfContainer::Ended) => drop(self.deadlines.remove(&id)),
             Effect::Container(id, OfContainer::Remove) => self.remove(id),
             Effect::Prepare(id) => self.prepare(id),

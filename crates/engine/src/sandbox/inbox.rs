@@ -81,7 +81,7 @@ impl Owner {
         }
     }
 
-    /// A call to a container, which may not be there.
+    /// A call to a container, which may not exist.
     fn call(&mut self, id: ContainerId, reply: Reply<()>, message: impl FnOnce(Caller) -> ToContainer<Live>) {
         if self.pod.containers().contains_key(&id) {
             self.tell_container(id, message(Caller::Done(reply)));
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    /// Keeps for users why the pod is not as it should be. A report that is out of date, as of containers that were
+    /// Keeps for users what is wrong with the pod. A report that is out of date, as of containers that were
     /// waited for and have reported since, tells nothing.
     fn note(&mut self, message: &ToPod<Live>) {
         let (what, error) = match message {
@@ -164,7 +164,7 @@ impl Owner {
             Notice::Event(shim::Event::ExecExited { .. } | shim::Event::Note { .. }) => {}
             Notice::Lost(why) => {
                 tracing::debug!(sandbox = self.id.short(), %why, "the shim's connection ended");
-                // One that was replaced meanwhile has nothing more to say.
+                // Reports of one that was replaced are ignored.
                 self.check_connection();
             }
         }
@@ -183,7 +183,7 @@ impl Owner {
         self.running.shim_pid = Some(up.shim_pid);
         self.running.addresses = up.addresses;
         self.tell(ToPod::Sandbox(ToSandbox::Up));
-        // The report that it is gone may have come before it was known here.
+        // The report of its end may have come before it was known here.
         self.check_connection();
     }
 
@@ -351,7 +351,7 @@ impl Owner {
 
     /// Answers after the next publication.
     pub(super) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, EngineError>) {
-        // A caller that went away wants no answer.
+        // A caller that is gone needs no answer.
         self.answers.push(Answer(Box::new(move || drop(reply.send(result)))));
     }
 

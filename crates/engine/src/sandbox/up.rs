@@ -116,7 +116,7 @@ impl Work {
 
     async fn steps(&self) -> Result<Up, EngineError> {
         self.intend().await?;
-        // All three are over before one that failed is looked at: what each of them made is undone.
+        // All three end before a failure is handled: what each of them made is undone.
         let (space, shim, place) = tokio::join!(self.namespaces(), self.shim(), self.place());
         let ((namespaces, addresses), (shim, shim_pid), ()) = (space?, shim?, place?);
         let (told, kept) =

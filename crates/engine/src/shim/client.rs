@@ -1,5 +1,5 @@
-//! A connection to a shim: requests with numbers, each with a time limit; what the shim says unasked goes
-//! to the pod's owner, the ends of exec sessions to those who wait for them.
+//! A connection to a shim: requests with numbers, each with a time limit; events of the shim go
+//! to the pod's owner, the ends of exec sessions to their waiters.
 //!
 //! One task per connection ([`line`]) owns the socket. It ends when the shim closes, when what comes is not a frame, or
 //! when there is no [`Shim`] any more. Every waiting request then fails with `Lost`. That says nothing about
@@ -30,7 +30,7 @@ use line::{Call, Line, QUEUE};
 /// Why a request to a shim failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ShimError {
-    /// The connection to the shim is gone, and perhaps the shim. Whether the request was carried out is not known.
+    /// The connection to the shim was lost, and perhaps the shim. Whether the request was carried out is not known.
     #[error("the connection to the shim was lost")]
     Lost,
     /// No answer came in time.
@@ -41,7 +41,7 @@ pub(crate) enum ShimError {
         /// The time allowed.
         after: Duration,
     },
-    /// The shim says no.
+    /// The shim refused the request.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// The request is too large.
@@ -107,10 +107,10 @@ impl Classify for ShimError {
     }
 }
 
-/// What a connection tells unasked.
+/// The notices of a connection.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// The shim says that something happened.
+    /// An event of the shim.
     Event(Event),
     /// The connection ended.
     Lost(Lost),
@@ -133,7 +133,7 @@ struct Common {
     peer: Mutex<Peer>,
 }
 
-/// What cannot be left half done by a panic: inserting and taking out.
+/// Inserting and removing are not left half done by a panic.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -154,7 +154,7 @@ impl Connection {
         Self(socket)
     }
 
-    /// Serves the connection in a task of its own; `notices` gets what the shim says unasked.
+    /// Serves the connection in a task of its own; `notices` gets the shim's events.
     pub(crate) fn serve<N>(self, notices: mpsc::Sender<N>) -> std::io::Result<Shim>
     where
         N: From<Notice> + Send + 'static,
@@ -238,11 +238,11 @@ impl Shim {
         }
     }
 
-    /// Releases a prepared container; gives the time that the shim will always tell for its start.
+    /// Releases a prepared container; gives the time that the shim reports as its start from then on.
     pub(crate) async fn start(&self, container: ContainerId, limit: Duration) -> Result<i64, ShimError> {
         match self.ask(Request::Start { container }, Vec::new(), limit).await? {
             (Answer::Started { at }, _) => Ok(at),
-            // A shim of before says no time.
+            // An older shim reports no time.
             (Answer::Done, _) => Ok(crate::host::clock::now()),
             (
                 Answer::Hello { .. }
