@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Test a Berth built with optimisation
     #[arg(long)]
     release: bool,
-    /// Judge a report that is there already
+    /// Evaluate an existing report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Further flags for critest
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     flags: Vec<String>,
 }
 
-/// What came out, by the lists.
+/// The results, by the lists.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judged {
     /// Specs that passed.
@@ -84,7 +84,7 @@ impl Judged {
     }
 }
 
-/// Builds the suite, runs it, and judges it.
+/// Builds the suite, runs it, and evaluates the report.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
     let report = match &options.report {
         Some(file) => file.clone(),

@@ -91,7 +91,7 @@ fn show(berth: &Berth, manifest: &str, foreign: bool) -> Result<()> {
 }
 
 impl Berth {
-    /// Runs a command and shows it as a person would have typed it.
+    /// Runs a command and prints it as a user would type it.
     fn run(&self, args: &[&str], input: Option<&str>) -> Result<()> {
         let shown = args
             .iter()

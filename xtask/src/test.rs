@@ -1,6 +1,6 @@
 //! The whole test suite, ending in one line of counts.
 //!
-//! What runs, in this order: setup, the rules of the house, the builds of other versions for the upgrade tests, every cargo test (unit, integration,
+//! What runs, in this order: setup, the rules of the project, the builds of other versions for the upgrade tests, every cargo test (unit, integration,
 //! those that need root, doc tests), the conformance suite, and at the end a look at what is left
 //! on the machine. A stage that cannot run counts as a failure, never as nothing.
 
@@ -44,7 +44,7 @@ fn everything(options: &Options, counts: &mut Counts) {
     {
         counts.fail(format!("setup: {error:#}"));
     }
-    headline("test: the rules of the house");
+    headline("test: the rules of the project");
     for rule in tidy::check() {
         match rule.problems[..] {
             [] => counts.passed += 1,

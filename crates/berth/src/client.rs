@@ -19,7 +19,7 @@ pub(crate) type Client = BerthClient<Channel>;
 
 /// How long a daemon that was just started may take until it answers.
 const START: Duration = Duration::from_secs(20);
-/// How often its socket is tried meanwhile.
+/// How often its socket is tried until then.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Where the flags of [`Reach`] stand in every command's help: below its own.
@@ -40,8 +40,8 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// These flags, or without them what the environment says. A flag wins over all of the environment: whoever names an
-    /// instance does not mean the socket of a profile.
+    /// These flags, or without them what the environment says. A flag wins over all of the environment: `--instance`
+    /// must not mean the socket of a profile.
     pub(crate) fn or_environment(self, variable: impl Fn(&str) -> Option<String>) -> Self {
         if self.host.is_some() || self.instance.is_some() {
             return self;
@@ -88,7 +88,7 @@ impl Reach {
     }
 }
 
-/// A connection to the daemon on `socket`; None when nobody listens there.
+/// A connection to the daemon on `socket`; None when no process listens there.
 async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
     match UnixStream::connect(socket).await {
         Ok(_) => {}
@@ -188,7 +188,7 @@ pub(crate) fn told(status: tonic::Status) -> anyhow::Error {
         tonic::Code::Unavailable if status.message().is_empty() => {
             Lost("no answer was received".to_owned()).into()
         }
-        // Not the daemon's words but the connection's.
+        // Not an error of the daemon but of the connection.
         _ if std::error::Error::source(&status).is_some() => Lost(root(&status)).into(),
         _ => anyhow::anyhow!("{}", status.message()),
     }

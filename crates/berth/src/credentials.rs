@@ -33,7 +33,7 @@ impl Reader {
         }
     }
 
-    /// What the files have for `image`. A file or a helper that fails is told, and the pull tried without: most images are
+    /// What the files have for `image`. A failing file or helper is reported, and the pull is tried without it: most images are
     /// public.
     pub(crate) async fn image(&self, image: &str) -> Option<api::ImageAuth> {
         for reference in self.meant(image) {

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 /// The longest message of a status: it travels as an HTTP/2 header, which peers limit.
 const MAX_MESSAGE: usize = 4096;
 
-/// A field of a request that cannot be taken.
+/// A field of a request that is invalid or not supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// The field must be set.
@@ -132,7 +132,7 @@ pub(crate) fn pull_status(error: &dyn Classify) -> Status {
     }
 }
 
-/// The status for something that is not there. Scripts look for these words.
+/// The status for something that does not exist. Scripts look for these words.
 pub(crate) fn not_found(thing: &str, key: &str) -> Status {
     Status::not_found(format!("{thing} {key:?} not found"))
 }

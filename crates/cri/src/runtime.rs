@@ -56,8 +56,8 @@ pub(crate) async fn answer<T>(
 }
 
 /// The whole service from three tables: calls with their verbs, calls that are not supported yet, and
-/// streams that are not supported yet. Those fail with a sentence, streams on their first
-/// message, so that a kubelet falls back to what there is.
+/// streams that are not supported yet. Those fail with an explanation, streams on their first
+/// message, so that a kubelet falls back to what is supported.
 macro_rules! service {
     (
         verbs { $($verb:ident($request:ident) -> $response:ident = $function:path;)* }

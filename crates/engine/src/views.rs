@@ -15,7 +15,7 @@ use crate::model::{ContainerView, Owner, SandboxMetadata, SandboxView};
 /// The published views and the events of their changes.
 #[derive(Debug)]
 pub(crate) struct Views {
-    picture: RwLock<Published>,
+    published: RwLock<Published>,
     events: broadcast::Sender<Stamped>,
 }
 
@@ -27,26 +27,26 @@ struct Published {
 
 impl Views {
     pub(crate) fn new() -> Self {
-        Self { picture: RwLock::default(), events: broadcast::channel(CAPACITY).0 }
+        Self { published: RwLock::default(), events: broadcast::channel(CAPACITY).0 }
     }
 
     /// Publishes a pod as it is now, and sends the events.
     pub(crate) fn put(&self, view: &Arc<SandboxView>) {
-        let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
-        let old = picture.sandboxes.insert(view.id.clone(), Arc::clone(view));
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let old = published.sandboxes.insert(view.id.clone(), Arc::clone(view));
         let mut events = Vec::new();
         if old.as_ref().is_none_or(|old| old.state != view.state || old.message != view.message) {
             events.push(EngineEvent::Sandbox(Arc::clone(view)));
         }
         for container in &view.containers {
-            let before = picture.containers.insert(container.id.clone(), Arc::clone(container));
+            let before = published.containers.insert(container.id.clone(), Arc::clone(container));
             if before.is_none_or(|before| before.state != container.state) {
                 events.push(EngineEvent::Container(Arc::clone(container)));
             }
         }
         for gone in old.iter().flat_map(|old| &old.containers) {
             if !view.containers.iter().any(|now| now.id == gone.id) {
-                picture.containers.remove(&gone.id);
+                published.containers.remove(&gone.id);
                 events.push(EngineEvent::ContainerRemoved {
                     sandbox: view.id.clone(),
                     container: gone.id.clone(),
@@ -58,11 +58,11 @@ impl Views {
 
     /// Removes a removed pod's views.
     pub(crate) fn remove(&self, sandbox: &SandboxId) {
-        let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(old) = picture.sandboxes.remove(sandbox) else { return };
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = published.sandboxes.remove(sandbox) else { return };
         let mut events = Vec::new();
         for gone in &old.containers {
-            picture.containers.remove(&gone.id);
+            published.containers.remove(&gone.id);
             let (sandbox, container) = (sandbox.clone(), gone.id.clone());
             events.push(EngineEvent::ContainerRemoved { sandbox, container });
         }
@@ -85,7 +85,7 @@ impl Views {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Published> {
-        self.picture.read().unwrap_or_else(PoisonError::into_inner)
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn sandboxes(&self, owner: Option<Owner>) -> Vec<Arc<SandboxView>> {

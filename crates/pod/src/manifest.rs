@@ -1,4 +1,4 @@
-//! Pod manifests as people write them: `v1` `Pod` in YAML or JSON, several documents in a file.
+//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file.
 //!
 //! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
@@ -56,7 +56,7 @@ pub enum ManifestError {
         /// The field.
         path: String,
     },
-    /// Two documents mean the same pod.
+    /// Two documents define the same pod.
     #[error("document {document}: duplicate pod {name} in the manifest")]
     Duplicate {
         /// The second, counted from 1.
@@ -64,7 +64,7 @@ pub enum ManifestError {
         /// The pod.
         name: String,
     },
-    /// A field with a value that cannot be.
+    /// A field with an invalid value.
     #[error("document {document}: {path}: {message}")]
     Field {
         /// Counted from 1.
@@ -142,7 +142,7 @@ fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error
         at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
         at => format!("{at}.{name}"),
     };
-    // Resources are named by anybody: every name is one.
+    // Names of resources are not fixed: every name is valid.
     let resource = [".limits.", ".requests."].iter().any(|list| path.ends_with(&format!("{list}{name}")));
     if resource || fields::exists(name) {
         return ManifestError::Later { document, path };

@@ -70,7 +70,7 @@ pub struct Planned {
 /// Why a manifest cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A field has a value that cannot be.
+    /// A field has an invalid value.
     #[error("pod {pod}: {path}: {message}")]
     Field {
         /// The pod's name.
@@ -99,7 +99,7 @@ impl Classify for PlanError {
     }
 }
 
-/// What is wrong at a path; the pod's name is added at the door.
+/// What is wrong at a path; the pod's name is added by `plan`.
 pub(crate) type Fault = (String, FaultKind);
 
 /// The kinds of [`PlanError`].
@@ -287,7 +287,7 @@ fn ports(pod: &Pod) -> Result<Vec<PortMapping>, Fault> {
     Ok(mapped)
 }
 
-/// A path in a container that nothing climbs out of.
+/// A path in a container, absolute and without `..`.
 pub(crate) fn absolute(at: &str, path: &str) -> Result<PathBuf, Fault> {
     let parsed = Path::new(path);
     let climbs = parsed.components().any(|c| c == std::path::Component::ParentDir);

@@ -97,7 +97,7 @@ pub(crate) struct Ending {
     pub(crate) since: Instant,
     /// When to look again, if nothing else happens.
     pub(crate) again: Instant,
-    /// What was told last of what lives on.
+    /// The last report of what lives on.
     pub(crate) lingers: Option<String>,
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum Step {
 }
 
 impl Container {
-    /// What a daemon is told of it. What has not ended in every respect has not ended.
+    /// What a daemon is told of it: it has ended only when everything of it has.
     pub(crate) fn known(&self, id: &ContainerId) -> Known {
         let started_at = self.started_at;
         let phase = match (self.stage, &self.exit) {
@@ -132,7 +132,7 @@ impl Container {
     /// Kills the main process, if there is one; its end is told when it is reaped.
     pub(crate) fn kill_main(&self) {
         if let Some(pidfd) = self.pidfd() {
-            // What cannot be signalled is gone.
+            // A process that cannot be signalled has ended.
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
     }

@@ -43,7 +43,7 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// Prepares the process and writes its record. When that fails nothing is left of the process, if it can be killed.
+    /// Prepares the process and writes its record. On failure nothing of the process is left behind, if it can be killed.
     pub(crate) fn make(self) -> Result<Setup, Failure> {
         let (mut prepared, pipes) = self.prepare()?;
         let pidfd = prepared.pidfd().try_clone_to_owned();

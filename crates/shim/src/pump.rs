@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Reopen(u64),
     /// A further client, with its slot.
     Attach(OwnedFd, Since, ClientSlot),
-    /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
+    /// Every writer is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Note {
     Drained,
 }
 
-/// Where the pumps' notes come together.
+/// The queue of all pumps' notes.
 #[derive(Debug, Clone)]
 pub(crate) struct Notes {
     queue: Sender<(ContainerId, Note)>,
@@ -89,7 +89,7 @@ fn eventfd() -> std::io::Result<Arc<OwnedFd>> {
 }
 
 fn notify(wake: &OwnedFd) {
-    // It fails only when the counter is full, and then it rings already.
+    // It fails only when the counter is full, and then poll returns already.
     let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
 
@@ -210,7 +210,7 @@ struct Pump {
     wake: Arc<OwnedFd>,
     notes: Notes,
     finish: Option<Instant>,
-    /// A slave of the terminal, until the end. Without it the master says EIO while no program has the
+    /// A slave of the terminal, until the end. Without it reads of the master fail with EIO while no program has the
     /// terminal open, and the next may open it again: an init that opens `/dev/console` for each message.
     slave: Option<OwnedFd>,
     buffer: Box<[u8]>,
@@ -271,7 +271,7 @@ impl Pump {
     fn run(mut self) -> Vec<Client> {
         while !self.ended() {
             if let Err(error) = self.wait() {
-                // Without poll there is no way to go on; ENOMEM is all it can be.
+                // Without poll the thread cannot continue; the only possible error is ENOMEM.
                 self.recorder.notice(&format!("berth: the log ends here: {error}"));
                 break;
             }
@@ -309,7 +309,7 @@ impl Pump {
         for client in &self.clients {
             let output = if client.waits() { PollFlags::OUT } else { PollFlags::empty() };
             let input = if self.stdin.takes_input() { PollFlags::IN } else { PollFlags::empty() };
-            // One of which nothing is wanted would say "hung up" again and again.
+            // A descriptor without wanted events would report a hang-up again and again.
             if !(output | input).is_empty() {
                 polled.push(PollFd::from_borrowed_fd(client.as_fd(), output | input));
             }
@@ -334,7 +334,7 @@ impl Pump {
                     self.slave = None;
                 }
                 Err(TryRecvError::Empty) => return,
-                // The container was given up before it ran.
+                // The container was dropped before it ran.
                 Err(TryRecvError::Disconnected) => {
                     self.finish.get_or_insert_with(Instant::now);
                     return;
@@ -376,7 +376,7 @@ impl Pump {
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
-            // EIO: nobody has the terminal open any more.
+            // EIO: no process has the terminal open any more.
             Err(_) => false,
         });
         self.sources = sources;
@@ -397,7 +397,7 @@ fn poll_until(polled: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), E
     }
 }
 
-/// Gives clients what they have not taken of a container that is gone; its log is complete.
+/// Gives clients the rest of the output of a container that has ended; its log is complete.
 fn see_off(mut clients: Vec<Client>) {
     loop {
         let now = Instant::now();

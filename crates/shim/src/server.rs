@@ -1,4 +1,4 @@
-//! The shim's one thread that decides: an event loop over daemons, children and pumps.
+//! The shim's main thread: an event loop over daemons, children and pumps.
 //!
 //! Nothing here waits: what takes time is a thread (the pumps, which make their containers, and one for each exec
 //! session that begins) or comes back later by an event or a deadline.
@@ -78,7 +78,7 @@ struct Pod {
 }
 
 impl Server {
-    /// A shim that knows nothing yet, with its listening socket and its first connection.
+    /// A new shim, with its listening socket and its first connection.
     pub(crate) fn new(
         listener: OwnedFd,
         first: OwnedFd,
@@ -87,8 +87,8 @@ impl Server {
     ) -> std::io::Result<Self> {
         let (notes, noted) = Notes::new()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Told once of each caller: one that cannot be accepted for want of descriptors must not be told
-        // of again and again.
+        // Edge-triggered: a caller that cannot be accepted, for lack of descriptors, must not wake the loop
+        // again and again.
         let once = epoll::EventFlags::IN | epoll::EventFlags::ET;
         let sources = [
             (listener.as_fd(), LISTENER, once),
@@ -121,7 +121,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves until the pod is shut down, or until the daemon went away before it told of a pod.
+    /// Serves until the pod is shut down, or until the daemon went away before it configured a pod.
     pub(crate) fn run(&mut self) -> std::io::Result<()> {
         let mut events = Vec::with_capacity(16);
         while !self.done {
@@ -213,7 +213,7 @@ impl Server {
         })
     }
 
-    /// Hears what the pumps say.
+    /// Handles the pumps' notes.
     fn hear(&mut self) {
         pump::reset(&self.noted.wake);
         while let Ok((container, note)) = self.noted.notes.try_recv() {
@@ -267,7 +267,7 @@ impl Server {
                         self.handle(asker, message.request, frame.fds);
                     }
                     Err(error) => match request_number(&frame.body) {
-                        // A newer daemon's, perhaps. It fails alone.
+                        // Perhaps a newer daemon's. Only this message fails.
                         Some(number) => {
                             let refused = failure(Reason::Protocol, error.to_string());
                             self.answer(Asker { connection: token, number }, Err(refused), vec![]);
@@ -284,7 +284,7 @@ impl Server {
 
     fn disconnect(&mut self, token: u64) {
         if let Some(connection) = self.connections.remove(&token) {
-            // Closing it would not do for the moment in which a new child has a copy of everything.
+            // Closing it is not enough while a new child has a copy of every descriptor.
             let _ = epoll::delete(&self.epoll, &connection);
         }
     }
@@ -303,7 +303,7 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let waited = connection.waits();
         let sent = connection.send(message, fds);
-        // Only when the wish changes; most answers go out at once.
+        // Only when it changes; most answers go out at once.
         if sent.is_err() || waited || connection.waits() {
             self.after_sending(token, sent);
         }

@@ -17,7 +17,7 @@ pub(crate) enum Stage {
     Running,
     /// The main process is gone; the rest is being killed, the log finished, the record written.
     Ending,
-    /// Ended and told.
+    /// Ended and reported.
     Exited,
 }
 
@@ -81,7 +81,7 @@ impl Stage {
         Stage::Exited,
     ];
 
-    /// The stage after something happened. What comes too late changes nothing.
+    /// The stage after an event. Late events change nothing.
     pub(crate) fn after(self, happening: StageEvent) -> Stage {
         match (self, happening) {
             (Stage::Preparing, StageEvent::Prepared) => Stage::Created,

@@ -15,7 +15,7 @@ use crate::client::{Reach, told};
 use crate::output::pull::Pulls;
 use crate::output::{bytes, line, note};
 
-/// Bytes of a piece on its way to the daemon.
+/// Bytes of a piece that is sent to the daemon.
 const PIECE: usize = 256 << 10;
 /// Pieces on their way.
 const QUEUE: usize = 8;
@@ -123,7 +123,7 @@ pub(crate) struct Save {
     /// Who is to read it; every archive is both at once, so this changes nothing
     #[arg(long, value_enum)]
     format: Option<Form>,
-    /// Say nothing of how much was written
+    /// Do not print how much was written
     #[arg(short, long)]
     quiet: bool,
     /// Images, by name or id
@@ -205,7 +205,7 @@ impl Out {
 impl Drop for Out {
     fn drop(&mut self) {
         if let Self::File { partial, done: false, .. } = self {
-            // Half an archive is of no use; when it cannot be removed its name says what it is.
+            // A partial archive is useless; if it cannot be removed, its name says that it is partial.
             std::fs::remove_file(partial).ok();
         }
     }

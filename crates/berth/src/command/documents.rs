@@ -31,7 +31,7 @@ impl Completion {
     }
 }
 
-/// `berth documents`, for those who make packages
+/// `berth documents`, for packagers
 #[derive(Debug, Args)]
 pub(crate) struct Documents {
     #[command(subcommand)]
@@ -65,7 +65,7 @@ fn manual(tree: clap::Command, dir: &Path) -> anyhow::Result<()> {
     clap_mangen::generate_to(tree, dir).with_context(|| format!("write the manual into {}", dir.display()))
 }
 
-/// The configuration as a package installs it: it says what can be said, and says nothing.
+/// The configuration as a package installs it: all keys, commented out.
 fn configuration() -> String {
     let mut text = format!(
         "# {CONFIG}: the settings of the Berth daemon, see berth-serve(1).\n\

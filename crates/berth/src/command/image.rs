@@ -106,7 +106,7 @@ fn rows(image: &api::Image) -> Vec<Vec<String>> {
 /// `berth rmi`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rmi {
-    /// Also what containers use
+    /// Also remove images that containers use
     #[arg(short, long)]
     force: bool,
     /// Images, by name or id

@@ -25,7 +25,7 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    /// Looks and explains.
+    /// Lists the findings.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let findings = client.doctor(api::DoctorRequest {}).await.map_err(told)?.into_inner().findings;
@@ -64,7 +64,7 @@ pub(crate) struct Purge {
 
 /// How long a daemon that was asked to end may take.
 const END: Duration = Duration::from_secs(15);
-/// How often it is looked at meanwhile.
+/// How often that is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Purge {
@@ -82,7 +82,7 @@ impl Purge {
             let info = client.info(api::InfoRequest {}).await.map_err(told)?.into_inner();
             self.adopt(&mut settings, info)?;
         } else if let Some(socket) = reach.named_socket() {
-            // Only the daemon behind it could say what is its own.
+            // Only the daemon behind it knows its directories.
             bail!("no daemon is listening on {socket} (hint: name the instance, or its --root and --state)");
         }
         ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
@@ -148,7 +148,7 @@ fn ours(flag: &str, dir: &Path, mark: &str, known: &[&str]) -> anyhow::Result<()
 /// Waits until the daemon has released its socket.
 async fn gone(reach: &Reach) -> anyhow::Result<()> {
     let begun = Instant::now();
-    // One that is ending may accept and not answer any more.
+    // One that is shutting down may accept connections but no longer answer.
     while !matches!(reach.running().await, Ok(None)) {
         if begun.elapsed() > END {
             bail!("the daemon did not stop (hint: stop it, then purge again)");

@@ -47,7 +47,7 @@ pub(crate) struct Down {
     targets: Vec<String>,
 }
 
-/// The most bytes read of a manifest; the daemon takes fewer and says so.
+/// The most bytes read of a manifest; the daemon accepts fewer and reports that.
 const MAX: u64 = 2 << 20;
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -156,7 +156,7 @@ impl Down {
     }
 }
 
-/// Takes down what a target means; the names of the pods that are gone.
+/// Takes down the pods of a target; the names of the removed pods.
 async fn take_down(client: &mut Client, target: &str, grace: i64) -> anyhow::Result<Vec<String>> {
     let file = Path::new(target);
     if !is_manifest(target) {

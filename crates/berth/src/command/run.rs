@@ -60,10 +60,10 @@ impl Run {
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
         if let Err(error) = session.attach(client, join).await {
             if error.downcast_ref::<Lost>().is_some() {
-                // Pods outlive daemons: this one is not to be ended by the next.
+                // Pods outlive daemons: this one keeps running.
                 return Err(error.context(format!("the container keeps running as {}", container.name)));
             }
-            // Nobody would see what it writes: a container that could not be joined is not left waiting.
+            // Its output would be lost: a container that could not be joined is not left waiting.
             if let Err(more) = play::down(client, std::slice::from_ref(&container.pod_id), 0).await {
                 note(format_args!("berth: failed to remove {}: {more:#}", container.name));
             }

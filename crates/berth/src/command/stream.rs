@@ -55,7 +55,7 @@ impl Session {
         mut outputs: Streaming<api::Output>,
         signals: Signals,
     ) -> anyhow::Result<Option<i32>> {
-        // Without standard input nobody passes keys on, and Ctrl-C must stay a signal to this program.
+        // Without standard input no keys are passed on, and Ctrl-C must stay a signal to this program.
         let _raw = if self.tty && self.stdin { terminal::Raw::set()? } else { None };
         let feed = if self.stdin { Some(tokio::spawn(keys(sender.clone()))) } else { None };
         let signals = tokio::spawn(self.signals(client, sender, signals));
@@ -97,7 +97,7 @@ impl Session {
     }
 }
 
-/// What is heard from here on.
+/// The signals from here on.
 struct Signals {
     resized: Signal,
     interrupts: Interrupts,

@@ -1,4 +1,4 @@
-//! The socket: it appears complete and with its mode, replaces a stale file, and goes with the daemon.
+//! The socket: it appears complete and with its mode, replaces a stale file, and is removed with the daemon.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -44,7 +44,7 @@ pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("create the directory {}", dir.display()))
 }
 
-/// Binds beside the final name and renames over it, so that nobody meets a socket that does not
+/// Binds beside the final name and renames over it, so that no client finds a socket that does not
 /// answer yet or has a wider mode.
 pub(super) fn bind(path: &Path) -> anyhow::Result<Bound> {
     let name = path.file_name().with_context(|| format!("{} has no file name", path.display()))?;
@@ -64,7 +64,7 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<Bound> {
     })
 }
 
-/// Removes the socket's file, unless a newer daemon has put its own there meanwhile.
+/// Removes the socket's file, unless a newer daemon has put its own there since.
 pub(super) fn unbind(path: &Path, inode: u64) {
     if fs::metadata(path).is_ok_and(|now| now.ino() != inode) {
         return;
@@ -79,7 +79,7 @@ pub(super) fn unbind(path: &Path, inode: u64) {
 /// Answers until `stop` is done, and a little longer for calls in flight.
 ///
 /// The connections are hyper's, not tonic's: that one ends a call at the client's deadline and calls
-/// it cancelled, while a deadline is the client's to tell.
+/// it cancelled, while a deadline is for the client to report.
 pub(super) async fn serve(
     bound: Bound,
     engine: &Engine,
@@ -94,7 +94,7 @@ pub(super) async fn serve(
             accepted = bound.listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(e) => {
-                    // Out of descriptors, most likely: those of others come free.
+                    // Most likely out of descriptors: others will be closed.
                     tracing::warn!(error = %e, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;

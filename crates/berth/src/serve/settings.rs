@@ -48,7 +48,7 @@ pub(crate) struct Given {
     /// CNI plugins; repeatable [default: /opt/cni/bin, /usr/lib/cni]
     #[arg(long, value_name = "DIR")]
     pub(crate) cni_bin_dir: Vec<PathBuf>,
-    /// Who makes cgroups [default: auto]
+    /// How cgroups are made [default: auto]
     #[arg(long, value_enum)]
     pub(crate) cgroup_driver: Option<CgroupDriver>,
     /// Cgroup for shims and for pods without a parent of their own [default: /berth]
@@ -108,11 +108,11 @@ pub(crate) enum Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CgroupDriver {
-    /// cgroupfs, until the systemd driver is there
+    /// cgroupfs, until the systemd driver is supported
     Auto,
-    /// Berth itself
+    /// By Berth itself
     Cgroupfs,
-    /// systemd
+    /// By systemd
     Systemd,
 }
 
@@ -120,7 +120,7 @@ pub(crate) enum CgroupDriver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// For people
+    /// For humans
     Text,
     /// One JSON object a line
     Json,
@@ -149,7 +149,7 @@ pub(crate) struct Settings {
     pub(crate) pid_file: Option<PathBuf>,
 }
 
-/// A setting that cannot be taken.
+/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("read the configuration {path}")]
@@ -266,7 +266,7 @@ impl Given {
         })
     }
 
-    /// Flags whose part of Berth is not there yet are refused when they ask for something.
+    /// Flags of features that do not exist yet are refused when they are set.
     fn refuse_later(&self) -> Result<(), SettingsError> {
         let later = [
             ("nri-plugin-dir", self.nri_plugin_dir.is_some()),

@@ -24,7 +24,7 @@ pub(super) async fn load(
     sender: mpsc::Sender<Result<api::LoadEvent, Status>>,
 ) {
     let last = load_all(&service, chunks, &sender).await.map(said);
-    // The client is gone when this fails; what was loaded is loaded.
+    // The client has disconnected when this fails; what was loaded stays.
     drop(sender.send(last).await);
 }
 

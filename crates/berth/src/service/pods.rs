@@ -26,10 +26,10 @@ fn event(event: api::play_event::Event) -> api::PlayEvent {
     api::PlayEvent { event: Some(event) }
 }
 
-/// Plays every pod of a manifest, one after another. What failed is taken away; the pods before it stay.
+/// Plays every pod of a manifest, one after another. A pod that failed is removed; the pods before it stay.
 pub(super) async fn play(service: Service, request: api::PlayRequest, sender: Sender) {
     if let Err(status) = play_all(&service, request, &sender).await {
-        // The client is gone when this fails, and there is nobody to tell.
+        // The client has disconnected when this fails.
         drop(sender.send(Err(status)).await);
     }
 }
@@ -100,7 +100,7 @@ async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> 
     Ok(())
 }
 
-/// Takes a pod away whose held container nobody has released.
+/// Removes a pod whose held container was not released.
 async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, delay: Duration) {
     tokio::time::sleep(delay).await;
     let Ok(view) = service.engine.sandbox(view.id.as_str()) else { return };
@@ -180,7 +180,7 @@ async fn directly(service: &Service, view: &SandboxView, remove: bool) -> Result
     Ok(())
 }
 
-/// What somebody else removed in this moment is as it was to be.
+/// It is a success when another client has just removed it.
 fn there(result: Result<(), EngineError>) -> Result<(), Status> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(refuse(e)),
@@ -210,7 +210,7 @@ async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(
         Target::Container(view) => view,
     };
     let pod = target::pod(&service.engine, container.sandbox.as_str())?;
-    // A local pod is no more than its containers: without the only one it is to run no more, and not to be run again.
+    // A local pod is no more than its containers: without the only one it must stop, and not be restarted.
     if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
         return take_down(service, &pod, grace, false).await;
     }

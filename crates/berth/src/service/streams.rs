@@ -50,7 +50,7 @@ pub(super) async fn exec(
     let mut session = match service.engine.exec(&view.id, request).await {
         Ok(session) => session,
         Err(EngineError::Command { message, code }) => {
-            // As a shell says it, with the status that a shell gives.
+            // As in a shell, with the status of a shell.
             let text = format!("berth: {message}\n").into_bytes();
             for output in [output::Output::Stderr(text), output::Output::ExitCode(code)] {
                 drop(sender.send(Ok(said(output))).await);
@@ -70,7 +70,7 @@ pub(super) async fn exec(
         let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut(), Some(&watch));
         let end = tokio::select! {
             (end, ()) = async { tokio::join!(end, outputs) } => end,
-            // Nobody listens any more: dropping the session ends the process.
+            // The client has disconnected: dropping the session ends the process.
             () = sender.closed() => { feed.abort(); return; }
         };
         let last = match end {

@@ -15,7 +15,7 @@ pub(super) enum Target {
     Container(Arc<ContainerView>),
 }
 
-/// Finds what `name` means, or says why it means nothing or too much.
+/// Finds what `name` means; an error when it is unknown or ambiguous.
 pub(super) fn find(engine: &Engine, name: &str) -> Result<Target, Status> {
     choose(&engine.sandboxes(None), name)
 }

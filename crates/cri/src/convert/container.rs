@@ -194,7 +194,7 @@ pub(crate) fn row(view: &ContainerView) -> Option<api::Container> {
     })
 }
 
-/// The image's name as people know it: a kubelet creates containers by the image's id and shows this name. The
+/// The image's name as users know it: a kubelet creates containers by the image's id and shows this name. The
 /// tag that the user wrote, another of the image's, or what was asked for when it has none any more.
 fn image_name(view: &ContainerView, tags: &[String]) -> String {
     let spec = &view.config.image;

@@ -9,7 +9,7 @@ use crate::api;
 use crate::error::FieldError;
 use berth_engine::image::pull::PullRequest;
 
-/// Refuses a runtime handler that is not there. Images are the same for every handler that is.
+/// Refuses an unknown runtime handler. Images are the same for every handler that is.
 pub(crate) fn handler(field: impl Into<String>, name: &str) -> Result<(), FieldError> {
     match name {
         "" | "native" => Ok(()),
@@ -68,7 +68,7 @@ pub(crate) fn to_api(image: &Image, pinned: &BTreeSet<String>) -> api::Image {
         id: image.id.to_string(),
         repo_tags: image.tags.clone(),
         repo_digests: image.repo_digests.clone(),
-        // A kubelet takes a size of 0 for a broken answer.
+        // A kubelet treats a size of 0 as a broken answer.
         size: image.size.max(1),
         uid,
         username,

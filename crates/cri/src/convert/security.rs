@@ -20,7 +20,7 @@ pub(crate) fn id(field: &str, value: i64) -> Result<u32, FieldError> {
         .ok_or_else(|| FieldError::invalid(field, format!("{value} is not a user or group id")))
 }
 
-/// The seccomp profile: the message of today, or the path of before.
+/// The seccomp profile: the current message, or the deprecated path.
 fn seccomp(
     field: &str,
     profile: Option<&api::SecurityProfile>,
@@ -69,7 +69,7 @@ fn seccomp_path(field: &str, path: &str) -> Result<SeccompChoice, FieldError> {
     }
 }
 
-/// The AppArmor profile: the message of today, or the name of before; None is one that was not asked for.
+/// The AppArmor profile: the current message, or the deprecated name; None is one that was not requested.
 fn apparmor(
     field: &str,
     profile: Option<&api::SecurityProfile>,

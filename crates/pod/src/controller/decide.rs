@@ -1,4 +1,4 @@
-//! What a pod needs next, from its plan and what is there. Pure.
+//! What a pod needs next, from its plan and its state. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) enum Action {
     Start(ContainerId),
 }
 
-/// What a look at the pod gave.
+/// The result of a look at the pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decision {
     /// What to do now.
@@ -82,9 +82,9 @@ impl History {
 /// The status of one container.
 enum Status {
     Act(Action),
-    /// Nothing to do until something happens.
+    /// Waits for an event.
     Busy,
-    /// Held back until its client is there.
+    /// Held back until its client is attached.
     Held,
     /// Another attempt is due then.
     Later(i64),

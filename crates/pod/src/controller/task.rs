@@ -17,7 +17,7 @@ use crate::plan::{Place, Plan, Planned};
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a pod that ended is left for the client that read its output, who asks how it ended and removes it.
+/// How long a pod that ended is kept for the client that read its output, which asks how it ended and removes it.
 const LINGER: Duration = Duration::from_secs(10);
 
 type Started = oneshot::Sender<Result<Arc<SandboxView>, PodError>>;
@@ -30,11 +30,11 @@ pub(super) struct Task {
     place: Place,
     options: Options,
     held: Option<String>,
-    /// Whether a client reads the output, who removes the pod itself.
+    /// Whether a client reads the output, and removes the pod itself.
     attended: bool,
     /// When the pod, which has ended, is removed.
     removal: Option<i64>,
-    /// The failed init container that was told last.
+    /// The failed init container that was reported last.
     told: Option<ContainerId>,
     history: History,
 }
@@ -54,7 +54,7 @@ impl Task {
         Self { pods, key, plan, place, options, held, attended, removal: None, told: None, history }
     }
 
-    /// Plays the pod from nothing, and stays with it.
+    /// Starts the pod, and manages it to its end.
     pub(super) async fn play(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -89,7 +89,7 @@ impl Task {
             .await
             .map_err(PodError::engine("run the sandbox"))?;
         let view = engine.sandbox(id.as_str()).map_err(PodError::engine("look up the sandbox"))?;
-        // Told reliably: people want to know the address.
+        // Sent reliably: users need the address.
         drop(watch.send(Progress::Up(view)).await);
         Ok(id)
     }
@@ -104,7 +104,7 @@ impl Task {
     ) {
         loop {
             let Ok(view) = self.pods.inner.engine.sandbox(id.as_str()) else {
-                // Removed by somebody else: its files go too.
+                // Removed by another client: its files are removed too.
                 self.take_away(None).await;
                 return;
             };
@@ -218,7 +218,7 @@ impl Task {
         all.into_iter().find(|p| p.config.metadata.name == name).expect("decide names containers of the plan")
     }
 
-    /// Tells the caller how it went, once. True when the pod is over and gone.
+    /// Tells the caller the outcome, once. True when the pod has ended and is removed.
     async fn settle(
         &mut self,
         view: &Arc<SandboxView>,
@@ -300,7 +300,7 @@ impl Task {
         due
     }
 
-    /// What to say of an init container that failed and will be tried again; nothing when that was said.
+    /// What to say of an init container that failed and will be tried again; nothing when that was reported.
     fn init_failed(&mut self, view: &SandboxView) -> Option<String> {
         let init = |c: &&Arc<ContainerView>| {
             self.plan.init.iter().any(|p| p.config.metadata.name == c.config.metadata.name)
@@ -318,7 +318,7 @@ impl Task {
         ))
     }
 
-    /// Ends the containers, then the sandbox, for this caller and all who ask meanwhile. True when the pod is gone.
+    /// Ends the containers, then the sandbox, for this caller and all that ask in the meantime. True when the pod is removed.
     async fn down(&mut self, id: &SandboxId, commands: &mut mpsc::Receiver<Command>, first: Down) -> bool {
         let mut asked = vec![first];
         self.end_containers(id, commands, &mut asked).await;
@@ -336,7 +336,7 @@ impl Task {
         gone
     }
 
-    /// Ends the containers side by side. The shortest grace that anybody asks for counts.
+    /// Ends the containers side by side. The shortest requested grace counts.
     async fn end_containers(
         &mut self,
         id: &SandboxId,
@@ -406,7 +406,7 @@ impl Task {
     }
 }
 
-/// What is gone already need not be removed.
+/// It may have been removed already.
 fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(e),

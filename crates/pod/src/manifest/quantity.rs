@@ -13,7 +13,7 @@ pub struct Quantity {
 #[error("{0:?} is not a quantity: expected a number with a suffix such as m, k, M, Ki, Mi or Gi")]
 pub struct QuantityError(pub String);
 
-/// The most digits that a number may have: more is no amount of anything.
+/// The most digits that a number may have: more are never needed.
 const MAX_DIGITS: usize = 24;
 
 impl Quantity {

@@ -18,7 +18,7 @@ use rustix::net::{
 
 use super::ClientSlot;
 
-/// How long a client that came later may leave a packet untaken.
+/// How long a client that attached after the start may leave a packet unread.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a client that is behind for a moment.
 const BUFFER: usize = 512 << 10;
@@ -31,7 +31,7 @@ pub(crate) struct Client {
     socket: OwnedFd,
     since: Since,
     _slot: ClientSlot,
-    /// The packets that it has not taken: one of each stream at most, until the container ended.
+    /// The packets that it has not read: one of each stream at most, until the container ended.
     waiting: VecDeque<Vec<u8>>,
     /// Until when it may leave the first of them; None is forever.
     until: Option<Instant>,
@@ -51,9 +51,9 @@ pub(crate) enum Since {
 pub(crate) enum Input {
     /// Bytes for stdin: so many.
     Bytes(usize),
-    /// No more input, from anybody.
+    /// End of input, for all clients.
     Close,
-    /// It went away.
+    /// It disconnected.
     Gone,
     /// Nothing now.
     Nothing,
@@ -62,11 +62,11 @@ pub(crate) enum Input {
 /// Whether a client stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It took everything.
+    /// It has read everything.
     Served,
     /// A packet waits.
     Waits,
-    /// It went away or was cut off.
+    /// It disconnected or was cut off.
     Gone,
 }
 
@@ -75,7 +75,7 @@ impl Client {
     /// and the end look the same otherwise.
     pub(crate) fn new(socket: OwnedFd, since: Since, slot: ClientSlot) -> std::io::Result<Self> {
         sockopt::set_socket_passcred(&socket, true)?;
-        // Refused to who may not go over the system's limit; then the usual buffer does.
+        // Fails without the right to exceed the system's limit; then the usual buffer is enough.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER);
         Ok(Self { socket, since, _slot: slot, waiting: VecDeque::new(), until: None })
     }

@@ -1,4 +1,4 @@
-//! Creating a container: a thread makes it, and the loop hears when it is made.
+//! Creating a container: a thread makes it, and notifies the loop.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl Server {
         }
     }
 
-    /// Ends a container that does not run: kills what there is of it.
+    /// Ends a container that does not run: kills what exists of it.
     pub(super) fn end_early(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         if container.main.is_some() {
@@ -176,7 +176,7 @@ impl Server {
     /// One round of killing what a thread prepares.
     pub(super) fn kill_doomed(&mut self, id: &ContainerId, now: Instant) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        // What is left is met by the next round.
+        // What is left is killed in the next round.
         drop(container.cgroup.kill_all(now + ABORT_ROUND));
         container.abort_retry = Some(now + ABORT_RETRY);
     }

@@ -14,11 +14,11 @@ use crate::{outcome, pump, records};
 
 /// One round of killing may take so long before the loop goes on with other things.
 const ROUND: Duration = Duration::from_millis(2);
-/// Processes that do not die within this time (uninterruptible sleep, most likely) are told of, and killed less often.
+/// Processes that do not die within this time (uninterruptible sleep, most likely) are reported, and killed less often.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// What lives on is killed again after so long.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
-/// The log is given this long to be finished; a disk that hangs must not hide the exit.
+/// How long the log may take to be finished; a disk that hangs must not delay the exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// The kernel may need a moment after the last process until a cgroup can be removed.
 const REMOVE_LIMIT: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ impl Server {
             c.stage == Stage::Starting && c.start.as_ref().is_some_and(|s| s.failed.is_none())
         };
         if self.containers.get(&id).is_some_and(starting) {
-            // How its execve went is told before its end.
+            // The result of its execve is reported before its end.
             self.executed(&id);
         }
         let Some(container) = self.containers.get_mut(&id) else { return true };
@@ -61,7 +61,7 @@ impl Server {
     pub(super) fn advance(&mut self, id: &ContainerId) {
         match self.kill_rest(id) {
             Rest::Gone => {
-                // Exec sessions died with the rest: they are told first.
+                // Exec sessions died with the rest: they are reported first.
                 self.reap_children();
                 self.begin_draining(id);
             }
@@ -113,7 +113,7 @@ impl Server {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(ending) = &mut container.ending else { return };
         ending.enter(Step::Drain, DRAIN_LIMIT);
-        // A pump that has ended has nothing more to write; one that was never there neither.
+        // A pump that has ended has nothing more to write; nor has one that never existed.
         if !container.pump.send(Command::Finish) {
             self.drained(id);
         }
@@ -141,7 +141,7 @@ impl Server {
         let Some(ending) = &mut container.ending else { return };
         let now = Instant::now();
         if let Err(e) = container.cgroup.remove() {
-            // Something joined it after all.
+            // Something joined it in between.
             if container.cgroup.pids().is_ok_and(|pids| !pids.is_empty()) {
                 drop(container.cgroup.kill_all(now + ROUND));
                 ending.again = Instant::now() + AGAIN;
@@ -196,7 +196,7 @@ impl Server {
     }
 }
 
-/// What a round of killing left.
+/// What is left after a round of killing.
 enum Rest {
     /// The container is not at that step.
     Done,
@@ -204,7 +204,7 @@ enum Rest {
     Gone,
     /// Something, which another round may end.
     Alive,
-    /// The same for long, and what that is has not been told yet.
+    /// The same for a long time, and it has not been reported yet.
     Lingers(String),
 }
 

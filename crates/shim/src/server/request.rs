@@ -17,13 +17,13 @@ use crate::outcome::{failure, system};
 use crate::pump::{Command, MAX_CLIENTS, Since};
 use crate::stage::{Ask, Stage, Verdict};
 
-/// What a request that is answered at once comes to; None when the answer comes later.
+/// The outcome of a request that is answered at once; None when the answer comes later.
 type Outcome = Result<Option<Answer>, Failure>;
 
 const DONE: Outcome = Ok(Some(Answer::Done));
 /// The first version of daemons that know [`Answer::Welcome`].
 const WELCOMED: u16 = 2;
-/// What this shim tells of itself.
+/// What this shim reports about itself.
 const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY);
 /// The most requests to open one container's log again that wait for an answer.
 const MAX_REOPENING: usize = 8;
@@ -178,7 +178,7 @@ impl Server {
     }
 }
 
-/// Signals a process; one that is gone has nothing to be told.
+/// Signals a process; succeeds when it has ended.
 pub(super) fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Failure> {
     match pidfd_send_signal(pidfd, signal) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -202,7 +202,7 @@ fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
     for (_, pidfd) in handles.iter().filter(|(pid, _)| members.contains(pid)) {
         send(pidfd, signal)?;
     }
-    // Somebody may have moved the main process out of the group, or removed the group.
+    // Another process may have moved the main process out of the group, or removed the group.
     let main = container.main.as_ref().map(|main| main.pid);
     if members.iter().all(|pid| Some(pid.as_raw_nonzero().get()) != main) {
         signal_main(container, signal)?;

@@ -29,7 +29,7 @@ pub(crate) struct Run {
     /// Remove the container when it ends
     #[arg(long = "rm")]
     pub(super) remove: bool,
-    /// Name of the pod and the container [default: made up]
+    /// Name of the pod and the container [default: generated]
     #[arg(long)]
     name: Option<String>,
     /// Environment variable; without a value it is taken from here; repeatable
@@ -119,7 +119,7 @@ pub(crate) enum Pull {
 }
 
 impl Pull {
-    /// The word as the daemon takes it.
+    /// The value as the daemon takes it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -250,7 +250,7 @@ impl Run {
         context
     }
 
-    /// A user that only the image can tell the number of.
+    /// A user whose number only the image knows.
     fn annotations(&self) -> Map<String, Value> {
         let named = self.user.iter().filter(|user| numbers(user).is_none());
         named.map(|user| (USER.to_owned(), json!(user))).collect()
@@ -286,7 +286,7 @@ fn quantity(text: &str) -> String {
         "m" | "mb" | "mi" | "mib" => "Mi",
         "g" | "gb" | "gi" | "gib" => "Gi",
         "t" | "tb" | "ti" | "tib" => "Ti",
-        // Refused as it stands.
+        // Refused unchanged.
         _ => suffix,
     };
     format!("{number}{unit}")
