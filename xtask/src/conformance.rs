@@ -66,7 +66,7 @@ impl Judged {
         if self.failed.is_empty() {
             Ok(())
         } else {
-            bail!("{} specs must pass and failed", self.failed.len())
+            bail!("{} specs that must pass have failed", self.failed.len())
         }
     }
 
@@ -76,7 +76,7 @@ impl Judged {
             println!("skipped: conformance: {name}: {reason}");
         }
         for name in &self.gained {
-            println!("gained: {name}: move it to must-pass.txt");
+            println!("newly passing: {name}: move it to must-pass.txt");
         }
         for (name, said) in &self.failed {
             println!("failed: conformance: {name}: {said}");

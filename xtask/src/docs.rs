@@ -36,7 +36,7 @@ pub(crate) fn stale() -> Vec<String> {
         std::fs::read_to_string(root().join(name)).unwrap_or_default() != *text
     };
     let stale = documents.iter().filter(|document| differs(document));
-    stale.map(|(name, _)| format!("{name} differs from what it is made of: cargo xtask docs")).collect()
+    stale.map(|(name, _)| format!("{name} is out of date: run cargo xtask docs")).collect()
 }
 
 const HEAD: &str = "# The lifecycles

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo xtask", about = "The one vocabulary for laptop and CI")]
+#[command(bin_name = "cargo xtask", about = "The commands of the project, for laptop and CI")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

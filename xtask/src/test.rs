@@ -52,9 +52,9 @@ fn everything(options: &Options, counts: &mut Counts) {
         }
     }
     headline("test: building the testkit");
-    let picture = target().join("before-tests.json");
+    let snapshot = target().join("before-tests.json");
     let testkit = tools::testkit(tools::Profile::Dev)
-        .and_then(|testkit| tools::take_picture(&testkit, &picture).map(|()| testkit));
+        .and_then(|testkit| tools::take_snapshot(&testkit, &snapshot).map(|()| testkit));
 
     let programs = upgrade::build(counts);
     cargo_tests::run(&[], &programs, counts);
@@ -68,7 +68,7 @@ fn everything(options: &Options, counts: &mut Counts) {
     }
 
     headline("test: what is left on the machine");
-    match testkit.and_then(|testkit| tools::compare_with(&testkit, &picture)) {
+    match testkit.and_then(|testkit| tools::compare_with(&testkit, &snapshot)) {
         Ok(()) => counts.passed += 1,
         Err(error) => counts.fail(format!("leak check: {error:#}")),
     }

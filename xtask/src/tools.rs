@@ -59,7 +59,7 @@ pub(crate) const FEATURES: &str = "berth-testkit/cri";
 const OURS: [&str; 2] = ["berth", "busybox"];
 
 /// Takes a snapshot of the machine.
-pub(crate) fn take_picture(testkit: &Path, file: &Path) -> Result<()> {
+pub(crate) fn take_snapshot(testkit: &Path, file: &Path) -> Result<()> {
     must(Command::new(testkit).args(["leaks", "--take"]).arg(file))
 }
 
@@ -77,5 +77,5 @@ pub(crate) fn compare_with(testkit: &Path, file: &Path) -> Result<()> {
 pub(crate) fn leaks(options: &LeakOptions) -> Result<()> {
     let testkit = testkit(Profile::Dev)?;
     let file = target().join("machine.json");
-    if options.take { take_picture(&testkit, &file) } else { compare_with(&testkit, &file) }
+    if options.take { take_snapshot(&testkit, &file) } else { compare_with(&testkit, &file) }
 }

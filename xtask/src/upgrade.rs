@@ -48,7 +48,7 @@ pub(crate) fn build(counts: &mut Counts) -> Programs {
     let mut landed = Vec::new();
     for revision in revisions() {
         if !in_history(revision) {
-            counts.skip(&format!("upgrade from {revision}"), "this clone has no such revision");
+            counts.skip(&format!("upgrade from {revision}"), "this clone does not have that revision");
             continue;
         }
         match build_landed(revision) {

@@ -279,7 +279,7 @@ async fn another_user_of_the_host_finds_nothing_in_the_store() {
     for record in [&run.record, &run.store.join("images/format")] {
         assert_eq!(std::fs::metadata(record).unwrap().permissions().mode() & 0o7777, 0o600);
     }
-    // The kernel resolves the layers with the rights of whoever mounts them.
+    // The kernel resolves the layers with the rights of the mounting process.
     let snapshot = images.find_snapshot(&container(1)).unwrap().unwrap();
     let overlay = berth_sys::overlay::Overlay {
         lowers: &snapshot.lowers,

@@ -55,7 +55,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Kills the process and everything of the container that is still in its session. What left the
-    /// session did so to live on.
+    /// session did so on purpose, to outlive it.
     pub(crate) fn kill(&self, cgroup: &Cgroup) {
         let members: Vec<(Pid, OwnedFd)> = cgroup
             .pids()

@@ -1,4 +1,4 @@
-//! Namespaces of a test's own, so that what it mounts and the links it makes are nobody else's
+//! Namespaces of a test's own, so that what it mounts and the links it makes are its own
 //! and go with it.
 //!
 //! Namespaces belong to threads: the test's body runs in a thread made for it, and programs and

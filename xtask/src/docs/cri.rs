@@ -37,7 +37,7 @@ fn render(source: &str) -> Result<String> {
         text.push_str("| field | verdict |\n|---|---|\n");
         for (field, verdict) in fields {
             let verdict =
-                verdict.as_str().with_context(|| format!("{SOURCE}: {call}: {field} is no text"))?;
+                verdict.as_str().with_context(|| format!("{SOURCE}: {call}: {field} is not a string"))?;
             let name = if field == "call" { "the whole call".to_owned() } else { format!("`{field}`") };
             writeln!(text, "| {name} | {} |", verdict.replace('|', "\\|"))
                 .expect("writing to a String does not fail");

@@ -69,8 +69,8 @@ fn manual(tree: clap::Command, dir: &Path) -> anyhow::Result<()> {
 fn configuration() -> String {
     let mut text = format!(
         "# {CONFIG}: the settings of the Berth daemon, see berth-serve(1).\n\
-         # Every key is also a flag of `berth serve`, which wins over this file. As it is here, the\n\
-         # defaults hold. Restart the daemon after a change: pods run on.\n"
+         # Every key is also a flag of `berth serve`, which overrides this file. Without changes the\n\
+         # defaults apply. Restart the daemon after a change: pods keep running.\n"
     );
     key(&mut text, "instance", "A second daemon beside the first, under this name", "\"\"");
     for flag in Given::augment_args(clap::Command::new("keys")).get_arguments() {

@@ -1,4 +1,4 @@
-//! Records, mounts and cgroups that somebody else has damaged or taken away.
+//! Records, mounts and cgroups that were damaged or removed from outside.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use berth_types::{ContainerId, SandboxId};
 
 use crate::harness::{LIMIT, WAITS, World, sandbox, script, started};
 
-/// A cgroup that somebody else made for pods, as a kubelet does; removed when it is dropped.
+/// A cgroup that another program made for pods, as a kubelet does; removed when it is dropped.
 struct Parent(String);
 
 impl Parent {
@@ -53,7 +53,7 @@ fn running(world: &World, engine: &Engine, parent: &Parent) -> (SandboxId, Conta
     })
 }
 
-/// What is dead has no program any more, even while nobody reaps it.
+/// A dead process has no program any more, even before it is reaped.
 fn lives(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}/exe")).exists()
 }
@@ -133,7 +133,7 @@ fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
     assert!(wait_until(LIMIT, || !lives(shim)));
     let engine = world.open();
     assert!(!pod_dir(&world, &id).exists() && !record(&world, &id).exists());
-    // What it had in the group of another cannot be known; whoever made that group ends it.
+    // What it had in the group of another cannot be known; the maker of that group ends it.
     drop(parent);
     assert!(wait_until(LIMIT, || !lives(pid)));
     world.finish(engine);

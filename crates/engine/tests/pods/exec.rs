@@ -74,7 +74,7 @@ fn exec_as_another_user_has_the_home_of_that_user() {
         let root = home(&id, None, &[]).await;
         assert_eq!(home(&id, Some("0"), &[]).await, root);
         assert_eq!(home(&id, Some("web"), &[]).await, "/home");
-        // Nobody that the image knows.
+        // A user that the image does not know.
         assert_eq!(home(&id, Some("12345"), &[]).await, "/");
         assert_eq!(home(&id, Some("12345"), &["HOME=/asked"]).await, "/asked");
         assert_eq!(home(&told, Some("12345"), &[]).await, "/told");

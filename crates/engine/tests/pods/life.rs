@@ -111,7 +111,7 @@ fn stopping_signals_once_waits_and_kills() {
         engine.stop_container(&polite, Duration::from_secs(20)).await.unwrap();
         let exit = engine.container(polite.as_str()).unwrap().exit.clone().unwrap();
         assert_eq!(exit.code, 7);
-        // A slow stop holds up nobody, and a shorter one wins.
+        // A slow stop delays nothing else, and a shorter one wins.
         let slow = engine.stop_container(&deaf, Duration::from_secs(3600));
         let hurry = async {
             let out = engine.exec_sync(&deaf, vec!["echo".into(), "still here".into()], None).await.unwrap();

@@ -111,7 +111,7 @@ fn a_shim_that_died_with_the_daemon_is_found_so() {
     let exit = engine.container(main.as_str()).unwrap().exit.clone().unwrap();
     assert_eq!((exit.code, exit.reason), (255, ExitReason::Unknown));
     assert_eq!(engine.container(done.as_str()).unwrap().exit.as_ref().unwrap().code, 5);
-    // What is dead has no program any more, even while nobody reaps it.
+    // A dead process has no program any more, even before it is reaped.
     assert!(wait_until(LIMIT, || !std::path::Path::new(&format!("/proc/{pid}/exe")).exists()));
     world.run(async { engine.remove_sandbox(&id).await.unwrap() });
     world.finish(engine);

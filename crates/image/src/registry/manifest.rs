@@ -178,7 +178,7 @@ fn is_index(media_type: &str) -> Option<bool> {
 
 fn schema1() -> Unusable {
     Unusable::Unsupported(
-        "it is a Docker schema 1 manifest, a form without digests given up in 2017; \
+        "it is a Docker schema 1 manifest, a format without digests, deprecated in 2017; \
          push the image again with a current tool"
             .to_owned(),
     )

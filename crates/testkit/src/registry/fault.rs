@@ -1,4 +1,4 @@
-//! Misbehaviour on cue: what a registry, a proxy or a network does to a pull.
+//! Faults on request: what a registry, a proxy or a network does to a pull.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl Fault {
         self.times(1)
     }
 
-    /// Leaves the first `skip` requests alone.
+    /// Skips the first `skip` requests.
     #[must_use]
     pub fn after(mut self, skip: u32) -> Self {
         self.skip = skip;

@@ -310,7 +310,7 @@ fn blob(
     }
 }
 
-/// Sends the content, or the range of it that was asked for, as honestly as the action allows.
+/// Sends the content, or the range of it that was asked for, changed as the fault says.
 fn deliver(
     asked: &Asked,
     source: Source,

@@ -104,7 +104,7 @@ async fn tls_is_checked_against_the_configured_authority() {
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(error.hint().unwrap().contains("ca"), "{:?}", error.hint());
 
-    // In a bundle with a certificate that nobody can read.
+    // In a bundle with an unreadable certificate.
     let bundle =
         ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", registry.authority().unwrap()];
     std::fs::write(dir.path().join(NAME).join("ca.crt"), bundle.concat()).unwrap();

@@ -290,7 +290,7 @@ async fn credentials_are_shown_unasked_where_anybody_sees_a_part() {
         })
         .await;
         server.resolve(kim()).await.unwrap_or_else(|e| panic!("{hidden}: {e}"));
-        // Nobody knocks without something to show.
+        // Without credentials there is no probe.
         let before = server.asked().len();
         server.resolve(Keyring::default()).await.unwrap_err();
         assert_eq!(server.asked().len(), before + 1);

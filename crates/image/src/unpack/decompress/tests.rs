@@ -26,7 +26,7 @@ fn decompress(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// A zstd frame that decoders skip: metadata of somebody else's.
+/// A zstd frame that decoders skip: metadata of another tool.
 fn skipped(content: &[u8]) -> Vec<u8> {
     [&[0x51, 0x2a, 0x4d, 0x18][..], &u32::try_from(content.len()).unwrap().to_le_bytes(), content].concat()
 }
