@@ -48,7 +48,7 @@ cell is a report that changes nothing.
 ";
 
 const CONTAINER: &str = "
-A container is Exited only when nothing of it lives. *ended* has been told of the end before the work that says what
+A container is Exited only when nothing of it lives. *ended* has got the report of the end before the work that says what
 kind of end it is reported; *overdue* is a start whose answer did not come; the state in brackets is the one that a
 stopping container came from, and to which it goes back when it cannot be killed.
 ";

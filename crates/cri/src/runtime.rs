@@ -35,7 +35,7 @@ type Answer<T> = Result<Response<T>, Status>;
 /// The stream of a call that has none yet: the call fails before it begins.
 type NoStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Runs a verb and writes its line: how long it took, and why it failed.
+/// Runs a call and logs it: how long it took, and why it failed.
 pub(crate) async fn answer<T>(
     verb: &'static str,
     work: impl Future<Output = Result<T, Status>>,

@@ -1,5 +1,5 @@
 //! Events for watchers. The queue of each watcher is bounded: one that is too slow
-//! is told to look at the lists again, and never holds up a pod.
+//! is told to look at the lists again, and never delays a pod.
 
 use std::sync::Arc;
 

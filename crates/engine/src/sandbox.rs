@@ -8,7 +8,7 @@
 //!                       +------------------------- Report ----------------+
 //! ```
 //!
-//! The owner never waits for anything but its inbox, so a slow stop of one container holds up neither another
+//! The owner never waits for anything but its inbox, so a slow stop of one container delays neither another
 //! container nor a read of the pod. Answers are given after the new views were published: a caller with an answer sees
 //! its effect.
 

@@ -13,7 +13,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::pump;
 use crate::stage::Stage;
 
-/// Whom to answer.
+/// Where an answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asker {
     /// The connection.
@@ -39,13 +39,13 @@ pub(crate) struct Container {
     pub(crate) pump: pump::Handle,
     /// When it was started (nanoseconds since 1970), or 0.
     pub(crate) started_at: i64,
-    /// Who waits for its creation.
+    /// The caller that waits for its creation.
     pub(crate) creator: Option<Asker>,
     /// When to kill what is prepared of it once more, when it is being aborted.
     pub(crate) abort_retry: Option<Instant>,
     /// Its start, from the release to the answer.
     pub(crate) start: Option<Start>,
-    /// Who wants it forgotten when it has ended.
+    /// The caller that wants it forgotten when it has ended.
     pub(crate) forgetters: Vec<Asker>,
     /// While it ends.
     pub(crate) ending: Option<Ending>,
@@ -78,7 +78,7 @@ pub(crate) struct Made {
 /// A start under way.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Who waits for it.
+    /// The caller that waits for it.
     pub(crate) asker: Asker,
     /// When it has taken too long.
     pub(crate) deadline: Instant,

@@ -68,7 +68,7 @@ pub fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Result<Chil
     goes_on(result, &pidfd, child)
 }
 
-/// The flags of [`fork_sibling`], for those who ask whether a filter lets it pass.
+/// The flags of [`fork_sibling`], to check whether a filter lets it pass.
 pub const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
 
 fn clone(

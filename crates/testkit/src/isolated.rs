@@ -75,7 +75,7 @@ fn loopback_up() -> Result<()> {
 /// The network namespace of the calling thread, to be kept or entered.
 ///
 /// # Errors
-/// When /proc is not there.
+/// When /proc is missing.
 pub fn network() -> Result<std::os::fd::OwnedFd> {
     let file = std::fs::File::open("/proc/thread-self/ns/net");
     file.map(Into::into).map_err(Error::io("open /proc/thread-self/ns/net"))

@@ -1,4 +1,4 @@
-//! The registry and the stand-in images beside the field's own programs: skopeo must be able to
+//! The registry and the stand-in images compared with other programs: skopeo must be able to
 //! read everything, and Debian's docker-registry must answer alike.
 
 #![allow(clippy::unwrap_used, reason = "a test")]

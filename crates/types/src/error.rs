@@ -1,4 +1,4 @@
-//! Kinds of errors: what a caller may branch on, apart from the text a person reads.
+//! Kinds of errors: what a caller may branch on, apart from the text for users.
 //!
 //! Each library has small error enums of its own and implements [`Classify`] for them. The edges
 //! (the CRI server, the command line) turn the kind into a gRPC code or an exit status, print the
@@ -16,7 +16,7 @@ pub enum Kind {
     Invalid,
     /// The request is right, but not in the present state.
     Precondition,
-    /// Berth does not do this (yet).
+    /// Berth does not support this (yet).
     Unsupported,
     /// The caller may not do this, or credentials were refused.
     Denied,

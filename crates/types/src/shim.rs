@@ -248,7 +248,7 @@ pub enum Answer {
     Hello {
         /// The shim's version.
         version: u16,
-        /// The pod, once the shim was told.
+        /// The pod, once the shim was configured.
         sandbox: Option<SandboxId>,
         /// Every container the shim knows.
         containers: Vec<Known>,
@@ -278,7 +278,7 @@ pub enum Answer {
         plans: Vec<u16>,
         /// What it can do beyond its version.
         abilities: Abilities,
-        /// The pod, once the shim was told.
+        /// The pod, once the shim was configured.
         sandbox: Option<SandboxId>,
         /// Every container the shim knows.
         containers: Vec<Known>,
@@ -326,11 +326,11 @@ pub struct Exit {
     pub at: i64,
     /// Whether the kernel killed a process of this container because memory ran out.
     pub oom_killed: bool,
-    /// What to tell people beside the code: why `execve` failed, say.
+    /// A message beside the code: why `execve` failed, for example.
     pub message: String,
 }
 
-/// What the shim says unasked.
+/// The events of the shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A container's main process ended, everything in its cgroup was ended, and the record is on disk.
@@ -401,7 +401,7 @@ pub enum Reason {
     Protocol,
     /// The system refused what should have worked.
     System,
-    /// The command of an Exec is not there (exit status 127 to a shell).
+    /// The command of an Exec was not found (exit status 127 to a shell).
     CommandNotFound,
     /// The command of an Exec cannot be executed (exit status 126 to a shell).
     CommandDenied,

@@ -110,7 +110,7 @@ impl Signals {
     }
 }
 
-/// Ctrl-C and SIGTERM, when a pod is to be stopped by them; else they end the command line as ever.
+/// Ctrl-C and SIGTERM, when they are to stop a pod; otherwise they end the command line as usual.
 enum Interrupts {
     Stop { pod: String, interrupt: Signal, terminate: Signal },
     Default,

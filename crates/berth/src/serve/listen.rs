@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use crate::api::berth_server::BerthServer;
 use crate::service::Service;
 
-/// How long calls in flight may go on after the daemon was told to end.
+/// How long calls in flight may continue after the daemon was asked to shut down.
 const GRACE: Duration = Duration::from_secs(2);
 /// Calls of one connection at once. A kubelet has only one, and a node that is drained has a StopContainer for each
 /// container, which waits for its grace: any other call has to come through beside them.

@@ -163,7 +163,7 @@ pub(crate) enum SettingsError {
 }
 
 impl Given {
-    /// Reads a configuration file. A file that is not there is an error only when it was asked for.
+    /// Reads a configuration file. A missing file is an error only when it was given explicitly.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, SettingsError> {
         let file = path.unwrap_or(Path::new(CONFIG));
         match std::fs::read_to_string(file) {

@@ -61,7 +61,7 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
     assert!(ours.is_empty(), "seed {seed}: {ours:?}");
 }
 
-/// Removes the pods in this state. The doctor tells of a pod whose shim was killed until a kubelet did so.
+/// Removes the pods in this state. `doctor` reports a pod whose shim was killed until a kubelet has removed it.
 fn remove(home: &Home, state: api::PodSandboxState) {
     let cri = Cri::connect(&home.daemon.socket()).unwrap();
     for pod in cri.pods().unwrap().into_iter().filter(|pod| pod.state == state as i32) {

@@ -170,7 +170,7 @@ pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Removes a file or an empty or full directory, with what containers put there; success when it is not there.
+/// Removes a file or an empty or full directory, with what containers put there; succeeds when it does not exist.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     berth_sys::fs::remove_tree(path)
 }

@@ -20,7 +20,7 @@ pub(crate) const DEFAULT_MASKED: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
-    // What a processor uses tells of the secrets that it works with (CVE-2020-8694).
+    // Power use reveals the secrets that a processor works with (CVE-2020-8694).
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];

@@ -56,7 +56,7 @@ async fn meddle(engine: Engine, seed: u64, shims: bool) {
         let pod = (!pods.is_empty()).then(|| pods[rng.below(pods.len())].clone());
         let container = (!containers.is_empty()).then(|| containers[rng.below(containers.len())].clone());
         let attempt = u32::try_from(rng.below(3)).unwrap();
-        // What is refused is as good as what is done: only panics, hangs and left-overs are wrong.
+        // What is refused is as good as what is done: only panics, hangs and leaks are wrong.
         match (rng.below(10), pod, container) {
             (0 | 1, _, _) | (_, None, _) => {
                 let mut config = sandbox("meddled");

@@ -182,7 +182,7 @@ fn records_of_a_newer_version_are_read_as_far_as_they_are_understood() {
     world.finish(engine);
 }
 
-/// What is told of a pod whose machine, or state directory, went from under it.
+/// What is reported of a pod after a restart of the machine, or without its state directory.
 fn has_ended(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId) {
     assert_eq!(engine.sandbox(id.as_str()).unwrap().state, pod::State::NotReady);
     let exit = engine.container(main.as_str()).unwrap().exit.clone().unwrap();

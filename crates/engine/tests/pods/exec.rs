@@ -33,7 +33,7 @@ fn exec_gives_output_status_and_errors() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout);
-        // A child in the background that keeps the pipe open does not hold up the answer.
+        // A child in the background that keeps the pipe open does not delay the answer.
         let began = Instant::now();
         let out = engine.exec_sync(&id, words(&["sh", "-c", "sleep 100 & echo x"]), None).await.unwrap();
         assert_eq!(out.stdout, b"x\n");

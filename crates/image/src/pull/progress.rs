@@ -1,7 +1,7 @@
 //! The progress of a pull, for watchers.
 //!
 //! The channel holds the current state, not a list of events: its size is bounded by the
-//! number of layers, a slow watcher misses steps and never holds up the pull.
+//! number of layers, a slow watcher misses steps and never delays the pull.
 
 use berth_types::Digest;
 use tokio::sync::watch;

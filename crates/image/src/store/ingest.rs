@@ -285,7 +285,7 @@ enum Next {
     Wait(tokio::sync::watch::Receiver<()>),
 }
 
-/// The right to write one layer. Dropping it lets the next one who waits try.
+/// The right to write one layer. Dropping it lets the next waiter try.
 #[derive(Debug)]
 pub struct Turn {
     pub(super) shared: Arc<Shared>,

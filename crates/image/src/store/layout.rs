@@ -142,7 +142,7 @@ impl Layout {
         }
     }
 
-    /// Takes something out of its place in one step, to be deleted later. `None` when it is not there.
+    /// Takes something out of its place in one step, to be deleted later. `None` when it does not exist.
     pub(crate) fn discard(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         self.places.deleted(path);
         let target = self.trash().join(self.number().to_string());

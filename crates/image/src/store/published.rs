@@ -74,7 +74,7 @@ impl Images {
         self.inner.published.get()
     }
 
-    /// The state, for those who change it or need more than images.
+    /// The state, for callers that change it or need more than images.
     pub(crate) fn state(&self) -> Held<'_> {
         let state = super::lock(&self.inner.state);
         Held { state, publication: &self.inner.published, changed: false }

@@ -256,7 +256,7 @@ impl Plan {
         }
     }
 
-    /// Removes entries; one that is not there fails the batch.
+    /// Removes entries; a missing one fails the batch.
     pub(super) fn delete_elements(&self, batch: &mut Batch, elements: &[Element]) {
         for map in Map::ALL {
             let keys: Vec<_> = elements.iter().filter(|e| e.map == map).map(|e| e.key.clone()).collect();

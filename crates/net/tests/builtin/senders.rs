@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::world::{HOST4, Ns, Pod, World, ip, receive, require_root, tcp, wait_until};
 
-/// A pod that tries, one whose addresses it tries, and one that looks on.
+/// A pod that tries, one whose addresses it tries, and one that observes.
 struct Scene {
     world: World,
     _net: Builtin,

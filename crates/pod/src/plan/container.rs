@@ -85,7 +85,7 @@ pub(super) fn plan(
     Ok(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
 }
 
-/// Without a policy, `:latest` is pulled always and everything else when it is not there.
+/// Without a policy, `:latest` is pulled always and everything else when it is missing.
 fn pull_policy(from: &manifest::Container) -> PullPolicy {
     from.image_pull_policy.unwrap_or_else(|| {
         let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));

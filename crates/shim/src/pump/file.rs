@@ -58,7 +58,7 @@ impl Place {
         Ok(Self { dir, name: name.to_owned() })
     }
 
-    /// Opens the file, creating it if it is not there. A symbolic link, a device or a pipe in its place is refused.
+    /// Opens the file, creating it if it is missing. A symbolic link, a device or a pipe in its place is refused.
     pub(crate) fn open(&self) -> std::io::Result<File> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND

@@ -237,7 +237,7 @@ impl Batch {
         self.elements(("add elements to a set", NEWSETELEM, CREATE), map, elements);
     }
 
-    /// Removes elements from a map or a set. One that is not there fails the batch.
+    /// Removes elements from a map or a set. A missing one fails the batch.
     pub fn delete_elements(&mut self, map: (Family, &str, &str), keys: Vec<Fields>) {
         let elements: Vec<_> = keys.into_iter().map(|key| (key, None)).collect();
         self.elements(("remove elements of a set", DELSETELEM, 0), map, &elements);

@@ -268,7 +268,7 @@ async fn pull(client: &mut Client, target: &Target, samples: &mut Samples) -> Re
             Some(api::ImageSpec { image: format!("docker.io/bench/usr:{tag}"), ..Default::default() });
         let remove = || api::RemoveImageRequest { image: image.clone() };
         client.images.remove_image(remove()).await.context("RemoveImage")?;
-        // Let clean-up that the runtime does later end, and its writes, so that they are not billed
+        // Let clean-up that the runtime does later end, and its writes, so that they are not counted
         // to this pull.
         tokio::time::sleep(SETTLE).await;
         rustix::fs::sync();

@@ -21,14 +21,14 @@ pub struct Pod<K: Kinds> {
     late: Option<K::Exit>,
 }
 
-/// The way to the pod's shim.
+/// The connection to the pod's shim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Link {
     /// It is connected.
     Connected,
     /// It is being connected to.
     Lost,
-    /// It lives and did not answer in the time that a healthy one needs; it is being asked on.
+    /// It lives and did not answer in the time that a healthy one needs; attempts continue.
     Silent,
     /// There is none, or it is dead.
     Gone,
@@ -62,11 +62,11 @@ pub enum Message<K: Kinds> {
 /// How the containers of a pod ended that was taken down.
 #[derive(Debug)]
 pub struct PodEnd<K: Kinds> {
-    /// Those that are known: when each was started, if the one who says so knows better, and how it ended.
+    /// Those that are known: when each was started, if the reporter knows better, and how it ended.
     pub ends: Vec<(ContainerId, Option<i64>, K::Exit)>,
     /// How those end that are still being prepared.
     pub late: K::Exit,
-    /// What callers are told whose work the end overtook.
+    /// The error for callers whose work was overtaken by the end.
     pub overtaken: K::Error,
 }
 
@@ -144,7 +144,7 @@ impl<K: Kinds> Pod<K> {
     /// Takes the state after `message`, and tells what is to be done.
     pub fn next(&mut self, message: Message<K>) -> Vec<Effect<K>> {
         let mut effects = match message {
-            // The pod knows by itself: a fall that ends no container would leave one alive in a pod that is down.
+            // The pod handles it itself: a pod end that ends no container would leave one alive in a pod that is down.
             Message::Sandbox(sandbox::Message::Down | sandbox::Message::Settled) => Vec::new(),
             Message::Sandbox(message) => self.tell_sandbox(message),
             Message::Create(id, waiter, unreachable) => self.create(id, waiter, unreachable),
@@ -200,7 +200,7 @@ impl<K: Kinds> Pod<K> {
         }
     }
 
-    /// The containers are gone with the sandbox, also those whose own removal has not reported.
+    /// The containers are removed with the sandbox, also those whose own removal has not reported.
     fn cleared(&mut self) -> Vec<Effect<K>> {
         let mut effects = Vec::new();
         for (id, mut container) in std::mem::take(&mut self.containers) {
@@ -337,7 +337,7 @@ impl<K: Kinds> Pod<K> {
                 effects.extend(self.fell(&id, started_at, exit, &fall.overtaken));
             }
         }
-        // Those of which nothing is known, as they were prepared during the fall.
+        // Those of which nothing is known, as they were prepared during the teardown.
         for id in self.ids(Container::may_live) {
             effects.extend(self.fell(&id, None, fall.late.clone(), &fall.overtaken));
         }

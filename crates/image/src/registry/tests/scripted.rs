@@ -1,4 +1,4 @@
-//! Registries as they are met: answers written by hand, for what the test registry is too well-behaved for.
+//! Real registries: scripted answers, for behaviour that the test registry does not have.
 
 use std::sync::Mutex;
 
