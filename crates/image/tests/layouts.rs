@@ -150,8 +150,8 @@ async fn an_index_is_followed_to_what_is_there_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_is_passed_over_unless_it_is_all_there_is() {
-    if !root("what_is_no_image_is_passed_over_unless_it_is_all_there_is") {
+async fn entries_that_are_not_images_are_skipped_unless_there_is_nothing_else() {
+    if !root("entries_that_are_not_images_are_skipped_unless_there_is_nothing_else") {
         return;
     }
     let mut layout = Layout::default();

@@ -260,8 +260,8 @@ async fn a_pull_that_fails_leaves_nothing_and_the_next_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_with_a_layer_that_is_damaged_or_cut_short_is_passed_over() {
-    if !root("a_mirror_with_a_layer_that_is_damaged_or_cut_short_is_passed_over") {
+async fn a_mirror_with_a_damaged_or_truncated_layer_is_skipped() {
+    if !root("a_mirror_with_a_damaged_or_truncated_layer_is_skipped") {
         return;
     }
     let blob = layer("a", 300_000);
@@ -363,8 +363,8 @@ async fn a_layer_of_another_kind_is_named_before_anything_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting() {
-    if !root("pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting") {
+async fn pulls_that_wait_for_the_same_layers_block_no_other_pull() {
+    if !root("pulls_that_wait_for_the_same_layers_block_no_other_pull") {
         return;
     }
     let mut config = config();

@@ -279,8 +279,8 @@ async fn files_are_read_through_the_layers() {
 }
 
 #[tokio::test]
-async fn what_is_not_as_promised_is_refused_and_leaves_nothing() {
-    if !root("what_is_not_as_promised_is_refused_and_leaves_nothing") {
+async fn what_does_not_match_its_digests_is_refused_and_leaves_nothing() {
+    if !root("what_does_not_match_its_digests_is_refused_and_leaves_nothing") {
         return;
     }
     let store = store().await;
@@ -376,8 +376,8 @@ async fn two_pulls_write_a_layer_once() {
 
 /// A pull of several layers that fails ends the others wherever they are, so also while the last files are made.
 #[tokio::test]
-async fn a_layer_that_is_called_off_is_not_deleted_under_its_process() {
-    if !root("a_layer_that_is_called_off_is_not_deleted_under_its_process") {
+async fn a_cancelled_layer_is_not_deleted_under_its_process() {
+    if !root("a_cancelled_layer_is_not_deleted_under_its_process") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -31,7 +31,7 @@ fn help_is_asked_for_or_given_with_an_error() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_told_in_a_line() {
+fn invalid_arguments_are_reported_in_one_line() {
     for (arguments, word) in [
         (&["nosuch"][..], "unrecognized subcommand 'nosuch'"),
         (&["run"], "<IMAGE>"),

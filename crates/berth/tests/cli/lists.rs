@@ -137,7 +137,7 @@ fn a_file_of_a_pods_name_does_not_hide_the_pod() {
 }
 
 #[test]
-fn the_shortest_grace_that_anybody_asks_for_counts() {
+fn the_shortest_requested_grace_counts() {
     require_root!();
     let home = Home::start();
     let line = "trap 'echo no' TERM; echo ready; sleep 1000 & while :; do wait $!; done";

@@ -165,7 +165,7 @@ fn a_mistake_in_the_last_document_is_found_before_the_first_pod_runs() {
 }
 
 #[test]
-fn an_init_container_that_fails_again_and_again_is_told_of() {
+fn an_init_container_that_keeps_failing_is_reported() {
     require_root!();
     let home = Home::start();
     let spec =

@@ -129,12 +129,7 @@ impl HostState {
             let owner = pod_of(&shared.layout.pods(), mount);
             if owner.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
                 let name = mount.display().to_string();
-                add(
-                    Thing::Mount,
-                    name.clone(),
-                    "mounted for a pod that no longer exists",
-                    &format!("umount {name}"),
-                );
+                add(Thing::Mount, name.clone(), "mounted for an unknown pod", &format!("umount {name}"));
             }
         }
         for (path, id) in &self.pod_dirs {
@@ -146,27 +141,17 @@ impl HostState {
         for (path, name) in &self.cgroups {
             let sandbox = name.parse::<SandboxId>().is_ok_and(|id| known.sandboxes.contains(&id));
             if !sandbox && name != "shims" {
-                add(
-                    Thing::Cgroup,
-                    path.display().to_string(),
-                    "the cgroup of a pod that no longer exists",
-                    restart,
-                );
+                add(Thing::Cgroup, path.display().to_string(), "the cgroup of an unknown pod", restart);
             }
         }
         for (pid, id) in &self.shims {
             if !known.sandboxes.contains(id) {
-                let why = format!("the shim of pod {}, which no longer exists", id.short());
+                let why = format!("the shim of an unknown pod, {}", id.short());
                 add(Thing::Process, pid.to_string(), &why, restart);
             }
         }
         for id in self.leases.iter().filter(|id| !known.sandboxes.contains(id)) {
-            add(
-                Thing::Address,
-                id.to_string(),
-                "addresses are leased to a pod that no longer exists",
-                restart,
-            );
+            add(Thing::Address, id.to_string(), "addresses are leased to an unknown pod", restart);
         }
         for name in &self.interfaces {
             let remedy = format!("ip link delete {name}");
@@ -175,12 +160,7 @@ impl HostState {
         for id in self.snapshots.iter().filter(|id| !known.containers.contains(id)) {
             // One that is being made or removed has its directory in its pod.
             if !being_made(shared, id) {
-                add(
-                    Thing::Snapshot,
-                    id.to_string(),
-                    "the layer of a container that no longer exists",
-                    restart,
-                );
+                add(Thing::Snapshot, id.to_string(), "the layer of an unknown container", restart);
             }
         }
         findings

@@ -192,7 +192,7 @@ fn has_ended(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId)
 }
 
 #[test]
-fn pods_whose_state_directory_is_lost_are_ended_and_told_of() {
+fn pods_whose_state_directory_is_lost_are_ended_and_reported() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -218,7 +218,7 @@ fn pods_whose_state_directory_is_lost_are_ended_and_told_of() {
 }
 
 #[test]
-fn after_a_restart_of_the_machine_pods_and_ends_are_told() {
+fn after_a_restart_of_the_machine_pods_and_ends_are_listed() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -300,7 +300,7 @@ fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
 }
 
 #[test]
-fn what_somebody_else_took_away_does_not_keep_a_pod() {
+fn a_pod_is_removed_even_if_its_parts_are_missing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -118,7 +118,7 @@ fn a_shim_that_died_with_the_daemon_is_found_so() {
 }
 
 #[test]
-fn a_stopped_pod_and_a_half_made_one_are_told_apart() {
+fn a_stopped_pod_and_a_partly_created_one_are_distinguished() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

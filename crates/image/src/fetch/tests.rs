@@ -132,7 +132,7 @@ async fn an_answer_that_ends_early_without_a_length_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stalled_transfer_is_begun_anew_where_it_was() {
+async fn a_stalled_transfer_is_resumed() {
     let scene = Scene::new(1 << 20).with(blobs(FaultAction::StallAfter(400_000)).once());
     scene.arrives().await;
     assert_eq!(scene.ranges(), [None, Some("bytes=400000-".into())]);

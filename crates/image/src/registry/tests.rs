@@ -136,7 +136,7 @@ async fn what_is_not_there_is_not_found_and_asked_for_once() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_registry_is_unavailable() {
+async fn a_refused_connection_means_that_the_registry_is_unavailable() {
     let port = berth_testkit::guard::free_port();
     let reference: ImageRef = format!("127.0.0.1:{port}/a:1").parse().unwrap();
     let source = Source::new(&Registry::new(config()), reference, Keyring::default()).unwrap();

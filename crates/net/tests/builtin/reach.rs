@@ -41,8 +41,8 @@ fn the_outside_sees_the_host_for_a_pod() {
 }
 
 #[test]
-fn a_pod_has_what_it_was_told() {
-    require_root!("a_pod_has_what_it_was_told");
+fn a_pod_has_what_was_configured() {
+    require_root!("a_pod_has_what_was_configured");
     let world = World::new();
     let net = world.open();
     let pod = world.pod(&net, 1, &[]);
@@ -200,8 +200,8 @@ fn packets_of_no_connection_do_not_leave() {
 }
 
 #[test]
-fn a_host_that_was_told_by_advertisements_goes_on_hearing_them() {
-    require_root!("a_host_that_was_told_by_advertisements_goes_on_hearing_them");
+fn a_host_that_accepts_router_advertisements_keeps_accepting_them() {
+    require_root!("a_host_that_accepts_router_advertisements_keeps_accepting_them");
     let world = World::new();
     world.host.sh("ip link add deaf0 type bridge; echo 0 > /proc/sys/net/ipv6/conf/deaf0/accept_ra
         ip link add late0 type bridge");

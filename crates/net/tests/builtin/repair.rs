@@ -66,8 +66,8 @@ fn a_bridge_that_was_switched_off_or_lost_its_address_works_again() {
 }
 
 #[test]
-fn a_table_that_was_emptied_or_replaced_by_an_old_copy_is_made_anew() {
-    require_root!("a_table_that_was_emptied_or_replaced_by_an_old_copy_is_made_anew");
+fn a_table_that_was_emptied_or_replaced_by_an_old_copy_is_rebuilt() {
+    require_root!("a_table_that_was_emptied_or_replaced_by_an_old_copy_is_rebuilt");
     let world = World::new();
     let net = world.open();
     let gone = world.pod(&net, 1, &[tcp(8081, 80)]);

@@ -264,8 +264,8 @@ fn heard(scene: &Scene, listener: &OwnedFd, messages: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router() {
-    require_root!("no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router");
+fn no_pod_can_advertise_anothers_ipv6_address_or_a_router() {
+    require_root!("no_pod_can_advertise_anothers_ipv6_address_or_a_router");
     let scene = Scene::new();
     let Scene { attacker, victim, witness, .. } = &scene;
     let listener = icmp6(witness, None);

@@ -55,7 +55,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_not_obeyed_is_refused_by_its_path() {
+fn what_is_not_supported_is_refused_by_its_path() {
     let probe = WEB.replace("    args:", "    livenessProbe: {}\n    args:");
     assert_eq!(
         refused(&probe),

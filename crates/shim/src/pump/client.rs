@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_read_is_cut_off_after_a_time() {
+    fn a_client_that_does_not_read_is_cut_off_after_the_timeout() {
         let (mut client, other) = pair(Since::Later);
         let now = Instant::now();
         let packet = vec![0; 16 << 10];

@@ -73,7 +73,7 @@ fn packet(client: &OwnedFd) -> Option<(u8, String)> {
 }
 
 #[test]
-fn output_is_in_the_log_when_the_end_is_told() {
+fn output_is_in_the_log_when_the_end_is_reported() {
     let mut bench = bench(false);
     bench.stderr.write_all(b"e\n").unwrap();
     let big = "0123456789abcde\n".repeat(1 << 16);
@@ -200,7 +200,7 @@ fn input_that_the_container_does_not_read_does_not_stop_its_output() {
 }
 
 #[test]
-fn a_stray_writer_does_not_hold_the_end_for_ever() {
+fn a_leftover_writer_does_not_block_the_end_forever() {
     let bench = bench(false);
     let leftover = bench.stdout.try_clone().unwrap();
     bench.finish();

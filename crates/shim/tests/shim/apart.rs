@@ -95,8 +95,8 @@ fn execs_that_hang_are_bounded_and_leave_room_for_other_containers() {
 }
 
 #[test]
-fn a_create_that_hangs_stops_nothing_else_and_can_be_called_off() {
-    if !possible("a_create_that_hangs_stops_nothing_else_and_can_be_called_off") {
+fn a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled() {
+    if !possible("a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -130,8 +130,8 @@ fn a_create_that_hangs_stops_nothing_else_and_can_be_called_off() {
 }
 
 #[test]
-fn a_start_that_hangs_stops_nothing_else_and_is_told_whenever_it_comes() {
-    if !possible("a_start_that_hangs_stops_nothing_else_and_is_told_whenever_it_comes") {
+fn a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends() {
+    if !possible("a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends") {
         return;
     }
     let mut rig = Rig::new(false);

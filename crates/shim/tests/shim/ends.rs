@@ -6,8 +6,8 @@ use berth_types::shim::{Answer, Event, Known, Phase, Reason, Request, record};
 use crate::rig::{Rig, possible, sh, until};
 
 #[test]
-fn a_container_runs_and_its_end_is_told_and_recorded() {
-    if !possible("a_container_runs_and_its_end_is_told_and_recorded") {
+fn a_container_runs_and_its_end_is_reported_and_recorded() {
+    if !possible("a_container_runs_and_its_end_is_reported_and_recorded") {
         return;
     }
     let mut rig = Rig::new(false);

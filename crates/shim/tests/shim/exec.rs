@@ -30,8 +30,8 @@ fn an_exec_has_its_own_output_and_status() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_told_apart() {
-    if !possible("a_command_that_is_not_there_is_told_apart") {
+fn a_missing_command_is_distinguished() {
+    if !possible("a_missing_command_is_distinguished") {
         return;
     }
     let mut rig = Rig::new(false);

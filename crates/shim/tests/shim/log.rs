@@ -8,8 +8,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use crate::rig::{Rig, Want, entries, possible, sh, until};
 
 #[test]
-fn a_burst_before_the_end_is_complete_when_the_end_is_told() {
-    if !possible("a_burst_before_the_end_is_complete_when_the_end_is_told") {
+fn a_burst_before_the_end_is_complete_when_the_end_is_reported() {
+    if !possible("a_burst_before_the_end_is_complete_when_the_end_is_reported") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -283,8 +283,8 @@ fn hear(client: &OwnedFd) -> Option<String> {
 }
 
 #[test]
-fn a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left() {
-    if !possible("a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left") {
+fn a_client_without_a_slot_gets_an_error_and_the_next_gets_a_freed_slot() {
+    if !possible("a_client_without_a_slot_gets_an_error_and_the_next_gets_a_freed_slot") {
         return;
     }
     let mut rig = Rig::new(false);

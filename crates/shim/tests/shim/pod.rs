@@ -81,8 +81,8 @@ fn what_the_shim_does_not_understand_fails_alone() {
 }
 
 #[test]
-fn a_daemon_that_does_not_read_stops_nobody() {
-    if !possible("a_daemon_that_does_not_read_stops_nobody") {
+fn a_daemon_that_does_not_read_blocks_no_other() {
+    if !possible("a_daemon_that_does_not_read_blocks_no_other") {
         return;
     }
     let mut rig = Rig::new(false);

@@ -90,7 +90,7 @@ async fn descriptors_travel_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shim_that_goes_away_fails_every_request_and_is_told_once() {
+async fn a_shim_that_goes_away_fails_every_request_and_is_reported_once() {
     let (shim, mut told, mut script) = scripted();
     let waiting = tell(&shim, start(1));
     script.next();

@@ -83,7 +83,7 @@ async fn what_may_pass_is_tried_again_a_few_times() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_long_rest_is_left_alone() {
+async fn a_server_that_asks_for_a_long_wait_is_not_asked_again() {
     let registry = started(&image("a").build());
     registry.fault(Fault::new(On::Manifests, FaultAction::Status(429, Some(3600))));
     let error = failure(&registry).await;

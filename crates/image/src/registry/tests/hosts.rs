@@ -32,7 +32,7 @@ async fn the_first_mirror_that_has_it_serves_it() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_is_down_damaged_or_busy_is_passed_over() {
+async fn a_mirror_that_is_down_damaged_or_busy_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let built = image("a").build();
     let full = started(&built);

@@ -44,7 +44,7 @@ fn every_compression_gives_the_bytes() {
 }
 
 #[test]
-fn a_blob_shorter_than_its_kind_is_told_by_is_plain() {
+fn a_blob_shorter_than_a_magic_number_is_plain() {
     for bytes in [&b""[..], b"a", b"\x1f", b"(\xb5\x2f"] {
         assert_eq!(decompress(bytes.to_vec()).unwrap(), bytes);
     }

@@ -48,7 +48,7 @@ fn what_is_over_the_limit_or_not_taken_stops_it() {
 }
 
 #[test]
-fn the_first_failure_is_the_one_that_is_told() {
+fn the_first_failure_is_the_one_that_is_reported() {
     let refuse = |cause, reason| Err::<(), _>(refusal(cause, reason));
     let done = || Ok::<_, Refusal>(Report::default());
     let reason = |outcome: Result<(Sum, Report), Refusal>| outcome.map_err(|refusal| refusal.reason);

@@ -178,7 +178,7 @@ fn memory_of_a_group_that_has_limits() {
 }
 
 #[test]
-fn memory_that_makes_no_sense() {
+fn invalid_memory_limits_are_refused() {
     assert!(refusal(v1(), &memory(Some(64), Some(32))).contains("linux.resources.memory.swap \"32\""));
     assert!(refusal(v2(), &memory(Some(64), Some(32))).contains("linux.resources.memory.swap \"32\""));
     assert!(refusal(v2(), &memory(None, Some(32))).contains("needs a memory limit"));

@@ -250,8 +250,8 @@ fn a_frozen_group_thaws_and_dies() {
 }
 
 #[test]
-fn a_kill_for_want_of_memory_is_counted() {
-    let Some(ground) = Ground::new("a_kill_for_want_of_memory_is_counted") else { return };
+fn an_out_of_memory_kill_is_counted() {
+    let Some(ground) = Ground::new("an_out_of_memory_kill_is_counted") else { return };
     let resources =
         Resources { memory: Memory { limit: Some(8 << 20), ..Memory::default() }, ..Resources::default() };
     let group = ground.host.create(&ground.path("a"), &resources).unwrap();

@@ -202,7 +202,7 @@ fn a_start_that_the_fall_overtakes_is_answered() {
 }
 
 #[test]
-fn a_container_that_is_being_removed_goes_its_way() {
+fn a_container_that_is_being_removed_continues_its_removal() {
     let mut pod = up(&[1]);
     pod.next(M::Container(id(1), ToContainer::Remove(4)));
     pod.next(M::Container(id(1), ToContainer::Exited(None, 137)));
