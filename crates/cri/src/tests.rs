@@ -163,7 +163,7 @@ fn with_and_without(
     (before, (probe.convert)(&changed))
 }
 
-/// Whether an error names the field; indices are no part of a path.
+/// Whether an error names the field; indices are not part of a path.
 fn names(status: &Status, path: &str) -> bool {
     status.message().replace("[0]", "").replace("[1]", "").contains(path)
 }

@@ -1,4 +1,4 @@
-//! A disk that is full: one clear error, nothing left behind, and room again for what fits.
+//! A disk that is full: one clear error, nothing left behind, and space again for what fits.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 

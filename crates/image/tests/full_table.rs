@@ -1,4 +1,4 @@
-//! A full table of descriptors, which is one for each process: alone in its program. The store is opened and images
+//! A full table of descriptors, which each process has one of: so this is a program of its own. The store is opened and images
 //! are added at every number of free descriptors, from none to enough.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]

@@ -44,7 +44,7 @@ impl Layout {
             "architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         });
         let config = self.document("application/vnd.oci.image.config.v1+json", &config);
-        // A layer that says to be a plain tar and is not.
+        // A layer that is declared as a plain tar and is not.
         let layer = self.blob("application/vnd.oci.image.layer.v1.tar", &layer.blob);
         let manifest =
             json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
@@ -144,7 +144,7 @@ async fn an_index_is_followed_to_what_is_there_of_it() {
         let store = store().await;
         let loaded = load(&store, &layout.finish()).await.unwrap();
         assert_eq!(loaded[0].config.architecture, there);
-        // The name by digest is what a registry would give it.
+        // The name by digest is the one of a registry.
         assert_eq!(loaded[0].repo_digests, [format!("example.org/a@{digest}")]);
     }
 }

@@ -469,7 +469,7 @@ async fn pulls_removals_and_snapshots_at_the_same_time_lose_nothing() {
                 let container = format!("{n:02x}{round:02x}").repeat(16).parse().unwrap();
                 let images = &scene.store.images;
                 match images.snapshot(&container, &pulled.id).await {
-                    // Whatever the others remove: what a snapshot stands on is there.
+                    // Whatever the others remove: the layers of a snapshot exist.
                     Ok(snapshot) => {
                         assert!(snapshot.lowers.iter().all(|dir| dir.join("d").is_dir()), "{snapshot:?}");
                         images.remove(&pulled.id.to_string()).await.unwrap();

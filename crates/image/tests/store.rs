@@ -296,7 +296,7 @@ async fn what_does_not_match_its_digests_is_refused_and_leaves_nothing() {
         assert!(result.is_err(), "{what}");
         store.assert_empty();
     }
-    // The blob is not the one promised: too long, too short, other bytes.
+    // The blob is not the announced one: too long, too short, other bytes.
     let ingest = store.images.ingest(source(std::slice::from_ref(&good), "sh")).await.unwrap();
     let LayerStep::Write(mut writer) = ingest.layer(0).await.unwrap() else { panic!() };
     writer.write(&good.blob).await.unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of the entries of a layer.
+//! How the entries of a layer are unpacked.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 

@@ -34,7 +34,7 @@ async fn a_writable_layer_is_measured_in_the_background() {
     let before = last(never).unwrap().usage;
     assert_eq!(before, store.images.snapshot_usage(&container(1)).await.unwrap());
     std::fs::write(upper.join("more"), vec![1; 1 << 20]).unwrap();
-    // Fresh enough: what was measured is told, and nothing is walked.
+    // Fresh enough: the last measurement is returned, and nothing is walked.
     assert_eq!(last(never).unwrap().usage, before);
     assert!(wait_until(limit, || last(Duration::ZERO).unwrap().usage.inodes == before.inodes + 1));
     store.images.remove_snapshot(&container(1)).await.unwrap();

@@ -51,7 +51,7 @@ impl Said {
         self.out
     }
 
-    /// The standard error of a call that failed in the way of Berth itself.
+    /// The standard error of a call that failed with an error of Berth itself.
     #[track_caller]
     pub fn refused(self) -> String {
         assert_eq!(self.code, 125, "{self:?}");

@@ -124,7 +124,7 @@ fn a_container_that_fails_is_run_again_after_its_back_off() {
         (found["attempt"] == 1).then_some(found)
     });
     assert_eq!(first.expect("no second attempt")["exitCode"], 1);
-    // A daemon that was away meanwhile goes on with it.
+    // A daemon that was restarted in the meantime continues it.
     home.daemon.kill().unwrap();
     home.daemon.start().unwrap();
     let second = wait_for(LIMIT, || {

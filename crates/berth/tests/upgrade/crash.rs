@@ -24,7 +24,7 @@ const SHIMS: usize = 4;
 fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
     require_root!();
     let _turn = programs::turn();
-    // Stepping back is promised from the next version to this one, not to one before.
+    // Downgrading is supported from the next version to this one, not to an earlier one.
     let daemons: Vec<PathBuf> = std::iter::once(program().to_owned()).chain(programs::raised()).collect();
     let before = leak::Snapshot::take(&[]);
     let mut home = Home::start();

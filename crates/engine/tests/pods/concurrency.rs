@@ -56,7 +56,7 @@ async fn meddle(engine: Engine, seed: u64, shims: bool) {
         let pod = (!pods.is_empty()).then(|| pods[rng.below(pods.len())].clone());
         let container = (!containers.is_empty()).then(|| containers[rng.below(containers.len())].clone());
         let attempt = u32::try_from(rng.below(3)).unwrap();
-        // What is refused is as good as what is done: only panics, hangs and leaks are wrong.
+        // A refusal is as valid as a success: only panics, hangs and leaks are wrong.
         match (rng.below(10), pod, container) {
             (0 | 1, _, _) | (_, None, _) => {
                 let mut config = sandbox("meddled");
@@ -108,7 +108,7 @@ fn callers_who_know_nothing_of_each_other_leave_nothing_behind() {
                 engine.remove_sandbox(&pod.id).await.unwrap();
             }
             assert!(engine.sandboxes(None).is_empty() && engine.containers(None).is_empty());
-            // The owners are alive: every name can be had again.
+            // The owners are alive: every name can be used again.
             for attempt in 0..3 {
                 let mut config = sandbox("meddled");
                 config.metadata.attempt = attempt;

@@ -124,7 +124,7 @@ fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
     assert!(engine.sandboxes(None).is_empty());
     assert!(lives(pid) && lives(shim));
     let findings = world.run(engine.doctor());
-    // It is told once, and nothing that it has is taken for an orphan.
+    // It is reported once, and nothing that it has counts as an orphan.
     let [finding] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!((finding.thing, finding.name.as_str()), (berth_engine::Thing::Pod, id.as_str()));
     assert!(finding.remedy.contains(&shim.to_string()), "{finding:?}");

@@ -1,4 +1,4 @@
-//! What cannot be done leaves nothing behind.
+//! Failures leave nothing behind.
 
 use berth_engine::EngineError;
 use berth_engine::model::{Device, ExitReason, Mount, Propagation, User};

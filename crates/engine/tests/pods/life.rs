@@ -161,7 +161,7 @@ fn containers_may_share_processes_and_memory() {
         assert_eq!(run(&second, "cat /dev/shm/word; ls /tmp").await, "hello\n");
         let seen = run(&second, "ps | grep -c 'while :'").await;
         assert!(seen.trim().parse::<u32>().unwrap() >= 2, "{seen}");
-        // One of its own sees itself alone, and one may look at another.
+        // A container with its own PID namespace sees only itself, and one may see another's.
         let own = started(&engine, &pod, script("own", WAITS)).await;
         assert_eq!(run(&own, "echo $PPID").await, "0\n");
         let mut debug = script("debug", WAITS);

@@ -1,4 +1,4 @@
-//! A daemon that goes away, and a shim that does.
+//! A daemon that ends, and a shim that ends.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn a_pod_whose_shim_is_killed_ends_in_the_defined_way() {
         (id, main)
     });
     assert!(!engine.sandbox(id.as_str()).unwrap().message.is_empty());
-    // It is told the same by the next daemon.
+    // The next daemon reports the same.
     let before = engine.container(main.as_str()).unwrap();
     world.kill(engine);
     let engine = world.open();
@@ -189,7 +189,7 @@ fn a_connection_that_is_lost_ends_nothing() {
         let before = engine.container(main.as_str()).unwrap();
         let mut events = engine.events();
         cut(engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap());
-        // The pod is told to be connected to, then to be well again.
+        // The pod is reported as being reconnected, then as connected.
         let trouble = || engine.sandbox(id.as_str()).unwrap().message.clone();
         while trouble().is_empty() {
             events.next().await.unwrap();

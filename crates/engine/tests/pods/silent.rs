@@ -1,4 +1,4 @@
-//! A shim that is there and does not answer.
+//! A shim that is alive and does not answer.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Transfers from a registry that breaks, stalls and lies.
+//! Transfers from a registry that breaks off, stalls and sends wrong data.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -160,7 +160,7 @@ async fn a_server_or_cache_that_cannot_do_ranges_gives_the_whole_again() {
 #[tokio::test]
 async fn a_registry_that_is_started_again_in_the_middle_is_waited_for() {
     let mut scene = Scene::new(8 << 20).with(blobs(FaultAction::Slow(Duration::from_millis(2))));
-    // As long in all as a busy machine needs to start the other one.
+    // Long enough in total for a busy machine to start the other one.
     (scene.config.timeouts.backoff, scene.config.timeouts.backoff_max) =
         (Duration::from_millis(200), Duration::from_secs(10));
     let address = scene.registry.address();

@@ -1,4 +1,4 @@
-//! The client against a registry that asks for credentials, lies and fails on cue.
+//! The client against a registry that asks for credentials, sends wrong data and fails on request.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -123,7 +123,7 @@ fn udp_to_the_other_localhost_is_refused_at_once() {
     client.send(b"ping").unwrap();
     let refused = client.recv(&mut [0; 4]).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{refused}");
-    // What is not mapped is left alone.
+    // What is not mapped is not changed.
     client.connect("[::1]:5354").unwrap();
     client.send(b"ping").unwrap();
     receive(&own);

@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Which hosts and pods reach each other.
 
 use berth_sys::netlink;
 

@@ -88,7 +88,7 @@ fn network_suite(make: Make) {
             assert!(matches!(error, NetError::NotAttached { .. }), "{error:?}");
         }
         assert!(!net.inventory().unwrap().sandboxes.contains(&id));
-        // What no record speaks of is swept away.
+        // What no record names is removed.
         let swept = net.sweep(&HashSet::new()).unwrap();
         assert_eq!(swept.sandboxes.contains(&other), !another.addresses.is_empty());
     });

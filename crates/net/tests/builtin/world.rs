@@ -89,7 +89,7 @@ impl Ns {
         socket
     }
 
-    /// Connects to `address`, sends a word, has it answered by `server`; gives the address that
+    /// Connects to `address`, sends a message, has it answered by `server`; gives the address that
     /// the server saw.
     pub(crate) fn talk(&self, address: (IpAddr, u16), server: &TcpListener) -> IpAddr {
         let address = SocketAddr::from(address);
@@ -125,7 +125,7 @@ impl Ns {
     }
 }
 
-/// Sends a word to `address` from a socket of both families.
+/// Sends a message to `address` from a socket of both families.
 pub(crate) fn ask_udp(client: &UdpSocket, (ip, port): (IpAddr, u16)) {
     let ip = match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -134,12 +134,12 @@ pub(crate) fn ask_udp(client: &UdpSocket, (ip, port): (IpAddr, u16)) {
     client.send_to(b"ping", (ip, port)).unwrap();
 }
 
-/// Waits for a word; gives where it came from.
+/// Waits for a message; gives where it came from.
 pub(crate) fn receive(socket: &UdpSocket) -> SocketAddr {
     let mut word = [0; 4];
     loop {
         match socket.recv_from(&mut word) {
-            // A process that is frozen and thawed meanwhile has its wait broken off.
+            // A process that is frozen and thawed in between has its wait interrupted.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             result => return result.unwrap().1,
         }

@@ -225,7 +225,7 @@ fn a_log_that_cannot_be_opened_is_said_and_ends_the_pump() {
     assert!(!pump.send(Command::Finish));
 }
 
-/// An init that opens its console for each message closes it in between, and the kernel says EIO then.
+/// An init that opens its console for each message closes it in between, and reads fail with EIO then.
 #[test]
 fn a_terminal_that_is_closed_and_opened_again_goes_on() {
     let ptmx = rustix::fs::open("/dev/pts/ptmx", berth_sys::pty::MULTIPLEXER, rustix::fs::Mode::empty());

@@ -1,5 +1,5 @@
-//! What hangs in one container stops nothing else: a frozen cgroup plays the mount, disk or neighbour that does not let
-//! a new process get on.
+//! What hangs in one container stops nothing else: a frozen cgroup stands in for the mount, disk or neighbour that does not let
+//! a new process continue.
 
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,7 @@ fn a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled() {
     hang(&rig, &id, 1);
     another_goes_on(&mut rig);
     assert_eq!(phase(&mut rig, &id), Phase::Created);
-    // As a daemon does which calls a creation off.
+    // As a daemon that cancels a creation.
     let kill = Request::Signal { container: id.clone(), signal: 9, all: true };
     rig.client.ask(kill, vec![]).unwrap();
     let forget = rig.client.post(Request::Forget { container: id.clone() }, vec![]);
@@ -138,7 +138,7 @@ fn a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends() {
     let id = rig.create(sh("sleep 1000")).unwrap();
     let group = rig.group_of(&id);
     group.freeze(soon()).unwrap();
-    // A daemon that asks and goes away: another hears how it went.
+    // A daemon that asks and goes away: another gets the result.
     let mut gone = rig.connect();
     gone.hello();
     gone.post(Request::Start { container: id.clone() }, vec![]);

@@ -67,7 +67,7 @@ fn what_the_system_does_not_allow_is_clamped_and_said() {
         }
     };
     assert_eq!(exit.code, 0);
-    // Where it is allowed there is nothing to say.
+    // Where it is allowed there is no note.
     let got = rig.log(&id)[0].replace("stdout F ", "");
     assert_eq!(noted.is_none(), got == "-900", "{noted:?} {got}");
     assert!(noted.is_none_or(|text| text.contains("-900") && text.contains(&got)));

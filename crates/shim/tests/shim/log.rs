@@ -183,7 +183,7 @@ fn a_hanging_disk_stops_nothing_but_the_output_that_goes_to_it() {
     let stuck = rig.run(Want { log: Some(disk.path.join("0.log")), ..stuck });
     until("it writes", || std::fs::metadata(disk.path.join("0.log")).is_ok_and(|m| m.len() > 0));
     assert!(disk.freeze("-f"));
-    // Others run, its execs run, and its end is told, if late and with a word about the log.
+    // Others run, its execs run, and its end is reported, if late and with a note about the log.
     let other = rig.run(sh("echo fine"));
     assert_eq!(rig.exit_of(&other).code, 0);
     assert_eq!(rig.log(&other), ["stdout F fine"]);

@@ -27,7 +27,7 @@ use plan::{plan, rootfs};
 /// Far longer than anything here takes.
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Whether this machine can run the test; says so when not.
+/// Whether this machine can run the test; prints a line when not.
 pub(crate) fn possible(test: &str) -> bool {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: {test}: needs root");
@@ -100,7 +100,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
 }
 
 impl Rig {
-    /// A shim that was told of its pod.
+    /// A shim whose pod is configured.
     pub(crate) fn new(shared_pid: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("berth-shim-test").tempdir().unwrap();
         rootfs(&dir.path().join("root"));
@@ -396,7 +396,7 @@ impl Client {
         self.ask(Request::Hello { version }, vec![]).unwrap().0
     }
 
-    /// Sends a request; events that come meanwhile are kept.
+    /// Sends a request; events that come in the meantime are kept.
     pub(crate) fn ask(
         &mut self,
         request: Request,
@@ -417,7 +417,7 @@ impl Client {
         self.answer_to(number)
     }
 
-    /// The answer to that request; events and other answers that come meanwhile are kept.
+    /// The answer to that request; events and other answers that come in the meantime are kept.
     pub(crate) fn answer_to(&mut self, number: u64) -> Result<(Answer, Vec<OwnedFd>), Failure> {
         loop {
             if let Some((outcome, fds)) = self.answers.remove(&number) {

@@ -86,7 +86,7 @@ fn what_was_moved_aside_is_part_of_the_log() {
         let lines: String = text.chars().map(|c| entry(&c.to_string())).collect();
         std::fs::write(dir.path().join(name), lines).unwrap();
     }
-    // Of another log, or of another hand.
+    // Of another log, or of another program.
     std::fs::write(dir.path().join("0.log.4"), entry("no")).unwrap();
     for (tail, wanted) in
         [(None, "a b c d e f"), (Some(0), ""), (Some(1), "f"), (Some(3), "d e f"), (Some(4), "c d e f")]

@@ -235,7 +235,7 @@ async fn a_shim_that_does_not_read_loses_neither_connection_nor_kills() {
         let (shim, request) = (shim.clone(), exec(&id, &[&[1, 0][..], &big].concat()));
         tokio::spawn(async move { shim.tell(request, Vec::new(), 60 * LIMIT).await })
     };
-    // The first that is answered at all is one there was no room for.
+    // The first that is answered at all is one that the queue had no space for.
     let mut asked = (0..6).map(ask).collect();
     let refused = first(&mut asked).await;
     let busy = refused.unwrap_err();

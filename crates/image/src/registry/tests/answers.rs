@@ -1,4 +1,4 @@
-//! Answers that are wrong, late or elsewhere.
+//! Answers that are wrong, late or redirected.
 
 use super::*;
 

@@ -13,7 +13,7 @@ fn pass(bytes: &[u8], take: usize, bounds: &Bounds) -> (Result<Sum, Stopped>, Ve
     let ((from, writer), (reader, to)) = (pipe().unwrap(), pipe().unwrap());
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A reader that is gone is what some of these are about.
+            // In some of these tests the reader has ended.
             let _closed = File::from(writer).write_all(bytes);
         });
         let read = scope.spawn(move || {
