@@ -58,7 +58,7 @@ pub(crate) fn connect(way: Way, spawner: &Spawner) {
         let mut limit = HELLO_LIMIT;
         while !way.notices.is_closed() {
             match way.attempt(limit).await {
-                Outcome::Connected(shim, words) => return Some(Report::Connected(shim, words)),
+                Outcome::Connected(shim, reports) => return Some(Report::Connected(shim, reports)),
                 Outcome::Dead => {
                     return Some(Report::Pod(ToPod::ShimDied(dead("the pod's shim ended"))));
                 }
@@ -92,8 +92,8 @@ impl Way {
             Reached::Unknown(error) => return self.silent(&error),
         };
         match greet(connection, self.notices.clone(), limit).await {
-            Ok(Greeted { shim, known }) => match self.words(known).await {
-                Ok(words) => Outcome::Connected(shim, words),
+            Ok(Greeted { shim, known }) => match self.reports(known).await {
+                Ok(reports) => Outcome::Connected(shim, reports),
                 Err(error) => self.silent(&error),
             },
             // It may have died since.
@@ -123,7 +123,7 @@ impl Way {
     }
 
     /// What is known of every container: by the shim, or by the record of its end.
-    async fn words(
+    async fn reports(
         &self,
         known: Vec<Known>,
     ) -> Result<Vec<(ContainerId, ContainerReport<Live>, i32)>, EngineError> {
@@ -131,34 +131,34 @@ impl Way {
             known.into_iter().map(|known| (known.container.clone(), known)).collect();
         let (ends, containers) = (self.ends.clone(), self.containers.clone());
         Shared::blocking(move || {
-            let mut words = Vec::with_capacity(containers.len());
+            let mut reports = Vec::with_capacity(containers.len());
             for (id, started_at) in containers {
-                let (word, pid) = match known.remove(&id) {
-                    Some(known) => word(known),
+                let (report, pid) = match known.remove(&id) {
+                    Some(known) => report(known),
                     None => {
                         let (at, exit) = ends.settle(&id, started_at, "its shim does not know it");
                         (ContainerReport::Ended(at, exit), 0)
                     }
                 };
-                words.push((id, word, pid));
+                reports.push((id, report, pid));
             }
-            words.extend(known.into_iter().map(|(id, known)| {
-                let (word, pid) = word(known);
-                (id, word, pid)
+            reports.extend(known.into_iter().map(|(id, known)| {
+                let (report, pid) = report(known);
+                (id, report, pid)
             }));
-            Ok(words)
+            Ok(reports)
         })
         .await
     }
 }
 
-fn word(known: Known) -> (ContainerReport<Live>, i32) {
-    let word = match known.phase {
+fn report(known: Known) -> (ContainerReport<Live>, i32) {
+    let report = match known.phase {
         Phase::Created => ContainerReport::Lives(Found::Created),
         Phase::Running { started_at } => ContainerReport::Lives(Found::Running(started_at)),
         Phase::Exited { started_at, exit } => {
             ContainerReport::Ended(Some(started_at).filter(|at| *at != 0), Exit::Told(exit))
         }
     };
-    (word, known.pid)
+    (report, known.pid)
 }

@@ -120,8 +120,8 @@ async fn meet(shared: &Arc<Shared>, owner: &mut Owner, way: Way) -> (Option<Shim
         return (None, true);
     }
     match way.first().await {
-        Outcome::Connected(shim, words) => {
-            owner.hear(Report::Connected(shim.clone(), words));
+        Outcome::Connected(shim, reports) => {
+            owner.hear(Report::Connected(shim.clone(), reports));
             (Some(shim), false)
         }
         Outcome::Dead => {

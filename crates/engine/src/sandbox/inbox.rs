@@ -96,7 +96,7 @@ impl Owner {
             Report::Prepared(id, made) => self.is_prepared(id, *made),
             Report::NotPrepared(id, error) => self.is_not_prepared(id, error),
             Report::Updated(id, result, caller) => self.is_updated(&id, result, caller),
-            Report::Connected(shim, words) => self.is_connected(shim, words),
+            Report::Connected(shim, reports) => self.is_connected(shim, reports),
             Report::Container(id, message) => self.tell_container(id, message),
             Report::Pod(message) => {
                 self.note(&message);
@@ -203,17 +203,17 @@ impl Owner {
         }
     }
 
-    fn is_connected(&mut self, shim: Shim, words: Vec<(ContainerId, ContainerReport<Live>, i32)>) {
+    fn is_connected(&mut self, shim: Shim, reports: Vec<(ContainerId, ContainerReport<Live>, i32)>) {
         if self.state() != State::Ready {
             return;
         }
         tracing::info!(sandbox = self.id.short(), "the pod's shim is connected again");
-        let mut known = Vec::with_capacity(words.len());
-        for (id, word, pid) in words {
+        let mut known = Vec::with_capacity(reports.len());
+        for (id, report, pid) in reports {
             match self.items.get_mut(&id) {
                 Some(item) => {
                     item.pid = Some(pid).filter(|pid| *pid > 0).or(item.pid);
-                    known.push((id, word));
+                    known.push((id, report));
                 }
                 None if self.unreadable.contains(&id) => {}
                 // Removed, or undone, while the shim could not be told.

@@ -156,10 +156,10 @@ impl<K: Kinds> Pod<K> {
                 }
                 Vec::new()
             }
-            Message::Connected(words) => self.connected(words),
+            Message::Connected(reports) => self.connected(reports),
             Message::ShimDied(error) => self.shim_died(&error),
             Message::InitDied => self.tell_sandbox(sandbox::Message::Died),
-            Message::Down(fall) => self.down(fall),
+            Message::Down(end) => self.down(end),
         };
         if let Sandbox::Stopping { stage: Stage::Settling, .. } = self.sandbox
             && !self.any(|c| matches!(c, Container::Creating { .. }))
@@ -293,18 +293,18 @@ impl<K: Kinds> Pod<K> {
         }
     }
 
-    fn connected(&mut self, words: Vec<(ContainerId, ContainerReport<K>)>) -> Vec<Effect<K>> {
+    fn connected(&mut self, reports: Vec<(ContainerId, ContainerReport<K>)>) -> Vec<Effect<K>> {
         if !matches!(self.sandbox, Sandbox::Ready) || self.link == Link::Gone {
             return Vec::new();
         }
         self.link = Link::Connected;
         let mut effects = Vec::new();
-        for (id, word) in words {
+        for (id, report) in reports {
             // What the shim knows of one that is being prepared, its preparation reports.
             if matches!(self.containers.get(&id), Some(Container::Creating { .. })) {
                 continue;
             }
-            let message = match word {
+            let message = match report {
                 ContainerReport::Lives(found) => container::Message::Found(found),
                 ContainerReport::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
             };
@@ -325,27 +325,27 @@ impl<K: Kinds> Pod<K> {
         effects
     }
 
-    fn down(&mut self, fall: PodEnd<K>) -> Vec<Effect<K>> {
+    fn down(&mut self, end: PodEnd<K>) -> Vec<Effect<K>> {
         if !matches!(self.sandbox, Sandbox::Stopping { stage: Stage::Down, .. }) {
             return Vec::new();
         }
         self.link = Link::Gone;
-        self.late = Some(fall.late.clone());
+        self.late = Some(end.late.clone());
         let mut effects = Vec::new();
-        for (id, started_at, exit) in fall.ends {
+        for (id, started_at, exit) in end.ends {
             if self.containers.get(&id).is_some_and(Container::may_live) {
-                effects.extend(self.fell(&id, started_at, exit, &fall.overtaken));
+                effects.extend(self.ended(&id, started_at, exit, &end.overtaken));
             }
         }
         // Those of which nothing is known, as they were prepared during the teardown.
         for id in self.ids(Container::may_live) {
-            effects.extend(self.fell(&id, None, fall.late.clone(), &fall.overtaken));
+            effects.extend(self.ended(&id, None, end.late.clone(), &end.overtaken));
         }
         effects.extend(self.tell_sandbox(sandbox::Message::Down));
         effects
     }
 
-    fn fell(
+    fn ended(
         &mut self,
         id: &ContainerId,
         started_at: Option<i64>,

@@ -27,7 +27,7 @@ fn any_message(kind: usize, n: u8, waiter: u32) -> (M, bool) {
         54 => (M::Connected(vec![(id(n), ContainerReport::Ended(Some(1), waiter))]), false),
         55 => (M::ShimDied("dead"), false),
         56 => (M::InitDied, false),
-        _ => (fall(vec![(id(n), None, waiter)]), false),
+        _ => (pod_end(vec![(id(n), None, waiter)]), false),
     }
 }
 
