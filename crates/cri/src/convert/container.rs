@@ -11,7 +11,7 @@ use berth_types::lifecycle::container::Listed;
 use super::image::handler;
 use super::{known, resources, sandbox, security, signal};
 use crate::api;
-use crate::error::{FieldError, Word};
+use crate::error::{FieldError, KubeletError};
 
 /// The container asked for in a sandbox with these namespaces.
 pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<ContainerConfig, FieldError> {
@@ -59,7 +59,7 @@ pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<
 pub(crate) fn recursive_read_only(config: &ContainerConfig, possible: bool) -> Result<(), FieldError> {
     match config.mounts.iter().position(|mount| mount.recursive_readonly && !possible) {
         Some(index) => Err(FieldError::named(
-            Word::RroUnsupported,
+            KubeletError::RroUnsupported,
             format!("config.mounts[{index}].recursive_read_only"),
             "the kernel needs to be 5.12 or newer",
         )),
@@ -104,7 +104,7 @@ fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
 fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     let at = |field: &str| format!("config.mounts[{index}].{field}");
     if from.image.as_ref().is_some_and(|image| *image != api::ImageSpec::default()) {
-        let word = Word::ImageVolumeMountFailed;
+        let word = KubeletError::ImageVolumeMountFailed;
         return Err(FieldError::named(word, at("image"), "use a volume of another kind"));
     }
     if !from.image_sub_path.is_empty() {
