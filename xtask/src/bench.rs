@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds what is needed with optimisation and hands over to the testkit.
+//! `cargo xtask bench`: builds the programs with optimisation and runs the testkit's bench.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Everything that needs no machine.
+//! Everything that does not change the machine.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::tidy;
 pub(crate) fn run() -> Result<()> {
     headline("check: formatting");
     must(&mut cargo(&["fmt", "--all", "--check"]))?;
-    headline("check: the rules of the house");
+    headline("check: the rules of the project");
     tidy::run()?;
     headline("check: clippy");
     must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;

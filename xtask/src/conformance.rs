@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Test a Berth built with optimisation
     #[arg(long)]
     release: bool,
-    /// Judge a report that is there already
+    /// Evaluate an existing report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Further flags for critest
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     flags: Vec<String>,
 }
 
-/// What came out, by the lists.
+/// The results, by the lists.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judged {
     /// Specs that passed.
@@ -66,7 +66,7 @@ impl Judged {
         if self.failed.is_empty() {
             Ok(())
         } else {
-            bail!("{} specs must pass and failed", self.failed.len())
+            bail!("{} specs that must pass have failed", self.failed.len())
         }
     }
 
@@ -76,7 +76,7 @@ impl Judged {
             println!("skipped: conformance: {name}: {reason}");
         }
         for name in &self.gained {
-            println!("gained: {name}: move it to must-pass.txt");
+            println!("newly passing: {name}: move it to must-pass.txt");
         }
         for (name, said) in &self.failed {
             println!("failed: conformance: {name}: {said}");
@@ -84,7 +84,7 @@ impl Judged {
     }
 }
 
-/// Builds the suite, runs it, and judges it.
+/// Builds the suite, runs it, and evaluates the report.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
     let report = match &options.report {
         Some(file) => file.clone(),

@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 /// How long the pod may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -91,7 +91,7 @@ fn show(berth: &Berth, manifest: &str, foreign: bool) -> Result<()> {
 }
 
 impl Berth {
-    /// Runs a command and shows it as a person would have typed it.
+    /// Runs a command and prints it as a user would type it.
     fn run(&self, args: &[&str], input: Option<&str>) -> Result<()> {
         let shown = args
             .iter()
@@ -120,7 +120,7 @@ fn fetch(address: SocketAddr, path: &str) -> Result<String> {
     loop {
         match get(address, path) {
             Ok(page) => return Ok(page),
-            Err(e) if begun.elapsed() > PATIENCE => bail!("no answer from {address}: {e:#}"),
+            Err(e) if begun.elapsed() > ANSWER_LIMIT => bail!("no answer from {address}: {e:#}"),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }

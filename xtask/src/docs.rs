@@ -36,7 +36,7 @@ pub(crate) fn stale() -> Vec<String> {
         std::fs::read_to_string(root().join(name)).unwrap_or_default() != *text
     };
     let stale = documents.iter().filter(|document| differs(document));
-    stale.map(|(name, _)| format!("{name} differs from what it is made of: cargo xtask docs")).collect()
+    stale.map(|(name, _)| format!("{name} is out of date: run cargo xtask docs")).collect()
 }
 
 const HEAD: &str = "# The lifecycles
@@ -48,7 +48,7 @@ cell is a report that changes nothing.
 ";
 
 const CONTAINER: &str = "
-A container is Exited only when nothing of it lives. *ended* has been told of the end before the work that says what
+A container is Exited only when nothing of it lives. *ended* has got the report of the end before the work that says what
 kind of end it is reported; *overdue* is a start whose answer did not come; the state in brackets is the one that a
 stopping container came from, and to which it goes back when it cannot be killed.
 ";
@@ -61,13 +61,13 @@ when it went down.
 const POD: &str = "
 Sandbox and way to the shim, for a pod without containers. Besides:
 
-- A lost connection changes no container. *Connected* brings the shim's word on each: it lives (`Found created`,
+- A lost connection changes no container. *Connected* brings the shim's report on each: it lives (`Found created`,
   `Found running`) or has ended (`Exited`).
 - A dead shim of a Ready pod makes the containers that lived Unknown, until the pod is down.
 - When a pod is down, every container that could live has ended. One that was being made ends when it is prepared, and
   its creator is refused.
 - A container is created in a pod that is Ready and Connected only. In one that is Ready and Silent, and in which
-  nothing lives, the call fails and takes the pod down: a new one can be had for the asking.
+  nothing lives, the call fails and takes the pod down: a new one can be created.
 - A container is started in a pod that is Ready only.
 - Containers are gone with their sandbox.
 ";
@@ -95,7 +95,7 @@ fn section(text: &mut String, title: &str, says: &str, table: &Table, listed: &[
         writeln!(text, "| {state} | {listed} |").expect("writing to a String does not fail");
     }
     for (source, title) in
-        [(Source::Call, "Calls"), (Source::Work, "Reports of work"), (Source::Shim, "The shim's word")]
+        [(Source::Call, "Calls"), (Source::Work, "Reports of work"), (Source::Shim, "Reports of the shim")]
     {
         writeln!(text, "\n### {title}").expect("writing to a String does not fail");
         let columns: Vec<_> = table.columns.iter().filter(|column| column.source == source).collect();

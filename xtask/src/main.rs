@@ -1,4 +1,4 @@
-//! The one vocabulary for laptop and CI: `cargo xtask` prints it.
+//! The same commands for laptop and CI: `cargo xtask` prints it.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to its terminal")]
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo xtask", about = "The one vocabulary for laptop and CI")]
+#[command(bin_name = "cargo xtask", about = "The commands of the project, for laptop and CI")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -34,7 +34,7 @@ enum Verb {
     Demo(demo::Options),
     /// Install the Debian packages that the tests need, as far as they are missing
     Setup,
-    /// Everything that needs no machine: formatting, clippy, tidy, documentation, licences
+    /// Everything that needs no root: formatting, clippy, tidy, documentation, licences
     Check,
     /// The whole test suite, in one line of counts at its end
     Test(test::Options),
@@ -50,14 +50,14 @@ enum Verb {
     Package(package::Options),
     /// Write the documents that are made from code
     Docs,
-    /// The rules of the house
+    /// The rules of the project
     Tidy,
-    /// What is on the machine now and was not when the picture was taken
+    /// What is on the machine now and was not when the snapshot was taken
     Leaks(tools::LeakOptions),
 }
 
 fn main() -> ExitCode {
-    // Without a verb clap prints the table of verbs on stderr and fails; asking for it is no error.
+    // Without a verb clap prints the table of verbs on stderr and fails; asking for it is not an error.
     if std::env::args_os().len() == 1 {
         print!("{}", <Arguments as clap::CommandFactory>::command().render_help());
         return ExitCode::SUCCESS;

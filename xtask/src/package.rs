@@ -117,7 +117,7 @@ fn control(arch: &str, libc: &str) -> String {
          Depends: libc6 (>= {libc}), libgcc-s1\n\
          Description: container runtime for Kubernetes and for one machine\n \
          The CRI v1 server under a kubelet, and from the same engine pods and containers on one machine.\n \
-         Pods run on while the daemon is stopped, upgraded and started again.\n"
+         Pods keep running while the daemon is stopped, upgraded and restarted.\n"
     )
 }
 

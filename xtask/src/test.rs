@@ -1,6 +1,6 @@
 //! The whole test suite, ending in one line of counts.
 //!
-//! What runs, in this order: setup, the rules of the house, the builds of other versions for the upgrade tests, every cargo test (unit, integration,
+//! What runs, in this order: setup, the rules of the project, the builds of other versions for the upgrade tests, every cargo test (unit, integration,
 //! those that need root, doc tests), the conformance suite, and at the end a look at what is left
 //! on the machine. A stage that cannot run counts as a failure, never as nothing.
 
@@ -44,7 +44,7 @@ fn everything(options: &Options, counts: &mut Counts) {
     {
         counts.fail(format!("setup: {error:#}"));
     }
-    headline("test: the rules of the house");
+    headline("test: the rules of the project");
     for rule in tidy::check() {
         match rule.problems[..] {
             [] => counts.passed += 1,
@@ -52,9 +52,9 @@ fn everything(options: &Options, counts: &mut Counts) {
         }
     }
     headline("test: building the testkit");
-    let picture = target().join("before-tests.json");
+    let snapshot = target().join("before-tests.json");
     let testkit = tools::testkit(tools::Profile::Dev)
-        .and_then(|testkit| tools::take_picture(&testkit, &picture).map(|()| testkit));
+        .and_then(|testkit| tools::take_snapshot(&testkit, &snapshot).map(|()| testkit));
 
     let programs = upgrade::build(counts);
     cargo_tests::run(&[], &programs, counts);
@@ -68,7 +68,7 @@ fn everything(options: &Options, counts: &mut Counts) {
     }
 
     headline("test: what is left on the machine");
-    match testkit.and_then(|testkit| tools::compare_with(&testkit, &picture)) {
+    match testkit.and_then(|testkit| tools::compare_with(&testkit, &snapshot)) {
         Ok(()) => counts.passed += 1,
         Err(error) => counts.fail(format!("leak check: {error:#}")),
     }

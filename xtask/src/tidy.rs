@@ -1,4 +1,4 @@
-//! The rules of the house, as a test.
+//! The rules of the project, as a test.
 //!
 //! Each rule looks at the sources and lists what is wrong, with the file and the line.
 

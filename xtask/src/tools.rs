@@ -9,7 +9,7 @@ use crate::run::{cargo, must, target};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LeakOptions {
-    /// Take the picture now
+    /// Take the snapshot now
     #[arg(long)]
     take: bool,
 }
@@ -58,12 +58,12 @@ pub(crate) const FEATURES: &str = "berth-testkit/cri";
 /// Words in the names of processes and cgroups that are Berth's.
 const OURS: [&str; 2] = ["berth", "busybox"];
 
-/// Takes a picture of the machine.
-pub(crate) fn take_picture(testkit: &Path, file: &Path) -> Result<()> {
+/// Takes a snapshot of the machine.
+pub(crate) fn take_snapshot(testkit: &Path, file: &Path) -> Result<()> {
     must(Command::new(testkit).args(["leaks", "--take"]).arg(file))
 }
 
-/// Fails when there is more on the machine than in the picture, after listing it.
+/// Fails when there is more on the machine than in the snapshot, after listing it.
 pub(crate) fn compare_with(testkit: &Path, file: &Path) -> Result<()> {
     let mut command = Command::new(testkit);
     command.arg("leaks").arg(file);
@@ -77,5 +77,5 @@ pub(crate) fn compare_with(testkit: &Path, file: &Path) -> Result<()> {
 pub(crate) fn leaks(options: &LeakOptions) -> Result<()> {
     let testkit = testkit(Profile::Dev)?;
     let file = target().join("machine.json");
-    if options.take { take_picture(&testkit, &file) } else { compare_with(&testkit, &file) }
+    if options.take { take_snapshot(&testkit, &file) } else { compare_with(&testkit, &file) }
 }

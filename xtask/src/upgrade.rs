@@ -41,14 +41,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     counts.close()
 }
 
-/// Builds what is not there yet. What cannot be built is a failure, a revision that this clone does not have a skip.
+/// Builds what is missing. What cannot be built is a failure; a revision that this clone does not have is a skip.
 pub(crate) fn build(counts: &mut Counts) -> Programs {
     headline("upgrade: building other versions");
     let mut programs = Programs::new();
     let mut landed = Vec::new();
     for revision in revisions() {
         if !in_history(revision) {
-            counts.skip(&format!("upgrade from {revision}"), "this clone has no such revision");
+            counts.skip(&format!("upgrade from {revision}"), "this clone does not have that revision");
             continue;
         }
         match build_landed(revision) {

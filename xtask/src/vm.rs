@@ -152,7 +152,7 @@ impl Files {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !socket.exists() {
             let running = child.try_wait()?.is_none() && Instant::now() < deadline;
-            ensure!(running, "{VIRTIOFSD} does not serve; see {}", dir.join("virtiofsd.log").display());
+            ensure!(running, "{VIRTIOFSD} did not start; see {}", dir.join("virtiofsd.log").display());
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(Files(child))

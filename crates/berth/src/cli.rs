@@ -101,7 +101,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Err(e) => {
             // As docker and podman: a container's own status is never confused with a wrong flag's.
             let code = if e.use_stderr() { ExitCode::from(command::FAILED) } else { ExitCode::SUCCESS };
-            // A reader that went away needs no help.
+            // No help is needed when the reader went away.
             e.print().ok();
             return Ok(code);
         }
@@ -139,7 +139,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 fn on_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(work);
-    // A read of the terminal that nobody waits for any more must not hold up the end.
+    // A pending read of the terminal must not delay the end.
     runtime.shutdown_background();
     result
 }

@@ -19,7 +19,7 @@ pub(crate) type Client = BerthClient<Channel>;
 
 /// How long a daemon that was just started may take until it answers.
 const START: Duration = Duration::from_secs(20);
-/// How often its socket is tried meanwhile.
+/// How often its socket is tried until then.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Where the flags of [`Reach`] stand in every command's help: below its own.
@@ -40,8 +40,8 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// These flags, or without them what the environment says. A flag wins over all of the environment: whoever names an
-    /// instance does not mean the socket of a profile.
+    /// These flags, or without them what the environment says. A flag wins over all of the environment: `--instance`
+    /// must not mean the socket of a profile.
     pub(crate) fn or_environment(self, variable: impl Fn(&str) -> Option<String>) -> Self {
         if self.host.is_some() || self.instance.is_some() {
             return self;
@@ -64,7 +64,7 @@ impl Reach {
     fn socket(&self) -> anyhow::Result<PathBuf> {
         match &self.host {
             Some(host) => socket_path(host).with_context(|| {
-                format!("--host {host:?}: an address as unix:///run/berth/berth.sock is needed")
+                format!("--host {host:?}: expected an address such as unix:///run/berth/berth.sock")
             }),
             None => Ok(self.settings()?.socket),
         }
@@ -77,7 +77,7 @@ impl Reach {
             return Ok(client);
         }
         if self.no_autostart || self.host.is_some() {
-            bail!("no daemon answers on {} (hint: start one with: berth serve)", socket.display());
+            bail!("no daemon is listening on {} (hint: start one with: berth serve)", socket.display());
         }
         start(self.instance.as_deref(), &self.settings()?, &socket).await
     }
@@ -88,7 +88,7 @@ impl Reach {
     }
 }
 
-/// A connection to the daemon on `socket`; None when nobody listens there.
+/// A connection to the daemon on `socket`; None when no process listens there.
 async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
     match UnixStream::connect(socket).await {
         Ok(_) => {}
@@ -102,7 +102,7 @@ async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
             return Ok(None);
         }
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            bail!("connect to {}: {e} (hint: Berth works as root: try sudo)", socket.display());
+            bail!("connect to {}: {e} (hint: Berth needs root: try sudo)", socket.display());
         }
         Err(e) => return Err(e).with_context(|| format!("connect to {}", socket.display())),
     }
@@ -113,7 +113,7 @@ async fn connect(socket: &Path) -> anyhow::Result<Option<Client>> {
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         }))
         .await
-        .with_context(|| format!("talk to the daemon on {}", socket.display()))?;
+        .with_context(|| format!("communicate with the daemon on {}", socket.display()))?;
     Ok(Some(BerthClient::new(channel).max_decoding_message_size(64 << 20)))
 }
 
@@ -129,7 +129,7 @@ async fn start(instance: Option<&str>, settings: &Settings, socket: &Path) -> an
         .append(true)
         .open(&log_path)
         .with_context(|| format!("open the daemon's log {}", log_path.display()))?;
-    let program = std::env::current_exe().context("find this program")?;
+    let program = std::env::current_exe().context("find the path of this program")?;
     let mut command = Command::new(program);
     command.args(["serve", "--background"]).args(instance.iter().flat_map(|name| ["--instance", name]));
     let mut daemon = command
@@ -153,7 +153,7 @@ async fn start(instance: Option<&str>, settings: &Settings, socket: &Path) -> an
         }
         if begun.elapsed() > START {
             bail!(
-                "the daemon does not answer after {} s (hint: see {})",
+                "the daemon did not answer within {} s (hint: see {})",
                 START.as_secs(),
                 log_path.display()
             );
@@ -164,12 +164,12 @@ async fn start(instance: Option<&str>, settings: &Settings, socket: &Path) -> an
 
 fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("it wrote no reason").to_owned()
+    text.lines().last().unwrap_or("it logged no reason").to_owned()
 }
 
-/// The daemon went away in the middle of a call.
+/// The connection to the daemon was lost in the middle of a call.
 #[derive(Debug, thiserror::Error)]
-#[error("the daemon went away ({0})")]
+#[error("the connection to the daemon was lost ({0})")]
 pub(crate) struct Lost(String);
 
 /// The first cause of all.
@@ -181,12 +181,14 @@ fn root(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// What a status says, as an error for people.
+/// What a status says, as an error for users.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn told(status: tonic::Status) -> anyhow::Error {
     match status.code() {
-        tonic::Code::Unavailable if status.message().is_empty() => Lost("no answer came".to_owned()).into(),
-        // Not the daemon's words but the connection's.
+        tonic::Code::Unavailable if status.message().is_empty() => {
+            Lost("no answer was received".to_owned()).into()
+        }
+        // Not an error of the daemon but of the connection.
         _ if std::error::Error::source(&status).is_some() => Lost(root(&status)).into(),
         _ => anyhow::anyhow!("{}", status.message()),
     }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use crate::api;
 use crate::output::complain;
 
-/// The exit status when Berth itself could not do what was asked, as docker's.
+/// The exit status when Berth itself failed, as docker's.
 pub(crate) const FAILED: u8 = 125;
 
 /// The exit status of a container or process as that of the command line.
@@ -26,7 +26,7 @@ fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(FAILED))
 }
 
-/// Says what failed of several targets; the others' names go to standard output.
+/// Reports which of several targets failed; the names of the others go to standard output.
 fn outcomes(outcomes: Vec<api::Outcome>) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for outcome in outcomes {
@@ -45,7 +45,7 @@ fn done(failed: bool) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// What is wrong with a target, which is named once.
+/// An error about a target, which is named only once.
 fn about(target: &str, error: &str) -> String {
     if error.contains(target) { error.to_owned() } else { format!("{target}: {error}") }
 }
@@ -59,7 +59,7 @@ fn environment(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
             None => (text.as_str(), own(text)?),
         };
         if name.is_empty() {
-            anyhow::bail!("--env {text:?}: NAME=VALUE is needed");
+            anyhow::bail!("invalid --env {text:?}: expected NAME=VALUE");
         }
         all.extend(value.map(|value| (name.to_owned(), value)));
     }

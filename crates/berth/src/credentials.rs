@@ -33,7 +33,7 @@ impl Reader {
         }
     }
 
-    /// What the files have for `image`. A file or a helper that fails is told, and the pull tried without: most images are
+    /// What the files have for `image`. A failing file or helper is reported, and the pull is tried without it: most images are
     /// public.
     pub(crate) async fn image(&self, image: &str) -> Option<api::ImageAuth> {
         for reference in self.meant(image) {
@@ -41,7 +41,7 @@ impl Reader {
                 Ok(Credentials::Anonymous) => {}
                 Ok(credentials) => return Some(message(image, reference.host(), credentials)),
                 Err(e) => note(format_args!(
-                    "berth: {} is asked without credentials: {}",
+                    "berth: no credentials are used for {}: {}",
                     reference.host(),
                     chain(&e)
                 )),

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     }
     match cli::run() {
         Ok(code) => code,
-        // `| head` has seen enough: nothing to say, and the status that a shell expects of it.
+        // `| head` has ended: no message, and the status that a shell expects then.
         Err(error) if output::is_closed(&error) => ExitCode::from(output::CLOSED),
         Err(error) => {
             output::error(&error);

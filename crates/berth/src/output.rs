@@ -17,7 +17,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// A line on standard output. What cannot be written is an error: half a list in a file on a full disk is none.
+/// A line on standard output. What cannot be written is an error: a partial list in a file on a full disk is not a list.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("write output")
 }
@@ -32,7 +32,7 @@ pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     })
 }
 
-/// A line for people, on standard error.
+/// A line for users, on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
@@ -40,7 +40,7 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 /// An error with its causes in one line.
 pub(crate) fn error(error: &anyhow::Error) {
     let mut text = format!("{error:#}");
-    // Causes that only repeat what stands before them say nothing.
+    // Causes that only repeat the text before them are left out.
     if let Some((first, rest)) = text.split_once(": ")
         && first == rest
     {
@@ -49,7 +49,7 @@ pub(crate) fn error(error: &anyhow::Error) {
     complain(&text);
 }
 
-/// A complaint, in red on a terminal, its hint in a line of its own.
+/// An error, in red on a terminal, its hint in a line of its own.
 pub(crate) fn complain(text: &str) {
     let (text, hint) = match text.rsplit_once(" (hint: ").map(|(text, hint)| (text, hint.strip_suffix(')'))) {
         Some((text, Some(hint))) => (text, Some(hint)),

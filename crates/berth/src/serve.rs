@@ -109,7 +109,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let engine = Engine::open(config).await.context("open the engine")?;
     let (end, mut ended) = watch::channel(false);
     let service = Service::start(engine.clone(), end);
-    // Only now, with the picture complete, does the socket appear.
+    // The socket appears only now, when all pods are known.
     let listener = listen::bind(&settings.socket)?;
     if let Some(file) = &settings.pid_file {
         std::fs::write(file, format!("{}\n", std::process::id()))
@@ -122,9 +122,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
         tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: ending, pods go on"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: ending, pods go on"),
-            _ = ended.wait_for(|end| *end) => tracing::info!("asked to end"),
+            _ = term.recv() => tracing::info!("SIGTERM: shutting down, pods keep running"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: shutting down, pods keep running"),
+            _ = ended.wait_for(|end| *end) => tracing::info!("asked to shut down"),
         }
     };
     let inode = listener.inode;
@@ -133,7 +133,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives back what a busy time left in the allocator, once it is over.
+/// Gives back the allocator's free memory after a busy time.
 async fn give_back_now_and_then() {
     const LOOK: Duration = Duration::from_secs(30);
     const BUSY: Duration = Duration::from_millis(100);

@@ -34,7 +34,7 @@ pub(crate) struct Service {
 type Answer<T> = Result<Response<T>, Status>;
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The status for an error of any room.
+/// The status for an error of any crate.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn refuse<E: Classify>(error: E) -> Status {
     berth_cri::error::status(&error)

@@ -1,4 +1,4 @@
-//! The terminal of the command line: raw mode with a sure way back, and its size.
+//! The terminal of the command line: raw mode, which is always restored, and its size.
 
 use std::io::{IsTerminal, Stdin};
 
@@ -6,16 +6,16 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::api;
 
-/// Whether both ends are a terminal that a person sits at.
+/// Whether standard input and output are terminals.
 pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-/// Refuses keys for a terminal where nobody can press them: the end of a pipe is no key, and what reads the terminal would
-/// wait for ever.
+/// Refuses `-i -t` without a terminal: the end of a pipe is not a key, and what reads the terminal would
+/// wait forever.
 pub(crate) fn demand(tty: bool, stdin: bool) -> anyhow::Result<()> {
     if tty && stdin && !std::io::stdin().is_terminal() {
-        anyhow::bail!("-i and -t: standard input is not a terminal (hint: leave -t out)");
+        anyhow::bail!("cannot use -i and -t: standard input is not a terminal (hint: leave -t out)");
     }
     Ok(())
 }
@@ -34,7 +34,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Sets raw mode; None when standard input is no terminal.
+    /// Sets raw mode; None when standard input is not a terminal.
     pub(crate) fn set() -> anyhow::Result<Option<Self>> {
         let stdin = std::io::stdin();
         if !stdin.is_terminal() {
@@ -50,7 +50,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // When the terminal is gone there is nothing to go back to.
+        // A terminal that was closed has no mode to restore.
         tcsetattr(&self.stdin, OptionalActions::Now, &self.before).ok();
     }
 }

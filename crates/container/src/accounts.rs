@@ -1,7 +1,7 @@
 //! Users and groups of an image: `/etc/passwd` and `/etc/group`, as an image has them.
 //!
-//! [`Accounts::read`] gets the files out of a root that nobody trusts; all else is pure. A line that
-//! makes no sense is passed over, as every libc does. Names are resolved as runc and containerd do: the first
+//! [`Accounts::read`] gets the files from an untrusted root; everything else is pure. A malformed
+//! line is skipped, as every libc does. Names are resolved as runc and containerd do: the first
 //! line whose name or number matches counts; a number needs no line, and has group 0 without one; with no group
 //! asked for it is the user's own and all that list the user.
 //!
@@ -31,7 +31,7 @@ pub struct Accounts {
     pub group: Vec<u8>,
 }
 
-/// Somebody found.
+/// A user that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// User id.
@@ -46,7 +46,7 @@ pub struct Account {
     pub name: Vec<u8>,
 }
 
-/// Why a user or group cannot be had from an image.
+/// Why a user or group of an image cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// There is no such user.
@@ -55,13 +55,13 @@ pub enum AccountError {
     /// There is no such group.
     #[error("the image has no group {0:?} in /etc/group")]
     NoGroup(String),
-    /// The number is no id.
+    /// The number is not an id.
     #[error("{0:?} is not an id: 0 to {MAX_ID}")]
     BadId(String),
     /// A user is in too many groups.
     #[error("user {0:?} is in more than {MAX_GROUPS} groups")]
     TooManyGroups(String),
-    /// A file cannot be read, is no regular file, or is too large.
+    /// A file cannot be read, is not a regular file, or is too large.
     #[error("read {file} of the image")]
     Read {
         /// Which.
@@ -146,7 +146,7 @@ impl Accounts {
     /// is the one of the user's entry, and the user's further groups come along.
     ///
     /// # Errors
-    /// A name without an entry, a number that is no id.
+    /// A name without an entry, a number that is not an id.
     pub fn resolve(&self, text: &str) -> Result<Account, AccountError> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
@@ -227,7 +227,7 @@ fn id(text: &str) -> Result<Option<u32>, AccountError> {
 
 /// A regular file's bytes; nothing when there is none.
 fn read_in(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> std::io::Result<Vec<u8>> {
-    // First without opening: an open of a device or a pipe may do or wait for something.
+    // First without opening: opening a device or a pipe may have effects or block.
     let found = match berth_sys::mount::open_in_root(root, path, OFlags::PATH, false) {
         Ok(found) => found,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),

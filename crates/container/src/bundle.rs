@@ -24,8 +24,8 @@ use crate::plan::{self, Inputs, MAX_SPEC, Plan, RootSource, WindowSize};
 use crate::run::{self, Given, Note, RunError, Stdio};
 use crate::seccomp;
 
-mod attend;
 mod error;
+mod foreground;
 mod seal;
 
 pub use error::BundleError;
@@ -48,7 +48,7 @@ pub struct Options {
 pub struct Finished {
     /// The exit status as a shell gives it.
     pub code: i32,
-    /// What was done otherwise than the specification says.
+    /// What was done in another way than the specification says.
     pub notes: Vec<Note>,
 }
 
@@ -56,21 +56,21 @@ pub struct Finished {
 /// Signals that would end the caller go to the container. Call it before other threads exist.
 ///
 /// # Errors
-/// What cannot be obeyed or failed; nothing is left then.
+/// What is not supported, or failed; nothing is left behind then.
 pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
     let dir = dir.canonicalize().map_err(BundleError::io("open the bundle", dir))?;
     let spec = read_spec(&dir.join("config.json"))?;
     let group = Group::make(&spec, options)?;
     let plan = make_plan(&spec, &dir, &group)?;
     let terminal = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
-    let attendant = attend::Attendant::new(terminal).map_err(BundleError::system("set up signals"))?;
+    let foreground = foreground::Foreground::new(terminal).map_err(BundleError::system("set up signals"))?;
     let stdio = if terminal { Stdio::Terminal } else { own_streams()? };
     let join = group.cgroup.join()?;
     let prepared = run::create(&plan, &Given::default(), stdio, &join);
     let prepared = prepared.map_err(|error| error.because_of(&group.cgroup))?;
     let mut running = prepared.start()?;
     let console = running.console.take();
-    let code = attendant
+    let code = foreground
         .until_exit(running.pidfd.as_fd(), console, || group.kill())
         .map_err(BundleError::system("wait for the container"))?;
     group.remove()?;
@@ -80,7 +80,7 @@ pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
 /// Reads and checks `config.json`.
 ///
 /// # Errors
-/// When it cannot be read or is no specification that this program obeys in whole.
+/// When it cannot be read or is not a specification that this program supports in full.
 pub fn read_spec(path: &Path) -> Result<Spec, BundleError> {
     let file = File::open(path).map_err(BundleError::io("open", path))?;
     let mut json = Vec::new();
@@ -154,7 +154,7 @@ impl Group {
         Ok(Self { host, cgroup, removed: false })
     }
 
-    /// Kills what is in it; what cannot be killed is told by [`Self::remove`].
+    /// Kills what is in it; what cannot be killed is reported by [`Self::remove`].
     fn kill(&self) {
         drop(self.cgroup.kill_all(Instant::now() + KILL_DEADLINE));
     }
@@ -169,7 +169,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.removed {
-            // On the way out of an error, which is the one to tell.
+            // After an error, which is the one to report.
             self.kill();
             drop(self.cgroup.remove());
         }

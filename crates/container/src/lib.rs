@@ -8,7 +8,7 @@
 //!
 //! A [`plan::Plan`] is a list of small, typed steps in the order in which they happen: everything is
 //! resolved, nothing is left to find out but what only the kernel can say. Each setting of the
-//! runtime specification is obeyed or refused by name. See docs/adr/0001 and docs/adr/0003.
+//! runtime specification is applied or refused by name. See docs/adr/0001 and docs/adr/0003.
 
 pub mod accounts;
 #[cfg(feature = "plan")]

@@ -104,7 +104,7 @@ pub enum Space {
     Host,
     /// A new one.
     New,
-    /// The one that whoever runs the plan gives as a descriptor: the pod's. See `run::Given`.
+    /// The one that the runner of the plan gives as a descriptor: the pod's. See `run::Given`.
     Given,
     /// The one that a file names, as the specification's `path`.
     Path(Vec<u8>),

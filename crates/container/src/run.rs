@@ -30,7 +30,7 @@ mod filter;
 mod gate;
 mod group;
 mod last;
-mod newborn;
+mod new_process;
 mod op;
 mod path;
 mod process;
@@ -97,7 +97,7 @@ impl Stdio {
     }
 }
 
-/// Something that was done in another way than the plan says, which people should be told once.
+/// Something that was done in another way than the plan says, which the user should be told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// The out-of-memory score could not be lowered.
@@ -116,7 +116,7 @@ pub enum Note {
         /// What it is.
         got: u64,
     },
-    /// The runner has not got these capabilities itself, so the container has not either.
+    /// The runner does not have these capabilities itself, so the container does not have them either.
     CapabilitiesMissing {
         /// As a bit mask.
         missing: u64,
@@ -133,7 +133,7 @@ impl std::fmt::Display for Note {
                 write!(f, "rlimit {resource} is {got} instead of {wanted}: raising it needs CAP_SYS_RESOURCE")
             }
             Note::CapabilitiesMissing { missing } => {
-                write!(f, "capabilities left out, since this system's root has not got them: {missing:#x}")
+                write!(f, "capabilities dropped, since this process does not have them: {missing:#x}")
             }
         }
     }
@@ -148,15 +148,15 @@ pub struct Prepared {
     /// None once it was started.
     running: Option<Running>,
     gate: OwnedFd,
-    /// For the words of an error.
+    /// For error messages.
     process: ProcessPlan,
 }
 
-/// A running process. Dropping it leaves the process alone; who holds it reaps it
+/// A running process. Dropping it does not affect the process; its holder reaps it
 /// (`waitid` on the pidfd).
 #[derive(Debug)]
 pub struct Running {
-    /// The process id in the caller's PID namespace: for people; signal through `pidfd`.
+    /// The process id in the caller's PID namespace: for messages; signal through `pidfd`.
     pub pid: i32,
     /// The process.
     pub pidfd: OwnedFd,
@@ -167,7 +167,7 @@ pub struct Running {
 }
 
 /// Prepares a container. The calling thread is blocked until it is prepared or failed; when it failed
-/// nothing is left.
+/// nothing is left behind.
 ///
 /// # Errors
 /// The step that failed, named.
@@ -192,7 +192,7 @@ pub fn exec(
 }
 
 impl Prepared {
-    /// The process id in the caller's PID namespace, for people.
+    /// The process id in the caller's PID namespace, for messages.
     pub fn pid(&self) -> i32 {
         self.running.as_ref().map_or(0, |r| r.pid)
     }
@@ -231,7 +231,7 @@ impl Prepared {
     /// [`Prepared::outcome`] is known.
     ///
     /// # Errors
-    /// [`RunError::Died`] when the process is gone.
+    /// [`RunError::Died`] when the process has ended.
     pub fn release(&self) -> Result<(), RunError> {
         gate::release(self.gate.as_fd()).map_err(|_| RunError::Died { before: "it was started" })
     }
@@ -261,7 +261,7 @@ impl Prepared {
         }
     }
 
-    /// The process, which is left alone from now on.
+    /// The process, which is the caller's from now on.
     pub fn into_running(mut self) -> Running {
         self.running.take().expect("only this and drop take it, and both have the value")
     }

@@ -8,7 +8,7 @@
 //!
 //! The compiler is pure and written here, checked against libseccomp in tests. Its rules, where the OCI
 //! runtime specification leaves them open, are in docs/adr/0012: the strictest of the rules that match
-//! decides; an unknown name is passed over only where that weakens nothing; calls that are newer
+//! decides; an unknown name is ignored only where that weakens nothing; calls that are newer
 //! than the profile fail with `ENOSYS`, as under runc.
 
 mod arch;

@@ -21,7 +21,7 @@ mkdir /new && echo made; mkdir /sys/new; ls /proc/self/fd | wc -l
 cat /proc/self/oom_score_adj; cat /proc/self/cgroup | grep -v ':name=systemd\|freezer' | sort
 "#;
 
-/// Lines that differ for good reasons: namespaces have other numbers each time, and a masked path
+/// Lines that differ legitimately: namespaces have other numbers each time, and a masked path
 /// is hidden by another mount.
 fn same_for_all(line: &str, host: &[(String, String)]) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -33,7 +33,7 @@ fn same_for_all(line: &str, host: &[(String, String)]) -> Option<String> {
         // Not the runtime specification's: crun's link to kcore, device rules for tun (runc) and for
         // the console (crun).
         [.., "/proc/kcore"] | ["c", "10:200" | "5:1", _] => None,
-        // In a user namespace: the owner of mqueue's root is whoever made the IPC namespace; devices
+        // In a user namespace: the owner of mqueue's root is the maker of the IPC namespace; devices
         // are bound, with some flags or others.
         [.., "mqueue"] => None,
         ["mount", at, _]

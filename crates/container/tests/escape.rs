@@ -206,7 +206,7 @@ fn sysctls_are_written_through_a_private_procfs() {
     }
     let rootfs = rootfs();
     let sysctl = Step::Sysctl { key: "kernel/shmmax".into(), value: b"65536".to_vec() };
-    // The image's own files are at /proc; the sysctl is set all the same, and only there.
+    // The image's own files are at /proc; the sysctl is set anyway, and only there.
     let fake = rootfs.path().join("proc");
     std::fs::create_dir_all(fake.join("sys/kernel")).expect("mkdir");
     std::fs::write(fake.join("sys/kernel/shmmax"), "untouched").expect("write");

@@ -262,8 +262,8 @@ fn what_this_machine_cannot_give_is_clamped_and_noted() {
 }
 
 #[test]
-fn exec_obeys_low_limits() {
-    if !root("exec_obeys_low_limits") {
+fn exec_applies_low_limits() {
+    if !root("exec_applies_low_limits") {
         return;
     }
     let rootfs = rootfs();

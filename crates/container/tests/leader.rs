@@ -29,7 +29,7 @@ fn exec_works_when_the_first_thread_has_ended() {
     let main = main.start().expect("start");
     let mut alone = [0; 6];
     assert_eq!(rustix::io::read(&said, &mut alone).map(|n| &alone[..n]), Ok(&b"alone\n"[..]));
-    // The kernel lets go of a thread's namespaces a moment after others can see its end.
+    // The kernel releases a thread's namespaces a moment after others can see its end.
     let namespace = format!("/proc/{}/ns/mnt", main.pid);
     while std::fs::read_link(&namespace).is_ok() {
         std::thread::yield_now();

@@ -29,8 +29,8 @@ fn the_world_inside_is_its_own() {
 }
 
 #[test]
-fn a_missing_command_is_told_from_one_that_may_not_run() {
-    if !root("a_missing_command_is_told_from_one_that_may_not_run") {
+fn a_missing_command_is_distinguished_from_one_that_must_not_run() {
+    if !root("a_missing_command_is_distinguished_from_one_that_must_not_run") {
         return;
     }
     let rootfs = rootfs();
@@ -40,7 +40,7 @@ fn a_missing_command_is_told_from_one_that_may_not_run() {
         ("/bin/data", ExecFailure::Denied),
         ("/bin", ExecFailure::Denied),
     ] {
-        let error = run_plan(&plan(rootfs.path(), &[command])).expect_err("not a program");
+        let error = run_plan(&plan(rootfs.path(), &[command])).expect_err("not an executable");
         let RunError::Exec { failure, .. } = error else { panic!("{error}") };
         assert_eq!(failure, wanted, "{command}");
     }
@@ -105,8 +105,8 @@ fn terminals_work_for_both() {
 
 /// A process that waits for a file server that does not answer cannot be killed; a frozen one cannot either.
 #[test]
-fn what_cannot_be_killed_does_not_hold_its_maker_for_ever() {
-    let test = "what_cannot_be_killed_does_not_hold_its_maker_for_ever";
+fn what_cannot_be_killed_does_not_block_its_maker_forever() {
+    let test = "what_cannot_be_killed_does_not_block_its_maker_forever";
     if !root(test) {
         return;
     }

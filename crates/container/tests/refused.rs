@@ -27,7 +27,7 @@ fn only_a_procfs_lies_on_proc() {
         ),
         (
             json!({ "destination": "/proc/sys", "type": "bind", "source": source }),
-            "/proc/sys may not be covered",
+            "/proc/sys must not be mounted over",
         ),
     ] {
         let mut bundle = Bundle::new("cat /proc/mark");

@@ -42,7 +42,7 @@ fn a_terminal_that_is_closed_and_opened_again_goes_on() {
     let go = bundle.rootfs().join("go");
     rustix::fs::mknodat(rustix::fs::CWD, &go, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("mkfifo");
     let child = bundle.command(Runtime::Ours).stdout(Std::piped()).spawn().expect("spawn");
-    // It opens when the script reads, and has let go of its terminal.
+    // It opens when the script reads, and has released its terminal.
     std::fs::write(&go, "again\n").expect("write");
     let output = child.wait_with_output().expect("wait");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "again\r\n");

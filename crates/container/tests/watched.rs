@@ -47,7 +47,7 @@ fn variable() -> String {
 struct Watched {
     main: Running,
     stop: OwnedFd,
-    /// Read all the time: a watcher that cannot write does not let go of what it has stopped.
+    /// Read all the time: a watcher that cannot write does not release what it has stopped.
     lines: JoinHandle<Vec<String>>,
 }
 

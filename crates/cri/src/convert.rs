@@ -1,5 +1,5 @@
 //! Between the CRI's messages and the engine's model. Handlers convert, they do not decide: what
-//! is checked here is the shape of a message; what a value means is the engine's business.
+//! is checked here is the shape of a message; what a value means is up to the engine.
 
 pub(crate) mod container;
 pub(crate) mod filter;

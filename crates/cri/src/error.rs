@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 /// The longest message of a status: it travels as an HTTP/2 header, which peers limit.
 const MAX_MESSAGE: usize = 4096;
 
-/// A field of a request that cannot be taken.
+/// A field of a request that is invalid or not supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// The field must be set.
@@ -21,7 +21,7 @@ pub enum FieldError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Berth does not obey this field (yet), and refuses it instead of ignoring it.
+    /// Berth does not support this field (yet), and refuses it instead of ignoring it.
     #[error("{field} is not supported: {reason}")]
     Unsupported {
         /// The field's path in the request.
@@ -29,11 +29,11 @@ pub enum FieldError {
         /// What the caller could do.
         reason: String,
     },
-    /// A field that is refused with a word that the kubelet acts on.
+    /// A field that is refused with a error that the kubelet recognises.
     #[error("{word}: {field} is not supported: {reason}")]
     Named {
-        /// The word.
-        word: Word,
+        /// The error.
+        word: KubeletError,
         /// The field's path in the request.
         field: String,
         /// What the caller could do.
@@ -44,7 +44,7 @@ pub enum FieldError {
 /// What the kubelet looks for at the beginning of an error's text (k8s.io/cri-api, pkg/errors). Its client puts the
 /// name of the code before the text unless the code is Unknown, so these words need that code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum KubeletError {
     /// The registry does not answer.
     RegistryUnavailable,
     /// A mount cannot be read-only with everything mounted below it.
@@ -53,12 +53,12 @@ pub enum Word {
     ImageVolumeMountFailed,
 }
 
-impl std::fmt::Display for Word {
+impl std::fmt::Display for KubeletError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Word::RegistryUnavailable => "RegistryUnavailable",
-            Word::RroUnsupported => "RROUnsupported",
-            Word::ImageVolumeMountFailed => "ImageVolumeMountFailed",
+            KubeletError::RegistryUnavailable => "RegistryUnavailable",
+            KubeletError::RroUnsupported => "RROUnsupported",
+            KubeletError::ImageVolumeMountFailed => "ImageVolumeMountFailed",
         })
     }
 }
@@ -74,8 +74,8 @@ impl FieldError {
         Self::Unsupported { field: field.into(), reason: reason.into() }
     }
 
-    /// A field that is not supported, with the word that the kubelet acts on.
-    pub(crate) fn named(word: Word, field: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// A field that is not supported, with the error that the kubelet recognises.
+    pub(crate) fn named(word: KubeletError, field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Named { word, field: field.into(), reason: reason.into() }
     }
 }
@@ -127,12 +127,14 @@ pub fn status(error: &dyn Classify) -> Status {
 pub(crate) fn pull_status(error: &dyn Classify) -> Status {
     let text = message(error);
     match error.kind() {
-        Kind::Unavailable => Status::new(Code::Unknown, format!("{}: {text}", Word::RegistryUnavailable)),
+        Kind::Unavailable => {
+            Status::new(Code::Unknown, format!("{}: {text}", KubeletError::RegistryUnavailable))
+        }
         kind => Status::new(code(kind), text),
     }
 }
 
-/// The status for something that is not there. Scripts look for these words.
+/// The status for something that does not exist. Scripts look for these words.
 pub(crate) fn not_found(thing: &str, key: &str) -> Status {
     Status::not_found(format!("{thing} {key:?} not found"))
 }

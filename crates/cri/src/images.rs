@@ -74,7 +74,7 @@ async fn list(engine: &Engine, request: api::ListImagesRequest) -> Result<api::L
     })
 }
 
-/// ImageStatus: of an image that is not there it is an empty answer.
+/// ImageStatus: an empty answer for an unknown image.
 async fn image_status(
     engine: &Engine,
     request: api::ImageStatusRequest,
@@ -111,7 +111,7 @@ async fn pull(engine: &Engine, request: api::PullImageRequest) -> Result<api::Pu
     Ok(api::PullImageResponse { image_ref: image.id.to_string() })
 }
 
-/// RemoveImage: by any of its names the whole image goes; of an unknown one it is success.
+/// RemoveImage: any of its names removes the whole image; succeeds for an unknown one.
 async fn remove(
     engine: &Engine,
     request: api::RemoveImageRequest,

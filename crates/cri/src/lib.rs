@@ -1,4 +1,4 @@
-//! The kubelet's door: the CRI v1 services (k8s.io/cri-api v0.37.2).
+//! The CRI v1 services for kubelets (k8s.io/cri-api v0.37.2).
 //!
 //! Handlers convert between the CRI's messages and the engine's model and ask the engine; they
 //! decide nothing. Each field of a request is obeyed or refused, or means nothing here (docs/adr/0003).

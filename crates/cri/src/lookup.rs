@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::error::{not_found, status};
 
-/// The sandbox with this id, or the only one that begins so.
+/// The sandbox with this id or unique prefix of an id.
 pub(crate) fn sandbox(engine: &Engine, key: &str) -> Result<Arc<SandboxView>, Status> {
     let view = engine.sandbox(key).map_err(|e| status(&e))?;
     match view.config.owner {
@@ -17,7 +17,7 @@ pub(crate) fn sandbox(engine: &Engine, key: &str) -> Result<Arc<SandboxView>, St
     }
 }
 
-/// The container with this id, or the only one that begins so.
+/// The container with this id or unique prefix of an id.
 pub(crate) fn container(engine: &Engine, key: &str) -> Result<Arc<ContainerView>, Status> {
     let view = engine.container(key).map_err(|e| status(&e))?;
     match sandbox(engine, view.sandbox.as_str()) {
@@ -26,7 +26,7 @@ pub(crate) fn container(engine: &Engine, key: &str) -> Result<Arc<ContainerView>
     }
 }
 
-/// What Stop and Remove make of something that is not there: success, as the CRI asks.
+/// Stop and Remove succeed for what does not exist, as the CRI requires.
 pub(crate) fn present<T>(found: Result<T, Status>) -> Result<Option<T>, Status> {
     match found {
         Ok(view) => Ok(Some(view)),

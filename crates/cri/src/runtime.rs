@@ -35,7 +35,7 @@ type Answer<T> = Result<Response<T>, Status>;
 /// The stream of a call that has none yet: the call fails before it begins.
 type NoStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Runs a verb and writes its line: how long it took, and why it failed.
+/// Runs a call and logs it: how long it took, and why it failed.
 pub(crate) async fn answer<T>(
     verb: &'static str,
     work: impl Future<Output = Result<T, Status>>,
@@ -56,8 +56,8 @@ pub(crate) async fn answer<T>(
 }
 
 /// The whole service from three tables: calls with their verbs, calls that are not supported yet, and
-/// streams that are not supported yet. Those fail with a sentence, streams on their first
-/// message, so that a kubelet falls back to what there is.
+/// streams that are not supported yet. Those fail with an explanation, streams on their first
+/// message, so that a kubelet falls back to what is supported.
 macro_rules! service {
     (
         verbs { $($verb:ident($request:ident) -> $response:ident = $function:path;)* }

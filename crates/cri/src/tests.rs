@@ -20,9 +20,9 @@ const READ_NOTHING: [&str; 2] = ["Version", "UpdateRuntimeConfig"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    Obeyed,
+    Supported,
     Refused,
-    Nothing,
+    NoEffect,
 }
 
 /// The verdicts by call and path.
@@ -31,15 +31,15 @@ type Verdicts = BTreeMap<String, BTreeMap<String, Verdict>>;
 fn verdicts() -> Verdicts {
     let table: toml::Table = include_str!("../fields.toml").parse().unwrap();
     let verdict = |text: &str| {
-        let word = text.split([':', ',', ';', ' ']).next().unwrap();
+        let word = text.split([':', ';', '(']).next().unwrap().trim_end();
         let found = match word {
-            "obeyed" => Verdict::Obeyed,
+            "supported" => Verdict::Supported,
             "refused" => Verdict::Refused,
-            "nothing" => Verdict::Nothing,
+            "no effect" => Verdict::NoEffect,
             other => panic!("{other:?} is no verdict: {text}"),
         };
         assert!(
-            found == Verdict::Obeyed || text.len() > word.len() + 2,
+            found == Verdict::Supported || text.len() > word.len() + 2,
             "a verdict without a reason: {text}"
         );
         found
@@ -61,7 +61,7 @@ fn requests(pool: &DescriptorPool) -> BTreeMap<String, MessageDescriptor> {
     methods.map(|method| (method.name().to_owned(), method.input())).collect()
 }
 
-/// Walks a request: what has a verdict is ticked off, what is no message and has none is missing.
+/// Walks a request: what has a verdict is ticked off, what is not a message and has none is missing.
 fn walk(
     message: &MessageDescriptor,
     at: &str,
@@ -107,7 +107,7 @@ fn every_field_of_every_request_has_a_verdict_and_every_verdict_a_field() {
 #[test]
 fn a_new_field_fails_the_walk() {
     let request = requests(&descriptor()).remove("StopContainer").unwrap();
-    let known = BTreeMap::from([("container_id".to_owned(), Verdict::Obeyed)]);
+    let known = BTreeMap::from([("container_id".to_owned(), Verdict::Supported)]);
     let (mut used, mut missing) = (BTreeSet::new(), Vec::new());
     walk(&request, "", &known, &mut used, &mut missing);
     assert_eq!((missing, used.len()), (vec!["timeout".to_owned()], 1));
@@ -163,7 +163,7 @@ fn with_and_without(
     (before, (probe.convert)(&changed))
 }
 
-/// Whether an error names the field; indices are no part of a path.
+/// Whether an error names the field; indices are not part of a path.
 fn names(status: &Status, path: &str) -> bool {
     status.message().replace("[0]", "").replace("[1]", "").contains(path)
 }
@@ -178,10 +178,10 @@ fn every_verdict_is_true_of_the_conversion() {
             None => edit::change(field, current),
         });
         let holds = match (verdict, &after) {
-            (Verdict::Obeyed, Ok(after)) => *after != before,
+            (Verdict::Supported, Ok(after)) => *after != before,
             (Verdict::Refused, Err(status)) => names(status, &path),
-            (Verdict::Nothing, Ok(after)) => *after == before,
-            (Verdict::Obeyed | Verdict::Nothing, Err(_)) | (Verdict::Refused, Ok(_)) => false,
+            (Verdict::NoEffect, Ok(after)) => *after == before,
+            (Verdict::Supported | Verdict::NoEffect, Err(_)) | (Verdict::Refused, Ok(_)) => false,
         };
         if !holds {
             wrong.push(format!("{}: {path} is not {verdict:?}: {after:?}", probe.call));
@@ -197,7 +197,7 @@ fn a_value_that_an_enumeration_does_not_have_is_refused_by_name() {
     for (probe, path, verdict) in probed() {
         let is_enum =
             edit::field(&requests[probe.call], &path).is_some_and(|f| matches!(f.kind(), Kind::Enum(_)));
-        if !is_enum || verdict == Verdict::Nothing {
+        if !is_enum || verdict == Verdict::NoEffect {
             continue;
         }
         let (_, after) =

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Standard output is the container's log. When it is gone there is nobody to tell.
+/// Standard output is the container's log. When it is closed, nothing can be reported.
 fn say(line: &str) {
     writeln!(std::io::stdout(), "{line}").ok();
 }

@@ -43,7 +43,7 @@ pub struct EngineConfig {
 /// How images are found and unpacked.
 #[derive(Debug, Clone, Default)]
 pub struct ImageConfig {
-    /// What a name without a host means, tried in order: `docker.io`. Empty refuses short names.
+    /// Registries for names without a host, tried in order: `docker.io`. Empty refuses short names.
     pub short_name_hosts: Vec<String>,
     /// Directories with `HOST/hosts.toml`, the first that has the host wins.
     pub certs_dirs: Vec<PathBuf>,
@@ -76,7 +76,7 @@ pub enum CgroupDriver {
 pub enum NetworkChoice {
     /// The built-in bridge network.
     Builtin,
-    /// CNI plugins. Not there yet: such pods must use the host's network.
+    /// CNI plugins. Not supported yet: such pods must use the host's network.
     Cni,
     /// Loopback only.
     None,

@@ -1,6 +1,6 @@
 //! AppArmor and SELinux: what containers ask of them, and what is done on a host that has them.
 //!
-//! Berth sets no AppArmor profile and no SELinux label yet. What is asked for by name is refused where it would have
+//! Berth sets no AppArmor profile and no SELinux label yet. What is requested by name is refused where it would have
 //! to be set; a container that asks for nothing runs, unconfined by them, and the daemon says so (docs/adr/0003).
 
 use crate::Engine;
@@ -19,15 +19,15 @@ pub struct Unconfined {
     pub message: &'static str,
 }
 
-/// The security modules that are in force and that containers without a word about them run without.
+/// The security modules that are enabled, and that do not apply to containers that request nothing.
 pub(crate) fn unconfined(host: &HostFacts) -> Vec<Unconfined> {
     let apparmor = Unconfined {
         module: "AppArmor",
-        message: "it is in force and containers run without a profile: the default one is not supported yet",
+        message: "it is enabled, but containers run without a profile: the default one is not supported yet",
     };
     let selinux = Unconfined {
         module: "SELinux",
-        message: "it is in force and containers run in the domain of their shim: labels are not supported yet",
+        message: "it is enabled, but containers run in the domain of their shim: labels are not supported yet",
     };
     let modules = [(host.apparmor, apparmor), (host.selinux, selinux)];
     modules.into_iter().filter(|(in_force, _)| *in_force).map(|(_, module)| module).collect()
@@ -40,7 +40,7 @@ impl Engine {
     }
 }
 
-/// Refuses what a sandbox asks for and would not get.
+/// Refuses what a sandbox requests and would not get.
 pub(crate) fn sandbox(security: &SandboxSecurity, host: &HostFacts) -> Result<(), EngineError> {
     if host.selinux && security.selinux.is_some() {
         return Err(EngineError::unsupported("selinux_options", LABELS));
@@ -48,7 +48,7 @@ pub(crate) fn sandbox(security: &SandboxSecurity, host: &HostFacts) -> Result<()
     Ok(())
 }
 
-/// Refuses what a container asks for and would not get.
+/// Refuses what a container requests and would not get.
 pub(crate) fn container(config: &ContainerConfig, host: &HostFacts) -> Result<(), EngineError> {
     apparmor(&config.security, host)?;
     // A label has no effect on a privileged container, as the CRI says; one on files has.
@@ -64,16 +64,16 @@ pub(crate) fn container(config: &ContainerConfig, host: &HostFacts) -> Result<()
 
 const LABELS: &str = "SELinux labels are not supported yet";
 
-/// The default profile is nothing to the privileged, nor where AppArmor is not in force.
+/// The default profile has no effect on privileged containers, nor where AppArmor is not enabled.
 fn apparmor(security: &ContainerSecurity, host: &HostFacts) -> Result<(), EngineError> {
     let message = match security.apparmor.as_deref() {
         None | Some(APPARMOR_UNCONFINED) => return Ok(()),
         Some(APPARMOR_DEFAULT) if security.privileged || !host.apparmor => return Ok(()),
         Some(APPARMOR_DEFAULT) => {
-            "the default profile is not supported yet; ask for Unconfined, or for nothing".to_owned()
+            "the default profile is not supported yet; use Unconfined, or leave it out".to_owned()
         }
         Some(profile) if host.apparmor => {
-            format!("profiles are not supported yet, so not {profile:?}; ask for Unconfined, or for nothing")
+            format!("profiles are not supported yet, so not {profile:?}; use Unconfined, or leave it out")
         }
         Some(profile) => format!("profile {profile:?} needs AppArmor, which is not in force on this host"),
     };

@@ -1,6 +1,6 @@
 //! The handle that callers hold. Methods that change something hand the work to the pod's owner
 //! task and wait for its answer; dropping the future gives up the answer, never the work. Methods
-//! that look read published snapshots and never wait.
+//! that only read use the published views and never wait.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,16 +35,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the stores, finds the pods that run, and answers when the picture is complete.
+    /// Opens the stores, finds the pods that run, and answers when all of them are known.
     ///
     /// # Errors
     /// A store, the cgroups or the network cannot be used, or another daemon uses the root directory. A pod that
-    /// cannot be found again is no error; `doctor` tells of it.
+    /// cannot be recovered is not an error; `doctor` reports it.
     pub async fn open(config: EngineConfig) -> Result<Engine, EngineError> {
         Self::open_with(config, Seams::default()).await
     }
 
-    /// The same, with what is given in place of what the engine brings along.
+    /// The same, with replacements for what the engine brings along.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// # Errors
     /// `AlreadyExists` for the same metadata with another configuration or on a stopped
-    /// sandbox; `Invalid` or `Unsupported` with the field for what cannot be obeyed.
+    /// sandbox; `Invalid` or `Unsupported` with the field for what is not supported.
     pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId, EngineError> {
         validate::sandbox(&config, self.config(), &self.shared.facts)?;
         let shared = &self.shared;
@@ -96,7 +96,7 @@ impl Engine {
         });
         if joined {
             let asked = handle.ask(|reply| Command::Join { config: Box::new((*config).clone()), reply });
-            // A pod that went away between the look and the question is asked for anew by the caller.
+            // When the pod was removed between the lookup and the call, the caller asks again.
             return asked.await.unwrap_or(Err(EngineError::Closed));
         }
         made.map(|owner| tokio::spawn(owner.run()));
@@ -169,7 +169,7 @@ impl Engine {
         self.ask(id, |container, reply| Command::Update { container, resources, reply }).await
     }
 
-    /// Runs a command in a running container and gives its output. None waits for ever.
+    /// Runs a command in a running container and gives its output. None waits forever.
     ///
     /// # Errors
     /// `Timeout` when the time ran out (the process is killed), `Command` when it cannot be executed; a status
@@ -209,17 +209,17 @@ impl Engine {
         exec::reopen_log(&self.target(id).await?).await
     }
 
-    /// The sandboxes of an owner, or all, newest first. Half-made ones are not among them.
+    /// The sandboxes of an owner, or all, newest first. Those that are still being created are not among them.
     pub fn sandboxes(&self, owner: Option<Owner>) -> Vec<Arc<SandboxView>> {
         self.shared.views.sandboxes(owner)
     }
 
-    /// The containers of an owner's sandboxes, or all, newest first. Half-made ones are not among them.
+    /// The containers of an owner's sandboxes, or all, newest first. Those that are still being created are not among them.
     pub fn containers(&self, owner: Option<Owner>) -> Vec<Arc<ContainerView>> {
         self.shared.views.containers(owner)
     }
 
-    /// The sandbox with this id or beginning of an id.
+    /// The sandbox with this id or unique prefix of an id.
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`.
@@ -227,7 +227,7 @@ impl Engine {
         self.shared.views.sandbox(key)
     }
 
-    /// The container with this id or beginning of an id.
+    /// The container with this id or unique prefix of an id.
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`.
@@ -290,7 +290,7 @@ impl Engine {
         self.shared.stages.all()
     }
 
-    /// An owner that does not answer has gone with its pod; one that ended otherwise has not.
+    /// An owner that does not answer has ended with its pod; one that ended otherwise has not.
     fn is_gone(&self, id: &SandboxId) -> Result<(), EngineError> {
         if self.shared.pods.get(id).is_none() { Ok(()) } else { Err(EngineError::Closed) }
     }

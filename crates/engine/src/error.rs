@@ -9,7 +9,7 @@ use berth_types::{Classify, Kind};
 /// A cause that several callers may hold.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why the engine did not do what was asked.
+/// Why a call of the engine failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     /// Nothing has this id or name.
@@ -20,8 +20,8 @@ pub enum EngineError {
         /// What was looked up.
         key: String,
     },
-    /// Several ids begin so.
-    #[error("several {thing}s begin with {key:?}")]
+    /// Several ids have this prefix.
+    #[error("several {thing}s have the id prefix {key:?}")]
     Ambiguous {
         /// `pod sandbox` or `container`.
         thing: &'static str,
@@ -43,7 +43,7 @@ pub enum EngineError {
     AlreadyExists {
         /// `pod sandbox` or `container`.
         thing: &'static str,
-        /// The identity, in words.
+        /// The identity, as text.
         identity: String,
         /// The id of what has it.
         id: String,
@@ -58,12 +58,12 @@ pub enum EngineError {
         /// What is wrong with it.
         message: String,
     },
-    /// A setting that Berth does not obey (yet).
+    /// A setting that Berth does not support (yet).
     #[error("{field}: {message}")]
     Unsupported {
         /// Which.
         field: String,
-        /// What is not there.
+        /// What is missing.
         message: String,
     },
     /// The command of a container or exec session could not be executed.
@@ -71,11 +71,11 @@ pub enum EngineError {
     Command {
         /// What and why.
         message: String,
-        /// The exit status that a shell would give: 127 when it is not there, 126 when it cannot be executed,
+        /// The exit status that a shell would give: 127 when it is not found, 126 when it cannot be executed,
         /// 128 for anything else.
         code: i32,
     },
-    /// The network that the pod asks for cannot be had (yet).
+    /// The network that the pod requests is not available (yet).
     #[error("the pod's network is not ready: {message}")]
     NetworkNotReady {
         /// Why, and what to do.
@@ -89,7 +89,7 @@ pub enum EngineError {
         /// Milliseconds allowed.
         millis: u64,
     },
-    /// A part of the house failed; the kind is that part's.
+    /// Another crate failed; the kind is that of its error.
     #[error("{what}")]
     Failed {
         /// What was being done.
@@ -109,13 +109,13 @@ pub enum EngineError {
         /// What a caller may branch on: the first one's.
         kind: Kind,
     },
-    /// The engine is shutting down, or the owner of the pod is gone.
-    #[error("the engine is closing")]
+    /// The engine is shutting down, or the owner of the pod has ended.
+    #[error("the engine is shutting down")]
     Closed,
 }
 
 impl EngineError {
-    /// Wraps the failure of another room, keeping its kind.
+    /// Wraps the failure of another crate, keeping its kind.
     pub fn failed<E>(what: impl Into<String>, source: E) -> Self
     where
         E: Classify + Send + Sync + 'static,
@@ -166,9 +166,9 @@ impl Classify for EngineError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            EngineError::Ambiguous { .. } => Some("give more digits of the id".to_owned()),
+            EngineError::Ambiguous { .. } => Some("use more digits of the id".to_owned()),
             EngineError::AlreadyExists { thing, .. } => {
-                Some(format!("remove that {thing} first, or ask with a higher attempt"))
+                Some(format!("remove that {thing} first, or use a higher attempt"))
             }
             EngineError::NotFound { .. }
             | EngineError::Refused { .. }

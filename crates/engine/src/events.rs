@@ -1,5 +1,5 @@
-//! What happened, for those who watch. The queue of each watcher is bounded: one that is too slow
-//! is told to look at the lists again, and never holds up a pod.
+//! Events for watchers. The queue of each watcher is bounded: one that is too slow
+//! is told to look at the lists again, and never delays a pod.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ pub(crate) const CAPACITY: usize = 1024;
 pub enum EngineEvent {
     /// A sandbox was made or changed its state.
     Sandbox(Arc<SandboxView>),
-    /// A sandbox is gone.
+    /// A sandbox was removed.
     SandboxRemoved(SandboxId),
     /// A container was made or changed its state.
     Container(Arc<ContainerView>),
-    /// A container is gone.
+    /// A container was removed.
     ContainerRemoved {
         /// Where it was.
         sandbox: SandboxId,

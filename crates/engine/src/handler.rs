@@ -1,4 +1,4 @@
-//! The seam between a pod and what its processes are made by: Berth's own runtime today, other OCI runtimes and
+//! The interface between a pod and what its processes are made by: Berth's own runtime today, other OCI runtimes and
 //! sandboxed ones beside it.
 //!
 //! ```text
@@ -43,17 +43,17 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// limited, measured and killed by the shim alone.
     fn has_container_cgroups(&self) -> bool;
 
-    /// What the shim is asked to prepare a container. Blocks.
+    /// The request to the shim that prepares a container. Blocks.
     ///
     /// # Errors
-    /// A setting that the handler cannot obey, by its name; or a step failed, and [`Handler::forget`] gives back what
+    /// A setting that the handler does not support, by its name; or a step failed, and [`Handler::forget`] gives back what
     /// was made.
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError>;
 
     /// The encoded plan of a further process in a container.
     ///
     /// # Errors
-    /// A setting that the handler cannot obey, by its name.
+    /// A setting that the handler does not support, by its name.
     fn process(
         &self,
         process: &Process,
@@ -61,7 +61,7 @@ pub trait Handler: fmt::Debug + Send + Sync {
         security: &ContainerSecurity,
     ) -> Result<Vec<u8>, EngineError>;
 
-    /// Gives back what [`Handler::prepare`] made below the container's directory, mounts above all; success when there is
+    /// Gives back what [`Handler::prepare`] made below the container's directory, mounts above all; succeeds when there is
     /// nothing. Called after the container has ended, also by a later daemon.
     ///
     /// # Errors

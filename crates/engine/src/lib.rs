@@ -1,4 +1,4 @@
-//! The pod brain.
+//! The engine: everything about pods.
 //!
 //! One owner task per pod applies the lifecycle tables, plans containers, talks to the pod's
 //! shim, keeps the records on disk and publishes a snapshot that every read answers from.

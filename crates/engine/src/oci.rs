@@ -88,7 +88,7 @@ pub(crate) fn spec(inputs: &Inputs<'_>) -> Result<Planned, EngineError> {
     Ok(Planned { spec, raw_env })
 }
 
-/// What this host cannot obey.
+/// What this host does not support.
 fn refuse(inputs: &Inputs<'_>) -> Result<(), EngineError> {
     let security = &inputs.container.security;
     if security.privileged && !inputs.sandbox.security.privileged {

@@ -25,17 +25,18 @@ use crate::shim::spawn::Launcher;
 use crate::views::Views;
 use crate::{recovery, users};
 
-/// Everything opened, every pod found again.
+/// Everything is opened, and every pod recovered.
 pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shared>, Puller), EngineError> {
     let layout = Layout { root: config.root.clone(), state: config.state.clone() };
     directories(&layout)?;
     let images = Images::open(image_config(&config))
         .await
         .map_err(|e| EngineError::failed("open the image store", e))?;
-    overlay::trial(&layout.root).map_err(|e| EngineError::failed("keep containers' files", e))?;
+    overlay::trial(&layout.root)
+        .map_err(|e| EngineError::failed("prepare the directory of containers", e))?;
     let restarted = boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
-    // What may be refused comes before what would have to be taken back.
+    // What may fail comes before what would have to be undone.
     let networks = Networks::open(&config, &layout)?;
     let launcher = Launcher::new(&cgroups, &config)?;
     let facts = facts::facts(&cgroups);
@@ -71,7 +72,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         users: users::Users::default(),
         pods: Pods::default(),
         restarted,
-        outputs: crate::container::exec::Room::default(),
+        outputs: crate::container::exec::OutputBudget::default(),
     });
     builtin_images(&shared).await;
     let left = recovery::all(&shared).await?;
@@ -83,7 +84,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
 }
 
 /// Puts the images that the program carries into the store, where they are not. Without them everything
-/// else works, so a failure is told and no more.
+/// else works, so a failure is only logged.
 async fn builtin_images(shared: &Shared) {
     for builtin in &shared.config.images.builtin {
         if matches!(shared.images.find(builtin.name), Ok(Some(_))) {
@@ -91,14 +92,14 @@ async fn builtin_images(shared: &Shared) {
         }
         if let Err(error) = load(shared, builtin).await {
             let error = berth_types::error::chain(&error);
-            tracing::warn!(image = builtin.name, error, "the image that Berth carries is not loaded");
+            tracing::warn!(image = builtin.name, error, "failed to load the built-in image");
         }
     }
 }
 
 async fn load(shared: &Shared, builtin: &BuiltinImage) -> Result<(), EngineError> {
     let archive = berth_sys::memfd::sealed("image", builtin.archive)
-        .map_err(|e| EngineError::system("make a file of the image", e))?;
+        .map_err(|e| EngineError::system("create a file of the image", e))?;
     let loaded = shared.images.load(archive.into(), |_| {}).await;
     let loaded = loaded.map_err(|e| EngineError::failed("load the image", e))?;
     for image in loaded {
@@ -134,15 +135,15 @@ fn directories(layout: &Layout) -> Result<(), EngineError> {
 }
 
 /// Whether the machine was restarted since the last daemon. What its pods had while they ran is gone with that boot;
-/// what is told of them stays.
+/// their records stay.
 fn boot(layout: &Layout) -> Result<bool, EngineError> {
-    let failed = |e: io::Error| EngineError::system("tell this boot from the last", e);
+    let failed = |e: io::Error| EngineError::system("compare this boot with the last", e);
     let now = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(failed)?;
     let before = record::read_bytes(&layout.boot()).map_err(failed)?;
     let restarted = before.as_ref() != Some(&now);
     if restarted {
         if before.is_some() {
-            tracing::info!("the machine was restarted; the pods of before have ended");
+            tracing::info!("the machine was restarted; its earlier pods have ended");
         }
         // After a restart there are none. If it is the file that is wrong, the sweep ends what still runs.
         for mount in mounts_below(&layout.pods()) {

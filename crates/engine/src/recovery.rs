@@ -1,15 +1,15 @@
-//! Finding the pods again after the daemon was restarted, and their shims after a connection was lost.
+//! Recovering the pods after a restart of the daemon, and their shims after a lost connection.
 //!
 //! ```text
 //! record Making    -> undone: no caller was told of it
 //! record Stopped   -> not ready, as it was
 //! record Made      -> connect to the shim, Hello
-//!    answers       -> what it says is so
+//!    answers       -> its report is taken over
 //!    is dead       -> its processes are killed, its containers ended 255 Unknown, the sandbox not ready
 //!    does neither  -> its containers are Unknown until it answers or a caller stops them
 //! no readable record, nor a second copy
 //!    shim is dead  -> what is left of it is removed
-//!    otherwise     -> left alone: it runs on, `doctor` tells of it
+//!    otherwise     -> not touched: it keeps running, and `doctor` reports it
 //! ```
 //!
 //! A pod is put into its state by the same messages as at any other time: see `berth_types::lifecycle::pod`. Why a
@@ -37,10 +37,10 @@ use crate::shim::Shim;
 pub(crate) use connect::{Way, connect};
 pub(crate) use sweep::sweep;
 
-/// Pods looked at side by side.
+/// Pods recovered in parallel.
 const AT_ONCE: usize = 32;
 
-/// Finds all pods on disk; gives those that are left alone.
+/// Finds all pods on disk; returns those that are not touched.
 pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, EngineError> {
     let ids = read::pods(shared)?;
     let permits = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
@@ -53,7 +53,7 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, Engi
             tracing::error!(
                 sandbox = id.short(),
                 error = berth_types::error::chain(&error),
-                "pod not found again, and left alone"
+                "failed to recover a pod; it is left as it is"
             );
             Some(id)
         });

@@ -8,8 +8,8 @@
 //!                       +------------------------- Report ----------------+
 //! ```
 //!
-//! The owner never waits for anything but its inbox, so a slow stop of one container holds up neither another
-//! container nor a look at the pod. Answers are given after the new picture was published: who has an answer sees
+//! The owner never waits for anything but its inbox, so a slow stop of one container delays neither another
+//! container nor a read of the pod. Answers are given after the new views were published: a caller with an answer sees
 //! its effect. See docs/adr/0060.
 
 mod effects;
@@ -105,7 +105,7 @@ pub(crate) enum Report {
     /// Changing the limits of a container is over.
     Updated(ContainerId, Result<Resources, EngineError>, Caller),
     /// The shim answers on a new connection.
-    Connected(Shim, Vec<(ContainerId, pod::Word<Live>, i32)>),
+    Connected(Shim, Vec<(ContainerId, pod::ContainerReport<Live>, i32)>),
     /// A container's process did what the message says.
     Container(ContainerId, ContainerMessage<Live>),
     /// The pod did.
@@ -154,7 +154,7 @@ pub(crate) struct Spawner {
 
 impl Spawner {
     /// Runs `work` in a task of its own; its result comes to the inbox. Work that panics is reported as `failed`
-    /// says, so that the pod's state does not wait for it for ever.
+    /// says, so that the pod's state does not wait for it forever.
     pub(crate) fn spawn<F>(&self, work: F, failed: impl FnOnce(EngineError) -> Report + Send + 'static)
     where
         F: Future<Output = Report> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What an engine can be given in place of what it brings along: handlers, the placement of cgroups, plugins that
+//! What can be replaced in an engine: handlers, the placement of cgroups, plugins that
 //! change specifications. Networks are chosen by [`EngineConfig`](crate::EngineConfig). See docs/adr/0085.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ pub use crate::container::adjust::{Adjust, Adjusted, Subject};
 pub use crate::handler::{Handler, NATIVE, Prepared, Preparing, Program};
 pub use crate::host::placement::{Cgroupfs, Placement, PodCgroups};
 
-/// What an engine is given. The default is what it brings along.
+/// The replaceable parts of an engine. The default is what it brings along.
 #[derive(Debug, Clone, Default)]
 pub struct Seams {
     /// Handlers beside `native`, by the names they give themselves.

@@ -38,10 +38,10 @@ pub(crate) struct Shared {
     pub(crate) adjust: Vec<Arc<dyn Adjust>>,
     pub(crate) users: crate::users::Users,
     pub(crate) pods: Pods,
-    /// Whether the machine was restarted since the last daemon: nothing of before runs.
+    /// Whether the machine was restarted since the last daemon: none of its pods runs.
     pub(crate) restarted: bool,
     /// For the output of commands that are being waited for.
-    pub(crate) outputs: crate::container::exec::Room,
+    pub(crate) outputs: crate::container::exec::OutputBudget,
 }
 
 impl Shared {
@@ -55,7 +55,7 @@ impl Shared {
     }
 }
 
-/// Who a sandbox is: pods of different owners never meet.
+/// The identity of a sandbox: pods of different owners never share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     owner: Owner,
@@ -67,7 +67,7 @@ impl Identity {
         Self { owner: config.owner, metadata: config.metadata.clone() }
     }
 
-    /// `namespace/name` with the attempt, for people.
+    /// `namespace/name` with the attempt, for users.
     pub(crate) fn words(&self) -> String {
         let m = &self.metadata;
         format!("{}/{} (uid {:?}, attempt {})", m.namespace, m.name, m.uid, m.attempt)
@@ -112,7 +112,7 @@ impl Pods {
         (handle, false)
     }
 
-    /// Takes a pod that is gone out.
+    /// Removes the owner of a removed pod.
     pub(crate) fn forget(&self, id: &SandboxId, identity: &Identity) {
         let mut index = self.index();
         index.by_id.remove(id);

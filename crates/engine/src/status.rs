@@ -1,4 +1,4 @@
-//! Whether the engine can run pods, and what it found lying about.
+//! Whether the engine can run pods, and the findings of `doctor`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct NetworkStatus {
     pub ready: bool,
     /// One word, as the kubelet shows it: `NetworkPluginNotReady`; empty when ready.
     pub reason: String,
-    /// A sentence for people; empty when ready.
+    /// A sentence for users; empty when ready.
     pub message: String,
 }
 
@@ -52,7 +52,7 @@ pub enum Thing {
 }
 
 impl Thing {
-    /// The kind in words.
+    /// The kind as text.
     pub fn word(self) -> &'static str {
         match self {
             Thing::Mount => "mount",

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_an_interface_are_told_apart() {
+    fn settings_of_an_interface_are_recognised() {
         for (name, want) in [
             ("net.ipv4.conf.eth0.rp_filter", true),
             ("net.ipv6.neigh.eth0.gc_stale_time", true),

@@ -66,7 +66,7 @@ impl Users {
         let texts = Arc::new(Texts { passwd: read("/etc/passwd").await?, group: read("/etc/group").await? });
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
-            // Which one goes hardly matters: it is read again when it is needed.
+            // Any of them may be evicted: it is read again when it is needed.
             let any = kept.keys().next().cloned();
             any.map(|any| kept.remove(&any));
         }

@@ -11,7 +11,7 @@ use crate::model::{NamespaceMode, Namespaces, Network, PortMapping, SandboxConfi
 use crate::oci::HostFacts;
 use crate::sysctl;
 
-/// Refuses what cannot be obeyed, by the field's name.
+/// Refuses what is not supported, by the field's name.
 pub(crate) fn sandbox(
     config: &SandboxConfig,
     engine: &EngineConfig,
@@ -43,8 +43,9 @@ fn name(config: &SandboxConfig, host: &HostFacts) -> Result<(), EngineError> {
         _ if asked.is_empty() => Ok(()),
         Network::Host if *asked == host.hostname => Ok(()),
         Network::Host => {
-            let message =
-                format!("{asked:?} is not the host's name, which a pod on its network has; leave it out");
+            let message = format!(
+                "{asked:?} is not the host's name, and a pod on the host's network has that one; leave it out"
+            );
             Err(EngineError::invalid("hostname", message))
         }
         Network::Pod | Network::None => {
@@ -68,7 +69,7 @@ fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineEr
     }
 }
 
-/// On the host's network a port is mapped to itself, as kubelets say it; another mapping would not happen.
+/// On the host's network a port is mapped to itself, as kubelets say it; another mapping would have no effect.
 fn own_ports(config: &SandboxConfig) -> Result<(), EngineError> {
     let moved = |port: &&PortMapping| port.host_port != 0 && port.host_port != port.container_port;
     match config.ports.iter().find(moved) {
@@ -102,7 +103,7 @@ fn sysctls(asked: &BTreeMap<String, String>, namespaces: &Namespaces) -> Result<
                 return refuse("the pod uses the host's network");
             }
         } else {
-            return refuse("not of a namespace; it would change the host");
+            return refuse("not a namespaced sysctl; it would change the host");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The published picture: every read answers from here. A pod's owner puts a new view of its pod;
+//! The published views: every read answers from here. A pod's owner puts a new view of its pod;
 //! the locks are held for the moment of a look-up or an exchange, never over a wait.
 
 use std::collections::BTreeMap;
@@ -12,41 +12,41 @@ use crate::events::{CAPACITY, EngineEvent, Events, Stamped};
 use crate::host::clock;
 use crate::model::{ContainerView, Owner, SandboxMetadata, SandboxView};
 
-/// The published picture and the events of its changes.
+/// The published views and the events of their changes.
 #[derive(Debug)]
 pub(crate) struct Views {
-    picture: RwLock<Picture>,
+    published: RwLock<Published>,
     events: broadcast::Sender<Stamped>,
 }
 
 #[derive(Debug, Default)]
-struct Picture {
+struct Published {
     sandboxes: BTreeMap<SandboxId, Arc<SandboxView>>,
     containers: BTreeMap<ContainerId, Arc<ContainerView>>,
 }
 
 impl Views {
     pub(crate) fn new() -> Self {
-        Self { picture: RwLock::default(), events: broadcast::channel(CAPACITY).0 }
+        Self { published: RwLock::default(), events: broadcast::channel(CAPACITY).0 }
     }
 
-    /// Publishes a pod as it is now, and tells what changed.
+    /// Publishes a pod as it is now, and sends the events.
     pub(crate) fn put(&self, view: &Arc<SandboxView>) {
-        let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
-        let old = picture.sandboxes.insert(view.id.clone(), Arc::clone(view));
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let old = published.sandboxes.insert(view.id.clone(), Arc::clone(view));
         let mut events = Vec::new();
         if old.as_ref().is_none_or(|old| old.state != view.state || old.message != view.message) {
             events.push(EngineEvent::Sandbox(Arc::clone(view)));
         }
         for container in &view.containers {
-            let before = picture.containers.insert(container.id.clone(), Arc::clone(container));
+            let before = published.containers.insert(container.id.clone(), Arc::clone(container));
             if before.is_none_or(|before| before.state != container.state) {
                 events.push(EngineEvent::Container(Arc::clone(container)));
             }
         }
         for gone in old.iter().flat_map(|old| &old.containers) {
             if !view.containers.iter().any(|now| now.id == gone.id) {
-                picture.containers.remove(&gone.id);
+                published.containers.remove(&gone.id);
                 events.push(EngineEvent::ContainerRemoved {
                     sandbox: view.id.clone(),
                     container: gone.id.clone(),
@@ -56,13 +56,13 @@ impl Views {
         self.tell(events);
     }
 
-    /// Takes out a pod that is gone.
+    /// Removes a removed pod's views.
     pub(crate) fn remove(&self, sandbox: &SandboxId) {
-        let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(old) = picture.sandboxes.remove(sandbox) else { return };
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = published.sandboxes.remove(sandbox) else { return };
         let mut events = Vec::new();
         for gone in &old.containers {
-            picture.containers.remove(&gone.id);
+            published.containers.remove(&gone.id);
             let (sandbox, container) = (sandbox.clone(), gone.id.clone());
             events.push(EngineEvent::ContainerRemoved { sandbox, container });
         }
@@ -70,12 +70,12 @@ impl Views {
         self.tell(events);
     }
 
-    /// Told with the picture locked, so that events come in the order of the changes. Sending to a
+    /// Sent with the views locked, so that events come in the order of the changes. Sending to a
     /// broadcast channel does not wait.
     fn tell(&self, events: Vec<EngineEvent>) {
         let at = clock::now();
         for event in events {
-            // Nobody watching is no failure.
+            // Having no watcher is not a failure.
             drop(self.events.send(Stamped { at, event }));
         }
     }
@@ -84,8 +84,8 @@ impl Views {
         Events::new(self.events.subscribe())
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Picture> {
-        self.picture.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn sandboxes(&self, owner: Option<Owner>) -> Vec<Arc<SandboxView>> {

@@ -1,4 +1,4 @@
-//! How long an image takes from the bytes of its blobs until it is safe on disk.
+//! How long an image takes from the bytes of its blobs until it is on disk.
 //!
 //! `unpack_bench ROOT BLOB...`: the blobs are layers (gzip, zstd or plain), read from files three at a
 //! time as a pull does. Run as `berth-unpack` it is the unpacking process.

@@ -1,7 +1,7 @@
 //! Archives of images: OCI image layouts and docker's, in one tar file.
 //!
 //! What is saved is both at once, as docker has written it since version 25: `index.json` and
-//! `oci-layout` for those who read OCI layouts, `manifest.json` for those who read docker
+//! `oci-layout` for readers of OCI layouts, `manifest.json` for readers of docker
 //! archives, over the same blobs. Layers are written as plain tars, made again from the unpacked
 //! tree by their recipes (docs/adr/0028-layer-recipes.md), so configuration and image id stay.
 
@@ -27,7 +27,7 @@ pub enum ArchiveError {
     /// The file is not an archive, or is damaged.
     #[error("image archive: {0}")]
     Malformed(String),
-    /// A document in it is not what it must be.
+    /// A document in it is invalid.
     #[error("image archive: {path}: {reason}")]
     Document {
         /// Which.
@@ -46,7 +46,7 @@ pub enum ArchiveError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// A layer in the store is not what it was.
+    /// A layer in the store has changed.
     #[error("layer {layer}: {reason}")]
     Layer {
         /// Its directory.

@@ -47,7 +47,7 @@ pub enum ConfigError {
     /// Not JSON, or not of this shape.
     #[error("image config: not the JSON of an image configuration")]
     Json(#[source] serde_json::Error),
-    /// A field has a value that cannot be obeyed.
+    /// A field has a value that is not supported.
     #[error("image config: {field}: {reason}")]
     Field {
         /// Which field.
@@ -145,7 +145,7 @@ impl ImageConfig {
     }
 }
 
-/// The variables that are set. A name without `=` sets none: as in docker, it takes the one before it away. What has no
+/// The variables that are set. A name without `=` sets none: as in docker, it unsets the one before it. What has no
 /// name cannot be set.
 fn variables(entries: Vec<String>) -> Vec<String> {
     let mut set: Vec<String> = Vec::with_capacity(entries.len());

@@ -3,7 +3,7 @@
 //! A secret is never printed: [`Secret`] has a redacted `Debug` and no `Display`.
 //!
 //! Credentials that came with a request and name no server belong to the registry of the
-//! reference; they are not offered to mirrors, which may be other people's machines
+//! reference; they are not offered to mirrors, which others may run
 //! (see docs/adr/0021-credentials.md).
 
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is nothing to hide.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -174,7 +174,7 @@ pub struct Keyring {
     pub files: Option<CredentialFiles>,
 }
 
-/// Why credentials could not be had.
+/// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The request's are malformed.
@@ -189,7 +189,7 @@ impl Keyring {
     /// What to show `host` for a repository `path` of the registry `registry`.
     ///
     /// A request that brought credentials is never completed from files: a refused secret must not
-    /// silently become somebody else's.
+    /// silently become another user's.
     pub async fn lookup(&self, host: &str, registry: &str, path: &str) -> Result<Credentials, KeyringError> {
         if let Some(request) = &self.request {
             let credentials = request.credentials()?;

@@ -20,7 +20,7 @@ pub enum StoreError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// A record or blob on disk does not say what it must.
+    /// A record or blob on disk is damaged.
     #[error("image store: {path} is damaged: {reason}")]
     Damaged {
         /// Which file.
@@ -28,7 +28,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Written by a newer Berth, in a way that this one would misread.
+    /// Written by a newer Berth, in a format that this one would misread.
     #[error("image store: {path} is of version {version}, this program knows up to {known}")]
     Newer {
         /// Which file.
@@ -39,10 +39,10 @@ pub enum StoreError {
         known: u32,
     },
     /// No such image.
-    #[error("image {0:?} is not here")]
+    #[error("image {0:?} not found")]
     NotFound(String),
     /// A prefix that several images have, or a short name that several repositories have.
-    #[error("{name:?} could be any of {candidates}")]
+    #[error("{name:?} is ambiguous: it matches {candidates}")]
     Ambiguous {
         /// What was asked.
         name: String,
@@ -76,7 +76,7 @@ pub enum StoreError {
     /// The container has no snapshot.
     #[error("container {0} has no snapshot")]
     NoSnapshot(berth_types::ContainerId),
-    /// The container's snapshot is there, but what it says of itself cannot be used now.
+    /// The container's snapshot exists, but its record cannot be used now.
     #[error("the snapshot of container {container} cannot be read and is kept: {reason}")]
     Unreadable {
         /// Whose it is.
@@ -138,7 +138,7 @@ impl Classify for StoreError {
             Self::Io { source, .. } if is_short_of_resources(source) => {
                 Some("nothing was removed: raise the limit of open files or free memory, and try again".into())
             }
-            Self::Ambiguous { .. } => Some("give the whole name or more digits of the id".into()),
+            Self::Ambiguous { .. } => Some("use the full name or more digits of the id".into()),
             _ => None,
         }
     }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The sink counts what it took, so a transfer goes on at exactly that byte, on whatever host. A
-//! server that ignores the range sends everything again; what the sink has is then passed over.
-//! Every failure is counted: a host gets a few in a row without progress, a blob a bounded number
+//! server that ignores the range sends everything again; what the sink has is then skipped.
+//! Every failure is counted: a host is allowed a few in a row without progress, a blob a bounded number
 //! in all. See docs/adr/0020-registry-client.md.
 
 use std::future::Future;
@@ -22,17 +22,17 @@ use http::header::ACCEPT_RANGES;
 use self::body::{Body, Span};
 
 use crate::hosts::Host;
-use crate::registry::{Descriptor, HostError, Patience, Pause, RegistryError, Source, Tried};
+use crate::registry::{Descriptor, HostError, Pause, RegistryError, Retries, Source, Tried};
 use crate::{LayerWriter, StoreError};
 
 mod body;
 
 /// Failures in a row without progress, on the last host: with the pauses between them, time for a registry to be
 /// started again.
-const MAX_BARREN: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 /// Failures of one blob in all.
 const MAX_FAILURES: u32 = 32;
-/// After so many bytes the rate of a single stream is judged.
+/// After so many bytes the rate of a single stream is measured.
 const PROBE: u64 = 4 << 20;
 
 /// Where a blob's bytes go, in order.
@@ -122,12 +122,12 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
         let mut failures = 0;
         for (index, host) in hosts.iter().enumerate().skip(first) {
             let last = index + 1 == hosts.len();
-            if self.source.passes_over(host, last) {
+            if self.source.skips(host, last) {
                 tried.push(Tried { host: host.to_string(), error: HostError::GivenUp });
                 continue;
             }
-            let patience = if last { MAX_BARREN } else { 1 };
-            match self.try_host(host, patience, &mut failures, sink).await {
+            let attempts = if last { MAX_ATTEMPTS } else { 1 };
+            match self.try_host(host, attempts, &mut failures, sink).await {
                 Ok(()) => return Ok(index),
                 Err(Failure::Store(error)) => return Err((index, error.into())),
                 Err(Failure::Host(error)) => {
@@ -140,17 +140,17 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
         Err((hosts.len(), RegistryError::AllHosts { what, tried }.into()))
     }
 
-    /// Tries one host until it has given everything, or `patience` attempts in a row nothing.
+    /// Tries one host until it has sent everything, or nothing in `attempts` attempts in a row.
     async fn try_host(
         &self,
         host: &Host,
-        patience: u32,
+        attempts: u32,
         failures: &mut u32,
         sink: &mut impl Sink,
     ) -> Result<(), Failure> {
         let timeouts = &self.source.registry().config().timeouts;
         let mut pause = Pause::new(timeouts);
-        let mut barren = 0;
+        let mut fruitless = 0;
         loop {
             let before = sink.written();
             let error = match self.attempt(host, sink).await {
@@ -159,12 +159,12 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
             };
             *failures += 1;
             if sink.written() > before {
-                (barren, pause) = (0, Pause::new(timeouts));
+                (fruitless, pause) = (0, Pause::new(timeouts));
             } else {
-                barren += 1;
+                fruitless += 1;
             }
             let resumable = is_resumable(&error, sink.written() > 0);
-            if !resumable || barren >= patience || *failures >= MAX_FAILURES {
+            if !resumable || fruitless >= attempts || *failures >= MAX_FAILURES {
                 return Err(error.into());
             }
             let Some(wait) = pause.after(&error) else { return Err(error.into()) };
@@ -259,10 +259,10 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
 
     async fn part(&self, host: &Host, first: u64, last: u64) -> Result<Vec<u8>, HostError> {
         let timeouts = &self.source.registry().config().timeouts;
-        let mut patience = Patience::new(timeouts);
+        let mut retries = Retries::new(timeouts);
         loop {
             match self.part_once(host, first, last).await {
-                Err(error) => patience.again(error).await?,
+                Err(error) => retries.again(error).await?,
                 done => return done,
             }
         }
@@ -279,7 +279,7 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
 }
 
 /// Whether the host may give more after this. One that `gave` something before is waited for also when it cannot
-/// be reached: it may be on its way up again.
+/// be reached: it may be restarting.
 fn is_resumable(error: &HostError, gave: bool) -> bool {
     match error {
         HostError::Timeout { .. } => true,

@@ -6,7 +6,7 @@
 //! The files are read at each pull, so a change needs no restart.
 //!
 //! The hosts are the `[host]` tables in file order, then `server`, or the registry itself where
-//! the file names none. Unknown keys are warned of by name and passed over, as containerd does; a
+//! the file names none. Unknown keys are logged by name and ignored, as containerd does; a
 //! value that is wrong is an error, since a mirror that is silently ignored sends traffic elsewhere. This and what else
 //! differs from containerd is in docs/adr/0020-registry-client.md.
 
@@ -18,7 +18,7 @@ use http::{HeaderName, HeaderValue};
 
 mod parse;
 
-/// A host that serves a registry, and how it is spoken to.
+/// A host that serves a registry, and how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// How to connect.
@@ -113,7 +113,7 @@ pub struct ClientPem {
     pub key: Pem,
 }
 
-/// Why the hosts of a registry cannot be told.
+/// Why the hosts of a registry cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// A file cannot be read.
@@ -245,7 +245,7 @@ impl Host {
             authority: authority.to_owned(),
             path: "/v2".to_owned(),
             capabilities: Capabilities { pull: true, resolve: true },
-            // A loopback registry that does speak TLS has a certificate nobody signed, and nobody
+            // A loopback registry that does speak TLS has a self-signed certificate, and nothing
             // else can listen there.
             tls: TlsSettings {
                 verify: if is_loopback(authority) { Verify::Skip } else { Verify::Yes },
@@ -259,7 +259,7 @@ impl Host {
 }
 
 impl std::fmt::Display for Host {
-    /// The URL of its API, for people.
+    /// The URL of its API, for users.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = match self.scheme {
             Scheme::Http => "http://",

@@ -24,7 +24,7 @@ pub struct Image {
     /// When it was committed here (nanoseconds since 1970).
     pub created_at: i64,
     /// Asked to be kept: advice for collectors of garbage such as the kubelet; an explicit
-    /// removal obeys all the same.
+    /// removal respects anyway.
     pub pinned: bool,
     /// What the image says about running it.
     pub config: Arc<ImageConfig>,

@@ -1,8 +1,8 @@
-//! How JSON is read that other programs write.
+//! Reading the JSON of other programs.
 
 use serde::{Deserialize, Deserializer};
 
-/// Null stands for a value that is not there, as in the decoders of the programs that write these files:
+/// Null means a missing value, as in the decoders of the programs that write these files:
 /// for `#[serde(default, deserialize_with = ...)]`.
 pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

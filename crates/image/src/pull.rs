@@ -38,7 +38,7 @@ const LAYERS: usize = 16;
 /// Pulls at a time; further ones wait.
 const PULLS: usize = 64;
 
-/// A pull that somebody asks for.
+/// A request to pull an image.
 #[derive(Debug, Clone)]
 pub struct PullRequest {
     /// The reference as it was written; it may lack the host.
@@ -49,7 +49,7 @@ pub struct PullRequest {
     pub platform: Option<Platform>,
 }
 
-/// Why a pull gave no image. Nothing of it is left in the store.
+/// Why a pull failed. Nothing of it is left in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The reference is malformed.
@@ -64,7 +64,7 @@ pub enum PullError {
         example: String,
     },
     /// None of the registries that a short name is looked for on has it.
-    #[error("image {name:?} was found on none of its registries: {}", summaries(tried))]
+    #[error("image {name:?} was not found on any of its registries: {}", summaries(tried))]
     NowhereFound {
         /// As it was written.
         name: String,
@@ -83,7 +83,7 @@ pub enum PullError {
         source: FetchError,
     },
     /// A layer is of a kind that cannot be unpacked.
-    #[error("pull {reference}: layer {digest} is {media_type:?}, which is not a layer Berth unpacks")]
+    #[error("pull {reference}: layer {digest} has the unsupported media type {media_type:?}")]
     LayerType {
         /// The complete reference.
         reference: String,
@@ -101,7 +101,7 @@ pub enum PullError {
         source: StoreError,
     },
     /// The daemon ends.
-    #[error("pull of {0} was called off")]
+    #[error("the pull of {0} was cancelled")]
     CalledOff(String),
 }
 
@@ -140,7 +140,7 @@ impl Classify for PullError {
 }
 
 impl PullError {
-    /// Whether the registry could not be reached or asked to be left alone: what a kubelet is to
+    /// Whether the registry could not be reached or is overloaded: what a kubelet is to
     /// be told as `RegistryUnavailable`.
     pub fn is_registry_unavailable(&self) -> bool {
         self.kind() == Kind::Unavailable
@@ -159,7 +159,7 @@ struct Inner {
     images: Images,
     pulls: Semaphore,
     layers: Semaphore,
-    /// The layers on their way, for those who wait for one that another pull fetches.
+    /// The layers on their way, for pulls that wait for a layer of another pull.
     flights: Mutex<HashMap<Digest, watch::Receiver<LayerProgress>>>,
 }
 
@@ -315,7 +315,7 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Sees to it that the layer is in the store. A host that gave damaged bytes is passed over for the next.
+    /// Makes sure that the layer is in the store. A host that gave damaged bytes is skipped for the next.
     async fn get(&self) -> Result<(), FetchError> {
         let hosts = self.source.capable(true)?.len();
         let mut first = 0;
@@ -329,7 +329,7 @@ impl Layer<'_> {
             match result {
                 Err(error) if served + 1 < hosts && is_damage(&error) => {
                     let blob = self.blob.digest.short();
-                    tracing::warn!(blob, error = %berth_types::error::chain(&error), "damaged layer, next host");
+                    tracing::warn!(blob, error = %berth_types::error::chain(&error), "damaged layer, trying the next host");
                     first = served + 1;
                 }
                 result => return Ok(result?),
@@ -337,7 +337,7 @@ impl Layer<'_> {
         }
     }
 
-    /// Waits for the turn to write the layer, showing meanwhile how the pull that fetches it fares; `None` when
+    /// Waits for the turn to write the layer, showing the progress of the pull that fetches it; `None` when
     /// the layer is there.
     async fn turn(&self) -> Option<Turn> {
         let mut turn = std::pin::pin!(self.ingest.turn(self.index));
@@ -362,7 +362,7 @@ impl Layer<'_> {
         turn
     }
 
-    /// Fetches the layer from the `first`th host on; tells which host served it, and what became of it.
+    /// Fetches the layer from the `first`th host on; tells which host served it, and the outcome.
     async fn fetch(
         &self,
         first: usize,
@@ -403,7 +403,7 @@ fn is_damage(error: &StoreError) -> bool {
     matches!(error, StoreError::Blob { .. }) || error.kind() == Kind::Corrupt
 }
 
-/// A layer on its way, as long as it is: seen by this pull and by those who wait for it.
+/// A layer that is being pulled: seen by this pull and by those that wait for it.
 struct Flight<'a> {
     layer: &'a Layer<'a>,
     sender: watch::Sender<LayerProgress>,

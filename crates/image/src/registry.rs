@@ -5,8 +5,8 @@
 //!           -> platform choice -> manifest and config, whole and checked -> layers, streamed (fetch)
 //! ```
 //!
-//! Every answer is bounded in size and in time; what is addressed by digest is checked against it
-//! before it is believed. See docs/adr/0020-registry-client.md.
+//! Every answer is bounded in size and in time; what is addressed by digest is verified
+//! before it is used. See docs/adr/0020-registry-client.md.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub use manifest::{Descriptor, Manifest};
 pub(crate) use manifest::{Document, Entry, Unusable, parse};
 pub use platform::{ParsePlatformError, Platform};
 pub use resolve::{Resolved, Source};
-pub(crate) use retry::{Patience, Pause};
+pub(crate) use retry::{Pause, Retries};
 pub(crate) use send::{Ask, Trust, send};
 
 mod auth;
@@ -49,7 +49,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From a request to the headers of its answer, and for a whole small answer.
     pub answer: Duration,
-    /// Without noticeable progress in a transfer, before it is begun anew.
+    /// Without noticeable progress in a transfer, before it is begun again.
     pub stall: Duration,
     /// The first pause before something is tried again; it doubles each time.
     pub backoff: Duration,
@@ -80,7 +80,7 @@ pub struct Config {
     pub platform: Platform,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are obeyed. Loopback is never proxied.
+    /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are honoured. Loopback is never proxied.
     pub proxy_from_environment: bool,
     /// When a blob is fetched in several parts at a time.
     pub ranges: Ranges,

@@ -40,9 +40,9 @@ mod usage;
 pub use remove::Removed;
 pub use usage::Measured;
 
-/// How long a store that another process has open is waited for: a daemon that was killed lets go of it at once, the
+/// How long a store that another process has open is waited for: a killed daemon releases it at once, a
 /// process that it was just starting a moment later.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// All images and snapshots of one root. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Images {
             let layout = Layout::new(&config.root);
             layout.create()?;
             let path = layout.lock();
-            let lock = Lock::acquire_within(&path, LOCK_PATIENCE).map_err(StoreError::io("lock", &path))?;
+            let lock = Lock::acquire_within(&path, LOCK_WAIT).map_err(StoreError::io("lock", &path))?;
             let lock = lock.ok_or_else(|| StoreError::Locked(layout.images().to_owned()))?;
             let state = open::open(&layout)?;
             Ok(Self {
@@ -114,7 +114,7 @@ impl Images {
         state.damaged.iter().map(line).collect()
     }
 
-    /// Snapshots that cannot be read: one line for each. They stay with all that may be theirs until
+    /// Snapshots that cannot be read: one line for each. They stay, with everything that may belong to them, until
     /// [`Images::remove_snapshot`]; a container that runs over one is not affected.
     pub fn unreadable_snapshots(&self) -> Vec<String> {
         let state = self.state();
@@ -420,7 +420,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 fn delete(trash: Vec<PathBuf>) {
     for path in trash {
         if let Err(error) = remove_tree(&path) {
-            tracing::warn!(path = %path.display(), %error, "trash stays until the next start");
+            tracing::warn!(path = %path.display(), %error, "failed to remove trash; it is kept until the next start");
         }
     }
 }

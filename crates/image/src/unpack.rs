@@ -9,7 +9,7 @@
 //!                   <---- Outcome ---   counts, and what only the daemon may do
 //! ```
 //!
-//! A hostile layer meets neither the daemon's memory nor its rights, and its diff id is what the daemon saw pass: neither
+//! A hostile layer reaches neither the daemon's memory nor its rights, and its diff id is what the daemon saw pass: neither
 //! the decompressor nor the reader of tars can claim another, for a tree that other images share. What needs rights that
 //! the process gave up (`trusted.overlay.opaque`, devices) or the layers below (owners of implied directories, hard
 //! links downwards) is reported, and done by the store: see `store/complete.rs`. What a layer may cost is in
@@ -45,7 +45,7 @@ pub struct Limits {
     /// Bytes of the decompressed tar, and of the files it makes.
     pub bytes: u64,
     /// Entries of the tar, with the directories that they imply. A small blob has fewer: an entry that is compressed to
-    /// less than two bytes is none that a tool writes.
+    /// less than two bytes is not one that a tool writes.
     pub entries: u64,
     /// Bytes of tar for each compressed byte, once [`Limits::ratio_from`] bytes were made.
     pub ratio: u64,
@@ -149,7 +149,7 @@ pub(crate) enum UnpackError {
     Recipe(#[source] io::Error),
     #[error("{step}")]
     Confine { step: &'static str, source: io::Error },
-    #[error("the process that takes the tar is gone")]
+    #[error("the process that reads the tar has ended")]
     Closed,
 }
 

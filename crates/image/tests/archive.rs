@@ -200,7 +200,7 @@ n=$(printf 'n%.0s' $(seq 200)); echo long > "d/e/$n"; chmod 1777 d/e; touch -d '
 fn listing(dir: &str) -> String {
     let script = r#"find . -printf '%p %y %m %U %G %s %n %l %T@\n' | sort; find . -type f -print0 | sort -z | xargs -0 sha256sum"#;
     let output = Command::new("sh").args(["-c", script]).current_dir(dir).output().unwrap();
-    // A directory's size is the file system's business, a whole second is enough where the format has no more.
+    // A directory's size depends on the file system; whole seconds are enough where the format has no more.
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().filter(|l| !l.is_empty()).map(|l| format!("{l}\n")).collect()
 }

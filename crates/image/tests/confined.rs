@@ -85,8 +85,8 @@ async fn the_processes_have_what_is_listed_and_nothing_else() {
     let mut found = None;
     // Until both have read all that there is: then they wait, and their lists hold still.
     let waiting = |seen: &[Seen; 2]| seen.iter().all(|process| process.field("State:") == "S");
-    let patience = berth_testkit::guard::PATIENCE;
-    assert!(berth_testkit::wait_until(patience, || {
+    let limit = berth_testkit::guard::WAIT_LIMIT;
+    assert!(berth_testkit::wait_until(limit, || {
         found = confined();
         found.as_ref().is_some_and(waiting)
     }));

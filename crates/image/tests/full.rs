@@ -1,4 +1,4 @@
-//! A disk that is full: one clear error, nothing left behind, and room again for what fits.
+//! A disk that is full: one clear error, nothing left behind, and space again for what fits.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
@@ -40,7 +40,7 @@ async fn refused(store: &Store, layer: Layer) {
     // What was written of it goes in the background.
     let path = store.images.dir().to_owned();
     let empty = move || names(&path.join("staging")).is_empty() && names(&path.join("layers")).is_empty();
-    let wait = move || berth_testkit::wait_until(berth_testkit::guard::PATIENCE, empty);
+    let wait = move || berth_testkit::wait_until(berth_testkit::guard::WAIT_LIMIT, empty);
     assert!(tokio::task::spawn_blocking(wait).await.unwrap());
     store.assert_empty();
     let (image, _) = add(&store.images, &[small()], "example.org/small:1").await.unwrap();

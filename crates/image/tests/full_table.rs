@@ -1,4 +1,4 @@
-//! A full table of descriptors, which is one for each process: alone in its program. The store is opened and images
+//! A full table of descriptors, which each process has one of: so this is a program of its own. The store is opened and images
 //! are added at every number of free descriptors, from none to enough.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
@@ -73,7 +73,7 @@ async fn a_full_table_fails_cleanly_and_removes_nothing() {
         }
         // What failed goes in the background.
         let clean = || store.names("layers").len() == 1 && store.names("staging").is_empty();
-        assert!(berth_testkit::wait_until(berth_testkit::guard::PATIENCE, clean), "{free}");
+        assert!(berth_testkit::wait_until(berth_testkit::guard::WAIT_LIMIT, clean), "{free}");
     }
     assert!(failed > 0 && added > 0, "{failed} failed, {added} added");
     store.images.verify(&image.id).await.unwrap();

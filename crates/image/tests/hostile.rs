@@ -216,7 +216,7 @@ fn a_layer_of_100_kb_is_bounded_in_everything() {
                 (result, _) => panic!("{what}: {:?}", result.map(drop)),
             }
             let clean = || store.names("staging").is_empty() && store.names("trash").is_empty();
-            assert!(berth_testkit::wait_until(berth_testkit::guard::PATIENCE, clean), "{what}");
+            assert!(berth_testkit::wait_until(berth_testkit::guard::WAIT_LIMIT, clean), "{what}");
             store.assert_empty();
         }
     });

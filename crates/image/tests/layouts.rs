@@ -1,4 +1,4 @@
-//! Archives as other tools make them: OCI layouts with several manifests, with what is no image beside them, with
+//! Archives as other tools make them: OCI layouts with several manifests, with what is not an image beside them, with
 //! names in unusual places, and compressed as a whole.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
@@ -44,14 +44,14 @@ impl Layout {
             "architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         });
         let config = self.document("application/vnd.oci.image.config.v1+json", &config);
-        // A layer that says to be a plain tar and is not.
+        // A layer that is declared as a plain tar and is not.
         let layer = self.blob("application/vnd.oci.image.layer.v1.tar", &layer.blob);
         let manifest =
             json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
         self.document(MANIFEST, &manifest)
     }
 
-    /// What is no image: a signature or an attestation.
+    /// What is not an image: a signature or an attestation.
     fn artifact(&mut self) -> Value {
         let empty = self.blob("application/vnd.oci.empty.v1+json", b"{}");
         let manifest = json!({
@@ -144,14 +144,14 @@ async fn an_index_is_followed_to_what_is_there_of_it() {
         let store = store().await;
         let loaded = load(&store, &layout.finish()).await.unwrap();
         assert_eq!(loaded[0].config.architecture, there);
-        // The name by digest is what a registry would give it.
+        // The name by digest is the one of a registry.
         assert_eq!(loaded[0].repo_digests, [format!("example.org/a@{digest}")]);
     }
 }
 
 #[tokio::test]
-async fn what_is_no_image_is_passed_over_unless_it_is_all_there_is() {
-    if !root("what_is_no_image_is_passed_over_unless_it_is_all_there_is") {
+async fn entries_that_are_not_images_are_skipped_unless_there_is_nothing_else() {
+    if !root("entries_that_are_not_images_are_skipped_unless_there_is_nothing_else") {
         return;
     }
     let mut layout = Layout::default();

@@ -12,7 +12,7 @@ use berth_image::credentials::{Keyring, RequestAuth, Secret};
 use berth_image::pull::{LayerState, Progress, PullError, PullProgress, PullRequest, Puller};
 use berth_image::registry::{Config, Registry, Timeouts};
 use berth_testkit::image::{Blob, Built, Compression, Content, Format, Image as Builder, Index, Layer};
-use berth_testkit::registry::{Auth, Fault, Mischief, On, Registry as TestRegistry};
+use berth_testkit::registry::{Auth, Fault, FaultAction, On, Registry as TestRegistry};
 use berth_testkit::wait_until;
 use berth_types::{Classify, Kind};
 use common::{Store, root, store};
@@ -162,7 +162,7 @@ async fn pulls_at_the_same_time_fetch_a_layer_once_and_each_its_manifest() {
     let scene = Scene::new(Auth::Open).await;
     let blob = layer("a", 2 << 20);
     scene.registry.push("a/b", "1", &image(std::slice::from_ref(&blob)));
-    let slow = Mischief::Slow(Duration::from_millis(5));
+    let slow = FaultAction::Slow(Duration::from_millis(5));
     scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
     let pulls = (0..5).map(|_| scene.pull("a/b:1"));
     let images = futures_util::future::try_join_all(pulls).await.unwrap();
@@ -179,7 +179,7 @@ async fn joining_does_not_get_around_the_registrys_refusal() {
     let scene = Scene::new(Auth::Bearer { account: Some(account) }).await;
     let blob = layer("a", 2 << 20);
     scene.registry.push("a/b", "1", &image(std::slice::from_ref(&blob)));
-    let slow = Mischief::Slow(Duration::from_millis(5));
+    let slow = FaultAction::Slow(Duration::from_millis(5));
     scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
     let auth =
         RequestAuth { username: "kim".into(), password: Secret::new("s3cret"), ..RequestAuth::default() };
@@ -206,7 +206,7 @@ async fn a_client_that_goes_away_changes_nothing() {
     let scene = Scene::new(Auth::Open).await;
     let blob = layer("a", 1 << 20);
     scene.registry.push("a/b", "1", &image(std::slice::from_ref(&blob)));
-    let slow = Mischief::Slow(Duration::from_millis(5));
+    let slow = FaultAction::Slow(Duration::from_millis(5));
     scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), slow));
     let pull = scene.pull("a/b:1");
     tokio::select! {
@@ -230,28 +230,28 @@ async fn a_pull_that_fails_leaves_nothing_and_the_next_succeeds() {
         return;
     }
     let blob = layer("a", 500_000);
-    for mischief in [
-        Mischief::WrongBytes,
-        Mischief::TooLong(10),
-        Mischief::ResetAfter(1000),
-        Mischief::StallAfter(0),
-        Mischief::TruncateAfter(1000),
-        Mischief::Status(500, None),
-        Mischief::Status(404, None),
+    for action in [
+        FaultAction::WrongBytes,
+        FaultAction::TooLong(10),
+        FaultAction::ResetAfter(1000),
+        FaultAction::StallAfter(0),
+        FaultAction::TruncateAfter(1000),
+        FaultAction::Status(500, None),
+        FaultAction::Status(404, None),
     ] {
         let mut config = config();
         config.timeouts.stall = Duration::from_millis(50);
         let scene = Scene::with(Auth::Open, config).await;
         scene.registry.push("a/b", "1", &image(&[layer("small", 10), blob.clone()]));
-        scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), mischief.clone()));
+        scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), action.clone()));
         let error = scene.pull("a/b:1").await.unwrap_err();
         let text = berth_types::error::chain(&error);
-        assert!(text.contains("a/b:1"), "{mischief:?}: {text}");
+        assert!(text.contains("a/b:1"), "{action:?}: {text}");
         assert!(scene.store.images.list().is_empty());
         let empty = || scene.store.names("layers").is_empty() && scene.store.names("staging").is_empty();
         let now = || (scene.store.names("layers"), scene.store.names("staging"));
         tokio::task::block_in_place(|| {
-            assert!(wait_until(Duration::from_secs(10), empty), "{mischief:?}: {:?}", now());
+            assert!(wait_until(Duration::from_secs(10), empty), "{action:?}: {:?}", now());
         });
         scene.store.assert_empty();
         scene.registry.clear_faults();
@@ -260,8 +260,8 @@ async fn a_pull_that_fails_leaves_nothing_and_the_next_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_with_a_layer_that_is_damaged_or_cut_short_is_passed_over() {
-    if !root("a_mirror_with_a_layer_that_is_damaged_or_cut_short_is_passed_over") {
+async fn a_mirror_with_a_damaged_or_truncated_layer_is_skipped() {
+    if !root("a_mirror_with_a_damaged_or_truncated_layer_is_skipped") {
         return;
     }
     let blob = layer("a", 300_000);
@@ -274,20 +274,20 @@ async fn a_mirror_with_a_layer_that_is_damaged_or_cut_short_is_passed_over() {
         ("zeros", Some(damaged(vec![0; bytes.len()])), None),
         ("announced", Some(cut(200_000)), None),
         ("to nothing", Some(cut(0)), None),
-        ("unannounced", None, Some(Mischief::TruncateAfter(200_000))),
-        ("at once", None, Some(Mischief::TruncateAfter(0))),
-        ("reset", None, Some(Mischief::ResetAfter(200_000))),
-        ("unannounced, without ranges", Some(cut(200_000)), Some(Mischief::TruncateAfter(200_000))),
+        ("unannounced", None, Some(FaultAction::TruncateAfter(200_000))),
+        ("at once", None, Some(FaultAction::TruncateAfter(0))),
+        ("reset", None, Some(FaultAction::ResetAfter(200_000))),
+        ("unannounced, without ranges", Some(cut(200_000)), Some(FaultAction::TruncateAfter(200_000))),
     ];
-    for (what, content, mischief) in faults {
+    for (what, content, action) in faults {
         let mirror = TestRegistry::start().unwrap();
         mirror.push("a/b", "1", &built);
         let is_cut = content.is_some();
         if let Some(content) = content {
             mirror.put_blob("a/b", &blob.digest, content);
         }
-        if let Some(mischief) = mischief {
-            mirror.fault(Fault::new(On::Path(blob.digest.to_string()), mischief));
+        if let Some(action) = action {
+            mirror.fault(Fault::new(On::Path(blob.digest.to_string()), action));
         }
         let certs = tempfile::tempdir().unwrap();
         let mut config = config();
@@ -363,8 +363,8 @@ async fn a_layer_of_another_kind_is_named_before_anything_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting() {
-    if !root("pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting") {
+async fn pulls_that_wait_for_the_same_layers_block_no_other_pull() {
+    if !root("pulls_that_wait_for_the_same_layers_block_no_other_pull") {
         return;
     }
     let mut config = config();
@@ -373,7 +373,7 @@ async fn pulls_that_wait_for_the_same_layers_keep_nobody_else_waiting() {
     let layers = [layer("a", 1000), layer("bb", 1000), layer("ccc", 1000)];
     scene.registry.push("slow", "1", &image(&layers));
     for blob in &layers {
-        scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), Mischief::StallAfter(10)));
+        scene.registry.fault(Fault::new(On::Path(blob.digest.to_string()), FaultAction::StallAfter(10)));
     }
     scene.registry.push("quick", "1", &image(&[layer("quick", 1000)]));
     for _ in 0..8 {
@@ -469,7 +469,7 @@ async fn pulls_removals_and_snapshots_at_the_same_time_lose_nothing() {
                 let container = format!("{n:02x}{round:02x}").repeat(16).parse().unwrap();
                 let images = &scene.store.images;
                 match images.snapshot(&container, &pulled.id).await {
-                    // Whatever the others remove: what a snapshot stands on is there.
+                    // Whatever the others remove: the layers of a snapshot exist.
                     Ok(snapshot) => {
                         assert!(snapshot.lowers.iter().all(|dir| dir.join("d").is_dir()), "{snapshot:?}");
                         images.remove(&pulled.id.to_string()).await.unwrap();

@@ -131,7 +131,7 @@ async fn a_snapshot_that_cannot_be_read_is_kept_with_its_layers() {
         assert_eq!(images.unreadable_snapshots().len(), 1, "{what}");
         assert_eq!(images.find_snapshot(&container(1)).unwrap_err().kind(), Kind::Corrupt, "{what}");
         assert!(images.snapshot_usage(&container(1)).await.unwrap().inodes >= 2, "{what}");
-        // Neither the removal of its image nor a pull of the same layer takes the layer from under it.
+        // Neither the removal of its image nor a pull of the same layer removes the layer below it.
         let tree = std::fs::read_dir(run.store.join("images/layers")).unwrap().next().unwrap().unwrap();
         let file = std::fs::File::open(tree.path().join("fs/a/f")).unwrap();
         let links = || std::os::unix::fs::MetadataExt::nlink(&file.metadata().unwrap());
@@ -217,7 +217,7 @@ async fn a_newer_store_is_read_as_far_as_it_allows_or_refused_untouched() {
     assert_eq!((images.damaged(), images.unreadable_snapshots()), (vec![], vec![]));
     assert_eq!((images.list().len(), images.snapshots()), (1, vec![container(1)]));
     drop(images);
-    // Litter of a killed pull, which an open that succeeds would remove.
+    // Leftovers of a killed pull, which a successful open would remove.
     std::fs::create_dir(run.store.join("images/staging/1.0")).unwrap();
     for path in [&image, &run.record, &format] {
         let good = std::fs::read(path).unwrap();
@@ -264,7 +264,7 @@ async fn another_user_of_the_host_finds_nothing_in_the_store() {
     std::fs::copy("/bin/true", &setuid).unwrap();
     std::fs::set_permissions(&setuid, std::fs::Permissions::from_mode(0o4755)).unwrap();
     assert_eq!(seen_by_others(&run.store), "");
-    // A store of before is closed when it is opened.
+    // The directories of an older store are closed to others when it is opened.
     for name in ["images", "images/layers", "images/records", "snapshots"] {
         open_to_all(&run.store.join(name));
     }
@@ -279,7 +279,7 @@ async fn another_user_of_the_host_finds_nothing_in_the_store() {
     for record in [&run.record, &run.store.join("images/format")] {
         assert_eq!(std::fs::metadata(record).unwrap().permissions().mode() & 0o7777, 0o600);
     }
-    // The kernel resolves the layers with the rights of whoever mounts them.
+    // The kernel resolves the layers with the rights of the mounting process.
     let snapshot = images.find_snapshot(&container(1)).unwrap().unwrap();
     let overlay = berth_sys::overlay::Overlay {
         lowers: &snapshot.lowers,

@@ -279,8 +279,8 @@ async fn files_are_read_through_the_layers() {
 }
 
 #[tokio::test]
-async fn what_is_not_as_promised_is_refused_and_leaves_nothing() {
-    if !root("what_is_not_as_promised_is_refused_and_leaves_nothing") {
+async fn what_does_not_match_its_digests_is_refused_and_leaves_nothing() {
+    if !root("what_does_not_match_its_digests_is_refused_and_leaves_nothing") {
         return;
     }
     let store = store().await;
@@ -296,7 +296,7 @@ async fn what_is_not_as_promised_is_refused_and_leaves_nothing() {
         assert!(result.is_err(), "{what}");
         store.assert_empty();
     }
-    // The blob is not the one promised: too long, too short, other bytes.
+    // The blob is not the announced one: too long, too short, other bytes.
     let ingest = store.images.ingest(source(std::slice::from_ref(&good), "sh")).await.unwrap();
     let LayerStep::Write(mut writer) = ingest.layer(0).await.unwrap() else { panic!() };
     writer.write(&good.blob).await.unwrap();
@@ -361,7 +361,7 @@ async fn two_pulls_write_a_layer_once() {
     writer.finish().await.unwrap();
     let (second, step) = waiting.await.unwrap();
     assert!(matches!(step, LayerStep::Present));
-    // The first is called off; what the second relies on stays.
+    // The first is cancelled; what the second relies on stays.
     drop(first);
     second.commit(Names::default()).await.unwrap();
     // A writer that fails passes the turn on.
@@ -376,8 +376,8 @@ async fn two_pulls_write_a_layer_once() {
 
 /// A pull of several layers that fails ends the others wherever they are, so also while the last files are made.
 #[tokio::test]
-async fn a_layer_that_is_called_off_is_not_deleted_under_its_process() {
-    if !root("a_layer_that_is_called_off_is_not_deleted_under_its_process") {
+async fn a_cancelled_layer_is_not_deleted_under_its_process() {
+    if !root("a_cancelled_layer_is_not_deleted_under_its_process") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of the entries of a layer.
+//! How the entries of a layer are unpacked.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
@@ -183,7 +183,7 @@ async fn hostile_entries_are_refused_and_leave_nothing() {
         ("upwards inside", Tar::new().file("a/../../x", "").finish()),
         ("link upwards", Tar::new().hard_link("x", "../../etc/passwd").finish()),
         ("link to a directory", Tar::new().dir("d").hard_link("x", "d").finish()),
-        ("link to what is not there", Tar::new().hard_link("x", "nothing").finish()),
+        ("link to a missing file", Tar::new().hard_link("x", "nothing").finish()),
         ("link to what is whited out", Tar::new().file(".wh.gone", "").hard_link("x", "gone").finish()),
         ("a circle of symlinks", Tar::new().symlink("a", "b").symlink("b", "a").file("a/x", "").finish()),
         ("below a file", Tar::new().file("a", "").file("a/x", "").finish()),

@@ -28,15 +28,15 @@ async fn a_writable_layer_is_measured_in_the_background() {
     let upper = store.images.snapshot(&container(1), &image.id).await.unwrap().upper;
     let last = |fresh| store.images.last_usage(&container(1), fresh);
     assert_eq!(last(Duration::ZERO), None);
-    let patience = berth_testkit::guard::PATIENCE;
+    let limit = berth_testkit::guard::WAIT_LIMIT;
     let never = Duration::from_secs(1 << 20);
-    assert!(wait_until(patience, || last(never).is_some()));
+    assert!(wait_until(limit, || last(never).is_some()));
     let before = last(never).unwrap().usage;
     assert_eq!(before, store.images.snapshot_usage(&container(1)).await.unwrap());
     std::fs::write(upper.join("more"), vec![1; 1 << 20]).unwrap();
-    // Fresh enough: what was measured is told, and nothing is walked.
+    // Fresh enough: the last measurement is returned, and nothing is walked.
     assert_eq!(last(never).unwrap().usage, before);
-    assert!(wait_until(patience, || last(Duration::ZERO).unwrap().usage.inodes == before.inodes + 1));
+    assert!(wait_until(limit, || last(Duration::ZERO).unwrap().usage.inodes == before.inodes + 1));
     store.images.remove_snapshot(&container(1)).await.unwrap();
     assert_eq!(last(never), None);
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! attach   address and ports from the pool -> ports bound -> lease on disk -> pair of interfaces
 //!          -> lo, eth0, routes in the pod -> elements of the maps             (undone if one fails)
-//! detach   elements away -> ports free -> lease away -> address drains until the interface is gone
+//! detach   elements removed -> ports closed -> lease removed -> address drains until the interface is gone
 //! ```
 //! Everything is netlink in process. Locks are taken in the order phase, firewall, pool, host socket. All but the
 //! phase, which calls share, are held for single requests to the kernel, never for a whole attach.
@@ -55,11 +55,11 @@ pub struct Builtin {
     host: Mutex<Side>,
     store: Store,
     phase: RwLock<Phase>,
-    /// What the last look after the network found that it could not put right.
+    /// What the last check of the network found and could not repair.
     fault: Mutex<Option<String>>,
 }
 
-/// Whether there is a network to work on. Held for reading by whatever makes something, so that a purge waits for
+/// Whether there is a network to work on. Held for reading by every call that creates something, so that a purge waits for
 /// it and no call makes anything again afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -75,7 +75,7 @@ const MAX_PORTS: usize = 1000;
 struct State {
     pool: Pool,
     reservations: Reservations,
-    /// Pods that were given up but have their lease still, since something of theirs could not be removed.
+    /// Pods that are detached but still have their lease, since something of theirs could not be removed.
     releasing: HashSet<SandboxId>,
 }
 
@@ -131,7 +131,7 @@ pub struct Swept {
 
 impl Builtin {
     /// Connects the network namespace `netns` of a pod: `lo` up, `eth0` with addresses and default
-    /// routes, host ports. After an error nothing is left but `lo` being up.
+    /// routes, host ports. After an error nothing is left behind, except that `lo` is up.
     pub fn attach(
         &self,
         sandbox: &SandboxId,
@@ -143,7 +143,7 @@ impl Builtin {
             return Err(AttachError::Purged { bridge: self.config.bridge.clone() });
         }
         self.check_ports(ports)?;
-        // What is given back may be what this pod needs; what is not is told by the next look.
+        // What is given back may be what this pod needs; what cannot be given back is reported by the next check.
         drop(self.release_again());
         let ports = &port::distinct(ports);
         let mut pod = Pod::enter(netns).map_err(|error| match error {
@@ -151,7 +151,7 @@ impl Builtin {
             PrepareError::Kernel(source) => AttachError::Kernel { sandbox: sandbox.clone(), source },
         })?;
         if let Some(port) = ports.iter().find(|port| !pod.ipv6 && port.scope4() == Scope::None) {
-            return Err(AttachError::BadPort { port: *port, reason: "the pod has no IPv6" });
+            return Err(AttachError::BadPort { port: *port, reason: "the pod has no IPv6 address" });
         }
         let lease = self.lease(sandbox, ports, pod.ipv6)?;
         if let Err(error) = self.connect(&lease, &mut pod) {
@@ -172,7 +172,7 @@ impl Builtin {
                 return bad("a pod can have 1000 host ports at most");
             }
             if port.host_port == 0 || port.container_port == 0 {
-                return bad("0 is no port");
+                return bad("0 is not a port");
             }
             if port.host_ip == Some(Ipv6Addr::LOCALHOST.into()) {
                 return bad("::1 cannot lead to a pod, 127.0.0.1 can");
@@ -181,7 +181,7 @@ impl Builtin {
                 return bad("the pod network has no IPv6");
             }
             if ports[..i].iter().any(|o| o.conflicts(port) && !o.includes(port) && !port.includes(o)) {
-                return bad("it is asked for twice, to different ports of the pod");
+                return bad("it is mapped to two different ports of the pod");
             }
         }
         Ok(())
@@ -258,7 +258,7 @@ impl Builtin {
 
     /// Takes the host ports away and gives the addresses back. Succeeds for a pod that is not
     /// connected. The interfaces go with the pod's network namespace, which the caller drops; the
-    /// addresses are not used again before the kernel has removed them. What fails is tried again by the next look after
+    /// addresses are not used again before the kernel has removed them. What fails is tried again by the next check of
     /// the network, and may be called again.
     pub fn detach(&self, sandbox: &SandboxId) -> Result<(), DetachError> {
         if lock(&self.state).pool.get(sandbox).is_none() {

@@ -71,7 +71,7 @@ macro_rules! cidr {
             type Err = ParseCidrError;
             fn from_str(text: &str) -> Result<Self, ParseCidrError> {
                 let error = |reason| ParseCidrError { text: text.to_owned(), family: $family, reason };
-                let (addr, prefix) = text.split_once('/').ok_or_else(|| error("an address, / and a length are needed"))?;
+                let (addr, prefix) = text.split_once('/').ok_or_else(|| error("expected an address, / and a length"))?;
                 let addr: $addr = addr.parse().map_err(|_| error("the address is malformed"))?;
                 let prefix: u8 = prefix.parse().map_err(|_| error("the length is not a number"))?;
                 Self::new(addr, prefix).ok_or_else(|| error(concat!("the length is above ", $width)))

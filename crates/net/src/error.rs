@@ -20,7 +20,7 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
-    /// The name of the bridge is taken by an interface that is not ours.
+    /// The name of the bridge is used by an interface that is not ours.
     #[error("interface {bridge} exists and is not the bridge of this network ({found})")]
     ForeignInterface {
         /// The name.
@@ -102,7 +102,7 @@ pub enum AttachError {
         cidr: Cidr4,
         /// Pods that have an address.
         leases: usize,
-        /// Addresses of pods that are gone but whose interface the kernel still has.
+        /// Addresses of removed pods whose interface the kernel still has.
         draining: usize,
     },
     /// The bridge has as many ports as a bridge can have.
@@ -117,8 +117,8 @@ pub enum AttachError {
         /// Its bridge.
         bridge: String,
     },
-    /// The pod is connected already.
-    #[error("sandbox {} is connected already", sandbox.short())]
+    /// The pod is already connected.
+    #[error("sandbox {} is already connected", sandbox.short())]
     AlreadyAttached {
         /// The pod.
         sandbox: SandboxId,
@@ -132,7 +132,7 @@ pub enum AttachError {
         reason: &'static str,
     },
     /// The host port belongs to another pod.
-    #[error("host port {port} is taken by sandbox {holder}")]
+    #[error("host port {port} is used by sandbox {holder}")]
     PortTaken {
         /// The mapping.
         port: PortMapping,
@@ -229,7 +229,7 @@ pub enum DetachError {
         source: io::Error,
     },
     /// The kernel refused to take the host ports away.
-    #[error("take away the host ports of sandbox {}", sandbox.short())]
+    #[error("remove the host ports of sandbox {}", sandbox.short())]
     Kernel {
         /// The pod.
         sandbox: SandboxId,
@@ -244,7 +244,7 @@ impl Classify for DetachError {
     }
 }
 
-/// Why left-overs could not be looked for or removed.
+/// Why orphans could not be listed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// The kernel refused.
@@ -255,11 +255,11 @@ pub enum SweepError {
         /// The request that was refused.
         source: netlink::NetlinkError,
     },
-    /// The bridge could not be put right.
-    #[error("look after the bridge")]
+    /// The bridge could not be repaired.
+    #[error("check the bridge")]
     Bridge(#[source] OpenError),
-    /// A pod that is gone could not be disconnected.
-    #[error("release the addresses of a pod that is gone")]
+    /// A removed pod could not be disconnected.
+    #[error("release the addresses of a pod that no longer exists")]
     Detach(#[source] DetachError),
     /// The directory of leases could not be removed.
     #[error("remove {path}")]
@@ -277,7 +277,7 @@ impl Classify for SweepError {
     }
 }
 
-/// Why a [`PodNetwork`](crate::PodNetwork) could not do what it was asked for.
+/// Why a [`PodNetwork`](crate::PodNetwork) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// The pod could not be connected.
@@ -286,7 +286,7 @@ pub enum NetError {
     /// The pod could not be disconnected.
     #[error(transparent)]
     Detach(#[from] DetachError),
-    /// The network could not be looked after.
+    /// The network could not be checked or repaired.
     #[error(transparent)]
     Upkeep(#[from] SweepError),
     /// The network has no record of the pod: its addresses may be given to another one.
@@ -295,7 +295,7 @@ pub enum NetError {
         /// The pod.
         sandbox: SandboxId,
     },
-    /// The pod has its addresses, but its interface is gone or not connected.
+    /// The pod has its addresses, but its interface is missing or not connected.
     #[error("interface {interface} of sandbox {} is not on the pod network", sandbox.short())]
     Unplugged {
         /// The pod.

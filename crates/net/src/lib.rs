@@ -4,7 +4,7 @@
 //! (where the host has it) an IPv6 address per pod, masquerading, host ports. It works in process,
 //! by netlink alone: no program is started and no rule is added for a pod, only elements of maps.
 //!
-//! [`Loopback`] is the other network there is: none. The engine holds either as a [`PodNetwork`].
+//! [`Loopback`] is the other implementation: no network. The engine holds either as a [`PodNetwork`].
 //!
 //! The rest of the crate is pure text and rules: [`resolv`], [`hosts`] and [`hostname`] for the
 //! files of a pod, [`config`] and [`port`] for what is asked for.

@@ -9,7 +9,7 @@ use berth_types::SandboxId;
 use crate::error::{AttachError, NetError};
 use crate::network::{AttachRequest, Attached, Changes, Inventory, NOT_READY, NetworkStatus, PodNetwork};
 
-/// The network of `--network none`: each pod is alone. It keeps no records, since a pod that was given nothing has
+/// The network of `--network none`: each pod is isolated. It keeps no records, since a pod that was given nothing has
 /// nothing to lose or to give back.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Loopback;
@@ -37,10 +37,11 @@ impl PodNetwork for Loopback {
         Ok(())
     }
 
-    /// Never ready: a kubelet takes a pod without an address for broken and makes it anew for ever, so it must not
+    /// Never ready: a kubelet considers a pod without an address broken and makes it again forever, so it must not
     /// place such pods here at all.
     fn status(&self) -> NetworkStatus {
-        let message = "pods get no addresses (--network none); pods of the host's network run".to_owned();
+        let message =
+            "pods get no addresses (--network none); only pods on the host's network can run".to_owned();
         NetworkStatus::NotReady { reason: NOT_READY, message }
     }
 

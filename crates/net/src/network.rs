@@ -27,7 +27,7 @@ use crate::resolv::Dns;
 /// What was attached outlives the daemon: an implementation keeps its own records, so that a later daemon can check,
 /// detach and sweep what an earlier one attached. A record is written before the effect it stands for.
 pub trait PodNetwork: fmt::Debug + Send + Sync {
-    /// Connects a pod, with `lo` up in any case. After an error nothing is left of the attempt but `lo` being up;
+    /// Connects a pod, with `lo` up in any case. After an error nothing of the attempt is left behind, except that `lo` is up;
     /// what could not be undone at once is tried again by [`PodNetwork::verify`].
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached, NetError>;
 
@@ -43,7 +43,7 @@ pub trait PodNetwork: fmt::Debug + Send + Sync {
     /// Whether pods can be connected now. Answers from memory: a kubelet asks every few seconds.
     fn status(&self) -> NetworkStatus;
 
-    /// What there is of pods, for an account of what was left behind.
+    /// What exists of pods, to find what was left behind.
     fn inventory(&self) -> Result<Inventory, NetError>;
 
     /// Removes what belongs to pods that are not in `known`; gives what it was. Not to be called while such a pod is
@@ -54,7 +54,7 @@ pub trait PodNetwork: fmt::Debug + Send + Sync {
     /// nothing outside matters.
     fn changes(&self) -> Result<Vec<Changes>, NetError>;
 
-    /// Puts right what others have undone, and tries again what failed. Cheap when nothing has changed. After an
+    /// Repairs what other programs have changed, and tries again what failed. Cheap when nothing has changed. After an
     /// error it is to be called again.
     fn verify(&self) -> Result<(), NetError>;
 
@@ -86,7 +86,7 @@ pub struct AttachRequest<'a> {
 /// What a pod got.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attached {
-    /// The name of its interface; `None` when it has but `lo`.
+    /// The name of its interface; `None` when it only has `lo`.
     pub interface: Option<String>,
     /// Its addresses, the primary one first (`PodSandboxNetworkStatus` of the CRI).
     pub addresses: Vec<IpAddr>,
@@ -99,11 +99,11 @@ pub struct Attached {
 pub enum NetworkStatus {
     /// They can.
     Ready,
-    /// They cannot; pods of the host's network run all the same.
+    /// They cannot; pods of the host's network run anyway.
     NotReady {
         /// One word, as the kubelet shows it.
         reason: &'static str,
-        /// A sentence for people.
+        /// A sentence for users.
         message: String,
     },
 }
@@ -117,7 +117,7 @@ pub struct Inventory {
     /// The pods that have addresses or other things of the network.
     pub sandboxes: Vec<SandboxId>,
     /// Interfaces that belong to none of them: those of pods that ended a moment ago, or leaked ones.
-    pub strays: Vec<String>,
+    pub orphans: Vec<String>,
 }
 
 /// A descriptor that is readable after a change of the host.
@@ -129,7 +129,7 @@ impl Changes {
         Self(monitor)
     }
 
-    /// Takes off what has been heard; tells whether there was anything.
+    /// Reads the pending notifications; returns whether there were any.
     pub fn drain(&self) -> bool {
         self.0.drain()
     }

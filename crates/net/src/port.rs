@@ -74,7 +74,7 @@ impl PortMapping {
         }
     }
 
-    /// Whether `other` says nothing that this mapping does not say already: the same way into the pod, from
+    /// Whether this mapping includes `other`: the same way into the pod, from
     /// the same addresses of the host or fewer.
     pub(crate) fn includes(&self, other: &Self) -> bool {
         (self.protocol, self.host_port, self.container_port)

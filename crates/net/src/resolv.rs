@@ -56,7 +56,7 @@ fn is_word(value: &str) -> bool {
 /// The file for a pod that copies the host's and has a network of its own: servers on the host's
 /// loopback cannot be reached from there. `host` is the text of [`HOST`]; `resolved` that of
 /// [`RESOLVED`], which is taken when the host's own has no other server. Where no server is
-/// left, the text keeps its other lines and the second value is `true`: the caller says so in its log.
+/// left, the text keeps its other lines and the second value is `true`: the caller logs it.
 pub fn from_host(host: &str, resolved: Option<&str>) -> (String, bool) {
     let (text, servers) = without_loopback(host);
     if servers > 0 {

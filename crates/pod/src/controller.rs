@@ -1,11 +1,11 @@
-//! Local pods: one task per pod, which brings what is to what should be.
+//! Local pods: one task per pod, which brings its actual state to the desired one.
 //!
 //! ```text
 //! play -> images -> volumes -> sandbox -> [ look at the pod's view -> decide (pure) -> act ] ...
 //!                                            woken by events, by the end of a back-off, by requests
 //! ```
 //!
-//! What a pod should be is its manifest, which its sandbox carries as an annotation: a new daemon
+//! The desired state is the manifest, which the pod's sandbox carries as an annotation: a new daemon
 //! goes on with every pod it finds.
 
 mod decide;
@@ -34,7 +34,7 @@ pub const MAX_PODS: usize = 1000;
 /// Annotation: remove the pod when its containers have ended for good.
 pub(crate) const REMOVE: &str = "berth.dev/remove";
 
-/// What happens while a pod is played, for whoever watches.
+/// What happens while a pod is played, for watchers.
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// An image is being pulled.
@@ -43,7 +43,7 @@ pub enum Progress {
     Up(Arc<SandboxView>),
     /// A container was made, or started.
     Container(Arc<ContainerView>),
-    /// Something that people should know while they wait.
+    /// Something that the user should know while waiting.
     Note(String),
 }
 
@@ -75,13 +75,13 @@ pub enum PodError {
         namespace: String,
     },
     /// There are [`MAX_PODS`] pods.
-    #[error("{MAX_PODS} pods run here already")]
+    #[error("the limit of {MAX_PODS} pods is reached")]
     TooMany,
     /// Nothing has this name or id.
     #[error("no pod {0:?}")]
     NotFound(String),
-    /// An image is not there and may not be pulled.
-    #[error("image {image} is not here, and its pull policy is Never")]
+    /// An image is missing and must not be pulled.
+    #[error("image {image} is not present, and its pull policy is Never")]
     NoImage {
         /// Which.
         image: String,
@@ -100,7 +100,7 @@ pub enum PodError {
         /// Its exit status.
         code: i32,
     },
-    /// A volume cannot be made or is not what it should be.
+    /// A volume cannot be made or has the wrong type.
     #[error("volume {volume}: {path}: {reason}")]
     Volume {
         /// Which.
@@ -110,7 +110,7 @@ pub enum PodError {
         /// What is wrong.
         reason: String,
     },
-    /// An image could not be had, or what another caller asked for already failed.
+    /// An image could not be pulled, or the request of another caller failed.
     #[error("{message}")]
     Said {
         /// What, and why, with all causes.
@@ -128,8 +128,8 @@ pub enum PodError {
         /// Why.
         source: EngineError,
     },
-    /// It was taken down meanwhile.
-    #[error("pod {0} was taken down meanwhile")]
+    /// It was taken down in the meantime.
+    #[error("pod {0} was removed in the meantime")]
     Down(String),
 }
 
@@ -216,7 +216,7 @@ pub(crate) struct Key {
 pub(crate) enum Command {
     /// Start the held container.
     Release(String),
-    /// The client for whom a container was held is gone.
+    /// The client that a container was held for has disconnected.
     Left,
     /// End the pod.
     Down(Down),
@@ -241,16 +241,16 @@ impl Pods {
         }
         let living = found.iter().map(|view| view.config.metadata.uid.as_str()).collect();
         match files::set_aside(&pods.inner.dir, &living) {
-            Ok(dead) => drop(tokio::task::spawn_blocking(move || files::bury(dead))),
+            Ok(dead) => drop(tokio::task::spawn_blocking(move || files::remove_dead(dead))),
             Err(e) => {
-                tracing::warn!(dir = %pods.inner.dir.display(), error = %e, "what pods left behind stays");
+                tracing::warn!(dir = %pods.inner.dir.display(), error = %e, "failed to remove what pods left behind");
             }
         }
         tokio::spawn(rotate::run(Arc::downgrade(&pods.inner)));
         pods
     }
 
-    /// Says what is wrong with a pod before anything of it is made.
+    /// Checks a pod before anything of it is made.
     pub fn check(&self, pod: &Pod) -> Result<(), PlanError> {
         plan::plan(pod, &self.place(pod)).map(drop)
     }
@@ -284,11 +284,11 @@ impl Pods {
         self.tell(&sandbox, Command::Release(name)).await
     }
 
-    /// Says that the client for whom a container was held is gone: with [`Options::remove`] the pod goes by itself when
+    /// Reports that the client of a held container has disconnected: with [`Options::remove`] the pod goes by itself when
     /// it has ended.
     pub async fn left(&self, view: &ContainerView) {
         if let Ok(sandbox) = self.inner.engine.sandbox(view.sandbox.as_str()) {
-            // A pod that is gone needs no removal.
+            // A removed pod needs no removal.
             self.tell(&sandbox, Command::Left).await.ok();
         }
     }
@@ -304,7 +304,7 @@ impl Pods {
             Err(e) => Err(e),
         };
         match result {
-            // Somebody else's request was carried out in this moment.
+            // Another request was carried out at the same time.
             Err(PodError::Down(_) | PodError::NotFound(_))
                 if self.inner.engine.sandbox(view.id.as_str()).is_err() =>
             {
@@ -366,7 +366,7 @@ impl Pods {
         let Some(mut plan) = planned else {
             tracing::warn!(
                 pod = config.metadata.name,
-                "its manifest is unreadable: it runs on, and nothing of it is restarted"
+                "its manifest is unreadable: it keeps running, but its containers are not restarted"
             );
             return;
         };

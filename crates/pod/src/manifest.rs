@@ -1,6 +1,6 @@
-//! Pod manifests as people write them: `v1` `Pod` in YAML or JSON, several documents in a file.
+//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file.
 //!
-//! Every field that stands in a manifest is obeyed or refused by its path; none is ignored. The
+//! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
@@ -36,10 +36,10 @@ pub enum ManifestError {
     #[error("the manifest is empty")]
     Empty,
     /// Not an object of Kubernetes.
-    #[error("document {0} is no manifest: a mapping with apiVersion, kind, metadata and spec is needed")]
+    #[error("document {0} is not a manifest: expected a mapping with apiVersion, kind, metadata and spec")]
     Shape(usize),
     /// Not a pod.
-    #[error("document {document}: {kind:?} of {api_version:?} is not run here: only Pod of v1 is")]
+    #[error("document {document}: {kind:?} of {api_version:?} is not supported: only Pod of v1 is")]
     Kind {
         /// Counted from 1.
         document: usize,
@@ -48,23 +48,23 @@ pub enum ManifestError {
         /// What `apiVersion` says.
         api_version: String,
     },
-    /// A field that Kubernetes has and Berth does not obey yet.
-    #[error("document {document}: {path} is not supported yet, so it is refused: remove it")]
+    /// A field that Kubernetes has and Berth does not support yet.
+    #[error("document {document}: {path} is not supported yet: remove it")]
     Later {
         /// Counted from 1.
         document: usize,
         /// The field.
         path: String,
     },
-    /// Two documents mean the same pod.
+    /// Two documents define the same pod.
     #[error("document {document}: duplicate pod {name} in the manifest")]
-    Twice {
+    Duplicate {
         /// The second, counted from 1.
         document: usize,
         /// The pod.
         name: String,
     },
-    /// A field with a value that cannot be.
+    /// A field with an invalid value.
     #[error("document {document}: {path}: {message}")]
     Field {
         /// Counted from 1.
@@ -85,7 +85,7 @@ impl berth_types::Classify for ManifestError {
             | Self::Syntax(_)
             | Self::Empty
             | Self::Shape(_)
-            | Self::Twice { .. }
+            | Self::Duplicate { .. }
             | Self::Field { .. } => berth_types::Kind::Invalid,
         }
     }
@@ -107,7 +107,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
         let pod = pod(index + 1, value)?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default").to_owned();
         if !seen.insert((namespace, pod.metadata.name.clone())) {
-            return Err(ManifestError::Twice { document: index + 1, name: pod.metadata.name });
+            return Err(ManifestError::Duplicate { document: index + 1, name: pod.metadata.name });
         }
         pods.push(pod);
     }
@@ -128,7 +128,7 @@ fn pod(document: usize, mut value: Value) -> Result<Pod, ManifestError> {
     Ok(Pod { source: value.to_string(), ..pod })
 }
 
-/// Tells a field that Berth does not obey yet from one that does not exist.
+/// Tells a field that Berth does not support yet from one that does not exist.
 fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error>) -> ManifestError {
     let message = error.inner().to_string();
     let at = error.path().to_string();
@@ -142,7 +142,7 @@ fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error
         at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
         at => format!("{at}.{name}"),
     };
-    // Resources are named by anybody: every name is one.
+    // Names of resources are not fixed: every name is valid.
     let resource = [".limits.", ".requests."].iter().any(|list| path.ends_with(&format!("{list}{name}")));
     if resource || fields::exists(name) {
         return ManifestError::Later { document, path };

@@ -70,7 +70,7 @@ pub struct Planned {
 /// Why a manifest cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A field has a value that cannot be.
+    /// A field has an invalid value.
     #[error("pod {pod}: {path}: {message}")]
     Field {
         /// The pod's name.
@@ -80,8 +80,8 @@ pub enum PlanError {
         /// What is wrong with it.
         message: String,
     },
-    /// A value that Berth does not obey yet.
-    #[error("pod {pod}: {path} is not supported yet, so it is refused: remove it")]
+    /// A value that Berth does not support yet.
+    #[error("pod {pod}: {path} is not supported yet: remove it")]
     Later {
         /// The pod's name.
         pod: String,
@@ -99,7 +99,7 @@ impl Classify for PlanError {
     }
 }
 
-/// What is wrong at a path; the pod's name is added at the door.
+/// What is wrong at a path; the pod's name is added by `plan`.
 pub(crate) type Fault = (String, FaultKind);
 
 /// The kinds of [`PlanError`].
@@ -197,7 +197,7 @@ fn hostname(pod: &Pod) -> String {
 fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
     let spec = &pod.spec;
     if spec.host_pid && spec.share_process_namespace {
-        return Err(wrong("spec.shareProcessNamespace", "it cannot be together with hostPID"));
+        return Err(wrong("spec.shareProcessNamespace", "it cannot be combined with hostPID"));
     }
     let namespace = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
     let mut labels = pod.metadata.labels.clone();
@@ -287,7 +287,7 @@ fn ports(pod: &Pod) -> Result<Vec<PortMapping>, Fault> {
     Ok(mapped)
 }
 
-/// A path in a container that nothing climbs out of.
+/// A path in a container, absolute and without `..`.
 pub(crate) fn absolute(at: &str, path: &str) -> Result<PathBuf, Fault> {
     let parsed = Path::new(path);
     let climbs = parsed.components().any(|c| c == std::path::Component::ParentDir);

@@ -28,7 +28,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Of a container whose first `restarts` nobody here has seen: each is taken to have followed a failure.
+    /// Of a container whose first `restarts` were under an earlier daemon: each counts as one after a failure.
     pub fn after(restarts: u32) -> Self {
         Self { in_a_row: restarts }
     }

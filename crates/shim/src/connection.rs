@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use berth_sys::socket::{Frame, FrameError, Progress, Reader, Writer};
 use berth_types::shim::{FromShim, encode};
 
-/// How much may wait for a daemon that does not read; then it is dropped and may come again.
+/// How much may wait for a daemon that does not read; then it is disconnected and may connect again.
 const QUEUE: usize = 1 << 20;
 
 /// One daemon's connection.
@@ -19,7 +19,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection that has said nothing yet.
+    /// A connection before Hello.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self { socket, reader: Reader::new(), writer: Writer::new(QUEUE), greeted: None }
     }
@@ -63,7 +63,7 @@ impl AsFd for Connection {
     }
 }
 
-/// The connection is of no more use. Why is the daemon's to say: the shim has no log.
+/// The connection can no longer be used. The reason is left to the daemon: the shim has no log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
 

@@ -13,7 +13,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::pump;
 use crate::stage::Stage;
 
-/// Whom to answer.
+/// Where an answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asker {
     /// The connection.
@@ -39,13 +39,13 @@ pub(crate) struct Container {
     pub(crate) pump: pump::Handle,
     /// When it was started (nanoseconds since 1970), or 0.
     pub(crate) started_at: i64,
-    /// Who waits for its creation.
+    /// The caller that waits for its creation.
     pub(crate) creator: Option<Asker>,
-    /// When to kill what is prepared of it once more, when it is doomed.
-    pub(crate) doom: Option<Instant>,
+    /// When to kill what is prepared of it once more, when it is being aborted.
+    pub(crate) abort_retry: Option<Instant>,
     /// Its start, from the release to the answer.
     pub(crate) start: Option<Start>,
-    /// Who wants it forgotten when it has ended.
+    /// The caller that wants it forgotten when it has ended.
     pub(crate) forgetters: Vec<Asker>,
     /// While it ends.
     pub(crate) ending: Option<Ending>,
@@ -56,7 +56,7 @@ pub(crate) struct Container {
 /// The main process.
 #[derive(Debug)]
 pub(crate) struct Main {
-    /// Its id, for people and for the reaper.
+    /// Its id, for users and for the reaper.
     pub(crate) pid: i32,
     /// The process.
     pub(crate) pidfd: OwnedFd,
@@ -71,14 +71,14 @@ pub(crate) struct Made {
     pub(crate) main: Main,
     /// The master of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
-    /// What was done otherwise, for people.
+    /// What was done otherwise, for users.
     pub(crate) notes: Vec<String>,
 }
 
 /// A start under way.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Who waits for it.
+    /// The caller that waits for it.
     pub(crate) asker: Asker,
     /// When it has taken too long.
     pub(crate) deadline: Instant,
@@ -97,7 +97,7 @@ pub(crate) struct Ending {
     pub(crate) since: Instant,
     /// When to look again, if nothing else happens.
     pub(crate) again: Instant,
-    /// What was told last of what lives on.
+    /// The last report of what lives on.
     pub(crate) lingers: Option<String>,
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum Step {
 }
 
 impl Container {
-    /// What a daemon is told of it. What has not ended in every respect has not ended.
+    /// What a daemon is told of it: it has ended only when everything of it has.
     pub(crate) fn known(&self, id: &ContainerId) -> Known {
         let started_at = self.started_at;
         let phase = match (self.stage, &self.exit) {
@@ -132,7 +132,7 @@ impl Container {
     /// Kills the main process, if there is one; its end is told when it is reaped.
     pub(crate) fn kill_main(&self) {
         if let Some(pidfd) = self.pidfd() {
-            // What cannot be signalled is gone.
+            // A process that cannot be signalled has ended.
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
     }
@@ -145,6 +145,6 @@ impl Container {
     /// When something is to be done even if nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let start = self.start.as_ref().filter(|start| start.failed.is_none()).map(|start| start.deadline);
-        self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.doom).chain(start).min()
+        self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.abort_retry).chain(start).min()
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Session {
     pub(crate) pid: i32,
     /// The process.
     pub(crate) pidfd: OwnedFd,
-    /// The connection that asked for it and hears of its end.
+    /// The connection that requested it and is told of its end.
     pub(crate) connection: u64,
     /// When its time runs out.
     pub(crate) deadline: Option<Instant>,
@@ -55,18 +55,18 @@ pub(crate) struct Session {
 
 impl Session {
     /// Kills the process and everything of the container that is still in its session. What left the
-    /// session did so to live on.
+    /// session did so on purpose, to outlive it.
     pub(crate) fn kill(&self, cgroup: &Cgroup) {
         let members: Vec<(Pid, OwnedFd)> = cgroup
             .pids()
             .unwrap_or_default()
             .into_iter()
             .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok().map(|fd| (pid, fd)))
-            // The handle was taken before: what is in the session now is what it stands for.
+            // The handle was taken before: if the process is in the session now, the handle is that process.
             .filter(|(pid, _)| session_of(*pid) == Some(self.pid))
             .collect();
         for pidfd in members.iter().map(|(_, fd)| fd).chain([&self.pidfd]) {
-            // It fails for what is gone.
+            // It fails for a process that has ended.
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
     }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_processs_session_is_read() {
-        // One of its own: the session of whoever runs the tests can be led from outside their PID namespace.
+        // A session of its own: the leader of the test runner's may be outside of its PID namespace.
         let mut leader = Command::new("setsid")
             .args(["sh", "-c", "echo $$; read -r end"])
             .stdin(Stdio::piped())

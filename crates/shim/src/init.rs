@@ -24,7 +24,7 @@ use rustix::process::{Signal, WaitOptions};
 
 /// The argument that makes this binary an init.
 pub(crate) const NAME: &std::ffi::CStr = c"berth-init";
-/// Its end of the pipe. One byte on it says that it is ready; its end, that the shim is gone.
+/// Its end of the pipe. One byte on it says that it is ready; its end, that the shim has ended.
 const PIPE: i32 = 3;
 
 /// An init as the shim holds it.
@@ -37,7 +37,7 @@ pub(crate) struct Init {
     _pipe: OwnedFd,
 }
 
-/// Starts an init in a new PID namespace and waits until it has left the host behind.
+/// Starts an init in a new PID namespace and waits until it has given up the host's mounts and rights.
 pub(crate) fn start(namespaces: &[BorrowedFd<'_>]) -> std::io::Result<Init> {
     let program = std::fs::File::open("/proc/self/exe")?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
@@ -61,7 +61,7 @@ pub(crate) fn start(namespaces: &[BorrowedFd<'_>]) -> std::io::Result<Init> {
     Ok(Init { child, namespace, _pipe: ours.into() })
 }
 
-/// The init's whole life.
+/// Runs as the init, to the end.
 pub(crate) fn run() -> std::io::Result<()> {
     let mut given = berth_sys::spawn::inherited(PIPE)?;
     let pipe = std::os::unix::net::UnixStream::from(given.remove(0));

@@ -3,15 +3,15 @@
 //! ```text
 //! main        descriptors, subreaper, signals      init        the first process of a shared PID namespace
 //! server      the event loop: daemons, children    stage       how far a container is (pure table)
-//!   request, create, start, ending, session, ...    outcome     how a process ended, in the protocol's words
+//!   request, create, start, ending, session, ...    outcome     how a process ended, in the protocol's types
 //! connection  one daemon                           pump        one thread per container: log, attach, stdin
 //! exec        a further process                    making      what that thread does first: the container
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
 //! connection as 4 (`berth_types::shim`). It outlives every daemon: what it knows is in its memory and
-//! in its records, and whoever connects and says Hello is told all of it. It ends with its pod, or at once when
-//! the daemon goes away before it told of a pod. See docs/adr/0040.
+//! in its records, and a daemon that connects and says Hello is told all of it. It ends with its pod, or at once when
+//! the daemon goes away before it configured the pod. See docs/adr/0040.
 
 #![forbid(unsafe_code)]
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     // Else it would be that of the memfd.
     let _ = rustix::thread::set_name(if is_init { init::NAME } else { c"berth-shim" });
     let done = if is_init { init::run() } else { serve() };
-    // There is nowhere to say more: stderr is the null device, and the daemon sees the end.
+    // Nothing can be reported: stderr is the null device, and the daemon sees the end.
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -58,7 +58,7 @@ fn serve() -> std::io::Result<()> {
     server::Server::new(listener, first, signals, protect())?.run()
 }
 
-/// Asks the kernel to spare the monitor when memory runs out. Where that is allowed, the score from before
+/// Asks the out-of-memory killer to spare the shim. Where that is allowed, the score from before
 /// is returned: the containers' own, unless their plans say another.
 fn protect() -> Option<i32> {
     const FILE: &str = "/proc/self/oom_score_adj";

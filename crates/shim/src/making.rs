@@ -43,7 +43,7 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// Prepares the process and writes its record. When that fails nothing is left of the process, if it can be killed.
+    /// Prepares the process and writes its record. On failure nothing of the process is left behind, if it can be killed.
     pub(crate) fn make(self) -> Result<Setup, Failure> {
         let (mut prepared, pipes) = self.prepare()?;
         let pidfd = prepared.pidfd().try_clone_to_owned();
@@ -81,8 +81,7 @@ impl Making {
     /// Assigns the descriptors that came with a Create.
     fn given(&self, plan: &Plan) -> Result<Given<'_>, Failure> {
         let mut fds = self.fds.iter().map(AsFd::as_fd);
-        let missing =
-            || failure(Reason::Protocol, "Create comes without the descriptors that its plan names");
+        let missing = || failure(Reason::Protocol, "Create lacks descriptors that its plan names");
         let root = match plan.root.source {
             RootSource::Given => Some(fds.next().ok_or_else(missing)?),
             RootSource::Path(_) => None,

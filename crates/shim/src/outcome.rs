@@ -1,4 +1,4 @@
-//! How a process ended, in the protocol's words.
+//! How a process ended, in the protocol's types.
 
 use berth_container::run::RunError;
 use berth_types::error::chain;
@@ -8,7 +8,7 @@ use rustix::process::{WaitIdStatus, WaitStatus};
 /// The exit status when the command never ran and the reason is not the command itself, as containerd has it.
 const NOT_STARTED: i32 = 128;
 
-/// How a child ended, by whichever call it was waited for.
+/// How a child ended, from any of the wait calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     code: Option<i32>,

@@ -48,9 +48,9 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     /// Open the log again; answered by [`Note::Reopened`] with the ticket.
     Reopen(u64),
-    /// A further client, with its seat.
-    Attach(OwnedFd, Since, Seat),
-    /// Everything that wrote is dead: read to the end, then [`Note::Drained`].
+    /// A further client, with its slot.
+    Attach(OwnedFd, Since, ClientSlot),
+    /// Every writer is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Note {
     Drained,
 }
 
-/// Where the pumps' notes come together.
+/// The queue of all pumps' notes.
 #[derive(Debug, Clone)]
 pub(crate) struct Notes {
     queue: Sender<(ContainerId, Note)>,
@@ -79,37 +79,37 @@ pub(crate) struct Notes {
 pub(crate) struct Noted {
     /// The notes, with whose they are.
     pub(crate) notes: Receiver<(ContainerId, Note)>,
-    /// Readable when there are some; [`hush`] it first.
-    pub(crate) bell: Arc<OwnedFd>,
+    /// Readable when there are some; [`reset`] it first.
+    pub(crate) wake: Arc<OwnedFd>,
 }
 
 /// A counter that makes a poll return.
-fn bell() -> std::io::Result<Arc<OwnedFd>> {
+fn new_eventfd() -> std::io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
 }
 
-fn ring(bell: &OwnedFd) {
-    // It fails only when the counter is full, and then it rings already.
-    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+fn notify(wake: &OwnedFd) {
+    // It fails only when the counter is full, and then poll returns already.
+    let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
 
-/// Makes a bell silent again.
-pub(crate) fn hush(bell: &OwnedFd) {
-    let _ = rustix::io::read(bell, &mut [0u8; 8]);
+/// Clears the counter again.
+pub(crate) fn reset(wake: &OwnedFd) {
+    let _ = rustix::io::read(wake, &mut [0u8; 8]);
 }
 
 impl Notes {
     /// The notes, and where they arrive.
     pub(crate) fn new() -> std::io::Result<(Self, Noted)> {
         let (queue, notes) = channel();
-        let wake = bell()?;
-        Ok((Self { queue, wake: Arc::clone(&wake) }, Noted { notes, bell: wake }))
+        let wake = new_eventfd()?;
+        Ok((Self { queue, wake: Arc::clone(&wake) }, Noted { notes, wake }))
     }
 
     pub(crate) fn send(&self, container: &ContainerId, note: Note) {
         // The main thread lives as long as the process.
         drop(self.queue.send((container.clone(), note)));
-        ring(&self.wake);
+        notify(&self.wake);
     }
 }
 
@@ -147,25 +147,25 @@ pub(crate) struct Setup {
 pub(crate) struct Handle {
     commands: Sender<Command>,
     wake: Arc<OwnedFd>,
-    seats: Arc<()>,
+    slots: Arc<()>,
 }
 
 /// A client's place among those of a container, whether it is served already or waits for that: it is free again when this
 /// is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Seat(#[allow(dead_code, reason = "it is counted")] Arc<()>);
+pub(crate) struct ClientSlot(#[allow(dead_code, reason = "it is counted")] Arc<()>);
 
 impl Handle {
-    /// A seat for a further client; None when all are taken.
-    pub(crate) fn seat(&self) -> Option<Seat> {
+    /// A slot for a further client; None when all are taken.
+    pub(crate) fn slot(&self) -> Option<ClientSlot> {
         // One is the handle's own.
-        (Arc::strong_count(&self.seats) <= MAX_CLIENTS).then(|| Seat(Arc::clone(&self.seats)))
+        (Arc::strong_count(&self.slots) <= MAX_CLIENTS).then(|| ClientSlot(Arc::clone(&self.slots)))
     }
 
     /// Asks for something. False when the pump has ended.
     pub(crate) fn send(&self, command: Command) -> bool {
         let sent = self.commands.send(command).is_ok();
-        ring(&self.wake);
+        notify(&self.wake);
         sent
     }
 }
@@ -178,8 +178,8 @@ pub(crate) fn start(
     make: impl FnOnce() -> Result<Setup, Failure> + Send + 'static,
 ) -> std::io::Result<Handle> {
     let (sender, commands) = channel();
-    let wake = bell()?;
-    let handle = Handle { commands: sender, wake: Arc::clone(&wake), seats: Arc::new(()) };
+    let wake = new_eventfd()?;
+    let handle = Handle { commands: sender, wake: Arc::clone(&wake), slots: Arc::new(()) };
     let name = format!("log {}", &container.short()[..8]);
     std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
         let made = make().and_then(|mut setup| {
@@ -210,7 +210,7 @@ struct Pump {
     wake: Arc<OwnedFd>,
     notes: Notes,
     finish: Option<Instant>,
-    /// A slave of the terminal, until the end. Without it the master says EIO while no program has the
+    /// A slave of the terminal, until the end. Without it reads of the master fail with EIO while no program has the
     /// terminal open, and the next may open it again: an init that opens `/dev/console` for each message.
     slave: Option<OwnedFd>,
     buffer: Box<[u8]>,
@@ -271,12 +271,12 @@ impl Pump {
     fn run(mut self) -> Vec<Client> {
         while !self.ended() {
             if let Err(error) = self.wait() {
-                // Without poll there is no way to go on; ENOMEM is all it can be.
+                // Without poll the thread cannot continue; the only possible error is ENOMEM.
                 self.recorder.notice(&format!("berth: the log ends here: {error}"));
                 break;
             }
-            hush(&self.wake);
-            self.obey();
+            reset(&self.wake);
+            self.run_commands();
             self.serve_clients();
             self.stdin.flush();
             if !self.held_back() {
@@ -309,7 +309,7 @@ impl Pump {
         for client in &self.clients {
             let output = if client.waits() { PollFlags::OUT } else { PollFlags::empty() };
             let input = if self.stdin.takes_input() { PollFlags::IN } else { PollFlags::empty() };
-            // One of which nothing is wanted would say "hung up" again and again.
+            // A descriptor without wanted events would report a hang-up again and again.
             if !(output | input).is_empty() {
                 polled.push(PollFd::from_borrowed_fd(client.as_fd(), output | input));
             }
@@ -319,22 +319,22 @@ impl Pump {
     }
 
     /// Does what the main thread asked for.
-    fn obey(&mut self) {
+    fn run_commands(&mut self) {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Reopen(ticket)) => {
                     let done = self.recorder.reopen();
                     self.notes.send(&self.container, Note::Reopened(ticket, done));
                 }
-                Ok(Command::Attach(socket, since, seat)) => {
-                    self.clients.extend(Client::new(socket, since, seat));
+                Ok(Command::Attach(socket, since, slot)) => {
+                    self.clients.extend(Client::new(socket, since, slot));
                 }
                 Ok(Command::Finish) => {
                     self.finish = Some(Instant::now() + GRACE);
                     self.slave = None;
                 }
                 Err(TryRecvError::Empty) => return,
-                // The container was given up before it ran.
+                // The container was dropped before it ran.
                 Err(TryRecvError::Disconnected) => {
                     self.finish.get_or_insert_with(Instant::now);
                     return;
@@ -376,7 +376,7 @@ impl Pump {
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
-            // EIO: nobody has the terminal open any more.
+            // EIO: no process has the terminal open any more.
             Err(_) => false,
         });
         self.sources = sources;
@@ -397,7 +397,7 @@ fn poll_until(polled: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), E
     }
 }
 
-/// Gives clients what they have not taken of a container that is gone; its log is complete.
+/// Gives clients the rest of the output of a container that has ended; its log is complete.
 fn see_off(mut clients: Vec<Client>) {
     loop {
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! The shim's one thread that decides: an event loop over daemons, children and pumps.
+//! The shim's main thread: an event loop over daemons, children and pumps.
 //!
 //! Nothing here waits: what takes time is a thread (the pumps, which make their containers, and one for each exec
 //! session that begins) or comes back later by an event or a deadline.
@@ -79,7 +79,7 @@ struct Pod {
 }
 
 impl Server {
-    /// A shim that knows nothing yet, with its listening socket and its first connection.
+    /// A new shim, with its listening socket and its first connection.
     pub(crate) fn new(
         listener: OwnedFd,
         first: OwnedFd,
@@ -88,13 +88,13 @@ impl Server {
     ) -> std::io::Result<Self> {
         let (notes, noted) = Notes::new()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Told once of each caller: one that cannot be accepted for want of descriptors must not be told
-        // of again and again.
+        // Edge-triggered: a caller that cannot be accepted, for lack of descriptors, must not wake the loop
+        // again and again.
         let once = epoll::EventFlags::IN | epoll::EventFlags::ET;
         let sources = [
             (listener.as_fd(), LISTENER, once),
             (signals.as_fd(), SIGNALS, epoll::EventFlags::IN),
-            (noted.bell.as_fd(), NOTES, epoll::EventFlags::IN),
+            (noted.wake.as_fd(), NOTES, epoll::EventFlags::IN),
         ];
         for (fd, token, flags) in sources {
             epoll::add(&epoll, fd, epoll::EventData::new_u64(token), flags)?;
@@ -122,7 +122,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves until the pod is shut down, or until the daemon went away before it told of a pod.
+    /// Serves until the pod is shut down, or until the daemon went away before it configured a pod.
     pub(crate) fn run(&mut self) -> std::io::Result<()> {
         let mut events = Vec::with_capacity(16);
         while !self.done {
@@ -169,7 +169,7 @@ impl Server {
         for id in ids {
             self.advance(&id);
         }
-        let due = |c: &Container| c.doom.is_some_and(|again| again <= now);
+        let due = |c: &Container| c.abort_retry.is_some_and(|again| again <= now);
         let ids: Vec<ContainerId> =
             self.containers.iter().filter(|(_, c)| due(c)).map(|(id, _)| id.clone()).collect();
         for id in ids {
@@ -214,9 +214,9 @@ impl Server {
         })
     }
 
-    /// Hears what the pumps say.
+    /// Handles the pumps' notes.
     fn hear(&mut self) {
-        pump::hush(&self.noted.bell);
+        pump::reset(&self.noted.wake);
         while let Ok((container, note)) = self.noted.notes.try_recv() {
             match note {
                 Note::Opened(outcome) => self.made(&container, outcome),
@@ -258,22 +258,22 @@ impl Server {
         if !flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
             return;
         }
-        // The connection may be dropped while one of its requests is being obeyed.
+        // The connection may be dropped while one of its requests is being handled.
         while let Some(connection) = self.connections.get_mut(&token) {
             match connection.next() {
                 Ok(Some(frame)) => match decode::<ToShim>(&frame.body) {
                     Ok(message) => {
                         let asker = Asker { connection: token, number: message.number };
                         drop(frame.body);
-                        self.obey(asker, message.request, frame.fds);
+                        self.handle(asker, message.request, frame.fds);
                     }
                     Err(error) => match request_number(&frame.body) {
-                        // A newer daemon's, perhaps. It fails alone.
+                        // Perhaps a newer daemon's. Only this message fails.
                         Some(number) => {
                             let refused = failure(Reason::Protocol, error.to_string());
                             self.answer(Asker { connection: token, number }, Err(refused), vec![]);
                         }
-                        // What has no number is no request of any version.
+                        // What has no number is not a request of any version.
                         None => self.disconnect(token),
                     },
                 },
@@ -285,7 +285,7 @@ impl Server {
 
     fn disconnect(&mut self, token: u64) {
         if let Some(connection) = self.connections.remove(&token) {
-            // Closing it would not do for the moment in which a new child has a copy of everything.
+            // Closing it is not enough while a new child has a copy of every descriptor.
             let _ = epoll::delete(&self.epoll, &connection);
         }
     }
@@ -304,7 +304,7 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let waited = connection.waits();
         let sent = connection.send(message, fds);
-        // Only when the wish changes; most answers go out at once.
+        // Only when it changes; most answers go out at once.
         if sent.is_err() || waited || connection.waits() {
             self.after_sending(token, sent);
         }
@@ -314,7 +314,7 @@ impl Server {
         self.send(asker.connection, &FromShim::Answer { number: asker.number, outcome }, fds);
     }
 
-    /// Tells every daemon that said Hello, in words that its version knows.
+    /// Tells every daemon that said Hello, in a form that its version knows.
     fn tell(&mut self, event: &Event) {
         let greeted: Vec<(u64, u16)> =
             self.connections.iter().filter_map(|(token, c)| Some((*token, c.greeted?))).collect();

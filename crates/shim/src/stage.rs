@@ -8,7 +8,7 @@ pub(crate) enum Stage {
     /// Its process is being prepared and its log opened, by a thread of its own.
     Preparing,
     /// The same, but it is to end: what was prepared so far is killed.
-    Doomed,
+    Aborting,
     /// Prepared, before its `execve`.
     Created,
     /// Released; its `execve` has not succeeded yet.
@@ -17,17 +17,17 @@ pub(crate) enum Stage {
     Running,
     /// The main process is gone; the rest is being killed, the log finished, the record written.
     Ending,
-    /// Ended and told.
+    /// Ended and reported.
     Exited,
 }
 
 /// What happens to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Happening {
+pub(crate) enum StageEvent {
     /// Its process is prepared and its log is open.
     Prepared,
     /// It is to end before it is prepared.
-    Doomed,
+    Aborted,
     /// Its process was released.
     Released,
     /// Its `execve` succeeded.
@@ -57,7 +57,7 @@ pub(crate) enum Ask {
     Resize,
 }
 
-/// How an allowed request is obeyed.
+/// How an allowed request is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Do it.
@@ -73,7 +73,7 @@ impl Stage {
     #[cfg(test)]
     pub(crate) const ALL: [Stage; 7] = [
         Stage::Preparing,
-        Stage::Doomed,
+        Stage::Aborting,
         Stage::Created,
         Stage::Starting,
         Stage::Running,
@@ -81,26 +81,26 @@ impl Stage {
         Stage::Exited,
     ];
 
-    /// The stage after something happened. What comes too late changes nothing.
-    pub(crate) fn after(self, happening: Happening) -> Stage {
+    /// The stage after an event. Late events change nothing.
+    pub(crate) fn after(self, happening: StageEvent) -> Stage {
         match (self, happening) {
-            (Stage::Preparing, Happening::Prepared) => Stage::Created,
-            (Stage::Preparing, Happening::Doomed) => Stage::Doomed,
-            (Stage::Created, Happening::Released) => Stage::Starting,
-            (Stage::Starting, Happening::Started) => Stage::Running,
+            (Stage::Preparing, StageEvent::Prepared) => Stage::Created,
+            (Stage::Preparing, StageEvent::Aborted) => Stage::Aborting,
+            (Stage::Created, StageEvent::Released) => Stage::Starting,
+            (Stage::Starting, StageEvent::Started) => Stage::Running,
             (
-                Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting | Stage::Running,
-                Happening::MainEnded,
+                Stage::Preparing | Stage::Aborting | Stage::Created | Stage::Starting | Stage::Running,
+                StageEvent::MainEnded,
             ) => Stage::Ending,
-            (Stage::Ending, Happening::Finished) => Stage::Exited,
+            (Stage::Ending, StageEvent::Finished) => Stage::Exited,
             (
                 stage,
-                Happening::Prepared
-                | Happening::Doomed
-                | Happening::Released
-                | Happening::Started
-                | Happening::MainEnded
-                | Happening::Finished,
+                StageEvent::Prepared
+                | StageEvent::Aborted
+                | StageEvent::Released
+                | StageEvent::Started
+                | StageEvent::MainEnded
+                | StageEvent::Finished,
             ) => stage,
         }
     }
@@ -108,7 +108,7 @@ impl Stage {
     /// Whether its main process may be alive.
     pub(crate) fn is_alive(self) -> bool {
         match self {
-            Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting | Stage::Running => true,
+            Stage::Preparing | Stage::Aborting | Stage::Created | Stage::Starting | Stage::Running => true,
             Stage::Ending | Stage::Exited => false,
         }
     }
@@ -120,12 +120,12 @@ impl Stage {
             | (Stage::Starting, Ask::Signal | Ask::ReopenLog | Ask::Attach | Ask::Resize)
             | (Stage::Running, Ask::Signal | Ask::Exec | Ask::ReopenLog | Ask::Attach | Ask::Resize)
             | (Stage::Exited, Ask::Forget) => Ok(Verdict::Do),
-            (Stage::Preparing | Stage::Doomed | Stage::Created, Ask::Signal | Ask::Forget)
+            (Stage::Preparing | Stage::Aborting | Stage::Created, Ask::Signal | Ask::Forget)
             | (Stage::Starting, Ask::Forget) => Ok(Verdict::End),
             (Stage::Ending, Ask::Signal | Ask::Forget) | (Stage::Exited, Ask::Signal) => Ok(Verdict::Already),
             (
                 Stage::Preparing
-                | Stage::Doomed
+                | Stage::Aborting
                 | Stage::Created
                 | Stage::Starting
                 | Stage::Running
@@ -142,7 +142,7 @@ impl Stage {
     fn word(self) -> &'static str {
         match self {
             Stage::Preparing => "being created",
-            Stage::Doomed => "being created and to end",
+            Stage::Aborting => "being created and ended",
             Stage::Created => "created",
             Stage::Starting => "being started",
             Stage::Running => "running",
@@ -173,18 +173,18 @@ mod tests {
     #[test]
     fn every_cell_of_what_happens() {
         use Stage::{Created, Ending, Exited, Preparing, Running, Starting};
-        const ALL: [Happening; 6] = [
-            Happening::Prepared,
-            Happening::Doomed,
-            Happening::Released,
-            Happening::Started,
-            Happening::MainEnded,
-            Happening::Finished,
+        const ALL: [StageEvent; 6] = [
+            StageEvent::Prepared,
+            StageEvent::Aborted,
+            StageEvent::Released,
+            StageEvent::Started,
+            StageEvent::MainEnded,
+            StageEvent::Finished,
         ];
-        let doomed = Stage::Doomed;
+        let aborting = Stage::Aborting;
         let table = [
-            (Preparing, [Created, doomed, Preparing, Preparing, Ending, Preparing]),
-            (doomed, [doomed, doomed, doomed, doomed, Ending, doomed]),
+            (Preparing, [Created, aborting, Preparing, Preparing, Ending, Preparing]),
+            (aborting, [aborting, aborting, aborting, aborting, Ending, aborting]),
             (Created, [Created, Created, Starting, Created, Ending, Created]),
             (Starting, [Starting, Starting, Starting, Running, Ending, Starting]),
             (Running, [Running, Running, Running, Running, Ending, Running]),

@@ -168,7 +168,7 @@ struct IdAttr {
 /// SAFETY: `attr` must be the structure of that command, and the addresses in it must be valid for
 /// what the kernel does with them.
 unsafe fn call<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: the pointer and the size are those of one live value; the rest is the caller's promise.
+    // SAFETY: the pointer and the size are those of one live value; the rest is up to the caller.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -188,7 +188,7 @@ fn owned(fd: libc::c_long) -> OwnedFd {
 }
 
 impl Program {
-    /// Loads a program that decides about devices. The verifier's last words are in the error.
+    /// Loads a program that decides about devices. The last line of the verifier's log is in the error.
     pub fn load_device(code: &[Insn]) -> Result<Program, BpfError> {
         match load(code, &mut []) {
             Ok(fd) => Ok(Program(fd)),
@@ -264,7 +264,7 @@ pub fn attached_devices(group: &OwnedFd) -> Result<Vec<Program>, BpfError> {
     ids[..count].iter().filter_map(|id| by_id(*id).transpose()).collect()
 }
 
-/// The program of that id, unless it is gone by now.
+/// The program of that id, unless it was unloaded meanwhile.
 fn by_id(id: u32) -> Result<Option<Program>, BpfError> {
     let mut attr = IdAttr { id, next: 0, flags: 0 };
     // SAFETY: the structure belongs to the command and holds no addresses.

@@ -73,10 +73,10 @@ fn bounding_has(number: u32) -> Result<bool, Errno> {
     Ok(check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAPBSET_READ, number, 0, 0, 0) })? == 1)
 }
 
-/// Takes out of the bounding set everything that is not in `keep`.
+/// Drops everything that is not in `keep` from the bounding set.
 ///
 /// # Errors
-/// EPERM without `CAP_SETPCAP`, unless there is nothing to take.
+/// EPERM without `CAP_SETPCAP`, unless nothing has to be removed.
 pub fn bound(keep: u64) -> Result<(), Errno> {
     for number in (0..64u32).filter(|n| keep & (1 << n) == 0) {
         match bounding_has(number) {

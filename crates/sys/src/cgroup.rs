@@ -1,4 +1,4 @@
-//! Control groups: limits, accounting, and the truth about which processes a container has.
+//! Control groups: limits, accounting, and which processes a container has.
 //!
 //! ```text
 //! Host::detect    the hierarchies that are mounted (v1, hybrid or v2), once
@@ -11,7 +11,7 @@
 //! (`plan`), and tested cell by cell; the execution is a list of writes. A setting whose
 //! controller the host lacks is refused by its name in the OCI runtime specification.
 //!
-//! The rules obeyed are the kernel's: `admin-guide/cgroup-v2.rst` and `admin-guide/cgroup-v1/`. In which hierarchies
+//! The rules followed are the kernel's: `admin-guide/cgroup-v2.rst` and `admin-guide/cgroup-v1/`. In which hierarchies
 //! groups are made, where they lie and what device rules mean is in docs/adr/0010.
 
 mod apply;

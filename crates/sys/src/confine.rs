@@ -36,7 +36,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// A step failed. The process must end: it has some of its rights still.
+/// A step failed. The process must end: it still has some of its rights.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}")]
 pub struct ConfineError {
@@ -61,7 +61,7 @@ pub fn enter(
     rustix::thread::set_no_new_privs(true).map_err(at("set no_new_privs"))?;
     let tree = clone_tree(dir, access)?;
     let spaces = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
-    // SAFETY: the flags leave the descriptor table shared as it is; no other thread is there to be surprised by
+    // SAFETY: the flags leave the descriptor table shared as it is; there is no other thread that could be affected by
     // another root or namespace.
     unsafe { rustix::thread::unshare_unsafe(spaces) }.map_err(at("unshare"))?;
     change_root(&tree)?;
@@ -77,7 +77,7 @@ pub fn enter(
     drop_capabilities(keep).map_err(at("drop capabilities"))
 }
 
-/// A detached mount of the directory, on which a device is as dead as a file and a program is no program. It is made
+/// A detached mount of the directory, on which devices cannot be opened and programs cannot be executed. It is made
 /// before the namespace changes: afterwards the descriptor leads to a mount of another namespace, which cannot be
 /// cloned. It is private: the kernel pivots to no shared root.
 fn clone_tree(dir: BorrowedFd<'_>, access: Access) -> Result<OwnedFd, ConfineError> {
@@ -92,7 +92,7 @@ fn clone_tree(dir: BorrowedFd<'_>, access: Access) -> Result<OwnedFd, ConfineErr
     Ok(tree)
 }
 
-/// The tree becomes the only mount: the host's are not even there to be found. What it is attached to may not be
+/// The tree becomes the only mount: the host's mounts cannot be reached. What it is attached to may not be
 /// shared either, as mounts are under systemd.
 fn change_root(tree: &OwnedFd) -> Result<(), ConfineError> {
     let at = |step| move |e: rustix::io::Errno| ConfineError { step, source: e.into() };

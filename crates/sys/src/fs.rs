@@ -1,4 +1,4 @@
-//! Files that are there completely or not at all, and what trees of files take.
+//! Files that are written completely or not at all, and the space that trees of files take.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -50,7 +50,7 @@ fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()
     }
 }
 
-/// Reads a file that must not be larger than `limit` bytes, by whoever wrote it.
+/// Reads a file that must not be larger than `limit` bytes: its writer is not trusted.
 ///
 /// # Errors
 /// [`io::ErrorKind::FileTooLarge`] when it is larger; those of opening and reading.

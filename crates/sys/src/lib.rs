@@ -1,4 +1,4 @@
-//! The only door to the kernel, and the only unsafe code.
+//! Calls to the kernel, and the only unsafe code.
 
 pub mod bpf;
 pub mod caps;

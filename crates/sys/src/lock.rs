@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// The wait before a lock is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// A lock held. Dropping it, or the end of the process however it comes, releases it.
+/// A lock held. Dropping it, or the end of the process for whatever reason, releases it.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -25,14 +25,14 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock file at `path` like [`Lock::try_acquire`], and tries again for at most `patience`.
+    /// Takes the lock file at `path` like [`Lock::try_acquire`], and tries again for at most `limit`.
     /// A process that was killed may share its locks for a moment with a child that it was just
     /// starting.
-    pub fn acquire_within(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
+    pub fn acquire_within(path: &Path, limit: Duration) -> io::Result<Option<Self>> {
         let begun = Instant::now();
         loop {
             match Self::try_acquire(path)? {
-                None if begun.elapsed() < patience => std::thread::sleep(AGAIN),
+                None if begun.elapsed() < limit => std::thread::sleep(AGAIN),
                 outcome => return Ok(outcome),
             }
         }

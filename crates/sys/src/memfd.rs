@@ -1,4 +1,4 @@
-//! A program or other bytes in memory that nobody can change: a sealed memfd.
+//! A program or other bytes in memory that cannot be changed: a sealed memfd.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;

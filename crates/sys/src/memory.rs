@@ -1,4 +1,4 @@
-//! The allocator's habits. glibc's are those of a program that wants to be fast and may be large; Berth's
+//! Tuning of the allocator. glibc's defaults are for programs that have to be fast and may be large; Berth's
 //! processes are to be small while they wait.
 
 #![allow(unsafe_code, reason = "mallopt and malloc_trim have no safe wrapper")]
@@ -15,9 +15,9 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// For a process of which there are many: a shim.
+    /// For a process that has many instances: a shim.
     pub const LEAST: Self = Self { arenas: 1, mapped_from: 64 << 10, trimmed_from: 64 << 10 };
-    /// For a process that works hard now and then: the daemon.
+    /// For a process with occasional heavy load: the daemon.
     pub const LITTLE: Self = Self { arenas: 2, mapped_from: 1 << 20, trimmed_from: 256 << 10 };
 }
 

@@ -1,4 +1,4 @@
-//! The mount calls that rustix has not, and few shapes over those that it has.
+//! The mount calls that rustix lacks, and small wrappers of those that it has.
 //!
 //! All of it works on descriptors: a path is resolved once, within the root that it belongs to
 //! ([`open_in_root`]), and what was found is used from then on (docs/adr/0004).

@@ -58,7 +58,7 @@ pub enum NetlinkError {
         /// What the kernel said.
         source: Errno,
     },
-    /// The kernel's answer is not one that this module understands.
+    /// The kernel's answer is malformed.
     #[error("malformed netlink answer to: {what}")]
     Malformed {
         /// What was asked for.
@@ -90,7 +90,7 @@ pub enum Family {
 
 /// How long an answer of the kernel is waited for. It answers within the system call; the limit
 /// only turns a kernel that does not into an error.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Room for one datagram of answers; the kernel fills at most 32 KiB in a dump.
 const BUFFER: usize = 32 * 1024;
@@ -119,7 +119,7 @@ impl Socket {
             .map_err(source)?;
         set_option(fd.as_fd(), libc::NETLINK_EXT_ACK).map_err(source)?;
         set_option(fd.as_fd(), libc::NETLINK_CAP_ACK).map_err(source)?;
-        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE)).map_err(source)?;
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(ANSWER_LIMIT)).map_err(source)?;
         Ok(Self { fd, sequence: 0, buffer: Vec::new() })
     }
 

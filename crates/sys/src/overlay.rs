@@ -51,9 +51,9 @@ pub struct Overlay<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     /// No lower directory, or too many.
-    #[error("overlay: {0} lower directories, 1 to {MAX_LOWERS} are possible")]
+    #[error("overlay: {0} lower directories, 1 to {MAX_LOWERS} are allowed")]
     Lowers(usize),
-    /// More layers than the options of an old kernel have room for.
+    /// More layers than fit in the options of an old kernel.
     #[error("overlay: {0} layers need Linux 6.8 or newer")]
     OldKernel(usize),
     /// A path that cannot be an option's value.
@@ -74,7 +74,7 @@ pub enum OverlayError {
 /// Mounts an overlay and returns the detached mount.
 ///
 /// # Errors
-/// [`OverlayError`], with the kernel's own words where it has some (before 6.5: in its log alone).
+/// [`OverlayError`], with the kernel's own message where it has one (before 6.5: in its log alone).
 pub fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     if overlay.lowers.is_empty() || overlay.lowers.len() > MAX_LOWERS {
         return Err(OverlayError::Lowers(overlay.lowers.len()));
@@ -90,7 +90,7 @@ fn mount_appending(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     })
 }
 
-/// All lower directories in one option, by [`Opened`]: by the mount API if its limit has room for them.
+/// All lower directories in one option, by [`Opened`]: by the mount API if they fit in its limit.
 fn mount_joined(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     let lowers = Opened::all(overlay.lowers)?;
     let joined = lowers.joined();
@@ -138,7 +138,7 @@ impl Opened {
         Ok(Opened(dirs.iter().map(open).collect::<Result<_, _>>()?))
     }
 
-    /// Their names, parted by colons.
+    /// Their names, separated by colons.
     fn joined(&self) -> String {
         let names: Vec<String> =
             self.0.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
@@ -166,7 +166,7 @@ fn step(step: &'static str) -> impl Fn(Errno) -> OverlayError {
     move |source| OverlayError::Step { step, detail: String::new(), source }
 }
 
-/// The step's error with the kernel's own words, which wait in the context's message queue.
+/// The step's error with the kernel's own message, which waits in the context's message queue.
 fn failed(fs: BorrowedFd<'_>, step: &'static str, source: Errno) -> OverlayError {
     let mut detail = String::new();
     let mut buffer = [0; 1024];

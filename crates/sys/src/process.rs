@@ -12,14 +12,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-pub use alone::{Luggage, Program};
+pub use alone::{ExecContext, Program};
 
 mod alone;
 
 /// A child that was just made.
 #[derive(Debug)]
 pub struct Child {
-    /// Its process id in the caller's PID namespace, for people.
+    /// Its process id in the caller's PID namespace, for messages.
     pub pid: i32,
     /// The process.
     pub pidfd: OwnedFd,
@@ -68,7 +68,7 @@ pub fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Result<Chil
     goes_on(result, &pidfd, child)
 }
 
-/// The flags of [`fork_sibling`], for those who ask whether a filter lets it pass.
+/// The flags of [`fork_sibling`], to check whether a filter lets it pass.
 pub const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
 
 fn clone(
@@ -102,7 +102,7 @@ fn goes_on(result: c_long, pidfd: &c_int, child: impl FnOnce() -> i32) -> Result
             exit_now(code)
         }
         pid if pid > 0 => {
-            // SAFETY: the kernel made the descriptor for this call and nobody else has it.
+            // SAFETY: the kernel made the descriptor for this call and nothing else has it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(*pidfd) };
             Ok(Child { pid: i32::try_from(pid).unwrap_or(0), pidfd })
         }
@@ -138,7 +138,7 @@ pub struct StringArray {
     _strings: Vec<CString>,
 }
 
-// SAFETY: the pointers go to heap blocks that the value owns and nobody changes.
+// SAFETY: the pointers go to heap blocks that the value owns and nothing changes.
 unsafe impl Send for StringArray {}
 // SAFETY: as above; shared access only reads.
 unsafe impl Sync for StringArray {}
@@ -268,7 +268,7 @@ pub fn load_seccomp(filter: &[u64], flags: u32) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(Errno::SRCH) }
 }
 
-/// A session keyring of its own, so that the keys of whoever made the process stay there. Kernels without keyrings
+/// A session keyring of its own, so that it does not have its maker's keys. Kernels without keyrings
 /// need none.
 ///
 /// # Errors
@@ -284,7 +284,7 @@ pub fn new_session_keyring() -> Result<(), Errno> {
     }
 }
 
-/// Lets the caller run on every CPU that its cpuset has, whatever whoever made it was bound to.
+/// Lets the caller run on every CPU that its cpuset has, whatever its maker was bound to.
 ///
 /// Since Linux 6.2 a mask that was once set is kept when a process joins another cpuset.
 ///
@@ -320,7 +320,7 @@ pub fn cwd_is_inside() -> Result<bool, Errno> {
     Ok(buffer[0] == b'/')
 }
 
-/// Reaps the child of this pidfd, waiting for its end. None when somebody else has reaped it.
+/// Reaps the child of this pidfd, waiting for its end. None when it was reaped elsewhere.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     loop {
@@ -339,7 +339,7 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
 }
 
 /// Kills the child of this pidfd and reaps it, if it dies within `limit`. One that waits for a disk or a file
-/// server that does not answer cannot be killed; it is left to whoever reaps all children, or to the end
+/// server that does not answer cannot be killed; it is left to what reaps all children, or to the end
 /// of the caller.
 pub fn end(pidfd: BorrowedFd<'_>, limit: std::time::Duration) -> Option<Exit> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -11,14 +11,14 @@ const DEVPTS_MAGIC: u64 = 0x1cd1;
 /// A terminal.
 #[derive(Debug)]
 pub struct Pty {
-    /// The side of whoever shows it.
+    /// The master: the side of the terminal emulator.
     pub master: OwnedFd,
-    /// The side of the program.
+    /// The slave: the side of the program.
     pub slave: OwnedFd,
 }
 
 /// Opens a terminal through `ptmx`, an open multiplexer of a devpts, which is checked to be one. The
-/// slave is had from the master, never by a path.
+/// slave comes from the master, never from a path.
 ///
 /// # Errors
 /// ENOTTY when `ptmx` is something else.
@@ -36,10 +36,10 @@ pub fn open(ptmx: OwnedFd) -> Result<Pty, Errno> {
     Ok(Pty { master: ptmx, slave })
 }
 
-/// A further descriptor of a terminal's slave, had from its master.
+/// Another descriptor of a terminal's slave, opened by its master.
 ///
-/// While nobody has the slave open the master says EIO. One descriptor of it prevents that, even one
-/// that somebody has hung up (vhangup(2), as login(1) does).
+/// While no process has the slave open, reads of the master fail with EIO. One descriptor of it prevents that, even one
+/// that was hung up (vhangup(2), as login(1) does).
 ///
 /// # Errors
 /// Those of ioctl_tty(2), TIOCGPTPEER.

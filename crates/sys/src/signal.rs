@@ -41,7 +41,7 @@ impl SignalFd {
         if fd < 0 {
             return Err(std::io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new and nobody else has it.
+        // SAFETY: the descriptor is new and nothing else has it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
@@ -73,7 +73,7 @@ impl AsFd for SignalFd {
     }
 }
 
-/// The signal with this number, from 1 to 64; None for what is no signal.
+/// The signal with this number, from 1 to 64; None for what is not a signal.
 pub fn named(number: i32) -> Option<rustix::process::Signal> {
     if (1..=64).contains(&number) {
         // SAFETY: the kernel takes every number in this range; those that the C library keeps to

@@ -30,7 +30,7 @@ pub struct Frame {
     pub fds: Vec<OwnedFd>,
 }
 
-/// Why a connection is of no more use.
+/// Why a connection can no longer be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// A header over the limits.
@@ -164,7 +164,7 @@ impl Reader {
     /// The next complete frame, if there is one.
     ///
     /// # Errors
-    /// The connection is of no more use.
+    /// The connection can no longer be used.
     pub fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some((length, fds)) = self.head()? else { return Ok(None) };
         if self.bytes.len() < 4 + length {
@@ -225,7 +225,7 @@ impl Writer {
     /// Sends what the socket takes without waiting. True when nothing is left.
     ///
     /// # Errors
-    /// The connection is of no more use.
+    /// The connection can no longer be used.
     pub fn flush(&mut self, socket: impl AsFd) -> Result<bool, FrameError> {
         while let Some(first) = self.queue.front_mut() {
             let sent = match first.send(socket.as_fd()) {
@@ -251,7 +251,7 @@ impl Pending {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() {
-            // Room for the most descriptors is there.
+            // There is space for the most descriptors.
             control.push(SendAncillaryMessage::ScmRights(&fds));
         }
         let bytes = [IoSlice::new(&self.bytes[self.sent..])];
@@ -277,7 +277,7 @@ fn wait(socket: BorrowedFd<'_>, flags: PollFlags, deadline: Instant) -> Result<(
 /// Sends one frame, waiting at most until `deadline`.
 ///
 /// # Errors
-/// The connection is of no more use: a part of the frame may have been sent.
+/// The connection can no longer be used: a part of the frame may have been sent.
 pub fn send(socket: impl AsFd, frame: Frame, deadline: Instant) -> Result<(), FrameError> {
     let mut writer = Writer::new(0);
     writer.push(frame)?;
@@ -290,7 +290,7 @@ pub fn send(socket: impl AsFd, frame: Frame, deadline: Instant) -> Result<(), Fr
 /// Waits until `deadline` for the next frame; None when the other side closed between two frames.
 ///
 /// # Errors
-/// The connection is of no more use, but for `Timeout`.
+/// The connection can no longer be used, except after `Timeout`.
 pub fn receive(
     socket: impl AsFd,
     reader: &mut Reader,

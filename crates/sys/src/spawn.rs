@@ -3,7 +3,7 @@
 //! The child is made with `CLONE_VM | CLONE_VFORK` on a stack of its own: nothing is copied, and
 //! the caller's thread continues when the program runs. Between clone and execve the child makes
 //! only system calls on memory that was prepared before: no allocation, no lock, no handler (all
-//! signals are blocked in the caller meanwhile and their handlers reset in the child).
+//! signals are blocked in the caller for that time and their handlers reset in the child).
 
 #![allow(unsafe_code, reason = "clone3 with shared memory and what a child may do before execve")]
 
@@ -45,11 +45,11 @@ pub struct Spawn<'a> {
 /// gap. To be called once, before the process opens anything itself.
 ///
 /// # Errors
-/// None is there.
+/// None exists.
 pub fn inherited(first: i32) -> std::io::Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();
     for number in first.. {
-        // SAFETY: F_SETFD changes a flag only, and says when the number is no descriptor.
+        // SAFETY: F_SETFD changes a flag only, and says when the number is not a descriptor.
         if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
             break;
         }
@@ -63,7 +63,7 @@ pub fn inherited(first: i32) -> std::io::Result<Vec<OwnedFd>> {
 /// A started program.
 #[derive(Debug)]
 pub struct Child {
-    /// Its process id, for people.
+    /// Its process id, for messages.
     pub pid: i32,
     /// Its process.
     pub pidfd: OwnedFd,
@@ -87,7 +87,7 @@ impl Spawn<'_> {
     /// signal blocked and every handler reset.
     ///
     /// # Errors
-    /// Those of clone3, of joining a cgroup, and of execve; nothing is left then.
+    /// Those of clone3, of joining a cgroup, and of execve; nothing is left behind then.
     pub fn spawn(&self) -> std::io::Result<Child> {
         if self.fds.len() > MAX_FDS {
             return Err(std::io::ErrorKind::InvalidInput.into());
@@ -142,7 +142,7 @@ impl Spawn<'_> {
         // SAFETY: `before` was written above.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
         let (pid, pidfd) = cloned?;
-        // SAFETY: the kernel made the descriptor for this call and nobody else has it.
+        // SAFETY: the kernel made the descriptor for this call and nothing else has it.
         Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
     }
 }

@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<()> {
         targets.push(Target { label: label.into(), endpoint, daemon: Some(daemon) });
     }
     for against in &options.against {
-        let (label, endpoint) = against.split_once('=').context("--against wants LABEL=unix:///PATH")?;
+        let (label, endpoint) = against.split_once('=').context("expected --against LABEL=unix:///PATH")?;
         targets.push(Target { label: label.into(), endpoint: endpoint.into(), daemon: None });
     }
     let mut samples = Samples::new(targets.iter().map(|t| t.label.clone()).collect());
@@ -135,7 +135,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The parent cgroup of the pods stays when they are gone, as a kubelet expects; here nobody else
+/// The parent cgroup of the pods stays when they are gone, as a kubelet expects; here nothing else
 /// removes it.
 fn remove_cgroups() {
     let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();

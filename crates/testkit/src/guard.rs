@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The longest a test waits for something that should happen at once. Generous, since it costs
 /// time only when the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -107,12 +107,12 @@ mod tests {
     #[test]
     fn waiting_ends_with_the_condition_or_the_limit() {
         let mut looks = 0;
-        assert!(wait_until(PATIENCE, || {
+        assert!(wait_until(WAIT_LIMIT, || {
             looks += 1;
             looks == 3
         }));
         assert!(!wait_until(Duration::ZERO, || false));
-        assert_eq!(wait_for(PATIENCE, || Some(5)), Some(5));
+        assert_eq!(wait_for(WAIT_LIMIT, || Some(5)), Some(5));
     }
 
     #[test]

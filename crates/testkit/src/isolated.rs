@@ -1,4 +1,4 @@
-//! Namespaces of a test's own, so that what it mounts and the links it makes are nobody else's
+//! Namespaces of a test's own, so that what it mounts and the links it makes are its own
 //! and go with it.
 //!
 //! Namespaces belong to threads: the test's body runs in a thread made for it, and programs and
@@ -75,7 +75,7 @@ fn loopback_up() -> Result<()> {
 /// The network namespace of the calling thread, to be kept or entered.
 ///
 /// # Errors
-/// When /proc is not there.
+/// When /proc is missing.
 pub fn network() -> Result<std::os::fd::OwnedFd> {
     let file = std::fs::File::open("/proc/thread-self/ns/net");
     file.map(Into::into).map_err(Error::io("open /proc/thread-self/ns/net"))

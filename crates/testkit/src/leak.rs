@@ -3,7 +3,7 @@
 //! Looked at: mounts, network namespaces (of processes and bind-mounted), network links, nftables
 //! tables, cgroup directories, processes, what has Berth in its name where temporary and run-time
 //! files are made, and the files under directories that the caller names.
-//! Things of other programs may come and go meanwhile: [`Leaks::of`] keeps what concerns Berth.
+//! Things of other programs may come and go at the same time: [`Leaks::of`] keeps what concerns Berth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ pub enum Thing {
     File,
 }
 
-/// A picture of the machine.
+/// A snapshot of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
     things: BTreeMap<Thing, BTreeSet<String>>,
 }
 
-/// What one picture has and an earlier one has not.
+/// What one snapshot has and an earlier one has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leaks {
     found: Vec<(Thing, String)>,
@@ -248,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_sees_this_machine() {
-        let picture = Snapshot::take(&[]);
+    fn a_snapshot_sees_this_machine() {
+        let snapshot = Snapshot::take(&[]);
         for thing in [Thing::Mount, Thing::NetworkNamespace, Thing::Link] {
-            assert!(!picture.things[&thing].is_empty(), "{thing:?}");
+            assert!(!snapshot.things[&thing].is_empty(), "{thing:?}");
         }
-        assert!(picture.since(&picture).is_empty());
+        assert!(snapshot.since(&snapshot).is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! Development only: what the tests, the conformance run and the benchmark need of the world.
+//! Development only: what the tests, the conformance run and the benchmark need.
 //!
 //! - [`registry`]: a throw-away OCI registry on a loopback port, with authorization, TLS and
-//!   faults on cue.
+//!   faults on request.
 //! - [`image`]: layers and images made in memory, and stand-ins for the images of the CRI's
 //!   conformance suite made from Debian packages.
 //! - [`guard`]: root, deadlines, temporary places.
@@ -30,7 +30,7 @@ pub use daemon::Daemon;
 pub use guard::{Deadline, wait_until};
 pub use registry::Registry;
 
-/// Why the testkit could not do its part.
+/// Why a function of the testkit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KitError {
     /// A file, socket or process refused.
@@ -49,7 +49,7 @@ pub enum KitError {
         /// The package that has it.
         package: String,
     },
-    /// Anything else, in words.
+    /// Anything else, as text.
     #[error("{0}")]
     Other(String),
 }

@@ -3,7 +3,7 @@
 //! It serves what a test pushes into it from memory or from files, by the OCI distribution
 //! specification's pull half: GET and HEAD of manifests and blobs, byte ranges, tag lists. It can
 //! ask for basic or bearer authorization, speak TLS under a certificate authority of its own, and
-//! misbehave on cue. Every request is recorded. It ends when it is dropped.
+//! misbehave on request. Every request is recorded. It ends when it is dropped.
 //!
 //! ```
 //! use berth_testkit::image::{Compression, Format, Image, Layer};
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use berth_types::Digest;
 
 pub use auth::Auth;
-pub use fault::{Fault, Mischief, On};
+pub use fault::{Fault, FaultAction, On};
 pub use serve::Request;
 
 use crate::image::{Built, Content};
@@ -106,7 +106,7 @@ impl Registry {
         Self::builder().start()
     }
 
-    /// A registry with other manners.
+    /// A registry with other settings.
     pub fn builder() -> Builder {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Builder { address, auth: Auth::Open, tls: false }
@@ -138,17 +138,17 @@ impl Registry {
         self.store().push(repository, tag, image);
     }
 
-    /// Puts a blob into a repository, under any digest: a wrong one is a lie the client must notice.
+    /// Puts a blob into a repository, under any digest: a wrong one must be noticed by the client.
     pub fn put_blob(&self, repository: &str, digest: &Digest, content: Content) {
         self.store().put_blob(repository, digest, content);
     }
 
-    /// Takes a blob away.
+    /// Removes a blob.
     pub fn remove_blob(&self, repository: &str, digest: &Digest) {
         self.store().remove_blob(repository, digest);
     }
 
-    /// Takes a tag away.
+    /// Removes a tag.
     pub fn untag(&self, repository: &str, tag: &str) {
         self.store().untag(repository, tag);
     }

@@ -1,4 +1,4 @@
-//! The registry and the stand-in images beside the field's own programs: skopeo must be able to
+//! The registry and the stand-in images compared with other programs: skopeo must be able to
 //! read everything, and Debian's docker-registry must answer alike.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -6,7 +6,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use berth_testkit::guard::{PATIENCE, free_port, has_program, wait_until};
+use berth_testkit::guard::{WAIT_LIMIT, free_port, has_program, wait_until};
 use berth_testkit::image::{Compression, Format, Image, Index, Layer, standin};
 use berth_testkit::registry::Auth;
 use berth_testkit::{Registry, require};
@@ -136,7 +136,7 @@ impl Reference {
             .spawn()
             .unwrap();
         let up = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        assert!(wait_until(PATIENCE, up), "docker-registry did not start");
+        assert!(wait_until(WAIT_LIMIT, up), "docker-registry did not start");
         Self { child, port, _data: data }
     }
 }

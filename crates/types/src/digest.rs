@@ -12,7 +12,7 @@ pub struct Digest(String);
 
 /// A string that is not a digest Berth can check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a digest: sha256: and 64 lower-case hexadecimal digits are needed")]
+#[error("{0:?} is not a digest: expected sha256: and 64 lower-case hexadecimal digits")]
 pub struct ParseDigestError(pub String);
 
 const PREFIX: &str = "sha256:";
@@ -39,7 +39,7 @@ impl Digest {
         &self.0[PREFIX.len()..]
     }
 
-    /// The first 12 digits, for people.
+    /// The first 12 digits, for users.
     pub fn short(&self) -> &str {
         &self.hex()[..12]
     }

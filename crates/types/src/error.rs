@@ -1,4 +1,4 @@
-//! Kinds of errors: what a caller may branch on, apart from the text a person reads.
+//! Kinds of errors: what a caller may branch on, apart from the text for users.
 //!
 //! Each library has small error enums of its own and implements [`Classify`] for them. The edges
 //! (the CRI server, the command line) turn the kind into a gRPC code or an exit status, print the
@@ -16,7 +16,7 @@ pub enum Kind {
     Invalid,
     /// The request is right, but not in the present state.
     Precondition,
-    /// Berth does not do this (yet).
+    /// Berth does not support this (yet).
     Unsupported,
     /// The caller may not do this, or credentials were refused.
     Denied,
@@ -26,7 +26,7 @@ pub enum Kind {
     Exhausted,
     /// The time allowed ran out.
     Timeout,
-    /// The operation was called off.
+    /// The operation was cancelled.
     Cancelled,
     /// Stored or received data is damaged.
     Corrupt,
@@ -34,7 +34,7 @@ pub enum Kind {
     Internal,
 }
 
-/// An error with a kind for callers and, where there is one, a hint for people.
+/// An error with a kind for callers and, where there is one, a hint for users.
 pub trait Classify: std::error::Error {
     /// The kind, for callers that branch.
     fn kind(&self) -> Kind;

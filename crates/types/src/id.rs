@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A string that is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an id: 64 lower-case hexadecimal digits are needed")]
+#[error("{0:?} is not an id: expected 64 lower-case hexadecimal digits")]
 pub struct ParseIdError(pub String);
 
 /// Digits shown to people.
@@ -47,7 +47,7 @@ macro_rules! id {
                 &self.0
             }
 
-            /// The first [`SHORT`] digits, for people.
+            /// The first [`SHORT`] digits, for users.
             pub fn short(&self) -> &str {
                 &self.0[..SHORT]
             }

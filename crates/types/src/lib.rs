@@ -1,4 +1,4 @@
-//! The words of Berth.
+//! The shared types of Berth.
 //!
 //! Everything here is plain data with rules: ids, image references, digests, the lifecycle
 //! tables of sandbox and container, the messages between daemon and shim, and the kinds of

@@ -1,7 +1,7 @@
 //! The lifecycle of a container, of a pod sandbox, and of the pod that they make: pure state machines.
 //!
 //! ```text
-//! message (a call, a report of work, the shim's word) --> next(message) --> effects (answers, work to begin)
+//! message (a call, a report of work, a report of the shim) --> next(message) --> effects (answers, work to begin)
 //! ```
 //!
 //! The states own their data: the callers that wait, what preparation found out, how it ended. The engine's

@@ -22,7 +22,7 @@ pub struct ImageRef {
     digest: Option<Digest>,
 }
 
-/// A reference as a person wrote it, which may lack the host.
+/// A reference as a user wrote it, which may lack the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
     /// Complete.

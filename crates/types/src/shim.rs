@@ -32,9 +32,9 @@
 //!    sends events and answers only up to the version in the daemon's Hello.
 //! 4. What is not understood costs no more than itself: the shim answers such a request with
 //!    [`Reason::Protocol`] by its number ([`request_number`]), the daemon fails the one request whose
-//!    answer it cannot read ([`answer_number`]) and passes over other messages.
+//!    answer it cannot read ([`answer_number`]) and skips other messages.
 //! 5. What a shim of some kind does beyond its version is an [`Abilities`] bit, told in [`Answer::Welcome`].
-//! 6. Every message of every release lies in `tests/fixtures` of this crate and is decoded for ever.
+//! 6. Every message of every release lies in `tests/fixtures` of this crate and is decoded forever.
 
 use serde::{Deserialize, Serialize};
 
@@ -248,7 +248,7 @@ pub enum Answer {
     Hello {
         /// The shim's version.
         version: u16,
-        /// The pod, once the shim was told.
+        /// The pod, once the shim was configured.
         sandbox: Option<SandboxId>,
         /// Every container the shim knows.
         containers: Vec<Known>,
@@ -257,7 +257,7 @@ pub enum Answer {
     Done,
     /// To Create.
     Created {
-        /// The process id in the host's namespace, for people and tools; nothing signals it.
+        /// The process id in the host's namespace, for users and tools; nothing signals it.
         pid: i32,
     },
     /// To Exec.
@@ -278,7 +278,7 @@ pub enum Answer {
         plans: Vec<u16>,
         /// What it can do beyond its version.
         abilities: Abilities,
-        /// The pod, once the shim was told.
+        /// The pod, once the shim was configured.
         sandbox: Option<SandboxId>,
         /// Every container the shim knows.
         containers: Vec<Known>,
@@ -324,13 +324,13 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// When (nanoseconds since 1970).
     pub at: i64,
-    /// Whether the kernel killed a process of this container for want of memory.
+    /// Whether the kernel killed a process of this container because memory ran out.
     pub oom_killed: bool,
-    /// What to tell people beside the code: why `execve` failed, say.
+    /// A message beside the code: why `execve` failed, for example.
     pub message: String,
 }
 
-/// What the shim says unasked.
+/// The events of the shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A container's main process ended, everything in its cgroup was ended, and the record is on disk.
@@ -356,7 +356,7 @@ pub enum Event {
     Note {
         /// Which.
         container: ContainerId,
-        /// What, for people.
+        /// What, for users.
         text: String,
     },
     /// A container's `execve` succeeded. Comes before the answer to its Start, and also when the request's asker
@@ -373,7 +373,7 @@ pub enum Event {
     Lingers {
         /// Which.
         container: ContainerId,
-        /// What lives, for people.
+        /// What lives, for users.
         text: String,
     },
 }
@@ -384,7 +384,7 @@ pub enum Event {
 pub struct Failure {
     /// What the daemon may branch on.
     pub reason: Reason,
-    /// The thing, the place and the cause, for people.
+    /// The thing, the place and the cause, for users.
     pub message: String,
 }
 
@@ -395,13 +395,13 @@ pub enum Reason {
     NotFound,
     /// Not in the container's present state.
     State,
-    /// The plan cannot be obeyed or the command cannot be executed.
+    /// The plan is not supported or the command cannot be executed.
     Refused,
     /// The frame or message is malformed.
     Protocol,
     /// The system refused what should have worked.
     System,
-    /// The command of an Exec is not there (exit status 127 to a shell).
+    /// The command of an Exec was not found (exit status 127 to a shell).
     CommandNotFound,
     /// The command of an Exec cannot be executed (exit status 126 to a shell).
     CommandDenied,

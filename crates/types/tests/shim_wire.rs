@@ -1,4 +1,4 @@
-//! The bytes of the shim protocol and of the shim's records, for ever: what a version encoded, every later one
+//! The bytes of the shim protocol and of the shim's records, forever: what a version encoded, every later one
 //! decodes, and encodes again in the same way.
 //!
 //! `fixtures/shim-N.txt` has a line `NAME HEX` for each message that version N brought. Lines are added and

@@ -28,7 +28,7 @@ impl Lists {
         let mut lists = Self::default();
         for line in must_pass.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
             if !lists.must_pass.insert(line.to_owned()) {
-                bail!("must-pass.txt: {line} is there twice");
+                bail!("must-pass.txt: {line} is a duplicate");
             }
         }
         let mut reason = String::new();
@@ -61,7 +61,7 @@ impl Lists {
             bail!("{spec} is on both lists");
         }
         if self.not_yet.insert(spec.to_owned(), reason.to_owned()).is_some() {
-            bail!("not-yet.txt: {spec} is there twice");
+            bail!("not-yet.txt: {spec} is a duplicate");
         }
         Ok(())
     }

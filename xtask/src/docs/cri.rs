@@ -22,8 +22,8 @@ fn render(source: &str) -> Result<String> {
         "# The fields of the CRI\n\n\
          Made by `cargo xtask docs` from `{SOURCE}`, whose verdicts the tests of `crates/cri` hold against the descriptor\n\
          of the CRI and against the conversion: a field of a later CRI fails them until it has a verdict.\n\n\
-         *Obeyed*: what the field asks for happens, or the call fails with an error that names it. *Refused*: the call fails\n\
-         with an error that names it. *Nothing*: it has no meaning here, for the reason given, and the call goes on. A verdict\n\
+         *Supported*: the field takes effect, or the call fails with an error that names it. *Refused*: the call fails\n\
+         with an error that names it. *No effect*: it has no meaning here, for the reason given, and the call goes on. A verdict\n\
          of a message holds for everything in it.\n"
     );
     for call in calls(source) {
@@ -37,7 +37,7 @@ fn render(source: &str) -> Result<String> {
         text.push_str("| field | verdict |\n|---|---|\n");
         for (field, verdict) in fields {
             let verdict =
-                verdict.as_str().with_context(|| format!("{SOURCE}: {call}: {field} is no text"))?;
+                verdict.as_str().with_context(|| format!("{SOURCE}: {call}: {field} is not a string"))?;
             let name = if field == "call" { "the whole call".to_owned() } else { format!("`{field}`") };
             writeln!(text, "| {name} | {} |", verdict.replace('|', "\\|"))
                 .expect("writing to a String does not fail");
@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn each_call_has_its_fields_in_a_table() {
-        let text = render("[B]\ncall = \"refused: no\"\n\n[A]\n\"x.y\" = \"obeyed\"\n\n[C]\n").unwrap();
+        let text = render("[B]\ncall = \"refused: no\"\n\n[A]\n\"x.y\" = \"supported\"\n\n[C]\n").unwrap();
         let (b, a) = (text.find("## B\n").unwrap(), text.find("## A\n").unwrap());
         assert!(b < a, "the order of the file");
         assert!(text.contains("| the whole call | refused: no |\n"));
-        assert!(text.contains("| `x.y` | obeyed |\n"));
+        assert!(text.contains("| `x.y` | supported |\n"));
         assert!(text.ends_with("## C\n\nIts request has no fields.\n"));
         assert!(render("[A]\nx = 1\n").is_err());
     }

@@ -30,7 +30,7 @@ fn the_unit_ends_nothing_but_the_daemon() {
     ] {
         assert!(lines.contains(&line), "{line}");
     }
-    // systemd empties the directories it was told of when the unit stops: the records of running pods.
+    // systemd empties the directories that are configured in the unit when it stops: the records of running pods.
     assert!(!lines.iter().any(|line| line.starts_with("RuntimeDirectory") || line.starts_with("ExecStop")));
 }
 

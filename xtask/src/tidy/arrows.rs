@@ -1,8 +1,8 @@
-//! Which crate may use which: the arrows of ARCHITECTURE.md, read from the Cargo.toml files.
+//! Which crate may use which: the dependencies in ARCHITECTURE.md, read from the Cargo.toml files.
 
 use std::path::{Path, PathBuf};
 
-/// Crate, and the rooms it may use. Development dependencies are free, since no user gets them.
+/// Crate, and the crates it may use. Development dependencies are free, since no user gets them.
 const ARROWS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("sys", &["types"]),
@@ -74,7 +74,7 @@ fn read(manifest: &Path) -> Result<(String, toml::Table), String> {
     Ok((name.strip_prefix("berth-").unwrap_or(name).to_owned(), table))
 }
 
-/// The rooms that a crate uses in what users get.
+/// The crates that a crate uses in what users get.
 pub(super) fn uses(table: &toml::Table) -> Vec<String> {
     let dependencies = table.get("dependencies").and_then(toml::Value::as_table);
     let names = dependencies.into_iter().flat_map(toml::Table::keys);

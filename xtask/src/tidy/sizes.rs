@@ -1,4 +1,4 @@
-//! Ratchets: a new file or function keeps below the line, the longer ones of old may only shrink.
+//! Ratchets: a new file or function keeps below the line, older ones that are longer may only shrink.
 
 use super::{File, Files};
 

@@ -67,7 +67,7 @@ fn needed(kernel: &Kernel, module: &str) -> Result<Vec<PathBuf>> {
         .args(["--set-version", &kernel.release, "--show-depends", module])
         .output()
         .context("run modprobe")?;
-    ensure!(said.status.success(), "modprobe knows no {module} of {}", kernel.release);
+    ensure!(said.status.success(), "modprobe does not know {module} of {}", kernel.release);
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     let files = text.lines().filter_map(|line| line.strip_prefix("insmod "));
     Ok(files.filter_map(|line| line.split_whitespace().next()).map(PathBuf::from).collect())

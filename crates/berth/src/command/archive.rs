@@ -15,7 +15,7 @@ use crate::client::{Reach, told};
 use crate::output::pull::Pulls;
 use crate::output::{bytes, line, note};
 
-/// Bytes of a piece on its way to the daemon.
+/// Bytes of a piece that is sent to the daemon.
 const PIECE: usize = 256 << 10;
 /// Pieces on their way.
 const QUEUE: usize = 8;
@@ -57,7 +57,7 @@ impl Load {
                     None => {}
                 }
             }
-            Err(tonic::Status::aborted("the daemon did not say how the load ended"))
+            Err(tonic::Status::aborted("the daemon did not report the result of the load"))
         };
         let loaded = loaded.await;
         pulls.clear();
@@ -84,9 +84,7 @@ impl Load {
 fn open(input: &Path) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
     if input == Path::new("-") {
         if std::io::stdin().is_terminal() {
-            bail!(
-                "an archive is expected on standard input, which is a terminal (hint: name a file with -i)"
-            );
+            bail!("cannot read an archive from a terminal (hint: name a file with -i)");
         }
         return Ok(("standard input".to_owned(), Box::new(std::io::stdin())));
     }
@@ -125,7 +123,7 @@ pub(crate) struct Save {
     /// Who is to read it; every archive is both at once, so this changes nothing
     #[arg(long, value_enum)]
     format: Option<Form>,
-    /// Say nothing of how much was written
+    /// Do not print how much was written
     #[arg(short, long)]
     quiet: bool,
     /// Images, by name or id
@@ -164,7 +162,7 @@ impl Out {
         let name = path.display().to_string();
         if path == Path::new("-") {
             if std::io::stdout().is_terminal() {
-                bail!("an archive is not for a terminal (hint: name a file with -o, or pipe it on)");
+                bail!("cannot write an archive to a terminal (hint: name a file with -o, or use a pipe)");
             }
             return Ok(Self::Stream {
                 file: Box::new(std::io::stdout()),
@@ -207,7 +205,7 @@ impl Out {
 impl Drop for Out {
     fn drop(&mut self) {
         if let Self::File { partial, done: false, .. } = self {
-            // Half an archive is of no use; when it cannot be removed its name says what it is.
+            // A partial archive is useless; if it cannot be removed, its name says that it is partial.
             std::fs::remove_file(partial).ok();
         }
     }

@@ -31,7 +31,7 @@ impl Stop {
 /// `berth rm`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rm {
-    /// Also what runs
+    /// Also remove what is running
     #[arg(short, long)]
     force: bool,
     /// Pods or containers, by name or id

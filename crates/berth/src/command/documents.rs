@@ -31,7 +31,7 @@ impl Completion {
     }
 }
 
-/// `berth documents`, for those who make packages
+/// `berth documents`, for packagers
 #[derive(Debug, Args)]
 pub(crate) struct Documents {
     #[command(subcommand)]
@@ -65,12 +65,12 @@ fn manual(tree: clap::Command, dir: &Path) -> anyhow::Result<()> {
     clap_mangen::generate_to(tree, dir).with_context(|| format!("write the manual into {}", dir.display()))
 }
 
-/// The configuration as a package installs it: it says what can be said, and says nothing.
+/// The configuration as a package installs it: all keys, commented out.
 fn configuration() -> String {
     let mut text = format!(
         "# {CONFIG}: the settings of the Berth daemon, see berth-serve(1).\n\
-         # Every key is also a flag of `berth serve`, which wins over this file. As it is here, the\n\
-         # defaults hold. Restart the daemon after a change: pods run on.\n"
+         # Every key is also a flag of `berth serve`, which overrides this file. Without changes the\n\
+         # defaults apply. Restart the daemon after a change: pods keep running.\n"
     );
     key(&mut text, "instance", "A second daemon beside the first, under this name", "\"\"");
     for flag in Given::augment_args(clap::Command::new("keys")).get_arguments() {
@@ -82,7 +82,7 @@ fn configuration() -> String {
 }
 
 fn key(text: &mut String, name: &str, help: &str, value: &str) {
-    write!(text, "\n# {help}\n#{name} = {value}\n").expect("a String takes all that is written");
+    write!(text, "\n# {help}\n#{name} = {value}\n").expect("writing to a String does not fail");
 }
 
 /// A value of the right form: of several the first, of a list the empty one.

@@ -40,7 +40,7 @@ impl Pull {
             id = event.image_id;
         }
         if id.is_empty() {
-            bail!("the daemon did not say how the pull ended");
+            bail!("the daemon did not report the result of the pull");
         }
         line(id)?;
         Ok(ExitCode::SUCCESS)
@@ -106,7 +106,7 @@ fn rows(image: &api::Image) -> Vec<Vec<String>> {
 /// `berth rmi`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rmi {
-    /// Also what containers use
+    /// Also remove images that containers use
     #[arg(short, long)]
     force: bool,
     /// Images, by name or id

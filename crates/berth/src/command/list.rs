@@ -12,7 +12,7 @@ use crate::output::{Format, age, complain, line, short_id, table};
 /// `berth ps`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ps {
-    /// Also those that ended
+    /// Also show those that have ended
     #[arg(short, long)]
     all: bool,
     /// Only ids

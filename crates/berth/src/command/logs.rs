@@ -18,9 +18,9 @@ use file::Log;
 use line::{Stream, parse};
 use since::Moment;
 
-/// How often a log that is followed is looked at.
+/// How often a log that is followed is read.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a daemon that is away is asked again.
+/// How often a daemon that does not run is tried again.
 const ASK: Duration = Duration::from_millis(500);
 
 /// `berth logs`
@@ -29,13 +29,13 @@ const ASK: Duration = Duration::from_millis(500);
   berth logs web                     all that the only container of pod web wrote
   berth logs -f -n 10 shared/reader  the last lines of container reader of pod shared, and what follows")]
 pub(crate) struct Logs {
-    /// Go on until the container ends
+    /// Follow the log until the container ends
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines [default: all]
     #[arg(short = 'n', long, value_name = "LINES", allow_negative_numbers = true)]
     tail: Option<Tail>,
-    /// Only what was written after a time, as 2026-01-31T12:00:00Z, or so long ago, as 10m
+    /// Only what was written after a time, such as 2026-01-31T12:00:00Z, or in the last period, such as 10m
     #[arg(long, value_name = "TIME|AGO")]
     since: Option<Moment>,
     /// The time before each line
@@ -56,7 +56,7 @@ impl std::str::FromStr for Tail {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" | "-1" => Ok(Self(usize::MAX)),
-            text => text.parse().map(Self).map_err(|_| "a number of lines, or all, is needed".to_owned()),
+            text => text.parse().map(Self).map_err(|_| "expected a number of lines, or all".to_owned()),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Logs {
         let mut client = reach.client().await?;
         let container = find(&mut client, &self.container).await?;
         if container.log_path.is_empty() {
-            bail!("container {} keeps no log", self.container);
+            bail!("container {} has no log", self.container);
         }
         let path = Path::new(&container.log_path);
         let mut log = Log::open(path)?;
@@ -134,7 +134,7 @@ impl Logs {
         loop {
             tokio::select! {
                 () = &mut ended => {
-                    // Everything was written before the end was told.
+                    // Everything was written before the end was reported.
                     return log.print(printer);
                 }
                 () = tokio::time::sleep(LOOK) => log.print(printer)?,

@@ -25,7 +25,7 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    /// Looks and explains.
+    /// Lists the findings.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let findings = client.doctor(api::DoctorRequest {}).await.map_err(told)?.into_inner().findings;
@@ -64,7 +64,7 @@ pub(crate) struct Purge {
 
 /// How long a daemon that was asked to end may take.
 const END: Duration = Duration::from_secs(15);
-/// How often it is looked at meanwhile.
+/// How often that is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Purge {
@@ -82,8 +82,8 @@ impl Purge {
             let info = client.info(api::InfoRequest {}).await.map_err(told)?.into_inner();
             self.adopt(&mut settings, info)?;
         } else if let Some(socket) = reach.named_socket() {
-            // Only the daemon behind it could say what is its own.
-            bail!("no daemon answers on {socket} (hint: name the instance, or its --root and --state)");
+            // Only the daemon behind it knows its directories.
+            bail!("no daemon is listening on {socket} (hint: name the instance, or its --root and --state)");
         }
         ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
         ours("state", &settings.state, "boot", &["pods", "daemon.log"])?;
@@ -112,7 +112,7 @@ impl Purge {
         for (flag, given, real) in [("root", &self.root, &info.root), ("state", &self.state, &info.state)] {
             if given.as_ref().is_some_and(|given| given != Path::new(real)) {
                 bail!(
-                    "--{flag}: the daemon that answers has {real} (hint: --instance or --host names another one)"
+                    "--{flag}: the running daemon uses {real} (hint: --instance or --host names another one)"
                 );
             }
         }
@@ -137,7 +137,7 @@ fn ours(flag: &str, dir: &Path, mark: &str, known: &[&str]) -> anyhow::Result<()
     let foreign = entries.flatten().find(|entry| known.iter().all(|name| entry.file_name() != *name));
     match foreign {
         Some(entry) if !dir.join(mark).exists() => bail!(
-            "--{flag} {}: not a directory of Berth's, since {} is there: nothing was removed",
+            "--{flag} {}: not a directory of Berth, since it contains {}: nothing was removed",
             dir.display(),
             entry.path().display()
         ),
@@ -145,20 +145,20 @@ fn ours(flag: &str, dir: &Path, mark: &str, known: &[&str]) -> anyhow::Result<()
     }
 }
 
-/// Waits until the daemon has let go of its socket.
+/// Waits until the daemon has released its socket.
 async fn gone(reach: &Reach) -> anyhow::Result<()> {
     let begun = Instant::now();
-    // One that is ending may accept and not answer any more.
+    // One that is shutting down may accept connections but no longer answer.
     while !matches!(reach.running().await, Ok(None)) {
         if begun.elapsed() > END {
-            bail!("the daemon does not end (hint: end it, then purge again)");
+            bail!("the daemon did not stop (hint: stop it, then purge again)");
         }
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
 }
 
-/// The engine, as soon as the daemon that ends has let go of its directories.
+/// The engine, as soon as the daemon that ends has released its directories.
 async fn alone(settings: &Settings) -> anyhow::Result<Engine> {
     for dir in [&settings.root, &settings.state] {
         crate::serve::private_dir(dir)?;
@@ -176,12 +176,10 @@ async fn alone(settings: &Settings) -> anyhow::Result<Engine> {
 
 fn confirmed(root: &str, state: &str) -> anyhow::Result<bool> {
     if !crate::terminal::is_interactive() {
-        anyhow::bail!(
-            "purge removes all pods and images in {root} and {state} (hint: --yes says that you mean it)"
-        );
+        anyhow::bail!("purge removes all pods and images in {root} and {state} (hint: confirm with --yes)");
     }
     note(format_args!(
-        "This stops and removes all pods, and removes all images, in {root} and {state}. Type yes to go on:"
+        "This stops and removes all pods, and removes all images, in {root} and {state}. Type yes to continue:"
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -219,7 +217,7 @@ impl Version {
                     "daemon {}, pid {}, root {}, state {}",
                     d.version, d.pid, d.root, d.state
                 ))?,
-                None => line("daemon: none runs")?,
+                None => line("daemon: not running")?,
             }
         }
         Ok(ExitCode::SUCCESS)

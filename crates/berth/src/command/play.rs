@@ -20,7 +20,7 @@ use crate::output::{complain, line, note, short_id, table};
   berth play --replace pod.yaml     the same again, after a change
   berth play - < pod.yaml
 
-A field that Berth does not obey is refused by its name, never ignored.")]
+A field that Berth does not support is refused by its name, never ignored.")]
 pub(crate) struct Play {
     /// Remove pods of the same names first
     #[arg(long)]
@@ -47,7 +47,7 @@ pub(crate) struct Down {
     targets: Vec<String>,
 }
 
-/// The most bytes read of a manifest; the daemon takes fewer and says so.
+/// The most bytes read of a manifest; the daemon accepts fewer and reports that.
 const MAX: u64 = 2 << 20;
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -150,13 +150,13 @@ impl Down {
             }
         }
         if removed == 0 && !failed {
-            note("no such pod runs");
+            note("no such pod is running");
         }
         Ok(done(failed))
     }
 }
 
-/// Takes down what a target means; the names of the pods that are gone.
+/// Takes down the pods of a target; the names of the removed pods.
 async fn take_down(client: &mut Client, target: &str, grace: i64) -> anyhow::Result<Vec<String>> {
     let file = Path::new(target);
     if !is_manifest(target) {

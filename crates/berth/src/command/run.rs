@@ -45,7 +45,7 @@ impl Run {
                 Some(api::play_event::Event::Pod(_)) | None => {}
             }
         }
-        let container = made.context("the daemon made no container")?;
+        let container = made.context("the daemon created no container")?;
         if self.detach {
             line(&container.id)?;
             return Ok(ExitCode::SUCCESS);
@@ -60,12 +60,12 @@ impl Run {
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
         if let Err(error) = session.attach(client, join).await {
             if error.downcast_ref::<Lost>().is_some() {
-                // Pods outlive daemons: this one is not to be ended by the next.
-                return Err(error.context(format!("what runs goes on as {}", container.name)));
+                // Pods outlive daemons: this one keeps running.
+                return Err(error.context(format!("the container keeps running as {}", container.name)));
             }
-            // Nobody would see what it writes: a container that could not be joined is not left waiting.
+            // Its output would be lost: a container that could not be joined is not left waiting.
             if let Err(more) = play::down(client, std::slice::from_ref(&container.pod_id), 0).await {
-                note(format_args!("berth: {} stays: {more:#}", container.name));
+                note(format_args!("berth: failed to remove {}: {more:#}", container.name));
             }
             return Err(error);
         }
@@ -77,7 +77,7 @@ impl Run {
         if !end.message.is_empty() {
             note(format_args!("berth: {}", end.message));
         } else if end.reason == "OOMKilled" {
-            note("berth: killed, since it took more memory than its limit");
+            note("berth: killed: out of memory (the container reached its memory limit)");
         }
         Ok(exit_code(end.exit_code))
     }

@@ -36,7 +36,7 @@ impl Session {
         let outputs = client.exec(inputs).await.map_err(told)?.into_inner();
         self.run(client.clone(), sender, outputs, signals)
             .await?
-            .context("the daemon did not say how the process ended")
+            .context("the daemon did not report the exit status")
     }
 
     /// Joins a container until its output ends.
@@ -55,7 +55,7 @@ impl Session {
         mut outputs: Streaming<api::Output>,
         signals: Signals,
     ) -> anyhow::Result<Option<i32>> {
-        // Without standard input nobody passes keys on, and Ctrl-C must stay a signal to this program.
+        // Without standard input no keys are passed on, and Ctrl-C must stay a signal to this program.
         let _raw = if self.tty && self.stdin { terminal::Raw::set()? } else { None };
         let feed = if self.stdin { Some(tokio::spawn(keys(sender.clone()))) } else { None };
         let signals = tokio::spawn(self.signals(client, sender, signals));
@@ -85,7 +85,7 @@ impl Session {
                 }
                 pod = interrupts.next() => {
                     if grace > 0 && std::io::stderr().is_terminal() {
-                        note("berth: stopping; Ctrl-C again kills at once");
+                        note("berth: stopping; press Ctrl-C again to kill");
                     }
                     let mut client = client.clone();
                     let request = api::StopRequest { targets: vec![pod], grace_seconds: grace };
@@ -97,7 +97,7 @@ impl Session {
     }
 }
 
-/// What is heard from here on.
+/// The signals from here on.
 struct Signals {
     resized: Signal,
     interrupts: Interrupts,
@@ -110,7 +110,7 @@ impl Signals {
     }
 }
 
-/// Ctrl-C and SIGTERM, when a pod is to be stopped by them; else they end the command line as ever.
+/// Ctrl-C and SIGTERM, when they are to stop a pod; otherwise they end the command line as usual.
 enum Interrupts {
     Stop { pod: String, interrupt: Signal, terminate: Signal },
     Default,

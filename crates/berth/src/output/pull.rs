@@ -120,7 +120,7 @@ fn lines(told: &mut BTreeMap<(String, String), &'static str>, event: &api::PullE
     for layer in &event.layers {
         let word = match layer.state.as_str() {
             "done" => "done",
-            "exists" => "here already",
+            "exists" => "already exists",
             _ => continue,
         };
         if told.insert((event.image.clone(), layer.digest.clone()), word).is_none() {

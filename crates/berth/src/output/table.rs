@@ -19,8 +19,8 @@ pub(crate) fn print(head: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     lines(head, rows).into_iter().try_for_each(super::line)
 }
 
-/// `text` cut to at most `max` characters. What it has of control characters would be the terminal's orders: an image's
-/// command is anybody's words.
+/// `text` cut to at most `max` characters. Control characters are replaced, since the terminal would interpret them: an image's
+/// command is untrusted.
 pub(crate) fn cut(text: &str, max: usize) -> String {
     let shown = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
     let text = &text.chars().map(shown).collect::<String>();

@@ -1,4 +1,4 @@
-//! The socket: it appears complete and with its mode, replaces a stale file, and goes with the daemon.
+//! The socket: it appears complete and with its mode, replaces a stale file, and is removed with the daemon.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use crate::api::berth_server::BerthServer;
 use crate::service::Service;
 
-/// How long calls in flight may go on after the daemon was told to end.
+/// How long calls in flight may continue after the daemon was asked to shut down.
 const GRACE: Duration = Duration::from_secs(2);
 /// Calls of one connection at once. A kubelet has only one, and a node that is drained has a StopContainer for each
 /// container, which waits for its grace: any other call has to come through beside them.
@@ -41,15 +41,15 @@ pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .with_context(|| format!("make the directory {}", dir.display()))
+        .with_context(|| format!("create the directory {}", dir.display()))
 }
 
-/// Binds beside the final name and renames over it, so that nobody meets a socket that does not
+/// Binds beside the final name and renames over it, so that no client finds a socket that does not
 /// answer yet or has a wider mode.
 pub(super) fn bind(path: &Path) -> anyhow::Result<Bound> {
     let name = path.file_name().with_context(|| format!("{} has no file name", path.display()))?;
     let parent = path.parent().with_context(|| format!("{} has no directory", path.display()))?;
-    fs::create_dir_all(parent).with_context(|| format!("make the directory {}", parent.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("create the directory {}", parent.display()))?;
     let fresh: PathBuf = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let bind = || -> std::io::Result<Bound> {
         let listener = UnixListener::bind(&fresh)?;
@@ -64,7 +64,7 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<Bound> {
     })
 }
 
-/// Removes the socket's file, unless a newer daemon has put its own there meanwhile.
+/// Removes the socket's file, unless a newer daemon has put its own there since.
 pub(super) fn unbind(path: &Path, inode: u64) {
     if fs::metadata(path).is_ok_and(|now| now.ino() != inode) {
         return;
@@ -72,14 +72,14 @@ pub(super) fn unbind(path: &Path, inode: u64) {
     if let Err(e) = fs::remove_file(path)
         && e.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(path = %path.display(), error = %e, "the socket stays");
+        tracing::warn!(path = %path.display(), error = %e, "failed to remove the socket");
     }
 }
 
 /// Answers until `stop` is done, and a little longer for calls in flight.
 ///
 /// The connections are hyper's, not tonic's: that one ends a call at the client's deadline and calls
-/// it cancelled, while a deadline is the client's to tell.
+/// it cancelled, while a deadline is for the client to report.
 pub(super) async fn serve(
     bound: Bound,
     engine: &Engine,
@@ -94,8 +94,8 @@ pub(super) async fn serve(
             accepted = bound.listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(e) => {
-                    // Out of descriptors, most likely: those of others come free.
-                    tracing::warn!(error = %e, "no connection accepted");
+                    // Most likely out of descriptors: others will be closed.
+                    tracing::warn!(error = %e, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
                 }
@@ -109,13 +109,13 @@ pub(super) async fn serve(
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(e) = connection.await {
-                tracing::debug!(error = %e, "a connection ended");
+                tracing::debug!(error = %e, "a connection failed");
             }
         });
     }
     drop(bound);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::info!("calls in flight are given up");
+        tracing::info!("aborting calls in flight");
     }
 }
 

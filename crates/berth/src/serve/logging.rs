@@ -27,5 +27,5 @@ pub(super) fn start(settings: &Settings) -> anyhow::Result<()> {
         LogFormat::Text => registry().with(lines.with_ansi(false).with_filter(filter)).try_init(),
         LogFormat::Json => registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init(),
     };
-    started.map_err(|e| anyhow::anyhow!("start the log: {e}"))
+    started.map_err(|e| anyhow::anyhow!("start logging: {e}"))
 }

@@ -48,7 +48,7 @@ pub(crate) struct Given {
     /// CNI plugins; repeatable [default: /opt/cni/bin, /usr/lib/cni]
     #[arg(long, value_name = "DIR")]
     pub(crate) cni_bin_dir: Vec<PathBuf>,
-    /// Who makes cgroups [default: auto]
+    /// How cgroups are made [default: auto]
     #[arg(long, value_enum)]
     pub(crate) cgroup_driver: Option<CgroupDriver>,
     /// Cgroup for shims and for pods without a parent of their own [default: /berth]
@@ -108,11 +108,11 @@ pub(crate) enum Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CgroupDriver {
-    /// cgroupfs, until the systemd driver is there
+    /// cgroupfs, until the systemd driver is supported
     Auto,
-    /// Berth itself
+    /// By Berth itself
     Cgroupfs,
-    /// systemd
+    /// By systemd
     Systemd,
 }
 
@@ -120,7 +120,7 @@ pub(crate) enum CgroupDriver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// For people
+    /// For humans
     Text,
     /// One JSON object a line
     Json,
@@ -149,7 +149,7 @@ pub(crate) struct Settings {
     pub(crate) pid_file: Option<PathBuf>,
 }
 
-/// A setting that cannot be taken.
+/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("read the configuration {path}")]
@@ -158,12 +158,12 @@ pub(crate) enum SettingsError {
     Syntax { path: PathBuf, message: String },
     #[error("--{name} {value:?}: {reason}")]
     Invalid { name: &'static str, value: String, reason: String },
-    #[error("--{name} is not there yet: leave it out")]
+    #[error("--{name} is not supported yet: leave it out")]
     Later { name: &'static str },
 }
 
 impl Given {
-    /// Reads a configuration file. A file that is not there is an error only when it was asked for.
+    /// Reads a configuration file. A missing file is an error only when it was given explicitly.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, SettingsError> {
         let file = path.unwrap_or(Path::new(CONFIG));
         match std::fs::read_to_string(file) {
@@ -220,24 +220,24 @@ impl Given {
         let state = self.state.unwrap_or(defaults.state);
         let socket = match &self.listen {
             Some(listen) => socket_path(listen).ok_or_else(|| {
-                invalid("listen", listen, "an address as unix:///run/berth/berth.sock is needed")
+                invalid("listen", listen, "expected an address such as unix:///run/berth/berth.sock")
             })?,
             None => state.join("berth.sock"),
         };
         if socket.as_os_str().len() > MAX_SOCKET {
-            let reason = format!("the path of a socket has {MAX_SOCKET} bytes at most");
+            let reason = format!("a socket path must not be longer than {MAX_SOCKET} bytes");
             return Err(invalid("listen", &socket.to_string_lossy(), &reason));
         }
         let bridge = self.bridge.unwrap_or(defaults.bridge);
         if bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' ']) {
-            return Err(invalid("bridge", &bridge, "an interface name has 1 to 15 characters"));
+            return Err(invalid("bridge", &bridge, "an interface name must have 1 to 15 characters"));
         }
         let cgroup_root = self.cgroup_root.unwrap_or(defaults.cgroup_root);
         if !cgroup_root.starts_with('/')
             || cgroup_root.split('/').any(|part| part == "..")
             || cgroup_root.len() < 2
         {
-            return Err(invalid("cgroup-root", &cgroup_root, "a path below / without .. is needed"));
+            return Err(invalid("cgroup-root", &cgroup_root, "expected a path below / without .."));
         }
         if self.cgroup_driver == Some(CgroupDriver::Systemd) {
             return Err(SettingsError::Later { name: "cgroup-driver systemd" });
@@ -266,7 +266,7 @@ impl Given {
         })
     }
 
-    /// Flags whose part of Berth is not there yet are refused when they ask for something.
+    /// Flags of features that do not exist yet are refused when they are set.
     fn refuse_later(&self) -> Result<(), SettingsError> {
         let later = [
             ("nri-plugin-dir", self.nri_plugin_dir.is_some()),
@@ -304,7 +304,7 @@ pub(crate) fn socket_path(address: &str) -> Option<PathBuf> {
 fn handler(text: &str) -> Result<(String, PathBuf), SettingsError> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && path.starts_with('/') => Ok((name.to_owned(), path.into())),
-        _ => Err(invalid("handler", text, "NAME=/PATH is needed")),
+        _ => Err(invalid("handler", text, "expected NAME=/PATH")),
     }
 }
 

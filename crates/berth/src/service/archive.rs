@@ -24,7 +24,7 @@ pub(super) async fn load(
     sender: mpsc::Sender<Result<api::LoadEvent, Status>>,
 ) {
     let last = load_all(&service, chunks, &sender).await.map(said);
-    // The client is gone when this fails; what was loaded is loaded.
+    // The client has disconnected when this fails; what was loaded stays.
     drop(sender.send(last).await);
 }
 
@@ -57,7 +57,7 @@ async fn load_all(
 /// The archive as a nameless file in `dir`: what names the layers may stand at its end.
 async fn receive(dir: &Path, mut chunks: Streaming<api::Chunk>) -> Result<File, Status> {
     let failed = |e: std::io::Error| {
-        let text = format!("keep the archive in {}: {e}", dir.display());
+        let text = format!("store the archive in {}: {e}", dir.display());
         match e.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Status::resource_exhausted(text),
             _ => Status::internal(text),
@@ -73,7 +73,7 @@ async fn receive(dir: &Path, mut chunks: Streaming<api::Chunk>) -> Result<File, 
             return Ok(file);
         }
     }
-    Err(Status::aborted("the archive was not sent to its end"))
+    Err(Status::aborted("the client stopped sending before the end of the archive"))
 }
 
 /// Sends an archive of images.

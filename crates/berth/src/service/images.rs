@@ -36,7 +36,7 @@ fn word(state: LayerState) -> &'static str {
     }
 }
 
-/// Pulls an image and tells how it goes.
+/// Pulls an image and reports the progress.
 pub(super) async fn pull(
     service: Service,
     request: api::PullRequest,

@@ -26,10 +26,10 @@ fn event(event: api::play_event::Event) -> api::PlayEvent {
     api::PlayEvent { event: Some(event) }
 }
 
-/// Plays every pod of a manifest, one after another. What failed is taken away; the pods before it stay.
+/// Plays every pod of a manifest, one after another. A pod that failed is removed; the pods before it stay.
 pub(super) async fn play(service: Service, request: api::PlayRequest, sender: Sender) {
     if let Err(status) = play_all(&service, request, &sender).await {
-        // The client is gone when this fails, and there is nobody to tell.
+        // The client has disconnected when this fails.
         drop(sender.send(Err(status)).await);
     }
 }
@@ -43,7 +43,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
         "never" => Some(PullChoice::Never),
         other => {
             return Err(Status::invalid_argument(format!(
-                "pull policy {other:?} is not always, missing or never"
+                "unknown pull policy {other:?}: expected always, missing or never"
             )));
         }
     };
@@ -94,21 +94,21 @@ async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> 
     let view = result.map_err(refuse)?;
     if let Some(held) = held {
         // A client that went away while its image was pulled never comes for its container.
-        let patience = if sender.is_closed() { Duration::ZERO } else { CLAIM };
-        tokio::spawn(unclaimed(service.clone(), view, held, patience));
+        let delay = if sender.is_closed() { Duration::ZERO } else { CLAIM };
+        tokio::spawn(unclaimed(service.clone(), view, held, delay));
     }
     Ok(())
 }
 
-/// Takes a pod away whose held container nobody has released.
-async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, patience: Duration) {
-    tokio::time::sleep(patience).await;
+/// Removes a pod whose held container was not released.
+async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, delay: Duration) {
+    tokio::time::sleep(delay).await;
     let Ok(view) = service.engine.sandbox(view.id.as_str()) else { return };
     let waits = |c: &Arc<ContainerView>| c.config.metadata.name == held && c.state == State::Created;
     if view.containers.iter().any(waits)
         && let Err(e) = service.pods.down(&view, Some(0), true).await
     {
-        tracing::warn!(pod = view.config.metadata.name, error = %berth_types::error::chain(&e), "it waits for a client");
+        tracing::warn!(pod = view.config.metadata.name, error = %berth_types::error::chain(&e), "failed to remove a pod that no client started");
     }
 }
 
@@ -180,7 +180,7 @@ async fn directly(service: &Service, view: &SandboxView, remove: bool) -> Result
     Ok(())
 }
 
-/// What somebody else removed in this moment is as it was to be.
+/// It is a success when another client has just removed it.
 fn there(result: Result<(), EngineError>) -> Result<(), Status> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(refuse(e)),
@@ -210,7 +210,7 @@ async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(
         Target::Container(view) => view,
     };
     let pod = target::pod(&service.engine, container.sandbox.as_str())?;
-    // A local pod is no more than its containers: without the only one it is to run no more, and not to be run again.
+    // A local pod is no more than its containers: without the only one it must stop, and not be restarted.
     if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
         return take_down(service, &pod, grace, false).await;
     }

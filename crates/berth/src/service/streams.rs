@@ -21,7 +21,7 @@ type Sender = mpsc::Sender<Result<api::Output, Status>>;
 
 async fn first(inputs: &mut Streaming<api::Input>) -> Result<input::Input, Status> {
     let message = inputs.message().await?.and_then(|m| m.input);
-    message.ok_or_else(|| Status::invalid_argument("the stream begins with nothing"))
+    message.ok_or_else(|| Status::invalid_argument("the stream ended before its first message"))
 }
 
 /// Runs a further process in a container.
@@ -30,7 +30,7 @@ pub(super) async fn exec(
     mut inputs: Streaming<api::Input>,
 ) -> Answer<Messages<api::Output>> {
     let input::Input::Start(start) = first(&mut inputs).await? else {
-        return Err(Status::invalid_argument("the first message of an exec is its start"));
+        return Err(Status::invalid_argument("the first message of an exec must be its start"));
     };
     if start.argv.is_empty() {
         return Err(Status::invalid_argument("no command was given"));
@@ -50,7 +50,7 @@ pub(super) async fn exec(
     let mut session = match service.engine.exec(&view.id, request).await {
         Ok(session) => session,
         Err(EngineError::Command { message, code }) => {
-            // As a shell says it, with the status that a shell gives.
+            // As in a shell, with the status of a shell.
             let text = format!("berth: {message}\n").into_bytes();
             for output in [output::Output::Stderr(text), output::Output::ExitCode(code)] {
                 drop(sender.send(Ok(said(output))).await);
@@ -70,7 +70,7 @@ pub(super) async fn exec(
         let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut(), Some(&watch));
         let end = tokio::select! {
             (end, ()) = async { tokio::join!(end, outputs) } => end,
-            // Nobody listens any more: dropping the session ends the process.
+            // The client has disconnected: dropping the session ends the process.
             () = sender.closed() => { feed.abort(); return; }
         };
         let last = match end {
@@ -89,7 +89,7 @@ pub(super) async fn attach(
     mut inputs: Streaming<api::Input>,
 ) -> Answer<Messages<api::Output>> {
     let input::Input::Join(join) = first(&mut inputs).await? else {
-        return Err(Status::invalid_argument("the first message of an attach is its join"));
+        return Err(Status::invalid_argument("the first message of an attach must be its join"));
     };
     let view = target::container(&service.engine, &join.container)?;
     let mut session = service.engine.attach(&view.id).await.map_err(refuse)?;
@@ -127,7 +127,7 @@ async fn resize(resizer: Option<&Resizer>, size: Option<api::Size>) {
     let (Some(resizer), Some(size)) = (resizer, size) else { return };
     let (rows, columns) = sides(size);
     if let Err(e) = resizer.resize(rows, columns).await {
-        tracing::debug!(error = %e, "the terminal keeps its size");
+        tracing::debug!(error = %e, "failed to resize the terminal");
     }
 }
 
@@ -154,7 +154,7 @@ async fn feed(mut inputs: Streaming<api::Input>, mut stdin: Option<Input>, resiz
 }
 
 /// The process' bytes to the client: both streams to their ends or, once the process is over, as long as
-/// something comes. A process that it left behind may hold them for ever.
+/// something comes. A process that it left behind may hold them forever.
 async fn outputs(
     sender: &Sender,
     stdout: &mut Output,

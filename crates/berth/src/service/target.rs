@@ -15,7 +15,7 @@ pub(super) enum Target {
     Container(Arc<ContainerView>),
 }
 
-/// Finds what `name` means, or says why it means nothing or too much.
+/// Finds what `name` means; an error when it is unknown or ambiguous.
 pub(super) fn find(engine: &Engine, name: &str) -> Result<Target, Status> {
     choose(&engine.sandboxes(None), name)
 }
@@ -78,7 +78,7 @@ fn choose(pods: &[Arc<SandboxView>], name: &str) -> Result<Target, Status> {
         several => {
             let ids: Vec<_> = several.iter().map(describe).collect();
             Err(Status::invalid_argument(format!(
-                "{name:?} means several: {} (hint: give an id)",
+                "{name:?} is ambiguous: {} (hint: use an id)",
                 ids.join(", ")
             )))
         }

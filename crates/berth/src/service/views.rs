@@ -50,7 +50,7 @@ fn port(port: &PortMapping) -> String {
     )
 }
 
-/// What a container executes, in words: its own command, and where it has none, its image's.
+/// What a container executes, as text: its own command, and where it has none, its image's.
 pub(super) fn command(view: &ContainerView, image: Option<&Image>) -> String {
     let config = &view.config;
     let of_image = |words: fn(&ImageConfig) -> &Vec<String>| image.map(|image| words(&image.config).clone());

@@ -31,7 +31,7 @@ fn help_is_asked_for_or_given_with_an_error() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_told_in_a_line() {
+fn invalid_arguments_are_reported_in_one_line() {
     for (arguments, word) in [
         (&["nosuch"][..], "unrecognized subcommand 'nosuch'"),
         (&["run"], "<IMAGE>"),
@@ -42,7 +42,7 @@ fn arguments_that_make_no_sense_are_told_in_a_line() {
         (&["logs"], "<CONTAINER>"),
         (&["exec", "x"], "<COMMAND>"),
         (&["logs", "-n", "many", "x"], "many"),
-        (&["logs", "--since", "yesterday", "x"], "how long ago as 30s"),
+        (&["logs", "--since", "yesterday", "x"], "an age such as 30s"),
         (&["--instance", "UPPER", "ps"], "UPPER"),
         (&["--host", "tcp://1.2.3.4", "ps"], "unix:///"),
         (&["--host", "unix:///nosuch/socket", "ps"], "/nosuch/socket"),
@@ -69,7 +69,7 @@ fn errors_are_red_on_a_terminal_that_may_have_colours() {
         assert_eq!(terminal.end(&mut child), 125);
         terminal.text()
     };
-    assert!(shown(None).starts_with("\x1b[31mberth: no daemon answers"), "{:?}", shown(None));
+    assert!(shown(None).starts_with("\x1b[31mberth: no daemon is listening"), "{:?}", shown(None));
     assert!(!shown(Some("1")).contains('\x1b'), "{:?}", shown(Some("1")));
 }
 
@@ -134,5 +134,5 @@ fn a_directory_that_is_not_a_daemons_is_not_purged() {
     assert!(file.exists());
     // Nor another one than that of the socket.
     let err = berth(&["--host", "unix:///nosuch/socket", "purge", "--yes"]).refused();
-    assert!(err.contains("no daemon answers on unix:///nosuch/socket"), "{err}");
+    assert!(err.contains("no daemon is listening on unix:///nosuch/socket"), "{err}");
 }

@@ -51,7 +51,7 @@ impl Said {
         self.out
     }
 
-    /// The standard error of a call that failed in the way of Berth itself.
+    /// The standard error of a call that failed with an error of Berth itself.
     #[track_caller]
     pub fn refused(self) -> String {
         assert_eq!(self.code, 125, "{self:?}");
@@ -115,7 +115,7 @@ impl Call {
         assert!(shown, "{}: {text:?} was not said: {}\n{}", self.what, self.out.now(), self.err.now());
     }
 
-    /// Ends the call in the way that it hears nothing of.
+    /// Ends the call without a notice to it.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -14,7 +14,7 @@ use crate::home::{BUSYBOX, Home};
 const STOPS: usize = 300;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A node is drained: every container is asked to stop and takes its time. The node must not look dead meanwhile.
+/// A node is drained: every container is asked to stop and takes its time. The node must not look dead until then.
 #[test]
 fn calls_that_wait_hold_up_no_others() {
     require_root!();

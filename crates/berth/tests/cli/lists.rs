@@ -79,7 +79,7 @@ fn stop_wait_and_remove() {
     // Stopped before the shell had its trap, it is killed by what it does not handle.
     assert!(["3\n", "143\n", "137\n"].contains(&code.as_str()), "{code}");
     assert_eq!(home.berth(&["wait", "w"]).fine(), code);
-    // Again is no error.
+    // Again is not an error.
     assert_eq!(home.berth(&["stop", "w"]).fine(), "w\n");
     let said = home.berth(&["rm", "nosuch", "w"]);
     assert_eq!((said.code, said.out.as_str()), (1, "w\n"));
@@ -137,7 +137,7 @@ fn a_file_of_a_pods_name_does_not_hide_the_pod() {
 }
 
 #[test]
-fn the_shortest_grace_that_anybody_asks_for_counts() {
+fn the_shortest_requested_grace_counts() {
     require_root!();
     let home = Home::start();
     let line = "trap 'echo no' TERM; echo ready; sleep 1000 & while :; do wait $!; done";
@@ -150,7 +150,7 @@ fn the_shortest_grace_that_anybody_asks_for_counts() {
     assert_eq!(patient.end().fine(), "stubborn\n");
     assert_eq!(impatient.end().fine(), "stubborn\n");
     call.end().fine();
-    // Whoever is first, for all of them it is gone.
+    // Whichever is first, for all of them it is removed.
     let all: Vec<_> = (0..4).map(|_| home.spawn(&["rm", "-f", "stubborn"])).collect();
     for call in all {
         let said = call.end();

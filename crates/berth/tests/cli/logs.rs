@@ -72,7 +72,7 @@ fn following_goes_through_a_crash_of_the_daemon_to_the_end() {
 }
 
 #[test]
-fn several_containers_must_be_told_apart() {
+fn one_of_several_containers_must_be_named() {
     require_root!();
     let home = Home::start();
     let container =

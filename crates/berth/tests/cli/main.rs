@@ -1,4 +1,4 @@
-//! The command line against a daemon, from end to end: what a person types, what is answered, what is left.
+//! The command line against a daemon, from end to end: what a user types, what is answered, what is left behind.
 //!
 //! Each test has a daemon of its own. All share one registry, which only serves.
 

@@ -65,7 +65,7 @@ fn purge_leaves_nothing_of_what_runs() {
     assert!(!Path::new(&format!("/sys/class/net/berth-{instance}")).exists());
     let err = home.berth(&["ps"]).refused();
     assert!(
-        err.contains("no daemon answers on") && err.contains("hint: start one with: berth serve"),
+        err.contains("no daemon is listening on") && err.contains("hint: start one with: berth serve"),
         "{err}"
     );
 }
@@ -116,8 +116,8 @@ fn a_daemon_starts_by_itself_when_one_is_needed() {
     let auto = Auto(format!("a{:x}", std::process::id()));
     let berth = |arguments: &[&str]| Call::spawn(auto.command(arguments)).end();
     let err = berth(&["--no-autostart", "ps"]).refused();
-    assert!(err.contains("no daemon answers on"), "{err}");
-    assert!(berth(&["version"]).fine().contains("daemon: none runs"));
+    assert!(err.contains("no daemon is listening on"), "{err}");
+    assert!(berth(&["version"]).fine().contains("daemon: not running"));
     let image = format!("{}/library/busybox:latest", registry().host());
     assert_eq!(berth(&["run", "--rm", "-q", &image, "echo", "hello"]).fine(), "hello\n");
     // It goes on without the call that started it.

@@ -67,7 +67,7 @@ fn what_is_not_known_is_refused_by_its_path_and_nothing_is_made() {
     assert!(err.contains("livenes") && err.contains("containers[0]"), "{err}");
     for (text, word) in [
         ("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {}\n", "Deployment"),
-        ("just text", "document 1 is no manifest"),
+        ("just text", "document 1 is not a manifest"),
         ("", "empty"),
         ("a: [", "line"),
     ] {
@@ -124,7 +124,7 @@ fn a_container_that_fails_is_run_again_after_its_back_off() {
         (found["attempt"] == 1).then_some(found)
     });
     assert_eq!(first.expect("no second attempt")["exitCode"], 1);
-    // A daemon that was away meanwhile goes on with it.
+    // A daemon that was restarted in the meantime continues it.
     home.daemon.kill().unwrap();
     home.daemon.start().unwrap();
     let second = wait_for(LIMIT, || {
@@ -146,7 +146,7 @@ fn a_pod_that_cannot_start_leaves_nothing() {
     assert!(err.contains("/nosuch") && err.contains("not found"), "{err}");
     home.clean();
     let out = home.feed(&["down", "-"], pod("broken", &spec).as_bytes());
-    assert_eq!((out.code, out.err.as_str()), (0, "no such pod runs\n"));
+    assert_eq!((out.code, out.err.as_str()), (0, "no such pod is running\n"));
     let said = home.berth(&["down", "nosuch.yaml"]);
     assert!(said.code == 1 && said.err.contains("open the manifest nosuch.yaml: No such file"), "{said:?}");
     let said = home.berth(&["down", "broken"]);
@@ -165,14 +165,14 @@ fn a_mistake_in_the_last_document_is_found_before_the_first_pod_runs() {
 }
 
 #[test]
-fn an_init_container_that_fails_again_and_again_is_told_of() {
+fn an_init_container_that_keeps_failing_is_reported() {
     require_root!();
     let home = Home::start();
     let spec =
         format!("  initContainers:\n{}  containers:\n{}", container("i", "exit 3"), container("a", "true"));
     home.write("loops.yaml", &pod("loops", &spec));
     let call = home.spawn(&["play", "-q", "loops.yaml"]);
-    call.complains("init container i ended with status 3, and is tried again (berth logs loops/i)\n");
+    call.complains("init container i failed with status 3, trying again (berth logs loops/i)\n");
     call.kill();
     assert_eq!(home.berth(&["down", "-t", "0", "loops"]).fine(), "loops\n");
     home.clean();

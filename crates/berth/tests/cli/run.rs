@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berth_testkit::guard::{free_port, wait_until};
 use berth_testkit::image::standin;
-use berth_testkit::registry::{Fault, Mischief, On};
+use berth_testkit::registry::{Fault, FaultAction, On};
 use berth_testkit::{Registry, require_root};
 use rustix::process::Signal;
 
@@ -46,7 +46,7 @@ fn images_that_are_not_there_are_named() {
     assert!(err.contains("\"busybox\" names no registry"), "{err}");
     assert!(err.contains("hint: write it in full, as in docker.io/library/busybox:latest"), "{err}");
     let err = home.berth(&["run", "--rm", "--pull", "never", BUSYBOX]).refused();
-    assert!(err.contains("is not here"), "{err}");
+    assert!(err.contains("is not present"), "{err}");
     let err = home.berth(&["run", "--rm", "UPPER/CASE"]).refused();
     assert!(err.contains("UPPER/CASE"), "{err}");
     home.clean();
@@ -125,7 +125,7 @@ fn a_terminal_without_input_leaves_ctrl_c_to_the_command_line() {
     let mut child = terminal.run(&home.command(&["run", "-t", "--rm", BUSYBOX, "sh", "-c", line]));
     terminal.expect("ready");
     terminal.keys("\x03");
-    terminal.expect("stopping; Ctrl-C again kills at once");
+    terminal.expect("stopping; press Ctrl-C again to kill");
     assert_eq!(terminal.end(&mut child), 6);
     home.clean();
 }
@@ -217,7 +217,7 @@ fn flags_reach_the_container() {
     assert_eq!(home.shell(&["-m", "64m"], limit).fine(), format!("{}\n", 64 << 20));
     let said = home.shell(&["-m", "8m"], "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo survived");
     assert_eq!(said.code, 137, "{said:?}");
-    assert!(said.err.contains("more memory than its limit"), "{said:?}");
+    assert!(said.err.contains("reached its memory limit"), "{said:?}");
     home.clean();
 }
 
@@ -243,7 +243,7 @@ fn a_client_that_goes_away_while_it_pulls_leaves_nothing() {
     require_root!();
     let registry = Registry::start().unwrap();
     standin::publish_busybox(&registry).unwrap();
-    registry.fault(Fault::new(On::Blobs, Mischief::Slow(Duration::from_millis(50))));
+    registry.fault(Fault::new(On::Blobs, FaultAction::Slow(Duration::from_millis(50))));
     let home = Home::start();
     let image = format!("{}/library/busybox:latest", registry.host());
     let call = home.spawn(&["run", "--name", "gone", "-q", &image, "sleep", "1000"]);

@@ -1,4 +1,4 @@
-//! A terminal with nobody at it: a pseudo-terminal whose other end the test holds.
+//! A terminal without a user: a pseudo-terminal whose other end the test holds.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -41,7 +41,7 @@ fn pods_of_the_next_version_under_todays_daemon() {
     goes_on(&raised, program());
 }
 
-/// Nothing of the pods changes, everything can be done with them, and nothing is left.
+/// The pods do not change, every operation works on them, and nothing is left behind.
 fn goes_on(from: &Path, to: &Path) {
     let mut world = World::make(from);
     let before = world.facts();
@@ -89,7 +89,7 @@ fn reopens_its_log(cri: &Cri, pod: &Pod) {
     grows(&log);
     let both = [lines(&aside), lines(&log)].concat();
     complete(&both);
-    // One log again, for what is looked at in the end.
+    // One log again, for the check at the end.
     let then = lines(&aside).len();
     grows(&log);
     assert_eq!(lines(&aside).len(), then, "the log that was moved aside grows");

@@ -24,7 +24,7 @@ const SHIMS: usize = 4;
 fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
     require_root!();
     let _turn = programs::turn();
-    // Stepping back is promised from the next version to this one, not to one before.
+    // Downgrading is supported from the next version to this one, not to an earlier one.
     let daemons: Vec<PathBuf> = std::iter::once(program().to_owned()).chain(programs::raised()).collect();
     let before = leak::Snapshot::take(&[]);
     let mut home = Home::start();
@@ -36,10 +36,10 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
         home.daemon.start().unwrap();
     }
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let mut dice = Dice(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
+    let mut rng = Rng(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
     for round in 0..programs::rounds() {
         let program = &daemons[round as usize % daemons.len()];
-        crash(&mut home, &mut dice);
+        crash(&mut home, &mut rng);
         home.daemon.set_program(program);
         home.daemon.start().unwrap();
         let clean = || {
@@ -61,7 +61,7 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
     assert!(ours.is_empty(), "seed {seed}: {ours:?}");
 }
 
-/// Removes the pods in this state. The doctor tells of a pod whose shim was killed until a kubelet did so.
+/// Removes the pods in this state. `doctor` reports a pod whose shim was killed until a kubelet has removed it.
 fn remove(home: &Home, state: api::PodSandboxState) {
     let cri = Cri::connect(&home.daemon.socket()).unwrap();
     for pod in cri.pods().unwrap().into_iter().filter(|pod| pod.state == state as i32) {
@@ -71,7 +71,7 @@ fn remove(home: &Home, state: api::PodSandboxState) {
 }
 
 /// Clients at work, shims and then the daemon killed under them.
-fn crash(home: &mut Home, dice: &mut Dice) {
+fn crash(home: &mut Home, rng: &mut Rng) {
     let (calls, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (socket, logs) = (home.daemon.socket(), home.dir.path().join("logs"));
     let (calls, over) = (&calls, &over);
@@ -81,14 +81,14 @@ fn crash(home: &mut Home, dice: &mut Dice) {
             scope.spawn(move || works(client, socket, logs, calls, over));
         }
         let reached = |count: usize| wait_until(LIMIT, || calls.load(Ordering::Relaxed) >= count);
-        let mut moments: Vec<_> = (0..dice.below(SHIMS) + 1).map(|_| dice.below(CALLS)).collect();
+        let mut moments: Vec<_> = (0..rng.below(SHIMS) + 1).map(|_| rng.below(CALLS)).collect();
         moments.sort_unstable();
         let mut reached_all = true;
         for moment in moments {
             reached_all &= reached(moment);
-            kill_a_shim(home, dice);
+            kill_a_shim(home, rng);
         }
-        reached_all &= reached(CALLS + dice.below(CALLS));
+        reached_all &= reached(CALLS + rng.below(CALLS));
         let killed = home.daemon.kill();
         over.store(true, Ordering::Relaxed);
         killed.unwrap();
@@ -131,10 +131,10 @@ fn works(client: usize, socket: &Path, logs: &Path, calls: &AtomicUsize, over: &
 }
 
 /// Kills a shim of this instance, if it has one: also one that an earlier daemon started.
-fn kill_a_shim(home: &Home, dice: &mut Dice) {
+fn kill_a_shim(home: &Home, rng: &mut Rng) {
     let shims = shims(home);
     if !shims.is_empty() {
-        let pid = Pid::from_raw(shims[dice.below(shims.len())]).unwrap();
+        let pid = Pid::from_raw(shims[rng.below(shims.len())]).unwrap();
         rustix::process::kill_process(pid, Signal::KILL).ok();
     }
 }
@@ -154,9 +154,9 @@ fn shims(home: &Home) -> Vec<i32> {
 }
 
 /// Numbers that differ from run to run (xorshift, Marsaglia 2003).
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,4 +1,4 @@
-//! Where other versions of Berth are, as `cargo xtask` tells it.
+//! Where other versions of Berth are, as set by `cargo xtask`.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};

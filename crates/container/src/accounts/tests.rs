@@ -61,7 +61,7 @@ fn files_are_read_within_the_root_only() {
     std::fs::write(etc.join("inner"), "me:x:7:8::/:\n").expect("write");
     let read = Accounts::read(root.as_fd()).expect("read");
     assert_eq!(read.user("me").expect("me").uid, 7);
-    // What is no file is not opened.
+    // What is not a file is not opened.
     std::fs::create_dir(etc.join("group")).expect("mkdir");
     assert!(Accounts::read(root.as_fd()).is_err());
 }

@@ -39,7 +39,7 @@ fn code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).expect("masked to a byte"))
 }
 
-#[allow(clippy::print_stderr, reason = "a command line tool tells people")]
+#[allow(clippy::print_stderr, reason = "a command line tool prints")]
 fn say(text: &str) {
     eprintln!("berth-oci: {text}");
 }

@@ -22,10 +22,10 @@ pub enum BundleError {
         /// Why.
         source: std::io::Error,
     },
-    /// The specification cannot be obeyed.
+    /// The specification is not supported.
     #[error("config.json")]
     Spec(#[from] PlanError),
-    /// The seccomp profile cannot be obeyed.
+    /// The seccomp profile is not supported.
     #[error("config.json: linux.seccomp")]
     Seccomp(#[from] SeccompError),
     /// There is no seccomp for this machine.

@@ -10,19 +10,19 @@ use rustix::fs::SealFlags;
 use super::BundleError;
 
 /// Makes this program run from a sealed copy in memory: at the first call it executes itself again from
-/// there, at the second, in the copy, it returns. Call it first thing in `main`.
+/// there, at the second, in the copy, it returns. Call it first in `main`.
 ///
-/// A container that gets hold of `/proc/PID/exe` of its runtime finds the copy, which nobody can write.
+/// A container that gets hold of `/proc/PID/exe` of its runtime finds the copy, which cannot be written.
 ///
 /// # Errors
 /// When the program cannot be read or executed again.
 pub fn seal_program() -> Result<(), BundleError> {
-    let exe = std::fs::File::open("/proc/self/exe").map_err(BundleError::system("open the own program"))?;
+    let exe = std::fs::File::open("/proc/self/exe").map_err(BundleError::system("open this program"))?;
     let is_sealed = rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
     if is_sealed {
         return Ok(());
     }
-    let program = std::fs::read("/proc/self/exe").map_err(BundleError::system("read the own program"))?;
+    let program = std::fs::read("/proc/self/exe").map_err(BundleError::system("read this program"))?;
     let copy =
         berth_sys::memfd::sealed("berth", &program).map_err(BundleError::system("make a sealed memfd"))?;
     let strings = |list: Vec<Vec<u8>>| {
@@ -35,5 +35,5 @@ pub fn seal_program() -> Result<(), BundleError> {
     let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd()))
         .map_err(|e| BundleError::system("copy the command line")(e))?;
     let errno = execve(&path, &args, &env);
-    Err(BundleError::system("execute the sealed copy of the own program")(errno))
+    Err(BundleError::system("execute the sealed copy of this program")(errno))
 }

@@ -26,7 +26,7 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// The steps for devices and links. In a user namespace nodes cannot be made, so the host's are bound.
+/// The steps for devices and links. In a user namespace device nodes cannot be created, so the host's are bound.
 pub(super) fn steps(list: &[LinuxDevice], user_namespace: bool) -> Result<Vec<Step>, PlanError> {
     let mut devices = Vec::with_capacity(list.len() + DEFAULT.len());
     for (path, major, minor) in DEFAULT {
@@ -59,7 +59,7 @@ fn node(device: &LinuxDevice, field: &str) -> Result<Device, PlanError> {
         LinuxDeviceType::B => DeviceKind::Block,
         LinuxDeviceType::P => DeviceKind::Fifo,
         LinuxDeviceType::A => {
-            return Err(PlanError::invalid(format!("{field}.type"), "a node is one of c, u, b and p"));
+            return Err(PlanError::invalid(format!("{field}.type"), "the type must be c, u, b or p"));
         }
     };
     let path = device.path();

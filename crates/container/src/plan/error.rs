@@ -1,11 +1,11 @@
-//! Why there is no plan for a specification.
+//! Why a specification cannot become a plan.
 
 use berth_types::{Classify, Kind};
 
-/// A setting that cannot be obeyed, by the name that it has in the runtime specification.
+/// A setting that is not supported, by the name that it has in the runtime specification.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Berth does not do this.
+    /// Berth does not support this.
     #[error("{field}: {what} is not supported")]
     Unsupported {
         /// The setting.
@@ -13,7 +13,7 @@ pub enum PlanError {
         /// What of it.
         what: String,
     },
-    /// The setting makes no sense.
+    /// The setting is invalid.
     #[error("{field}: {problem}")]
     Invalid {
         /// The setting.
@@ -21,13 +21,13 @@ pub enum PlanError {
         /// What is wrong.
         problem: String,
     },
-    /// A field that the specification does not know, or that this program has no knowledge of.
+    /// A field that the specification does not know, or that this program does not know.
     #[error("{field}: unknown field")]
     Unknown {
         /// The field.
         field: String,
     },
-    /// The document is no specification.
+    /// The document is not a specification.
     #[error("malformed specification: {0}")]
     Malformed(String),
     /// The document is too large.

@@ -12,7 +12,7 @@ use super::{
     Step,
 };
 
-/// The files of a procfs that may be covered: what lxcfs makes, as runc has it.
+/// The files of a procfs that may be mounted over: what lxcfs makes, as runc has it.
 const ON_PROC: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -59,12 +59,12 @@ fn clean(path: &Path, field: &str) -> Result<PathBuf, PlanError> {
         }
     }
     if clean == Path::new("/") {
-        return Err(PlanError::invalid(field, "a mount on the root itself"));
+        return Err(PlanError::invalid(field, "a mount on the root directory"));
     }
     Ok(clean)
 }
 
-/// Where a destination inside `/proc` is allowed; None when it is not there at all.
+/// Where a destination inside `/proc` is allowed; None when it is not inside `/proc`.
 fn on_proc(destination: &Path, field: &str) -> Result<bool, PlanError> {
     if !destination.starts_with("/proc") || destination == Path::new("/proc") {
         return Ok(false);
@@ -72,7 +72,7 @@ fn on_proc(destination: &Path, field: &str) -> Result<bool, PlanError> {
     if ON_PROC.iter().any(|allowed| destination == Path::new(allowed)) {
         return Ok(true);
     }
-    Err(PlanError::invalid(field, format!("{} may not be covered", destination.display())))
+    Err(PlanError::invalid(field, format!("{} must not be mounted over", destination.display())))
 }
 
 /// All mounts, in their order.
@@ -107,7 +107,7 @@ fn add(
         id_maps(spec.gid_mappings().as_deref().unwrap_or(&[])),
     );
     let on_proc = on_proc(&destination, &format!("{field}.destination"))?;
-    // A bind mount is looked at when it is there: the host's procfs may be bound, as runc has it.
+    // A bind mount is checked when it is attached: the host's procfs may be bound, as runc has it.
     if destination == Path::new("/proc") && options.bind.is_none() && kind != "proc" {
         let problem = format!("a file system of type {kind} may not be mounted on /proc, only a procfs");
         return Err(PlanError::invalid(field, problem));
@@ -128,7 +128,7 @@ fn add(
     if !maps.0.is_empty() || !maps.1.is_empty() || options.idmap.is_some() {
         return Err(PlanError::unsupported(
             format!("{field}.uidMappings"),
-            "an idmapped mount that is no bind mount",
+            "an idmapped mount that is not a bind mount",
         ));
     }
     match kind {
@@ -153,7 +153,7 @@ fn bind(
     let source =
         source.ok_or_else(|| PlanError::invalid(format!("{field}.source"), "a bind mount needs a source"))?;
     if let Some((word, _)) = options.data.first() {
-        let problem = format!("the option {word:?} means nothing for a bind mount");
+        let problem = format!("the option {word:?} has no effect on a bind mount");
         return Err(PlanError::invalid(format!("{field}.options"), problem));
     }
     if options.idmap == Some(true) {

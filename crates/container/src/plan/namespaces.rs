@@ -15,7 +15,7 @@ pub(super) fn namespaces(linux: Option<&Linux>, inputs: &Inputs<'_>) -> Result<N
         let field = format!("linux.namespaces[{index}]");
         let kind = entry.typ();
         if seen.contains(&kind) {
-            return Err(PlanError::invalid(field, format!("{kind} is given twice")));
+            return Err(PlanError::invalid(field, format!("duplicate {kind}")));
         }
         seen.push(kind);
         let path = entry.path().as_ref().filter(|p| !p.as_os_str().is_empty());
@@ -111,10 +111,10 @@ pub(super) fn sysctl_path(key: &str, spaces: &Namespaces) -> Result<String, Plan
             ("IPC", &spaces.ipc)
         }
         p if p.starts_with("fs/mqueue/") => ("IPC", &spaces.ipc),
-        _ => return Err(PlanError::invalid(field, "not a sysctl that a container has of its own")),
+        _ => return Err(PlanError::invalid(field, "not a namespaced sysctl")),
     };
     if *space == Space::Host {
-        return Err(PlanError::invalid(field, format!("the container has the host's {needed} namespace")));
+        return Err(PlanError::invalid(field, format!("the container uses the host's {needed} namespace")));
     }
     Ok(path)
 }

@@ -1,4 +1,4 @@
-//! Mount options in words, as fstab and the runtime specification have them.
+//! Mount options as text, as fstab and the runtime specification have them.
 
 use berth_sys::mount as sys;
 
@@ -65,13 +65,13 @@ pub(super) fn root_propagation(word: &str) -> Result<Propagation, PlanError> {
     match word {
         "" => Ok(Propagation::Private),
         word => propagation(word).ok_or_else(|| {
-            PlanError::invalid("linux.rootfsPropagation", format!("{word:?} is no propagation"))
+            PlanError::invalid("linux.rootfsPropagation", format!("unknown propagation {word:?}"))
         }),
     }
 }
 
 impl Options {
-    /// Reads options; `field` is where they stand, for errors.
+    /// Parses options; `field` is their place, for errors.
     pub(super) fn parse(words: &[String], field: &str) -> Result<Options, PlanError> {
         let mut options = Options::default();
         for word in words {
@@ -82,7 +82,7 @@ impl Options {
 
     fn word(&mut self, word: &str, field: &str) -> Result<(), PlanError> {
         if let Some((set, clear)) = attribute(word) {
-            // The field of the access time is cleared by whoever sets it.
+            // The field of the access time is cleared by the one that sets it.
             let keep_clear = clear == sys::ATIME;
             apply(&mut self.attributes, set, clear);
             if keep_clear {
@@ -109,7 +109,7 @@ impl Options {
                 data => {
                     return Err(PlanError::invalid(
                         field,
-                        format!("the option {data:?} means nothing for a bind mount"),
+                        format!("the option {data:?} has no effect on a bind mount"),
                     ));
                 }
             }

@@ -1,4 +1,4 @@
-//! From the bytes of `config.json` to a specification, nothing of it lost on the way.
+//! From the bytes of `config.json` to a specification, without losing any of it.
 
 use oci_spec::runtime::Spec;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::{MAX_SPEC, PlanError};
 ///
 /// # Errors
 /// When it is too large, malformed, of another version, or has a field that is not known: that would be
-/// a setting which nobody obeys. (The specification would have it ignored; docs/adr/0003 says why not.)
+/// a setting that would have no effect. (The specification would have it ignored; docs/adr/0003 says why not.)
 pub fn parse(json: &[u8]) -> Result<Spec, PlanError> {
     if json.len() > MAX_SPEC {
         return Err(PlanError::TooLarge(json.len()));

@@ -11,7 +11,7 @@ use super::{Identity, Inputs, PlanError, ProcessPlan, Rlimit, WindowSize, capabi
 /// user namespace.
 ///
 /// # Errors
-/// The setting that cannot be obeyed.
+/// The setting that is not supported.
 pub fn process(spec: &Process, inputs: &Inputs<'_>, user_namespace: bool) -> Result<ProcessPlan, PlanError> {
     refuse(spec)?;
     let args = strings(spec.args().as_deref(), "process.args")?;
@@ -61,7 +61,7 @@ fn refuse(spec: &Process) -> Result<(), PlanError> {
 }
 
 fn no_null(field: &str, bytes: &[u8]) -> Result<(), PlanError> {
-    if bytes.contains(&0) { Err(PlanError::invalid(field, "has a null byte in it")) } else { Ok(()) }
+    if bytes.contains(&0) { Err(PlanError::invalid(field, "contains a NUL byte")) } else { Ok(()) }
 }
 
 fn strings(list: Option<&[String]>, field: &str) -> Result<Vec<Vec<u8>>, PlanError> {
@@ -94,10 +94,10 @@ fn rlimits(spec: &Process) -> Result<Vec<Rlimit>, PlanError> {
         let resource = resource(limit.typ());
         let field = format!("process.rlimits[{}]", limit.typ());
         if limits.iter().any(|l| l.resource == resource) {
-            return Err(PlanError::invalid(field, "given twice"));
+            return Err(PlanError::invalid(field, "duplicate"));
         }
         if limit.soft() > limit.hard() {
-            return Err(PlanError::invalid(field, "the soft limit is over the hard one"));
+            return Err(PlanError::invalid(field, "the soft limit is above the hard limit"));
         }
         limits.push(Rlimit { resource, soft: limit.soft(), hard: limit.hard() });
     }

@@ -1,4 +1,4 @@
-//! `linux.resources` in the words of the cgroup module.
+//! `linux.resources` in the types of the cgroup module.
 
 use berth_sys::cgroup::{
     Access, DeviceKind, DeviceRule, Hugepage, Resources, Throttle, ThrottleKind, WeightDevice,
@@ -14,7 +14,7 @@ use super::PlanError;
 /// access is denied to begin with, then the rules count in their order, then come the default devices.
 ///
 /// # Errors
-/// The setting that cannot be obeyed.
+/// The setting that is not supported.
 pub fn resources(spec: &Spec) -> Result<Resources, PlanError> {
     match spec.linux().as_ref().and_then(|l| l.resources().as_ref()) {
         Some(list) => convert(list),
@@ -22,7 +22,7 @@ pub fn resources(spec: &Spec) -> Result<Resources, PlanError> {
     }
 }
 
-/// Rules with what stands before and after them.
+/// The rules, with those that Berth adds before and after them.
 fn with_defaults(rules: Vec<DeviceRule>) -> Vec<DeviceRule> {
     let deny =
         DeviceRule { allow: false, kind: DeviceKind::All, major: None, minor: None, access: Access::ALL };
@@ -104,7 +104,7 @@ fn memory_of(spec: &LinuxMemory) -> Result<berth_sys::cgroup::Memory, PlanError>
     if spec.kernel_tcp().is_some_and(|k| k > 0) {
         return Err(PlanError::unsupported("linux.resources.memory.kernelTCP", "a limit of TCP memory"));
     }
-    // The kernel has no other way any more.
+    // The kernel no longer has another way.
     if spec.use_hierarchy() == Some(false) {
         return Err(PlanError::unsupported(
             "linux.resources.memory.useHierarchy",
@@ -166,7 +166,7 @@ fn device(rule: &LinuxDeviceCgroup, field: &str) -> Result<DeviceRule, PlanError
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,
         Some(LinuxDeviceType::B) => DeviceKind::Block,
         Some(LinuxDeviceType::P) => {
-            return Err(PlanError::invalid(format!("{field}.type"), "a rule is about one of a, b and c"));
+            return Err(PlanError::invalid(format!("{field}.type"), "the type must be a, b or c"));
         }
     };
     let part = |value: Option<i64>, name: &str| match value {

@@ -24,7 +24,7 @@ pub struct Inputs<'a> {
     /// them; a path that it has there is not used.
     pub given: Vec<LinuxNamespaceType>,
     /// The compiled seccomp filter. Needed where the specification has `linux.seccomp`; what it was
-    /// compiled from is the caller's business.
+    /// compiled from is up to the caller.
     pub seccomp: Option<Seccomp>,
     /// What a `cgroup` mount shows; see [`cgroup_mounts`].
     pub cgroups: Vec<CgroupMount>,
@@ -79,11 +79,11 @@ pub fn cgroup_mounts(mode: Mode, hierarchies: &[Hierarchy], cgroup: &Cgroup) -> 
 
 /// The plan for a container of this specification (Linux, versions 1.0 to 1.3).
 ///
-/// `linux.resources` and `linux.cgroupsPath` are not part of it: whoever makes the cgroup obeys them
+/// `linux.resources` and `linux.cgroupsPath` are not part of it: they are applied by the one that makes the cgroup
 /// (see [`super::resources`]), before the plan is run.
 ///
 /// # Errors
-/// The first setting that cannot be obeyed, by its name in the specification.
+/// The first setting that is not supported, by its name in the specification.
 pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     refuse(spec)?;
     let linux = spec.linux().as_ref();
@@ -121,16 +121,16 @@ pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     })
 }
 
-/// What nobody obeys.
+/// What is not supported.
 fn refuse(spec: &Spec) -> Result<(), PlanError> {
     let linux = spec.linux().as_ref();
     let hooks = spec.hooks().as_ref();
     let list = |hooks: Option<&Vec<_>>| hooks.is_some_and(|h| !h.is_empty());
     let text = |value: Option<&String>| value.is_some_and(|t| !t.is_empty());
     let refused = [
-        ("solaris", spec.solaris().is_some(), "a container of another system"),
-        ("windows", spec.windows().is_some(), "a container of another system"),
-        ("zos", spec.zos().is_some(), "a container of another system"),
+        ("solaris", spec.solaris().is_some(), "a container for another operating system"),
+        ("windows", spec.windows().is_some(), "a container for another operating system"),
+        ("zos", spec.zos().is_some(), "a container for another operating system"),
         ("vm", spec.vm().is_some(), "a virtual machine"),
         ("uidMappings", spec.uid_mappings().is_some(), "a map outside of linux"),
         ("gidMappings", spec.gid_mappings().is_some(), "a map outside of linux"),
@@ -184,7 +184,7 @@ fn root(spec: &Spec, inputs: &Inputs<'_>, propagation: Propagation) -> Result<Ro
 }
 
 /// Everything inside, in its order: names, mounts, devices, terminal, working directory, sysctls, and
-/// then what closes doors.
+/// then what restricts access.
 fn steps(
     spec: &Spec,
     inputs: &Inputs<'_>,
@@ -237,7 +237,7 @@ fn names(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Step>, PlanError> {
             return Ok(());
         };
         if namespaces.uts == Space::Host {
-            return Err(PlanError::invalid(field, "the container has the host's UTS namespace"));
+            return Err(PlanError::invalid(field, "the container uses the host's UTS namespace"));
         }
         if value.len() > 64 {
             return Err(PlanError::invalid(field, "longer than 64 bytes"));

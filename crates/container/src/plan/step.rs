@@ -21,24 +21,24 @@ pub enum Step {
     Mount(Mount),
     /// Makes a device node.
     Device(Device),
-    /// Makes a symbolic link; one that stands there already is left.
+    /// Makes a symbolic link; one that exists already is kept.
     Link {
         /// Where.
         path: Vec<u8>,
         /// What it says.
         target: Vec<u8>,
     },
-    /// Makes a directory and those above it, unless it is there.
+    /// Makes a directory and those above it, unless it exists.
     Directory(Vec<u8>),
     /// Opens a terminal of the container's own devpts and mounts it on `/dev/console`. Only with
     /// `run::Stdio::Terminal`; otherwise the step does nothing.
     Console,
     /// Makes the mount at this place read-only, now that everything in it is in place.
     Seal(Vec<u8>),
-    /// Hides a file behind the null device, a directory behind an empty read-only one. What is not
-    /// there needs no hiding.
+    /// Hides a file behind the null device, a directory behind an empty read-only one. A missing
+    /// path is ignored.
     Mask(Vec<u8>),
-    /// Makes a path and every mount below it read-only. What is not there is left out.
+    /// Makes a path and every mount below it read-only. A missing path is ignored.
     ReadOnly(Vec<u8>),
 }
 

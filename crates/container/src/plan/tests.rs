@@ -88,7 +88,7 @@ fn a_plan_survives_its_encoding() {
 }
 
 #[test]
-fn everything_that_is_not_obeyed_is_refused_by_its_name() {
+fn everything_that_is_not_supported_is_refused_by_its_name() {
     let hook = json!([{ "path": "/bin/true" }]);
     for (field, value) in [
         ("hooks.prestart", hook.clone()),
@@ -119,7 +119,7 @@ fn everything_that_is_not_obeyed_is_refused_by_its_name() {
 }
 
 #[test]
-fn fields_that_nobody_knows_are_refused_with_their_place() {
+fn unknown_fields_are_refused_with_their_place() {
     assert_eq!(refused("process.colour", json!("red")), "process.colour");
     assert_eq!(
         refused("linux.resources", json!({ "memory": { "maximum": 1 } })),
@@ -170,7 +170,7 @@ fn the_process_is_taken_over_whole() {
 }
 
 #[test]
-fn a_process_that_makes_no_sense_is_refused() {
+fn an_invalid_process_is_refused() {
     for (field, value) in [
         ("process.args", json!([])),
         ("process.args", json!([""])),
@@ -191,7 +191,7 @@ fn a_process_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn capability_sets_obey_the_kernels_rules() {
+fn capability_sets_follow_the_kernels_rules() {
     let caps = |value| with("process.capabilities", value);
     assert_eq!(
         refused("process.capabilities", json!({ "effective": ["CAP_CHOWN"] })),
@@ -365,7 +365,7 @@ fn a_cgroup_mount_shows_the_containers_own_directories() {
         let spec = parse(config.to_string().as_bytes()).expect("parsed");
         let steps = plan(&spec, &inputs).expect("a plan").steps;
         let MountSource::Bind { origin: Origin::Path(path), .. } = &mount(&steps[0]).source else {
-            panic!("no bind mount")
+            panic!("not a bind mount")
         };
         String::from_utf8_lossy(path).into_owned()
     };

@@ -15,7 +15,7 @@ use super::last::GATE;
 use super::op::Op;
 use super::path::is_device;
 use super::process::{Process, at};
-use super::steps::Scene;
+use super::steps::StepContext;
 
 /// A namespace to enter.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +112,7 @@ pub(super) fn exec(work: &Work<'_>) -> i32 {
     leave(work, join(work))
 }
 
-/// Becomes what the program is to be, as far as that goes before it, and goes on alone.
+/// Becomes what the program is to be, as far as that is possible before it, and continues without its maker's memory.
 fn leave(work: &Work<'_>, made: Result<Option<Pty>, Fail>) -> i32 {
     let become_it = |pty| {
         settle(work, pty).map_err(|fail| (fail, work.gate))?;
@@ -155,7 +155,7 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
     process::reset_signals();
     rustix::process::umask(Mode::empty());
     for tasks in &work.tasks {
-        // A process of one thread that names itself spares the kernel its global lock.
+        // A process of one thread that names itself avoids the kernel's global lock.
         rustix::io::write(tasks, b"0").map_err(at("join the cgroup"))?;
     }
     if let Some(pid) = work.pid {
@@ -176,7 +176,7 @@ fn enter(work: &Work<'_>, done: usize) -> Result<(), Fail> {
     if work.become_root { become_root() } else { Ok(()) }
 }
 
-/// Root of the user namespace: without, the process would be nobody in it.
+/// Root of the user namespace: without this the process would have the overflow user id in it.
 pub(super) fn become_root() -> Result<(), Fail> {
     let name = at("become root of the user namespace");
     let (uid, gid) = (Some(rustix::process::Uid::ROOT), Some(rustix::process::Gid::ROOT));
@@ -188,7 +188,7 @@ fn keyring() -> Result<(), Fail> {
     process::new_session_keyring().map_err(at("make a session keyring"))
 }
 
-/// Makes the container's world.
+/// Makes the container's namespaces and mounts.
 fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
     if setup.unshare != 0 {
         namespace::unshare(setup.unshare).map_err(at("make the namespaces"))?;
@@ -213,25 +213,26 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .map_err(at("attach the root file system"))?;
-    let mut scene = Scene::new(setup.root, work.stdio.is_none()).map_err(at("check the null device"))?;
+    let mut context =
+        StepContext::new(setup.root, work.stdio.is_none()).map_err(at("check the null device"))?;
     for (index, op) in (0u32..).zip(setup.ops) {
-        scene.run(op).map_err(|errno| Fail { what: STEP, index, errno })?;
+        context.run(op).map_err(|errno| Fail { what: STEP, index, errno })?;
     }
     for (mount, peer) in setup.ops.iter().filter_map(Op::to_share) {
         mount::share(peer, mount).map_err(at("share a mount with the host"))?;
     }
     pivot(setup.root).map_err(at("pivot to the root file system"))?;
     finish_root(setup)?;
-    match (scene.pty.take(), work.stdio.is_none()) {
+    match (context.pty.take(), work.stdio.is_none()) {
         (None, true) => Err(at("find the terminal (the plan has no console step)")(Errno::NODEV)),
         (pty, _) => Ok(pty),
     }
 }
 
-/// Makes the root mount the root, and lets go of the host's mounts.
+/// Makes the root mount the root, and detaches the host's mounts.
 fn pivot(root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::fchdir(root)?;
-    // The old root comes to lie on the new one, and goes from there.
+    // The old root is stacked on the new one, and is detached there.
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
     rustix::process::chdir(c"/")

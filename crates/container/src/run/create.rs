@@ -8,8 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
 use super::child::{self, Entry, Setup, Work};
-use super::last::GoesOn;
-use super::newborn::{Birth, Expects, Moves, Newborn};
+use super::last::RunsIn;
+use super::new_process::{Expects, MadeBy, Moves, NewProcess};
 use super::op::{Op, c_string, propagation, step};
 use super::process::Process;
 use super::report::Names;
@@ -111,7 +111,7 @@ pub(super) fn create(
 ) -> Result<Prepared, RunError> {
     let mut notes = Vec::new();
     let has_user = plan.namespaces.user != Space::Host;
-    // The right to share is one over the namespace of both mounts.
+    // Sharing needs the right over the namespace of both mounts.
     let later = !has_user && kernel::version() >= SHARE_LATER;
     let op = |step| Op::new(step, &given.mounts, later);
     let mut ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
@@ -124,12 +124,12 @@ pub(super) fn create(
     let mut entries = spaces.entries(given)?;
     let pid_space = take_pid_space(&mut entries);
     let (entries, entered): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-    let goes_on = if pid_space.is_some() { GoesOn::SiblingReports } else { GoesOn::Here };
+    let goes_on = if pid_space.is_some() { RunsIn::SiblingReports } else { RunsIn::Here };
     let stdio = stdio.fds();
     let process = Process::new(&plan.process, goes_on, stdio.is_none(), &mut notes)?;
     give_procfs(&mut ops, pid_space, &entries)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
-    let births = Births::of(spaces.new, has_user, pid_space.is_some());
+    let new_namespaces = NewNamespaces::of(spaces.new, has_user, pid_space.is_some());
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
@@ -137,7 +137,7 @@ pub(super) fn create(
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
         pid: pid_space,
         become_root: has_user,
-        limits_from_outside: births.new_user && !births.unshare_user,
+        limits_from_outside: new_namespaces.new_user && !new_namespaces.unshare_user,
         enter: entries,
         stdio,
         process: &process,
@@ -145,38 +145,38 @@ pub(super) fn create(
     let setup = Setup {
         root,
         ops: &ops,
-        sibling: births.moves == Moves::Early,
-        unshare: births.late,
+        sibling: new_namespaces.moves == Moves::Early,
+        unshare: new_namespaces.late,
         cgroup_namespace: plan.namespaces.cgroup == Space::New,
         time: clocks.as_deref(),
         readonly: plan.root.readonly,
         propagation: propagation(plan.root.propagation),
-        unshare_user: births.unshare_user,
-        wait_for_maps: births.new_user,
+        unshare_user: new_namespaces.unshare_user,
+        wait_for_maps: new_namespaces.new_user,
     };
     let sources = ops.iter().flat_map(Op::fds).flatten().chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
-    if births.new_user {
+    if new_namespaces.new_user {
         give_streams(plan, work.stdio);
     }
     let group = join.v2_dir.as_ref().map(AsFd::as_fd);
-    let child = process::fork(births.at_clone, group, || child::create(&work, &setup))
+    let child = process::fork(new_namespaces.at_clone, group, || child::create(&work, &setup))
         .map_err(step("clone a process"))?;
     drop(work);
     drop(theirs);
     let names = Names { plan: Some(plan), entered, process: &plan.process };
-    let mut new = Newborn::new(child, ours);
-    if births.new_user {
-        let birth = if births.unshare_user { Birth::Later } else { Birth::With };
-        new.map(plan, &process, birth, &names)?;
+    let mut new = NewProcess::new(child, ours);
+    if new_namespaces.new_user {
+        let made_by = if new_namespaces.unshare_user { MadeBy::Process } else { MadeBy::Clone };
+        new.map(plan, &process, made_by, &names)?;
     }
-    new.hear_out(&Expects { terminal: stdio.is_none(), moves: births.moves, ready: true }, &names)?;
+    new.hear_out(&Expects { terminal: stdio.is_none(), moves: new_namespaces.moves, ready: true }, &names)?;
     new.prepared(plan, notes)
 }
 
 /// When and by which process the new namespaces are made.
 #[derive(Debug)]
-struct Births {
+struct NewNamespaces {
     at_clone: u64,
     /// Those that the child makes itself.
     late: u64,
@@ -186,7 +186,7 @@ struct Births {
     moves: Moves,
 }
 
-impl Births {
+impl NewNamespaces {
     fn of(new: u64, has_user: bool, given_pid: bool) -> Self {
         let new_user = new & namespace::USER != 0;
         let unshare_user = new_user && given_pid;
@@ -217,7 +217,7 @@ fn give_procfs(ops: &mut [Op], pid: Option<BorrowedFd<'_>>, entries: &[Entry<'_>
 /// MOVE_MOUNT_SET_GROUP: a mount can join a peer group.
 const SHARE_LATER: kernel::Version = (5, 15);
 
-/// In a new user namespace nobody has rights over streams that were made outside.
+/// In a new user namespace no process has rights over streams that were made outside.
 fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
     let uid = plan.process.identity.uid;
     let outside = plan.uid_map.iter().find_map(|map| {

@@ -3,10 +3,10 @@
 use berth_sys::cgroup::Cgroup;
 use berth_types::{Classify, Kind};
 
-/// Why `create`, `start` or `exec` failed. Nothing of the container is left then.
+/// Why `create`, `start` or `exec` failed. Nothing of the container is left behind then.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The plan refers to something that was not given, or holds what no kernel takes.
+    /// The plan refers to something that was not given, or has values that no kernel accepts.
     #[error("the plan cannot be executed: {what}")]
     Plan {
         /// What is wrong.
@@ -30,19 +30,19 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
-    /// The new process did not get on, behind a disk or file server that hangs, most likely. It was killed.
+    /// The new process did not get ready in time, most likely because of a disk or file server that hangs. It was killed.
     #[error("the process was not prepared within {seconds} seconds")]
     Slow {
         /// How long it had.
         seconds: u64,
     },
-    /// The kernel ended the new process for want of memory.
+    /// The kernel's out-of-memory killer ended the new process.
     #[error("the memory limit of {limit} bytes is too small to start the container")]
     Memory {
         /// The limit of its cgroup, in bytes.
         limit: u64,
     },
-    /// The new process ended before it was prepared and without a word: killed, most likely.
+    /// The new process ended before it was prepared and without a report: killed, most likely.
     #[error("the process ended before {before} (killed?)")]
     Died {
         /// What was waited for.
@@ -50,14 +50,14 @@ pub enum RunError {
     },
 }
 
-/// The ways in which `execve` fails that callers tell apart.
+/// The failures of `execve` that callers distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecFailure {
     /// There is no such file (or its interpreter is missing).
     NotFound,
     /// It may not be executed.
     Denied,
-    /// It is not a program for this machine.
+    /// It is not an executable for this machine.
     Format,
     /// Anything else.
     Other,
@@ -78,7 +78,7 @@ impl std::fmt::Display for ExecFailure {
         f.write_str(match self {
             ExecFailure::NotFound => "not found in the container",
             ExecFailure::Denied => "permission denied",
-            ExecFailure::Format => "not a program for this machine",
+            ExecFailure::Format => "not an executable for this machine",
             ExecFailure::Other => "failed",
         })
     }
@@ -131,7 +131,7 @@ impl Classify for RunError {
             RunError::Exec { failure: ExecFailure::NotFound, .. } => {
                 Some("check the command, the PATH of the image, and the interpreter of a script".into())
             }
-            RunError::Memory { .. } => Some("a small program needs some 2 MiB; give a higher limit".into()),
+            RunError::Memory { .. } => Some("a small program needs about 2 MiB; set a higher limit".into()),
             RunError::Plan { .. }
             | RunError::Step { .. }
             | RunError::Exec { .. }

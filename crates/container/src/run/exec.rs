@@ -6,8 +6,8 @@ use berth_sys::{namespace, process};
 use rustix::io::Errno;
 
 use super::child::{self, Entry, Work};
-use super::last::GoesOn;
-use super::newborn::{Expects, Moves, Newborn};
+use super::last::RunsIn;
+use super::new_process::{Expects, Moves, NewProcess};
 use super::op::step;
 use super::process::Process;
 use super::report::Names;
@@ -31,7 +31,7 @@ pub(super) fn exec(
         // A first thread that has ended has no namespaces any more; the others of its process have.
         Err(RunError::Step { source, .. }) if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
             let spaces = threads::spaces(target, user != 0).ok_or(RunError::Step {
-                step: "enter the container: no thread of its main process runs".into(),
+                step: "enter the container: its main process has no running thread".into(),
                 source,
             })?;
             let entries = spaces.entries();
@@ -51,7 +51,7 @@ fn enter_and_run(
 ) -> Result<Running, RunError> {
     let mut notes = Vec::new();
     let stdio = stdio.fds();
-    let process = Process::new(plan, GoesOn::Sibling, stdio.is_none(), &mut notes)?;
+    let process = Process::new(plan, RunsIn::Sibling, stdio.is_none(), &mut notes)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let mut work = Work {
         gate: theirs.as_fd(),
@@ -79,7 +79,7 @@ fn enter_and_run(
     drop(theirs);
     let entered = vec!["the namespaces of the container's main process".to_owned(); enter.len()];
     let names = Names { plan: None, entered, process: plan };
-    let mut new = Newborn::new(child, ours);
+    let mut new = NewProcess::new(child, ours);
     let expects = Expects { terminal: stdio.is_none(), moves: Moves::Late, ready: false };
     new.hear_out(&expects, &names)?;
     new.until_execve(&names)?;

@@ -23,7 +23,7 @@ pub(super) enum When {
     Last,
 }
 
-/// What decides it.
+/// What it depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
     /// Whether the process goes on as a sibling.
@@ -50,7 +50,7 @@ pub(super) fn when(filter: &[u64], case: Case) -> When {
     if waits && moves { When::BeforeSibling } else { When::Last }
 }
 
-/// Whether a filter allows this call, with the first argument given and all others 0. What cannot be told is taken for no.
+/// Whether a filter allows this call, with the first argument given and all others 0. What cannot be determined counts as no.
 fn passes(filter: &[u64], number: u32, first: u64) -> bool {
     const ALLOW: u32 = 0x7fff_0000;
     const LOG: u32 = 0x7ffc_0000;

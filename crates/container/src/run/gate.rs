@@ -1,9 +1,9 @@
-//! The socket between parent and child, and what is said on it.
+//! The socket between parent and child, and its messages.
 //!
 //! A packet from the child is a tag, an errno, an index and the name of a step; a terminal's master, or a pidfd, goes
 //! with it. The parent sends single bytes. End of file is said by execve, which closes the child's end.
 //!
-//! A process that can be seen in a container's PID namespace may be in the hands of another there: with each packet the
+//! A process that can be seen in a container's PID namespace may be controlled by another process there: with each packet the
 //! kernel says which process sent it, and only one that cannot be seen is believed when it hands over a descriptor.
 
 use std::io::{IoSlice, IoSliceMut};
@@ -49,7 +49,7 @@ pub(super) const ENTER: &str = "enter namespace";
 /// The name of a failure to set a resource limit; the index is its place.
 pub(super) const RLIMIT: &str = "set rlimit";
 
-/// What the parent hears.
+/// What the parent receives.
 #[derive(Debug)]
 pub(super) enum Heard {
     /// The child waits at the gate.
@@ -72,7 +72,7 @@ const MOVED: u8 = 3;
 const TERMINAL: u8 = 4;
 
 /// The child's end, in the parent until the child has its copy. There is one at a time in the process: another child that was
-/// cloned meanwhile would have a copy of it too, and if that is stopped or frozen before it closes what is not its own, the
+/// cloned at the same time would have a copy of it too, and if that is stopped or frozen before it closes what is not its own, the
 /// end of file that says "execve" would not come.
 #[derive(Debug)]
 pub(super) struct ChildEnd {
@@ -86,7 +86,7 @@ impl AsFd for ChildEnd {
     }
 }
 
-/// Both ends: the parent's, which hears who speaks, and the child's. Waits until the child's end of another pair is closed in this process, which is as
+/// Both ends: the parent's, which learns the sender of each packet, and the child's. Waits until the child's end of another pair is closed in this process, which is as
 /// soon as that child is cloned.
 pub(super) fn pair() -> Result<(OwnedFd, ChildEnd), Errno> {
     /// As global as what it guards: the process' descriptors, which every clone copies.
@@ -119,7 +119,7 @@ fn say(gate: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Resul
     Ok(())
 }
 
-/// Child: says that another goes on in its place.
+/// Child: reports the process that continues in its place.
 pub(super) fn say_moved(gate: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
     let [a, b, c, d] = pid.to_ne_bytes();
     say(gate, &[MOVED, a, b, c, d], Some(pidfd))
@@ -149,13 +149,13 @@ pub(super) fn wait(gate: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Parent: lets the child go on.
+/// Parent: lets the child continue.
 pub(super) fn release(gate: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::net::send(gate, &[1], SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-/// Parent: what is said next and by which process, [`Heard::Silent`] after [`DEADLINE`].
+/// Parent: the next message and which process sent it, [`Heard::Silent`] after [`DEADLINE`].
 pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<(Heard, Option<i32>), Errno> {
     if !readable(gate, Instant::now() + DEADLINE)? {
         return Ok((Heard::Silent, None));
@@ -184,7 +184,7 @@ pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<(Heard, Option<i32>), Errno> 
         _ => Heard::Failed {
             what: packet[9..].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),
             index: u32::from_ne_bytes([packet[5], packet[6], packet[7], packet[8]]),
-            // What another has made up is no number of an error.
+            // A forged packet may not hold the number of an error.
             errno: if (1..4096).contains(&number) { Errno::from_raw_os_error(number) } else { Errno::IO },
         },
     };

@@ -1,6 +1,6 @@
 //! Where a further process goes when its container's own cgroup takes none.
 //!
-//! On cgroup v2 a group that hands out controllers to groups below it has no processes itself: so it is
+//! On cgroup v2 a group that hands out controllers to groups below it has no processes itself, as
 //! with a container whose init is systemd, docker or a kubelet. Its main process is in one of those below then,
 //! and a further one joins it there.
 

@@ -1,5 +1,5 @@
-//! The last part of a process before its program, alone: with the container's root, user and rights, and
-//! with nothing of its maker's memory but its luggage.
+//! The last part of a process before its program, isolated: with the container's root, user and rights, and
+//! with nothing of its maker's memory but its [`ExecContext`](berth_sys::process::ExecContext).
 //!
 //! Where the process is to be in a PID namespace that others are in, it is made here and not before: as a sibling, in that
 //! namespace, of the process that did all the rest and ends now. See docs/adr/0070.
@@ -25,7 +25,7 @@ pub(super) const MAX_LIMITS: usize = 16;
 /// All that is still to be known: plain values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Last {
-    pub(super) goes_on: GoesOn,
+    pub(super) goes_on: RunsIn,
     pub(super) terminal: bool,
     pub(super) filter: Option<Filter>,
     /// The container's; before the filter is loaded there is one more.
@@ -35,7 +35,7 @@ pub(super) struct Last {
 
 /// In which process the program is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GoesOn {
+pub(super) enum RunsIn {
     /// In this one, which says that it is ready and waits for its start.
     Here,
     /// In a sibling, which does so.
@@ -83,21 +83,21 @@ impl Limits {
     }
 }
 
-/// The child's whole remaining life, on a stack of its own. Returns its exit status when there is no program.
+/// The child's whole remaining life, on a stack of its own. Returns its exit status when no program could be executed.
 pub(super) fn last(program: Program, last: Last) -> i32 {
     match last.goes_on {
-        GoesOn::Here => wait_and_become(program, last),
-        GoesOn::Sibling | GoesOn::SiblingReports => match go_on(program, last) {
+        RunsIn::Here => wait_and_become(program, last),
+        RunsIn::Sibling | RunsIn::SiblingReports => match go_on(program, last) {
             Ok(()) => 0,
             Err(fail) => failed(fail),
         },
     }
 }
 
-/// Makes the process that others see, and tells of it. The sibling does not return.
+/// Makes the process that others see, and reports it. The sibling does not return.
 fn go_on(program: Program, last: Last) -> Result<(), Fail> {
     let name = at("make the process in its PID namespace");
-    // What nobody knows of must not run: the sibling waits for the word that its maker has told.
+    // A process that is not reported yet must not run: the sibling waits until its maker has reported it.
     let (heard, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(&name)?;
     load_filter(program, last, When::BeforeSibling)?;
     let sibling = process::fork_sibling(0, || {
@@ -116,7 +116,7 @@ fn go_on(program: Program, last: Last) -> Result<(), Fail> {
 fn wait_and_become(program: Program, last: Last) -> i32 {
     let failure = match prepare(program, last) {
         Err(fail) => fail,
-        Ok(()) if last.goes_on != GoesOn::Sibling && !gate::wait(gate()) => return 0,
+        Ok(()) if last.goes_on != RunsIn::Sibling && !gate::wait(gate()) => return 0,
         Ok(()) => match load_filter(program, last, When::Last) {
             Err(fail) => fail,
             Ok(()) => execute(program),
@@ -126,15 +126,15 @@ fn wait_and_become(program: Program, last: Last) -> i32 {
 }
 
 fn prepare(program: Program, last: Last) -> Result<(), Fail> {
-    rustix::process::setsid().map_err(at("begin a session"))?;
+    rustix::process::setsid().map_err(at("start a session"))?;
     if last.terminal {
         rustix::process::ioctl_tiocsctty(fd_at(0)).map_err(at("take the controlling terminal"))?;
     }
     last.limits.set()?;
     load_filter(program, last, When::BeforeWait)?;
     match last.goes_on {
-        GoesOn::Here | GoesOn::SiblingReports => gate::say_ready(gate()).map_err(at("report readiness")),
-        GoesOn::Sibling => Ok(()),
+        RunsIn::Here | RunsIn::SiblingReports => gate::say_ready(gate()).map_err(at("report readiness")),
+        RunsIn::Sibling => Ok(()),
     }
 }
 
@@ -149,7 +149,7 @@ fn load_filter(program: Program, last: Last, now: When) -> Result<(), Fail> {
         When::BeforeSibling | When::BeforeWait if !filter.no_new_privileges => {
             caps::set(sets.effective, sets.permitted, sets.inheritable).map_err(at("set capabilities"))
         }
-        // Last: execve computes the sets anew, from others that lack it.
+        // Last: execve computes the sets again, from others that lack it.
         When::BeforeSibling | When::BeforeWait | When::Last => Ok(()),
     }
 }

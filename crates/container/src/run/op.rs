@@ -71,7 +71,7 @@ pub(super) struct DeviceOp {
 
 /// A C string, or an error that names what had the null byte.
 pub(super) fn c_string(bytes: &[u8], what: &str) -> Result<CString, RunError> {
-    CString::new(bytes).map_err(|_| RunError::Plan { what: format!("{what} has a null byte in it") })
+    CString::new(bytes).map_err(|_| RunError::Plan { what: format!("{what} contains a NUL byte") })
 }
 
 /// A path in the container as the child uses it: relative to the root.
@@ -110,7 +110,7 @@ impl Op {
             Step::Hostname(name) => Op::Hostname(name.clone()),
             Step::Domainname(name) => Op::Domainname(name.clone()),
             Step::Sysctl { key, .. } if key.split('/').any(|part| matches!(part, "" | "." | "..")) => {
-                return Err(RunError::Plan { what: format!("{key:?} is no sysctl") });
+                return Err(RunError::Plan { what: format!("{key:?} is not a sysctl") });
             }
             Step::Sysctl { key, value } => Op::Sysctl {
                 path: c_string(format!("sys/{key}").as_bytes(), "a sysctl")?,
@@ -210,7 +210,7 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
             let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
             // What is sealed and masked below it, and written to, must be the kernel's.
             if plan.destination == b"/proc"
-                && !is_procfs(mount.as_fd()).map_err(subject("look at the source"))?
+                && !is_procfs(mount.as_fd()).map_err(subject("inspect the source"))?
             {
                 let what = format!("{}: only a procfs may be mounted on /proc", describe_mount(plan));
                 return Err(RunError::Plan { what });
@@ -228,12 +228,12 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
 
 /// Makes a shared mount private, and gives another of its peers, by which it is shared again.
 ///
-/// What is mounted in a shared mount appears on the host and stays there when the container is gone: the pod's
+/// What is mounted in a shared mount appears on the host and stays there when the container has ended: the pod's
 /// `/dev/shm` on the host's, a terminal on `/dev/console`, and twice as many with each start. So nothing is
 /// shared until the container's own mounts are in place.
 ///
 /// Before Linux 6.15 a detached mount cannot be cloned. There the source is opened again: where that is shared
-/// its copies are peers, and where it is not nobody else is in the group.
+/// its copies are peers, and where it is not, the group has no other members.
 fn shared_later(
     mount: BorrowedFd<'_>,
     again: impl FnOnce() -> Result<OwnedFd, RunError>,
@@ -373,7 +373,7 @@ fn options(filesystem: &Filesystem) -> String {
     filesystem.options.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// A step for people: what is done to what.
+/// A step as text, for messages: what is done to what.
 pub(super) fn describe(step: &Step) -> String {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match step {

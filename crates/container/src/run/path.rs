@@ -9,7 +9,7 @@ use berth_sys::mount::open_in_root;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// What to make where nothing is.
+/// What to make where nothing exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
     Directory,

@@ -1,12 +1,12 @@
 //! From a prepared environment to what the program is executed with: limits, identity, rights.
 //!
-//! [`Process::new`] runs in the parent and may fail with words; the rest runs in the child and
+//! [`Process::new`] runs in the parent and may fail with a message; the rest runs in the child and
 //! neither allocates nor locks. The filter and the execve are in [`super::last`].
 
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
-use berth_sys::process::{self, Luggage};
+use berth_sys::process::{self, ExecContext};
 use berth_sys::{caps, rlimit};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -14,7 +14,7 @@ use rustix::process::{Gid, Uid};
 
 use super::filter::{self, Case};
 use super::gate::{Fail, NONE, RLIMIT};
-use super::last::{self, Filter, GoesOn, Last, Limits};
+use super::last::{self, Filter, Last, Limits, RunsIn};
 use super::op::{c_string, step};
 use super::{Note, RunError};
 use crate::plan::{Capabilities, ProcessPlan, WindowSize};
@@ -27,7 +27,7 @@ const UNLIMITED: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Process {
     /// Command, arguments, environment and filter.
-    luggage: Luggage,
+    context: ExecContext,
     pub(super) cwd: CString,
     uid: Uid,
     gid: Gid,
@@ -36,7 +36,7 @@ pub(super) struct Process {
     capabilities: Capabilities,
     no_new_privileges: bool,
     filter: Option<Filter>,
-    goes_on: GoesOn,
+    goes_on: RunsIn,
     terminal: bool,
     personality: Option<u32>,
     pub(super) window: Option<WindowSize>,
@@ -52,10 +52,10 @@ pub(super) fn at(what: &'static str) -> impl Fn(Errno) -> Fail {
 }
 
 impl Process {
-    /// Prepares a process. What this machine cannot give is taken out and noted.
+    /// Prepares a process. What this machine does not allow is left out and noted.
     pub(super) fn new(
         plan: &ProcessPlan,
-        goes_on: GoesOn,
+        goes_on: RunsIn,
         terminal: bool,
         notes: &mut Vec<Note>,
     ) -> Result<Self, RunError> {
@@ -66,9 +66,9 @@ impl Process {
         let (args, env) =
             (strings(&plan.args, "an argument")?, strings(&plan.env, "an environment variable")?);
         let instructions = plan.seccomp.as_ref().map_or(&[][..], |s| &s.filter);
-        let luggage = Luggage::new(&candidates(plan)?, &args, &env, instructions);
+        let context = ExecContext::new(&candidates(plan)?, &args, &env, instructions);
         let no_new_privileges = plan.no_new_privileges;
-        let case = Case { sibling: goes_on != GoesOn::Here, terminal, no_new_privileges };
+        let case = Case { sibling: goes_on != RunsIn::Here, terminal, no_new_privileges };
         let filter = plan.seccomp.as_ref().map(|seccomp| Filter {
             when: filter::when(&seccomp.filter, case),
             flags: seccomp.flags,
@@ -76,7 +76,7 @@ impl Process {
         });
         let too_many = || RunError::Plan { what: format!("{} resource limits", plan.rlimits.len()) };
         Ok(Self {
-            luggage: luggage.map_err(step("pack arguments and environment"))?,
+            context: context.map_err(step("pack arguments and environment"))?,
             cwd: c_string(if plan.cwd.is_empty() { b"/" } else { &plan.cwd }, "the working directory")?,
             uid: Uid::from_raw(ids.uid),
             gid: Gid::from_raw(ids.gid),
@@ -116,7 +116,7 @@ impl Process {
         };
         let fail = |errno| Fail { what: RLIMIT, index, errno };
         let hard = rlimit::get(0, rlimit::NPROC).map_err(fail)?.hard;
-        let more = u64::from(self.goes_on != GoesOn::Here);
+        let more = u64::from(self.goes_on != RunsIn::Here);
         let soft = wanted.soft.saturating_add(more).min(hard);
         rlimit::set(0, rlimit::NPROC, rlimit::Limit { soft, hard }).map_err(fail)
     }
@@ -187,7 +187,7 @@ impl Process {
             capabilities: self.capabilities,
             limits: self.rlimits,
         };
-        self.luggage.alone(last, last::last)
+        self.context.alone(last, last::last)
     }
 
     /// Gives pipes and the terminal to the user.
@@ -223,7 +223,7 @@ fn candidates(plan: &ProcessPlan) -> Result<Vec<CString>, RunError> {
         .collect()
 }
 
-/// The sets without what this process has not itself. In a user namespace all can be had.
+/// The sets without what this process does not have itself. In a user namespace all are available.
 fn possible(plan: &ProcessPlan, notes: &mut Vec<Note>) -> Result<Capabilities, RunError> {
     let wanted = plan.capabilities;
     let Capabilities { bounding, effective, permitted, inheritable, ambient } = wanted;

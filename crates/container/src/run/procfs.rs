@@ -1,12 +1,12 @@
 //! A procfs of a PID namespace that the caller is not in, and must not be seen in.
 //!
 //! A procfs shows the namespace of the process that opens its context. Linux 6.18 takes another one as an option. Before,
-//! a helper is born in there for this call alone. It has an empty root, the container's other namespaces, no descriptor but
-//! a socket, no memory of its maker, and is in a user namespace of its own: who takes it over has won nothing.
+//! a helper process is made in there for this call alone. It has an empty root, the container's other namespaces, no descriptor but
+//! a socket, no memory of its maker, and is in a user namespace of its own: a process that takes it over gains nothing.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use berth_sys::process::{self, Luggage, Program, fd_at};
+use berth_sys::process::{self, ExecContext, Program, fd_at};
 use berth_sys::{mount, namespace};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
@@ -15,7 +15,7 @@ use super::RunError;
 use super::child::{self, Entry};
 use super::gate::{self, Fail};
 use super::last::GATE;
-use super::newborn::Newborn;
+use super::new_process::NewProcess;
 use super::op::step;
 use super::process::at;
 
@@ -33,12 +33,12 @@ fn by_option(space: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 fn by_helper(space: BorrowedFd<'_>, others: &[Entry<'_>]) -> Result<OwnedFd, RunError> {
     const NAME: &str = "make a procfs of the shared PID namespace";
-    let luggage = Luggage::new(&[], &[], &[], &[]).map_err(step(NAME))?;
+    let exec = ExecContext::new(&[], &[], &[], &[]).map_err(step(NAME))?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let needed = [theirs.as_fd(), space].into_iter().chain(others.iter().map(|e| e.fd));
     let close = child::gaps(needed.map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd)));
     let maker = process::fork(0, None, || match leave(theirs.as_fd(), space, others, &close) {
-        Ok(()) => luggage.alone((), send_context),
+        Ok(()) => exec.alone((), send_context),
         Err(fail) => {
             gate::say_failed(theirs.as_fd(), fail);
             1
@@ -46,7 +46,7 @@ fn by_helper(space: BorrowedFd<'_>, others: &[Entry<'_>]) -> Result<OwnedFd, Run
     })
     .map_err(step("clone a process"))?;
     drop(theirs);
-    let mut new = Newborn::new(maker, ours);
+    let mut new = NewProcess::new(maker, ours);
     let context = new.hear_context().map_err(|error| match error {
         RunError::Step { step, source } => RunError::Step {
             step: format!("{NAME}: {step} (needs user namespaces, user.max_user_namespaces, or Linux 6.18)"),
@@ -54,12 +54,12 @@ fn by_helper(space: BorrowedFd<'_>, others: &[Entry<'_>]) -> Result<OwnedFd, Run
         },
         other => other,
     })?;
-    // An option that no other file system knows: see `Newborn::hear_context`.
+    // An option that no other file system knows: see `NewProcess::hear_context`.
     rustix::mount::fsconfig_set_string(context.as_fd(), c"hidepid", c"0").map_err(step(NAME))?;
     Ok(context)
 }
 
-/// Child: leaves everything of the host behind, and every right over it.
+/// Child: gives up everything of the host, and every right over it.
 fn leave(
     gate: BorrowedFd<'_>,
     space: BorrowedFd<'_>,
@@ -78,7 +78,7 @@ fn leave(
     for other in others {
         namespace::enter(other.fd, other.kinds).map_err(at("enter the container's namespaces"))?;
         if other.kinds == namespace::USER {
-            // Who is nobody in there can make none below it.
+            // A process without a mapped user id in there cannot make another below it.
             child::become_root()?;
         }
     }
@@ -103,7 +103,7 @@ fn empty_root() -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
-/// The helper's maker, alone, and the helper.
+/// The helper's maker, isolated, and the helper.
 fn send_context(_: Program, (): ()) -> i32 {
     let fail = |fail| {
         gate::say_failed(fd_at(GATE), fail);

@@ -1,4 +1,4 @@
-//! What the child said failed, in words.
+//! What the child reported as failed, as an error.
 
 use rustix::io::Errno;
 

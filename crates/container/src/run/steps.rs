@@ -17,7 +17,7 @@ const PROC_MAGIC: u64 = 0x9fa0;
 
 /// What the steps share.
 #[derive(Debug)]
-pub(super) struct Scene<'a> {
+pub(super) struct StepContext<'a> {
     /// The container's root mount, attached.
     root: BorrowedFd<'a>,
     /// The host's null device, checked: what masked files show.
@@ -33,7 +33,7 @@ pub(super) struct Scene<'a> {
     pub(super) pty: Option<Pty>,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> StepContext<'a> {
     /// Begins, while the host's root is still the root.
     pub(super) fn new(root: BorrowedFd<'a>, terminal: bool) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -210,7 +210,7 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Covers a file with the null device. The mount is read-only: the device works, but nobody in the
+    /// Covers a file with the null device. The mount is read-only: the device works, but no process in the
     /// container can change mode or owner of the host's node through it.
     fn mask_file(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
         if let Some(null) = &self.null_mount {

@@ -17,7 +17,7 @@ struct Key {
     conditions: Conditions,
 }
 
-/// Filters that were compiled before. The least lately used one makes room.
+/// Filters that were compiled before. The least recently used one is evicted.
 #[derive(Debug, Default)]
 pub struct Cache {
     kept: Mutex<Kept>,

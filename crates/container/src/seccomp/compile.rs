@@ -127,7 +127,7 @@ fn check_names(profile: &Profile, at: usize, rule: &Rule) -> Result<(), SeccompE
         }
         if weaker && !is_known(name) {
             let name: String = name.chars().take(64).collect();
-            let why = format!("no system call {name:?} is known, so it cannot be denied");
+            let why = format!("the system call {name:?} is unknown, so it cannot be denied");
             return Err(SeccompError::unsupported(place(), why));
         }
     }
@@ -244,7 +244,7 @@ fn decide(mut cases: Vec<Case>, default: Action) -> Decision {
     if cases.is_empty() { Decision::Result(last) } else { Decision::Chain(cases, last) }
 }
 
-/// Writes the search; says where it begins, or the result when there is nothing to search.
+/// Writes the search; says where it begins, or the result when no search is needed.
 fn search(out: &mut Backwards, ranges: &[(u32, Decision)]) -> Goto {
     match ranges {
         [] => Goto::Return(Action::KillProcess.code()),

@@ -1,5 +1,5 @@
 //! Profiles as files: the OCI form (`linux.seccomp` of a bundle) and Docker's, which adds `archMap` and
-//! conditions on rules. Unknown keys are refused: one that was passed over could have been what denies.
+//! conditions on rules. Unknown keys are refused: an ignored one could have been what denies.
 
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ impl Conditions {
         let native = Arch::native().ok_or_else(|| {
             SeccompError::unsupported(
                 "a filter",
-                format!("no table of system calls for {}", std::env::consts::ARCH),
+                format!("no system call table for {}", std::env::consts::ARCH),
             )
         })?;
         Ok(Conditions { bounding, native, kernel: kernel::version() })
@@ -123,7 +123,7 @@ fn architectures(file: &File, native: Arch) -> Result<Vec<Arch>, SeccompError> {
     let listed = file.architectures.as_deref().unwrap_or_default();
     let map = file.arch_map.as_deref().unwrap_or_default();
     if !listed.is_empty() && !map.is_empty() {
-        return Err(SeccompError::invalid("archMap", "cannot stand beside architectures"));
+        return Err(SeccompError::invalid("archMap", "cannot be combined with architectures"));
     }
     let mut found = Vec::new();
     for (at, name) in listed.iter().enumerate() {
@@ -165,7 +165,9 @@ pub(super) fn architecture(place: &str, name: &str) -> Result<Option<Arch>, Secc
     ];
     let other = name.strip_prefix("SCMP_ARCH_").is_some_and(|n| OTHERS.contains(&n));
     match Arch::parse(name) {
-        None if !other => Err(SeccompError::invalid(place, format!("{:?} is no architecture", short(name)))),
+        None if !other => {
+            Err(SeccompError::invalid(place, format!("unknown architecture {:?}", short(name))))
+        }
         arch => Ok(arch),
     }
 }
@@ -180,17 +182,17 @@ pub(super) fn flags(names: Option<&[String]>) -> Result<Flags, SeccompError> {
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => flags.spec_allow = true,
             // The filter is loaded while there is one thread.
             "SECCOMP_FILTER_FLAG_TSYNC" => {}
-            // It says how a supervisor is waited for, and there is none.
+            // It says how to wait for a supervisor, and there is none.
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
                 return Err(SeccompError::unsupported(
                     format!("flags[{at}] {name}"),
-                    "there is no supervisor",
+                    "notifications to a supervisor are not supported",
                 ));
             }
             other => {
                 return Err(SeccompError::invalid(
                     format!("flags[{at}]"),
-                    format!("{:?} is no flag", short(other)),
+                    format!("unknown flag {:?}", short(other)),
                 ));
             }
         }
@@ -198,7 +200,7 @@ pub(super) fn flags(names: Option<&[String]>) -> Result<Flags, SeccompError> {
     Ok(flags)
 }
 
-/// An action by name. `errno` may only be given for those that have use for it.
+/// An action by name. `errno` may only be given for those that use it.
 pub(super) fn action(
     place: &str,
     errno_place: &str,
@@ -221,10 +223,10 @@ pub(super) fn action(
         "SCMP_ACT_NOTIFY" => {
             return Err(SeccompError::unsupported(
                 format!("{place} {name}"),
-                "there is no supervisor to ask",
+                "notifications to a supervisor are not supported",
             ));
         }
-        other => return Err(SeccompError::invalid(place, format!("{:?} is no action", short(other)))),
+        other => return Err(SeccompError::invalid(place, format!("unknown action {:?}", short(other)))),
     };
     match errno {
         None => Ok(action),
@@ -276,7 +278,7 @@ pub(super) fn argument(
         other => {
             return Err(SeccompError::invalid(
                 format!("{place}.op"),
-                format!("{:?} is no operator", short(other)),
+                format!("unknown operator {:?}", short(other)),
             ));
         }
     };
@@ -298,7 +300,7 @@ fn holds(
         caps.map(|(at, cap)| {
             let bit = capability(cap).ok_or_else(|| {
                 let place = format!("{place}.{name}.caps[{at}]");
-                SeccompError::invalid(place, format!("{:?} is no capability", short(cap)))
+                SeccompError::invalid(place, format!("unknown capability {:?}", short(cap)))
             })?;
             Ok(conditions.bounding >> bit & 1 == 1)
         })
@@ -308,7 +310,7 @@ fn holds(
         let Some(wanted) = filter.min_kernel.as_deref().filter(|v| !v.is_empty()) else { return Ok(None) };
         let version = kernel::parse_version(wanted).ok_or_else(|| {
             let place = format!("{place}.{name}.minKernel");
-            SeccompError::invalid(place, format!("{:?} is no version such as 4.8", short(wanted)))
+            SeccompError::invalid(place, format!("{:?} is not a version such as 4.8", short(wanted)))
         })?;
         Ok(Some(conditions.kernel >= version))
     };

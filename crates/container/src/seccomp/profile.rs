@@ -136,7 +136,7 @@ impl Flags {
     }
 }
 
-/// Why a profile cannot be obeyed.
+/// Why a profile is not supported.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
     /// The text is not a profile.
@@ -145,18 +145,18 @@ pub enum SeccompError {
     /// The text is too large.
     #[error("seccomp profile of {0} bytes is over the limit of {max}", max = super::MAX_PROFILE)]
     TooLarge(usize),
-    /// A place in the profile has a value that makes no sense.
+    /// A place in the profile has an invalid value.
     #[error("seccomp profile: {place}: {why}")]
     Invalid {
-        /// Where, in the words of the profile: `syscalls[3].args[0].index`.
+        /// Where, as a path in the profile: `syscalls[3].args[0].index`.
         place: String,
         /// The rule it breaks, with the value.
         why: String,
     },
-    /// A place in the profile asks for something that Berth does not do.
-    #[error("seccomp profile: {place} cannot be obeyed: {why}")]
+    /// A place in the profile asks for something that Berth does not support.
+    #[error("seccomp profile: {place} is not supported: {why}")]
     Unsupported {
-        /// Where, in the words of the profile.
+        /// Where, as a path in the profile.
         place: String,
         /// What is missing.
         why: String,

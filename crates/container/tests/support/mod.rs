@@ -21,7 +21,7 @@ use berth_container::plan::{
 };
 use berth_container::run::{self, Given, Join, RunError, Stdio};
 
-/// Whether the test can run; says so when not.
+/// Whether the test can run; prints a line when not.
 pub fn root(test: &str) -> bool {
     let is_root = rustix::process::getuid().is_root();
     if !is_root {

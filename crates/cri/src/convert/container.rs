@@ -11,7 +11,7 @@ use berth_types::lifecycle::container::Listed;
 use super::image::handler;
 use super::{known, resources, sandbox, security, signal};
 use crate::api;
-use crate::error::{FieldError, Word};
+use crate::error::{FieldError, KubeletError};
 
 /// The container asked for in a sandbox with these namespaces.
 pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<ContainerConfig, FieldError> {
@@ -59,7 +59,7 @@ pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<
 pub(crate) fn recursive_read_only(config: &ContainerConfig, possible: bool) -> Result<(), FieldError> {
     match config.mounts.iter().position(|mount| mount.recursive_readonly && !possible) {
         Some(index) => Err(FieldError::named(
-            Word::RroUnsupported,
+            KubeletError::RroUnsupported,
             format!("config.mounts[{index}].recursive_read_only"),
             "the kernel needs to be 5.12 or newer",
         )),
@@ -96,7 +96,7 @@ fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
         return Err(FieldError::invalid(at, format!("{:?} is not a variable's name", from.key)));
     }
     if from.value.contains(&0) {
-        return Err(FieldError::invalid(at, "the value has a NUL byte"));
+        return Err(FieldError::invalid(at, "the value contains a NUL byte"));
     }
     Ok(EnvVar { name: from.key.clone(), value: from.value.clone() })
 }
@@ -104,15 +104,15 @@ fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
 fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     let at = |field: &str| format!("config.mounts[{index}].{field}");
     if from.image.as_ref().is_some_and(|image| *image != api::ImageSpec::default()) {
-        let word = Word::ImageVolumeMountFailed;
+        let word = KubeletError::ImageVolumeMountFailed;
         return Err(FieldError::named(word, at("image"), "use a volume of another kind"));
     }
     if !from.image_sub_path.is_empty() {
-        return Err(FieldError::invalid(at("image_sub_path"), "there is no image beside it"));
+        return Err(FieldError::invalid(at("image_sub_path"), "it needs image"));
     }
     for (field, mappings) in [("uidMappings", &from.uid_mappings), ("gidMappings", &from.gid_mappings)] {
         if !mappings.is_empty() {
-            return Err(FieldError::unsupported(at(field), "there are no user namespaces yet"));
+            return Err(FieldError::unsupported(at(field), "user namespaces are not supported yet"));
         }
     }
     if let Some(option) = from.mount_options.first() {
@@ -194,7 +194,7 @@ pub(crate) fn row(view: &ContainerView) -> Option<api::Container> {
     })
 }
 
-/// The image's name as people know it: a kubelet creates containers by the image's id and shows this name. The
+/// The image's name as users know it: a kubelet creates containers by the image's id and shows this name. The
 /// tag that the user wrote, another of the image's, or what was asked for when it has none any more.
 fn image_name(view: &ContainerView, tags: &[String]) -> String {
     let spec = &view.config.image;

@@ -9,11 +9,11 @@ use crate::api;
 use crate::error::FieldError;
 use berth_engine::image::pull::PullRequest;
 
-/// Refuses a runtime handler that is not there. Images are the same for every handler that is.
+/// Refuses an unknown runtime handler. Images are the same for every handler that is.
 pub(crate) fn handler(field: impl Into<String>, name: &str) -> Result<(), FieldError> {
     match name {
         "" | "native" => Ok(()),
-        other => Err(FieldError::invalid(field, format!("there is no handler {other:?}"))),
+        other => Err(FieldError::invalid(field, format!("unknown handler {other:?}"))),
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn pull(from: api::PullImageRequest) -> Result<PullRequest, FieldErro
 /// The credentials of a request; None when it brought none.
 fn auth(from: api::AuthConfig) -> Result<Option<RequestAuth>, FieldError> {
     if from.username.is_empty() && !from.password.is_empty() {
-        return Err(FieldError::invalid("auth.password", "there is no user name beside it"));
+        return Err(FieldError::invalid("auth.password", "it needs a user name"));
     }
     let auth = RequestAuth {
         username: from.username,
@@ -68,7 +68,7 @@ pub(crate) fn to_api(image: &Image, pinned: &BTreeSet<String>) -> api::Image {
         id: image.id.to_string(),
         repo_tags: image.tags.clone(),
         repo_digests: image.repo_digests.clone(),
-        // A kubelet takes a size of 0 for a broken answer.
+        // A kubelet treats a size of 0 as a broken answer.
         size: image.size.max(1),
         uid,
         username,
@@ -130,6 +130,6 @@ mod tests {
     fn a_password_without_a_user_is_refused() {
         let alone = api::AuthConfig { password: "p".into(), ..Default::default() };
         let error = auth(alone).unwrap_err().to_string();
-        assert_eq!(error, "auth.password: there is no user name beside it");
+        assert_eq!(error, "auth.password: it needs a user name");
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn fits(options: &api::NamespaceOption, pod: &Namespaces) -> Result<(
     match asked.iter().find(|(_, mode, of_host)| *mode == NamespaceMode::Node && !of_host) {
         Some((field, ..)) => Err(FieldError::invalid(
             format!("{NAMESPACES}.{field}"),
-            "the container asks for the host's, and its pod sandbox has its own",
+            "the container requests the host's, but its pod sandbox has its own",
         )),
         None => Ok(()),
     }
@@ -119,12 +119,10 @@ pub(super) fn pid(options: &api::NamespaceOption) -> Result<PidMode, FieldError>
     let target = || format!("{NAMESPACES}.target_id");
     let mode = known(format!("{NAMESPACES}.pid"), options.pid)?;
     match (mode, options.target_id.as_str()) {
-        (api::NamespaceMode::Target, "") => {
-            Err(FieldError::invalid(target(), "pid is TARGET, and no container is named"))
-        }
+        (api::NamespaceMode::Target, "") => Err(FieldError::invalid(target(), "required when pid is TARGET")),
         (api::NamespaceMode::Target, id) => Ok(PidMode::Target(id.to_owned())),
         (_, id) if !id.is_empty() => {
-            Err(FieldError::invalid(target(), format!("{id:?} is named, and pid is not TARGET")))
+            Err(FieldError::invalid(target(), format!("{id:?} is set, but pid is not TARGET")))
         }
         (api::NamespaceMode::Pod, _) => Ok(PidMode::Pod),
         (api::NamespaceMode::Container, _) => Ok(PidMode::Container),

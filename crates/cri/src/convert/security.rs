@@ -13,14 +13,14 @@ use api::security_profile::ProfileType;
 
 /// A numeric user or group id.
 pub(crate) fn id(field: &str, value: i64) -> Result<u32, FieldError> {
-    // -1 as u32 means "no change" to the kernel, so it is no id.
+    // -1 as u32 means "no change" to the kernel, so it is not an id.
     u32::try_from(value)
         .ok()
         .filter(|id| *id != u32::MAX)
         .ok_or_else(|| FieldError::invalid(field, format!("{value} is not a user or group id")))
 }
 
-/// The seccomp profile: the message of today, or the path of before.
+/// The seccomp profile: the current message, or the deprecated path.
 fn seccomp(
     field: &str,
     profile: Option<&api::SecurityProfile>,
@@ -28,7 +28,7 @@ fn seccomp(
 ) -> Result<SeccompChoice, FieldError> {
     let Some(profile) = profile else { return seccomp_path(field, path) };
     let kind = known(format!("{field}.profile_type"), profile.profile_type)?;
-    stray_reference(field, kind, profile)?;
+    unused_reference(field, kind, profile)?;
     match kind {
         ProfileType::RuntimeDefault => Ok(SeccompChoice::Default),
         ProfileType::Unconfined => Ok(SeccompChoice::Unconfined),
@@ -42,12 +42,16 @@ fn seccomp(
     }
 }
 
-/// The name of a profile beside a type that needs none would be passed over.
-fn stray_reference(field: &str, kind: ProfileType, profile: &api::SecurityProfile) -> Result<(), FieldError> {
+/// The name of a profile beside a type that needs none would be ignored.
+fn unused_reference(
+    field: &str,
+    kind: ProfileType,
+    profile: &api::SecurityProfile,
+) -> Result<(), FieldError> {
     if kind == ProfileType::Localhost || profile.localhost_ref.is_empty() {
         return Ok(());
     }
-    let reason = format!("{:?} is named, and profile_type is not Localhost", profile.localhost_ref);
+    let reason = format!("{:?} is set, but profile_type is not Localhost", profile.localhost_ref);
     Err(FieldError::invalid(format!("{field}.localhost_ref"), reason))
 }
 
@@ -65,7 +69,7 @@ fn seccomp_path(field: &str, path: &str) -> Result<SeccompChoice, FieldError> {
     }
 }
 
-/// The AppArmor profile: the message of today, or the name of before; None is one that was not asked for.
+/// The AppArmor profile: the current message, or the deprecated name; None is one that was not requested.
 fn apparmor(
     field: &str,
     profile: Option<&api::SecurityProfile>,
@@ -74,12 +78,12 @@ fn apparmor(
     let named = match profile {
         Some(profile) => {
             let kind = known(format!("{field}.profile_type"), profile.profile_type)?;
-            stray_reference(field, kind, profile)?;
+            unused_reference(field, kind, profile)?;
             match kind {
                 ProfileType::Unconfined => APPARMOR_UNCONFINED,
                 ProfileType::RuntimeDefault => APPARMOR_DEFAULT,
                 ProfileType::Localhost if profile.localhost_ref.is_empty() => {
-                    return Err(FieldError::invalid(format!("{field}.localhost_ref"), "no profile is named"));
+                    return Err(FieldError::invalid(format!("{field}.localhost_ref"), "it needs a profile"));
                 }
                 ProfileType::Localhost => profile.localhost_ref.as_str(),
             }

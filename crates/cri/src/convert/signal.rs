@@ -1,4 +1,4 @@
-//! Signals: the CRI's enumeration and the names that images and people use.
+//! Signals: the CRI's enumeration and the names that images and users use.
 
 use crate::api;
 use crate::error::FieldError;

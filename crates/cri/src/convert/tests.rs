@@ -97,7 +97,7 @@ fn a_network_has_no_container_mode() {
 }
 
 #[test]
-fn what_a_container_asks_and_is_not_obeyed_is_refused() {
+fn what_a_container_requests_and_is_not_supported_is_refused() {
     let mount = |m: api::Mount| api::ContainerConfig {
         mounts: vec![api::Mount { container_path: "/c".into(), host_path: "/h".into(), ..m }],
         ..container_config()

@@ -37,8 +37,8 @@ fn words_that_the_kubelet_acts_on_begin_what_it_reads() {
     let registry = as_the_kubelet_reads_it(&pull_status(&outer("a.io/x")));
     assert!(registry.starts_with("RegistryUnavailable: pull a.io/x"), "{registry}");
     for (word, want) in [
-        (Word::RroUnsupported, "RROUnsupported: "),
-        (Word::ImageVolumeMountFailed, "ImageVolumeMountFailed: "),
+        (KubeletError::RroUnsupported, "RROUnsupported: "),
+        (KubeletError::ImageVolumeMountFailed, "ImageVolumeMountFailed: "),
     ] {
         let read = as_the_kubelet_reads_it(&FieldError::named(word, "a.b", "leave it out").into());
         assert_eq!(read, format!("{want}a.b is not supported: leave it out"));

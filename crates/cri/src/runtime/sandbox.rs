@@ -45,7 +45,7 @@ pub(super) async fn remove(
     Ok(api::RemovePodSandboxResponse {})
 }
 
-/// Another client removed it meanwhile.
+/// Another client removed it in the meantime.
 pub(super) fn gone_is_fine<E: Classify>(result: Result<(), E>) -> Result<(), Status> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(to_status(&e)),

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::api;
 
-/// The name by which kubelets prefix container ids; constant for ever.
+/// The name by which kubelets prefix container ids; constant forever.
 const NAME: &str = "berth";
 
 /// Version
@@ -50,7 +50,7 @@ pub(super) async fn status(
     })
 }
 
-/// A further condition, which a kubelet passes over and people see: it is there only where it is false.
+/// A further condition, which a kubelet ignores and users see: it is there only where it is false.
 fn unconfined(of: &Unconfined) -> api::RuntimeCondition {
     api::RuntimeCondition {
         r#type: format!("{}Confined", of.module),
@@ -94,7 +94,7 @@ pub(super) async fn update_runtime_config(
 ) -> Result<api::UpdateRuntimeConfigResponse, Status> {
     let cidr = request.runtime_config.and_then(|c| c.network_config).map(|n| n.pod_cidr).unwrap_or_default();
     if !cidr.is_empty() {
-        tracing::info!(cidr, "pod CIDR announced; the network keeps its own configuration");
+        tracing::info!(cidr, "ignoring the pod CIDR: the network has its own configuration");
     }
     Ok(api::UpdateRuntimeConfigResponse {})
 }

@@ -18,7 +18,7 @@ pub(super) struct Probe {
     pub(super) call: &'static str,
     /// An encoded request in which the field at the path can be changed.
     pub(super) request: fn(&str) -> Vec<u8>,
-    /// What the conversion makes of an encoded request, in words.
+    /// What the conversion makes of an encoded request, as text.
     pub(super) convert: fn(&[u8]) -> Result<String, Status>,
 }
 

@@ -16,7 +16,7 @@ fn host(apparmor: bool, selinux: bool) -> HostFacts {
     }
 }
 
-/// What is in force, and what a container with this profile or label comes to.
+/// What is enabled, and the result for a container with this profile or label.
 fn asked(security: ContainerSecurity, relabel: bool, host: &HostFacts) -> Result<(), (Kind, String)> {
     let mount = Mount {
         container_path: "/c".into(),
@@ -39,7 +39,7 @@ fn a_container_that_asks_for_nothing_runs_on_every_host() {
                 let security = ContainerSecurity { privileged, ..ContainerSecurity::default() };
                 assert_eq!(asked(security, false, &host), Ok(()));
             }
-            // And where that leaves it unconfined, the host says so.
+            // And where it is unconfined, the status says so.
             let told: Vec<_> = unconfined(&host).iter().map(|u| u.module).collect();
             let want = [("AppArmor", apparmor), ("SELinux", selinux)];
             let want: Vec<_> = want.iter().filter(|(_, on)| *on).map(|(module, _)| *module).collect();

@@ -31,6 +31,6 @@ pub trait Adjust: fmt::Debug + Send + Sync {
     /// It bounds its own waits: creation waits for it.
     ///
     /// # Errors
-    /// The container is not to be created.
+    /// The container must not be created.
     fn adjust<'a>(&'a self, subject: Subject<'a>, spec: Spec) -> Adjusted<'a>;
 }

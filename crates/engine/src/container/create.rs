@@ -36,7 +36,7 @@ pub(crate) struct Made {
     pub(crate) pid: i32,
 }
 
-/// The path as one below a directory, as a leading slash means to the field's runtimes; None when it leads
+/// The path as one below a directory, as other runtimes read a leading slash; None when it leads
 /// out of it or names nothing.
 fn inside(path: &Path) -> Option<&Path> {
     let path = path.strip_prefix("/").unwrap_or(path);
@@ -121,7 +121,11 @@ impl Work {
                 if let Err(failure) = parts.remove(&self.shared, &Arc::default()).await {
                     let error = berth_types::error::chain(&failure);
                     let container = self.id.short();
-                    tracing::warn!(container, error, "a container that could not be made leaves something");
+                    tracing::warn!(
+                        container,
+                        error,
+                        "failed to clean up after a container that was not created"
+                    );
                 }
                 Err(error)
             }

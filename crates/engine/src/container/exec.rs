@@ -1,10 +1,10 @@
 //! Further processes in a container, and its stdio. None of this is the owner's work: it gives a
-//! [`Target`] and is free again.
+//! [`Target`] and does not wait.
 //!
 //! A probe's command may write without end, and may leave a process in the background that keeps its output open. So
 //! what is kept is bounded and the rest is read and dropped; and the answer is given soon after the process itself has
-//! ended, whoever still holds the pipe. The time limit is the shim's to enforce, so that a command does not run for ever
-//! under a daemon that died. A session whose caller goes away is killed: nobody can have its output any more.
+//! ended, even if another process still holds the pipe. The time limit is the shim's to enforce, so that a command does not run for ever
+//! under a daemon that died. A session whose caller goes away is killed: nothing can read its output any more.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MAX_OUTPUT: usize = 16 << 20;
 /// The most output of all calls together; the rest is dropped likewise.
 const MAX_ALL_OUTPUT: usize = 256 << 20;
-/// How long output is waited for after the process' end, when something in the background holds it open.
+/// How long to wait for output after the process' end, when a background process holds it open.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How much later than the shim's own time limit the answer may come.
 const LATE: Duration = Duration::from_secs(10);
@@ -91,9 +91,9 @@ pub(crate) async fn exec(
     let broken = |e: std::io::Error| EngineError::system("make the streams of an exec session", e);
     if request.tty {
         let (_, mut fds) = begin(&target.shim, asked, Vec::new()).await?;
-        let master = fds
-            .pop()
-            .ok_or_else(|| EngineError::system("exec", std::io::Error::other("the shim gave no terminal")))?;
+        let master = fds.pop().ok_or_else(|| {
+            EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
+        })?;
         return session::with_terminal(target.container.clone(), master, ending).map_err(broken);
     }
     let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
@@ -161,7 +161,7 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     target.handler.process(&process, &target.facts.raw_env, &target.config.security)
 }
 
-/// Whether `HOME` is the container's or its image's word, and not only the home directory of its user.
+/// Whether `HOME` is set by the container or its image, and is not only the home directory of its user.
 fn says_home(shared: &Shared, target: &Target) -> bool {
     let image = shared.images.find(&target.facts.image_id).ok().flatten();
     let line = |line: &String| line.starts_with("HOME=");
@@ -201,12 +201,12 @@ pub(crate) async fn exec_sync(
     Ok(ExecOutput { stdout, stderr, code: end.code })
 }
 
-/// The room for the output of all commands that are being waited for.
+/// The memory for the output of all commands that are being waited for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Room(Arc<std::sync::atomic::AtomicUsize>);
+pub(crate) struct OutputBudget(Arc<std::sync::atomic::AtomicUsize>);
 
-impl Room {
-    /// Takes room for so many bytes, or for as many as there is.
+impl OutputBudget {
+    /// Reserves so many bytes, or as many as are left.
     fn take(&self, wanted: usize) -> usize {
         use std::sync::atomic::Ordering::Relaxed;
         let mut got = 0;
@@ -218,22 +218,22 @@ impl Room {
     }
 }
 
-/// Output that is kept, with the room it takes.
+/// Output that is kept, with the budget that it counts against.
 #[derive(Debug)]
 struct Kept {
     bytes: Vec<u8>,
-    room: Room,
+    budget: OutputBudget,
 }
 
 impl Kept {
     fn push(&mut self, bytes: &[u8]) {
         let wanted = MAX_OUTPUT.saturating_sub(self.bytes.len()).min(bytes.len());
-        let got = self.room.take(wanted);
+        let got = self.budget.take(wanted);
         self.bytes.extend_from_slice(&bytes[..got]);
     }
 
     fn give(&mut self) -> Vec<u8> {
-        self.room.0.fetch_sub(self.bytes.len(), std::sync::atomic::Ordering::Relaxed);
+        self.budget.0.fetch_sub(self.bytes.len(), std::sync::atomic::Ordering::Relaxed);
         std::mem::take(&mut self.bytes)
     }
 }
@@ -251,8 +251,8 @@ struct Collect {
 }
 
 impl Collect {
-    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static, room: &Room) -> Self {
-        let kept = Arc::new(std::sync::Mutex::new(Kept { bytes: Vec::new(), room: room.clone() }));
+    fn begin(mut stream: impl AsyncRead + Unpin + Send + 'static, budget: &OutputBudget) -> Self {
+        let kept = Arc::new(std::sync::Mutex::new(Kept { bytes: Vec::new(), budget: budget.clone() }));
         let into = Arc::clone(&kept);
         let task = tokio::spawn(async move {
             let mut chunk = vec![0; 16 << 10];
@@ -295,7 +295,7 @@ pub(crate) async fn reopen_log(target: &Target) -> Result<(), EngineError> {
         .shim
         .tell(request, Vec::new(), LIMIT)
         .await
-        .map_err(|e| EngineError::failed("open the container's log again", e))
+        .map_err(|e| EngineError::failed("reopen the container's log", e))
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use crate::host::record::{self, EndRecord};
 use crate::model::{ExitReason, ExitView};
 use crate::oci::signal;
 
-/// How a container ended, as it was told.
+/// How a container ended, as it was reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// By its shim, which has written it down.
+    /// By its shim, which has recorded it.
     Told(shim::Exit),
-    /// By no shim: it was noticed then (nanoseconds since 1970), and why nothing more is known.
+    /// Without its shim: when it was noticed (nanoseconds since 1970), and why nothing more is known.
     Noticed {
         /// When.
         at: i64,
@@ -84,7 +84,7 @@ pub(crate) fn read(dir: &Path) -> Option<(Option<i64>, Exit)> {
     Some((Some(record.started_at).filter(|at| *at != 0), Exit::Told(record.exit)))
 }
 
-/// Where the end of a container is looked for, and written down when no shim has.
+/// Where the end of a container is looked for, and recorded when no shim has.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) dir: PodDir,
@@ -94,7 +94,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// How a container ended of which nothing lives: as its shim has written it, as it was noticed before, or for `why`. An
-    /// end that is noticed now is written down before it is told. `started_at` is what is known so far.
+    /// end that is noticed now is recorded before it is reported. `started_at` is what is known so far.
     pub(crate) fn settle(&self, id: &ContainerId, started_at: Option<i64>, why: &str) -> (Option<i64>, Exit) {
         if let Some(told) = read(&self.dir.container(id)) {
             return told;
@@ -103,7 +103,7 @@ impl Place {
         let _one_writer = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let end = record::keep_end(&self.dir.container_record(id), noticed.clone());
         let end = end.unwrap_or_else(|error| {
-            tracing::warn!(container = id.short(), %error, "the end of a container is not written down");
+            tracing::warn!(container = id.short(), %error, "failed to record the end of a container");
             noticed
         });
         (end.started_at, Exit::from(end))

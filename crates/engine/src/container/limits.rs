@@ -34,10 +34,10 @@ pub(crate) fn apply(shared: &Shared, path: &CgroupPath, change: &Change) -> Resu
 pub(crate) fn take_back(shared: &Shared, path: &CgroupPath, change: &Change) {
     if let Err(error) = shared.placement.update(path, &change.undo) {
         let error = berth_types::error::chain(&error);
-        tracing::warn!(error, "limits of a change that was refused are not all taken back");
+        tracing::warn!(error, "failed to roll back the limits of a refused update");
     }
     if let Some(Err(error)) = change.score.map(|score| set_score(&shared.cgroups.open(path), score.before)) {
-        tracing::warn!(%error, "an out-of-memory score is not taken back");
+        tracing::warn!(%error, "failed to roll back an out-of-memory score");
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Parts {
     pub(crate) shim: Option<Shim>,
     pub(crate) cgroup: Option<CgroupPath>,
     pub(crate) dir: PodDir,
-    /// None where the pod's handler is not there any more.
+    /// None where the pod's handler no longer exists.
     pub(crate) handler: Option<Arc<dyn Handler>>,
 }
 
@@ -69,7 +69,7 @@ impl Parts {
     }
 }
 
-/// Kills and forgets what a shim may have of a container; one that it was never told of is not there.
+/// Kills and forgets what a shim may have of a container; it need not know the container.
 pub(crate) async fn end_in_shim(shim: &Shim, id: &ContainerId) {
     let kill = Request::Signal { container: id.clone(), signal: signal::KILL, all: true };
     drop(shim.ask(kill, Vec::new(), SHIM_LIMIT).await);

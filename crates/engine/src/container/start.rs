@@ -26,7 +26,7 @@ pub(crate) async fn run(shim: Option<Shim>, id: &ContainerId) -> Message<Live> {
     }
 }
 
-/// A shim that says no is believed; in all other cases the command may run, and the shim's next word decides.
+/// A refusal by the shim is final; in all other cases the command may run, and the shim's next report decides.
 fn failed(error: ShimError) -> Message<Live> {
     match error {
         ShimError::Failed(failure) => match failure.reason {

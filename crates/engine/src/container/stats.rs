@@ -1,4 +1,4 @@
-//! What containers use: read from their cgroups and their writable layers, when somebody asks.
+//! What containers use: read on request from their cgroups and their writable layers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub struct ContainerStats {
 }
 
 impl Engine {
-    /// What those of `containers` use that run. One that ended meanwhile is left out, and so is one whose files
-    /// cannot be read: the others are not to go without.
+    /// What those of `containers` use that run. One that has ended since is left out, and so is one whose files
+    /// cannot be read: the others are still listed.
     pub async fn stats(&self, containers: Vec<Arc<ContainerView>>) -> Vec<ContainerStats> {
         let mut all = Vec::with_capacity(containers.len());
         for container in containers {
@@ -47,7 +47,11 @@ impl Engine {
                 Ok(stats) => all.extend(stats),
                 Err(error) => {
                     let error = berth_types::error::chain(&error);
-                    tracing::debug!(container = id.short(), error, "a container without statistics");
+                    tracing::debug!(
+                        container = id.short(),
+                        error,
+                        "failed to read the statistics of a container"
+                    );
                 }
             }
         }
@@ -68,7 +72,7 @@ impl Engine {
         if container.cgroup.is_empty() {
             return Ok(None);
         }
-        let what = || format!("read what container {} uses", container.id.short());
+        let what = || format!("read the resource usage of container {}", container.id.short());
         let path = CgroupPath::new(&container.cgroup).map_err(|e| EngineError::failed(what(), e))?;
         let group = self.shared.cgroups.open(&path);
         let at = clock::now();

@@ -79,7 +79,7 @@ impl Stopper {
         }
     }
 
-    /// Sends the stop signal once, by a new connection if the one there was is lost. Whoever does not pass it on, the time
+    /// Sends the stop signal once, by a new connection if the one there was is lost. When it cannot be delivered, the time
     /// to end by itself is the container's.
     async fn ask_to_end(&mut self, signal: i32) -> Result<(), Over> {
         loop {
@@ -112,7 +112,7 @@ impl Stopper {
         tracing::warn!(
             container = self.id.short(),
             error = berth_types::error::chain(error),
-            "the shim does not pass a signal on"
+            "the shim did not deliver a signal"
         );
     }
 
@@ -120,7 +120,7 @@ impl Stopper {
         is_time(&mut self.deadline).await
     }
 
-    /// Kills from here what the shim does not.
+    /// Kills without the shim what the shim does not kill.
     async fn by_cgroup(self) -> Message<Live> {
         let killed = Shared::blocking(move || {
             let Some(cgroup) = &self.cgroup else {

@@ -33,7 +33,7 @@ impl Limits {
         &self.now
     }
 
-    /// Takes a change: it is to be made now, waits, or is given back when too many wait.
+    /// Takes a change: it is to be made now, waits, or is returned when too many wait.
     pub(crate) fn ask(&mut self, change: Box<Resources>, caller: Caller) -> Asked {
         match &mut self.waiting {
             None => {
@@ -48,7 +48,7 @@ impl Limits {
         }
     }
 
-    /// A change was made, or not (None); gives those that waited, to be asked again in their order.
+    /// A change was made, or not (None); returns those that waited, in their order.
     pub(crate) fn over(&mut self, made: Option<Resources>) -> VecDeque<(Box<Resources>, Caller)> {
         if let Some(made) = made {
             self.now = made;
@@ -57,7 +57,7 @@ impl Limits {
     }
 }
 
-/// What becomes of a change.
+/// What happens to a change.
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// It is to be made.
@@ -69,7 +69,7 @@ pub(crate) enum Asked {
 }
 
 /// Makes a change; gives the limits in force after it. What was in force before is, when a part of it is refused or
-/// cannot be written down.
+/// cannot be recorded.
 pub(crate) async fn make(
     shared: Arc<Shared>,
     facts: Arc<Facts>,
@@ -83,7 +83,7 @@ pub(crate) async fn make(
         let Some(cgroup) = &facts.cgroup else {
             return Err(EngineError::unsupported(
                 "resources",
-                "the pod's handler limits no single container",
+                "the pod's handler does not support limits of a single container",
             ));
         };
         limits::apply(&shared, cgroup, &change)?;
@@ -94,7 +94,7 @@ pub(crate) async fn make(
     .await
 }
 
-/// Writes down what is in force now.
+/// Records what is in force now.
 fn keep(file: &Path, records: &Mutex<()>, change: &resources::Change) -> Result<(), EngineError> {
     let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = |e| EngineError::system("write the container's record", e);

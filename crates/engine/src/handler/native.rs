@@ -62,7 +62,7 @@ impl Handler for Native {
         self.profiles.process(process, raw_env, security)
     }
 
-    /// The root is no mount of the host's.
+    /// The root is not mounted on the host.
     fn forget(&self, _dir: &Path) -> Result<(), EngineError> {
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The wall clock, in the one form that records and views use.
 //!
-//! A kubelet takes for the newest attempt the one that was made last by this clock, which somebody may set
+//! A kubelet takes the attempt that was made last by this clock for the newest, and the clock may be set
 //! back: [`after`] keeps the order.
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -15,7 +15,7 @@ use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
 use crate::shared::Shared;
 use crate::status::{Finding, Thing};
 
-/// The time that the kernel has to remove the interfaces of a pod that is gone.
+/// The time that the kernel has to remove the interfaces of a removed pod.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// What the records say.
@@ -25,12 +25,12 @@ struct Known {
     views: Vec<Arc<SandboxView>>,
 }
 
-/// Looks at everything. Pods that are being made or removed meanwhile are known and not looked into.
+/// Looks at everything. Pods that are being made or removed at the same time are known and not inspected.
 pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
     let shared = Arc::clone(shared);
     let looked = tokio::task::spawn_blocking(move || {
-        // What the world has is read before what is known: a thing made meanwhile is then known.
-        let world = World::read(&shared);
+        // The host's state is read before the known pods, so that what was made in between is known.
+        let host = HostState::read(&shared);
         let views = shared.views.sandboxes(None);
         let containers: Vec<Arc<ContainerView>> = shared.views.containers(None);
         let mut known = Known {
@@ -38,8 +38,8 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
             containers: containers.iter().map(|c| c.id.clone()).collect(),
             views,
         };
-        let mut findings = world.left_alone(&shared, &mut known);
-        findings.extend(world.orphans(&shared, &known));
+        let mut findings = host.left_alone(&shared, &mut known);
+        findings.extend(host.orphans(&shared, &known));
         findings.extend(lacking(&shared, &known));
         let of_store = |explanation: String, remedy: &str| Finding {
             thing: Thing::File,
@@ -49,7 +49,7 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
         };
         let again = "remove the image and pull it again";
         findings.extend(shared.images.damaged().into_iter().map(|what| of_store(what, again)));
-        let stays = "its container is not affected; it goes with it";
+        let stays = "its container is not affected; it is removed with the container";
         findings.extend(shared.images.unreadable_snapshots().into_iter().map(|what| of_store(what, stays)));
         findings.sort_by(|a, b| (a.thing, &a.name).cmp(&(b.thing, &b.name)));
         findings
@@ -57,8 +57,8 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
     looked.await.unwrap_or_default()
 }
 
-/// What there is.
-struct World {
+/// What exists on the host.
+struct HostState {
     mounts: Vec<PathBuf>,
     pod_dirs: Vec<(PathBuf, Option<SandboxId>)>,
     cgroups: Vec<(PathBuf, String)>,
@@ -68,7 +68,7 @@ struct World {
     snapshots: Vec<ContainerId>,
 }
 
-impl World {
+impl HostState {
     fn read(shared: &Shared) -> Self {
         let inventory = inventory(shared);
         Self {
@@ -85,12 +85,12 @@ impl World {
                 .map(|(pid, id)| (pid.as_raw_nonzero().get(), id))
                 .collect(),
             leases: inventory.sandboxes,
-            interfaces: inventory.strays,
+            interfaces: inventory.orphans,
             snapshots: shared.images.snapshots(),
         }
     }
 
-    /// Pods that run and of which no record can be read. What they have is theirs, and no orphan.
+    /// Running pods without a readable record. What they have is not an orphan.
     fn left_alone(&self, shared: &Shared, known: &mut Known) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (pid, id) in self.shims.iter().filter(|(_, id)| !known.sandboxes.contains(id)) {
@@ -101,7 +101,7 @@ impl World {
             findings.push(Finding {
                 thing: Thing::Pod,
                 name: id.to_string(),
-                explanation: format!("it runs, and its record cannot be read: {}", dir.record().display()),
+                explanation: format!("it is running, but its record cannot be read: {}", dir.record().display()),
                 remedy: format!(
                     "restart the daemon if the record can be read again; to end the pod, kill its shim (process {pid}) first"
                 ),
@@ -124,34 +124,34 @@ impl World {
                 remedy: remedy.to_owned(),
             });
         };
-        let restart = "restart the daemon: it removes what belongs to no pod";
+        let restart = "restart the daemon: it removes orphans";
         for mount in &self.mounts {
             let owner = pod_of(&shared.layout.pods(), mount);
             if owner.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
                 let name = mount.display().to_string();
-                add(Thing::Mount, name.clone(), "mounted for a pod that is gone", &format!("umount {name}"));
+                add(Thing::Mount, name.clone(), "mounted for an unknown pod", &format!("umount {name}"));
             }
         }
         for (path, id) in &self.pod_dirs {
             if id.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
-                let why = "the directory of a pod that is not known; its record may be damaged";
-                add(Thing::File, path.display().to_string(), why, "look at it, then remove it");
+                let why = "the directory of an unknown pod; its record may be damaged";
+                add(Thing::File, path.display().to_string(), why, "inspect it, then remove it");
             }
         }
         for (path, name) in &self.cgroups {
             let sandbox = name.parse::<SandboxId>().is_ok_and(|id| known.sandboxes.contains(&id));
             if !sandbox && name != "shims" {
-                add(Thing::Cgroup, path.display().to_string(), "the cgroup of a pod that is gone", restart);
+                add(Thing::Cgroup, path.display().to_string(), "the cgroup of an unknown pod", restart);
             }
         }
         for (pid, id) in &self.shims {
             if !known.sandboxes.contains(id) {
-                let why = format!("the shim of pod {} that is gone", id.short());
+                let why = format!("the shim of an unknown pod, {}", id.short());
                 add(Thing::Process, pid.to_string(), &why, restart);
             }
         }
         for id in self.leases.iter().filter(|id| !known.sandboxes.contains(id)) {
-            add(Thing::Address, id.to_string(), "addresses are leased to a pod that is gone", restart);
+            add(Thing::Address, id.to_string(), "addresses are leased to an unknown pod", restart);
         }
         for name in &self.interfaces {
             let remedy = format!("ip link delete {name}");
@@ -160,20 +160,20 @@ impl World {
         for id in self.snapshots.iter().filter(|id| !known.containers.contains(id)) {
             // One that is being made or removed has its directory in its pod.
             if !being_made(shared, id) {
-                add(Thing::Snapshot, id.to_string(), "the layer of a container that is gone", restart);
+                add(Thing::Snapshot, id.to_string(), "the layer of an unknown container", restart);
             }
         }
         findings
     }
 }
 
-/// What the networks have. The kernel removes the interfaces of a pod that is gone in the background, so those without a
-/// pod are looked at until they go or the time is over.
+/// What the networks have. The kernel removes the interfaces of a removed pod in the background, so those without a
+/// pod are checked until they are removed or the time is over.
 fn inventory(shared: &Shared) -> Inventory {
     let deadline = Instant::now() + DRAIN;
     loop {
         let inventory = shared.networks.inventory().unwrap_or_default();
-        if inventory.strays.is_empty() || Instant::now() >= deadline {
+        if inventory.orphans.is_empty() || Instant::now() >= deadline {
             return inventory;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -201,7 +201,7 @@ fn lacking(shared: &Shared, known: &Known) -> Vec<Finding> {
         if !view.message.is_empty() {
             add(view.message.clone(), "stop and remove the pod");
         }
-        // A pod that was stopped since the picture was taken has none of these any more.
+        // A pod that was stopped since the state was read no longer has these.
         if view.state != State::Ready
             || shared.views.sandbox(view.id.as_str()).is_ok_and(|now| now.state != State::Ready)
         {
@@ -227,8 +227,8 @@ fn entries(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> + use<> {
     entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))
 }
 
-/// Mount points below a directory, of this process' mount namespace. One at the directory itself is whoever's
-/// chose it.
+/// Mount points below a directory, of this process' mount namespace. One at the directory itself belongs to
+/// the operator.
 pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);

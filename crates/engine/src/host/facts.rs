@@ -14,7 +14,7 @@ pub(crate) fn facts(cgroups: &cgroup::Host) -> HostFacts {
     if least > -1000 {
         tracing::info!(
             least,
-            "the daemon may not set lower out-of-memory scores; lower ones are raised to it"
+            "the daemon cannot set a lower out-of-memory score than this; lower ones are raised to it"
         );
     }
     let name = rustix::system::uname();

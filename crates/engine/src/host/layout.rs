@@ -66,7 +66,7 @@ impl Layout {
 pub(crate) struct PodDir {
     /// What the pod has while it runs.
     pub(crate) run: PathBuf,
-    /// What is told of it.
+    /// What is recorded of it.
     pub(crate) records: PathBuf,
 }
 
@@ -121,7 +121,7 @@ impl PodDir {
         self.run.join(format!("{id}.copy.json"))
     }
 
-    /// Both, the one that tells of the pod last.
+    /// Both, the one with the records last.
     pub(crate) fn all(&self) -> [&Path; 2] {
         [&self.run, &self.records]
     }

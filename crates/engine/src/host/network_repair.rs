@@ -1,5 +1,5 @@
-//! Putting a network right after others have changed the host's: a firewall that was loaded
-//! anew, a bridge that was deleted. Nothing runs while nothing changes.
+//! Repairing a network after other programs have changed the host's: a firewall that was loaded
+//! again, a bridge that was deleted. Nothing runs while nothing changes.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,22 +13,22 @@ use tokio::io::Interest;
 use crate::error::EngineError;
 use crate::host::async_fd;
 
-/// Changes come in bursts (a rule set that is loaded, pods that start), of which one look at the end is
+/// Changes come in bursts (a rule set that is loaded, pods that start), of which one check at the end is
 /// enough; pods have no network for that long.
 const SETTLE: Duration = Duration::from_millis(500);
 /// The time after which what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Looks after the network for as long as somebody else holds it.
+/// Keeps the network in repair for as long as another holds it.
 pub(crate) fn begin(network: &Arc<dyn PodNetwork>) -> Result<(), EngineError> {
-    let changes = network.changes().map_err(|e| EngineError::failed("listen to the host's network", e))?;
+    let changes = network.changes().map_err(|e| EngineError::failed("monitor the host's network", e))?;
     if changes.is_empty() {
         return Ok(());
     }
     let network = Arc::downgrade(network);
     tokio::spawn(async move {
         if let Err(error) = repair(&network, changes).await {
-            tracing::warn!(%error, "the host's network is not listened to any more");
+            tracing::warn!(%error, "the host's network is no longer monitored");
         }
     });
     Ok(())
@@ -40,7 +40,7 @@ async fn repair(network: &Weak<dyn PodNetwork>, changes: Vec<Changes>) -> io::Re
         let fd = change.as_fd().try_clone_to_owned()?;
         sources.push((async_fd::register(fd, Interest::READABLE)?, change));
     }
-    // What failed last: told once, tried again also when nothing changes.
+    // What failed last: logged once, tried again even when nothing changes.
     let mut failed = String::new();
     loop {
         let readable = sources.iter().map(|(fd, _)| Box::pin(fd.readable()));
@@ -65,7 +65,7 @@ async fn repair(network: &Weak<dyn PodNetwork>, changes: Vec<Changes>) -> io::Re
             Err(error) => berth_types::error::chain(&error),
         };
         if failure != failed && !failure.is_empty() {
-            tracing::warn!(error = failure, "the pods' network is not as it should be");
+            tracing::warn!(error = failure, "failed to repair the pod network");
         }
         failed = failure;
     }

@@ -12,12 +12,12 @@ use crate::error::EngineError;
 use crate::model::{Network, Owner, SandboxConfig};
 use crate::status::NetworkStatus;
 
-/// The networks, and who gets which.
+/// The networks, and which owner's pods get which.
 #[derive(Debug)]
 pub(crate) struct Networks {
     cri: Choice,
     local: Choice,
-    /// Pods that ask for none.
+    /// The network of pods that request none.
     none: Arc<dyn PodNetwork>,
     /// Each network once: a pod is disconnected from whichever it was given, whatever is configured now.
     all: Vec<Arc<dyn PodNetwork>>,
@@ -27,12 +27,12 @@ pub(crate) struct Networks {
 #[derive(Debug, Clone)]
 enum Choice {
     Is(Arc<dyn PodNetwork>),
-    /// There is none that could be used, and why.
+    /// No network is usable, and why.
     Missing(&'static str),
 }
 
 /// Why CNI pods have no network.
-const NO_CNI: &str = "no CNI network is configured; pods of the host's network run";
+const NO_CNI: &str = "no CNI network is configured; only pods on the host's network can run";
 
 impl Networks {
     /// Opens what is configured.
@@ -117,7 +117,7 @@ impl Networks {
             Err(NetError::NotAttached { .. }) => true,
             Err(error) => {
                 let error = berth_types::error::chain(&error);
-                tracing::warn!(sandbox = sandbox.short(), error, "the pod's network is not as it should be");
+                tracing::warn!(sandbox = sandbox.short(), error, "the pod's network is damaged");
                 false
             }
         }
@@ -127,9 +127,9 @@ impl Networks {
     pub(crate) fn inventory(&self) -> Result<Inventory, EngineError> {
         let mut all = Inventory::default();
         for network in &self.all {
-            let of = network.inventory().map_err(|e| EngineError::failed("look at the network", e))?;
+            let of = network.inventory().map_err(|e| EngineError::failed("inspect the network", e))?;
             all.sandboxes.extend(of.sandboxes);
-            all.strays.extend(of.strays);
+            all.orphans.extend(of.orphans);
         }
         Ok(all)
     }

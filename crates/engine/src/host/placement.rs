@@ -49,7 +49,7 @@ pub trait Placement: fmt::Debug + Send + Sync {
     /// The step or limit that the kernel refuses.
     fn before(&self, path: &CgroupPath, limits: &Resources) -> Result<Cgroup, EngineError>;
 
-    /// Whether [`Placement::after`] has anything to do.
+    /// Whether [`Placement::after`] is needed.
     fn needs_process(&self) -> bool;
 
     /// The container's process is prepared and waits in its group: what needs a process is done.
@@ -58,13 +58,13 @@ pub trait Placement: fmt::Debug + Send + Sync {
     /// As [`Placement::before`].
     fn after(&self, path: &CgroupPath, pid: i32, limits: &Resources) -> Result<(), EngineError>;
 
-    /// Changes the limits of a container that is there.
+    /// Changes the limits of an existing container.
     ///
     /// # Errors
     /// The limit that the kernel refuses; those before it are set.
     fn update(&self, path: &CgroupPath, limits: &Resources) -> Result<(), EngineError>;
 
-    /// Kills everything in a group and removes it; one that is not there is done.
+    /// Kills everything in a group and removes it; succeeds when it does not exist.
     ///
     /// # Errors
     /// Something does not die in 10 s, or the group cannot be removed.
@@ -112,7 +112,7 @@ impl Placement for Cgroupfs {
         false
     }
 
-    /// Nothing is left to do.
+    /// Nothing has to be done.
     fn after(&self, _path: &CgroupPath, _pid: i32, _limits: &Resources) -> Result<(), EngineError> {
         Ok(())
     }

@@ -12,8 +12,8 @@ use crate::host::shims;
 use crate::sandbox::Command;
 use crate::shared::Shared;
 
-/// The time for all owners to let go of what they share.
-const LET_GO: Duration = Duration::from_secs(5);
+/// The time for all owners to release what they share.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 /// The time for processes to die.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,10 +47,10 @@ async fn pods(shared: &Arc<Shared>) -> Vec<EngineError> {
     failures
 }
 
-/// Owners that have ended let go of what they share a moment after their last answer.
+/// Owners that have ended release what they share a moment after their last answer.
 async fn alone(shared: Arc<Shared>) -> Result<Box<Shared>, EngineError> {
     let mut shared = shared;
-    let deadline = Instant::now() + LET_GO;
+    let deadline = Instant::now() + RELEASE_LIMIT;
     loop {
         match Arc::try_unwrap(shared) {
             Ok(alone) => return Ok(Box::new(alone)),
@@ -92,7 +92,7 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     }
     for dir in [&layout.state, &layout.root] {
         let removed = match record::remove(dir) {
-            // A mount that somebody made for it stays, empty.
+            // A mount point that the operator made for it stays, empty.
             Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
             other => other,
         };

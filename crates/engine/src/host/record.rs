@@ -13,9 +13,9 @@
 //!   far as it is understood: its pod is listed, can be stopped and removed, and is never ended because of it.
 //! - What identifies a sandbox or container (its id, owner, metadata and time of creation) never changes.
 //! - A record that cannot be read has a second copy, made when everything of the thing was there. Where that is gone
-//!   too, what runs is left alone.
+//!   too, what runs is not touched.
 //!
-//! Each version that landed has its records in `tests/fixtures`, which are read for ever.
+//! Each version that landed has its records in `tests/fixtures`, which are read forever.
 
 use std::io;
 use std::net::IpAddr;
@@ -89,12 +89,12 @@ pub(crate) struct ContainerRecord {
     /// Variables whose values are not text, which that process cannot hold.
     #[serde(default)]
     pub(crate) raw_env: Vec<EnvVar>,
-    /// The end that no shim has written down.
+    /// The end that no shim has recorded.
     #[serde(default)]
     pub(crate) end: Option<EndRecord>,
 }
 
-/// An end that no process saw: when it was noticed, and why nothing more is known.
+/// An end that no shim saw: when it was noticed, and why nothing more is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndRecord {
     pub(crate) started_at: Option<i64>,
@@ -123,7 +123,7 @@ pub(crate) fn write_both<T: Serialize>(path: &Path, copy: &Path, record: &T) -> 
     write_bytes(copy, &bytes)
 }
 
-/// Writes a small file by rename, for root alone to read. Two writers of one path do not meet.
+/// Writes a small file by rename, readable by root only. Two writers of one path do not conflict.
 pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_atomic(path, bytes, Durability::Process)
 }
@@ -170,12 +170,12 @@ pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Removes a file or an empty or full directory, with what containers put there; success when it is not there.
+/// Removes a file or an empty or full directory, with what containers put there; succeeds when it does not exist.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     berth_sys::fs::remove_tree(path)
 }
 
-/// The end in the record of a container, which is `end` unless it has one already: what was told once is told for ever.
+/// The end in the record of a container, which is `end` unless it has one already: an end that was reported never changes.
 pub(crate) fn keep_end(path: &Path, end: EndRecord) -> io::Result<EndRecord> {
     match read::<ContainerRecord>(path)? {
         Some(ContainerRecord { end: Some(before), .. }) => Ok(before),

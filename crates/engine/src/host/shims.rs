@@ -62,7 +62,7 @@ pub(crate) fn kill(shared: &Shared, sandbox: &SandboxId) -> Result<(), EngineErr
         let Ok(pidfd) = pidfd_open(*pid, PidfdFlags::empty()) else { continue };
         // The number may have gone to another process before the descriptor was opened.
         if sandbox_of(*pid).is_ok_and(|now| now.as_ref() == Some(sandbox)) {
-            // One that has ended meanwhile needs no signal.
+            // One that has ended already needs no signal.
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     }
@@ -83,16 +83,16 @@ pub(crate) fn await_end(shared: &Shared, sandbox: &SandboxId, pid: i32, limit: D
         Ok(0) | Err(_) => {
             if let Err(error) = kill(shared, sandbox) {
                 let error = berth_types::error::chain(&error);
-                tracing::warn!(sandbox = sandbox.short(), error, "a shim that does not end is not killed");
+                tracing::warn!(sandbox = sandbox.short(), error, "failed to kill a shim that does not end");
             }
         }
     }
 }
 
-/// Reaps a shim of ours when it ends, after killing it if it is of no use.
+/// Reaps a shim of ours when it ends, after killing it if it cannot be used.
 pub(crate) fn reap_later(pidfd: OwnedFd, kill: bool) {
     if kill {
-        // One that has ended meanwhile needs no signal.
+        // One that has ended already needs no signal.
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
     tokio::spawn(async move {

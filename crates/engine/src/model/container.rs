@@ -68,7 +68,7 @@ pub struct ImageSpec {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// An environment variable. Values are bytes: the kernel asks no more of them than that there is no NUL.
+/// An environment variable. Values are bytes: the kernel only requires that they contain no NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// The name, without `=`.
@@ -82,7 +82,7 @@ pub struct EnvVar {
 pub struct Mount {
     /// Where it appears.
     pub container_path: PathBuf,
-    /// What appears. A directory is made where nothing is, as the field's runtimes do.
+    /// What appears. A missing directory is created, as other runtimes do.
     pub host_path: PathBuf,
     /// Read-only.
     pub readonly: bool,

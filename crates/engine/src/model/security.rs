@@ -64,7 +64,7 @@ pub struct SandboxSecurity {
 
 /// The name of the runtime's own AppArmor profile.
 pub const APPARMOR_DEFAULT: &str = "runtime/default";
-/// The word for no AppArmor profile.
+/// The name that means no AppArmor profile.
 pub const APPARMOR_UNCONFINED: &str = "unconfined";
 
 /// Security settings of a container.

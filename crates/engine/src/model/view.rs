@@ -25,9 +25,9 @@ pub struct SandboxView {
     pub addresses: Vec<IpAddr>,
     /// The pod's network namespace as a path of the host; None with the host's network.
     pub netns: Option<PathBuf>,
-    /// The shim's process id, for people and tools.
+    /// The shim's process id, for users and tools.
     pub shim_pid: Option<i32>,
-    /// Why it is not as it should be (the shim was lost, a teardown failed); empty when all is well.
+    /// What is wrong with it (the shim was lost, a teardown failed); empty when nothing is.
     pub message: String,
     /// Its containers, oldest first.
     pub containers: Vec<Arc<ContainerView>>,
@@ -86,9 +86,9 @@ pub struct ExitView {
     pub code: i32,
     /// When (nanoseconds since 1970).
     pub finished_at: i64,
-    /// Why, as the kubelet tells them apart.
+    /// Why, in the kubelet's categories.
     pub reason: ExitReason,
-    /// More for people.
+    /// More for users.
     pub message: String,
 }
 
@@ -99,7 +99,7 @@ pub enum ExitReason {
     Completed,
     /// Another status.
     Error,
-    /// The kernel killed its main process for want of memory.
+    /// The kernel killed its main process because memory ran out.
     OomKilled,
     /// Its command could not be executed.
     StartError,

@@ -8,7 +8,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxCapabilitiesBuilder}
 use crate::error::EngineError;
 use crate::model::ContainerSecurity;
 
-/// What a container has when nothing is said: the field's usual fourteen.
+/// The default set of a container: the usual fourteen of container runtimes.
 pub(crate) const DEFAULT: [Capability; 14] = [
     Capability::Chown,
     Capability::DacOverride,

@@ -28,11 +28,11 @@ fn command_line(
     };
     let argv: Vec<String> = entrypoint.iter().chain(args).cloned().collect();
     if argv.is_empty() {
-        let message = "neither the container nor its image says what to run";
+        let message = "neither the container nor its image specifies a command";
         return Err(EngineError::invalid("command", message));
     }
     if argv.iter().any(|arg| arg.contains('\0')) {
-        return Err(EngineError::invalid("command", "an argument has a NUL byte"));
+        return Err(EngineError::invalid("command", "an argument contains a NUL byte"));
     }
     Ok(argv)
 }
@@ -42,7 +42,7 @@ pub(crate) fn cwd(config: &ContainerConfig, image: &ImageConfig) -> Result<Strin
     let asked = config.working_dir.as_deref().filter(|dir| !dir.is_empty());
     let dir = asked.or(Some(image.working_dir.as_str()).filter(|dir| !dir.is_empty())).unwrap_or("/");
     if dir.contains('\0') {
-        return Err(EngineError::invalid("working_dir", "it has a NUL byte"));
+        return Err(EngineError::invalid("working_dir", "it contains a NUL byte"));
     }
     // An image's relative directory means one below the root, as docker reads it.
     Ok(if dir.starts_with('/') { dir.to_owned() } else { format!("/{dir}") })

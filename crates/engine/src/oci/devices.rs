@@ -41,7 +41,7 @@ pub(crate) fn read(config: &ContainerConfig) -> Result<Vec<HostDevice>, EngineEr
         one(device, &mut found)?;
     }
     if found.len() > MAX_DEVICES {
-        let message = format!("{} devices, {MAX_DEVICES} are possible", found.len());
+        let message = format!("{} devices, at most {MAX_DEVICES} are allowed", found.len());
         return Err(EngineError::invalid("devices", message));
     }
     Ok(found)
@@ -72,7 +72,7 @@ fn one(device: &Device, found: &mut Vec<HostDevice>) -> Result<(), EngineError> 
     Ok(())
 }
 
-/// What is not readable or not a device is passed over, as are the container's own file systems in /dev.
+/// What is not readable or not a device is skipped, as are the container's own file systems in /dev.
 fn walk(host: &Path, container: &Path, access: Access, depth: usize, found: &mut Vec<HostDevice>) {
     const OWN: [&str; 6] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts"];
     let Ok(entries) = std::fs::read_dir(host) else { return };

@@ -9,7 +9,7 @@ use super::Inputs;
 use crate::error::EngineError;
 use crate::model::{Mount, Propagation};
 
-/// What a container of a pod that says nothing hides.
+/// What a container hides by default.
 pub(crate) const DEFAULT_MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
@@ -20,12 +20,12 @@ pub(crate) const DEFAULT_MASKED: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
-    // What a processor uses tells of the secrets that it works with (CVE-2020-8694).
+    // Power use reveals the secrets that a processor works with (CVE-2020-8694).
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
-/// What a container of a pod that says nothing makes read-only.
+/// What a container makes read-only by default.
 pub(crate) const DEFAULT_READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -44,7 +44,7 @@ pub(crate) fn all(inputs: &Inputs<'_>) -> Result<Vec<OciMount>, EngineError> {
     for mount in &inputs.container.mounts {
         check(mount)?;
     }
-    // What covers a file system of ours replaces it; runtimes of the field do so, and a second mount
+    // What covers a file system of ours replaces it; other runtimes do so, and a second mount
     // on /dev would hide the device nodes.
     let asked = &inputs.container.mounts;
     let uncovered =
@@ -165,11 +165,11 @@ fn bind(mount: &Mount) -> OciMount {
     )
 }
 
-/// Makes the directories of the host that mounts name and that are not there, as the field's runtimes do.
+/// Makes the directories of the host that mounts name and that do not exist, as other runtimes do.
 pub(crate) fn make_sources(config: &crate::model::ContainerConfig) -> Result<(), EngineError> {
     for mount in &config.mounts {
         let host = &mount.host_path;
-        // A dangling link is an error: what it would lead to is not ours to make.
+        // A dangling link is an error: its target must not be created.
         if std::fs::symlink_metadata(host).is_err() {
             std::fs::create_dir_all(host).map_err(|e| {
                 EngineError::invalid("mounts", format!("host_path {} cannot be made: {e}", host.display()))

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::EngineError;
 use crate::model::{Mount, Propagation};
 
-/// Refuses propagation that the mount below a mount's source cannot give: it would silently not happen.
+/// Refuses propagation that the mount below a mount's source cannot give: it would silently have no effect.
 pub(crate) fn check(mounts: &[Mount]) -> Result<(), EngineError> {
     let mut table = None;
     for mount in mounts.iter().filter(|mount| mount.propagation != Propagation::Private) {

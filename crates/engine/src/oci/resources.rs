@@ -1,4 +1,4 @@
-//! Limits in the words of the cgroup code.
+//! Limits in the types of the cgroup code.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::oci::HostFacts;
 
 /// The cgroup's limits for `from`, with these rules about devices.
 pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>, host: &HostFacts) -> cgroup::Resources {
-    // Like the field's other runtimes: without a word about swap there is none beyond the limit. Where the
+    // As in other runtimes: when swap is not set there is none beyond the limit. Where the
     // host does not account for swap, that is left unsaid; a limit of its own is passed on and refused by name.
     let swap = from.memory_swap_limit.or(from.memory_limit);
     let swap = swap.filter(|swap| host.accounts_swap || Some(*swap) != from.memory_limit);
@@ -36,7 +36,7 @@ pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>, host: &HostFact
     }
 }
 
-/// What a change of limits comes to.
+/// The result of a change of limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     /// The limits in force afterwards, all of them.
@@ -57,12 +57,12 @@ pub(crate) struct Score {
 }
 
 impl Change {
-    /// What `asked` comes to where `before` is in force. What it leaves unset stays.
+    /// The result of `asked` where `before` is in force. What it leaves unset stays.
     pub(crate) fn of(before: &Resources, asked: &Resources, host: &HostFacts) -> Self {
         let now = merge(before, asked);
         let set = cgroup(&touched(&now, asked), Vec::new(), host);
         let mut undo = cgroup(&touched(&unlimited(before, asked), asked), Vec::new(), host);
-        // What was in force may be below what is in use by now, and is put back nevertheless.
+        // What was in force may be below what is in use now, and is restored nevertheless.
         undo.memory.check_before_update = false;
         let usable = |score: i32| score.max(host.least_oom_score);
         let score = now.oom_score_adj.filter(|_| now.oom_score_adj != before.oom_score_adj);
@@ -108,7 +108,7 @@ fn unlimited(from: &Resources, asked: &Resources) -> Resources {
         cpu_quota: from.cpu_quota.or(Some(-1)),
         cpu_period: from.cpu_period.or(Some(100_000)),
         memory_limit: from.memory_limit.or(Some(-1)),
-        // Without a word about swap there is none beyond the limit, and no limit without one of memory.
+        // When swap is not set there is none beyond the limit, and no limit without one of memory.
         memory_swap_limit: from.memory_swap_limit.or(from.memory_limit).or(Some(-1)),
         pids_limit: from.pids_limit.or(Some(-1)),
         ..from.clone()
@@ -123,7 +123,7 @@ fn swap(limit: Option<i64>, swap: Option<i64>) -> Option<i64> {
     }
 }
 
-/// `now` with every field that `change` sets. A limit of swap of before gives way to more memory.
+/// `now` with every field that `change` sets. An earlier limit of swap is raised for more memory.
 pub(crate) fn merge(now: &Resources, change: &Resources) -> Resources {
     let text = |change: &String, now: &String| if change.is_empty() { now.clone() } else { change.clone() };
     let mut unified = now.unified.clone();
@@ -147,7 +147,7 @@ pub(crate) fn merge(now: &Resources, change: &Resources) -> Resources {
         hugepages,
         unified,
     };
-    // Of two words about one file of cgroup v2 the later holds.
+    // Of two settings of one file of cgroup v2 the later one counts.
     for file in files(change) {
         if !change.unified.contains_key(&file) {
             merged.unified.remove(&file);

@@ -79,8 +79,8 @@ pub(crate) fn name(number: i32) -> String {
     }
 }
 
-/// The stop signal of a container: the configuration's, the image's, SIGTERM. A word of the image that
-/// is no signal is passed over; one of the configuration is refused.
+/// The stop signal of a container: the configuration's, the image's, SIGTERM. A value of the image that
+/// is not a signal is skipped; one of the configuration is refused.
 pub(crate) fn stop(asked: Option<&str>, image: &str) -> Result<i32, EngineError> {
     match asked.filter(|text| !text.is_empty()) {
         Some(text) => number(text)

@@ -1,4 +1,4 @@
-//! Golden plans: `UPDATE_GOLDEN=1` writes them anew.
+//! Golden plans: `UPDATE_GOLDEN=1` writes them again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -227,7 +227,7 @@ fn mounts_are_made_from_the_outside_in() {
 }
 
 #[test]
-fn what_cannot_be_obeyed_is_refused_by_name() {
+fn what_is_not_supported_is_refused_by_name() {
     let case = |change: fn(&mut ContainerConfig)| {
         let mut config = container();
         change(&mut config);

@@ -1,6 +1,6 @@
 //! Who a container's process runs as, from the configuration, the image's `USER`, and the image's
-//! own `/etc/passwd` and `/etc/group`. Those files are an image author's words: every line that is not of
-//! the right form is passed over, and numbers are bounded.
+//! own `/etc/passwd` and `/etc/group`. Those files are untrusted: every line that is not of
+//! the right form is skipped, and numbers are bounded.
 
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, GroupsPolicy, User};
@@ -97,8 +97,8 @@ pub(crate) fn resolve_text(
     Ok(Resolved { uid: entry.uid, gid, groups: [vec![gid], further].concat(), home: home.to_owned() })
 }
 
-/// The id that `text` is; None when it is a name. A plus sign before the digits is read as the field's runtimes read
-/// it: an image that one of them runs as user 1000 must not run as another here.
+/// The id that `text` is; None when it is a name. A plus sign before the digits is read as other runtimes read
+/// it: an image that one of them runs as user 1000 must not run as another user here.
 fn number(text: &str) -> Result<Option<u32>, EngineError> {
     let text = text.strip_prefix('+').filter(|digits| !digits.is_empty()).unwrap_or(text);
     if !text.bytes().all(|b| b.is_ascii_digit()) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_types::lifecycle::container::Found;
-use berth_types::lifecycle::pod::{Message as ToPod, Word};
+use berth_types::lifecycle::pod::{ContainerReport, Message as ToPod};
 use berth_types::shim::{Known, Phase};
 use berth_types::{ContainerId, SandboxId};
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ const LONG_HELLO_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// The way to a pod's shim.
+/// How to reach a pod's shim.
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) shared: Arc<Shared>,
@@ -39,14 +39,14 @@ pub(crate) struct Way {
     pub(crate) containers: Vec<(ContainerId, Option<i64>)>,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
-pub(super) enum Contact {
+pub(super) enum Outcome {
     /// It answered: what is known of every container now, with its process id.
-    Talks(Shim, Vec<(ContainerId, Word<Live>, i32)>),
+    Connected(Shim, Vec<(ContainerId, ContainerReport<Live>, i32)>),
     /// It is dead.
     Dead,
-    /// It lives, or that cannot be told, and does not answer.
+    /// It does not answer, and is alive or may be.
     Silent,
 }
 
@@ -58,11 +58,11 @@ pub(crate) fn connect(way: Way, spawner: &Spawner) {
         let mut limit = HELLO_LIMIT;
         while !way.notices.is_closed() {
             match way.attempt(limit).await {
-                Contact::Talks(shim, words) => return Some(Report::Connected(shim, words)),
-                Contact::Dead => {
+                Outcome::Connected(shim, reports) => return Some(Report::Connected(shim, reports)),
+                Outcome::Dead => {
                     return Some(Report::Pod(ToPod::ShimDied(dead("the pod's shim ended"))));
                 }
-                Contact::Silent => again.run(async { Some(Report::Pod(ToPod::Silent)) }),
+                Outcome::Silent => again.run(async { Some(Report::Pod(ToPod::Silent)) }),
             }
             limit = LONG_HELLO_LIMIT;
             tokio::time::sleep(pause).await;
@@ -79,83 +79,86 @@ pub(super) fn dead(message: &str) -> EngineError {
 
 impl Way {
     /// One attempt with the time that a healthy shim needs.
-    pub(super) async fn first(&self) -> Contact {
+    pub(super) async fn first(&self) -> Outcome {
         self.attempt(HELLO_LIMIT).await
     }
 
-    async fn attempt(&self, limit: Duration) -> Contact {
+    async fn attempt(&self, limit: Duration) -> Outcome {
         let connection = match reached(spawn::connect(&self.dir.socket())) {
             Reached::Alive(connection) => connection,
-            Reached::Busy => return Contact::Silent,
-            Reached::Dead => return Contact::Dead,
+            Reached::Busy => return Outcome::Silent,
+            Reached::Dead => return Outcome::Dead,
             Reached::Missing => return self.dead_or_silent().await,
             Reached::Unknown(error) => return self.silent(&error),
         };
         match greet(connection, self.notices.clone(), limit).await {
-            Ok(Greeted { shim, known }) => match self.words(known).await {
-                Ok(words) => Contact::Talks(shim, words),
+            Ok(Greeted { shim, known }) => match self.reports(known).await {
+                Ok(reports) => Outcome::Connected(shim, reports),
                 Err(error) => self.silent(&error),
             },
-            // It may have died meanwhile.
+            // It may have died since.
             Err(ShimError::Lost) => match reached(spawn::connect(&self.dir.socket())) {
-                Reached::Dead => Contact::Dead,
+                Reached::Dead => Outcome::Dead,
                 Reached::Missing => self.dead_or_silent().await,
-                Reached::Alive(_) | Reached::Busy | Reached::Unknown(_) => Contact::Silent,
+                Reached::Alive(_) | Reached::Busy | Reached::Unknown(_) => Outcome::Silent,
             },
             Err(error) => self.silent(&error),
         }
     }
 
-    fn silent(&self, error: &dyn std::error::Error) -> Contact {
+    fn silent(&self, error: &dyn std::error::Error) -> Outcome {
         let error = berth_types::error::chain(error);
         tracing::debug!(sandbox = self.id.short(), error, "a shim does not answer");
-        Contact::Silent
+        Outcome::Silent
     }
 
-    /// Its socket is gone: it is dead only when no process of it is there.
-    async fn dead_or_silent(&self) -> Contact {
+    /// Its socket is missing: it is dead only when it has no process.
+    async fn dead_or_silent(&self) -> Outcome {
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         match Shared::blocking(move || shims::lives(&shared, &id)).await {
-            Ok(false) => Contact::Dead,
-            Ok(true) => Contact::Silent,
+            Ok(false) => Outcome::Dead,
+            Ok(true) => Outcome::Silent,
             Err(error) => self.silent(&error),
         }
     }
 
     /// What is known of every container: by the shim, or by the record of its end.
-    async fn words(&self, known: Vec<Known>) -> Result<Vec<(ContainerId, Word<Live>, i32)>, EngineError> {
+    async fn reports(
+        &self,
+        known: Vec<Known>,
+    ) -> Result<Vec<(ContainerId, ContainerReport<Live>, i32)>, EngineError> {
         let mut known: HashMap<_, _> =
             known.into_iter().map(|known| (known.container.clone(), known)).collect();
         let (ends, containers) = (self.ends.clone(), self.containers.clone());
         Shared::blocking(move || {
-            let mut words = Vec::with_capacity(containers.len());
+            let mut reports = Vec::with_capacity(containers.len());
             for (id, started_at) in containers {
-                let (word, pid) = match known.remove(&id) {
-                    Some(known) => word(known),
+                let (report, pid) = match known.remove(&id) {
+                    Some(known) => report(known),
                     None => {
                         let (at, exit) = ends.settle(&id, started_at, "its shim does not know it");
-                        (Word::Ended(at, exit), 0)
+                        (ContainerReport::Ended(at, exit), 0)
                     }
                 };
-                words.push((id, word, pid));
+                reports.push((id, report, pid));
             }
-            words.extend(known.into_iter().map(|(id, known)| {
-                let (word, pid) = word(known);
-                (id, word, pid)
+            reports.extend(known.into_iter().map(|(id, known)| {
+                let (report, pid) = report(known);
+                (id, report, pid)
             }));
-            Ok(words)
+            Ok(reports)
         })
         .await
     }
 }
 
-fn word(known: Known) -> (Word<Live>, i32) {
-    let word = match known.phase {
-        Phase::Created => Word::Lives(Found::Created),
-        Phase::Running { started_at } => Word::Lives(Found::Running(started_at)),
+fn report(known: Known) -> (ContainerReport<Live>, i32) {
+    let report = match known.phase {
+        Phase::Created => ContainerReport::Lives(Found::Created),
+        Phase::Running { started_at } => ContainerReport::Lives(Found::Running(started_at)),
         Phase::Exited { started_at, exit } => {
-            Word::Ended(Some(started_at).filter(|at| *at != 0), Exit::Told(exit))
+            ContainerReport::Ended(Some(started_at).filter(|at| *at != 0), Exit::Told(exit))
         }
     };
-    (word, known.pid)
+    (report, known.pid)
 }

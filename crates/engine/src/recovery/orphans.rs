@@ -1,4 +1,4 @@
-//! Ending a pod of which no record can be read: what its shim has below it says where its processes are.
+//! Ending a pod without a readable record: the descendants of its shim say where its processes are.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ const SCOPE: (&str, &str) = ("cri-berth-", ".scope");
 
 /// Kills the shim of a pod and everything in the groups that its children are in.
 pub(crate) fn end_shim(shared: &Shared, sandbox: &SandboxId) -> Result<(), EngineError> {
-    // Looked for while the shim lives: its children are somebody else's afterwards.
+    // Searched while the shim lives: its children get another parent afterwards.
     let groups = groups(shared, sandbox)?;
     let mut failures = Failures::default();
     failures.take(shims::kill(shared, sandbox));
@@ -40,7 +40,7 @@ fn groups(shared: &Shared, sandbox: &SandboxId) -> Result<HashSet<CgroupPath>, E
     let parents = parents();
     let below = |pid: &i32| {
         let line = std::iter::successors(Some(*pid), |pid| parents.get(pid).copied());
-        // Pids are reused while one looks: a circle is not followed for ever.
+        // Pids may be reused during the search: a cycle is not followed forever.
         line.skip(1).take(parents.len()).any(|pid| shims.contains(&pid))
     };
     let members = parents.keys().filter(|pid| below(pid));
@@ -102,10 +102,10 @@ pub(crate) fn groups_of_none(shared: &Shared, known: &HashSet<SandboxId>) -> Res
     let mut failures = Failures::default();
     for name in names.difference(known) {
         let group = root.child(name.as_str()).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
-        tracing::info!(sandbox = name.short(), "the cgroup of a pod that is gone is removed");
+        tracing::info!(sandbox = name.short(), "removed the cgroup of a pod that no longer exists");
         failures.take(shared.placement.end(&group));
     }
-    failures.result("remove the cgroups of pods that are gone")
+    failures.result("remove the cgroups of pods that no longer exist")
 }
 
 #[cfg(test)]

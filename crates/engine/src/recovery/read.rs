@@ -25,14 +25,14 @@ pub(super) fn pods(shared: &Shared) -> Result<BTreeSet<SandboxId>, EngineError> 
     for dir in [shared.layout.sandboxes(), shared.layout.pods()] {
         let failed = |e| EngineError::system(format!("read {}", dir.display()), e);
         for entry in std::fs::read_dir(&dir).map_err(failed)? {
-            // What is not named by an id is not a pod; `doctor` tells of it.
+            // What is not named by an id is not a pod; `doctor` reports it.
             ids.extend(entry.map_err(failed)?.file_name().to_str().and_then(|name| name.parse().ok()));
         }
     }
     Ok(ids)
 }
 
-/// Whether an error says that a record is of no use, and not that it cannot be read now.
+/// Whether an error says that a record is damaged, and not that it cannot be read now.
 pub(super) fn is_damaged(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }
@@ -47,7 +47,7 @@ pub(super) fn records(dir: &PodDir) -> io::Result<Option<OnDisk>> {
         tracing::warn!(
             sandbox = id,
             version,
-            "the record is of a newer Berth; what is understood of it is used"
+            "the record was written by a newer Berth; only what this version knows is used"
         );
     }
     let (mut containers, mut unreadable) = (Vec::new(), Vec::new());
@@ -58,7 +58,7 @@ pub(super) fn records(dir: &PodDir) -> io::Result<Option<OnDisk>> {
             Ok(None) => drop(record::remove(&dir.container(&id))),
             Err(error) => {
                 let id_short = id.short();
-                tracing::error!(container = id_short, %error, "a container's record cannot be read; it is left alone");
+                tracing::error!(container = id_short, %error, "a container's record cannot be read; the container is left as it is");
                 unreadable.push(id);
             }
         }

@@ -10,7 +10,7 @@ use berth_types::lifecycle::pod::{Message as ToPod, Pod};
 use berth_types::lifecycle::sandbox::Message as ToSandbox;
 use berth_types::{ContainerId, SandboxId};
 
-use super::connect::{Contact, Way, connect, dead};
+use super::connect::{Outcome, Way, connect, dead};
 use super::read::OnDisk;
 use crate::container::exit::{self, Exit};
 use crate::container::{Facts, Item, remove};
@@ -31,14 +31,14 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 /// The time that a pod has to publish itself.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Removes what a daemon that was killed had half made.
+/// Removes what a killed daemon had partly created.
 pub(super) async fn undo(
     shared: &Arc<Shared>,
     id: &SandboxId,
     dir: PodDir,
     found: Option<OnDisk>,
 ) -> Result<(), EngineError> {
-    tracing::info!(sandbox = id.short(), "a half-made pod is undone");
+    tracing::info!(sandbox = id.short(), "removing a partly created pod");
     let path = |text: &str| CgroupPath::new(text).map_err(|e| EngineError::failed("a pod's cgroup", e));
     let own = path(&shared.config.cgroup_root)?.child(id.as_str());
     let own = own.map_err(|e| EngineError::failed("a pod's cgroup", e))?;
@@ -89,7 +89,7 @@ pub(super) async fn pod(
     let mut settles = false;
     if !stopped {
         for (id, life) in lives {
-            // What was told once is told for ever, even if the shim finds out more later.
+            // An end that was reported never changes, even if the shim finds out more later.
             let end = life.end.or_else(|| exit::read(&dir.container(&id)));
             if let Some((started_at, exit)) = end {
                 owner.hear(Report::Container(id, ToContainer::Exited(started_at, exit)));
@@ -120,16 +120,16 @@ async fn meet(shared: &Arc<Shared>, owner: &mut Owner, way: Way) -> (Option<Shim
         return (None, true);
     }
     match way.first().await {
-        Contact::Talks(shim, words) => {
-            owner.hear(Report::Connected(shim.clone(), words));
+        Outcome::Connected(shim, reports) => {
+            owner.hear(Report::Connected(shim.clone(), reports));
             (Some(shim), false)
         }
-        Contact::Dead => {
+        Outcome::Dead => {
             let error = dead("the pod's shim had ended when the daemon started");
             owner.hear(Report::Pod(ToPod::ShimDied(error)));
             (None, true)
         }
-        Contact::Silent => {
+        Outcome::Silent => {
             owner.hear(Report::Pod(ToPod::Silent));
             connect(way, &owner.spawner());
             (None, false)
@@ -169,7 +169,7 @@ fn cgroups(shared: &Shared, id: &SandboxId, record: &SandboxRecord) -> Result<Po
 #[derive(Debug, Clone)]
 struct Life {
     facts: Arc<Facts>,
-    /// The end that no shim has written down.
+    /// The end that no shim has recorded.
     end: Option<(Option<i64>, Exit)>,
 }
 
@@ -194,7 +194,7 @@ fn life(record: ContainerRecord) -> Result<Life, EngineError> {
         Some(Ok(process)) => process,
         Some(Err(error)) => {
             let container = record.id.short();
-            tracing::warn!(container, %error, "the process in a record is not understood; exec is as good as its image");
+            tracing::warn!(container, %error, "the process in a record cannot be read; exec uses the defaults of the image");
             oci_spec::runtime::Process::default()
         }
         None => oci_spec::runtime::Process::default(),
@@ -227,7 +227,7 @@ fn ended(dir: &PodDir, lives: BTreeMap<ContainerId, Life>) -> Pod<crate::sandbox
     Pod::stopped(ended.collect())
 }
 
-/// Ends and removes a container that a killed daemon had half made.
+/// Ends and removes a container that a killed daemon had partly created.
 async fn undo_container(
     shared: &Arc<Shared>,
     dir: &PodDir,
@@ -243,7 +243,7 @@ async fn undo_container(
     let parts = remove::Parts { id: id.clone(), shim: None, cgroup, dir: dir.clone(), handler };
     if let Err(error) = parts.remove(shared, &Arc::new(Mutex::new(()))).await {
         let error = berth_types::error::chain(&error);
-        tracing::warn!(container = id.short(), error, "a half-made container is not undone");
+        tracing::warn!(container = id.short(), error, "failed to remove a partly created container");
     }
 }
 
@@ -259,11 +259,11 @@ async fn serve(
     let identity = Identity::of(config);
     let (_, taken) = shared.pods.join_or(&identity, || (id.clone(), handle));
     if taken {
-        let message = format!("{} is the identity of two pods on disk", identity.words());
+        let message = format!("two pods on disk have the identity {}", identity.words());
         return Err(EngineError::invalid("sandbox.json", message));
     }
     tokio::spawn(owner.run());
-    // A picture with half of a pod's end is not complete; but one pod does not hold up the others for ever.
+    // The views must not show half of a pod's end; but one pod does not hold up the others forever.
     // Waiting for anything the owner answers also means that it has published.
     let limit = if settles { SETTLE_LIMIT } else { PUBLISH_LIMIT };
     let seen = async {
@@ -274,7 +274,7 @@ async fn serve(
         }
     };
     if tokio::time::timeout(limit, seen).await.is_err() {
-        tracing::warn!(sandbox = id.short(), "a pod that ended is not down yet");
+        tracing::warn!(sandbox = id.short(), "the teardown of an ended pod has not finished yet");
     }
     Ok(())
 }

@@ -9,14 +9,14 @@ use super::orphans;
 use crate::host::shims;
 use crate::shared::Shared;
 
-/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of pods that are gone. Those in `left`
+/// Removes what belongs to no pod: shims, cgroups, leases and snapshots of removed pods. Those in `left`
 /// are not.
 pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     let mut known: HashSet<SandboxId> = shared.pods.ids().into_iter().collect();
     let mut containers: HashSet<ContainerId> =
         shared.views.containers(None).iter().map(|c| c.id.clone()).collect();
     known.extend(left.iter().cloned());
-    // Those whose records cannot be read are no views, and have their directories.
+    // Those whose records cannot be read have no views, but have their directories.
     for id in &known {
         let entries = std::fs::read_dir(shared.layout.found(id).containers()).into_iter().flatten().flatten();
         containers.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<ContainerId>().ok()));
@@ -24,7 +24,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     for id in shared.images.snapshots().into_iter().filter(|id| !containers.contains(id)) {
         if let Err(error) = shared.images.remove_snapshot(&id).await {
             let error = berth_types::error::chain(&error);
-            tracing::warn!(container = id.short(), error, "a snapshot without a container is not removed");
+            tracing::warn!(container = id.short(), error, "failed to remove a snapshot without a container");
         }
     }
     let shared = Arc::clone(shared);
@@ -37,7 +37,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
                 tracing::warn!(
                     sandbox = sandbox.short(),
                     error,
-                    "a shim without a pod is not ended with all of its"
+                    "failed to end an orphaned shim and its processes"
                 );
             }
         }
@@ -45,6 +45,6 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
         shared.networks.sweep(&known)
     });
     if let Err(error) = swept.await {
-        tracing::warn!(error = berth_types::error::chain(&error), "left-overs not removed");
+        tracing::warn!(error = berth_types::error::chain(&error), "failed to remove orphans");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_types::ContainerId;
 use berth_types::lifecycle::Outcome;
 use berth_types::lifecycle::container::{Ask, Container, Effect as OfContainer, Message as ToContainer};
-use berth_types::lifecycle::pod::{Effect, Fall, Link, Message as ToPod};
+use berth_types::lifecycle::pod::{Effect, Link, Message as ToPod, PodEnd};
 use berth_types::lifecycle::sandbox::{Effect as OfSandbox, Message as ToSandbox, State};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use crate::recovery;
 use crate::shared::Shared;
 use crate::shim::ShimError;
 
-/// The longest grace: a longer one is as good as none.
+/// The longest grace: a longer one is cut to it.
 const MAX_GRACE: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// The time that containers which are being prepared have to report after their pod was taken down.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ impl Owner {
             Effect::Container(id, OfContainer::Start) => self.start(id),
             Effect::Container(id, OfContainer::Stop(grace, ask)) => self.stop(id, grace, ask),
             Effect::Container(id, OfContainer::Hurry(grace)) => self.hurry(&id, grace),
-            // Its stopper has nothing more to do.
+            // Its stopper is no longer needed.
             Effect::Container(id, OfContainer::Ended) => drop(self.deadlines.remove(&id)),
             Effect::Container(id, OfContainer::Remove) => self.remove(id),
             Effect::Prepare(id) => self.prepare(id),
@@ -229,7 +229,7 @@ impl Owner {
                     Ok(living.into_iter().map(end).collect())
                 });
                 match read.await {
-                    Ok(ends) => Report::Pod(ToPod::Down(Fall { ends, late, overtaken })),
+                    Ok(ends) => Report::Pod(ToPod::Down(PodEnd { ends, late, overtaken })),
                     Err(error) => Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error))),
                 }
             },
@@ -237,7 +237,7 @@ impl Owner {
         );
     }
 
-    /// Containers that are being prepared do not keep the callers of Stop waiting for ever.
+    /// Containers that are being prepared do not keep the callers of Stop waiting forever.
     fn settle(&mut self) {
         self.set_shim(None);
         self.running = Running::default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_types::lifecycle::container::{Container, Message as ToContainer, State as ContainerState};
-use berth_types::lifecycle::pod::{Message as ToPod, Word};
+use berth_types::lifecycle::pod::{ContainerReport, Message as ToPod};
 use berth_types::lifecycle::sandbox::{Message as ToSandbox, State};
 use berth_types::lifecycle::{Outcome, Refused};
 use berth_types::{Classify, ContainerId, Kind, SandboxId, shim};
@@ -81,7 +81,7 @@ impl Owner {
         }
     }
 
-    /// A call to a container, which may not be there.
+    /// A call to a container, which may not exist.
     fn call(&mut self, id: ContainerId, reply: Reply<()>, message: impl FnOnce(Caller) -> ToContainer<Live>) {
         if self.pod.containers().contains_key(&id) {
             self.tell_container(id, message(Caller::Done(reply)));
@@ -96,7 +96,7 @@ impl Owner {
             Report::Prepared(id, made) => self.is_prepared(id, *made),
             Report::NotPrepared(id, error) => self.is_not_prepared(id, error),
             Report::Updated(id, result, caller) => self.is_updated(&id, result, caller),
-            Report::Connected(shim, words) => self.is_connected(shim, words),
+            Report::Connected(shim, reports) => self.is_connected(shim, reports),
             Report::Container(id, message) => self.tell_container(id, message),
             Report::Pod(message) => {
                 self.note(&message);
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    /// Keeps for people why the pod is not as it should be. A report that is out of date, as of containers that were
+    /// Keeps for users what is wrong with the pod. A report that is out of date, as of containers that were
     /// waited for and have reported since, tells nothing.
     fn note(&mut self, message: &ToPod<Live>) {
         let (what, error) = match message {
@@ -117,11 +117,11 @@ impl Owner {
             }
             ToPod::Sandbox(ToSandbox::NotDown(error)) if matches!(self.state(), State::Stopping { .. }) => {
                 self.failure = berth_types::error::chain(error);
-                ("pod not taken down", error)
+                ("failed to tear down a pod", error)
             }
             ToPod::Sandbox(ToSandbox::NotCleared(error)) => {
                 self.failure = berth_types::error::chain(error);
-                ("pod not removed", error)
+                ("failed to remove a pod", error)
             }
             ToPod::Sandbox(_)
             | ToPod::Create(..)
@@ -157,14 +157,14 @@ impl Owner {
                 tracing::warn!(
                     container,
                     text,
-                    "the container has not ended: something of it cannot be killed"
+                    "the container has not ended: a process of it cannot be killed"
                 );
             }
             // The connection of each session goes to the one that waits for it.
             Notice::Event(shim::Event::ExecExited { .. } | shim::Event::Note { .. }) => {}
             Notice::Lost(why) => {
                 tracing::debug!(sandbox = self.id.short(), %why, "the shim's connection ended");
-                // One that was replaced meanwhile has nothing more to say.
+                // Reports of one that was replaced are ignored.
                 self.check_connection();
             }
         }
@@ -183,7 +183,7 @@ impl Owner {
         self.running.shim_pid = Some(up.shim_pid);
         self.running.addresses = up.addresses;
         self.tell(ToPod::Sandbox(ToSandbox::Up));
-        // The word that it is gone may have come before it was known here.
+        // The report of its end may have come before it was known here.
         self.check_connection();
     }
 
@@ -203,17 +203,17 @@ impl Owner {
         }
     }
 
-    fn is_connected(&mut self, shim: Shim, words: Vec<(ContainerId, Word<Live>, i32)>) {
+    fn is_connected(&mut self, shim: Shim, reports: Vec<(ContainerId, ContainerReport<Live>, i32)>) {
         if self.state() != State::Ready {
             return;
         }
         tracing::info!(sandbox = self.id.short(), "the pod's shim is connected again");
-        let mut known = Vec::with_capacity(words.len());
-        for (id, word, pid) in words {
+        let mut known = Vec::with_capacity(reports.len());
+        for (id, report, pid) in reports {
             match self.items.get_mut(&id) {
                 Some(item) => {
                     item.pid = Some(pid).filter(|pid| *pid > 0).or(item.pid);
-                    known.push((id, word));
+                    known.push((id, report));
                 }
                 None if self.unreadable.contains(&id) => {}
                 // Removed, or undone, while the shim could not be told.
@@ -287,7 +287,7 @@ impl Owner {
             Asked::Begin(change, caller) => (change, caller),
             Asked::Waits => return,
             Asked::TooMany(caller) => {
-                let error = EngineError::invalid("resources", "too many changes wait already");
+                let error = EngineError::invalid("resources", "too many changes are waiting");
                 return self.answer_caller(caller, Err(error));
             }
         };
@@ -351,7 +351,7 @@ impl Owner {
 
     /// Answers after the next publication.
     pub(super) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, EngineError>) {
-        // A caller that went away wants no answer.
+        // A caller that is gone needs no answer.
         self.answers.push(Answer(Box::new(move || drop(reply.send(result)))));
     }
 

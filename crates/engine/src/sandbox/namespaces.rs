@@ -132,7 +132,7 @@ fn pin(path: &Path) -> io::Result<()> {
     Ok(pinned?)
 }
 
-/// Lets the pinned namespace go and removes its file.
+/// Unpins the namespace and removes its file.
 pub(crate) fn unpin(path: &Path) -> Result<(), EngineError> {
     unmount(path)?;
     crate::host::record::remove(path)

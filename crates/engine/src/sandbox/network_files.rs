@@ -1,4 +1,4 @@
-//! What a pod's network means for it: its connection, and the files that tell its containers.
+//! A pod's network: its connection, and the files that describe it to the containers.
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};

@@ -31,7 +31,7 @@ pub(crate) struct Owner {
     /// The states.
     pub(super) pod: Pod<Live>,
     pub(super) items: BTreeMap<ContainerId, Item>,
-    /// Containers on disk whose records cannot be read: they are left alone, and go with the pod.
+    /// Containers on disk whose records cannot be read: they are not touched, and are removed with the pod.
     pub(super) unreadable: Vec<ContainerId>,
     /// When the containers that are being stopped are killed. The end of one drops its sender.
     pub(super) deadlines: BTreeMap<ContainerId, watch::Sender<Instant>>,
@@ -39,7 +39,7 @@ pub(crate) struct Owner {
     pub(super) shim: watch::Sender<Option<Shim>>,
     /// What is known of the pod as it runs.
     pub(super) running: Running,
-    /// Why it is not as it should be; empty when all is well.
+    /// What is wrong with it; empty when nothing is.
     pub(super) message: String,
     /// Why it could not be taken down or removed, until it is.
     pub(super) failure: String,
@@ -122,12 +122,12 @@ impl Owner {
         self.take(Message::Report(report));
     }
 
-    /// Keeps why the pod is not as it should be.
+    /// Keeps what is wrong with the pod.
     pub(crate) fn trouble_is(&mut self, message: &str) {
         message.clone_into(&mut self.message);
     }
 
-    /// Serves the inbox until the pod is gone.
+    /// Serves the inbox until the pod is removed.
     pub(crate) async fn run(mut self) {
         self.publish();
         while self.state() != State::Gone {
@@ -135,7 +135,7 @@ impl Owner {
             self.take(message);
             self.publish();
         }
-        // Commands that came too late find the pod gone: their senders are dropped.
+        // For late commands the pod no longer exists: their senders are dropped.
     }
 
     /// The shim, while it is connected.
@@ -183,7 +183,7 @@ impl Owner {
         }
     }
 
-    /// Why the pod is not as it should be; empty when all is well.
+    /// What is wrong with the pod; empty when nothing is.
     fn trouble(&self) -> String {
         let link = match (self.state(), self.pod.link()) {
             (State::Ready, Link::Silent) => "the pod's shim does not answer",

@@ -1,6 +1,6 @@
-//! Taking a pod down, and removing what is told of it. There is one teardown, whether the pod was stopped, could not
-//! be made, was half made by a daemon that was killed, or has no record: every step is tried, whatever became of the
-//! others, finds nothing to do where there is nothing, and all failures are told.
+//! Taking a pod down, and removing its records. There is one teardown, whether the pod was stopped, could not
+//! be made, was partly created by a daemon that was killed, or has no record: every step is tried, whatever the result of the
+//! others, succeeds where nothing is left, and all failures are reported.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::shim::{Shim, ShimError};
 
 /// The time that a shim has to end its pod.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
-/// The time for a shim that said so to end.
+/// The time for a shim to end after it said that it ends.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a pod may have that runs or is mounted.
@@ -39,7 +39,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Ends everything of the pod that lives or is mounted. Its records stay, and say so.
+    /// Ends everything of the pod that lives or is mounted. Its records stay, and say that it is stopped.
     ///
     /// # Errors
     /// All failures in one; asked again, it tries again.
@@ -73,7 +73,7 @@ impl Parts {
             Err(error @ ShimError::Failed(_)) if shim.peer().abilities.has(Abilities::ENDS_EMPTY) => {
                 Err(EngineError::failed("end the pod's processes", error))
             }
-            // It is of no use: what is left is killed without it.
+            // It cannot help: what is left is killed without it.
             Err(_) => Ok(false),
         }
     }
@@ -111,9 +111,9 @@ impl Steps {
         let socket = record::remove(&self.dir.socket());
         failures.take(socket.map_err(|e| EngineError::system("remove the shim's socket", e)));
         timeline.stage("mounts", since);
-        failures.result("take the pod down")?;
+        failures.result("tear down the pod")?;
         // A disk that is full does not keep a pod alive. A daemon that finds the old record looks for the shim,
-        // finds it gone, and stops the pod once more.
+        // does not find it, and stops the pod once more.
         if let Err(error) = stopped(&self.dir) {
             let error = berth_types::error::chain(&error);
             tracing::warn!(
@@ -137,7 +137,7 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Removes the containers with their layers, and all files of the pod; what tells of it goes last.
+    /// Removes the containers with their layers, and all files of the pod; its records are removed last.
     ///
     /// # Errors
     /// All failures in one; asked again, it tries again.
@@ -158,7 +158,7 @@ impl Rest {
         let since = Instant::now();
         let (groups, dir, pod) = (Arc::clone(shared), self.dir, self.pod);
         Shared::blocking(move || {
-            // A container that was half made when the pod was taken down may have made it again.
+            // A container that was partly created when the pod was taken down may have made it again.
             groups.placement.end(&pod)?;
             for dir in dir.all() {
                 let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);
@@ -183,7 +183,7 @@ impl Failures {
         self.0.extend(result.err());
     }
 
-    /// Success, the only failure, or one that tells all of them.
+    /// Success, the only failure, or one that lists all of them.
     pub(crate) fn result(mut self, what: &str) -> Result<(), EngineError> {
         if self.0.len() > 1 {
             return Err(EngineError::several(what, &self.0));

@@ -91,7 +91,7 @@ impl Work {
                     tracing::warn!(
                         sandbox = self.id.short(),
                         error,
-                        "a pod that could not be made leaves something"
+                        "failed to clean up after a pod that was not created"
                     );
                 }
                 Err(error)
@@ -116,7 +116,7 @@ impl Work {
 
     async fn steps(&self) -> Result<Up, EngineError> {
         self.intend().await?;
-        // All three are over before one that failed is looked at: what each of them made is undone.
+        // All three end before a failure is handled: what each of them made is undone.
         let (space, shim, place) = tokio::join!(self.namespaces(), self.shim(), self.place());
         let ((namespaces, addresses), (shim, shim_pid), ()) = (space?, shim?, place?);
         let (told, kept) =
@@ -192,7 +192,8 @@ impl Work {
         let said = greet(launched.connection, self.notices.clone(), SHIM_LIMIT).await;
         shims::reap_later(launched.child.pidfd, said.is_err());
         self.timeline.stage("shim", since);
-        let Greeted { shim, .. } = said.map_err(|e| EngineError::failed("say hello to the shim", e))?;
+        let Greeted { shim, .. } =
+            said.map_err(|e| EngineError::failed("exchange versions with the shim", e))?;
         Ok((shim, pid))
     }
 
@@ -235,7 +236,7 @@ impl Work {
         };
         shim.tell(Request::Pod(pod), fds, SHIM_LIMIT)
             .await
-            .map_err(|e| EngineError::failed("tell the shim about its pod", e))?;
+            .map_err(|e| EngineError::failed("configure the shim for its pod", e))?;
         self.timeline.stage("shim told", since);
         Ok(())
     }

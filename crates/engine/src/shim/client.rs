@@ -1,7 +1,7 @@
-//! A connection to a shim: requests with numbers, each with a time limit; what the shim says unasked goes
-//! to the pod's owner, the ends of exec sessions to those who wait for them.
+//! A connection to a shim: requests with numbers, each with a time limit; events of the shim go
+//! to the pod's owner, the ends of exec sessions to their waiters.
 //!
-//! One task per connection ([`line`]) owns the socket. It ends when the shim closes, when what comes is no frame, or
+//! One task per connection ([`line`]) owns the socket. It ends when the shim closes, when what comes is not a frame, or
 //! when there is no [`Shim`] any more. Every waiting request then fails with `Lost`. That says nothing about
 //! the shim's process: [`reached`] tells what an attempt to connect again found.
 //!
@@ -30,8 +30,8 @@ use line::{Call, Line, QUEUE};
 /// Why a request to a shim failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ShimError {
-    /// The connection to the shim is gone, and perhaps the shim. Whether the request was obeyed is not known.
-    #[error("the connection to the shim is gone")]
+    /// The connection to the shim was lost, and perhaps the shim. Whether the request was carried out is not known.
+    #[error("the connection to the shim was lost")]
     Lost,
     /// No answer came in time.
     #[error("the shim did not answer {request} within {} s", after.as_secs())]
@@ -41,14 +41,14 @@ pub(crate) enum ShimError {
         /// The time allowed.
         after: Duration,
     },
-    /// The shim says no.
+    /// The shim refused the request.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// The request is too large.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The answer is not one to this request, or one that this daemon does not understand.
-    #[error("the shim gave an answer to {request} that does not fit it")]
+    #[error("the shim sent an answer to {request} that is of another kind")]
     Unexpected {
         /// What was asked.
         request: &'static str,
@@ -62,10 +62,10 @@ pub(crate) enum ShimError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotSent {
     /// The shim does not know it.
-    #[error("{0}; a pod that is made anew has a newer shim")]
+    #[error("{0}; recreate the pod to get a newer shim")]
     Unsupported(#[from] Unsupported),
     /// Too much waits for the shim already.
-    #[error("{request} was not asked: {waiting} requests wait for the pod's shim already")]
+    #[error("{request} was not sent: {waiting} requests are waiting for the pod's shim")]
     Busy {
         /// What was to be asked.
         request: &'static str,
@@ -107,10 +107,10 @@ impl Classify for ShimError {
     }
 }
 
-/// What a connection tells unasked.
+/// The notices of a connection.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// The shim says that something happened.
+    /// An event of the shim.
     Event(Event),
     /// The connection ended.
     Lost(Lost),
@@ -127,13 +127,13 @@ pub(crate) struct Greeting {
 #[derive(Debug)]
 struct Common {
     execs: Mutex<HashMap<ExecId, oneshot::Sender<ExecEnd>>>,
-    /// Exec sessions to be killed: at most each that was begun. The task takes them out when the bell rings.
+    /// Exec sessions to be killed: at most each that was begun. The task takes them out when it is notified.
     kills: Mutex<Vec<ExecId>>,
-    bell: Notify,
+    wake: Notify,
     peer: Mutex<Peer>,
 }
 
-/// What cannot be left half done by a panic: inserting and taking out.
+/// Inserting and removing are not left half done by a panic.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -154,7 +154,7 @@ impl Connection {
         Self(socket)
     }
 
-    /// Serves the connection in a task of its own; `notices` gets what the shim says unasked.
+    /// Serves the connection in a task of its own; `notices` gets the shim's events.
     pub(crate) fn serve<N>(self, notices: mpsc::Sender<N>) -> std::io::Result<Shim>
     where
         N: From<Notice> + Send + 'static,
@@ -163,7 +163,7 @@ impl Connection {
         let common = Arc::new(Common {
             execs: Mutex::default(),
             kills: Mutex::default(),
-            bell: Notify::new(),
+            wake: Notify::new(),
             peer: Mutex::new(Peer::first()),
         });
         let line = Line::new(crate::host::async_fd::register_both(self.0)?, Arc::clone(&common), notices);
@@ -238,11 +238,11 @@ impl Shim {
         }
     }
 
-    /// Releases a prepared container; gives the time that the shim will always tell for its start.
+    /// Releases a prepared container; gives the time that the shim reports as its start from then on.
     pub(crate) async fn start(&self, container: ContainerId, limit: Duration) -> Result<i64, ShimError> {
         match self.ask(Request::Start { container }, Vec::new(), limit).await? {
             (Answer::Started { at }, _) => Ok(at),
-            // A shim of before says no time.
+            // An older shim reports no time.
             (Answer::Done, _) => Ok(crate::host::clock::now()),
             (
                 Answer::Hello { .. }
@@ -275,7 +275,7 @@ impl Shim {
         lock(&self.common.execs).remove(&exec);
         if !self.is_gone() {
             lock(&self.common.kills).push(exec);
-            self.common.bell.notify_one();
+            self.common.wake.notify_one();
         }
     }
 }

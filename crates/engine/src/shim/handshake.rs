@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Connection, Notice, Shim, ShimError};
 
-/// A shim that said hello.
+/// A shim after the handshake.
 #[derive(Debug)]
 pub(crate) struct Greeted {
     pub(crate) shim: Shim,
@@ -17,7 +17,7 @@ pub(crate) struct Greeted {
 }
 
 /// Says hello on a new connection and waits for the answer, at most for `limit`. From then on `notices` gets what the
-/// shim says unasked.
+/// shim reports.
 pub(crate) async fn greet<N>(
     connection: Connection,
     notices: mpsc::Sender<N>,

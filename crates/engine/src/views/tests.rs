@@ -68,7 +68,7 @@ fn the_beginning_of_an_id_is_enough_when_it_is_the_only_one() {
 }
 
 #[tokio::test]
-async fn only_changes_are_told_and_a_slow_watcher_is_told_to_look_again() {
+async fn only_changes_are_sent_and_a_slow_watcher_is_notified_of_lost_events() {
     let views = Views::new();
     let mut events = views.watch();
     views.put(&view(1, Owner::Cri, 1, State::Ready));

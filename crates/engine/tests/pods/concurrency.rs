@@ -36,9 +36,9 @@ fn sixteen_pods_at_once_come_and_go() {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -49,15 +49,15 @@ impl Dice {
 
 /// One of many callers who know nothing of each other, as a kubelet's workers that repeat what took too long.
 async fn meddle(engine: Engine, seed: u64, shims: bool) {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     for _ in 0..40 {
         let pods = engine.sandboxes(None);
         let containers = engine.containers(None);
-        let pod = (!pods.is_empty()).then(|| pods[dice.below(pods.len())].clone());
-        let container = (!containers.is_empty()).then(|| containers[dice.below(containers.len())].clone());
-        let attempt = u32::try_from(dice.below(3)).unwrap();
-        // What is refused is as good as what is done: only panics, hangs and left-overs are wrong.
-        match (dice.below(10), pod, container) {
+        let pod = (!pods.is_empty()).then(|| pods[rng.below(pods.len())].clone());
+        let container = (!containers.is_empty()).then(|| containers[rng.below(containers.len())].clone());
+        let attempt = u32::try_from(rng.below(3)).unwrap();
+        // A refusal is as valid as a success: only panics, hangs and leaks are wrong.
+        match (rng.below(10), pod, container) {
             (0 | 1, _, _) | (_, None, _) => {
                 let mut config = sandbox("meddled");
                 config.metadata.attempt = attempt;
@@ -76,7 +76,7 @@ async fn meddle(engine: Engine, seed: u64, shims: bool) {
                 drop(engine.exec_sync(&container.id, argv, Some(Duration::from_millis(50))).await);
             }
             (6, _, Some(container)) => {
-                let grace = Duration::from_millis(dice.below(200) as u64);
+                let grace = Duration::from_millis(rng.below(200) as u64);
                 drop(engine.stop_container(&container.id, grace).await);
             }
             (7, _, Some(container)) => drop(engine.remove_container(&container.id).await),
@@ -108,7 +108,7 @@ fn callers_who_know_nothing_of_each_other_leave_nothing_behind() {
                 engine.remove_sandbox(&pod.id).await.unwrap();
             }
             assert!(engine.sandboxes(None).is_empty() && engine.containers(None).is_empty());
-            // The owners are alive: every name can be had again.
+            // The owners are alive: every name can be used again.
             for attempt in 0..3 {
                 let mut config = sandbox("meddled");
                 config.metadata.attempt = attempt;

@@ -1,4 +1,4 @@
-//! Records, mounts and cgroups that somebody else has damaged or taken away.
+//! Records, mounts and cgroups that were damaged or removed from outside.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use berth_types::{ContainerId, SandboxId};
 
 use crate::harness::{LIMIT, WAITS, World, sandbox, script, started};
 
-/// A cgroup that somebody else made for pods, as a kubelet does; removed when it is dropped.
+/// A cgroup that another program made for pods, as a kubelet does; removed when it is dropped.
 struct Parent(String);
 
 impl Parent {
@@ -53,7 +53,7 @@ fn running(world: &World, engine: &Engine, parent: &Parent) -> (SandboxId, Conta
     })
 }
 
-/// What is dead has no program any more, even while nobody reaps it.
+/// A dead process has no program any more, even before it is reaped.
 fn lives(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}/exe")).exists()
 }
@@ -124,7 +124,7 @@ fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
     assert!(engine.sandboxes(None).is_empty());
     assert!(lives(pid) && lives(shim));
     let findings = world.run(engine.doctor());
-    // It is told once, and nothing that it has is taken for an orphan.
+    // It is reported once, and nothing that it has counts as an orphan.
     let [finding] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!((finding.thing, finding.name.as_str()), (berth_engine::Thing::Pod, id.as_str()));
     assert!(finding.remedy.contains(&shim.to_string()), "{finding:?}");
@@ -133,7 +133,7 @@ fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
     assert!(wait_until(LIMIT, || !lives(shim)));
     let engine = world.open();
     assert!(!pod_dir(&world, &id).exists() && !record(&world, &id).exists());
-    // What it had in the group of another cannot be known; whoever made that group ends it.
+    // What it had in the group of another cannot be known; the maker of that group ends it.
     drop(parent);
     assert!(wait_until(LIMIT, || !lives(pid)));
     world.finish(engine);
@@ -182,7 +182,7 @@ fn records_of_a_newer_version_are_read_as_far_as_they_are_understood() {
     world.finish(engine);
 }
 
-/// What is told of a pod whose machine, or state directory, went from under it.
+/// What is reported of a pod after a restart of the machine, or without its state directory.
 fn has_ended(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId) {
     assert_eq!(engine.sandbox(id.as_str()).unwrap().state, pod::State::NotReady);
     let exit = engine.container(main.as_str()).unwrap().exit.clone().unwrap();
@@ -192,7 +192,7 @@ fn has_ended(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId)
 }
 
 #[test]
-fn pods_whose_state_directory_is_lost_are_ended_and_told_of() {
+fn pods_whose_state_directory_is_lost_are_ended_and_reported() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -218,7 +218,7 @@ fn pods_whose_state_directory_is_lost_are_ended_and_told_of() {
 }
 
 #[test]
-fn after_a_restart_of_the_machine_pods_and_ends_are_told() {
+fn after_a_restart_of_the_machine_pods_and_ends_are_listed() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -300,7 +300,7 @@ fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
 }
 
 #[test]
-fn what_somebody_else_took_away_does_not_keep_a_pod() {
+fn a_pod_is_removed_even_if_its_parts_are_missing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -318,7 +318,7 @@ fn what_somebody_else_took_away_does_not_keep_a_pod() {
         let second = started(&engine, &id, script("second", WAITS)).await;
         let pid = engine.container(second.as_str()).unwrap().pid.unwrap();
         take_group(&parent, &second, pid);
-        // It is in no group of its own any more, and is found all the same.
+        // It is in no group of its own any more, and is found anyway.
         engine.stop_container(&second, std::time::Duration::ZERO).await.unwrap();
         let exit = engine.container(second.as_str()).unwrap().exit.clone().unwrap();
         assert_eq!((exit.code, lives(pid)), (137, false), "{exit:?}");

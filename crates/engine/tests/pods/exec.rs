@@ -33,12 +33,12 @@ fn exec_gives_output_status_and_errors() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout);
-        // A child in the background that keeps the pipe open does not hold up the answer.
+        // A child in the background that keeps the pipe open does not delay the answer.
         let began = Instant::now();
         let out = engine.exec_sync(&id, words(&["sh", "-c", "sleep 100 & echo x"]), None).await.unwrap();
         assert_eq!(out.stdout, b"x\n");
         assert!(began.elapsed() < Duration::from_secs(25));
-        // More than is kept is read all the same.
+        // More than is kept is read anyway.
         let big = "head -c 20000000 /dev/zero";
         let out = engine.exec_sync(&id, words(&["sh", "-c", big]), None).await.unwrap();
         assert_eq!((out.stdout.len(), out.code), (16 << 20, 0));
@@ -74,7 +74,7 @@ fn exec_as_another_user_has_the_home_of_that_user() {
         let root = home(&id, None, &[]).await;
         assert_eq!(home(&id, Some("0"), &[]).await, root);
         assert_eq!(home(&id, Some("web"), &[]).await, "/home");
-        // Nobody that the image knows.
+        // A user that the image does not know.
         assert_eq!(home(&id, Some("12345"), &[]).await, "/");
         assert_eq!(home(&id, Some("12345"), &["HOME=/asked"]).await, "/asked");
         assert_eq!(home(&told, Some("12345"), &[]).await, "/told");

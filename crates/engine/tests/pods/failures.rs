@@ -1,4 +1,4 @@
-//! What cannot be done leaves nothing behind.
+//! Failures leave nothing behind.
 
 use berth_engine::EngineError;
 use berth_engine::model::{Device, ExitReason, Mount, Propagation, User};
@@ -128,7 +128,7 @@ fn propagation_that_the_host_cannot_give_is_refused() {
             for (propagation, works) in
                 [(Propagation::HostToContainer, slave), (Propagation::Bidirectional, both)]
             {
-                // A shared mount that nobody shares becomes private when it is made a slave.
+                // A shared mount without peers becomes private when it is made a slave.
                 if how == "--make-slave" && propagation == Propagation::HostToContainer {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! An engine of a test's own.
+//! An engine for each test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

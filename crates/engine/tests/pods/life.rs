@@ -111,7 +111,7 @@ fn stopping_signals_once_waits_and_kills() {
         engine.stop_container(&polite, Duration::from_secs(20)).await.unwrap();
         let exit = engine.container(polite.as_str()).unwrap().exit.clone().unwrap();
         assert_eq!(exit.code, 7);
-        // A slow stop holds up nobody, and a shorter one wins.
+        // A slow stop delays nothing else, and a shorter one wins.
         let slow = engine.stop_container(&deaf, Duration::from_secs(3600));
         let hurry = async {
             let out = engine.exec_sync(&deaf, vec!["echo".into(), "still here".into()], None).await.unwrap();
@@ -161,7 +161,7 @@ fn containers_may_share_processes_and_memory() {
         assert_eq!(run(&second, "cat /dev/shm/word; ls /tmp").await, "hello\n");
         let seen = run(&second, "ps | grep -c 'while :'").await;
         assert!(seen.trim().parse::<u32>().unwrap() >= 2, "{seen}");
-        // One of its own sees itself alone, and one may look at another.
+        // A container with its own PID namespace sees only itself, and one may see another's.
         let own = started(&engine, &pod, script("own", WAITS)).await;
         assert_eq!(run(&own, "echo $PPID").await, "0\n");
         let mut debug = script("debug", WAITS);
@@ -175,7 +175,7 @@ fn containers_may_share_processes_and_memory() {
 }
 
 #[test]
-fn users_environment_and_limits_are_obeyed() {
+fn users_environment_and_limits_are_applied() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -1,4 +1,4 @@
-//! A daemon that goes away, and a shim that does.
+//! A daemon that ends, and a shim that ends.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn a_pod_whose_shim_is_killed_ends_in_the_defined_way() {
         (id, main)
     });
     assert!(!engine.sandbox(id.as_str()).unwrap().message.is_empty());
-    // It is told the same by the next daemon.
+    // The next daemon reports the same.
     let before = engine.container(main.as_str()).unwrap();
     world.kill(engine);
     let engine = world.open();
@@ -111,14 +111,14 @@ fn a_shim_that_died_with_the_daemon_is_found_so() {
     let exit = engine.container(main.as_str()).unwrap().exit.clone().unwrap();
     assert_eq!((exit.code, exit.reason), (255, ExitReason::Unknown));
     assert_eq!(engine.container(done.as_str()).unwrap().exit.as_ref().unwrap().code, 5);
-    // What is dead has no program any more, even while nobody reaps it.
+    // A dead process has no program any more, even before it is reaped.
     assert!(wait_until(LIMIT, || !std::path::Path::new(&format!("/proc/{pid}/exe")).exists()));
     world.run(async { engine.remove_sandbox(&id).await.unwrap() });
     world.finish(engine);
 }
 
 #[test]
-fn a_stopped_pod_and_a_half_made_one_are_told_apart() {
+fn a_stopped_pod_and_a_partly_created_one_are_distinguished() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -189,7 +189,7 @@ fn a_connection_that_is_lost_ends_nothing() {
         let before = engine.container(main.as_str()).unwrap();
         let mut events = engine.events();
         cut(engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap());
-        // The pod is told to be connected to, then to be well again.
+        // The pod is reported as being reconnected, then as connected.
         let trouble = || engine.sandbox(id.as_str()).unwrap().message.clone();
         while trouble().is_empty() {
             events.next().await.unwrap();

@@ -1,4 +1,4 @@
-//! Second implementations of what an engine can be given: each seam holds more than what the engine brings along. (The
+//! Second implementations of what an engine can be given: each interface works with more than what the engine brings along. (The
 //! network's is `--network none`, which most tests here run on.)
 
 use std::os::fd::AsFd;

@@ -56,7 +56,7 @@ fn other_users_of_the_host_find_nothing_of_a_pod() {
         let looked = as_other(&["stat", path.to_str().unwrap()]);
         assert!(!looked.status.success(), "{}", path.display());
     }
-    // Within what only root may enter, records are for root alone all the same.
+    // Records are for root alone, even within what only root may enter.
     let records = Command::new("find").arg(world.path()).args(["-name", "*.json", "-perm", "/077"]).output();
     assert_eq!(String::from_utf8(records.unwrap().stdout).unwrap(), "");
     world.run(async { engine.remove_sandbox(&id).await.unwrap() });

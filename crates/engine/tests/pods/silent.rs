@@ -1,4 +1,4 @@
-//! A shim that is there and does not answer.
+//! A shim that is alive and does not answer.
 
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn it_is_taken_back_when_it_answers() {
 }
 
 #[test]
-fn what_ended_meanwhile_is_told_when_it_answers() {
+fn what_ended_in_between_is_reported_when_it_answers() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);

@@ -1,5 +1,5 @@
 //! Archives that are compressed as a whole (`docker save | gzip`): decompressed into a nameless file by the
-//! unpacking process, so that the daemon's memory meets no decompressor.
+//! unpacking process, so that no decompressor runs in the daemon.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -40,7 +40,7 @@ pub(super) fn inflate(images: &Images, mut archive: File) -> Result<File, Archiv
     let (input, blob) = pipe().map_err(io("make a pipe"))?;
     let process = Process::start(&config.unpacker, &job, input, empty.as_fd(), out.as_fd())
         .map_err(io("start the unpacker"))?;
-    // A process that gives up closes the pipe, and then says why.
+    // A failing process closes the pipe, and then says why.
     let _broken = io::copy(&mut archive, &mut File::from(blob));
     match process.wait() {
         Ok(_) => Ok(out),

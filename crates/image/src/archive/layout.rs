@@ -1,5 +1,5 @@
 //! The images of an OCI image layout (`index.json`): an index over manifests and further indexes, of which those for
-//! this machine are taken. Attestations, signatures and other artifacts that lie beside them are passed over.
+//! this machine are taken. Attestations, signatures and other artifacts that lie beside them are skipped.
 
 use berth_types::{Digest, ImageRef};
 
@@ -12,7 +12,7 @@ use crate::registry::{Document, Entry, Manifest, Platform, Unusable};
 use crate::store::record;
 use crate::{LayerSource, Source};
 
-/// How deep indexes may stand in `index.json`.
+/// How deep indexes may be nested in `index.json`.
 const MAX_DEPTH: usize = 3;
 
 /// The images of the layout, with what their names are.
@@ -76,7 +76,7 @@ fn name_as_docker(contents: &Contents, found: &mut [Found]) -> Result<(), Archiv
 struct Layout<'a> {
     contents: &'a Contents,
     platform: Platform,
-    /// The last thing that was passed over: told when there is nothing else.
+    /// The last thing that was skipped: reported when there is nothing else.
     unfit: Option<ArchiveError>,
 }
 
@@ -112,7 +112,7 @@ impl Layout<'_> {
             }
         };
         if depth == MAX_DEPTH {
-            return Err(refuse(format!("more than {MAX_DEPTH} indexes stand in one another")));
+            return Err(refuse(format!("more than {MAX_DEPTH} nested indexes")));
         }
         // docker saves an index as it is, with what it has of it.
         let there = |entry: &Entry| self.contents.has(&blob_path(&entry.descriptor.digest));

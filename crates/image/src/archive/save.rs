@@ -30,7 +30,7 @@ impl Images {
             }
         }
         let images = self.clone();
-        // The records are copies; a layer that is removed meanwhile is an error, not another content.
+        // The records are copies; a layer that is removed in the meantime is an error, not other content.
         off_runtime(move || write(&images, &chosen, out)).await
     }
 

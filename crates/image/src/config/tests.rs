@@ -41,7 +41,7 @@ fn nulls_and_absence_are_nothing() {
 }
 
 #[test]
-fn what_cannot_be_obeyed_is_refused() {
+fn what_is_not_supported_is_refused() {
     let many: Vec<String> = (0..=MAX_ITEMS).map(|n| format!("A{n}=")).collect();
     for bad in [
         serde_json::json!({"Env": many}),

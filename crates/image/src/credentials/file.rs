@@ -12,7 +12,7 @@ use crate::json::nullable;
 /// The largest file read.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The files to look in, in order; one that does not exist is passed over.
+/// The files to look in, in order; one that does not exist is skipped.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles {
     paths: Vec<PathBuf>,

@@ -34,7 +34,7 @@ pub enum HelperError {
         source: std::io::Error,
     },
     /// It did not end in time.
-    #[error("docker-credential-{0} gave no answer in time")]
+    #[error("docker-credential-{0} did not answer in time")]
     Timeout(String),
     /// It reported a failure.
     #[error("docker-credential-{name} failed with {status}")]
@@ -45,7 +45,7 @@ pub enum HelperError {
         status: std::process::ExitStatus,
     },
     /// Its output is not a helper's.
-    #[error("docker-credential-{0} answered with something that is not credentials")]
+    #[error("docker-credential-{0} returned malformed credentials")]
     Output(String),
 }
 

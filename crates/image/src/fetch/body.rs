@@ -1,4 +1,4 @@
-//! The body of a blob's answer: checked against what was asked for, with a watch on its progress.
+//! The body of a blob's answer: checked against what was asked for, with a limit on stalls.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub(super) enum Span {
 pub(super) struct Body {
     incoming: Incoming,
     headers: HeaderMap,
-    /// Bytes to pass over: a server that ignores ranges begins at 0.
+    /// Bytes to skip: a server that ignores ranges begins at 0.
     skip: u64,
     /// Bytes still to be handed out.
     left: u64,
@@ -40,7 +40,7 @@ pub(super) struct Body {
 
 impl Body {
     /// Asks a host for a part of a blob. Where it cannot do ranges, or a cache before it cannot, the whole is
-    /// asked for again; what came before the part is passed over.
+    /// asked for again; what came before the part is skipped.
     pub(super) async fn open(
         source: &Source,
         host: &Host,
@@ -149,9 +149,9 @@ impl Body {
     /// do not set it back: a trickle is a stall.
     async fn frame(&mut self) -> Result<Option<Bytes>, HostError> {
         let stalled = HostError::Timeout { step: "transfer", limit: self.stall };
-        let patience = self.stall.saturating_sub(self.idle);
+        let left = self.stall.saturating_sub(self.idle);
         let begun = Instant::now();
-        let frame = tokio::time::timeout(patience, self.incoming.frame()).await.map_err(|_| stalled)?;
+        let frame = tokio::time::timeout(left, self.incoming.frame()).await.map_err(|_| stalled)?;
         let waited = begun.elapsed();
         self.idle += waited;
         self.waited += waited;

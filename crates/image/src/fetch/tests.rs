@@ -1,10 +1,10 @@
-//! Transfers from a registry that breaks, stalls and lies.
+//! Transfers from a registry that breaks off, stalls and sends wrong data.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use berth_testkit::image::{Content, digest_of};
-use berth_testkit::registry::{Fault, Mischief, On, Registry as TestRegistry};
+use berth_testkit::registry::{Fault, FaultAction, On, Registry as TestRegistry};
 use berth_types::Digest;
 use bytes::Bytes;
 
@@ -90,8 +90,8 @@ impl Scene {
     }
 }
 
-fn blobs(mischief: Mischief) -> Fault {
-    Fault::new(On::Blobs, mischief)
+fn blobs(action: FaultAction) -> Fault {
+    Fault::new(On::Blobs, action)
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_blob_arrives_whole_whatever_its_size() {
 
 #[tokio::test]
 async fn progress_ends_at_the_size_and_never_goes_back() {
-    let scene = Scene::new(2 << 20).with(blobs(Mischief::ResetAfter(700_000)).once());
+    let scene = Scene::new(2 << 20).with(blobs(FaultAction::ResetAfter(700_000)).once());
     let source = source(&scene.registry, "a/b:1", scene.config.clone(), Keyring::default());
     let seen = Mutex::new(vec![0]);
     let transfer =
@@ -119,21 +119,21 @@ async fn progress_ends_at_the_size_and_never_goes_back() {
 #[tokio::test]
 async fn a_reset_transfer_goes_on_where_it_broke() {
     // How much is lost with the connection is up to the kernel: what counts is the whole.
-    let scene = Scene::new(1 << 20).with(blobs(Mischief::ResetAfter(300_000)).times(2));
+    let scene = Scene::new(1 << 20).with(blobs(FaultAction::ResetAfter(300_000)).times(2));
     scene.arrives().await;
     assert_eq!(scene.ranges().len(), 3);
 }
 
 #[tokio::test]
 async fn an_answer_that_ends_early_without_a_length_goes_on() {
-    let scene = Scene::new(1 << 20).with(blobs(Mischief::TruncateAfter(500_000)).once());
+    let scene = Scene::new(1 << 20).with(blobs(FaultAction::TruncateAfter(500_000)).once());
     scene.arrives().await;
     assert_eq!(scene.ranges(), [None, Some("bytes=500000-".into())]);
 }
 
 #[tokio::test]
-async fn a_stalled_transfer_is_begun_anew_where_it_was() {
-    let scene = Scene::new(1 << 20).with(blobs(Mischief::StallAfter(400_000)).once());
+async fn a_stalled_transfer_is_resumed() {
+    let scene = Scene::new(1 << 20).with(blobs(FaultAction::StallAfter(400_000)).once());
     scene.arrives().await;
     assert_eq!(scene.ranges(), [None, Some("bytes=400000-".into())]);
 }
@@ -141,17 +141,17 @@ async fn a_stalled_transfer_is_begun_anew_where_it_was() {
 #[tokio::test]
 async fn a_range_that_is_ignored_costs_time_and_nothing_else() {
     let scene = Scene::new(1 << 20)
-        .with(blobs(Mischief::ResetAfter(300_000)).once())
-        .with(blobs(Mischief::IgnoreRange));
+        .with(blobs(FaultAction::ResetAfter(300_000)).once())
+        .with(blobs(FaultAction::IgnoreRange));
     scene.arrives().await;
 }
 
 #[tokio::test]
 async fn a_server_or_cache_that_cannot_do_ranges_gives_the_whole_again() {
-    for mischief in [Mischief::WrongRange, Mischief::Status(416, None), Mischief::Status(400, None)] {
+    for action in [FaultAction::WrongRange, FaultAction::Status(416, None), FaultAction::Status(400, None)] {
         let scene = Scene::new(1 << 20)
-            .with(blobs(Mischief::TruncateAfter(300_000)).once())
-            .with(blobs(mischief).once());
+            .with(blobs(FaultAction::TruncateAfter(300_000)).once())
+            .with(blobs(action).once());
         scene.arrives().await;
         assert_eq!(scene.ranges(), [None, Some("bytes=300000-".into()), None]);
     }
@@ -159,8 +159,8 @@ async fn a_server_or_cache_that_cannot_do_ranges_gives_the_whole_again() {
 
 #[tokio::test]
 async fn a_registry_that_is_started_again_in_the_middle_is_waited_for() {
-    let mut scene = Scene::new(8 << 20).with(blobs(Mischief::Slow(Duration::from_millis(2))));
-    // As long in all as a busy machine needs to start the other one.
+    let mut scene = Scene::new(8 << 20).with(blobs(FaultAction::Slow(Duration::from_millis(2))));
+    // Long enough in total for a busy machine to start the other one.
     (scene.config.timeouts.backoff, scene.config.timeouts.backoff_max) =
         (Duration::from_millis(200), Duration::from_secs(10));
     let address = scene.registry.address();
@@ -180,7 +180,7 @@ async fn a_registry_that_is_started_again_in_the_middle_is_waited_for() {
                 again = TestRegistry::builder().address(address).start().ok();
                 again.is_some()
             };
-            assert!(berth_testkit::wait_until(berth_testkit::guard::PATIENCE, listens));
+            assert!(berth_testkit::wait_until(berth_testkit::guard::WAIT_LIMIT, listens));
             again.unwrap()
         };
         let again = tokio::task::spawn_blocking(up).await.unwrap();
@@ -194,7 +194,7 @@ async fn a_registry_that_is_started_again_in_the_middle_is_waited_for() {
 
 #[tokio::test]
 async fn a_length_that_is_not_the_descriptors_is_refused_before_a_byte_is_taken() {
-    let scene = Scene::new(100_000).with(blobs(Mischief::TooLong(7)));
+    let scene = Scene::new(100_000).with(blobs(FaultAction::TooLong(7)));
     let (sink, result) = scene.fetch().await;
     assert!(result.unwrap_err().to_string().contains("100007"));
     assert_eq!(sink.written(), 0);
@@ -202,8 +202,8 @@ async fn a_length_that_is_not_the_descriptors_is_refused_before_a_byte_is_taken(
 
 #[tokio::test]
 async fn a_host_that_gives_nothing_is_given_up_after_a_few_attempts() {
-    for mischief in [Mischief::ResetAfter(0), Mischief::StallAfter(0), Mischief::Status(503, None)] {
-        let mut scene = Scene::new(100_000).with(blobs(mischief));
+    for action in [FaultAction::ResetAfter(0), FaultAction::StallAfter(0), FaultAction::Status(503, None)] {
+        let mut scene = Scene::new(100_000).with(blobs(action));
         scene.config.timeouts.stall = Duration::from_millis(30);
         scene.config.timeouts.answer = Duration::from_millis(300);
         let error = scene.fails().await;
@@ -214,7 +214,7 @@ async fn a_host_that_gives_nothing_is_given_up_after_a_few_attempts() {
 
 #[tokio::test]
 async fn a_host_that_always_breaks_is_given_up_in_the_end() {
-    let scene = Scene::new(4 << 20).with(blobs(Mischief::TruncateAfter(10)));
+    let scene = Scene::new(4 << 20).with(blobs(FaultAction::TruncateAfter(10)));
     scene.fails().await;
     assert!(scene.registry.requests().len() <= 32);
 }
@@ -237,7 +237,7 @@ async fn a_slow_stream_is_replaced_by_ranges_in_order() {
     let mut scene = Scene::new((9 << 20) + 77);
     scene.config = split(1 << 20);
     // The first answer comes slowly: the network is what limits.
-    scene.registry.fault(blobs(Mischief::Slow(Duration::from_millis(1))).once());
+    scene.registry.fault(blobs(FaultAction::Slow(Duration::from_millis(1))).once());
     scene.arrives().await;
     let ranges = scene.ranges();
     assert!(ranges.len() > 3, "{ranges:?}");
@@ -247,11 +247,11 @@ async fn a_slow_stream_is_replaced_by_ranges_in_order() {
 
 #[tokio::test]
 async fn a_part_that_breaks_is_fetched_again_and_ignored_ranges_fall_back() {
-    let slow = || blobs(Mischief::Slow(Duration::from_millis(1))).once();
+    let slow = || blobs(FaultAction::Slow(Duration::from_millis(1))).once();
     for fault in [
-        blobs(Mischief::ResetAfter(1000)).after(1).times(2),
-        blobs(Mischief::IgnoreRange).after(1),
-        blobs(Mischief::Status(503, None)).after(1).times(3),
+        blobs(FaultAction::ResetAfter(1000)).after(1).times(2),
+        blobs(FaultAction::IgnoreRange).after(1),
+        blobs(FaultAction::Status(503, None)).after(1).times(3),
     ] {
         let mut scene = Scene::new(9 << 20);
         scene.config = split(1 << 20);
@@ -292,6 +292,6 @@ async fn a_trickle_is_a_stall() {
     let blob = Descriptor { media_type: "x/y".into(), digest: digest_of(b"x"), size: 100_000 };
     let transfer = Transfer { source: &source, blob: &blob, progress: |_| {} };
     let (_, error) = transfer.run(0, &mut Memory::default()).await.unwrap_err();
-    assert!(error.to_string().contains("nothing within"), "{error}");
+    assert!(error.to_string().contains("nothing received within"), "{error}");
     server.abort();
 }

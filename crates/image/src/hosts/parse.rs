@@ -29,11 +29,10 @@ pub(super) fn parse(file: &Path, text: &str, registry: &str) -> Result<Vec<Host>
     let root = Section { file, name: String::new(), table: &table };
     let mut hosts = Vec::new();
     if let Some(value) = table.get("host") {
-        let mirrors =
-            value.as_table().ok_or_else(|| root.error("host", "a table for each host is needed"))?;
+        let mirrors = value.as_table().ok_or_else(|| root.error("host", "expected a table for each host"))?;
         for (url, value) in mirrors {
             let name = format!("host.{url:?}");
-            let table = value.as_table().ok_or_else(|| root.error(&name, "a table is needed"))?;
+            let table = value.as_table().ok_or_else(|| root.error(&name, "expected a table"))?;
             hosts.push(Section { file, name, table }.host(Some(url), registry)?);
         }
     }
@@ -49,7 +48,7 @@ pub(super) fn parse(file: &Path, text: &str, registry: &str) -> Result<Vec<Host>
 }
 
 /// Whether a host of the file's tables is its server too: the same place, with all that is known of it. Asked once more
-/// without its certificates it would have nothing to say but that they are missing.
+/// without its certificates it would only answer that they are missing.
 fn stands_for(host: &Host, server: &Host) -> bool {
     let may = |can: bool, wanted: bool| can || !wanted;
     host.scheme == server.scheme
@@ -84,7 +83,7 @@ impl Section<'_> {
                 None => host.tls.verify,
             },
         };
-        // Who gives certificates means TLS; a fall-back to plain HTTP would undo that.
+        // Certificates imply TLS; a fall-back to plain HTTP would undo that.
         if !tls.authorities.is_empty() || !tls.clients.is_empty() {
             if host.scheme == Scheme::HttpsOrHttp {
                 host.scheme = Scheme::Https;
@@ -100,7 +99,7 @@ impl Section<'_> {
     /// A host from its URL; the path gets `/v2` unless `override_path` says that it is complete.
     fn located(&self, url: &str, registry: &str) -> Result<Host, HostsError> {
         let key = if self.name.is_empty() { "server" } else { "" };
-        let bad = || self.error(key, "a URL such as https://registry.example is needed");
+        let bad = || self.error(key, "expected a URL such as https://registry.example");
         let (scheme, rest) = match url.split_once("://") {
             Some(("http", rest)) => (Some(Scheme::Http), rest),
             Some(("https", rest)) => (Some(Scheme::Https), rest),
@@ -121,7 +120,7 @@ impl Section<'_> {
         Ok(Host {
             scheme,
             path: if complete { path.to_owned() } else { format!("{path}/v2") },
-            // The root table's server is the registry by the file's word, whatever its name.
+            // The file defines the root table's server as the registry, whatever its name.
             role: if itself || self.name.is_empty() { Role::Registry } else { Role::Mirror },
             tls: TlsSettings {
                 verify: if scheme == Scheme::HttpsOrHttp { Verify::Skip } else { Verify::Yes },
@@ -154,7 +153,7 @@ impl Section<'_> {
 
     fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, HostsError> {
         let Some(value) = self.table.get("header") else { return Ok(Vec::new()) };
-        let table = value.as_table().ok_or_else(|| self.error("header", "a table is needed"))?;
+        let table = value.as_table().ok_or_else(|| self.error("header", "expected a table"))?;
         let section = Section { file: self.file, name: self.key("header"), table };
         let mut headers = Vec::new();
         for name in table.keys() {
@@ -176,7 +175,7 @@ impl Section<'_> {
 
     /// `client`: a file with both; or a list whose items are such a file or a pair of files.
     fn clients(&self) -> Result<Vec<ClientPem>, HostsError> {
-        let shape = || self.error("client", "a file, or a list of files or of [certificate, key] is needed");
+        let shape = || self.error("client", "expected a file, or a list of files or of [certificate, key]");
         let pair = |certificate: &str, key: &str| {
             let (certificate, key) = (read_existing(&self.beside(certificate))?, self.beside(key));
             Ok(ClientPem { certificate, key: read_existing(&key)? })
@@ -204,7 +203,7 @@ impl Section<'_> {
 
     fn dial_timeout(&self) -> Result<Option<Duration>, HostsError> {
         let Some(text) = self.string("dial_timeout")? else { return Ok(None) };
-        let problem = "a duration such as 3s, 500ms or 1m30s is needed";
+        let problem = "expected a duration such as 3s, 500ms or 1m30s";
         duration(text).map(Some).ok_or_else(|| self.error("dial_timeout", problem))
     }
 
@@ -217,7 +216,7 @@ impl Section<'_> {
         match self.table.get(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(self.error(key, "a string is needed")),
+            Some(_) => Err(self.error(key, "expected a string")),
         }
     }
 
@@ -225,13 +224,13 @@ impl Section<'_> {
         match self.table.get(key) {
             None => Ok(None),
             Some(Value::Boolean(value)) => Ok(Some(*value)),
-            Some(_) => Err(self.error(key, "true or false is needed")),
+            Some(_) => Err(self.error(key, "expected true or false")),
         }
     }
 
     /// A string or a list of strings.
     fn strings(&self, key: &str) -> Result<Vec<&str>, HostsError> {
-        let shape = || self.error(key, "a string or a list of strings is needed");
+        let shape = || self.error(key, "expected a string or a list of strings");
         match self.table.get(key) {
             None => Ok(Vec::new()),
             Some(Value::String(text)) => Ok(vec![text]),

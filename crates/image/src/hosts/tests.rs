@@ -80,7 +80,7 @@ fn a_server_that_is_listed_as_a_host_is_asked_once() {
     assert_eq!(count(own), 1);
     assert_eq!(count(&format!("server = \"https://registry.example:5000\"\n{own}")), 1);
     assert_eq!(count("server = \"https://docker.io\"\n[host.\"https://registry-1.docker.io\"]\n"), 1);
-    // The server has more to say, or the host may do less.
+    // The server has more settings, or the host has fewer capabilities.
     assert_eq!(count(&format!("skip_verify = true\n{own}")), 2);
     assert_eq!(count(&format!("{own}capabilities = [\"pull\"]\n")), 2);
     assert_eq!(count("[host.\"https://registry.example:5000/mirror\"]\n"), 2);

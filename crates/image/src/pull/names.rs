@@ -38,7 +38,7 @@ fn canonical(full: ImageRef) -> Result<ImageRef, ParseRefError> {
         full.to_string().split_once('/').map(|(h, r)| (h.to_owned(), r.to_owned())).unwrap_or_default();
     match ImageRef::parse(&rest)? {
         Parsed::Short(short) => short.on_host("docker.io"),
-        // A first element that reads as a host: leave it as it was written.
+        // The first element looks like a host: keep the reference as it was written.
         Parsed::Full(_) => Ok(full),
     }
 }

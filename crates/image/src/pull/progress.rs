@@ -1,7 +1,7 @@
-//! What a pull is doing, for whoever watches.
+//! The progress of a pull, for watchers.
 //!
-//! The channel holds the present picture, not a list of events: its size is bounded by the
-//! number of layers, a slow watcher misses steps and never holds up the pull.
+//! The channel holds the current state, not a list of events: its size is bounded by the
+//! number of layers, a slow watcher misses steps and never delays the pull.
 
 use berth_types::Digest;
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ pub struct LayerProgress {
 pub enum LayerState {
     /// Its turn has not come.
     Waiting,
-    /// Bytes arrive; they are unpacked meanwhile.
+    /// Bytes arrive and are unpacked at the same time.
     Downloading,
     /// All bytes are here and checked; unpacking ends.
     Unpacking,
@@ -54,7 +54,7 @@ impl Progress {
         (Self(sender), receiver)
     }
 
-    /// Nobody watches.
+    /// There is no watcher.
     pub fn none() -> Self {
         Self::channel().0
     }

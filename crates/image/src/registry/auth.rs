@@ -1,8 +1,8 @@
-//! Getting past a registry's 401: Basic, or Bearer with a token from the realm it names
+//! Answering a registry's 401: Basic, or Bearer with a token from the realm it names
 //! (distribution specification; token and OAuth 2 protocols of the distribution project).
 //!
-//! Tokens are kept per host, repository and credentials: nobody is ever shown in with a token
-//! that another's credentials bought.
+//! Tokens are kept per host, repository and credentials: a token is never used for
+//! other credentials than those it was issued for.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,13 +24,13 @@ use crate::hosts::{Host, Scheme, is_loopback};
 
 /// The largest answer of a token server, bytes.
 const MAX_TOKEN: u64 = 64 << 10;
-/// A token's life when its server does not say, as the token protocol has it; also the least believed.
+/// A token's life when its server does not say, as the token protocol has it; also the shortest accepted.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
-/// The longest life believed.
+/// The longest life accepted.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(3600);
 /// A token is not used in its last moments.
 const TOKEN_MARGIN: Duration = Duration::from_secs(10);
-/// Tokens kept; the oldest way out is to forget them all.
+/// Tokens kept; when there are more, all are dropped.
 const MAX_TOKENS: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,7 +81,7 @@ struct Realm {
 }
 
 /// Answers a 401 that `host`, or a host it redirected to, gave: the header to try again with, or None
-/// when there is no way in. `key` says whose credentials may be shown.
+/// when it cannot be answered. `key` says whose credentials may be shown.
 pub(super) async fn answer(
     registry: &Registry,
     host: &Host,
@@ -168,8 +168,8 @@ impl Realm {
         let host = uri.authority().map(|a| a.as_str()).unwrap_or_default();
         match uri.scheme_str() {
             Some("https") if !host.is_empty() && !host.contains('@') => {}
-            // Plain HTTP would show the credentials to everybody on the way. For a registry that is
-            // configured to be spoken to so, that was decided by whoever configured it.
+            // Plain HTTP would expose the credentials on the network. For a registry that is
+            // configured for plain HTTP, the operator has accepted that.
             Some("http")
                 if is_loopback(host)
                     || key.credentials == Credentials::Anonymous

@@ -25,7 +25,7 @@ pub enum HostError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No answer in time.
-    #[error("{step}: nothing within {} ms", limit.as_millis())]
+    #[error("{step}: nothing received within {} ms", limit.as_millis())]
     Timeout {
         /// What was being done.
         step: &'static str,
@@ -33,7 +33,7 @@ pub enum HostError {
         limit: Duration,
     },
     /// It gave no answer earlier in the same pull, and there are other hosts.
-    #[error("gave no answer before")]
+    #[error("skipped: it did not answer earlier in this pull")]
     GivenUp,
     /// The certificates configured for the host cannot be used.
     #[error("{path}: {problem}")]
@@ -43,7 +43,7 @@ pub enum HostError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Credentials for the host could not be had.
+    /// There are no usable credentials for the host.
     #[error("credentials")]
     Keyring(#[from] KeyringError),
     /// The host does not have it (404).
@@ -62,17 +62,17 @@ pub enum HostError {
         /// Whether credentials were shown.
         shown: bool,
     },
-    /// Another answer than was hoped for.
+    /// An unexpected status.
     #[error("answered {status}{detail}")]
     Status {
         /// The HTTP status.
         status: u16,
         /// What the host says, with a space in front.
         detail: String,
-        /// How long the host asks to be left alone.
+        /// How long the host asks to wait (Retry-After).
         retry_after: Option<Duration>,
     },
-    /// The redirects do not end.
+    /// There are too many redirects.
     #[error("more than {0} redirects")]
     Redirects(usize),
     /// A redirect that is not followed.
@@ -83,7 +83,7 @@ pub enum HostError {
         /// Why not.
         reason: &'static str,
     },
-    /// The token server is of no use.
+    /// The token server gave no token.
     #[error("token from {realm}: {problem}")]
     Token {
         /// The token server.
@@ -92,7 +92,7 @@ pub enum HostError {
         problem: String,
     },
     /// The host answered a range with the whole.
-    #[error("ranges are not served")]
+    #[error("the server does not support range requests")]
     NoRanges,
     /// The answer is larger than it may be.
     #[error("{what} is larger than {limit} bytes")]
@@ -103,7 +103,7 @@ pub enum HostError {
         limit: u64,
     },
     /// The content is not what the digest says.
-    #[error("{what} has digest {found}, {wanted} was asked for")]
+    #[error("{what} has digest {found}, expected {wanted}")]
     WrongDigest {
         /// What was read.
         what: &'static str,
@@ -113,7 +113,7 @@ pub enum HostError {
         found: Digest,
     },
     /// The content has another size than its descriptor says.
-    #[error("{what} has {found} bytes, its descriptor says {wanted}")]
+    #[error("{what} has {found} bytes, expected {wanted} as in its descriptor")]
     WrongSize {
         /// What was read.
         what: &'static str,
@@ -141,7 +141,7 @@ impl HostError {
             Self::Status { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505 | 511)
             }
-            // A host that cannot be reached, or gave no answer for half a minute, is left alone.
+            // A host that cannot be reached, or did not answer for half a minute, is not asked again.
             Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::GivenUp
@@ -181,7 +181,7 @@ impl Classify for HostError {
     }
 }
 
-/// A host that was asked, and why that was of no use.
+/// A host that was asked, and why it failed.
 #[derive(Debug)]
 pub struct Tried {
     /// The host, as a URL where the scheme is fixed.
@@ -273,11 +273,12 @@ impl Classify for RegistryError {
                 Some("no credentials were given; the repository may be private, or not exist".to_owned())
             }
             HostError::Connect { source } if text(source.as_ref()).contains("UnknownIssuer") => {
-                Some("put the registry's authority into certs.d/HOST/hosts.toml as ca".to_owned())
+                Some("put the registry's certificate authority into certs.d/HOST/hosts.toml as ca".to_owned())
             }
-            // What arrives in the place of TLS is no TLS.
+            // The peer does not speak TLS.
             HostError::Connect { source } if text(source.as_ref()).contains("InvalidContentType") => Some(
-                "it seems to speak plain HTTP: name it with http:// in certs.d/HOST/hosts.toml".to_owned(),
+                "it seems to speak plain HTTP: configure it with http:// in certs.d/HOST/hosts.toml"
+                    .to_owned(),
             ),
             _ => None,
         })

@@ -121,12 +121,12 @@ struct RawPlatform {
     variant: String,
 }
 
-/// Why a document is of no use.
+/// Why a document cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// It is damaged, or not what its host says: another host may have it right.
     Malformed(String),
-    /// It is something that Berth does not run, whoever serves it.
+    /// It is something that Berth does not run, from any host.
     Unsupported(String),
 }
 
@@ -150,7 +150,10 @@ pub(crate) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Document
     if let (Some(header), Some(own)) = (header, raw.media_type.as_deref())
         && is_index(own).is_some_and(|own| is_index(header) != Some(own))
     {
-        return Err(malformed(format!("it calls itself {:?}, its host {header:?}", shown(own))));
+        return Err(malformed(format!(
+            "its media type is {:?}, but the Content-Type header says {header:?}",
+            shown(own)
+        )));
     }
     if raw.manifests.is_some() && (raw.layers.is_some() || raw.config.is_some()) {
         return Err(malformed("it is both a manifest and an index".to_owned()));
@@ -175,7 +178,7 @@ fn is_index(media_type: &str) -> Option<bool> {
 
 fn schema1() -> Unusable {
     Unusable::Unsupported(
-        "it is a Docker schema 1 manifest, a form without digests given up in 2017; \
+        "it is a Docker schema 1 manifest, a format without digests, deprecated in 2017; \
          push the image again with a current tool"
             .to_owned(),
     )
@@ -187,7 +190,7 @@ fn index(entries: Option<Vec<RawDescriptor>>) -> Result<Document, Unusable> {
         let problem = format!("the index has {} entries, {MAX_ENTRIES} are allowed", entries.len());
         return Err(Unusable::Unsupported(problem));
     }
-    // An entry with a digest that cannot be checked is as good as not there.
+    // An entry with a digest that cannot be checked is ignored.
     let entry = |raw: RawDescriptor| {
         let platform = raw.platform.as_ref().map(|p| Platform::new(&p.os, &p.architecture, &p.variant));
         Some(Entry { descriptor: descriptor("entry", raw).ok()?, platform })

@@ -16,7 +16,7 @@ pub struct Platform {
 
 /// A string that is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a platform: OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT is needed, as in linux/arm64")]
+#[error("{0:?} is not a platform: expected OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/arm64")]
 pub struct ParsePlatformError(pub String);
 
 impl Platform {

@@ -27,7 +27,7 @@ pub(super) fn of(proxies: Option<&Matcher>, uri: &Uri) -> Option<Intercept> {
     proxies.filter(|_| !loopback)?.intercept(uri)
 }
 
-/// `NO_PROXY` without what the matcher has no notion of: `*.example.org` is `.example.org`, and the port of
+/// `NO_PROXY` without what the matcher does not support: `*.example.org` is `.example.org`, and the port of
 /// `host:port` is left out.
 fn exceptions(list: &str) -> String {
     let entry = |entry: &str| {

@@ -9,7 +9,7 @@ pub(super) fn resolve(base: &str, reference: &str) -> Option<String> {
         return Some(join(scheme, rest));
     }
     if let Some((other, rest)) = scheme_of(reference) {
-        // Without an authority it is no URL of a host: whoever asks refuses it.
+        // Without an authority it is not the URL of a host: the caller refuses it.
         return Some(rest.strip_prefix("//").map_or_else(|| reference.to_owned(), |rest| join(other, rest)));
     }
     let (to, to_query) = reference.split_once('?').map_or((reference, None), |(p, q)| (p, Some(q)));

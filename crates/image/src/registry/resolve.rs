@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::TokenKey;
 use super::manifest::{self, Descriptor, Document, Entry, Manifest, Unusable};
-use super::retry::Patience;
+use super::retry::Retries;
 use super::send::{self, Ask, Trust};
 use super::{HostError, MAX_CONFIG, MAX_MANIFEST, Platform, Registry, RegistryError, Tried};
 use crate::credentials::{Credentials, Keyring, KeyringError};
@@ -33,7 +33,7 @@ pub struct Source {
     pub(super) reference: ImageRef,
     hosts: Vec<Host>,
     keyring: Keyring,
-    /// Hosts that gave no answer.
+    /// Hosts that did not answer.
     silent: Mutex<HashSet<String>>,
     /// By the host's authority; a helper program is asked once per pull.
     credentials: tokio::sync::Mutex<HashMap<String, Credentials>>,
@@ -62,7 +62,7 @@ struct Wanted<'a> {
     limit: u64,
     digest: Option<&'a Digest>,
     size: Option<u64>,
-    /// Whether it can be understood: what a tag names has no digest that vouches for it.
+    /// Whether it can be understood: what a tag names has no digest to verify it by.
     check: fn(&Received) -> Result<(), String>,
 }
 
@@ -116,7 +116,7 @@ impl Source {
         };
         let hosts = self.capable(self.reference.digest().is_some()).ok()?;
         for (index, host) in hosts.iter().enumerate() {
-            if self.passes_over(host, index + 1 == hosts.len()) {
+            if self.skips(host, index + 1 == hosts.len()) {
                 continue;
             }
             match send::send(self, host, &ask).await {
@@ -129,7 +129,7 @@ impl Source {
         None
     }
 
-    /// Remembers a host that gave no sign of life: it is waited for once in a pull, not once for each blob.
+    /// Remembers a host that did not answer: it is waited for once in a pull, not once for each blob.
     pub(crate) fn note(&self, host: &Host, error: &HostError) {
         if matches!(error, HostError::Connect { .. } | HostError::Timeout { step: send::REQUEST, .. }) {
             self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(host.authority.clone());
@@ -137,7 +137,7 @@ impl Source {
     }
 
     /// Whether a host is not worth asking, given that others follow.
-    pub(crate) fn passes_over(&self, host: &Host, last: bool) -> bool {
+    pub(crate) fn skips(&self, host: &Host, last: bool) -> bool {
         !last && self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&host.authority)
     }
 
@@ -168,7 +168,7 @@ impl Source {
                 Document::Index(entries) => entries,
             };
             if depth == MAX_DEPTH {
-                return Err(self.unusable(format!("more than {MAX_DEPTH} indexes stand in one another")));
+                return Err(self.unusable(format!("more than {MAX_DEPTH} nested indexes")));
             }
             let mut unfit = None;
             for entry in self.choose(entries, platform)? {
@@ -225,7 +225,7 @@ impl Source {
         })
     }
 
-    /// An entry of an index that named no platform is judged by its config.
+    /// An entry of an index that named no platform is matched by its config.
     fn check_config(&self, config: &[u8], wanted: &Platform) -> Result<(), RegistryError> {
         #[derive(serde::Deserialize)]
         struct Config {
@@ -304,19 +304,19 @@ impl Source {
         RegistryError::Manifest { what: self.reference.to_string(), problem, kind: Kind::Unsupported }
     }
 
-    /// Asks the hosts in order until one has it; only the last one is asked with patience.
+    /// Asks the hosts in order until one has it; only the last one is asked again after a failure.
     async fn small(&self, wanted: &Wanted<'_>) -> Result<Received, RegistryError> {
         let hosts = self.capable(wanted.digest.is_some())?;
         let timeouts = &self.registry.inner.config.timeouts;
         let mut tried = Vec::new();
         for (index, host) in hosts.iter().enumerate() {
             let last = index + 1 == hosts.len();
-            if self.passes_over(host, last) {
+            if self.skips(host, last) {
                 tried.push(Tried { host: host.to_string(), error: HostError::GivenUp });
                 continue;
             }
-            let patience = if last { Patience::new(timeouts) } else { Patience::none(timeouts) };
-            let result = self.small_patiently(host, wanted, patience).await;
+            let retries = if last { Retries::new(timeouts) } else { Retries::none(timeouts) };
+            let result = self.small_with_retries(host, wanted, retries).await;
             let result = result.and_then(|received| match (wanted.check)(&received) {
                 // A proxy or a page for logging in, say. What the last host has is the caller's to refuse.
                 Err(problem) if !last => Err(HostError::Malformed { what: wanted.what, problem }),
@@ -347,15 +347,15 @@ impl Source {
         Ok(hosts)
     }
 
-    async fn small_patiently(
+    async fn small_with_retries(
         &self,
         host: &Host,
         wanted: &Wanted<'_>,
-        mut patience: Patience,
+        mut retries: Retries,
     ) -> Result<Received, HostError> {
         loop {
             match self.small_from(host, wanted).await {
-                Err(error) => patience.again(error).await?,
+                Err(error) => retries.again(error).await?,
                 done => return done,
             }
         }

@@ -34,12 +34,12 @@ impl Pause {
 
 /// Decides whether a small request is made again.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Retries {
     pause: Pause,
     left: u32,
 }
 
-impl Patience {
+impl Retries {
     /// Up to four attempts.
     pub(crate) fn new(timeouts: &Timeouts) -> Self {
         Self { pause: Pause::new(timeouts), left: ATTEMPTS - 1 }

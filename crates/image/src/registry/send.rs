@@ -16,7 +16,7 @@ use super::{HostError, Registry, Timeouts, redirect};
 use crate::credentials::Credentials;
 use crate::hosts::{Host, Role, Scheme, is_loopback};
 
-/// How Berth introduces itself.
+/// The user agent.
 pub(super) const AGENT: &str = concat!("berth/", env!("CARGO_PKG_VERSION"));
 /// The step of waiting for the head of an answer.
 pub(super) const REQUEST: &str = "request";
@@ -39,7 +39,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) trust: Trust,
 }
 
-/// What vouches for the answer.
+/// What the answer is verified by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
     /// The digest asked for: the way it comes does not matter.
@@ -66,16 +66,16 @@ pub(crate) async fn send(
         if status.is_success() {
             return Ok(response);
         }
-        // Who was redirected to has no claim on the registry's credentials.
+        // A host that was redirected to must not get the registry's credentials.
         let answer = match status {
             StatusCode::UNAUTHORIZED if own && rounds > 0 => {
                 rounds -= 1;
                 inner.tokens.forget(&key);
                 auth::answer(&source.registry, host, &key, response.headers()).await?
             }
-            // Where anybody may come in, but not see everything: who has credentials has to show them unasked.
+            // Some registries serve a part of their content without credentials: then credentials are sent without a challenge.
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if own && shown && authorization.is_none() => {
-                knock(source, host, &key).await?
+                probe(source, host, &key).await?
             }
             _ => None,
         };
@@ -89,9 +89,9 @@ pub(crate) async fn send(
     }
 }
 
-/// Asks for the root of the API, which registries challenge also where they serve some of their content to anybody;
+/// Asks for the root of the API, which registries challenge also where they serve some of their content without credentials;
 /// gives the header that answers the challenge.
-async fn knock(source: &Source, host: &Host, key: &TokenKey) -> Result<Option<HeaderValue>, HostError> {
+async fn probe(source: &Source, host: &Host, key: &TokenKey) -> Result<Option<HeaderValue>, HostError> {
     let registry = &source.registry;
     let text = format!("{}/", base(host));
     let uri: Uri = text.parse().map_err(|_| HostError::Malformed { what: "URL", problem: text })?;
@@ -146,8 +146,8 @@ async fn follow(
     Err(HostError::Redirects(MAX_REDIRECTS))
 }
 
-/// Asks a host that `host` redirected to. A registry behind a name of somebody's own may want a
-/// token all the same; it gets one that anybody may have.
+/// Asks a host that `host` redirected to. A registry behind a custom domain may want a
+/// token anyway; it gets an anonymous one.
 async fn stranger(
     source: &Source,
     host: &Host,
@@ -173,7 +173,7 @@ async fn stranger(
     }
 }
 
-/// The client for a URL that `host` led to. A host that is not reached by TLS has no say in how another's
+/// The client for a URL that `host` led to. A host that is not reached by TLS does not decide how another's
 /// certificate is checked.
 pub(super) fn client(registry: &Registry, host: &Host, uri: &Uri) -> Result<HttpClient, HostError> {
     let transport = &registry.inner.transport;
@@ -258,7 +258,7 @@ fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostEr
         Some("https") => Ok(next),
         Some("http") if from.scheme_str() == Some("http") || is_loopback(host) => Ok(next),
         Some("http") if trust == Trust::Digest => Ok(next),
-        Some("http") => Err(refused("it leaves TLS, and no digest vouches for the answer")),
+        Some("http") => Err(refused("it leaves TLS, and the answer has no digest to verify it by")),
         _ => Err(refused("it is neither http nor https")),
     }
 }
@@ -335,7 +335,7 @@ fn detail(body: &[u8]) -> String {
     first.map(|e| format!(" ({}: {})", shown(&e.code), shown(&e.message))).unwrap_or_default()
 }
 
-/// Foreign text, made fit for one line.
+/// Untrusted text, cleaned up for one line.
 pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect()
 }

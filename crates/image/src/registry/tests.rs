@@ -1,10 +1,10 @@
-//! The client against a registry that asks for credentials, lies and fails on cue.
+//! The client against a registry that asks for credentials, sends wrong data and fails on request.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_testkit::image::{Built, Compression, Format, Image, Index, Layer};
-use berth_testkit::registry::{Auth, Fault, Mischief, On, Registry as TestRegistry};
+use berth_testkit::registry::{Auth, Fault, FaultAction, On, Registry as TestRegistry};
 use berth_types::{Classify, ImageRef, Kind};
 
 use super::*;
@@ -136,7 +136,7 @@ async fn what_is_not_there_is_not_found_and_asked_for_once() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_registry_is_unavailable() {
+async fn a_refused_connection_means_that_the_registry_is_unavailable() {
     let port = berth_testkit::guard::free_port();
     let reference: ImageRef = format!("127.0.0.1:{port}/a:1").parse().unwrap();
     let source = Source::new(&Registry::new(config()), reference, Keyring::default()).unwrap();

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use super::HostError;
 use crate::hosts::{ClientPem, Pem, TlsSettings, Verify};
 
-/// The system's authorities; those that cannot be read are passed over, as every client does.
+/// The system's authorities; those that cannot be read are skipped, as every client does.
 pub(super) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -66,7 +66,7 @@ fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, HostError> {
 fn roots(own: &[Pem], system: &RootCertStore) -> Result<RootCertStore, HostError> {
     let mut roots = system.clone();
     for pem in own {
-        // One odd certificate in a bundle does not spoil the others.
+        // One unusable certificate in a bundle does not affect the others.
         let (added, ignored) = roots.add_parsable_certificates(certificates(pem)?);
         if added == 0 {
             return Err(unusable(pem, "none of its certificates can be an authority"));

@@ -29,7 +29,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 /// An HTTP client for hosts with the same TLS settings.
 pub(super) type HttpClient = Client<Connector, Full<Bytes>>;
 
-/// Clients kept; settings change when files do, so old ones are let go.
+/// Clients kept; settings change when files do, so old ones are dropped.
 const MAX_CLIENTS: usize = 64;
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(20);
@@ -258,7 +258,7 @@ impl Connector {
     }
 }
 
-/// Whether nobody listens: then there is nothing to try by another protocol.
+/// Whether the connection was refused: then another protocol cannot help.
 fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,4 +1,4 @@
-//! Finding an image by what a person or a kubelet calls it.
+//! Finding an image by a name that a user or a kubelet gives.
 
 use std::sync::Arc;
 

@@ -78,7 +78,7 @@ impl Drop for Shared {
 
 impl Shared {
     /// The names under which a layer may be in the store. A diff id that is twice in the image is
-    /// completed where it stands highest; see `record::lowers`.
+    /// completed at its highest place; see `record::lowers`.
     fn ids(&self, index: usize) -> [LayerId; 2] {
         let diff_ids = &self.config.diff_ids;
         let highest = diff_ids.iter().rposition(|d| *d == diff_ids[index]).expect("it is there");
@@ -110,7 +110,7 @@ impl Ingest {
         }
         if config.diff_ids.len() > MAX_LAYERS {
             return Err(StoreError::Invalid(format!(
-                "{} layers, {MAX_LAYERS} can be stacked",
+                "{} layers, at most {MAX_LAYERS} are allowed",
                 config.diff_ids.len()
             )));
         }
@@ -174,7 +174,7 @@ impl Ingest {
                 Next::Present => return None,
                 Next::Turn(turn) => return Some(turn),
                 Next::Wait(mut end) => {
-                    // The sender says nothing; that it is gone is what is waited for.
+                    // Nothing is ever sent: the end of the sender is what is waited for.
                     let _gone = end.changed().await;
                 }
             }
@@ -248,7 +248,7 @@ impl Ingest {
             }
             let diff_ids = &shared.config.diff_ids;
             if diff_ids[index + 1..].contains(&diff_ids[index]) {
-                // Completed where it stands highest, and dropped from the stack here.
+                // Completed at its highest place, and dropped from the stack here.
                 continue;
             }
             let mut staged = lock(&shared.held).remove(&diff_ids[index]).ok_or_else(|| {
@@ -285,7 +285,7 @@ enum Next {
     Wait(tokio::sync::watch::Receiver<()>),
 }
 
-/// The right to write one layer. Dropping it lets the next one who waits try.
+/// The right to write one layer. Dropping it lets the next waiter try.
 #[derive(Debug)]
 pub struct Turn {
     pub(super) shared: Arc<Shared>,

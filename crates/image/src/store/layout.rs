@@ -57,7 +57,7 @@ impl Layout {
         for name in ["blobs", "blobs/sha256", "layers", "records", "staging", "trash", EMPTY] {
             make_dir(&self.images.join(name))?;
         }
-        // A hint for speed: most file systems know no such thing.
+        // A hint for speed: most file systems do not have it.
         spread_below(&self.staging()).ok();
         make_dir(&self.snapshots)
     }
@@ -142,7 +142,7 @@ impl Layout {
         }
     }
 
-    /// Takes something out of its place in one step, to be deleted later. `None` when it is not there.
+    /// Takes something out of its place in one step, to be deleted later. `None` when it does not exist.
     pub(crate) fn discard(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         self.places.deleted(path);
         let target = self.trash().join(self.number().to_string());
@@ -175,7 +175,7 @@ pub(crate) fn make_private(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether a directory is there; an error says neither.
+/// Whether a directory exists; an error leaves it open.
 pub(crate) fn is_dir(path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => Ok(meta.is_dir()),

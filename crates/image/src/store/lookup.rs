@@ -45,7 +45,7 @@ const MAX_STEPS: u64 = 50_000_000;
 
 /// Looking things up takes too long.
 #[derive(Debug, thiserror::Error)]
-#[error("the layer asks for too much in the layers below")]
+#[error("the layer changes too much of the layers below")]
 pub(crate) struct TooManySteps;
 
 /// A stack of layers, the uppermost first.

@@ -1,4 +1,4 @@
-//! Opening a store: what a killed process or a loss of power left is put in order.
+//! Opening a store: what a killed process or a loss of power left is cleaned up.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -41,7 +41,7 @@ pub(crate) fn open(layout: &Layout) -> Result<State, StoreError> {
     Ok(state)
 }
 
-/// A store without the mark is of before it was written, which is the first version.
+/// A store without the mark is older than the mark, and so of the first version.
 fn read_format(layout: &Layout) -> Result<(), StoreError> {
     let path = layout.format();
     match record::read::<Format>(&path) {
@@ -58,10 +58,10 @@ fn is_short(error: &StoreError) -> bool {
     matches!(error, StoreError::Io { source, .. } if is_short_of_resources(source))
 }
 
-/// Removes what is of no use. One directory that cannot be removed must not keep a node from starting.
+/// Removes what is not used. One directory that cannot be removed must not keep a node from starting.
 fn remove(path: &Path) {
     if let Err(error) = remove_tree(path) {
-        tracing::error!(path = %path.display(), %error, "what is of no use stays");
+        tracing::error!(path = %path.display(), %error, "failed to remove an unused file");
     }
 }
 
@@ -91,7 +91,7 @@ fn read_images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
 }
 
 pub(super) fn know_layers(layout: &Layout, state: &mut State, layers: &[LayerRecord]) -> Vec<LayerId> {
-    // One that cannot be looked at is not known: a pull makes it again, beside the old one.
+    // One that cannot be read is not known: a pull makes it again, beside the old one.
     let there = layers.iter().filter(|layer| is_dir(&layout.layer_fs(&layer.id)).unwrap_or(false));
     there
         .map(|layer| {
@@ -141,7 +141,7 @@ fn read_snapshots(layout: &Layout, state: &mut State) -> Result<(), StoreError> 
     for name in names(layout.snapshots())? {
         let dir = layout.snapshots().join(&name);
         let Ok(container) = name.parse::<ContainerId>() else {
-            tracing::warn!(path = %dir.display(), "not a snapshot, left alone");
+            tracing::warn!(path = %dir.display(), "not a snapshot, left as it is");
             continue;
         };
         match look_at(layout, &container)? {
@@ -158,7 +158,7 @@ fn read_snapshots(layout: &Layout, state: &mut State) -> Result<(), StoreError> 
             Verdict::Unfinished => {
                 tracing::warn!(snapshot = name, "unfinished snapshot removed");
                 if let Err(error) = unfinished::remove(&dir) {
-                    tracing::error!(path = %dir.display(), %error, "an unfinished snapshot stays");
+                    tracing::error!(path = %dir.display(), %error, "failed to remove an unfinished snapshot");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The images as they are looked up: a map that is exchanged whole after each change, so that a look never waits for a
+//! The images as they are looked up: a map that is exchanged whole after each change, so that a lookup never waits for a
 //! writer, who holds the state over renames and deletions on a disk that may be slow.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ impl Publication {
     }
 }
 
-/// The state, held. What was changed is published when it is let go.
+/// The state, held. Changes are published when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
     state: MutexGuard<'a, State>,
@@ -74,7 +74,7 @@ impl Images {
         self.inner.published.get()
     }
 
-    /// The state, for those who change it or need more than images.
+    /// The state, for callers that change it or need more than images.
     pub(crate) fn state(&self) -> Held<'_> {
         let state = super::lock(&self.inner.state);
         Held { state, publication: &self.inner.published, changed: false }

@@ -4,7 +4,7 @@
 //!
 //! - Fields are only added, each with `#[serde(default)]`; unknown ones are ignored. That needs no new version.
 //! - A record that a program of an older version would misread gets a higher `version`, and in `min_reader` the
-//!   oldest version that may read it all the same. A program reads every version up to its own.
+//!   oldest version that may read it anyway. A program reads every version up to its own.
 //! - A program that is older than `min_reader` refuses to open the store, and changes nothing in it.
 //! - `tests/fixtures/v<version>` holds a store of each version, which every later program must read.
 
@@ -85,7 +85,7 @@ struct Written<'a, T> {
 #[derive(Deserialize)]
 struct Version {
     version: u32,
-    /// Records of before it was written are for readers of their own version on.
+    /// Older records without it are for readers of their own version on.
     min_reader: Option<u32>,
 }
 
@@ -169,7 +169,7 @@ impl ImageRecord {
 }
 
 /// What of `layers` (the lowest first) an overlay is made of: the uppermost first, each once, nothing below an
-/// opaque one. A layer that is there twice counts where it stands higher: it hides its lower self.
+/// opaque one. A layer that is there twice counts at its higher place: it hides its lower self.
 pub(crate) fn lowers(layers: &[LayerRecord]) -> Vec<LayerRecord> {
     let mut lowers: Vec<LayerRecord> = Vec::new();
     for layer in layers.iter().rev() {

@@ -42,7 +42,7 @@ impl Images {
         let root = root.map(|id| self.layout().layer_fs(&id));
         let dir = self.layout().snapshot(container);
         if let Err(error) = std::fs::DirBuilder::new().mode(0o700).create(&dir) {
-            // What is there is not ours to remove.
+            // What exists already must not be removed.
             self.state().snapshots.remove(container);
             return Err(StoreError::io("make directory", dir)(error));
         }
@@ -55,7 +55,7 @@ impl Images {
         }
     }
 
-    /// The record is there before anything that it speaks of.
+    /// The record is written before anything that it describes.
     fn write_snapshot(&self, record: &SnapshotRecord, root: Option<&Path>) -> Result<(), StoreError> {
         let dir = self.layout().snapshot(&record.container);
         let make = |path: &Path, mode| {
@@ -127,7 +127,7 @@ impl Images {
         }
     }
 
-    /// Removes the snapshot of a container and what it kept alive; nothing to do when there is none. The
+    /// Removes the snapshot of a container and what it kept alive; succeeds when there is none. The
     /// overlay must be unmounted. The files are deleted in the background.
     pub async fn remove_snapshot(&self, container: &ContainerId) -> Result<(), StoreError> {
         let (this, container) = (self.clone(), container.clone());

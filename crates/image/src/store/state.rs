@@ -96,7 +96,7 @@ impl State {
                     trash.extend(path);
                 }
                 Err(error) => {
-                    tracing::warn!(layer = id.dir_name(), error = %berth_types::error::chain(&error), "unused layer stays");
+                    tracing::warn!(layer = id.dir_name(), error = %berth_types::error::chain(&error), "failed to remove an unused layer");
                 }
             }
         }

@@ -89,7 +89,7 @@ impl Images {
                     };
                 }
             }
-            // It is gone, or will be asked about again.
+            // It was removed, or will be measured later.
             Err(_) => drop(known.remove(&container)),
         }
     }

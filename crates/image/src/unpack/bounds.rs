@@ -1,6 +1,6 @@
-//! What one layer may cost: bounds by the size of its blob, and the account of what was spent.
+//! What one layer may cost: bounds by the size of its blob, and what was used of them.
 //!
-//! A blob of 100 KB can say a gigabyte. What it may cost beyond that is bounded by what tools write: an entry takes a few
+//! A blob of 100 KB can expand to a gigabyte. What it may cost beyond that is bounded by what tools write: an entry takes a few
 //! bytes even where it is compressed best, so a small blob has few entries, directories and notes about them.
 
 use serde::{Deserialize, Serialize};

@@ -149,7 +149,10 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, EntryError> {
         }
     }
     if clean.len() > MAX_PATH {
-        return Err(EntryError::Refused(format!("a path of {} bytes, {MAX_PATH} are possible", clean.len())));
+        return Err(EntryError::Refused(format!(
+            "a path of {} bytes, at most {MAX_PATH} are allowed",
+            clean.len()
+        )));
     }
     Ok(clean)
 }
@@ -291,7 +294,7 @@ fn hard_link(tree: &mut Tree, parent: &Rc<Dir>, name: &[u8], entry: &Entry) -> R
     }
     let path = parent.join(name);
     let below = |tree: &mut Tree| -> Result<(), EntryError> {
-        // The target is in a layer below: whoever knows those layers makes the link.
+        // The target is in a layer below: the store, which knows those layers, makes the link.
         if tree.changes.is_whited_out(&target) {
             return Err(EntryError::Refused("a hard link to a file that this layer removes".into()));
         }
@@ -336,7 +339,7 @@ fn node(tree: &mut Tree, parent: &Dir, name: &[u8], kind: FileType, mode: u32) -
     place(tree, parent, name, make, "make node")
 }
 
-/// A device is made by the daemon; an empty file keeps its place meanwhile.
+/// A device is made by the daemon; an empty file is its placeholder.
 fn device(tree: &mut Tree, parent: &Dir, name: &[u8], entry: &Entry) -> Result<(), EntryError> {
     let (major, minor) = entry.device;
     if major > MAX_MAJOR || minor > MAX_MINOR {

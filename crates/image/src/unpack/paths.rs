@@ -1,4 +1,4 @@
-//! A list of paths in little room: each says how many bytes it shares with the one before.
+//! A compact list of paths: each says how many bytes it shares with the one before.
 //!
 //! It comes from a process that a layer may have taken over, so it is as small in memory as it was on its way, and what it
 //! would be at full length is bounded before it is used.

@@ -86,7 +86,7 @@ impl Pipeline {
     /// Waits for the end. The pipe must be closed, or the processes wait as well. The tar must have this digest.
     pub(crate) fn wait(self, diff_id: &Digest) -> Result<Unpacked, Refusal> {
         let Self { inflater, unpacker, relay, bounds } = self;
-        // Each of them ends when one of the others does, so none is waited for in vain.
+        // Each of them ends when one of the others does, so none is waited for forever.
         let inflated = inflater.wait().map(drop);
         let unpacked = unpacker.wait();
         let passed = relay.join().map_err(|_| refusal(Cause::System, "the thread that sums up panicked"))?;
@@ -122,7 +122,7 @@ fn outcome(
     match (passed, inflated) {
         (Ok(sum), Ok(())) => Ok((sum, report)),
         (Err(Stopped::System(e)), _) => {
-            Err(refusal(Cause::System, &format!("passing the tar on: {}", std::io::Error::from(e))))
+            Err(refusal(Cause::System, &format!("relay the tar: {}", std::io::Error::from(e))))
         }
         // The process says that it is done, but left something unread.
         _ => Err(refusal(Cause::Malformed, "data after the archive's end")),
@@ -170,7 +170,7 @@ fn check(report: &Report, bounds: &Bounds) -> Result<(), Refusal> {
         || report.devices.len() as u64 > MAX_DEVICES
         || report.inodes > bounds.entries + 1
     {
-        let text = OverLimit("more than its bounds allow, says the unpacker".into()).to_string();
+        let text = OverLimit("more than its limits allow".into()).to_string();
         return Err(refusal(Cause::Limit, &text));
     }
     Ok(())

@@ -148,7 +148,7 @@ impl Tree {
         Ok(Rc::new(Dir { fd, path }))
     }
 
-    /// Makes a directory that is not there. Its mode and owner are set at the end of the layer.
+    /// Makes a missing directory. Its mode and owner are set at the end of the layer.
     pub(crate) fn make(&mut self, dir: &Dir, name: &[u8]) -> Result<Rc<Dir>, EntryError> {
         rustix::fs::mkdirat(&dir.fd, name, Mode::RWXU).map_err(|e| e.at("mkdir"))?;
         self.changes.count += 1;

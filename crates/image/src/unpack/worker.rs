@@ -1,4 +1,4 @@
-//! The life of the unpacking process.
+//! The unpacking process.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, IoSliceMut, Write};
@@ -16,9 +16,9 @@ use super::tree::Tree;
 use super::{Bounds, Budget, Cause, Job, Outcome, Refusal, Report, Task, UnpackError, extract};
 
 /// The whole life of the unpacking process: call it first in `main` when `argv[0]` is [`super::PROGRAM`].
-/// Standard input is the blob, standard output the socket to whoever started it.
+/// Standard input is the blob, standard output the socket to the parent.
 pub fn worker_main() -> ExitCode {
-    // Whatever the daemon had open without close-on-exec.
+    // What the daemon may have open without close-on-exec.
     let _older_kernel = berth_sys::process::close_range(3, u32::MAX);
     let Ok(mut socket) = rustix::io::dup(std::io::stdout().as_fd()).map(File::from) else {
         return ExitCode::FAILURE;

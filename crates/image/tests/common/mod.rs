@@ -11,7 +11,7 @@ use berth_image::{Config, Image, Images, LayerSource, LayerStep, Names, Source, 
 use berth_types::Digest;
 use sha2::Digest as _;
 
-/// Whether the test can run; says so when it cannot.
+/// Whether the test can run; prints a line when it cannot.
 pub fn root(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
@@ -269,7 +269,7 @@ impl Store {
     }
 }
 
-/// Runs a neighbour; `false` when it is not installed.
+/// Runs another tool; `false` when it is not installed.
 pub fn tool(test: &str, program: &str, arguments: &[&str]) -> bool {
     match std::process::Command::new(program).args(arguments).output() {
         Ok(output) => {

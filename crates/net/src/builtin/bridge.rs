@@ -60,9 +60,9 @@ impl Host {
         links.map(|link| (link.name.as_str(), learnt(link.index))).collect()
     }
 
-    /// A route that stands against using `cidr` on `bridge`. A block that was asked for may be a
+    /// A route that conflicts with using `cidr` on `bridge`. A block that was asked for may be a
     /// part of a network that lies behind a gateway, since it then takes precedence as wanted. Half of
-    /// the internet is no network of the host: VPNs replace the default route by two such halves.
+    /// the internet is not a network of the host: VPNs replace the default route by two such halves.
     fn obstacle(&self, bridge: &str, cidr: Cidr4, asked: bool) -> Option<(Cidr4, String)> {
         self.routes4.iter().find_map(|route| {
             let IpAddr::V4(network) = route.network else { return None };
@@ -83,7 +83,7 @@ fn list<T>(
     Ok(socket.dump(request)?.iter().filter_map(read).collect())
 }
 
-/// Checks what the kernel would refuse or take in another sense.
+/// Checks what the kernel would refuse or interpret differently.
 pub(super) fn check(config: &Config) -> Result<(), OpenError> {
     let bad = |what: String| Err(OpenError::Config { what });
     let plain = |name: &str| {
@@ -108,7 +108,9 @@ pub(super) fn check(config: &Config) -> Result<(), OpenError> {
     if let crate::config::Ipv6::IfAvailable(cidr) = cidr6
         && cidr.prefix() > 96
     {
-        return bad(format!("{cidr} has not as many addresses as IPv4 blocks: a length up to 96 is needed"));
+        return bad(format!(
+            "{cidr} has not as many addresses as IPv4 blocks: the length must be at most 96"
+        ));
     }
     Ok(())
 }
@@ -198,7 +200,7 @@ pub(super) fn ensure(
 }
 
 impl Side {
-    /// Whether the bridge is the one that was made, and is as it should be.
+    /// Whether the bridge is the one that was made, and is intact.
     pub(super) fn is_whole(&mut self, name: &str, gateways: Gateways) -> Result<bool, NetlinkError> {
         let bridge = find(&mut self.socket, By::Name(name))?;
         if !bridge.is_some_and(|link| link.index == self.index && link.up) {

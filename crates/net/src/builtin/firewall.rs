@@ -1,8 +1,8 @@
 //! The firewall at work: changes to the table, and repair after others have changed the rule set.
 //!
 //! The rule set of a host has one generation number. A change of ours is bound to the generation
-//! that was seen last; when another program has changed something meanwhile, the kernel refuses it,
-//! and what we rely on is looked at and put right first.
+//! that was seen last; when another program has changed something since then, the kernel refuses it,
+//! and what we rely on is checked and repaired first.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -31,18 +31,18 @@ const FIREWALLD: &str = "firewalld";
 pub(super) struct Firewall {
     plan: Plan,
     socket: Socket,
-    /// The pods that the maps have entries of, whatever becomes of the tables.
+    /// The pods that the maps have entries of, whatever happens to the tables.
     open: HashMap<SandboxId, Lease>,
     /// The generation of the rule set that was found, or made, to be right; 0 is none.
     generation: u32,
     /// The kernel's numbers of the tables and the count of their rules, when they were made.
     made: Option<(Vec<u64>, usize)>,
-    /// Whether a chain of iptables did not take our rules, which is said once.
+    /// Whether a chain of iptables did not take our rules, which is logged once.
     shut_out: bool,
 }
 
 impl Firewall {
-    /// Makes the tables anew with the entries of `leases`.
+    /// Makes the tables again with the entries of `leases`.
     pub(super) fn open(plan: Plan, leases: &[Lease]) -> Result<Self, NetlinkError> {
         let socket = Socket::open(netlink::Family::Netfilter)?;
         let open = leases.iter().map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
@@ -70,7 +70,7 @@ impl Firewall {
         Ok(firewall)
     }
 
-    /// Puts right what others have undone; one small request when nothing was changed.
+    /// Repairs what other programs have changed; one small request when nothing was changed.
     pub(super) fn verify(&mut self) -> Result<(), NetlinkError> {
         for _ in 0..ATTEMPTS {
             let now = nft::generation(&mut self.socket)?;
@@ -89,7 +89,10 @@ impl Firewall {
     fn repair(&mut self, mut now: u32) -> Result<(), NetlinkError> {
         if !self.is_whole()? {
             if self.made.is_some() {
-                tracing::info!(table = self.plan.table, "others have changed the firewall table, made anew");
+                tracing::info!(
+                    table = self.plan.table,
+                    "another program changed the firewall table; it is rebuilt"
+                );
             }
             now = self.rebuild(now)?;
         }
@@ -98,7 +101,7 @@ impl Firewall {
     }
 
     /// Whether the table is the one that was made, with all its rules. (A file that is loaded after
-    /// `flush ruleset` may bring back an old copy of it, with the ports of pods that are gone.)
+    /// `flush ruleset` may bring back an old copy of it, with the ports of removed pods.)
     fn is_whole(&mut self) -> Result<bool, NetlinkError> {
         let Some((handles, rules)) = &self.made else { return Ok(false) };
         let mut found = 0;
@@ -127,7 +130,7 @@ impl Firewall {
 
     /// Adds our two rules to the FORWARD chains of iptables where they are missing; gives the
     /// generation after that. A chain that does not take them (another program may own its table) is
-    /// its owner's business: it may let everything through.
+    /// up to its owner: it may let everything through.
     fn open_forward(&mut self, mut generation: u32) -> Result<u32, NetlinkError> {
         for chain in FORWARD {
             if nft::chain_hook(&mut self.socket, chain)? != Some(Hook::Forward as u32) {
@@ -156,7 +159,7 @@ impl Firewall {
     fn tell_shut_out(&mut self, (family, table, chain): (Family, &str, &str), error: &NetlinkError) {
         if !std::mem::replace(&mut self.shut_out, true) {
             let error = berth_types::error::chain(error);
-            tracing::warn!(?family, table, chain, error, "pods may not be let through by this chain");
+            tracing::warn!(?family, table, chain, error, "this chain may block the traffic of pods");
         }
     }
 
@@ -179,14 +182,14 @@ impl Firewall {
         Ok(())
     }
 
-    /// Closes the host ports of `sandbox`, and lets it send no more.
+    /// Closes the host ports of `sandbox`, and no longer lets it send.
     pub(super) fn dismiss(&mut self, sandbox: &SandboxId) -> Result<(), NetlinkError> {
         let Some(lease) = self.open.get(sandbox).cloned() else { return Ok(()) };
         match self.change(|plan, batch| plan.delete_elements(batch, &plan.elements(&lease))) {
             // Some of them are gone: others have edited the tables.
             Err(error) if nft::is_missing(&error) => {
                 self.open.remove(sandbox);
-                // Not the tables that were made: they are made anew.
+                // Not the tables that were made: they are made again.
                 (self.made, self.generation) = (None, 0);
                 self.verify()?;
             }
@@ -219,12 +222,12 @@ impl Firewall {
     }
 
     /// Flows of UDP and SCTP do not end by themselves: they would go on past a new mapping, or to a
-    /// pod that is gone. Flows to the same port elsewhere are left alone. The mapping itself stands
-    /// or is gone by now, so that a kernel that cannot list its connections stops no pod.
+    /// removed pod. Flows to the same port elsewhere are not affected. The mapping itself exists
+    /// or is removed already, so that a kernel that cannot list its connections stops no pod.
     fn forget_flows(&mut self, ports: &[PortMapping]) {
         if let Err(error) = self.try_forget_flows(ports) {
             let error = berth_types::error::chain(&error);
-            tracing::warn!(error, "flows to the host's ports are not forgotten");
+            tracing::warn!(error, "failed to remove connections to host ports from connection tracking");
         }
     }
 

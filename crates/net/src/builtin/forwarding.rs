@@ -50,7 +50,7 @@ pub(super) fn prepare_bridge(bridge: &str, ipv6: bool) -> Result<(), OpenError> 
 }
 
 /// Switches forwarding on. A kernel that forwards ignores router advertisements, unless told otherwise:
-/// `listeners` are the interfaces that are to hear them as before, with whether the host has learnt its
+/// `listeners` are the interfaces that are to accept them as before, with whether the host has learnt its
 /// default route there. (One that has not may still be waiting for its first advertisement.)
 pub(super) fn enable(ipv6: bool, listeners: &[(&str, bool)]) -> Result<(), OpenError> {
     let net = Path::new(NET);
@@ -74,7 +74,7 @@ pub(super) fn enable(ipv6: bool, listeners: &[(&str, bool)]) -> Result<(), OpenE
     Ok(())
 }
 
-/// Settings for interfaces that come to be in the calling thread's network namespace, a pod's:
+/// Settings for interfaces that are created in the calling thread's network namespace, a pod's:
 /// another pod must not be able to give it a route, and addresses are usable at once. Tells
 /// whether the pod uses IPv6: one that has switched it off by sysctl does not.
 pub(super) fn prepare_pod() -> io::Result<bool> {

@@ -1,4 +1,4 @@
-//! Hosts whose iptables is still the old one (not the nftables kind): its chains can be reached by
+//! Hosts with legacy iptables (not the nftables kind): its chains can be reached by
 //! its own program alone.
 //!
 //! The program is run when the network is opened and only where the old filter table is in use, never
@@ -18,13 +18,17 @@ fn rules(bridge: &str) -> [Vec<&str>; 2] {
     [known.to_vec(), vec!["-i", bridge, "-j", "ACCEPT"]]
 }
 
-/// Lets pods through the old FORWARD chains. A failure is told in the log only: the chains may let
+/// Lets pods through the old FORWARD chains. A failure is only logged: the chains may let
 /// everything through as they are.
 pub(super) fn open_forward(bridge: &str) {
     for (program, tables) in FAMILIES.iter().filter(|(_, tables)| has_filter_table(tables)) {
         for rule in rules(bridge) {
             if !run(program, "-C", &rule) && !run(program, "-I", &rule) {
-                tracing::warn!(program, tables, "pods are not let through the FORWARD chain of old iptables");
+                tracing::warn!(
+                    program,
+                    tables,
+                    "failed to allow pods in the FORWARD chain of legacy iptables"
+                );
             }
         }
     }
@@ -35,7 +39,7 @@ pub(super) fn close_forward(bridge: &str) {
     for (program, _) in FAMILIES.iter().filter(|(_, tables)| has_filter_table(tables)) {
         for rule in rules(bridge) {
             if run(program, "-C", &rule) && !run(program, "-D", &rule) {
-                tracing::warn!(program, "rule left in the FORWARD chain of old iptables");
+                tracing::warn!(program, "failed to remove a rule from the FORWARD chain of legacy iptables");
             }
         }
     }

@@ -15,13 +15,13 @@ pub(super) const POD_INTERFACE: &str = "eth0";
 
 const PREFIX: &str = "veth";
 
-/// The host's end of the pod with this address. The name tells the address, so that no second one
+/// The host's end of the pod with this address. The name contains the address, so that no second one
 /// can be made while the kernel still has the first, and a leaked one shows which address it blocks.
 pub(super) fn host_name(address: Ipv4Addr) -> String {
     format!("{PREFIX}{:08x}", address.to_bits())
 }
 
-/// The address that the name of an interface tells.
+/// The address in the name of an interface.
 pub(super) fn address_of(name: &str) -> Option<Ipv4Addr> {
     let digits = name.strip_prefix(PREFIX).filter(|digits| digits.len() == 8)?;
     u32::from_str_radix(digits, 16).ok().map(Ipv4Addr::from_bits)

@@ -75,12 +75,12 @@ impl State {
                 Ok(sockets) => reservations.hold(&lease.sandbox, sockets),
                 Err(error) => {
                     let error = berth_types::error::chain(&error);
-                    tracing::warn!(sandbox = lease.sandbox.short(), error, "host port not held");
+                    tracing::warn!(sandbox = lease.sandbox.short(), error, "failed to reserve a host port");
                 }
             }
             let sandbox = lease.sandbox.clone();
             if !pool.restore(lease) {
-                tracing::warn!(sandbox = sandbox.short(), "lease of an address that is taken");
+                tracing::warn!(sandbox = sandbox.short(), "lease of an address that is in use");
             }
         }
         for address in host.links.iter().filter_map(|link| link::address_of(&link.name)) {
@@ -96,7 +96,7 @@ impl State {
 fn block(config: &Config, store: &Store, leases: &[Lease], host: &Host) -> Result<Cidr4, OpenError> {
     let chosen = store.subnet();
     let in_use = |cidr: &Cidr4| leases.iter().all(|lease| cidr.contains(lease.address4));
-    // Also when a network of the host overlaps it by now: pods that run are not given up for that.
+    // Also when a network of the host overlaps it by now: running pods are kept.
     let cidr4 = match chosen.filter(|cidr| !leases.is_empty() && in_use(cidr)) {
         Some(cidr) if config.cidr4.is_none_or(|asked| asked == cidr) => cidr,
         _ => bridge::choose(config, chosen, host)?,
@@ -130,7 +130,7 @@ fn block6(configured: Cidr6, store: &Store, leases: &[Lease]) -> Cidr6 {
         && let Err(error) = store.set_subnet6(configured)
     {
         let error = berth_types::error::chain(&error);
-        tracing::warn!(error, "the IPv6 block may not be kept");
+        tracing::warn!(error, "the IPv6 block may change at the next start");
     }
     configured
 }

@@ -1,6 +1,6 @@
-//! Who has which address and which host ports: pure bookkeeping.
+//! Which pod has which address and host ports: pure bookkeeping.
 //!
-//! Addresses are handed out in turn, so that one given back rests as long as possible. An address
+//! Addresses are handed out in turn, so that a released one is unused as long as possible. An address
 //! whose interface the kernel still has is *draining* and not used again before that is gone.
 
 use std::collections::HashMap;

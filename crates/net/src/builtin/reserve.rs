@@ -2,7 +2,7 @@
 //!
 //! Packets to a host port never reach a process of the host. Binding the port shows whether one is
 //! listening there (whose clients would be led to the pod), and lets one that comes later fail with
-//! "address in use" instead of waiting for connections in vain (docs/adr/0034). Nothing listens
+//! "address in use" instead of waiting for connections that never come (docs/adr/0034). Nothing listens
 //! on these sockets.
 
 use std::collections::HashMap;

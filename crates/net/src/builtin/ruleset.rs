@@ -114,7 +114,7 @@ pub(super) enum Senders {
 }
 
 impl Plan {
-    /// Makes the table anew, with the ports of `leases`, whatever was there.
+    /// Makes the table again, with the ports of `leases`, whatever was there.
     pub(super) fn build<'a>(&self, batch: &mut Batch, leases: impl Iterator<Item = &'a Lease>) {
         let table = self.table.as_str();
         // Adding first makes the deletion succeed in any case.
@@ -256,7 +256,7 @@ impl Plan {
         }
     }
 
-    /// Removes entries; one that is not there fails the batch.
+    /// Removes entries; a missing one fails the batch.
     pub(super) fn delete_elements(&self, batch: &mut Batch, elements: &[Element]) {
         for map in Map::ALL {
             let keys: Vec<_> = elements.iter().filter(|e| e.map == map).map(|e| e.key.clone()).collect();

@@ -47,13 +47,13 @@ impl PodNetwork for Builtin {
 
     fn inventory(&self) -> Result<Inventory, NetError> {
         let sandboxes = self.leases().into_iter().map(|lease| lease.sandbox).collect();
-        Ok(Inventory { sandboxes, strays: self.strays()? })
+        Ok(Inventory { sandboxes, orphans: self.orphans()? })
     }
 
     fn sweep(&self, known: &HashSet<SandboxId>) -> Result<Inventory, NetError> {
         let swept = Builtin::sweep(self, known)?;
         let sandboxes = swept.leases.into_iter().map(|lease| lease.sandbox).collect();
-        Ok(Inventory { sandboxes, strays: swept.interfaces })
+        Ok(Inventory { sandboxes, orphans: swept.interfaces })
     }
 
     fn changes(&self) -> Result<Vec<Changes>, NetError> {

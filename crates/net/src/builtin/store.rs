@@ -93,7 +93,7 @@ impl Store {
         // On a full disk: without the file nothing is forgotten, with the old one all would be, next time.
         if let Err(error) = self.replace("boot", &now) {
             let error = berth_types::error::chain(&error);
-            tracing::warn!(error, "leases of this boot will not be told from later ones");
+            tracing::warn!(error, "leases of this boot cannot be distinguished from later ones");
             let path = self.dir.join("boot");
             if path.exists() {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;

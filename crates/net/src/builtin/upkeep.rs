@@ -1,4 +1,4 @@
-//! Looking after the network: repair, left-overs, and the end of it.
+//! Maintenance of the network: repair, orphans, and removal.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -14,7 +14,7 @@ use crate::error::{OpenError, SweepError};
 impl Builtin {
     /// Interfaces of pods on the bridge that belong to no lease: those of pods that ended a moment
     /// ago, or leaked ones. What others have connected to the bridge is not counted.
-    pub fn strays(&self) -> Result<Vec<String>, SweepError> {
+    pub fn orphans(&self) -> Result<Vec<String>, SweepError> {
         let mut host = lock(&self.host);
         let replies = host.socket.dump(&route::get_links());
         let index = host.index;
@@ -42,7 +42,7 @@ impl Builtin {
                 }
             }
         }
-        for name in self.strays()? {
+        for name in self.orphans()? {
             match link::disconnect(&mut lock(&self.host).socket, &name) {
                 Ok(()) => swept.interfaces.push(name),
                 Err(source) => {
@@ -54,8 +54,8 @@ impl Builtin {
         failure.map_or(Ok(swept), Err)
     }
 
-    /// Puts right what others have undone: the firewall rules (a reload of the host's own rules, docker starting),
-    /// the bridge (deleted, switched off, without its addresses). Every attach looks after the rules, too; this heals
+    /// Repairs what other programs have changed: the firewall rules (a reload of the host's own rules, docker starting),
+    /// the bridge (deleted, switched off, without its addresses). Every attach repairs the rules, too; this repairs the network of
     /// running pods. Tries again to give back what a detach could not. Costs a few small requests when nothing has
     /// changed; does nothing after a purge.
     pub fn verify(&self) -> Result<(), SweepError> {
@@ -71,11 +71,11 @@ impl Builtin {
 
     fn look(&self) -> Result<(), SweepError> {
         self.verify_bridge().map_err(SweepError::Bridge)?;
-        let what = "look after the firewall rules";
+        let what = "check the firewall rules";
         lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })
     }
 
-    /// Puts the bridge right; tells whether it was wrong.
+    /// Repairs the bridge; returns whether it was damaged.
     pub(super) fn verify_bridge(&self) -> Result<bool, OpenError> {
         let leases = self.leases();
         let config = &self.config;
@@ -89,12 +89,12 @@ impl Builtin {
         let prepare = || forwarding::prepare_bridge(&config.bridge, self.cidr6.is_some());
         side.index = bridge::ensure(&mut side.socket, config, &host, (gateways, self.uplink.mtu), prepare)?;
         side.plug(&host, &leases);
-        tracing::warn!(bridge = config.bridge, "others have changed the bridge, put right");
+        tracing::warn!(bridge = config.bridge, "another program changed the bridge; it is repaired");
         Ok(true)
     }
 
-    /// Monitors that are readable after something has changed that [`Builtin::verify`] may have to put
-    /// right. They hear of every change to the host's interfaces and rules, the network's own included,
+    /// Monitors that are readable after something has changed that [`Builtin::verify`] may have to
+    /// repair. They see every change to the host's interfaces and rules, the network's own included,
     /// so that the caller waits a moment before it drains them and looks.
     pub fn monitors(&self) -> Result<[Monitor; 2], SweepError> {
         let open = |family| {

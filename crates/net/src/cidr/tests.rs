@@ -11,8 +11,8 @@ fn a_block_parses_prints_and_clears_host_bits() {
 #[test]
 fn what_is_not_a_block_is_refused_with_the_reason() {
     for (text, reason) in [
-        ("", "an address, / and a length are needed"),
-        ("10.0.0.0", "an address, / and a length are needed"),
+        ("", "expected an address, / and a length"),
+        ("10.0.0.0", "expected an address, / and a length"),
         ("10.0.0/8", "the address is malformed"),
         ("10.0.0.0/x", "the length is not a number"),
         ("10.0.0.0/33", "the length is above 32"),

@@ -45,7 +45,7 @@ fn the_resolver_of_systemd_is_looked_behind() {
 }
 
 #[test]
-fn no_server_left_is_told() {
+fn no_server_left_is_reported() {
     let host = "nameserver 127.0.0.1\nnameserver ::1\nnameserver ::ffff:127.0.0.1\nsearch lan\n";
     assert_eq!(from_host(host, None), ("search lan\n".to_owned(), true));
     assert_eq!(from_host(host, Some("nameserver 127.0.0.1\n")), ("search lan\n".to_owned(), true));

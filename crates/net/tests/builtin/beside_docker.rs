@@ -1,4 +1,4 @@
-//! Beside rules of others: docker's policy to drop what is forwarded, and reloads that remove ours.
+//! With rules of other programs: docker's policy to drop what is forwarded, and reloads that remove ours.
 
 use crate::world::{HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, ip, require_root, tcp};
 

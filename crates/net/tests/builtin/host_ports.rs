@@ -123,7 +123,7 @@ fn udp_to_the_other_localhost_is_refused_at_once() {
     client.send(b"ping").unwrap();
     let refused = client.recv(&mut [0; 4]).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{refused}");
-    // What is not mapped is left alone.
+    // What is not mapped is not changed.
     client.connect("[::1]:5354").unwrap();
     client.send(b"ping").unwrap();
     receive(&own);
@@ -210,7 +210,7 @@ fn a_taken_port_is_refused_by_name() {
     let attach = |ports: &[PortMapping]| world.host.run(|| net.attach(&sandbox(2), spare.fd(), ports));
 
     let error = attach(&[tcp(8080, 81)]).unwrap_err();
-    assert_eq!(error.to_string(), format!("host port 8080/tcp is taken by sandbox {}", pod.id));
+    assert_eq!(error.to_string(), format!("host port 8080/tcp is used by sandbox {}", pod.id));
     assert!(matches!(attach(&[on(HOST4, tcp(8080, 81))]), Err(AttachError::PortTaken { .. })));
     for bad in [tcp(0, 80), tcp(80, 0), on("198.51.100.1", tcp(80, 80)), on("::1", tcp(80, 80))] {
         assert!(matches!(attach(&[bad]), Err(AttachError::BadPort { .. })), "{bad}");

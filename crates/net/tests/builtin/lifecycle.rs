@@ -58,7 +58,7 @@ fn detach_is_idempotent_and_needs_no_namespace() {
         net.detach(&sandbox(9)).unwrap();
     });
     assert!(net.leases().is_empty());
-    assert!(net.strays().unwrap().is_empty());
+    assert!(net.orphans().unwrap().is_empty());
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_new_daemon_goes_on_where_the_old_one_was() {
     assert_eq!(swept.leases.iter().map(|lease| &lease.sandbox).collect::<Vec<_>>(), [&gone.id]);
     assert_eq!(swept.interfaces, std::slice::from_ref(&gone.attachment.host_interface));
     assert_eq!(net.leases().len(), 2);
-    assert!(net.strays().unwrap().is_empty());
+    assert!(net.orphans().unwrap().is_empty());
     world.outside.talk((ip(HOST4), 8080), &server);
 }
 
@@ -156,7 +156,7 @@ fn what_others_connect_to_the_bridge_is_not_touched() {
         "ip link add vm0 type veth peer name x6; ip link set x6 master berth0; ip link add veth7 master berth0 type veth peer name x7
          ip link add veth0ad00909 master berth0 type veth peer name x8",
     );
-    assert_eq!(net.strays().unwrap(), ["veth0ad00909"]);
+    assert_eq!(net.orphans().unwrap(), ["veth0ad00909"]);
     let swept = world.host.run(|| net.sweep(&HashSet::new()).unwrap());
     assert_eq!(swept.interfaces, ["veth0ad00909"]);
     assert_eq!(ports_of_bridge(&world), 2);
@@ -270,7 +270,7 @@ fn a_hundred_pods_at_once() {
 
     world.host.run(|| leases.iter().for_each(|lease| net.detach(&lease.sandbox).unwrap()));
     drop((spaces, server));
-    wait_until("the kernel removes the interfaces", || net.strays().unwrap().is_empty());
+    wait_until("the kernel removes the interfaces", || net.orphans().unwrap().is_empty());
     assert!(net.leases().is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Which hosts and pods reach each other.
 
 use berth_sys::netlink;
 
@@ -41,8 +41,8 @@ fn the_outside_sees_the_host_for_a_pod() {
 }
 
 #[test]
-fn a_pod_has_what_it_was_told() {
-    require_root!("a_pod_has_what_it_was_told");
+fn a_pod_has_what_was_configured() {
+    require_root!("a_pod_has_what_was_configured");
     let world = World::new();
     let net = world.open();
     let pod = world.pod(&net, 1, &[]);
@@ -200,8 +200,8 @@ fn packets_of_no_connection_do_not_leave() {
 }
 
 #[test]
-fn a_host_that_was_told_by_advertisements_goes_on_hearing_them() {
-    require_root!("a_host_that_was_told_by_advertisements_goes_on_hearing_them");
+fn a_host_that_accepts_router_advertisements_keeps_accepting_them() {
+    require_root!("a_host_that_accepts_router_advertisements_keeps_accepting_them");
     let world = World::new();
     world.host.sh("ip link add deaf0 type bridge; echo 0 > /proc/sys/net/ipv6/conf/deaf0/accept_ra
         ip link add late0 type bridge");
@@ -233,7 +233,7 @@ fn udev_finds_no_hardware_address_to_change() {
     let world = World::new();
     let net = world.open();
     let pod = world.pod(&net, 1, &[]);
-    // 3: set by whoever made the interface (udev changes those of 1, random).
+    // 3: set by the one that made the interface (udev changes those of 1, random).
     for name in ["berth0", &pod.attachment.host_interface] {
         let file = format!("/sys/class/net/{name}/addr_assign_type");
         let read = format!("unshare -m sh -c 'mount -t sysfs none /sys && cat {file}'");

@@ -1,4 +1,4 @@
-//! What others have undone is put right.
+//! What others have undone is repaired.
 
 use std::os::fd::AsFd;
 
@@ -28,7 +28,7 @@ fn a_bridge_that_was_deleted_comes_back_with_its_ports() {
     let pod = world.pod(&net, 1, &[tcp(8080, 80)]);
     let server = pod.ns.listen(80);
     world.host.sh("ip link delete berth0");
-    // An attach needs the bridge and puts it right itself.
+    // An attach needs the bridge and repairs it itself.
     check_ways(&world, &net, &pod, &server, 2);
     world.host.sh("ip link delete berth0");
     world.host.run(|| net.verify().unwrap());
@@ -66,8 +66,8 @@ fn a_bridge_that_was_switched_off_or_lost_its_address_works_again() {
 }
 
 #[test]
-fn a_table_that_was_emptied_or_replaced_by_an_old_copy_is_made_anew() {
-    require_root!("a_table_that_was_emptied_or_replaced_by_an_old_copy_is_made_anew");
+fn a_table_that_was_emptied_or_replaced_by_an_old_copy_is_rebuilt() {
+    require_root!("a_table_that_was_emptied_or_replaced_by_an_old_copy_is_rebuilt");
     let world = World::new();
     let net = world.open();
     let gone = world.pod(&net, 1, &[tcp(8081, 80)]);
@@ -142,11 +142,11 @@ fn monitors_hear_of_what_must_be_put_right() {
         world.host.run(|| net.verify().unwrap());
         wait_until("quiet", || !monitors.each_ref().map(Monitor::drain).contains(&true));
     }
-    // More than the monitors have room for.
+    // More than the monitors have space for.
     for id in 0..40 {
         world.pod(&net, id, &[tcp(8080, 80)]);
         world.host.run(|| net.detach(&sandbox(id)).unwrap());
     }
-    wait_until("what did not fit is heard, too", heard);
+    wait_until("what did not fit is noticed, too", heard);
     wait_until("quiet", || !monitors.each_ref().map(Monitor::drain).contains(&true));
 }

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::world::{HOST4, Ns, Pod, World, ip, receive, require_root, tcp, wait_until};
 
-/// A pod that tries, one whose addresses it tries, and one that looks on.
+/// A pod that tries, one whose addresses it tries, and one that observes.
 struct Scene {
     world: World,
     _net: Builtin,
@@ -26,7 +26,7 @@ impl Scene {
         Self { world, _net: net, attacker, victim, witness }
     }
 
-    /// Takes the rules away: what was kept from happening happens then, so that the test is able to tell.
+    /// Removes the rules: what they prevented happens then, which shows that the test detects it.
     fn unprotect(&self) {
         self.world.host.sh("nft flush ruleset");
     }
@@ -60,11 +60,11 @@ fn bytes_of(mac: &str) -> Vec<u8> {
     mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
-/// Sends a word from this address, which the pod has given itself.
+/// Sends a packet from this address, which the pod has given itself.
 fn send_as(pod: &Pod, from: IpAddr, to: (IpAddr, u16)) {
     pod.ns.run(|| {
         let socket = UdpSocket::bind((from, 0)).unwrap();
-        // With the neighbour not found the word is lost, which is one way of its being kept from sending.
+        // When the neighbour is not found the packet is lost, which also prevents it from sending.
         let _sent = socket.send_to(b"ping", to);
     });
 }
@@ -196,7 +196,7 @@ fn no_neighbour_takes_an_arp_message_for_anothers_address() {
         scene.world.host.run(|| {
             UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"ping", (attacker.ip4(), 93)).unwrap();
         });
-        wait_until("the lie is told", || {
+        wait_until("the forged answer is sent", || {
             !attacker.ns.sh("nft list table arp lie").contains("counter packets 0 ")
         });
         attacker.ns.sh("nft delete table arp lie");
@@ -219,8 +219,8 @@ fn icmp6(pod: &Pod, from: Option<Ipv6Addr>) -> OwnedFd {
             rustix::net::socket_with(AddressFamily::INET6, kind, flags, Some(ipproto::ICMPV6)).unwrap();
         sockopt::set_ipv6_unicast_hops(&socket, Some(255)).unwrap();
         sockopt::set_ipv6_multicast_hops(&socket, 255).unwrap();
-        let patience = Some(Duration::from_secs(10));
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, patience).unwrap();
+        let limit = Some(Duration::from_secs(10));
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, limit).unwrap();
         if let Some(from) = from {
             rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
         }
@@ -264,8 +264,8 @@ fn heard(scene: &Scene, listener: &OwnedFd, messages: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router() {
-    require_root!("no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router");
+fn no_pod_can_advertise_anothers_ipv6_address_or_a_router() {
+    require_root!("no_pod_can_advertise_anothers_ipv6_address_or_a_router");
     let scene = Scene::new();
     let Scene { attacker, victim, witness, .. } = &scene;
     let listener = icmp6(witness, None);
@@ -280,7 +280,7 @@ fn no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router() {
         message(135, 0, witness.ip6(), 1, &own),
     ];
     // On a busy machine a message may overtake another one, so that a later round hears it.
-    wait_until("the fine ones are heard", || heard(&scene, &listener, &fine) == [136, 136, 135]);
+    wait_until("the valid ones are received", || heard(&scene, &listener, &fine) == [136, 136, 135]);
 
     let mut hidden = message(136, 0x20, attacker.ip6(), 14, &own);
     hidden.extend_from_slice(&message(136, 0, victim.ip6(), 2, &stolen)[24..]);
@@ -312,7 +312,7 @@ fn no_neighbour_is_told_of_anothers_ipv6_address_or_of_a_router() {
     scene.unprotect();
     tell_host();
     wait_until("the host believes it", || scene.known_to_host(victim.ip6()) == own);
-    wait_until("all are heard", || heard(&scene, &listener, &forged).len() >= forged.len());
+    wait_until("all are received", || heard(&scene, &listener, &forged).len() >= forged.len());
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn pods_are_held_to_their_addresses_after_a_restart_a_reload_and_an_upgrade() {
     let net = world.open();
     assert_eq!(bridge(), before);
     check("after an upgrade");
-    // A pod that is gone may send no more.
+    // A removed pod must not send any more.
     world.host.run(|| net.detach(&attacker.id).unwrap());
     assert!(!bridge().contains(port.as_str()));
     send_as(&attacker, attacker.ip4(), (gateway, 91));

@@ -88,7 +88,7 @@ fn network_suite(make: Make) {
             assert!(matches!(error, NetError::NotAttached { .. }), "{error:?}");
         }
         assert!(!net.inventory().unwrap().sandboxes.contains(&id));
-        // What no record speaks of is swept away.
+        // What no record names is removed.
         let swept = net.sweep(&HashSet::new()).unwrap();
         assert_eq!(swept.sandboxes.contains(&other), !another.addresses.is_empty());
     });
@@ -210,7 +210,7 @@ fn what_a_detach_could_not_give_back_is_given_back_later() {
 
     // Without anything that looks: the next pod needs the address.
     drop(pod);
-    wait_until("the interface goes", || net.strays().unwrap().is_empty());
+    wait_until("the interface goes", || net.orphans().unwrap().is_empty());
     let pod = world.pod(&net, 2, &[tcp(8080, 80)]);
     let lease = config.dir.join("leases").join(pod.id.as_str());
     std::fs::remove_file(&lease).unwrap();

@@ -12,9 +12,9 @@ use berth_types::SandboxId;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// Long enough to see that a packet was dropped (locally answered otherwise within microseconds).
-const IMPATIENCE: Duration = Duration::from_millis(700);
+const SILENCE: Duration = Duration::from_millis(700);
 
 /// Returns from a test, with a line that says so, when it cannot run.
 macro_rules! require_root {
@@ -85,19 +85,19 @@ impl Ns {
 
     pub(crate) fn udp(&self, port: u16) -> UdpSocket {
         let socket = self.run(|| UdpSocket::bind(("::", port)).unwrap());
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         socket
     }
 
-    /// Connects to `address`, sends a word, has it answered by `server`; gives the address that
+    /// Connects to `address`, sends a message, has it answered by `server`; gives the address that
     /// the server saw.
     pub(crate) fn talk(&self, address: (IpAddr, u16), server: &TcpListener) -> IpAddr {
         let address = SocketAddr::from(address);
-        let connected = self.run(|| TcpStream::connect_timeout(&address, PATIENCE));
+        let connected = self.run(|| TcpStream::connect_timeout(&address, WAIT_LIMIT));
         let mut client = connected.unwrap_or_else(|error| panic!("connect to {address}: {error}"));
         let (mut accepted, peer) = server.accept().unwrap();
         for stream in [&client, &accepted] {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         }
         let mut word = [0; 4];
         client.write_all(b"ping").unwrap();
@@ -121,11 +121,11 @@ impl Ns {
 
     /// Whether a connection comes about.
     pub(crate) fn connects(&self, address: (IpAddr, u16)) -> bool {
-        self.run(|| TcpStream::connect_timeout(&SocketAddr::from(address), IMPATIENCE)).is_ok()
+        self.run(|| TcpStream::connect_timeout(&SocketAddr::from(address), SILENCE)).is_ok()
     }
 }
 
-/// Sends a word to `address` from a socket of both families.
+/// Sends a message to `address` from a socket of both families.
 pub(crate) fn ask_udp(client: &UdpSocket, (ip, port): (IpAddr, u16)) {
     let ip = match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -134,12 +134,12 @@ pub(crate) fn ask_udp(client: &UdpSocket, (ip, port): (IpAddr, u16)) {
     client.send_to(b"ping", (ip, port)).unwrap();
 }
 
-/// Waits for a word; gives where it came from.
+/// Waits for a message; gives where it came from.
 pub(crate) fn receive(socket: &UdpSocket) -> SocketAddr {
     let mut word = [0; 4];
     loop {
         match socket.recv_from(&mut word) {
-            // A process that is frozen and thawed meanwhile has its wait broken off.
+            // A process that is frozen and thawed in between has its wait interrupted.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             result => return result.unwrap().1,
         }
@@ -237,7 +237,7 @@ pub(crate) fn udp(host_port: u16, container_port: u16) -> PortMapping {
 
 /// Waits until `done`, looking every few milliseconds.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_LIMIT;
     while !done() {
         assert!(std::time::Instant::now() < deadline, "{what}");
         std::thread::park_timeout(Duration::from_millis(5));

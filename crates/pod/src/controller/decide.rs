@@ -1,4 +1,4 @@
-//! What a pod needs next, from its plan and what is there. Pure.
+//! What a pod needs next, from its plan and its state. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) enum Action {
     Start(ContainerId),
 }
 
-/// What a look at the pod gave.
+/// The result of a look at the pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decision {
     /// What to do now.
@@ -79,12 +79,12 @@ impl History {
     }
 }
 
-/// Where one container is.
-enum Stand {
+/// The status of one container.
+enum Status {
     Act(Action),
-    /// Nothing to do until something happens.
+    /// Waits for an event.
     Busy,
-    /// Held back until its client is there.
+    /// Held back until its client is attached.
     Held,
     /// Another attempt is due then.
     Later(i64),
@@ -105,12 +105,12 @@ pub(super) fn decide(
     for planned in &plan.init {
         let policy = init_policy(plan.restart);
         let name = &planned.config.metadata.name;
-        match stand(planned, containers, history, policy, held, now) {
-            Stand::Done { code: 0 } => {}
-            Stand::Done { code } => return at(Phase::Failed { container: name.clone(), code }),
-            Stand::Act(action) => return Decision { actions: vec![action], ..at(Phase::Starting) },
-            Stand::Later(wake) => return Decision { wake: Some(wake), ..at(Phase::Starting) },
-            Stand::Busy | Stand::Runs | Stand::Held => return at(Phase::Starting),
+        match status(planned, containers, history, policy, held, now) {
+            Status::Done { code: 0 } => {}
+            Status::Done { code } => return at(Phase::Failed { container: name.clone(), code }),
+            Status::Act(action) => return Decision { actions: vec![action], ..at(Phase::Starting) },
+            Status::Later(wake) => return Decision { wake: Some(wake), ..at(Phase::Starting) },
+            Status::Busy | Status::Runs | Status::Held => return at(Phase::Starting),
         }
     }
     mains(plan, containers, history, held, now)
@@ -130,18 +130,18 @@ fn mains(
     let mut decision = at(Phase::Running);
     let mut ended = 0;
     for planned in &plan.main {
-        match stand(planned, containers, history, plan.restart, held, now) {
-            Stand::Act(action) => {
+        match status(planned, containers, history, plan.restart, held, now) {
+            Status::Act(action) => {
                 let first = matches!(&action, Action::Create { attempt: 0, .. } | Action::Start(_));
                 if first {
                     decision.phase = Phase::Starting;
                 }
                 decision.actions.push(action);
             }
-            Stand::Later(wake) => decision.wake = Some(decision.wake.map_or(wake, |w| w.min(wake))),
-            Stand::Busy => decision.phase = Phase::Starting,
-            Stand::Done { .. } => ended += 1,
-            Stand::Runs | Stand::Held => {}
+            Status::Later(wake) => decision.wake = Some(decision.wake.map_or(wake, |w| w.min(wake))),
+            Status::Busy => decision.phase = Phase::Starting,
+            Status::Done { .. } => ended += 1,
+            Status::Runs | Status::Held => {}
         }
     }
     if ended == plan.main.len() {
@@ -150,36 +150,36 @@ fn mains(
     decision
 }
 
-fn stand(
+fn status(
     planned: &Planned,
     containers: &[Arc<ContainerView>],
     history: &mut History,
     policy: RestartPolicy,
     held: Option<&str>,
     now: i64,
-) -> Stand {
+) -> Status {
     let name = &planned.config.metadata.name;
     let latest = containers
         .iter()
         .filter(|view| view.config.metadata.name == *name)
         .max_by_key(|view| view.config.metadata.attempt);
-    let Some(view) = latest else { return Stand::Act(Action::Create { name: name.clone(), attempt: 0 }) };
+    let Some(view) = latest else { return Status::Act(Action::Create { name: name.clone(), attempt: 0 }) };
     match view.state {
-        State::Created if held == Some(name) => Stand::Held,
-        State::Created => Stand::Act(Action::Start(view.id.clone())),
-        State::Creating | State::Starting | State::Removing | State::Gone => Stand::Busy,
-        State::Running | State::Stopping { .. } | State::Unknown => Stand::Runs,
+        State::Created if held == Some(name) => Status::Held,
+        State::Created => Status::Act(Action::Start(view.id.clone())),
+        State::Creating | State::Starting | State::Removing | State::Gone => Status::Busy,
+        State::Running | State::Stopping { .. } | State::Unknown => Status::Runs,
         State::Exited => {
-            let Some(exit) = &view.exit else { return Stand::Busy };
+            let Some(exit) = &view.exit else { return Status::Busy };
             match history.ended(view, exit, policy) {
-                Next::Stay => Stand::Done { code: exit.code },
+                Next::Stay => Status::Done { code: exit.code },
                 Next::Again(wait) => {
                     let due =
                         exit.finished_at.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
                     if due > now {
-                        Stand::Later(due)
+                        Status::Later(due)
                     } else {
-                        Stand::Act(Action::Create {
+                        Status::Act(Action::Create {
                             name: name.clone(),
                             attempt: view.config.metadata.attempt + 1,
                         })

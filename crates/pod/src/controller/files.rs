@@ -24,7 +24,7 @@ pub(super) fn prepare(plan: &Plan, place: &Place) -> Result<(), PodError> {
     plan.volumes.iter().try_for_each(volume)
 }
 
-/// Takes the pod's directory away. What is mounted elsewhere is not in it.
+/// Removes the pod's directory. What is mounted elsewhere is not in it.
 pub(super) fn remove(place: &Place) -> io::Result<()> {
     match berth_engine::remove_tree(&place.dir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -32,10 +32,10 @@ pub(super) fn remove(place: &Place) -> io::Result<()> {
     }
 }
 
-/// What the name of a directory begins with whose pod is gone.
+/// The prefix of directories whose pod no longer exists.
 const DEAD: &str = ".dead-";
 
-/// Renames the directories of pods that are gone, as all are after a reboot, and returns them: a new pod may have one of
+/// Renames the directories of pods that no longer exist, as all are after a reboot, and returns them: a new pod may have one of
 /// their uids.
 pub(super) fn set_aside(dir: &Path, living: &BTreeSet<&str>) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
@@ -57,11 +57,13 @@ pub(super) fn set_aside(dir: &Path, living: &BTreeSet<&str>) -> io::Result<Vec<P
 }
 
 /// Removes what was set aside.
-pub(super) fn bury(dead: Vec<PathBuf>) {
+pub(super) fn remove_dead(dead: Vec<PathBuf>) {
     for dir in dead {
         match berth_engine::remove_tree(&dir) {
             Ok(()) => tracing::info!(dir = %dir.display(), "removed what a pod left behind"),
-            Err(e) => tracing::warn!(dir = %dir.display(), error = %e, "what a pod left behind stays"),
+            Err(e) => {
+                tracing::warn!(dir = %dir.display(), error = %e, "failed to remove what a pod left behind")
+            }
         }
     }
 }
@@ -86,7 +88,7 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
     match volume.kind {
         VolumeKind::Empty => {
             private_dir(path).map_err(failed)?;
-            // As the kubelet makes it: whoever runs in the pod may write. The directories above it keep others out.
+            // As the kubelet makes it: every user in the pod may write. The directories above it keep others out.
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
         }
         VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => host_dir(path).map_err(failed),
@@ -131,7 +133,7 @@ mod tests {
         assert_eq!(dead, [".dead-b", ".dead-c"].map(|name| dir.path().join(name)));
         // Again before they are removed, as after a crash.
         assert_eq!(set_aside(dir.path(), &BTreeSet::from(["a"])).unwrap().len(), 2);
-        bury(dead);
+        remove_dead(dead);
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["a"]);
     }

@@ -12,9 +12,9 @@ use crate::plan::{Plan, Planned};
 /// When images are pulled, whatever the manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullChoice {
-    /// Even when it is there.
+    /// Even when it is present.
     Always,
-    /// When it is not there.
+    /// When it is missing.
     Missing,
     /// Never.
     Never,
@@ -31,7 +31,7 @@ pub struct Pull {
     pub id: Option<String>,
 }
 
-/// Brings every image of the plan here, one after another.
+/// Pulls every image of the plan, one after another.
 pub(super) async fn images(
     engine: &Engine,
     plan: &Plan,
@@ -85,7 +85,7 @@ async fn pull(
     let keyring = Keyring { request: auth, files: None };
     let request = PullRequest { reference: image.to_owned(), keyring, platform: None };
     let tell = |progress: PullProgress, id: Option<String>| {
-        // A watcher that is slow or gone misses steps.
+        // A watcher that is slow or has ended misses steps.
         drop(watch.try_send(Progress::Pull(Pull { image: image.to_owned(), progress, id })));
     };
     let mut work = std::pin::pin!(engine.pull(request, sink));

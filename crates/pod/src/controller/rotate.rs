@@ -17,17 +17,17 @@ use super::Inner;
 const LARGE: u64 = 10 << 20;
 /// Files of one log, the one that is written among them (the kubelet's `containerLogMaxFiles`).
 const FILES: usize = 5;
-/// How often logs are looked at.
+/// How often logs are checked.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Looks after the logs for as long as there are local pods' tasks.
+/// Rotates the logs for as long as local pods have tasks.
 pub(super) async fn run(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(inner) = inner.upgrade() else { return };
         for view in inner.engine.containers(Some(Owner::Local)) {
             if let Err(e) = look(&inner.engine, &view, LARGE).await {
-                tracing::warn!(container = view.id.short(), error = e, "its log goes on growing");
+                tracing::warn!(container = view.id.short(), error = e, "failed to rotate a container's log");
             }
         }
     }

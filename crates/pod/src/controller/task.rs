@@ -17,7 +17,7 @@ use crate::plan::{Place, Plan, Planned};
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a pod that ended is left for the client that read its output, who asks how it ended and removes it.
+/// How long a pod that ended is kept for the client that read its output, which asks how it ended and removes it.
 const LINGER: Duration = Duration::from_secs(10);
 
 type Started = oneshot::Sender<Result<Arc<SandboxView>, PodError>>;
@@ -30,11 +30,11 @@ pub(super) struct Task {
     place: Place,
     options: Options,
     held: Option<String>,
-    /// Whether a client reads the output, who removes the pod itself.
+    /// Whether a client reads the output, and removes the pod itself.
     attended: bool,
     /// When the pod, which has ended, is removed.
     removal: Option<i64>,
-    /// The failed init container that was told last.
+    /// The failed init container that was reported last.
     told: Option<ContainerId>,
     history: History,
 }
@@ -54,7 +54,7 @@ impl Task {
         Self { pods, key, plan, place, options, held, attended, removal: None, told: None, history }
     }
 
-    /// Plays the pod from nothing, and stays with it.
+    /// Starts the pod, and manages it to its end.
     pub(super) async fn play(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -89,7 +89,7 @@ impl Task {
             .await
             .map_err(PodError::engine("run the sandbox"))?;
         let view = engine.sandbox(id.as_str()).map_err(PodError::engine("look up the sandbox"))?;
-        // Told reliably: people want to know the address.
+        // Sent reliably: users need the address.
         drop(watch.send(Progress::Up(view)).await);
         Ok(id)
     }
@@ -104,7 +104,7 @@ impl Task {
     ) {
         loop {
             let Ok(view) = self.pods.inner.engine.sandbox(id.as_str()) else {
-                // Removed by somebody else: its files go too.
+                // Removed by another client: its files are removed too.
                 self.take_away(None).await;
                 return;
             };
@@ -218,7 +218,7 @@ impl Task {
         all.into_iter().find(|p| p.config.metadata.name == name).expect("decide names containers of the plan")
     }
 
-    /// Tells the caller how it went, once. True when the pod is over and gone.
+    /// Tells the caller the outcome, once. True when the pod has ended and is removed.
     async fn settle(
         &mut self,
         view: &Arc<SandboxView>,
@@ -250,7 +250,7 @@ impl Task {
                 match self.end_sandbox(&view.id, true).await {
                     Ok(()) => true,
                     Err(e) => {
-                        tracing::warn!(pod = self.key.name, error = %chain(&e), "not removed yet");
+                        tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove a pod; trying again later");
                         false
                     }
                 }
@@ -290,9 +290,9 @@ impl Task {
         if !self.options.remove || self.attended {
             return false;
         }
-        let patience = if self.options.hold.is_some() { LINGER } else { Duration::ZERO };
+        let delay = if self.options.hold.is_some() { LINGER } else { Duration::ZERO };
         let now = now();
-        let due = now >= *self.removal.get_or_insert(after(now, patience));
+        let due = now >= *self.removal.get_or_insert(after(now, delay));
         if due {
             // When it cannot be removed now.
             self.removal = Some(after(now, RETRY));
@@ -300,7 +300,7 @@ impl Task {
         due
     }
 
-    /// What to say of an init container that failed and will be tried again; nothing when that was said.
+    /// What to say of an init container that failed and will be tried again; nothing when that was reported.
     fn init_failed(&mut self, view: &SandboxView) -> Option<String> {
         let init = |c: &&Arc<ContainerView>| {
             self.plan.init.iter().any(|p| p.config.metadata.name == c.config.metadata.name)
@@ -313,12 +313,12 @@ impl Task {
         }
         let name = &last.config.metadata.name;
         Some(format!(
-            "init container {name} ended with status {code}, and is tried again (berth logs {}/{name})",
+            "init container {name} failed with status {code}, trying again (berth logs {}/{name})",
             self.key.name
         ))
     }
 
-    /// Ends the containers, then the sandbox, for this caller and all who ask meanwhile. True when the pod is gone.
+    /// Ends the containers, then the sandbox, for this caller and all that ask in the meantime. True when the pod is removed.
     async fn down(&mut self, id: &SandboxId, commands: &mut mpsc::Receiver<Command>, first: Down) -> bool {
         let mut asked = vec![first];
         self.end_containers(id, commands, &mut asked).await;
@@ -336,7 +336,7 @@ impl Task {
         gone
     }
 
-    /// Ends the containers side by side. The shortest grace that anybody asks for counts.
+    /// Ends the containers side by side. The shortest requested grace counts.
     async fn end_containers(
         &mut self,
         id: &SandboxId,
@@ -395,18 +395,18 @@ impl Task {
         if let Some(view) = view
             && let Err(e) = there(self.pods.inner.engine.remove_sandbox(&view.id).await)
         {
-            tracing::warn!(pod = self.key.name, error = %chain(&e), "its sandbox stays");
+            tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove its sandbox");
         }
         let place = self.place.clone();
         let removed = tokio::task::spawn_blocking(move || files::remove(&place)).await;
         if let Ok(Err(e)) = removed {
-            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "its files stay");
+            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "failed to remove its files");
         }
         self.pods.forget(&self.key);
     }
 }
 
-/// What is gone already need not be removed.
+/// It may have been removed already.
 fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(e),

@@ -1,4 +1,4 @@
-//! Fields of `v1.Pod` that Berth does not obey yet: known by name, so that a refusal can say so.
+//! Fields of `v1.Pod` that Berth does not support yet: known by name, so that a refusal can say so.
 
 const LATER: &[&str] = &[
     // metadata
@@ -106,7 +106,7 @@ pub(super) fn exists(name: &str) -> bool {
     LATER.contains(&name)
 }
 
-/// The field that was meant: one of those that the parser's message offers, but for case or a slip of the fingers.
+/// The field that was meant: one of those that the parser's message offers, except for case or a typing error.
 pub(super) fn meant<'a>(name: &str, message: &'a str) -> Option<&'a str> {
     let known = message.split("expected ").nth(1)?.split('`').skip(1).step_by(2);
     let near = |known: &str| strsim::osa_distance(&known.to_lowercase(), &name.to_lowercase());

@@ -10,10 +10,10 @@ pub struct Quantity {
 
 /// A string that is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a quantity: a number with a suffix such as m, k, M, Ki, Mi or Gi is needed")]
+#[error("{0:?} is not a quantity: expected a number with a suffix such as m, k, M, Ki, Mi or Gi")]
 pub struct QuantityError(pub String);
 
-/// The most digits that a number may have: more is no amount of anything.
+/// The most digits that a number may have: more are never needed.
 const MAX_DIGITS: usize = 24;
 
 impl Quantity {

@@ -1,8 +1,8 @@
-//! What a manifest says without asking for anything: tools that write manifests leave it there.
+//! Fields of a manifest without an effect: tools that write manifests leave them there.
 
 use serde_json::{Map, Value, json};
 
-/// Takes away fields without a value, as the Kubernetes API reads them, and those whose value is what Berth does in any case.
+/// Removes fields without a value, as the Kubernetes API reads them, and those whose value is what Berth does in any case.
 pub(super) fn drop_what_says_nothing(document: &mut Value) {
     drop_nulls(document);
     let Some(document) = document.as_object_mut() else { return };

@@ -1,4 +1,4 @@
-//! The fields that Berth obeys, with the names of the Kubernetes API.
+//! The fields that Berth supports, with the names of the Kubernetes API.
 
 #![allow(missing_docs, reason = "the Kubernetes API reference documents these fields")]
 

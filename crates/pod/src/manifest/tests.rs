@@ -55,11 +55,11 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_not_obeyed_is_refused_by_its_path() {
+fn what_is_not_supported_is_refused_by_its_path() {
     let probe = WEB.replace("    args:", "    livenessProbe: {}\n    args:");
     assert_eq!(
         refused(&probe),
-        "document 1: spec.containers[0].livenessProbe is not supported yet, so it is refused: remove it"
+        "document 1: spec.containers[0].livenessProbe is not supported yet: remove it"
     );
     let node = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
     assert!(refused(&node).contains("spec.nodeName is not supported yet"), "{}", refused(&node));
@@ -146,7 +146,7 @@ fn other_kinds_and_nothing_are_refused() {
     assert!(refused("").contains("empty"));
     assert!(refused("---\n---\n").contains("empty"));
     assert!(refused("a: [").contains("not YAML"));
-    assert!(refused("just text").contains("document 1 is no manifest"));
+    assert!(refused("just text").contains("document 1 is not a manifest"));
     assert!(matches!(parse(&vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge(_))));
     assert!(matches!(parse(b"\xff\xfe"), Err(ManifestError::Syntax(_))));
 }

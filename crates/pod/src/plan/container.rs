@@ -46,7 +46,7 @@ pub(super) fn plan(
     place: &Place,
 ) -> Result<Planned, Fault> {
     if from.image.is_empty() {
-        return Err(wrong(format!("{at}.image"), "an image is needed"));
+        return Err(wrong(format!("{at}.image"), "an image is required"));
     }
     let (envs, variables) = environment(from, at)?;
     let all = |list: &[String]| list.iter().map(|text| expand(text, &variables)).collect();
@@ -85,7 +85,7 @@ pub(super) fn plan(
     Ok(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
 }
 
-/// Without a policy, `:latest` is pulled always and everything else when it is not there.
+/// Without a policy, `:latest` is pulled always and everything else when it is missing.
 fn pull_policy(from: &manifest::Container) -> PullPolicy {
     from.image_pull_policy.unwrap_or_else(|| {
         let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
@@ -107,7 +107,7 @@ fn environment(
             ));
         }
         if env.value.contains('\0') {
-            return Err(wrong(format!("{at}.env[{index}].value"), "it has a NUL byte"));
+            return Err(wrong(format!("{at}.env[{index}].value"), "it contains a NUL byte"));
         }
         let value = expand(&env.value, &variables);
         variables.insert(env.name.clone(), value.clone());
@@ -157,7 +157,7 @@ fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {
     let (limits, requests) = (&from.resources.limits, &from.resources.requests);
     let over = |what: &str, request: Option<manifest::Quantity>, limit: Option<manifest::Quantity>| {
         if request.zip(limit).is_some_and(|(request, limit)| request > limit) {
-            return Err(wrong(format!("{at}.resources.requests.{what}"), "it is more than the limit"));
+            return Err(wrong(format!("{at}.resources.requests.{what}"), "it is above the limit"));
         }
         Ok(())
     };
@@ -166,7 +166,7 @@ fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {
     let memory_limit = match limits.memory.map(manifest::Quantity::units).filter(|bytes| *bytes > 0) {
         Some(bytes) => Some(
             i64::try_from(bytes)
-                .map_err(|_| wrong(format!("{at}.resources.limits.memory"), "it is too much"))?,
+                .map_err(|_| wrong(format!("{at}.resources.limits.memory"), "it is too large"))?,
         ),
         None => None,
     };
@@ -194,7 +194,7 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
     if own.privileged && own.allow_privilege_escalation == Some(false) {
         return Err(wrong(
             format!("{at}.securityContext.allowPrivilegeEscalation"),
-            "a privileged container cannot be without it",
+            "a privileged container cannot disable it",
         ));
     }
     let paths =

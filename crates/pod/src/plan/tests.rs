@@ -78,7 +78,7 @@ fn resources_as_the_kubelet_converts_them() {
     assert_eq!(of("{}").cpu_quota, None);
     let over =
         "{containers: [{name: c, image: 'a.io/x:1', resources: {limits: {cpu: 1}, requests: {cpu: 2}}}]}";
-    assert!(refused(over).contains("resources.requests.cpu: it is more than the limit"));
+    assert!(refused(over).contains("resources.requests.cpu: it is above the limit"));
 }
 
 #[test]

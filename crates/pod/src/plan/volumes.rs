@@ -57,7 +57,7 @@ fn one(volume: &manifest::Volume, at: &str, dir: &Path) -> Result<Volume, Fault>
         (None, Some(host)) => {
             (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
         }
-        (Some(_), Some(_)) => return Err(wrong(at, "a volume is one of emptyDir and hostPath, not both")),
+        (Some(_), Some(_)) => return Err(wrong(at, "a volume has either emptyDir or hostPath, not both")),
         // As Kubernetes defaults it.
         (None, None) => (dir.join("volumes").join(&volume.name), VolumeKind::Empty),
     };

@@ -1,7 +1,7 @@
 //! A client attached to a container's stdio: one end of a SOCK_SEQPACKET pair.
 //!
 //! Output goes to every client. One that does not take a packet holds the container's output back
-//! for [`PATIENCE`] at most and is cut off then, so that it cannot stop the log. The one that was there before
+//! for [`SEND_TIMEOUT`] at most and is cut off then, so that it cannot stop the log. The one that was there before
 //! the container started reads the output in place of a pipe's reader: it is waited for as long as it is there, and
 //! loses nothing.
 
@@ -16,10 +16,10 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg, sockopt,
 };
 
-use super::Seat;
+use super::ClientSlot;
 
-/// How long a client that came later may leave a packet untaken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client that attached after the start may leave a packet unread.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a client that is behind for a moment.
 const BUFFER: usize = 512 << 10;
 /// The most clients of one container.
@@ -30,10 +30,10 @@ pub(crate) const MAX_CLIENTS: usize = 64;
 pub(crate) struct Client {
     socket: OwnedFd,
     since: Since,
-    _seat: Seat,
-    /// The packets that it has not taken: one of each stream at most, until the container ended.
+    _slot: ClientSlot,
+    /// The packets that it has not read: one of each stream at most, until the container ended.
     waiting: VecDeque<Vec<u8>>,
-    /// Until when it may leave the first of them; None is for ever.
+    /// Until when it may leave the first of them; None is forever.
     until: Option<Instant>,
 }
 
@@ -51,9 +51,9 @@ pub(crate) enum Since {
 pub(crate) enum Input {
     /// Bytes for stdin: so many.
     Bytes(usize),
-    /// No more input, from anybody.
+    /// End of input, for all clients.
     Close,
-    /// It went away.
+    /// It disconnected.
     Gone,
     /// Nothing now.
     Nothing,
@@ -62,22 +62,22 @@ pub(crate) enum Input {
 /// Whether a client stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It took everything.
+    /// It has read everything.
     Served,
     /// A packet waits.
     Waits,
-    /// It went away or was cut off.
+    /// It disconnected or was cut off.
     Gone,
 }
 
 impl Client {
     /// Takes over a client's socket. Credentials are asked for with each packet, since an empty packet
     /// and the end look the same otherwise.
-    pub(crate) fn new(socket: OwnedFd, since: Since, seat: Seat) -> std::io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd, since: Since, slot: ClientSlot) -> std::io::Result<Self> {
         sockopt::set_socket_passcred(&socket, true)?;
-        // Refused to who may not go over the system's limit; then the usual buffer does.
+        // Fails without the right to exceed the system's limit; then the usual buffer is enough.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER);
-        Ok(Self { socket, since, _seat: seat, waiting: VecDeque::new(), until: None })
+        Ok(Self { socket, since, _slot: slot, waiting: VecDeque::new(), until: None })
     }
 
     /// Whether a packet waits to be taken.
@@ -91,7 +91,7 @@ impl Client {
         self.waits() && !(ended && self.since == Since::Before)
     }
 
-    /// When its patience ends.
+    /// When it is cut off.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.until.filter(|_| self.waits())
     }
@@ -107,7 +107,7 @@ impl Client {
         match self.try_send(&parts) {
             Err(Errno::AGAIN) => {
                 self.waiting.push_back([&head, bytes].concat());
-                self.be_patient(now);
+                self.restart_timer(now);
                 Fate::Waits
             }
             sent => Self::fate(sent),
@@ -122,17 +122,17 @@ impl Client {
                 Err(_) => return Fate::Gone,
                 Ok(_) => {
                     self.waiting.pop_front();
-                    self.be_patient(now);
+                    self.restart_timer(now);
                 }
             }
         }
         Fate::Served
     }
 
-    fn be_patient(&mut self, now: Instant) {
+    fn restart_timer(&mut self, now: Instant) {
         self.until = match self.since {
             Since::Before => None,
-            Since::Later => Some(now + PATIENCE),
+            Since::Later => Some(now + SEND_TIMEOUT),
         };
     }
 
@@ -175,7 +175,7 @@ mod tests {
     fn pair(since: Since) -> (Client, OwnedFd) {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        (Client::new(a, since, Seat::default()).unwrap(), b)
+        (Client::new(a, since, ClientSlot::default()).unwrap(), b)
     }
 
     #[test]
@@ -192,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_read_is_cut_off_after_its_patience() {
+    fn a_client_that_does_not_read_is_cut_off_after_the_timeout() {
         let (mut client, other) = pair(Since::Later);
         let now = Instant::now();
         let packet = vec![0; 16 << 10];
         while client.send(Stream::Stdout, &packet, now) == Fate::Served {}
         assert!(client.waits());
-        assert_eq!(client.flush(now + PATIENCE / 2), Fate::Waits);
-        assert_eq!(client.flush(now + PATIENCE), Fate::Gone);
+        assert_eq!(client.flush(now + SEND_TIMEOUT / 2), Fate::Waits);
+        assert_eq!(client.flush(now + SEND_TIMEOUT), Fate::Gone);
         drop(other);
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let now = Instant::now();
         let packet = vec![0; 16 << 10];
         while client.send(Stream::Stdout, &packet, now) == Fate::Served {}
-        assert_eq!((client.deadline(), client.flush(now + 1000 * PATIENCE)), (None, Fate::Waits));
+        assert_eq!((client.deadline(), client.flush(now + 1000 * SEND_TIMEOUT)), (None, Fate::Waits));
         assert!(client.holds_back(false) && !client.holds_back(true));
         drop(other);
         assert_eq!(client.flush(now), Fate::Gone);

@@ -1,4 +1,4 @@
-//! The log file: appended to, reopened after a rotation, and never the end of the writer.
+//! The log file: appended to, reopened after a rotation, and a failure never ends the writer.
 //!
 //! What cannot be written (a full disk, a quota, an I/O error) is dropped and counted; as soon as
 //! writing works again an entry in the log says how much is missing and why. The file only ever
@@ -59,7 +59,7 @@ impl Place {
         Ok(Self { dir, name: name.to_owned() })
     }
 
-    /// Opens the file, creating it if it is not there. A symbolic link, a device or a pipe in its place is refused.
+    /// Opens the file, creating it if it is missing. A symbolic link, a device or a pipe in its place is refused.
     pub(crate) fn open(&self) -> std::io::Result<File> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND
@@ -106,7 +106,7 @@ pub(crate) struct Log<T> {
 }
 
 impl<T: Target> Log<T> {
-    /// A log in `target`; without one everything is dropped in silence.
+    /// A log in `target`; without one everything is dropped silently.
     pub(crate) fn new(target: Option<T>) -> Self {
         Self { target, missing: None, torn: false }
     }
@@ -117,7 +117,7 @@ impl<T: Target> Log<T> {
         self.torn = false;
     }
 
-    /// What is missing, to be said before the next entries.
+    /// What is missing, to be written before the next entries.
     pub(crate) fn missing(&self) -> Option<&Missing> {
         self.missing.as_ref()
     }
@@ -151,7 +151,7 @@ impl<T: Target> Log<T> {
         let dropped = &text[whole.max(notice)..];
         missing.bytes += dropped.len() as u64;
         missing.entries += dropped.iter().filter(|b| **b == b'\n').count() as u64;
-        // A notice that could be written with nothing lost after it has said everything.
+        // After a notice that was written with nothing lost since, nothing is missing.
         self.missing = (missing.bytes > 0).then_some(missing);
         false
     }

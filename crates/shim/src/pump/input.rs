@@ -61,7 +61,7 @@ impl Stdin {
         if self.pending.is_empty() { None } else { self.fd() }
     }
 
-    /// Takes one packet of a client. False when the client is gone.
+    /// Takes one packet of a client. False when the client has disconnected.
     pub(crate) fn take(&mut self, client: &Client, buffer: &mut [u8]) -> bool {
         if !self.takes_input() {
             return true;
@@ -83,7 +83,7 @@ impl Stdin {
         }
     }
 
-    /// A client went away.
+    /// A client disconnected.
     pub(crate) fn client_gone(&mut self) {
         if matches!(self.to, To::Pipe { once: true, .. }) {
             self.close();
@@ -104,7 +104,7 @@ impl Stdin {
                 Ok(n) => drop(self.pending.drain(..n)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                // Nobody will read it any more.
+                // It will not be read any more.
                 Err(_) => {
                     self.pending.clear();
                     self.to = To::Nothing;

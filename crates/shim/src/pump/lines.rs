@@ -2,7 +2,7 @@
 //!
 //! A line of at most [`MAX_LINE`] bytes is one `F` entry, however many reads it came in. What is longer
 //! is cut into `P` entries of [`MAX_LINE`] bytes and an `F` with the rest; what has no newline at
-//! the end of the output is a `P` entry. So did containerd, and so the kubelet joins them again.
+//! the end of the output is a `P` entry. containerd does the same, and the kubelet joins them again.
 
 use berth_types::shim::Stream;
 

@@ -80,7 +80,7 @@ impl Recorder {
         self.log.write(&[], &entry);
     }
 
-    /// The output has ended: the rest, and what is missing if that can be said now.
+    /// The output has ended: the rest, and the notice of what is missing, if it can be written now.
     pub(crate) fn end(&mut self) {
         let now = now();
         let notice = self.missing(now);

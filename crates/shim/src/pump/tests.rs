@@ -48,7 +48,7 @@ impl Bench {
     fn client(&self, since: Since) -> OwnedFd {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        assert!(self.pump.send(Command::Attach(a, since, self.pump.seat().unwrap())));
+        assert!(self.pump.send(Command::Attach(a, since, self.pump.slot().unwrap())));
         b
     }
 
@@ -73,7 +73,7 @@ fn packet(client: &OwnedFd) -> Option<(u8, String)> {
 }
 
 #[test]
-fn output_is_in_the_log_when_the_end_is_told() {
+fn output_is_in_the_log_when_the_end_is_reported() {
     let mut bench = bench(false);
     bench.stderr.write_all(b"e\n").unwrap();
     let big = "0123456789abcde\n".repeat(1 << 16);
@@ -200,11 +200,11 @@ fn input_that_the_container_does_not_read_does_not_stop_its_output() {
 }
 
 #[test]
-fn a_stray_writer_does_not_hold_the_end_for_ever() {
+fn a_leftover_writer_does_not_block_the_end_forever() {
     let bench = bench(false);
-    let stray = bench.stdout.try_clone().unwrap();
+    let leftover = bench.stdout.try_clone().unwrap();
     bench.finish();
-    drop(stray);
+    drop(leftover);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_log_that_cannot_be_opened_is_said_and_ends_the_pump() {
     assert!(!pump.send(Command::Finish));
 }
 
-/// An init that opens its console for each message closes it in between, and the kernel says EIO then.
+/// An init that opens its console for each message closes it in between, and reads fail with EIO then.
 #[test]
 fn a_terminal_that_is_closed_and_opened_again_goes_on() {
     let ptmx = rustix::fs::open("/dev/pts/ptmx", berth_sys::pty::MULTIPLEXER, rustix::fs::Mode::empty());

@@ -1,4 +1,4 @@
-//! Creating a container: a thread makes it, and the loop hears when it is made.
+//! Creating a container: a thread makes it, and notifies the loop.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::container::{Asker, Container, Made};
 use crate::making::Making;
 use crate::outcome::{self, Ended, failure, system};
 use crate::pump;
-use crate::stage::{Ask, Happening, Stage};
+use crate::stage::{Ask, Stage, StageEvent};
 
 /// The most containers and exec sessions that are being made at once.
 pub(super) const MAX_AT_WORK: usize = 64;
-/// What is being made of a doomed container is killed again after so long: its process may not have been there yet.
-const DOOM_AGAIN: Duration = Duration::from_millis(20);
+/// What is being made of an aborting container is killed again after so long: its process may not have been there yet.
+const ABORT_RETRY: Duration = Duration::from_millis(20);
 /// One round of that may take so long.
-const DOOM_ROUND: Duration = Duration::from_millis(1);
+const ABORT_ROUND: Duration = Duration::from_millis(1);
 
 impl Server {
     /// Begins to make a container. The answer comes when it is made and its log is open.
@@ -33,7 +33,7 @@ impl Server {
     ) -> Result<Option<Answer>, Failure> {
         let id = create.container.clone();
         if self.containers.contains_key(&id) {
-            return Err(failure(Reason::State, format!("container {id} is there already")));
+            return Err(failure(Reason::State, format!("container {id} already exists")));
         }
         if self.shutdown.is_some() {
             return Err(failure(Reason::State, "the pod is being shut down"));
@@ -57,7 +57,7 @@ impl Server {
             pump: pump.map_err(|e| system("start the container's thread", &e))?,
             started_at: 0,
             creator: Some(asker),
-            doom: None,
+            abort_retry: None,
             start: None,
             forgetters: Vec::new(),
             ending: None,
@@ -115,12 +115,12 @@ impl Server {
         let pid = main.pid;
         container.main = Some(main);
         container.terminal = terminal;
-        container.doom = None;
-        container.stage = container.stage.after(Happening::Prepared);
+        container.abort_retry = None;
+        container.stage = container.stage.after(StageEvent::Prepared);
         let outcome = match container.stage {
             Stage::Created => Ok(Answer::Created { pid }),
             Stage::Preparing
-            | Stage::Doomed
+            | Stage::Aborting
             | Stage::Starting
             | Stage::Running
             | Stage::Ending
@@ -137,11 +137,11 @@ impl Server {
     fn not_made(&mut self, id: &ContainerId, why: Failure) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let asker = container.creator.take();
-        container.doom = None;
+        container.abort_retry = None;
         // One that waits for a disk or a file server may be left.
         let left = container.cgroup.pids().is_ok_and(|pids| !pids.is_empty());
         let (answer, exit) = match container.stage {
-            Stage::Doomed => (ended_early(), Some(outcome::exit(Ended::by(Signal::KILL), pump::now()))),
+            Stage::Aborting => (ended_early(), Some(outcome::exit(Ended::by(Signal::KILL), pump::now()))),
             Stage::Preparing if left => {
                 let message = why.message.clone();
                 let exit = Exit { code: 128, signal: None, at: pump::now(), oom_killed: false, message };
@@ -163,25 +163,25 @@ impl Server {
         }
     }
 
-    /// Ends a container that does not run: kills what there is of it.
+    /// Ends a container that does not run: kills what exists of it.
     pub(super) fn end_early(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         if container.main.is_some() {
             return container.kill_main();
         }
-        container.stage = container.stage.after(Happening::Doomed);
+        container.stage = container.stage.after(StageEvent::Aborted);
         self.kill_doomed(id, Instant::now());
     }
 
     /// One round of killing what a thread prepares.
     pub(super) fn kill_doomed(&mut self, id: &ContainerId, now: Instant) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        // What is left is met by the next round.
-        drop(container.cgroup.kill_all(now + DOOM_ROUND));
-        container.doom = Some(now + DOOM_AGAIN);
+        // What is left is killed in the next round.
+        drop(container.cgroup.kill_all(now + ABORT_ROUND));
+        container.abort_retry = Some(now + ABORT_RETRY);
     }
 }
 
 fn ended_early() -> Failure {
-    failure(Reason::State, "the container was ended while it was created")
+    failure(Reason::State, "the container was killed while it was being created")
 }

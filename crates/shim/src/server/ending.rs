@@ -10,16 +10,16 @@ use super::{AGAIN, Server};
 use crate::container::{Asker, Container, Ending, Start, Step};
 use crate::outcome::Ended;
 use crate::pump::Command;
-use crate::stage::{Happening, Stage};
+use crate::stage::{Stage, StageEvent};
 use crate::{outcome, pump, records};
 
 /// One round of killing may take so long before the loop goes on with other things.
 const ROUND: Duration = Duration::from_millis(2);
-/// Processes that do not die within this time (uninterruptible sleep, most likely) are told of, and killed less often.
+/// Processes that do not die within this time (uninterruptible sleep, most likely) are reported, and killed less often.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// What lives on is killed again after so long.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
-/// The log is given this long to be finished; a disk that hangs must not hide the exit.
+/// How long the log may take to be finished; a disk that hangs must not delay the exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// The kernel may need a moment after the last process until a cgroup can be removed.
 const REMOVE_LIMIT: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ impl Server {
             c.stage == Stage::Starting && c.start.as_ref().is_some_and(|s| s.failed.is_none())
         };
         if self.containers.get(&id).is_some_and(starting) {
-            // How its execve went is told before its end.
+            // The result of its execve is reported before its end.
             self.executed(&id);
         }
         let Some(container) = self.containers.get_mut(&id) else { return true };
@@ -51,7 +51,7 @@ impl Server {
     /// The main process is gone and reaped.
     pub(super) fn begin_ending(&mut self, id: &ContainerId, exit: Exit) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        container.stage = container.stage.after(Happening::MainEnded);
+        container.stage = container.stage.after(StageEvent::MainEnded);
         container.terminal = None;
         let now = Instant::now();
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
@@ -62,7 +62,7 @@ impl Server {
     pub(super) fn advance(&mut self, id: &ContainerId) {
         match self.kill_rest(id) {
             Rest::Gone => {
-                // Exec sessions died with the rest: they are told first.
+                // Exec sessions died with the rest: they are reported first.
                 self.reap_children();
                 self.begin_draining(id);
             }
@@ -114,7 +114,7 @@ impl Server {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(ending) = &mut container.ending else { return };
         ending.enter(Step::Drain, DRAIN_LIMIT);
-        // A pump that has ended has nothing more to write; one that was never there neither.
+        // A pump that has ended has nothing more to write; nor has one that never existed.
         if !container.pump.send(Command::Finish) {
             self.drained(id);
         }
@@ -131,7 +131,7 @@ impl Server {
         ending.enter(Step::Remove, Duration::ZERO);
         let exited = record::Exited { started_at: container.started_at, exit: ending.exit.clone() };
         if let Err(e) = records::write(&container.dir, record::EXIT, &exited) {
-            // The daemon is told all the same, and keeps its own record.
+            // The daemon is told anyway, and keeps its own record.
             ending.say(&format!("the exit record could not be written: {e}"));
         }
         self.remove(id);
@@ -142,7 +142,7 @@ impl Server {
         let Some(ending) = &mut container.ending else { return };
         let now = Instant::now();
         if let Err(e) = container.cgroup.remove() {
-            // Something joined it after all.
+            // Something joined it in between.
             if container.cgroup.pids().is_ok_and(|pids| !pids.is_empty()) {
                 drop(container.cgroup.kill_all(now + ROUND));
                 ending.again = Instant::now() + AGAIN;
@@ -160,7 +160,7 @@ impl Server {
     fn finish(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(ending) = container.ending.take() else { return };
-        container.stage = container.stage.after(Happening::Finished);
+        container.stage = container.stage.after(StageEvent::Finished);
         container.exit = Some(ending.exit.clone());
         let starter = container.start.take();
         let creator = container.creator.take();
@@ -170,7 +170,7 @@ impl Server {
             let gone = || outcome::failure(Reason::State, "the process is gone");
             self.answer(asker, Err(failed.map_or_else(gone, |(failure, _)| failure)), vec![]);
         }
-        // Whoever still waits for a log that never opened hears of the end.
+        // Callers that still wait for a log that never opened are told of the end.
         let over = |(_, (of, _)): &(&u64, &(ContainerId, Asker))| of == id;
         let reopening: Vec<u64> = self.reopening.iter().filter(over).map(|(ticket, _)| *ticket).collect();
         let askers: Vec<Asker> = reopening
@@ -197,7 +197,7 @@ impl Server {
     }
 }
 
-/// What a round of killing left.
+/// What is left after a round of killing.
 enum Rest {
     /// The container is not at that step.
     Done,
@@ -205,7 +205,7 @@ enum Rest {
     Gone,
     /// Something, which another round may end.
     Alive,
-    /// The same for long, and what that is has not been told yet.
+    /// The same for a long time, and it has not been reported yet.
     Lingers(String),
 }
 

@@ -17,19 +17,19 @@ use crate::outcome::{failure, system};
 use crate::pump::{Command, MAX_CLIENTS, Since};
 use crate::stage::{Ask, Stage, Verdict};
 
-/// What a request that is answered at once comes to; None when the answer comes later.
+/// The outcome of a request that is answered at once; None when the answer comes later.
 type Outcome = Result<Option<Answer>, Failure>;
 
 const DONE: Outcome = Ok(Some(Answer::Done));
 /// The first version of daemons that know [`Answer::Welcome`].
 const WELCOMED: u16 = 2;
-/// What this shim tells of itself.
+/// What this shim reports about itself.
 const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY);
 /// The most requests to open one container's log again that wait for an answer.
 const MAX_REOPENING: usize = 8;
 
 impl Server {
-    pub(super) fn obey(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
+    pub(super) fn handle(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
         let outcome = match request {
             Request::Hello { version } => self.hello(asker, version),
             Request::Pod(pod) => self.take_pod(pod, fds),
@@ -72,10 +72,10 @@ impl Server {
 
     fn take_pod(&mut self, told: shim::Pod, fds: Vec<OwnedFd>) -> Outcome {
         if self.pod.is_some() {
-            return Err(failure(Reason::State, "the shim has a pod already"));
+            return Err(failure(Reason::State, "the shim already has a pod"));
         }
         if fds.len() != told.namespaces.iter().filter(|given| **given).count() {
-            return Err(failure(Reason::Protocol, "Pod does not have the descriptors that it names"));
+            return Err(failure(Reason::Protocol, "Pod lacks descriptors that it names"));
         }
         let mut fds = fds.into_iter();
         let [network, ipc, uts] = told.namespaces.map(|given| if given { fds.next() } else { None });
@@ -139,14 +139,14 @@ impl Server {
         match (fds.pop(), fds.is_empty()) {
             (Some(socket), true) => {
                 let since = match self.container(id)?.stage {
-                    Stage::Preparing | Stage::Doomed | Stage::Created | Stage::Starting => Since::Before,
+                    Stage::Preparing | Stage::Aborting | Stage::Created | Stage::Starting => Since::Before,
                     Stage::Running | Stage::Ending | Stage::Exited => Since::Later,
                 };
                 let container = self.container(id)?;
                 container.stage.allows(Ask::Attach)?;
                 let full = || failure(Reason::State, format!("{MAX_CLIENTS} clients are attached already"));
-                let seat = container.pump.seat().ok_or_else(full)?;
-                self.command(id, Ask::Attach, Command::Attach(socket, since, seat))
+                let slot = container.pump.slot().ok_or_else(full)?;
+                self.command(id, Ask::Attach, Command::Attach(socket, since, slot))
             }
             _ => Err(failure(Reason::Protocol, "Attach comes with one descriptor")),
         }
@@ -178,7 +178,7 @@ impl Server {
     }
 }
 
-/// Signals a process; one that is gone has nothing to be told.
+/// Signals a process; succeeds when it has ended.
 pub(super) fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Failure> {
     match pidfd_send_signal(pidfd, signal) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -202,7 +202,7 @@ fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
     for (_, pidfd) in handles.iter().filter(|(pid, _)| members.contains(pid)) {
         send(pidfd, signal)?;
     }
-    // Somebody may have moved the main process out of the group, or removed the group.
+    // Another process may have moved the main process out of the group, or removed the group.
     let main = container.main.as_ref().map(|main| main.pid);
     if members.iter().all(|pid| Some(pid.as_raw_nonzero().get()) != main) {
         signal_main(container, signal)?;

@@ -32,7 +32,7 @@ impl Server {
         fds: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Failure> {
         if self.sessions.contains_key(&exec.exec) || self.beginning.contains_key(&exec.exec) {
-            return Err(failure(Reason::State, format!("exec session {} is there already", exec.exec)));
+            return Err(failure(Reason::State, format!("exec session {} already exists", exec.exec)));
         }
         let of_it = self.beginning.values().filter(|b| b.container == exec.container).count();
         if of_it >= MAX_BEGINNING || self.at_work() >= MAX_AT_WORK {

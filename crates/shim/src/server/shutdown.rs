@@ -11,7 +11,7 @@ use crate::container::Asker;
 use crate::outcome::failure;
 use crate::stage::Stage;
 
-/// Who asked for the end of a pod hears after this long what lives on.
+/// How long until the caller of a shutdown is told what is still alive.
 const LIMIT: Duration = Duration::from_secs(15);
 /// What lives on is killed again after so long.
 const LATE_AGAIN: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ impl Server {
         let shutdown =
             self.shutdown.get_or_insert_with(|| Shutdown { askers: Vec::new(), since: now, again: now });
         shutdown.askers.push(asker);
-        // Who asks again has a new time to wait.
+        // Another request starts the wait again.
         (shutdown.since, shutdown.again) = (now, now);
         self.kill_containers();
         self.advance_shutdown(now);
@@ -76,7 +76,7 @@ impl Server {
         cgroup.kill_all(now + Duration::from_millis(2)).map_err(|e| berth_types::error::chain(&e))
     }
 
-    /// Those who wait hear what lives; it is killed again and again, and the shim stays as long as it does.
+    /// Callers are told what is still alive; it is killed again and again, and the shim stays until it is dead.
     fn say_late(&mut self, what: &str) {
         let askers = self.shutdown.as_mut().map(|s| std::mem::take(&mut s.askers)).unwrap_or_default();
         for asker in askers {

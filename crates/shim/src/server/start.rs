@@ -1,4 +1,4 @@
-//! Starting a container: its process is released, and the loop hears at its gate how the `execve` went.
+//! Starting a container: its process is released, and its gate tells the loop the result of the `execve`.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::{GATE, Server};
 use crate::container::{Asker, Start};
 use crate::outcome::{self, failure, system};
 use crate::pump;
-use crate::stage::{Ask, Happening, Stage};
+use crate::stage::{Ask, Stage, StageEvent};
 
 /// The time that an `execve` may take: the program may lie on a slow disk. Less than what the daemon waits, which then
-/// hears why.
+/// is told why.
 const LIMIT: Duration = Duration::from_secs(45);
 
 impl Server {
@@ -36,7 +36,7 @@ impl Server {
             }
             return Err(system("wait for the process", &std::io::Error::from(e)));
         }
-        container.stage = container.stage.after(Happening::Released);
+        container.stage = container.stage.after(StageEvent::Released);
         container.start = Some(Start { asker, deadline: Instant::now() + LIMIT, failed: None });
         match prepared.release() {
             Ok(()) => {
@@ -49,7 +49,7 @@ impl Server {
         Ok(None)
     }
 
-    /// Something is to be heard at the gate of the process with this number.
+    /// The gate of the process with this number is readable.
     pub(super) fn at_gate(&mut self, token: u64) {
         let of = |pid: i32| GATE | u64::from(pid.unsigned_abs());
         let found = self.containers.iter().find(|(_, c)| {
@@ -60,11 +60,11 @@ impl Server {
         }
     }
 
-    /// Hears how the `execve` of a released process went.
+    /// Reads the result of the `execve` of a released process.
     pub(super) fn executed(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(prepared) = container.main.as_mut().and_then(|main| main.prepared.take()) else { return };
-        // The process may be dead and its gate be held by no one but a neighbour.
+        // The process may be dead and its gate only be held by another child.
         let outcome = if readable(&prepared) {
             prepared.outcome()
         } else {
@@ -78,7 +78,7 @@ impl Server {
         drop(prepared.into_running());
         let at = pump::now();
         container.started_at = at;
-        container.stage = container.stage.after(Happening::Started);
+        container.stage = container.stage.after(StageEvent::Started);
         let start = container.start.take();
         self.tell(&Event::Started { container: id.clone(), at });
         if let Some(start) = start {

@@ -1,5 +1,5 @@
-//! What hangs in one container stops nothing else: a frozen cgroup plays the mount, disk or neighbour that does not let
-//! a new process get on.
+//! What hangs in one container stops nothing else: a frozen cgroup stands in for the mount, disk or neighbour that does not let
+//! a new process continue.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ fn an_exec_that_hangs_stops_nothing_else() {
     let (killed, asked_too) = rig.post_exec(&id, &["/bin/sleep", "1000"], write.into());
     hang(&rig, &id, 3);
     another_goes_on(&mut rig);
-    // One that is not there yet can be killed all the same.
+    // One that is not there yet can be killed as well.
     rig.client.ask(Request::KillExec { exec: killed.clone() }, vec![]).unwrap();
     group.thaw(soon()).unwrap();
     for asked in [asked, asked_too] {
@@ -95,8 +95,8 @@ fn execs_that_hang_are_bounded_and_leave_room_for_other_containers() {
 }
 
 #[test]
-fn a_create_that_hangs_stops_nothing_else_and_can_be_called_off() {
-    if !possible("a_create_that_hangs_stops_nothing_else_and_can_be_called_off") {
+fn a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled() {
+    if !possible("a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -104,7 +104,7 @@ fn a_create_that_hangs_stops_nothing_else_and_can_be_called_off() {
     hang(&rig, &id, 1);
     another_goes_on(&mut rig);
     assert_eq!(phase(&mut rig, &id), Phase::Created);
-    // As a daemon does which calls a creation off.
+    // As a daemon that cancels a creation.
     let kill = Request::Signal { container: id.clone(), signal: 9, all: true };
     rig.client.ask(kill, vec![]).unwrap();
     let forget = rig.client.post(Request::Forget { container: id.clone() }, vec![]);
@@ -130,15 +130,15 @@ fn a_create_that_hangs_stops_nothing_else_and_can_be_called_off() {
 }
 
 #[test]
-fn a_start_that_hangs_stops_nothing_else_and_is_told_whenever_it_comes() {
-    if !possible("a_start_that_hangs_stops_nothing_else_and_is_told_whenever_it_comes") {
+fn a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends() {
+    if !possible("a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends") {
         return;
     }
     let mut rig = Rig::new(false);
     let id = rig.create(sh("sleep 1000")).unwrap();
     let group = rig.group_of(&id);
     group.freeze(soon()).unwrap();
-    // A daemon that asks and goes away: another hears how it went.
+    // A daemon that asks and goes away: another gets the result.
     let mut gone = rig.connect();
     gone.hello();
     gone.post(Request::Start { container: id.clone() }, vec![]);

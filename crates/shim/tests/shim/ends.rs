@@ -6,8 +6,8 @@ use berth_types::shim::{Answer, Event, Known, Phase, Reason, Request, record};
 use crate::rig::{Rig, possible, sh, until};
 
 #[test]
-fn a_container_runs_and_its_end_is_told_and_recorded() {
-    if !possible("a_container_runs_and_its_end_is_told_and_recorded") {
+fn a_container_runs_and_its_end_is_reported_and_recorded() {
+    if !possible("a_container_runs_and_its_end_is_reported_and_recorded") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -67,7 +67,7 @@ fn what_the_system_does_not_allow_is_clamped_and_said() {
         }
     };
     assert_eq!(exit.code, 0);
-    // Where it is allowed there is nothing to say.
+    // Where it is allowed there is no note.
     let got = rig.log(&id)[0].replace("stdout F ", "");
     assert_eq!(noted.is_none(), got == "-900", "{noted:?} {got}");
     assert!(noted.is_none_or(|text| text.contains("-900") && text.contains(&got)));

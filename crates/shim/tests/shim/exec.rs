@@ -30,8 +30,8 @@ fn an_exec_has_its_own_output_and_status() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_told_apart() {
-    if !possible("a_command_that_is_not_there_is_told_apart") {
+fn a_missing_command_is_distinguished() {
+    if !possible("a_missing_command_is_distinguished") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -57,7 +57,7 @@ fn time_that_runs_out_ends_the_whole_session_but_not_the_container() {
     let script = ["/bin/sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000 & echo up; wait"];
     let (exec, _) = rig.exec(&id, &script, 300, Some(write.into())).unwrap();
     assert_eq!(rig.client.event(), Event::ExecExited { exec, code: 137, timed_out: true });
-    assert_eq!(output(read), "up\n", "nobody holds the pipe any more");
+    assert_eq!(output(read), "up\n", "no process holds the pipe any more");
     until("only the container is left", || rig.processes() == before);
     rig.finish();
 }

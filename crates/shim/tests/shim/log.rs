@@ -8,8 +8,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use crate::rig::{Rig, Want, entries, possible, sh, until};
 
 #[test]
-fn a_burst_before_the_end_is_complete_when_the_end_is_told() {
-    if !possible("a_burst_before_the_end_is_complete_when_the_end_is_told") {
+fn a_burst_before_the_end_is_complete_when_the_end_is_reported() {
+    if !possible("a_burst_before_the_end_is_complete_when_the_end_is_reported") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -183,7 +183,7 @@ fn a_hanging_disk_stops_nothing_but_the_output_that_goes_to_it() {
     let stuck = rig.run(Want { log: Some(disk.path.join("0.log")), ..stuck });
     until("it writes", || std::fs::metadata(disk.path.join("0.log")).is_ok_and(|m| m.len() > 0));
     assert!(disk.freeze("-f"));
-    // Others run, its execs run, and its end is told, if late and with a word about the log.
+    // Others run, its execs run, and its end is reported, if late and with a note about the log.
     let other = rig.run(sh("echo fine"));
     assert_eq!(rig.exit_of(&other).code, 0);
     assert_eq!(rig.log(&other), ["stdout F fine"]);
@@ -240,7 +240,7 @@ impl Freezable {
 impl Drop for Freezable {
     fn drop(&mut self) {
         self.freeze("-u");
-        // The device goes when the mount, which is dropped after this, lets go of it.
+        // The device goes when the mount, which is dropped after this, releases it.
         run("losetup", &["-d", &self.device]);
     }
 }
@@ -283,8 +283,8 @@ fn hear(client: &OwnedFd) -> Option<String> {
 }
 
 #[test]
-fn a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left() {
-    if !possible("a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left") {
+fn a_client_without_a_slot_gets_an_error_and_the_next_gets_a_freed_slot() {
+    if !possible("a_client_without_a_slot_gets_an_error_and_the_next_gets_a_freed_slot") {
         return;
     }
     let mut rig = Rig::new(false);
@@ -298,6 +298,6 @@ fn a_client_that_finds_no_seat_is_told_and_the_next_gets_one_that_was_left() {
     let refused = one_more(&mut rig).unwrap_err();
     assert!(refused.message.contains("64 clients"), "{}", refused.message);
     drop(clients.pop());
-    crate::rig::until("a seat is free", || one_more(&mut rig).is_ok());
+    crate::rig::until("a slot is free", || one_more(&mut rig).is_ok());
     rig.finish();
 }

@@ -81,15 +81,15 @@ fn what_the_shim_does_not_understand_fails_alone() {
 }
 
 #[test]
-fn a_daemon_that_does_not_read_stops_nobody() {
-    if !possible("a_daemon_that_does_not_read_stops_nobody") {
+fn a_daemon_that_does_not_read_blocks_no_other() {
+    if !possible("a_daemon_that_does_not_read_blocks_no_other") {
         return;
     }
     let mut rig = Rig::new(false);
     let deaf = rig.connect();
     let id = rig.run(sh("sleep 1000"));
     deaf.raw().set_write_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-    // Questions whose answers nobody takes: at last the shim closes that connection.
+    // Requests whose answers are not read: at last the shim closes that connection.
     let frame = {
         let body = berth_types::shim::encode(&berth_types::shim::ToShim {
             number: 1,

@@ -25,9 +25,9 @@ pub(crate) use plan::process;
 use plan::{plan, rootfs};
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Whether this machine can run the test; says so when not.
+/// Whether this machine can run the test; prints a line when not.
 pub(crate) fn possible(test: &str) -> bool {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: {test}: needs root");
@@ -42,7 +42,7 @@ pub(crate) fn possible(test: &str) -> bool {
 
 /// Waits until something is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_LIMIT;
     while !so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(2));
@@ -100,7 +100,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
 }
 
 impl Rig {
-    /// A shim that was told of its pod.
+    /// A shim whose pod is configured.
     pub(crate) fn new(shared_pid: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("berth-shim-test").tempdir().unwrap();
         rootfs(&dir.path().join("root"));
@@ -192,7 +192,7 @@ impl Rig {
         let child = self.path.child(id.as_str()).unwrap();
         let group = self.host.create(&child, &want.resources).unwrap();
         if want.frozen {
-            group.freeze(Instant::now() + PATIENCE).unwrap();
+            group.freeze(Instant::now() + WAIT_LIMIT).unwrap();
         }
         let script = ["/bin/sh", "-c", want.script];
         let mut plan = plan(want.args.unwrap_or(&script));
@@ -396,7 +396,7 @@ impl Client {
         self.ask(Request::Hello { version }, vec![]).unwrap().0
     }
 
-    /// Sends a request; events that come meanwhile are kept.
+    /// Sends a request; events that come in the meantime are kept.
     pub(crate) fn ask(
         &mut self,
         request: Request,
@@ -413,11 +413,11 @@ impl Client {
         body: Vec<u8>,
         fds: Vec<OwnedFd>,
     ) -> Result<(Answer, Vec<OwnedFd>), Failure> {
-        send(&self.socket, Frame { body, fds }, Instant::now() + PATIENCE).unwrap();
+        send(&self.socket, Frame { body, fds }, Instant::now() + WAIT_LIMIT).unwrap();
         self.answer_to(number)
     }
 
-    /// The answer to that request; events and other answers that come meanwhile are kept.
+    /// The answer to that request; events and other answers that come in the meantime are kept.
     pub(crate) fn answer_to(&mut self, number: u64) -> Result<(Answer, Vec<OwnedFd>), Failure> {
         loop {
             if let Some((outcome, fds)) = self.answers.remove(&number) {
@@ -436,13 +436,14 @@ impl Client {
     pub(crate) fn post(&mut self, request: Request, fds: Vec<OwnedFd>) -> u64 {
         self.number += 1;
         let body = encode(&ToShim { number: self.number, request }).unwrap();
-        send(&self.socket, Frame { body, fds }, Instant::now() + PATIENCE).unwrap();
+        send(&self.socket, Frame { body, fds }, Instant::now() + WAIT_LIMIT).unwrap();
         self.number
     }
 
     fn next(&mut self) -> (FromShim, Vec<OwnedFd>) {
         loop {
-            let frame = receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE).unwrap().unwrap();
+            let frame =
+                receive(&self.socket, &mut self.reader, Instant::now() + WAIT_LIMIT).unwrap().unwrap();
             match decode(&frame.body).unwrap() {
                 FromShim::Event(Event::Started { container, at }) => self.started.push((container, at)),
                 message @ (FromShim::Answer { .. } | FromShim::Event(_)) => return (message, frame.fds),
@@ -480,7 +481,7 @@ impl Client {
 
     /// Whether the shim has closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(receive(&self.socket, &mut self.reader, Instant::now() + PATIENCE), Ok(None) | Err(_))
+        matches!(receive(&self.socket, &mut self.reader, Instant::now() + WAIT_LIMIT), Ok(None) | Err(_))
     }
 
     pub(crate) fn raw(&self) -> &UnixStream {

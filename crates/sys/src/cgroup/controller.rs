@@ -97,7 +97,7 @@ impl Controllers {
     /// Nothing.
     pub const NONE: Controllers = Controllers(0);
 
-    /// Those named in `names`; others that the kernel may have are passed over.
+    /// Those named in `names`; others that the kernel may have are ignored.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Controllers {
         names.into_iter().filter_map(Controller::parse).collect()
     }

@@ -1,4 +1,4 @@
-//! From the words of v1, in which the OCI runtime specification is written, to those of v2.
+//! From the settings of v1, which the OCI runtime specification uses, to those of v2.
 //!
 //! The formulas are those of runc (1.3 and later) and crun, so that a container weighs the same
 //! under each of them.
@@ -41,7 +41,7 @@ pub fn swap_to_v2(swap: Option<i64>, limit: Option<i64>) -> Result<Option<i64>, 
         (0, _) => Ok(None),
         (-1, _) => Ok(Some(-1)),
         (_, -1) => Ok(Some(swap)),
-        (_, 0) => Err("needs a limit of memory beside it"),
+        (_, 0) => Err("needs a memory limit"),
         _ if swap < 0 || limit < 0 => Err("is negative"),
         _ if swap < limit => {
             Err("counts memory and swap together, so it cannot be less than the limit of memory")

@@ -12,7 +12,7 @@ use super::{
     apply,
 };
 
-/// What to do with a group that is there already.
+/// What to do with a group that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Existing {
     /// Take it as it is.
@@ -30,7 +30,7 @@ impl Host {
         self.make(path, resources, Existing::Replace)
     }
 
-    /// Makes a group unless it is there, and sets its limits: for parents that others share. Whatever
+    /// Makes a group unless it exists, and sets its limits: for parents that others share. Whatever
     /// it was before, what is made here is removed again on failure.
     pub fn ensure(&self, path: &CgroupPath, resources: &Resources) -> Result<Cgroup, CgroupError> {
         self.make(path, resources, Existing::Keep)

@@ -30,9 +30,9 @@ pub(super) struct Exception {
 }
 
 impl Policy {
-    /// What the rules amount to, one after the other. A group without rules may do everything.
+    /// The policy that results from the rules, applied in order. A group without rules may do everything.
     ///
-    /// A rule that takes away a part of a wider exception (`allow c *:*`, then `deny c 1:3`) has no
+    /// A rule that revokes part of a wider exception (`allow c *:*`, then `deny c 1:3`) has no
     /// form on v1 and is refused on both versions.
     pub(super) fn from_rules(rules: &[DeviceRule]) -> Result<Policy, CgroupError> {
         let mut policy = Policy { allow: true, exceptions: Vec::new() };
@@ -86,7 +86,7 @@ impl Policy {
             } else if known.overlaps(&rule) && overlap(known.access, rule.access) {
                 return Err(CgroupError::Unsupported {
                     setting: format!("{SETTING}[{index}]"),
-                    why: "it takes away a part of what a wider rule before it gave".to_owned(),
+                    why: "it revokes part of what an earlier, wider rule allows".to_owned(),
                 });
             }
         }
@@ -197,7 +197,7 @@ pub(super) fn attach(dir: &Path, policy: &Policy) -> Result<(), CgroupError> {
     let group = super::group::open(dir, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY)?;
     let old = bpf::attached_devices(&group).map_err(failed)?;
     let program = Program::load_device(&policy.program()).map_err(failed)?;
-    // With both attached an access needs the consent of both: at no moment is more allowed.
+    // With both attached an access needs the consent of both: nothing more is allowed at any time.
     program.attach_device(&group).map_err(failed)?;
     old.iter().try_for_each(|program| program.detach_device(&group)).map_err(failed)
 }

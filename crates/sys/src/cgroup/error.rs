@@ -22,15 +22,15 @@ pub enum CgroupError {
         /// What is missing or malformed.
         why: String,
     },
-    /// A setting that this host cannot obey.
-    #[error("{setting} cannot be obeyed: {why}")]
+    /// A setting that this host does not support.
+    #[error("{setting} is not supported: {why}")]
     Unsupported {
         /// The setting, as the OCI runtime specification names it.
         setting: String,
         /// What is missing.
         why: String,
     },
-    /// A setting whose value makes no sense.
+    /// A setting with an invalid value.
     #[error("{setting} {value:?}: {why}")]
     Invalid {
         /// The setting, as the OCI runtime specification names it.

@@ -25,7 +25,7 @@ impl Cgroup {
         frozen
     }
 
-    /// Lets them go on.
+    /// Resumes them.
     pub fn thaw(&self, deadline: Instant) -> Result<(), CgroupError> {
         self.set_frozen(false, deadline)
     }

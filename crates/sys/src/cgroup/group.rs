@@ -40,7 +40,7 @@ pub struct Join {
 
 impl Cgroup {
     /// The group in these directories, one for each hierarchy, as [`Cgroup::dirs`] gave them. What
-    /// each one is shows in its files; a directory that is gone stays in the list and counts as empty.
+    /// each one is shows in its files; a removed directory stays in the list and counts as empty.
     pub fn from_dirs(dirs: Vec<PathBuf>) -> Cgroup {
         Cgroup { members: dirs.into_iter().map(Member::probe).collect() }
     }

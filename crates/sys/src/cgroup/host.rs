@@ -77,7 +77,7 @@ impl Host {
         Host::from_hierarchies(found, systemd)
     }
 
-    /// Chooses among hierarchies. Passed over are v1 hierarchies whose controllers limit nothing
+    /// Chooses among hierarchies. Ignored are v1 hierarchies whose controllers limit nothing
     /// and, beside a v2 one, v1's freezer (v2 kills and freezes by itself). `systemd` says whether
     /// it runs: only then is its own named hierarchy kept, without which a service's stop would
     /// take the containers along.
@@ -119,7 +119,7 @@ impl Host {
 
     /// Whether a limit of memory and swap together can be set. A v1 host may be booted without
     /// (`swapaccount=0`): then a request for it that is no more than the host's own lack of swap is
-    /// the caller's to drop. v2 takes "none" and "unlimited" as obeyed where it has no swap.
+    /// the caller's to drop. v2 takes "none" and "unlimited" as given where it has no swap.
     pub fn accounts_swap(&self) -> bool {
         self.hierarchies.iter().filter(|h| h.controllers.has(Controller::Memory)).any(|h| match h.version {
             Version::V1 => h.mount.join("memory.memsw.limit_in_bytes").exists(),
@@ -140,7 +140,7 @@ impl Host {
     }
 }
 
-/// Which controllers are to be had in which version.
+/// Which controllers are available in which version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) mode: Mode,

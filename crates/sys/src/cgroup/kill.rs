@@ -1,7 +1,7 @@
 //! Ending everything in a group.
 //!
 //! With a v2 hierarchy the kernel kills a group and all below it at once (`cgroup.kill`, 5.14) and
-//! says when it is empty (`cgroup.events`). Without: freeze, so that nothing forks meanwhile, kill
+//! says when it is empty (`cgroup.events`). Without: freeze, so that nothing forks in the meantime, kill
 //! each process by a pidfd that was opened before its membership was looked at again, thaw, and
 //! again until nothing is left. No process is ever signalled by a number alone (docs/adr/0043).
 
@@ -22,20 +22,20 @@ use super::{Cgroup, CgroupError, Controller, Version};
 /// The first and the longest wait where the kernel has no notification (v1).
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
-/// How often a group is looked at that the kernel tells of (v2); less than a second.
+/// How often a group is checked for which the kernel has a notification (v2); less than a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Cgroup {
-    /// Every process in the group and below it, in no order. A group that is gone has none.
+    /// Every process in the group and below it, in no order. A removed group has none.
     pub fn pids(&self) -> Result<Vec<Pid>, CgroupError> {
         let mut pids = BTreeSet::new();
-        for member in self.truth() {
+        for member in self.counted() {
             members_below(&member.dir, |members| pids.extend(members))?;
         }
         Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
     }
 
-    /// Whether no process is in the group or below it. A group that is gone is empty.
+    /// Whether no process is in the group or below it. A removed group is empty.
     pub fn is_empty(&self) -> Result<bool, CgroupError> {
         if let Some(v2) = self.v2() {
             let file = v2.dir.join("cgroup.events");
@@ -79,7 +79,7 @@ impl Cgroup {
         let freezer =
             self.members.iter().find(|m| m.version == Version::V1 && m.controllers.has(Controller::Freezer));
         if let Some(freezer) = freezer {
-            // A process that cannot be frozen now is killed all the same, in this round or the next.
+            // A process that cannot be frozen now is killed anyway, in this round or the next.
             set_v1_freezer(&freezer.dir, "FROZEN")?;
         }
         let killed = self.kill_members(seen);
@@ -110,7 +110,7 @@ impl Cgroup {
     /// The hierarchies that are asked for processes. All of v1's hold the same ones unless someone
     /// moved them: the freezer decides where it is used, as what it does not freeze cannot be
     /// killed safely; beside v2, which has a kill of its own, one of v1's is looked at as well.
-    fn truth(&self) -> impl Iterator<Item = &Member> {
+    fn counted(&self) -> impl Iterator<Item = &Member> {
         let v1 = [Controller::Freezer, Controller::Pids, Controller::Memory, Controller::Cpu]
             .into_iter()
             .find_map(|c| self.members.iter().find(|m| m.version == Version::V1 && m.controllers.has(c)));
@@ -134,7 +134,7 @@ fn set_v1_freezer(dir: &Path, state: &str) -> Result<(), CgroupError> {
 }
 
 /// Kills by `cgroup.kill` where the kernel has it, else leaves it to the rounds, and waits for the
-/// kernel's word.
+/// kernel's notification.
 fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
     let events = match rustix::fs::open(
         member.dir.join("cgroup.events"),
@@ -147,7 +147,7 @@ fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
     };
     match super::group::write(&member.dir.join("cgroup.kill"), "1") {
         Ok(()) => {}
-        // Before 5.14, or gone meanwhile: the rounds find out.
+        // Before 5.14, or removed meanwhile: the rounds find out.
         Err(CgroupError::Write { source, .. }) if gone(&source) => return Ok(()),
         Err(e) => return Err(e),
     }
@@ -167,7 +167,7 @@ fn kill_v2(member: &Member, deadline: Instant) -> Result<(), CgroupError> {
             members_below(&member.dir, |members| left += members.len())?;
             return Err(CgroupError::NotEmpty { path: member.dir.clone(), left });
         }
-        // The kernel tells when the group is empty, but not when somebody else has emptied and removed it.
+        // The kernel notifies when the group is empty, but not when another process has emptied and removed it.
         let left = left.min(LOOK_AGAIN);
         let time = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&time)) {
@@ -195,7 +195,7 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Whether the group, or the file's device behind an open descriptor, is gone.
+/// Whether the error says that the group, or the device behind an open descriptor, was removed.
 pub(super) fn gone(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }

@@ -1,4 +1,4 @@
-//! How many processes the kernel killed in a group for want of memory.
+//! How many processes the kernel killed in a group because it was out of memory.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! From [`Resources`] to the writes that set them: pure.
 //!
 //! A host may bind some controllers to v1 and others to v2, so each setting asks for the version
-//! of its own controller. A setting that neither version can obey is refused by name.
+//! of its own controller. A setting that neither version supports is refused by name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,11 +39,11 @@ pub(super) struct Write {
 pub(super) enum Tolerate {
     /// Nothing.
     Nothing,
-    /// The file is not there, and without it the host does what is asked anyway.
+    /// The file does not exist, and without it the host behaves as requested anyway.
     Absent,
 }
 
-/// What has to be known of the group as it is.
+/// What has to be known about the current state of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Current {
     /// Whether it is new: no limit set, nothing in it.
@@ -118,7 +118,7 @@ impl Planner {
     fn v1_only(&self, controller: Controller, setting: &'static str) -> Result<(), CgroupError> {
         match self.need(controller, setting)? {
             Version::V1 => Ok(()),
-            Version::V2 => Err(unsupported(setting, "cgroup v2 has nothing like it")),
+            Version::V2 => Err(unsupported(setting, "cgroup v2 has no equivalent")),
         }
     }
 }
@@ -181,7 +181,7 @@ fn unified(out: &mut Planner, resources: &Resources) -> Result<(), CgroupError> 
     for (file, value) in &resources.unified {
         let setting = format!("linux.resources.unified[{:?}]", CgroupError::short(file));
         if out.shape.mode != Mode::V2 {
-            return Err(unsupported(setting, "this host does not have cgroup v2 alone"));
+            return Err(unsupported(setting, "this host does not use cgroup v2 only"));
         }
         let plain =
             file.len() <= 64 && file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'));

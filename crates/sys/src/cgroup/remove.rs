@@ -12,15 +12,15 @@ use super::{Cgroup, CgroupError};
 
 /// How long a directory may be busy although no process shows in it: the kernel lets a process leave
 /// its group a moment after its parent was told of its end.
-const PATIENCE: Duration = Duration::from_secs(2);
+const BUSY_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_micros(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 impl Cgroup {
-    /// Removes the group in all hierarchies, with every group that was made in it. What is gone
-    /// already is success. Goes on after a failure and reports all of them.
+    /// Removes the group in all hierarchies, with every group that was made in it. Succeeds when it
+    /// does not exist. Goes on after a failure and reports all of them.
     pub fn remove(&self) -> Result<(), CgroupError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BUSY_LIMIT;
         let failed = self.members.iter().filter_map(|m| remove_tree(&m.dir, deadline).err()).collect();
         CgroupError::all(failed)
     }

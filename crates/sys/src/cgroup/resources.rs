@@ -1,4 +1,4 @@
-//! What a group may use, in the words of the OCI runtime specification (linux.resources).
+//! What a group may use, in the terms of the OCI runtime specification (linux.resources).
 //!
 //! `None` and an empty list leave what is there: the same type serves creation and update.
 
@@ -38,7 +38,7 @@ pub struct Cpu {
     pub realtime_runtime: Option<i64>,
     /// The realtime period in microseconds (v1 only). 0 is unset.
     pub realtime_period: Option<u64>,
-    /// Run only when nobody else wants to.
+    /// Run only when no other process is runnable.
     pub idle: Option<bool>,
     /// The processors, as in `0-3,7`.
     pub cpus: Option<String>,

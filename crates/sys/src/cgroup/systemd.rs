@@ -13,7 +13,7 @@ pub fn scope_path(slice: &str, prefix: &str, name: &str) -> Result<CgroupPath, C
     parent.child(&unit)
 }
 
-/// The cgroup path of a slice: each dash is a level. `-.slice` is the root, which is no group of ours.
+/// The cgroup path of a slice: each dash is a level. `-.slice` is the root, which is not a group of ours.
 pub fn slice_path(slice: &str) -> Result<CgroupPath, CgroupError> {
     let refuse = |why| Err(CgroupError::Path { path: CgroupError::short(slice), why });
     let Some(name) = slice.strip_suffix(".slice") else {

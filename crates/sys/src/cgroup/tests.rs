@@ -169,5 +169,5 @@ fn slices_and_paths() {
     }
     assert!(slice_name(&CgroupPath::new("x.slice/a-b.slice").unwrap()).is_err());
     assert_eq!(scope_path("a-b.slice", "cri", "7").unwrap().as_str(), "a.slice/a-b.slice/cri-7.scope");
-    assert!(refuse("the slice").to_string().starts_with("the slice cannot be obeyed"));
+    assert!(refuse("the slice").to_string().starts_with("the slice is not supported"));
 }

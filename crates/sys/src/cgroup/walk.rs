@@ -19,7 +19,7 @@ const MAX_GROUPS: usize = 1 << 20;
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Calls `enter` for the group in `root` and each below it, parents first, and `leave` for each below it, children first, with
-/// the directory above and its name. A group that goes away meanwhile is left out; so is a root that is not there.
+/// the directory above and its name. A group that is removed meanwhile is left out; so is a root that does not exist.
 ///
 /// # Errors
 /// Those of the calls and of `enter`; [`CgroupError::Groups`] when there are too many.

@@ -1,4 +1,4 @@
-//! Trees that somebody else filled, as a container its writable layer: they may be deeper than a stack or the table of
+//! Trees that others filled, as a container its writable layer: they may be deeper than a stack or the table of
 //! descriptors, and change while they are looked at. So everything goes by descriptors, follows nothing, does not
 //! leave the file system, and takes bounded memory and descriptors.
 
@@ -19,7 +19,7 @@ const WAITING: usize = 256;
 const LINKED: usize = 1 << 17;
 
 /// Removes a tree, or a file of any kind; success when there is none. What is mounted in it is left alone and makes it fail, as does what
-/// cannot be removed; the rest is removed all the same.
+/// cannot be removed; the rest is removed anyway.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -163,7 +163,7 @@ fn open_below(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// What a tree takes: allocated bytes and inodes, the root of the tree included. Symlinks are not followed; a file with
-/// several links in the tree counts once. What vanishes meanwhile is not counted, nor what is mounted in it.
+/// several links in the tree counts once. What is removed meanwhile is not counted, nor what is mounted in it.
 pub fn tree_usage(root: &Path) -> io::Result<(u64, u64)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;

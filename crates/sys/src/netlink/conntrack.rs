@@ -43,7 +43,7 @@ pub fn forget(
     for message in deletions {
         match socket.exchange(vec![message]) {
             Err(error) if error.errno() != Some(rustix::io::Errno::NOENT) => return Err(error),
-            _ => {} // forgotten, or gone by itself meanwhile
+            _ => {} // removed here, or expired meanwhile
         }
     }
     Ok(count)

@@ -1,4 +1,4 @@
-//! Hearing of changes that anybody makes.
+//! Notifications of changes, by any process.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -41,7 +41,7 @@ impl Monitor {
         open().map_err(|source| NetlinkError::Open { source })
     }
 
-    /// Takes off what has been heard, so that the socket is not readable before the next change;
+    /// Reads the pending notifications, so that the socket is not readable before the next change;
     /// tells whether there was anything.
     pub fn drain(&self) -> bool {
         let mut heard = false;

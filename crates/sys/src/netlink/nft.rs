@@ -1,7 +1,7 @@
 //! nf_tables: tables, chains, maps and rules, changed in transactions.
 //!
 //! A [`Batch`] takes effect as a whole or not at all. The rule set has a generation number that
-//! counts every change by anybody; a batch can be bound to the generation it was made for.
+//! counts every change by any process; a batch can be bound to the generation it was made for.
 
 mod expr;
 mod userdata;
@@ -237,7 +237,7 @@ impl Batch {
         self.elements(("add elements to a set", NEWSETELEM, CREATE), map, elements);
     }
 
-    /// Removes elements from a map or a set. One that is not there fails the batch.
+    /// Removes elements from a map or a set. A missing one fails the batch.
     pub fn delete_elements(&mut self, map: (Family, &str, &str), keys: Vec<Fields>) {
         let elements: Vec<_> = keys.into_iter().map(|key| (key, None)).collect();
         self.elements(("remove elements of a set", DELSETELEM, 0), map, &elements);

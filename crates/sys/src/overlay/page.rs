@@ -27,7 +27,7 @@ pub(super) fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     })
 }
 
-/// The options as mount(2) takes them, if they have room.
+/// The options as mount(2) takes them, if they fit.
 fn options(lowers: &Opened, upper: &Opened, work: &Opened) -> Option<CString> {
     let rest: String = OPTIONS.iter().map(|(key, value)| format!(",{key}={value}")).collect();
     let all = format!(

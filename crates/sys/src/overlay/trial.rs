@@ -10,7 +10,7 @@ use super::{Overlay, mount};
 /// Why containers' changes cannot be kept in a directory.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{dir} is on a file system that overlayfs cannot keep changes on ({kind}); one on ext4, xfs, btrfs or tmpfs is needed, in a container that of a volume"
+    "{dir} is on a file system that overlayfs cannot use as its upper directory ({kind}); use ext4, xfs, btrfs or tmpfs (in a container, a volume)"
 )]
 pub struct Unfit {
     dir: String,
@@ -32,7 +32,7 @@ impl Classify for Unfit {
 pub fn trial(dir: &Path) -> Result<(), Unfit> {
     let place = dir.join("trial");
     let outcome = attempt(&place);
-    // What cannot be removed is found again at the next start.
+    // What cannot be removed is removed at the next start.
     drop(std::fs::remove_dir_all(&place));
     outcome.map_err(|source| Unfit { dir: dir.display().to_string(), kind: kind(dir), source })
 }

@@ -1,12 +1,12 @@
 //! A child that keeps nothing of its maker's memory.
 //!
-//! A child of clone3 is a copy of its maker: whoever may look into it (`/proc/PID/mem`, a tracer) finds
+//! A child of clone3 is a copy of its maker: a process that may read its memory (`/proc/PID/mem`, a tracer) finds
 //! what the maker knows. So before it can be seen it goes on alone: on a stack of its own, in one mapping with what it
-//! needs to become a program ([`Luggage`]), and with everything else unmapped but the program that runs and
+//! needs to become a program ([`ExecContext`]), and with everything else unmapped but the program that runs and
 //! its libraries.
 //!
 //! ```text
-//! luggage   | stack (grows down) | start, pointers | strings | filter |
+//! context   | stack (grows down) | start, pointers | strings | filter |
 //! ```
 
 #![allow(unsafe_code, reason = "mmap and munmap of the own memory, and a jump to another stack")]
@@ -31,18 +31,18 @@ type Pages = Range<usize>;
 
 /// What a process needs to become a program, in one mapping that it can keep when it drops all others.
 #[derive(Debug)]
-pub struct Luggage {
+pub struct ExecContext {
     map: *mut c_void,
     size: usize,
     held: *const Held,
 }
 
-// SAFETY: the mapping is the value's own, and nobody writes to it after `new`.
-unsafe impl Send for Luggage {}
+// SAFETY: the mapping is the value's own, and nothing writes to it after `new`.
+unsafe impl Send for ExecContext {}
 // SAFETY: as above.
-unsafe impl Sync for Luggage {}
+unsafe impl Sync for ExecContext {}
 
-/// The head of the luggage; what its pointers go to lies in the same mapping.
+/// The head of the context; what its pointers go to lies in the same mapping.
 #[derive(Debug)]
 struct Held {
     /// Where the command may be; ends with a null pointer, as the next two do.
@@ -57,7 +57,7 @@ struct Held {
     kept_len: usize,
 }
 
-/// The luggage as the lonely child has it.
+/// The context as the child has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Program(*const Held);
 
@@ -68,8 +68,8 @@ struct Filler {
 }
 
 impl Filler {
-    /// Room for `count` values, which the caller writes.
-    fn room<T>(&mut self, count: usize) -> Result<*mut T, Errno> {
+    /// Space for `count` values, which the caller writes.
+    fn reserve<T>(&mut self, count: usize) -> Result<*mut T, Errno> {
         let start = self.next.next_multiple_of(align_of::<T>());
         self.next = start + count * size_of::<T>();
         if self.next <= self.end { Ok(start as *mut T) } else { Err(Errno::NOMEM) }
@@ -77,24 +77,24 @@ impl Filler {
 
     fn string(&mut self, text: &CStr) -> Result<*const c_char, Errno> {
         let bytes = text.to_bytes_with_nul();
-        let to = self.room::<u8>(bytes.len())?;
-        // SAFETY: `room` gave as many bytes of the mapping to this call alone.
+        let to = self.reserve::<u8>(bytes.len())?;
+        // SAFETY: `reserve` gave as many bytes of the mapping to this call alone.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(to.cast())
     }
 
     fn strings(&mut self, list: &[CString]) -> Result<*const *const c_char, Errno> {
-        let array = self.room::<*const c_char>(list.len() + 1)?;
+        let array = self.reserve::<*const c_char>(list.len() + 1)?;
         for (index, text) in list.iter().enumerate() {
             let pointer = self.string(text)?;
-            // SAFETY: within the room; the mapping was zero, so the last pointer is null.
+            // SAFETY: within the space; the mapping was zero, so the last pointer is null.
             unsafe { array.add(index).write(pointer) };
         }
         Ok(array)
     }
 }
 
-impl Luggage {
+impl ExecContext {
     /// Packs: the paths that are tried for the command, its arguments and environment, and a seccomp filter (each
     /// instruction as the `u64` of its bytes), empty for none.
     ///
@@ -126,13 +126,13 @@ impl Luggage {
                 MapFlags::PRIVATE,
             )
         }?;
-        let mut luggage = Self { map, size, held: std::ptr::null() };
+        let mut context = Self { map, size, held: std::ptr::null() };
         let start = map as usize;
         let mut filler = Filler { next: start + STACK, end: start + size };
-        let held = filler.room::<Held>(1)?;
+        let held = filler.reserve::<Held>(1)?;
         let (candidates, args, env) =
             (filler.strings(candidates)?, filler.strings(args)?, filler.strings(env)?);
-        let to = filler.room::<u64>(filter.len())?;
+        let to = filler.reserve::<u64>(filter.len())?;
         let mut kept = [(0, 0); MAX_KEPT];
         for (place, pages) in kept.iter_mut().zip(staying) {
             *place = (pages.start, pages.end);
@@ -152,17 +152,17 @@ impl Luggage {
                 kept_len: staying.len(),
             });
         }
-        luggage.held = held;
-        Ok(luggage)
+        context.held = held;
+        Ok(context)
     }
 
-    /// For a child of [`fork`](super::fork): drops all memory but the luggage and the running program, and ends with what `last`
+    /// For a child of [`fork`](super::fork): drops all memory but the context and the running program, and ends with what `last`
     /// returns. `last` gets `value`, which must be plain: nothing that it refers to is there any more. As before, it
     /// neither allocates nor locks.
     pub fn alone<T: Copy + 'static>(&self, value: T, last: fn(Program, T) -> i32) -> ! {
         let start = Start { program: Program(self.held), value, last };
         let top = (self.map as usize + STACK - size_of::<Start<T>>() - align_of::<Start<T>>()) & !63;
-        // SAFETY: the top of the luggage's stack, which nobody uses before the jump. The child does not come back, so
+        // SAFETY: the top of the context's stack, which is not used before the jump. The child does not come back, so
         // what its frames own is neither dropped nor used again.
         unsafe {
             (top as *mut Start<T>).write(start);
@@ -171,7 +171,7 @@ impl Luggage {
     }
 }
 
-impl Drop for Luggage {
+impl Drop for ExecContext {
     fn drop(&mut self) {
         // SAFETY: the mapping of `new`; nothing refers to it but this value.
         let _ = unsafe { rustix::mm::munmap(self.map, self.size) };
@@ -181,7 +181,7 @@ impl Drop for Luggage {
 impl Program {
     /// Executes the candidate with this index; returns the reason why not, or None when there are no more.
     pub fn execve(self, index: usize) -> Option<Errno> {
-        // SAFETY: the luggage is mapped for as long as the child lives; its arrays end with a null pointer, at which
+        // SAFETY: the context is mapped for as long as the child lives; its arrays end with a null pointer, at which
         // the caller's counting stops.
         unsafe {
             let held = &*self.0;
@@ -199,7 +199,7 @@ impl Program {
     /// # Errors
     /// Those of seccomp(2).
     pub fn load_filter(self, flags: u32) -> Result<(), Errno> {
-        // SAFETY: as above; the instructions were copied to the luggage.
+        // SAFETY: as above; the instructions were copied to the context.
         let filter = unsafe {
             let held = &*self.0;
             std::slice::from_raw_parts(held.filter, held.filter_len)
@@ -218,7 +218,7 @@ struct Start<T> {
 extern "C" fn begin<T: Copy>(start: *mut c_void) -> ! {
     // SAFETY: `alone` has written it above this stack.
     let Start { program, value, last } = unsafe { start.cast::<Start<T>>().read() };
-    // SAFETY: the luggage is never unmapped, and nothing after this looks at what is.
+    // SAFETY: the context is never unmapped, and nothing after this looks at what is.
     if unsafe { drop_all(&*program.0) }.is_err() {
         exit_now(255);
     }
@@ -228,7 +228,7 @@ extern "C" fn begin<T: Copy>(start: *mut c_void) -> ! {
 /// Unmaps everything but what `held` keeps.
 ///
 /// # Safety
-/// The caller, on the luggage's stack, uses nothing else any more.
+/// The caller, on the context's stack, uses nothing else any more.
 unsafe fn drop_all(held: &Held) -> Result<(), Errno> {
     let mut kept = [(0usize, 0usize); MAX_KEPT + 2];
     let mut count = held.kept_len;
@@ -327,7 +327,7 @@ fn thread_pointer() -> usize {
 /// Goes on at `entry(arg)` on the stack that ends at `top`.
 ///
 /// # Safety
-/// The stack is the caller's to use, and what its own frames own is given up.
+/// The stack is the caller's to use, and what its own frames own is leaked.
 #[cfg(target_arch = "x86_64")]
 unsafe fn jump(top: usize, entry: extern "C" fn(*mut c_void) -> !, arg: *mut c_void) -> ! {
     // SAFETY: see above; `top` is aligned to 64 bytes, as a call wants 16.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-/// What the names of the field's daemons, shims, monitors and pause processes begin with.
+/// The prefixes of the names of daemons, shims, monitors and pause processes of container runtimes.
 const RUNTIMES: [&str; 8] = ["berth", "containerd", "conmon", "crio", "crun", "pause", "catatonit", "runc"];
 
 /// The processes of container runtimes, payloads left out: pid and proportional set size in KiB.
 ///
-/// They are told by name, or by running from a memfd as Berth's shims do, since other programs
-/// come and go on the machine meanwhile.
+/// They are recognised by name, or by running from a memfd as Berth's shims do, since other programs
+/// come and go on the machine at the same time.
 pub(super) fn runtime_processes() -> HashMap<u32, u64> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return HashMap::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

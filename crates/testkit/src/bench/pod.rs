@@ -50,7 +50,7 @@ pub(super) enum Hardening {
     Plain,
 }
 
-/// A pod, and what it has become.
+/// A pod, and its state.
 #[derive(Debug)]
 pub(super) struct Pod {
     config: PodSandboxConfig,

@@ -19,7 +19,7 @@ use crate::cri::api;
 /// Pods of the steps that need many.
 const MANY: usize = 50;
 
-/// How long memory is left to settle before it is looked at.
+/// How long memory may settle before it is measured.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Runs one step on one runtime.
@@ -43,7 +43,7 @@ pub(super) async fn run(
         Step::Restart => restart(&client, target, hardening, samples).await,
     };
     if done.is_err() {
-        // The next run must not find this one's pods; the first error is the one to tell.
+        // The next run must not find this one's pods; the first error is the one to report.
         pod::sweep(&mut client).await.ok();
     }
     std::fs::remove_dir_all(pod::logs()).ok();
@@ -268,7 +268,7 @@ async fn pull(client: &mut Client, target: &Target, samples: &mut Samples) -> Re
             Some(api::ImageSpec { image: format!("docker.io/bench/usr:{tag}"), ..Default::default() });
         let remove = || api::RemoveImageRequest { image: image.clone() };
         client.images.remove_image(remove()).await.context("RemoveImage")?;
-        // Let clean-up that the runtime does later end, and its writes, so that they are not billed
+        // Let clean-up that the runtime does later end, and its writes, so that they are not counted
         // to this pull.
         tokio::time::sleep(SETTLE).await;
         rustix::fs::sync();

@@ -22,7 +22,7 @@ struct Arguments {
 enum Verb {
     /// A throw-away registry with stand-ins for the images of the CRI conformance suite
     Registry(RegistryOptions),
-    /// Takes a picture of the machine, or compares with one
+    /// Takes a snapshot of the machine, or compares with one
     Leaks(LeakOptions),
     /// Runs a critest binary
     Conformance(ConformanceOptions),
@@ -48,9 +48,9 @@ struct RegistryOptions {
 
 #[derive(Debug, clap::Args)]
 struct LeakOptions {
-    /// The picture
+    /// The snapshot
     file: PathBuf,
-    /// Take the picture now
+    /// Take the snapshot now
     #[arg(long)]
     take: bool,
     /// Places whose files count
@@ -93,12 +93,12 @@ struct Ready {
 /// The digest by which the suite names [`standin::BY_DIGEST`] upstream.
 const UPSTREAM_DIGEST: &str = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf";
 
-/// How often the machine is looked at again before what is left counts as leaked.
+/// How often the machine is checked again before what is left counts as leaked.
 const LOOKS: usize = 20;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
-        // Nothing is left to try when standard error is gone.
+        // Without standard error nothing can be reported.
         writeln!(std::io::stderr(), "error: {error:#}").ok();
         ExitCode::FAILURE
     })
@@ -135,7 +135,7 @@ fn registry(options: &RegistryOptions) -> Result<ExitCode> {
     writeln!(out, "{}", serde_json::to_string(&ready)?)?;
     out.flush()?;
     drop(out);
-    // Whoever started this ends it by closing the pipe, or by ending.
+    // The parent ends this by closing the pipe, or by ending.
     std::io::stdin().lock().read_to_end(&mut Vec::new())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,8 +22,8 @@ pub enum Auth {
         /// The password.
         password: String,
     },
-    /// A token for the repository, which `/token` gives to whoever has the right name and
-    /// password, or to anybody when there are none.
+    /// A token for the repository, which `/token` gives for the right name and
+    /// password, or without credentials when there are none.
     Bearer {
         /// Name and password.
         account: Option<(String, String)>,
@@ -45,7 +45,7 @@ pub(super) struct Gate {
     serial: AtomicU64,
 }
 
-/// What the gate says to a request.
+/// The answer of the check to a request.
 pub(super) enum Verdict {
     Pass,
     /// 401 with this WWW-Authenticate header.
@@ -61,7 +61,7 @@ impl Gate {
         lock(&self.tokens).clear();
     }
 
-    /// Judges a request for `repository` (empty for `/v2/` itself). `base` is the registry's URL.
+    /// Checks a request for `repository` (empty for `/v2/` itself). `base` is the registry's URL.
     pub(super) fn judge(&self, header: Option<&str>, repository: &str, base: &str) -> Verdict {
         match &self.auth {
             Auth::Open => Verdict::Pass,

@@ -1,4 +1,4 @@
-//! Bodies, whole or spoiled.
+//! Bodies, complete or faulty.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Misbehaviour on cue: what a registry, a proxy or a network does to a pull.
+//! Faults on request: what a registry, a proxy or a network does to a pull.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ pub enum On {
     Path(String),
 }
 
-/// What goes wrong.
+/// What the registry does wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mischief {
+pub enum FaultAction {
     /// Sends so many bytes of the body, then nothing more, and keeps the connection.
     StallAfter(u64),
     /// Does not answer at all, and keeps the connection.
@@ -50,15 +50,15 @@ pub enum Mischief {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     on: On,
-    mischief: Mischief,
+    action: FaultAction,
     skip: u32,
     times: Option<u32>,
 }
 
 impl Fault {
-    /// Does `mischief` to every request that `on` concerns.
-    pub fn new(on: On, mischief: Mischief) -> Self {
-        Self { on, mischief, skip: 0, times: None }
+    /// Does `action` to every request that `on` selects.
+    pub fn new(on: On, action: FaultAction) -> Self {
+        Self { on, action, skip: 0, times: None }
     }
 
     /// Only so many times.
@@ -74,7 +74,7 @@ impl Fault {
         self.times(1)
     }
 
-    /// Leaves the first `skip` requests alone.
+    /// Skips the first `skip` requests.
     #[must_use]
     pub fn after(mut self, skip: u32) -> Self {
         self.skip = skip;
@@ -82,7 +82,7 @@ impl Fault {
     }
 
     /// What happens to this request, if this fault concerns it; counts.
-    pub(super) fn strike(&mut self, path: &str) -> Option<Mischief> {
+    pub(super) fn strike(&mut self, path: &str) -> Option<FaultAction> {
         let concerns = match &self.on {
             On::Any => true,
             On::Manifests => path.contains("/manifests/"),
@@ -101,9 +101,9 @@ impl Fault {
             Some(0) => None,
             Some(left) => {
                 *left -= 1;
-                Some(self.mischief.clone())
+                Some(self.action.clone())
             }
-            None => Some(self.mischief.clone()),
+            None => Some(self.action.clone()),
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::auth::{Auth, Gate, Verdict};
 use super::body::{Body, End, Plan, Source, full};
-use super::fault::{Fault, Mischief};
+use super::fault::{Fault, FaultAction};
 use super::lock;
 use super::store::Store;
 use crate::image::Content;
@@ -116,16 +116,16 @@ async fn answer(
         body,
     };
     let index = record(&asked, shared);
-    let mischief = lock(&shared.faults).iter_mut().find_map(|fault| fault.strike(&asked.path));
-    if mischief == Some(Mischief::Silence) {
+    let action = lock(&shared.faults).iter_mut().find_map(|fault| fault.strike(&asked.path));
+    if action == Some(FaultAction::Silence) {
         return std::future::pending().await;
     }
-    if let Some(Mischief::ResetAfter(_)) = mischief {
+    if let Some(FaultAction::ResetAfter(_)) = action {
         // The kernel then sends a reset instead of a proper end when the connection is dropped.
         // Where that is refused, the connection still breaks before the body is complete.
         rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO)).ok();
     }
-    let response = respond(&asked, shared, mischief.as_ref());
+    let response = respond(&asked, shared, action.as_ref());
     if let Some(entry) = lock(&shared.requests).get_mut(index) {
         entry.status = response.status().as_u16();
     }
@@ -156,9 +156,9 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-fn respond(asked: &Asked, shared: &Shared, mischief: Option<&Mischief>) -> Response<Body> {
-    match mischief {
-        Some(Mischief::Status(status, wait)) => {
+fn respond(asked: &Asked, shared: &Shared, action: Option<&FaultAction>) -> Response<Body> {
+    match action {
+        Some(FaultAction::Status(status, wait)) => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let mut response = error(status, "UNAVAILABLE", "on cue");
             if let Some(seconds) = wait {
@@ -166,7 +166,7 @@ fn respond(asked: &Asked, shared: &Shared, mischief: Option<&Mischief>) -> Respo
             }
             return response;
         }
-        Some(Mischief::Redirect(to)) => {
+        Some(FaultAction::Redirect(to)) => {
             let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
             let location = format!("{to}{}{query}", asked.path);
             return Response::builder()
@@ -201,9 +201,9 @@ fn respond(asked: &Asked, shared: &Shared, mischief: Option<&Mischief>) -> Respo
         None if rest.is_empty() => Response::new(full("{}")),
         None => error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such path"),
         Some((repository, Target::Manifest(selector))) => {
-            manifest(asked, shared, repository, selector, mischief)
+            manifest(asked, shared, repository, selector, action)
         }
-        Some((repository, Target::Blob(digest))) => blob(asked, shared, repository, digest, mischief),
+        Some((repository, Target::Blob(digest))) => blob(asked, shared, repository, digest, action),
         Some((repository, Target::Tags)) => match lock(&shared.store).tags(repository) {
             Some(tags) => Response::new(full(json!({ "name": repository, "tags": tags }).to_string())),
             None => error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "repository name not known to registry"),
@@ -273,19 +273,19 @@ fn manifest(
     shared: &Shared,
     repository: &str,
     selector: &str,
-    mischief: Option<&Mischief>,
+    action: Option<&FaultAction>,
 ) -> Response<Body> {
     let Some(found) = lock(&shared.store).manifest(repository, selector) else {
         return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown");
     };
-    let digest = match mischief {
-        Some(Mischief::WrongDigestHeader) => crate::image::digest_of(b"another"),
+    let digest = match action {
+        Some(FaultAction::WrongDigestHeader) => crate::image::digest_of(b"another"),
         _ => found.digest,
     };
     let builder = Response::builder()
         .header(header::CONTENT_TYPE, &found.media_type)
         .header("Docker-Content-Digest", digest.as_str());
-    deliver(asked, Source::Memory(found.bytes), builder, mischief)
+    deliver(asked, Source::Memory(found.bytes), builder, action)
 }
 
 fn blob(
@@ -293,7 +293,7 @@ fn blob(
     shared: &Shared,
     repository: &str,
     digest: &str,
-    mischief: Option<&Mischief>,
+    action: Option<&FaultAction>,
 ) -> Response<Body> {
     let Some(content) = lock(&shared.store).blob(repository, digest) else {
         return error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to registry");
@@ -304,29 +304,29 @@ fn blob(
                 .header(header::CONTENT_TYPE, "application/octet-stream")
                 .header(header::ACCEPT_RANGES, "bytes")
                 .header("Docker-Content-Digest", digest);
-            deliver(asked, source, builder, mischief)
+            deliver(asked, source, builder, action)
         }
         Err(e) => error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &e.to_string()),
     }
 }
 
-/// Sends the content, or the range of it that was asked for, as honestly as the mischief allows.
+/// Sends the content, or the range of it that was asked for, changed as the fault says.
 fn deliver(
     asked: &Asked,
     source: Source,
     mut builder: http::response::Builder,
-    mischief: Option<&Mischief>,
+    action: Option<&FaultAction>,
 ) -> Response<Body> {
     let length = source.len();
-    let source = match mischief {
-        Some(Mischief::TooLong(more)) => match longer(&source, *more) {
+    let source = match action {
+        Some(FaultAction::TooLong(more)) => match longer(&source, *more) {
             Ok(source) => source,
             Err(e) => return error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &e.to_string()),
         },
         _ => source,
     };
     let (mut from, mut to) = (0, source.len());
-    let range = text(&asked.headers, header::RANGE).filter(|_| mischief != Some(&Mischief::IgnoreRange));
+    let range = text(&asked.headers, header::RANGE).filter(|_| action != Some(&FaultAction::IgnoreRange));
     if let Some(range) = range {
         let Some((first, last)) = parse_range(&range, length) else {
             let mut response = error(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", "no such range");
@@ -336,24 +336,24 @@ fn deliver(
         };
         (from, to) = (first, last + 1);
         builder = builder.status(StatusCode::PARTIAL_CONTENT);
-        if mischief == Some(&Mischief::WrongRange) && from > 0 {
+        if action == Some(&FaultAction::WrongRange) && from > 0 {
             (from, to) = (from - 1, to - 1);
         }
         builder = builder.header(header::CONTENT_RANGE, format!("bytes {from}-{}/{length}", to - 1));
     }
-    if mischief.is_none_or(|m| !matches!(m, Mischief::TruncateAfter(_))) {
+    if action.is_none_or(|m| !matches!(m, FaultAction::TruncateAfter(_))) {
         builder = builder.header(header::CONTENT_LENGTH, to - from);
     }
     if asked.method == Method::HEAD {
         return builder.body(full("")).expect("the headers are well formed");
     }
     let mut plan = Plan::plain(source, from, to);
-    match mischief {
-        Some(Mischief::StallAfter(n)) => (plan.to, plan.end) = (to.min(from + n), End::Stall),
-        Some(Mischief::ResetAfter(n)) => (plan.to, plan.end) = (to.min(from + n), End::Break),
-        Some(Mischief::TruncateAfter(n)) => plan.to = to.min(from + n),
-        Some(Mischief::WrongBytes) => plan.invert = true,
-        Some(Mischief::Slow(pause)) => plan.pause = Some(*pause),
+    match action {
+        Some(FaultAction::StallAfter(n)) => (plan.to, plan.end) = (to.min(from + n), End::Stall),
+        Some(FaultAction::ResetAfter(n)) => (plan.to, plan.end) = (to.min(from + n), End::Break),
+        Some(FaultAction::TruncateAfter(n)) => plan.to = to.min(from + n),
+        Some(FaultAction::WrongBytes) => plan.invert = true,
+        Some(FaultAction::Slow(pause)) => plan.pause = Some(*pause),
         _ => {}
     }
     builder.body(plan.body()).expect("the headers are well formed")

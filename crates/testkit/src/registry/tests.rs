@@ -177,14 +177,14 @@ fn faults_strike_what_they_concern_as_often_as_they_say() {
     let (layer, image) = sample();
     registry.push("a", "1", &image);
     let blob = format!("/v2/a/blobs/{}", layer.digest);
-    registry.fault(Fault::new(On::Blobs, Mischief::Status(503, Some(2))).after(1).once());
+    registry.fault(Fault::new(On::Blobs, FaultAction::Status(503, Some(2))).after(1).once());
     assert_eq!(get(&registry, "/v2/a/manifests/1").unwrap().status, 200);
     assert_eq!(get(&registry, &blob).unwrap().status, 200);
     let busy = get(&registry, &blob).unwrap();
     assert_eq!((busy.status, busy.header("retry-after")), (503, Some("2")));
     assert_eq!(get(&registry, &blob).unwrap().status, 200);
 
-    registry.fault(Fault::new(On::Path("manifests/1".into()), Mischief::WrongDigestHeader));
+    registry.fault(Fault::new(On::Path("manifests/1".into()), FaultAction::WrongDigestHeader));
     let lie = get(&registry, "/v2/a/manifests/1").unwrap();
     assert_ne!(lie.header("docker-content-digest"), Some(image.digest.as_str()));
     registry.clear_faults();
@@ -199,26 +199,26 @@ fn bodies_are_spoiled_as_the_fault_says() {
     registry.push("a", "1", &image);
     let bytes = layer.bytes().unwrap();
     let path = format!("/v2/a/blobs/{}", layer.digest);
-    let with = |mischief: Mischief, headers: &[(&str, &str)]| {
-        registry.fault(Fault::new(On::Blobs, mischief).once());
+    let with = |action: FaultAction, headers: &[(&str, &str)]| {
+        registry.fault(Fault::new(On::Blobs, action).once());
         ask(&registry, "GET", &path, headers)
     };
-    assert!(with(Mischief::StallAfter(100), &[]).is_none(), "the read timed out");
-    assert!(with(Mischief::Silence, &[]).is_none(), "the read timed out");
-    let reset = with(Mischief::ResetAfter(100), &[]);
+    assert!(with(FaultAction::StallAfter(100), &[]).is_none(), "the read timed out");
+    assert!(with(FaultAction::Silence, &[]).is_none(), "the read timed out");
+    let reset = with(FaultAction::ResetAfter(100), &[]);
     assert!(reset.is_none_or(|answer| answer.body.len() < bytes.len()));
-    let short = with(Mischief::TruncateAfter(100), &[]).unwrap();
+    let short = with(FaultAction::TruncateAfter(100), &[]).unwrap();
     assert_eq!(short.header("content-length"), None);
     assert_eq!(short.header("transfer-encoding"), Some("chunked"));
-    let wrong = with(Mischief::WrongBytes, &[]).unwrap().body;
+    let wrong = with(FaultAction::WrongBytes, &[]).unwrap().body;
     assert_eq!(wrong.len(), bytes.len());
     assert_ne!(digest_of(&wrong), layer.digest);
-    assert_eq!(with(Mischief::TooLong(9), &[]).unwrap().body.len(), bytes.len() + 9);
-    let whole = with(Mischief::IgnoreRange, &[("Range", "bytes=10-")]).unwrap();
+    assert_eq!(with(FaultAction::TooLong(9), &[]).unwrap().body.len(), bytes.len() + 9);
+    let whole = with(FaultAction::IgnoreRange, &[("Range", "bytes=10-")]).unwrap();
     assert_eq!((whole.status, whole.body.len()), (200, bytes.len()));
-    let other = with(Mischief::WrongRange, &[("Range", "bytes=10-19")]).unwrap();
+    let other = with(FaultAction::WrongRange, &[("Range", "bytes=10-19")]).unwrap();
     assert!(other.header("content-range").unwrap().starts_with("bytes 9-18/"));
-    let to = with(Mischief::Redirect("http://127.0.0.1:1/x".into()), &[]).unwrap();
+    let to = with(FaultAction::Redirect("http://127.0.0.1:1/x".into()), &[]).unwrap();
     assert_eq!(
         (to.status, to.header("location")),
         (307, Some(format!("http://127.0.0.1:1/x{path}").as_str()))

@@ -25,7 +25,7 @@ pub enum Container<K: Kinds> {
     Creating {
         /// Callers of Create.
         waiters: Vec<K::Waiter>,
-        /// The end, when the shim told of it before the preparation was reported.
+        /// The end, when the shim reported it before the preparation was reported.
         ended: Option<K::Exit>,
     },
     /// The process waits, prepared, before its `execve`.
@@ -99,7 +99,7 @@ pub enum Start<K: Kinds> {
         /// The end, when it came before the answer, which says what kind of end it is.
         ended: Option<K::Exit>,
     },
-    /// The answer did not come in time, or was lost with the connection: the shim's next word decides.
+    /// The answer did not come in time, or was lost with the connection: the shim's next report decides.
     Overdue,
 }
 
@@ -143,7 +143,7 @@ pub enum Message<K: Kinds> {
     Stop(Duration, K::Waiter),
     /// It could not be killed.
     NotStopped(K::Error),
-    /// Its main process ended and nothing of it lives. Started then, if the one who says so knows better.
+    /// Its main process ended and nothing of it lives. With the time of its start, if the reporter knows it.
     Exited(Option<i64>, K::Exit),
     /// A caller asks to remove it.
     Remove(K::Waiter),
@@ -175,9 +175,9 @@ pub enum Effect<K: Kinds> {
     Start,
     /// End it within a time, by its shim if that is to be asked; reports `NotStopped`, or the end comes as `Exited`.
     Stop(Duration, Ask),
-    /// It is to end earlier than it was told.
+    /// It is to end earlier than requested before.
     Hurry(Duration),
-    /// It has ended: nothing of it is to be stopped any more.
+    /// It has ended: nothing of it has to be stopped any more.
     Ended,
     /// Remove everything of it; reports `Removed` or `NotRemoved`.
     Remove,
@@ -229,7 +229,7 @@ impl<K: Kinds> Container<K> {
         }
     }
 
-    /// What preparation found out; None before it is over, and when the container is gone.
+    /// What preparation found out; None before it is over, and when the container is removed.
     pub fn facts(&self) -> Option<&K::Facts> {
         match self {
             Container::Creating { .. } | Container::Gone => None,

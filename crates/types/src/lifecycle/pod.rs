@@ -21,14 +21,14 @@ pub struct Pod<K: Kinds> {
     late: Option<K::Exit>,
 }
 
-/// The way to the pod's shim.
+/// The connection to the pod's shim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Link {
     /// It is connected.
     Connected,
     /// It is being connected to.
     Lost,
-    /// It lives and did not answer in the time that a healthy one needs; it is being asked on.
+    /// It lives and did not answer in the time that a healthy one needs; attempts continue.
     Silent,
     /// There is none, or it is dead.
     Gone,
@@ -50,29 +50,29 @@ pub enum Message<K: Kinds> {
     Silent,
     /// The shim is connected and has said what it knows of every container; what it does not know is told by
     /// that container's record.
-    Connected(Vec<(ContainerId, Word<K>)>),
+    Connected(Vec<(ContainerId, ContainerReport<K>)>),
     /// The shim is dead.
     ShimDied(K::Error),
     /// The init process of the pod's shared PID namespace is dead, and with it every container.
     InitDied,
     /// Everything of the pod was taken down.
-    Down(Fall<K>),
+    Down(PodEnd<K>),
 }
 
 /// How the containers of a pod ended that was taken down.
 #[derive(Debug)]
-pub struct Fall<K: Kinds> {
-    /// Those that are known: when each was started, if the one who says so knows better, and how it ended.
+pub struct PodEnd<K: Kinds> {
+    /// Those that are known: when each was started, if the reporter knows better, and how it ended.
     pub ends: Vec<(ContainerId, Option<i64>, K::Exit)>,
     /// How those end that are still being prepared.
     pub late: K::Exit,
-    /// What callers are told whose work the end overtook.
+    /// The error for callers whose work was overtaken by the end.
     pub overtaken: K::Error,
 }
 
-/// What is known of a container when its shim was found again.
+/// What a shim that was found again reports of a container.
 #[derive(Debug)]
-pub enum Word<K: Kinds> {
+pub enum ContainerReport<K: Kinds> {
     /// It lives.
     Lives(Found),
     /// It was started then, if ever, and has ended.
@@ -144,7 +144,7 @@ impl<K: Kinds> Pod<K> {
     /// Takes the state after `message`, and tells what is to be done.
     pub fn next(&mut self, message: Message<K>) -> Vec<Effect<K>> {
         let mut effects = match message {
-            // The pod knows by itself: a fall that ends no container would leave one alive in a pod that is down.
+            // The pod handles it itself: a pod end that ends no container would leave one alive in a pod that is down.
             Message::Sandbox(sandbox::Message::Down | sandbox::Message::Settled) => Vec::new(),
             Message::Sandbox(message) => self.tell_sandbox(message),
             Message::Create(id, waiter, unreachable) => self.create(id, waiter, unreachable),
@@ -156,10 +156,10 @@ impl<K: Kinds> Pod<K> {
                 }
                 Vec::new()
             }
-            Message::Connected(words) => self.connected(words),
+            Message::Connected(reports) => self.connected(reports),
             Message::ShimDied(error) => self.shim_died(&error),
             Message::InitDied => self.tell_sandbox(sandbox::Message::Died),
-            Message::Down(fall) => self.down(fall),
+            Message::Down(end) => self.down(end),
         };
         if let Sandbox::Stopping { stage: Stage::Settling, .. } = self.sandbox
             && !self.any(|c| matches!(c, Container::Creating { .. }))
@@ -200,7 +200,7 @@ impl<K: Kinds> Pod<K> {
         }
     }
 
-    /// The containers are gone with the sandbox, also those whose own removal has not reported.
+    /// The containers are removed with the sandbox, also those whose own removal has not reported.
     fn cleared(&mut self) -> Vec<Effect<K>> {
         let mut effects = Vec::new();
         for (id, mut container) in std::mem::take(&mut self.containers) {
@@ -252,7 +252,7 @@ impl<K: Kinds> Pod<K> {
                 self.containers.insert(id.clone(), Container::creating(waiter));
                 vec![Effect::Prepare(id)]
             }
-            // Nothing lives in it and nothing can be made in it: a new pod can be had for the asking.
+            // Nothing lives in it and nothing can be made in it: a new pod can be created.
             (Sandbox::Ready, Link::Silent | Link::Gone) if !self.any(in_use) => {
                 let mut effects = answer(waiter, Outcome::Failed(unreachable.clone()));
                 effects.extend(self.shim_died(&unreachable));
@@ -293,20 +293,20 @@ impl<K: Kinds> Pod<K> {
         }
     }
 
-    fn connected(&mut self, words: Vec<(ContainerId, Word<K>)>) -> Vec<Effect<K>> {
+    fn connected(&mut self, reports: Vec<(ContainerId, ContainerReport<K>)>) -> Vec<Effect<K>> {
         if !matches!(self.sandbox, Sandbox::Ready) || self.link == Link::Gone {
             return Vec::new();
         }
         self.link = Link::Connected;
         let mut effects = Vec::new();
-        for (id, word) in words {
+        for (id, report) in reports {
             // What the shim knows of one that is being prepared, its preparation reports.
             if matches!(self.containers.get(&id), Some(Container::Creating { .. })) {
                 continue;
             }
-            let message = match word {
-                Word::Lives(found) => container::Message::Found(found),
-                Word::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
+            let message = match report {
+                ContainerReport::Lives(found) => container::Message::Found(found),
+                ContainerReport::Ended(started_at, exit) => container::Message::Exited(started_at, exit),
             };
             effects.extend(self.tell_container(&id, message));
         }
@@ -325,27 +325,27 @@ impl<K: Kinds> Pod<K> {
         effects
     }
 
-    fn down(&mut self, fall: Fall<K>) -> Vec<Effect<K>> {
+    fn down(&mut self, end: PodEnd<K>) -> Vec<Effect<K>> {
         if !matches!(self.sandbox, Sandbox::Stopping { stage: Stage::Down, .. }) {
             return Vec::new();
         }
         self.link = Link::Gone;
-        self.late = Some(fall.late.clone());
+        self.late = Some(end.late.clone());
         let mut effects = Vec::new();
-        for (id, started_at, exit) in fall.ends {
+        for (id, started_at, exit) in end.ends {
             if self.containers.get(&id).is_some_and(Container::may_live) {
-                effects.extend(self.fell(&id, started_at, exit, &fall.overtaken));
+                effects.extend(self.ended(&id, started_at, exit, &end.overtaken));
             }
         }
-        // Those of which nothing is known, as they were prepared during the fall.
+        // Those of which nothing is known, as they were prepared during the teardown.
         for id in self.ids(Container::may_live) {
-            effects.extend(self.fell(&id, None, fall.late.clone(), &fall.overtaken));
+            effects.extend(self.ended(&id, None, end.late.clone(), &end.overtaken));
         }
         effects.extend(self.tell_sandbox(sandbox::Message::Down));
         effects
     }
 
-    fn fell(
+    fn ended(
         &mut self,
         id: &ContainerId,
         started_at: Option<i64>,

@@ -24,14 +24,14 @@ pub enum Sandbox<K: Kinds> {
     Starting {
         /// Callers of Run.
         run: Vec<K::Waiter>,
-        /// What was asked for meanwhile, to begin when it is up.
+        /// What was requested in the meantime, to begin when it is up.
         asked: Option<Ending<K>>,
     },
     /// Containers can be made in it.
     Ready,
     /// Its containers are being ended and its network taken down.
     Stopping {
-        /// Who waits for that, and what follows.
+        /// The callers that wait for that, and what follows.
         ending: Ending<K>,
         /// How far it is.
         stage: Stage,
@@ -49,7 +49,7 @@ pub enum Sandbox<K: Kinds> {
     Gone,
 }
 
-/// Who waits for the end of a sandbox.
+/// The callers that wait for the end of a sandbox.
 #[derive(Debug)]
 pub struct Ending<K: Kinds> {
     /// Callers of Stop.
@@ -63,7 +63,7 @@ pub struct Ending<K: Kinds> {
 pub enum Stage {
     /// Processes, network and mounts are being taken down.
     Down,
-    /// They are; containers that were half made report yet.
+    /// They are; containers that are being prepared have still to report.
     Settling,
 }
 

@@ -8,7 +8,7 @@ use super::pod::{self, Link, Pod};
 use super::sandbox::{self, Ending, Sandbox, Stage};
 use super::{Kinds, Outcome, Refused};
 
-/// States that hold nothing but who waits.
+/// States that only hold waiting callers.
 #[derive(Debug)]
 pub struct Plain;
 
@@ -22,7 +22,7 @@ impl Kinds for Plain {
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A caller, who waits for an answer.
+    /// A caller, which waits for an answer.
     Call,
     /// Work that an effect began.
     Work,
@@ -321,20 +321,17 @@ fn sandbox_effect(effect: &sandbox::Effect<Plain>) -> String {
     }
 }
 
-const POD: &[Message<pod::Message<Plain>>] =
-    {
-        use Source::Shim;
-        use pod::Message as M;
-        &[
-            ("Disconnected", Shim, "the connection to the shim ended", || M::Disconnected),
-            ("Silent", Shim, "the shim lives and does not answer", || M::Silent),
-            ("Connected", Shim, "the shim is connected and tells of every container", || {
-                M::Connected(Vec::new())
-            }),
-            ("ShimDied", Shim, "the shim is dead", || M::ShimDied(())),
-            ("InitDied", Shim, "the init process of the PID namespace is dead", || M::InitDied),
-        ]
-    };
+const POD: &[Message<pod::Message<Plain>>] = {
+    use Source::Shim;
+    use pod::Message as M;
+    &[
+        ("Disconnected", Shim, "the connection to the shim ended", || M::Disconnected),
+        ("Silent", Shim, "the shim lives and does not answer", || M::Silent),
+        ("Connected", Shim, "the shim is connected and reports every container", || M::Connected(Vec::new())),
+        ("ShimDied", Shim, "the shim is dead", || M::ShimDied(())),
+        ("InitDied", Shim, "the init process of the PID namespace is dead", || M::InitDied),
+    ]
+};
 
 fn pod_samples() -> Vec<fn() -> Pod<Plain>> {
     fn after(messages: Vec<pod::Message<Plain>>) -> Pod<Plain> {

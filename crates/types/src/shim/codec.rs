@@ -52,7 +52,7 @@ pub fn request_number(body: &[u8]) -> Option<u64> {
 }
 
 /// The number of the request that a shim's message answers, which may otherwise not be understood; None when it
-/// is no answer.
+/// is not an answer.
 pub fn answer_number(body: &[u8]) -> Option<u64> {
     /// The index of [`FromShim::Answer`](super::FromShim::Answer) among the variants.
     const ANSWER: u32 = 0;

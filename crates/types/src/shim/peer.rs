@@ -11,9 +11,9 @@ pub struct Abilities(u64);
 impl Abilities {
     /// Nothing more.
     pub const NONE: Self = Self(0);
-    /// Create, Start and Exec wait for nothing but themselves: the shim goes on reaping and signalling meanwhile.
+    /// Create, Start and Exec do not block other requests: the shim continues reaping and signalling.
     pub const APART: Self = Self(1);
-    /// A container is told as exited only when no process of it is left, however long that takes.
+    /// A container is reported as exited only when no process of it is left, however long that takes.
     pub const ENDS_EMPTY: Self = Self(1 << 1);
 
     /// Whether it has all of these.
@@ -113,7 +113,7 @@ impl Peer {
 }
 
 impl Request {
-    /// The name, for people.
+    /// The name, for users.
     pub fn name(&self) -> &'static str {
         match self {
             Request::Hello { .. } => "Hello",
@@ -165,7 +165,7 @@ impl Request {
             | Request::Resize { .. }
             | Request::Shutdown => return None,
         };
-        // A plan without a version is malformed, which is the shim's to say.
+        // A plan without a version is malformed, which is for the shim to report.
         plan.first_chunk().map(|version| u16::from_le_bytes(*version))
     }
 }

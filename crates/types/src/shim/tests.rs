@@ -74,7 +74,7 @@ fn a_message_that_is_not_understood_still_has_its_number() {
     let answer = encode(&(0u32, 300u64, 0u32, 99u32, "what")).unwrap();
     assert!(decode::<FromShim>(&answer).is_err());
     assert_eq!(answer_number(&answer), Some(300));
-    // Events have none, nor has what is no message at all.
+    // Events have none, nor has what is not a message at all.
     let event = encode(&(1u32, 99u32, "what")).unwrap();
     assert!(decode::<FromShim>(&event).is_err());
     assert_eq!(answer_number(&event), None);

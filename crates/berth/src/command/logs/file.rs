@@ -40,7 +40,7 @@ impl Log {
             let mut name = path.as_os_str().to_owned();
             name.push(format!(".{age}"));
             let Ok((file, inode)) = open(Path::new(&name)) else { break };
-            // It was moved on meanwhile, and is opened already.
+            // It was moved again since, and is open already.
             if inode != newest {
                 older.push_front(BufReader::new(file));
             }

@@ -17,7 +17,7 @@ pub(super) enum Stream {
     Stderr,
 }
 
-/// Parses a line with its newline. What is not of the form is text as it stands.
+/// Parses a line with its newline. A line of another form is plain text.
 pub(super) fn parse(raw: &[u8]) -> Line<'_> {
     let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
     fields(raw).unwrap_or(Line { time: b"-", stream: Stream::Stdout, complete: true, text: raw })

@@ -44,7 +44,7 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, String> {
         ago(text).map(|nanos| Self(Self::now().0 - nanos)).or_else(|| Self::of(text)).ok_or_else(|| {
-            "a time as 2026-01-31T12:00:00Z, or how long ago as 30s, 10m, 1h30m or 2d, is needed".to_owned()
+            "expected a time such as 2026-01-31T12:00:00Z, or an age such as 30s, 10m, 1h30m or 2d".to_owned()
         })
     }
 }

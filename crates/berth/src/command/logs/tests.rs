@@ -18,7 +18,7 @@ fn a_log_that_is_rotated_is_read_in_both_files() {
     let mut log = Log::open(&path).unwrap();
     let mut printer = printer();
     log.print(&mut printer).unwrap();
-    // As the kubelet does it: moved away, written to until the writer opens it anew.
+    // As the kubelet does it: moved away, written to until the writer opens it again.
     std::fs::rename(&path, &old).unwrap();
     let mut writer = File::options().append(true).open(&old).unwrap();
     writer.write_all(entry("two").as_bytes()).unwrap();
@@ -86,7 +86,7 @@ fn what_was_moved_aside_is_part_of_the_log() {
         let lines: String = text.chars().map(|c| entry(&c.to_string())).collect();
         std::fs::write(dir.path().join(name), lines).unwrap();
     }
-    // Of another log, or of another hand.
+    // Of another log, or of another program.
     std::fs::write(dir.path().join("0.log.4"), entry("no")).unwrap();
     for (tail, wanted) in
         [(None, "a b c d e f"), (Some(0), ""), (Some(1), "f"), (Some(3), "d e f"), (Some(4), "c d e f")]

@@ -29,7 +29,7 @@ pub(crate) struct Run {
     /// Remove the container when it ends
     #[arg(long = "rm")]
     pub(super) remove: bool,
-    /// Name of the pod and the container [default: made up]
+    /// Name of the pod and the container [default: generated]
     #[arg(long)]
     name: Option<String>,
     /// Environment variable; without a value it is taken from here; repeatable
@@ -119,7 +119,7 @@ pub(crate) enum Pull {
 }
 
 impl Pull {
-    /// The word as the daemon takes it.
+    /// The value as the daemon takes it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -144,7 +144,7 @@ impl Run {
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
             .take(40)
             .collect();
-        let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("make up a name")?;
+        let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("generate a name")?;
         let base = base.trim_matches('-');
         let base = if base.is_empty() { "container" } else { base };
         Ok(format!("{base}-{}", random.get(..5).unwrap_or("0")))
@@ -153,10 +153,12 @@ impl Run {
     /// The pod manifest that the flags mean.
     pub(super) fn manifest(&self, name: &str) -> anyhow::Result<Value> {
         if self.remove && self.restart != Restart::No {
-            bail!("--rm and --restart contradict each other");
+            bail!("--rm and --restart cannot be combined");
         }
         if self.detach && self.interactive && !self.tty {
-            bail!("-d and -i without -t leave nobody to write to the container (hint: leave -i out)");
+            bail!(
+                "-d and -i need -t: without a terminal nothing can write to the container's stdin (hint: leave -i out)"
+            );
         }
         let (volumes, mounts) = self.volumes()?;
         let (command, args) = match &self.entrypoint {
@@ -198,11 +200,11 @@ impl Run {
             let (host, inside, options) = match parts.as_slice() {
                 [host, inside] => (*host, *inside, ""),
                 [host, inside, options] => (*host, *inside, *options),
-                _ => bail!("--volume {text:?}: PATH:PATH or PATH:PATH:ro is needed"),
+                _ => bail!("invalid --volume {text:?}: expected PATH:PATH or PATH:PATH:ro"),
             };
             if !host.starts_with(['/', '.']) {
                 bail!(
-                    "--volume {text:?}: named volumes are not there (hint: name a directory, as /srv/{host}:{inside})"
+                    "--volume {text:?}: named volumes are not supported yet (hint: give a directory, such as /srv/{host}:{inside})"
                 );
             }
             let read_only = match options {
@@ -248,7 +250,7 @@ impl Run {
         context
     }
 
-    /// A user that only the image can tell the number of.
+    /// A user whose number only the image knows.
     fn annotations(&self) -> Map<String, Value> {
         let named = self.user.iter().filter(|user| numbers(user).is_none());
         named.map(|user| (USER.to_owned(), json!(user))).collect()
@@ -270,7 +272,7 @@ fn escaped(args: &[String]) -> Vec<String> {
 
 fn pair(text: &str, flag: &str) -> anyhow::Result<(String, Value)> {
     let (key, value) =
-        text.split_once('=').with_context(|| format!("{flag} {text:?}: KEY=VALUE is needed"))?;
+        text.split_once('=').with_context(|| format!("invalid {flag} {text:?}: expected KEY=VALUE"))?;
     Ok((key.to_owned(), json!(value)))
 }
 
@@ -284,7 +286,7 @@ fn quantity(text: &str) -> String {
         "m" | "mb" | "mi" | "mib" => "Mi",
         "g" | "gb" | "gi" | "gib" => "Gi",
         "t" | "tb" | "ti" | "tib" => "Ti",
-        // Refused as it stands.
+        // Refused unchanged.
         _ => suffix,
     };
     format!("{number}{unit}")
@@ -297,7 +299,7 @@ fn port(text: &str) -> anyhow::Result<Value> {
     if !matches!(protocol.as_str(), "TCP" | "UDP" | "SCTP") {
         bail!("{protocol:?} is not tcp, udp or sctp");
     }
-    let needed = "[IP:]PORT:PORT is needed";
+    let needed = "expected [IP:]PORT:PORT";
     let (rest, inside) = ports.rsplit_once(':').context(needed)?;
     let (ip, outside) = match rest.rsplit_once(':') {
         Some((ip, outside)) => (Some(ip.trim_start_matches('[').trim_end_matches(']')), outside),

@@ -9,7 +9,7 @@ fn what_the_child_says_is_heard_in_order() {
     say_moved(theirs.as_fd(), 77, read.as_fd()).expect("said");
     say_failed(theirs.as_fd(), Fail { what: STEP, index: 3, errno: Errno::NOENT });
     drop(theirs);
-    // The kernel says who spoke; of the end nobody did.
+    // The kernel says who sent a packet; the end of file has no sender.
     let heard = || {
         let (heard, sender) = hear(ours.as_fd()).expect("heard");
         let own = std::process::id().cast_signed();

@@ -41,9 +41,9 @@ fn a_bare_command_is_looked_for_in_path() {
 #[test]
 fn nothing_to_run_and_null_bytes_are_refused() {
     assert!(candidates(&plan(&[], &[])).is_err());
-    assert!(Process::new(&plan(&["a\0b"], &[]), GoesOn::Here, false, &mut Vec::new()).is_err());
+    assert!(Process::new(&plan(&["a\0b"], &[]), RunsIn::Here, false, &mut Vec::new()).is_err());
     let error =
-        Process::new(&plan(&["a"], &["b\0"]), GoesOn::Here, false, &mut Vec::new()).expect_err("null");
+        Process::new(&plan(&["a"], &["b\0"]), RunsIn::Here, false, &mut Vec::new()).expect_err("null");
     assert!(error.to_string().contains("environment variable"), "{error}");
 }
 
@@ -52,7 +52,7 @@ fn limits_are_not_above_what_this_process_may_set() {
     let mut notes = Vec::new();
     let mut wanted = plan(&["a"], &[]);
     wanted.rlimits.push(crate::plan::Rlimit { resource: 7, soft: 16, hard: u64::MAX - 1 });
-    let process = Process::new(&wanted, GoesOn::Here, false, &mut notes).expect("prepared");
+    let process = Process::new(&wanted, RunsIn::Here, false, &mut notes).expect("prepared");
     let own = rlimit::get(0, 7).expect("own limit");
     let may_raise = caps::effective().expect("capabilities") & caps::SYS_RESOURCE != 0;
     let hard = process.rlimits.list()[0].1.hard;
@@ -65,7 +65,7 @@ fn limits_are_not_above_what_this_process_may_set() {
 fn more_limits_than_there_are_kinds_are_refused() {
     let mut wanted = plan(&["a"], &[]);
     wanted.rlimits = vec![crate::plan::Rlimit { resource: 7, soft: 16, hard: 16 }; last::MAX_LIMITS];
-    let new = |plan: &ProcessPlan| Process::new(plan, GoesOn::Here, false, &mut Vec::new());
+    let new = |plan: &ProcessPlan| Process::new(plan, RunsIn::Here, false, &mut Vec::new());
     assert_eq!(new(&wanted).expect("as many as there are").rlimits.list().len(), last::MAX_LIMITS);
     wanted.rlimits.push(wanted.rlimits[0]);
     assert!(matches!(new(&wanted), Err(RunError::Plan { .. })));

@@ -36,7 +36,7 @@ fn a_procfs_shows_a_pid_namespace_that_its_maker_is_not_in() {
         Ok(seen) => assert_eq!(seen, expected),
         Err(errno) => assert!(berth_sys::kernel::version() < (6, 18), "{errno}"),
     }
-    // What is no namespace is refused in words.
+    // What is not a namespace is refused with a message.
     let other = std::fs::File::open("/etc/hostname").expect("open");
     let error = of(other.as_fd(), &[]).expect_err("no namespace");
     assert!(error.to_string().contains("enter the PID namespace"), "{error}");

@@ -144,7 +144,7 @@ fn a_cache_compiles_once() {
     assert!(std::sync::Arc::ptr_eq(&parsed, &cache.json(text, conditions).unwrap()));
     let call = Call { audit: Arch::X86_64.audit(), number: 0, args: [0; 6] };
     assert_eq!(run(&parsed.instructions, &call).0, Action::Allow.code());
-    // Bounded: what is used stays, what is not makes room.
+    // Bounded: what is used stays, what is not is evicted.
     for bounding in 0..200 {
         cache.default_profile(Conditions { bounding, ..conditions }).unwrap();
         assert!(std::sync::Arc::ptr_eq(&parsed, &cache.json(text, conditions).unwrap()));

@@ -6,10 +6,10 @@ use rustix::net::{AddressFamily, SocketType, socket};
 use super::super::{Arch, Cache, Conditions};
 
 #[test]
-fn the_kernel_takes_the_filter_and_obeys_it() {
+fn the_kernel_loads_and_applies_the_filter() {
     let Ok(conditions) = Conditions::of_host(0) else {
         eprintln!(
-            "skipped: the_kernel_takes_the_filter_and_obeys_it: no table of system calls for this architecture"
+            "skipped: the_kernel_loads_and_applies_the_filter: no system call table for this architecture"
         );
         return;
     };

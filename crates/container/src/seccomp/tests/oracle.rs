@@ -71,7 +71,7 @@ fn libseccomp(profile: &Profile) -> Vec<Insn> {
                 .iter()
                 .enumerate()
                 .any(|(at, a)| rule.args[..at].iter().any(|b| b.index == a.index));
-            // A rule that is there already is an error, which runc passes over too.
+            // A rule that is there already is an error, which runc skips too.
             if conditions.is_empty() {
                 drop(filter.add_rule(action(rule.action), call));
             } else if repeated {

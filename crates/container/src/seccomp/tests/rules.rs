@@ -82,13 +82,13 @@ fn an_unknown_name_may_be_allowed_but_not_denied() {
         compile(&profile(default, vec![rule(&["read", "frobnicate"], action, &[])]), Arch::X86_64)
     };
     assert!(unknown(Action::Errno(1), Action::Allow).is_ok());
-    // Another error than the default one: without the rule the call is denied all the same.
+    // Another error than the default one: without the rule the call is denied anyway.
     assert!(unknown(Action::Errno(1), Action::Errno(38)).is_ok());
     let error = unknown(Action::Allow, Action::Errno(1)).unwrap_err();
     assert!(matches!(error, SeccompError::Unsupported { .. }));
     assert_eq!(
         error.to_string(),
-        "seccomp profile: syscalls[0].names[1] cannot be obeyed: no system call \"frobnicate\" is known, so it cannot be denied"
+        "seccomp profile: syscalls[0].names[1] is not supported: the system call \"frobnicate\" is unknown, so it cannot be denied"
     );
     assert!(unknown(Action::Errno(1), Action::KillProcess).is_err());
     // Known, but not to this machine.

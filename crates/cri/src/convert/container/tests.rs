@@ -50,6 +50,6 @@ fn a_status_shows_the_name_that_the_user_knows() {
         let shown = status(&view(wrote), &tags).unwrap().image.unwrap();
         assert_eq!((shown.image.as_str(), shown.user_specified_image.as_str()), (want, wrote));
     }
-    // Of an image that is gone, or has no tag.
+    // Of an image that was removed, or has no tag.
     assert_eq!(status(&view("web"), &[]).unwrap().image.unwrap().image, "sha256:0");
 }

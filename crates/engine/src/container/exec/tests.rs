@@ -19,10 +19,10 @@ async fn a_process_gets_pipes_and_no_inode_of_the_host() {
 
 #[test]
 fn all_output_together_is_bounded_and_room_comes_back() {
-    let room = Room::default();
+    let budget = OutputBudget::default();
     let chunk = vec![7; MAX_OUTPUT];
     let keep = || {
-        let mut kept = Kept { bytes: Vec::new(), room: room.clone() };
+        let mut kept = Kept { bytes: Vec::new(), budget: budget.clone() };
         kept.push(&chunk);
         kept.push(b"more than one stream may have");
         kept
@@ -33,5 +33,5 @@ fn all_output_together_is_bounded_and_room_comes_back() {
     assert_eq!(all.pop().unwrap().give().len(), MAX_OUTPUT);
     assert_eq!(keep().bytes.len(), MAX_OUTPUT);
     drop(all);
-    assert_eq!(room.take(usize::MAX), MAX_ALL_OUTPUT);
+    assert_eq!(budget.take(usize::MAX), MAX_ALL_OUTPUT);
 }

@@ -30,7 +30,7 @@ const BUFFER: usize = 64 << 10;
 /// The time that the shim has to set a size.
 const RESIZE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The session on this socket. It is over when the container's output is, and when the client has let go of all its streams.
+/// The session on this socket. It is over when the container's output is, and when the client has released all its streams.
 pub(crate) fn attached(
     container: ContainerId,
     config: &ContainerConfig,
@@ -65,8 +65,8 @@ fn serve(socket: OwnedFd, wants_stdin: bool) -> io::Result<Streams> {
     Ok(Streams { stdin, stdout, stderr })
 }
 
-/// Ends with the container's output, or when the client has let go of everything: also while the container is silent, since
-/// the shim has seats for a few clients only.
+/// Ends with the container's output, or when the client has released everything: also while the container is silent, since
+/// the shim has slots for a few clients only.
 async fn read(
     socket: Arc<AsyncFd<OwnedFd>>,
     stdout: DuplexStream,
@@ -102,7 +102,7 @@ async fn copy(socket: &AsyncFd<OwnedFd>, stdout: DuplexStream, stderr: DuplexStr
     }
 }
 
-/// Ends when the client closes its input or lets go of it, or when the shim is gone. Only the first closes the container's.
+/// Ends when the client closes its input or releases it, or when the shim is gone. Only the first closes the container's.
 async fn write(socket: Arc<AsyncFd<OwnedFd>>, mut input: DuplexStream, closed: Arc<AtomicBool>) {
     let mut chunk = vec![0; MAX_PACKET];
     while let Ok(got) = input.read(&mut chunk).await {

@@ -31,7 +31,7 @@ fn records_of_every_version_are_read() {
 }
 
 #[test]
-fn what_a_later_version_adds_is_passed_over_and_what_an_earlier_one_lacks_has_a_meaning() {
+fn what_a_later_version_adds_is_ignored_and_what_an_earlier_one_lacks_has_a_default() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("container.json");
     let mut value: serde_json::Value = fixture(VERSION, "container.json");

@@ -13,11 +13,11 @@ pub(crate) enum Lost {
     /// The shim closed it: it ended, or a daemon that did not read was dropped.
     #[error("the shim closed the connection")]
     Closed,
-    /// What came is no frame, descriptors were lost for want of room, or the socket failed.
+    /// What came is not a frame, descriptors were lost for lack of space, or the socket failed.
     #[error("the connection to the shim broke: {0}")]
     Broken(String),
     /// There is no [`Shim`](super::Shim) of it any more.
-    #[error("the connection to the shim was given up")]
+    #[error("the connection to the shim was closed by the daemon")]
     Unused,
 }
 
@@ -45,17 +45,17 @@ impl From<FrameError> for Lost {
 pub(crate) enum Reached {
     /// It lives; the connection is to be greeted.
     Alive(Connection),
-    /// It lives and has not accepted those that called before. Try again later.
+    /// It lives and has not accepted the earlier connections. Try again later.
     Busy,
     /// It is dead: no process holds the listening socket, and the shim holds it for its whole life.
     Dead,
-    /// Its socket is not there: whether it lives is to be seen in the shims' cgroup.
+    /// Its socket is missing: whether it lives shows in the shims' cgroup.
     Missing,
     /// This daemon could not even try (descriptors or memory, most likely): nothing is known of the shim. Try again later.
     Unknown(io::Error),
 }
 
-/// Judges an attempt to connect to a shim's socket (unix(7), connect(2)).
+/// Interprets an attempt to connect to a shim's socket (unix(7), connect(2)).
 pub(crate) fn reached(attempt: io::Result<Connection>) -> Reached {
     match attempt {
         Ok(connection) => Reached::Alive(connection),

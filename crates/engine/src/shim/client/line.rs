@@ -16,7 +16,7 @@ use crate::container::session::ExecEnd;
 pub(super) const QUEUE: usize = 64;
 /// Requests that may wait for the shim's answer.
 const MAX_WAITING: usize = 1024;
-/// What the owner may leave untaken; then the shim is not read until it takes some.
+/// The most events that the owner may leave unread; beyond that the shim is not read.
 const MAX_NOTICES: usize = 1024;
 
 type Reply = oneshot::Sender<Result<(Answer, Vec<OwnedFd>), ShimError>>;
@@ -68,7 +68,7 @@ impl<N: From<Notice>> Line<N> {
             Ok(lost) => lost,
             Err(error) => Lost::from(error),
         };
-        // Waiting requests fail because their senders are dropped, before the owner hears of it.
+        // Waiting requests fail because their senders are dropped, before the owner is told.
         drop(calls);
         self.waiting.clear();
         lock(&self.common.execs).clear();
@@ -87,10 +87,10 @@ impl<N: From<Notice>> Line<N> {
                     Some(call) => self.accept(call)?,
                     None => return Ok(Lost::Unused),
                 },
-                () = self.common.bell.notified() => self.kill_execs(calls)?,
+                () = self.common.wake.notified() => self.kill_execs(calls)?,
                 room = notices.reserve(), if !self.untold.is_empty() => match (room, self.untold.pop_front()) {
                     (Ok(room), Some(event)) => room.send(Notice::Event(event).into()),
-                    // There is no owner any more.
+                    // The owner has ended.
                     (Ok(_), None) | (Err(_), _) => self.untold.clear(),
                 },
                 ready = self.socket.readable(), if self.untold.len() < MAX_NOTICES => {
@@ -111,14 +111,14 @@ impl<N: From<Notice>> Line<N> {
                         ready.clear_ready();
                     }
                     drop(ready);
-                    // Those for which there was no room.
+                    // Those for which the queue had no space.
                     self.kill_execs(calls)?;
                 }
             }
         }
     }
 
-    /// Queues a request and sends what the socket takes. One that cannot be sent fails alone.
+    /// Queues a request and sends what the socket takes. A failure concerns this request only.
     fn accept(&mut self, call: Call) -> Result<(), FrameError> {
         let Call { request, fds, reply } = call;
         let name = request.name();
@@ -204,7 +204,7 @@ impl<N: From<Notice>> Line<N> {
                 }
             }
             Ok(FromShim::Event(Event::Note { container, text })) => {
-                tracing::info!(container = container.short(), %text, "done otherwise than asked");
+                tracing::info!(container = container.short(), %text, "a setting was applied differently");
             }
             Ok(FromShim::Event(
                 event @ (Event::Exited { .. }
@@ -216,7 +216,7 @@ impl<N: From<Notice>> Line<N> {
             Err(error) => {
                 let waiting = answer_number(&frame.body).and_then(|number| self.waiting.remove(&number));
                 let request = waiting.as_ref().map(|waiting| waiting.request);
-                tracing::warn!(%error, request, "message of a shim not understood");
+                tracing::warn!(%error, request, "unknown message from a shim");
                 if let Some(Waiting { request, reply }) = waiting {
                     drop(reply.send(Err(ShimError::Unexpected { request })));
                 }

@@ -90,7 +90,7 @@ async fn descriptors_travel_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shim_that_goes_away_fails_every_request_and_is_told_once() {
+async fn a_shim_that_goes_away_fails_every_request_and_is_reported_once() {
     let (shim, mut told, mut script) = scripted();
     let waiting = tell(&shim, start(1));
     script.next();
@@ -107,7 +107,7 @@ async fn a_shim_that_does_not_answer_is_not_waited_for() {
     let short = Duration::from_millis(50);
     let error = shim.tell(start(1), Vec::new(), short).await.unwrap_err();
     assert!(matches!(error, ShimError::Timeout { request: "Start", .. }), "{error}");
-    // Its answer, when it comes after all, disturbs nobody.
+    // A late answer to it has no effect.
     let late = script.next().0;
     script.done(late.number);
     let next = tell(&shim, start(2));
@@ -123,7 +123,7 @@ async fn events_go_to_the_owner_and_ends_of_sessions_to_who_waits() {
     let exec = ExecId::from_random([3; 32]);
     let end = shim.exec_end(&exec);
     script.say(&FromShim::Event(Event::ExecExited { exec: exec.clone(), code: 4, timed_out: false }));
-    // Nobody waits for it a second time.
+    // Its end is not waited for a second time.
     script.say(&FromShim::Event(Event::ExecExited { exec, code: 5, timed_out: false }));
     // What a newer shim may say.
     script.raw(vec![0xff; 9], Vec::new());
@@ -235,7 +235,7 @@ async fn a_shim_that_does_not_read_loses_neither_connection_nor_kills() {
         let (shim, request) = (shim.clone(), exec(&id, &[&[1, 0][..], &big].concat()));
         tokio::spawn(async move { shim.tell(request, Vec::new(), 60 * LIMIT).await })
     };
-    // The first that is answered at all is one there was no room for.
+    // The first that is answered at all is one that the queue had no space for.
     let mut asked = (0..6).map(ask).collect();
     let refused = first(&mut asked).await;
     let busy = refused.unwrap_err();
@@ -305,7 +305,7 @@ async fn an_answer_does_not_wait_for_an_owner_that_is_busy() {
     let (shim, mut told, mut script) = scripted();
     let waiting = tell(&shim, start(1));
     let asked = script.next().0;
-    // More than the owner's queue takes, which nobody empties: the owner waits for the answer.
+    // More than the owner's queue takes, which is not emptied: the owner waits for the answer.
     let container = ContainerId::from_random([1; 32]);
     for at in 0..100 {
         script.say(&FromShim::Event(Event::Started { container: container.clone(), at }));

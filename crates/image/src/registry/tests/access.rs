@@ -128,11 +128,11 @@ async fn a_registry_token_is_shown_as_it_is() {
 
 #[tokio::test]
 async fn a_token_server_that_fails_or_rambles_is_named() {
-    for mischief in [Mischief::Status(500, None), Mischief::WrongBytes, Mischief::TooLong(1 << 20)] {
+    for action in [FaultAction::Status(500, None), FaultAction::WrongBytes, FaultAction::TooLong(1 << 20)] {
         let registry = guarded(Auth::Bearer { account: None });
-        registry.fault(Fault::new(On::Tokens, mischief.clone()));
+        registry.fault(Fault::new(On::Tokens, action.clone()));
         match resolve(&registry, Keyring::default()).await {
-            Ok(_) => assert!(!matches!(mischief, Mischief::Status(..)), "the token faults reach the client"),
+            Ok(_) => assert!(!matches!(action, FaultAction::Status(..)), "the token faults reach the client"),
             Err(error) => assert!(error.to_string().contains("token"), "{error}"),
         }
     }

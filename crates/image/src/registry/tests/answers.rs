@@ -1,4 +1,4 @@
-//! Answers that are wrong, late or elsewhere.
+//! Answers that are wrong, late or redirected.
 
 use super::*;
 
@@ -10,7 +10,7 @@ async fn failure(registry: &TestRegistry) -> HostError {
 async fn a_manifest_that_is_not_its_digest_is_refused() {
     let built = image("a").build();
     let registry = started(&built);
-    registry.fault(Fault::new(On::Manifests, Mischief::WrongBytes));
+    registry.fault(Fault::new(On::Manifests, FaultAction::WrongBytes));
     let source = open(&registry, &format!("a/b@{}", built.digest));
     let error = reason(source.resolve(&platform()).await.unwrap_err());
     assert!(matches!(error, HostError::WrongDigest { what: "manifest", .. }), "{error:?}");
@@ -21,24 +21,24 @@ async fn a_manifest_that_is_not_its_digest_is_refused() {
 #[tokio::test]
 async fn a_digest_header_that_differs_is_refused() {
     let registry = started(&image("a").build());
-    registry.fault(Fault::new(On::Manifests, Mischief::WrongDigestHeader));
+    registry.fault(Fault::new(On::Manifests, FaultAction::WrongDigestHeader));
     assert!(matches!(failure(&registry).await, HostError::WrongDigest { .. }));
 }
 
 #[tokio::test]
 async fn a_config_that_is_not_its_digest_or_size_is_refused() {
     let registry = started(&image("a").build());
-    registry.fault(Fault::new(On::Blobs, Mischief::WrongBytes));
+    registry.fault(Fault::new(On::Blobs, FaultAction::WrongBytes));
     assert!(matches!(failure(&registry).await, HostError::WrongDigest { what: "config", .. }));
     registry.clear_faults();
-    registry.fault(Fault::new(On::Blobs, Mischief::TooLong(1)));
+    registry.fault(Fault::new(On::Blobs, FaultAction::TooLong(1)));
     assert!(matches!(failure(&registry).await, HostError::WrongSize { what: "config", .. }));
 }
 
 #[tokio::test]
 async fn a_huge_manifest_is_given_up_at_the_bound() {
     let registry = started(&image("a").build());
-    registry.fault(Fault::new(On::Manifests, Mischief::TooLong(64 << 20)));
+    registry.fault(Fault::new(On::Manifests, FaultAction::TooLong(64 << 20)));
     let error = failure(&registry).await;
     assert!(matches!(error, HostError::TooLarge { what: "manifest", limit: MAX_MANIFEST }), "{error:?}");
 }
@@ -68,11 +68,13 @@ async fn malformed_manifests_get_one_clear_error() {
 
 #[tokio::test]
 async fn what_may_pass_is_tried_again_a_few_times() {
-    for mischief in [Mischief::Status(503, None), Mischief::Status(429, Some(0)), Mischief::ResetAfter(10)] {
+    for action in
+        [FaultAction::Status(503, None), FaultAction::Status(429, Some(0)), FaultAction::ResetAfter(10)]
+    {
         let registry = started(&image("a").build());
-        registry.fault(Fault::new(On::Manifests, mischief.clone()).times(3));
+        registry.fault(Fault::new(On::Manifests, action.clone()).times(3));
         open(&registry, "a/b:1").resolve(&platform()).await.unwrap();
-        registry.fault(Fault::new(On::Manifests, mischief));
+        registry.fault(Fault::new(On::Manifests, action));
         registry.clear_requests();
         let error = open(&registry, "a/b:1").resolve(&platform()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable, "{error}");
@@ -81,9 +83,9 @@ async fn what_may_pass_is_tried_again_a_few_times() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_long_rest_is_left_alone() {
+async fn a_server_that_asks_for_a_long_wait_is_not_asked_again() {
     let registry = started(&image("a").build());
-    registry.fault(Fault::new(On::Manifests, Mischief::Status(429, Some(3600))));
+    registry.fault(Fault::new(On::Manifests, FaultAction::Status(429, Some(3600))));
     let error = failure(&registry).await;
     let HostError::Status { status: 429, retry_after: Some(after), .. } = error else { panic!("{error:?}") };
     assert_eq!(after, Duration::from_secs(3600));
@@ -93,7 +95,7 @@ async fn a_server_that_wants_a_long_rest_is_left_alone() {
 #[tokio::test]
 async fn silence_ends_in_a_timeout() {
     let registry = started(&image("a").build());
-    registry.fault(Fault::new(On::Manifests, Mischief::Silence));
+    registry.fault(Fault::new(On::Manifests, FaultAction::Silence));
     let mut config = config();
     config.timeouts.answer = Duration::from_millis(100);
     let source = source(&registry, "a/b:1", config, Keyring::default());
@@ -110,7 +112,7 @@ async fn redirects_are_followed_without_credentials_for_others() {
     let auth = Auth::Basic { user: "kim".into(), password: "s3cret".into() };
     let registry = TestRegistry::builder().auth(auth).start().unwrap();
     registry.push("a/b", "1", &built);
-    registry.fault(Fault::new(On::Blobs, Mischief::Redirect(elsewhere.url())));
+    registry.fault(Fault::new(On::Blobs, FaultAction::Redirect(elsewhere.url())));
     let request =
         RequestAuth { username: "kim".into(), password: Secret::new("s3cret"), ..RequestAuth::default() };
     let keyring = Keyring { request: Some(request), files: None };
@@ -123,7 +125,7 @@ async fn redirects_are_followed_without_credentials_for_others() {
 #[tokio::test]
 async fn redirects_that_do_not_end_are_given_up() {
     let registry = started(&image("a").build());
-    registry.fault(Fault::new(On::Any, Mischief::Redirect(registry.url())));
+    registry.fault(Fault::new(On::Any, FaultAction::Redirect(registry.url())));
     assert!(matches!(failure(&registry).await, HostError::Redirects(10)));
     assert_eq!(registry.requests().len(), 11);
 }
@@ -132,7 +134,7 @@ async fn redirects_that_do_not_end_are_given_up() {
 async fn redirects_to_something_else_than_http_are_refused() {
     for to in ["ftp://127.0.0.1", "file://", "https://user:pw@127.0.0.1"] {
         let registry = started(&image("a").build());
-        registry.fault(Fault::new(On::Manifests, Mischief::Redirect(to.into())));
+        registry.fault(Fault::new(On::Manifests, FaultAction::Redirect(to.into())));
         assert!(matches!(failure(&registry).await, HostError::Redirect { .. }), "{to}");
     }
 }

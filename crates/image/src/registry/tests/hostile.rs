@@ -1,4 +1,4 @@
-//! Whatever a server or a file says, reading it ends in a value or an error.
+//! Any input of a server or a file gives a value or an error.
 
 use proptest::prelude::*;
 

@@ -32,13 +32,13 @@ async fn the_first_mirror_that_has_it_serves_it() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_is_down_damaged_or_busy_is_passed_over() {
+async fn a_mirror_that_is_down_damaged_or_busy_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let built = image("a").build();
     let full = started(&built);
-    for mischief in [Mischief::WrongBytes, Mischief::Status(500, None), Mischief::Status(403, None)] {
+    for action in [FaultAction::WrongBytes, FaultAction::Status(500, None), FaultAction::Status(403, None)] {
         let bad = started(&built);
-        bad.fault(Fault::new(On::Any, mischief));
+        bad.fault(Fault::new(On::Any, action));
         let down = format!("[host.\"http://127.0.0.1:{}\"]\n", berth_testkit::guard::free_port());
         write(dir.path(), &(down + &host(&bad, "") + &host(&full, "")));
         let selector = format!("@{}", built.digest);
@@ -104,7 +104,7 @@ async fn tls_is_checked_against_the_configured_authority() {
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(error.hint().unwrap().contains("ca"), "{:?}", error.hint());
 
-    // In a bundle with a certificate that nobody can read.
+    // In a bundle with an unreadable certificate.
     let bundle =
         ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", registry.authority().unwrap()];
     std::fs::write(dir.path().join(NAME).join("ca.crt"), bundle.concat()).unwrap();
@@ -175,7 +175,7 @@ async fn a_silent_mirror_is_waited_for_once_in_a_pull() {
     let dir = tempfile::tempdir().unwrap();
     let built = image("a").build();
     let (silent, full) = (started(&built), started(&built));
-    silent.fault(Fault::new(On::Any, Mischief::Silence));
+    silent.fault(Fault::new(On::Any, FaultAction::Silence));
     write(dir.path(), &(host(&silent, "") + &host(&full, "")));
     let mut config = config();
     config.timeouts.answer = Duration::from_millis(200);

@@ -41,7 +41,7 @@ impl DockerRegistry {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let up = guard::wait_until(guard::PATIENCE, || std::net::TcpStream::connect(&host).is_ok());
+        let up = guard::wait_until(guard::WAIT_LIMIT, || std::net::TcpStream::connect(&host).is_ok());
         assert!(up, "docker-registry does not listen");
         Some(Self { process, host, _dir: dir })
     }

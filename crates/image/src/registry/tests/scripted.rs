@@ -1,4 +1,4 @@
-//! Registries as they are met: answers written by hand, for what the test registry is too well-behaved for.
+//! Real registries: scripted answers, for behaviour that the test registry does not have.
 
 use std::sync::Mutex;
 
@@ -168,7 +168,7 @@ async fn a_token_server_that_is_busy_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_host_redirected_to_gets_a_token_for_anybody_and_never_the_credentials() {
+async fn a_host_redirected_to_gets_an_anonymous_token_and_never_the_credentials() {
     let built = image("a").build();
     let behind = Scripted::start(move |asked, authority| {
         if asked.line.starts_with("GET /token") {
@@ -270,7 +270,7 @@ async fn of_an_index_that_names_no_platforms_the_image_that_fits_is_found() {
 }
 
 #[tokio::test]
-async fn credentials_are_shown_unasked_where_anybody_sees_a_part() {
+async fn credentials_are_sent_without_a_challenge_where_a_part_is_public() {
     for hidden in [403, 404] {
         let built = image("a").build();
         let server = Scripted::start(move |asked, authority| {
@@ -290,7 +290,7 @@ async fn credentials_are_shown_unasked_where_anybody_sees_a_part() {
         })
         .await;
         server.resolve(kim()).await.unwrap_or_else(|e| panic!("{hidden}: {e}"));
-        // Nobody knocks without something to show.
+        // Without credentials there is no probe.
         let before = server.asked().len();
         server.resolve(Keyring::default()).await.unwrap_err();
         assert_eq!(server.asked().len(), before + 1);
@@ -299,7 +299,7 @@ async fn credentials_are_shown_unasked_where_anybody_sees_a_part() {
 
 /// A page for logging in, a cache's own error with a status of success: whatever a mirror says instead of a manifest.
 #[tokio::test]
-async fn a_mirror_that_answers_a_manifest_with_something_else_is_passed_over() {
+async fn a_mirror_that_answers_a_manifest_with_something_else_is_skipped() {
     let built = image("a").build();
     let answers: [(&str, &[u8]); 4] = [
         ("text/html; charset=utf-8", b"<!doctype html><title>Log in</title>"),

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use super::{CompleteError, Staged, at, open_dir, open_root, split, text, times};
 use crate::unpack::Device;
 
-/// Makes the devices in the places of the empty files that stand for them. Their numbers are checked: whiteouts are made
+/// Makes the devices in the places of their placeholders, empty files. Their numbers are checked: whiteouts are made
 /// by the process, and the kernel has no others.
 pub(crate) fn make(staged: &Staged) -> Result<(), CompleteError> {
     if staged.unpacked.report.devices.is_empty() {
@@ -30,7 +30,7 @@ fn one(root: &OwnedFd, device: &Device) -> Result<(), CompleteError> {
     if FileType::from_raw_mode(there.st_mode) != FileType::RegularFile || there.st_size != 0 {
         return Err(CompleteError::Device { path: text(path), reason: "something else is in its place" });
     }
-    rustix::fs::unlinkat(&dir, name, AtFlags::empty()).map_err(at(path, "remove what stands for it"))?;
+    rustix::fs::unlinkat(&dir, name, AtFlags::empty()).map_err(at(path, "remove its placeholder"))?;
     // No other user's until it has its owner.
     rustix::fs::mknodat(&dir, name, kind, Mode::empty(), number).map_err(at(path, "make device"))?;
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));

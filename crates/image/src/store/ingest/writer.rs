@@ -80,14 +80,14 @@ pub struct LayerWriter {
     work: Option<Work>,
 }
 
-/// What is given up together: the tree, and then the turn to make it.
+/// What is dropped together: the tree, and then the turn to make it.
 #[derive(Debug)]
 struct Work {
     staged: Staged,
     turn: Turn,
 }
 
-/// Gives up a layer. It waits for the process to end, since that would go on to make files, and for the deletion.
+/// Drops a layer. It waits for the process to end, since that would go on to make files, and for the deletion.
 fn give_up(unpacker: Option<Pipeline>, work: Option<Work>) {
     drop(unpacker);
     if let Some(Work { staged, turn }) = work {
@@ -209,7 +209,7 @@ impl LayerWriter {
         }
     }
 
-    /// The finished tree, when it is what was promised.
+    /// The finished tree, when size and digests are right.
     async fn check(&mut self) -> Result<Work, StoreError> {
         if self.written != self.source.size {
             let reason = format!("it ends after {} of {} bytes", self.written, self.source.size);
@@ -225,8 +225,8 @@ impl LayerWriter {
         Ok(work)
     }
 
-    /// Closes the pipe and waits for the process. Called off, it leaves the tree until the process has ended: what
-    /// makes files is not to be deleted under.
+    /// Closes the pipe and waits for the process. When it is cancelled, the tree stays until the process has ended: what
+    /// is being written must not be deleted.
     async fn answer(&mut self) -> Result<Unpacked, Refusal> {
         self.pipe = None;
         let (Some(unpacker), Some(work)) = (self.unpacker.take(), self.work.take()) else {

@@ -16,11 +16,11 @@ use crate::store::record::SnapshotRecord;
 pub(super) enum Content {
     Absent,
     Empty,
-    /// Or it cannot be told.
+    /// Or it cannot be determined.
     Filled,
 }
 
-/// What became of reading the record.
+/// The result of reading the record.
 #[derive(Debug)]
 pub(super) enum Reading {
     Good(SnapshotRecord),
@@ -68,7 +68,7 @@ pub(super) fn content(dir: &Path) -> Result<Content, StoreError> {
     }
 }
 
-/// Removes an unfinished snapshot by calls that remove nothing with content: what it was taken for is checked once more
+/// Removes an unfinished snapshot by calls that remove nothing with content: that it is unfinished is checked once more
 /// by each of them.
 pub(super) fn remove(dir: &Path) -> io::Result<()> {
     let gone = |done: io::Result<()>| match done {

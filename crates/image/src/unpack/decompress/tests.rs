@@ -26,7 +26,7 @@ fn decompress(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// A zstd frame that decoders skip: metadata of somebody else's.
+/// A zstd frame that decoders skip: metadata of another tool.
 fn skipped(content: &[u8]) -> Vec<u8> {
     [&[0x51, 0x2a, 0x4d, 0x18][..], &u32::try_from(content.len()).unwrap().to_le_bytes(), content].concat()
 }
@@ -44,7 +44,7 @@ fn every_compression_gives_the_bytes() {
 }
 
 #[test]
-fn a_blob_shorter_than_its_kind_is_told_by_is_plain() {
+fn a_blob_shorter_than_a_magic_number_is_plain() {
     for bytes in [&b""[..], b"a", b"\x1f", b"(\xb5\x2f"] {
         assert_eq!(decompress(bytes.to_vec()).unwrap(), bytes);
     }

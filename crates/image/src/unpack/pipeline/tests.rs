@@ -13,7 +13,7 @@ fn pass(bytes: &[u8], take: usize, bounds: &Bounds) -> (Result<Sum, Stopped>, Ve
     let ((from, writer), (reader, to)) = (pipe().unwrap(), pipe().unwrap());
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A reader that is gone is what some of these are about.
+            // In some of these tests the reader has ended.
             let _closed = File::from(writer).write_all(bytes);
         });
         let read = scope.spawn(move || {
@@ -48,7 +48,7 @@ fn what_is_over_the_limit_or_not_taken_stops_it() {
 }
 
 #[test]
-fn the_first_failure_is_the_one_that_is_told() {
+fn the_first_failure_is_the_one_that_is_reported() {
     let refuse = |cause, reason| Err::<(), _>(refusal(cause, reason));
     let done = || Ok::<_, Refusal>(Report::default());
     let reason = |outcome: Result<(Sum, Report), Refusal>| outcome.map_err(|refusal| refusal.reason);

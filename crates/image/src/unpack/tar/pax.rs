@@ -67,10 +67,13 @@ impl Records {
             return Err(format!("more than {MAX_XATTRS} extended attributes"));
         }
         if self.xattrs.iter().any(|(known, _)| known == name) {
-            return Err("an extended attribute twice".into());
+            return Err("a duplicate extended attribute".into());
         }
         if value.len() > MAX_XATTR {
-            return Err(format!("an extended attribute of {} bytes, {MAX_XATTR} are possible", value.len()));
+            return Err(format!(
+                "an extended attribute of {} bytes, at most {MAX_XATTR} are allowed",
+                value.len()
+            ));
         }
         self.xattrs.push((name.to_vec(), value.to_vec()));
         Ok(())

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A disk with room for so many bytes.
+/// A disk with space for so many bytes.
 #[derive(Debug, Default)]
 struct Disk {
     text: Vec<u8>,

@@ -13,7 +13,7 @@ pub(super) fn plan(out: &mut Planner, blkio: &Blkio) -> Result<(), CgroupError> 
     if let Some(weight) = blkio.weight.filter(|w| *w != 0) {
         check(weight, WEIGHT)?;
         match out.need(Controller::Blkio, WEIGHT)? {
-            // BFQ has the weight since CFQ is gone (5.0).
+            // BFQ has the weight since CFQ was removed (5.0).
             Version::V1 => out.write(Controller::Blkio, "blkio.bfq.weight", weight, WEIGHT),
             Version::V2 => out.write(Controller::Blkio, "io.weight", blkio_weight_to_io(weight), WEIGHT),
         }

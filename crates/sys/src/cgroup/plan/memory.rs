@@ -71,7 +71,7 @@ fn limits_v1(
     let memory = limit.map(|value| ("memory.limit_in_bytes", value, LIMIT, Tolerate::Nothing));
     let both = match (swap, limit) {
         // Without swap accounting the host has no file for it: no limit is what it has, and equal
-        // limits (no swap) are only kept when there is no swap at all, which is not ours to know.
+        // limits (no swap) are only kept when there is no swap at all, which cannot be known here.
         (Some(-1), _) => Some(("memory.memsw.limit_in_bytes", -1, SWAP, Tolerate::Absent)),
         (Some(value), _) => Some(("memory.memsw.limit_in_bytes", value, SWAP, Tolerate::Nothing)),
         // Unlimited memory needs unlimited both. A new group has that already.

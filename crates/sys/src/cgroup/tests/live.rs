@@ -133,7 +133,7 @@ fn a_group_in_use_is_not_replaced() {
     let Some(ground) = Ground::new("a_group_in_use_is_not_replaced") else { return };
     let path = ground.path("a");
     let group = ground.host.create(&path, &Resources::default()).unwrap();
-    // Left over and empty: taken anew. Shared: kept.
+    // Left over and empty: taken again. Shared: kept.
     ground.host.create(&path, &Resources::default()).unwrap();
     ground.host.ensure(&path, &Resources::default()).unwrap();
     let child = inside(&group, "exec sleep 1000");
@@ -185,7 +185,7 @@ fn everything_is_killed_also_what_forks_and_what_is_below() {
     assert!(below.dirs().iter().all(|dir| !dir.exists()));
 }
 
-/// The shim and a daemon that was just started may end the same container: neither waits for the word of a
+/// The shim and a daemon that was just started may end the same container: neither waits for the notification of a
 /// group that the other has removed.
 #[test]
 fn two_may_end_the_same_group() {
@@ -206,7 +206,7 @@ fn two_may_end_the_same_group() {
             scope.spawn(end);
             scope.spawn(|| reap(child));
         });
-        assert!(Instant::now() < deadline, "one waited for what was gone");
+        assert!(Instant::now() < deadline, "one waited for a removed group");
         assert!(group.dirs().iter().all(|dir| !dir.exists()), "round {round}");
     }
 }
@@ -250,8 +250,8 @@ fn a_frozen_group_thaws_and_dies() {
 }
 
 #[test]
-fn a_kill_for_want_of_memory_is_counted() {
-    let Some(ground) = Ground::new("a_kill_for_want_of_memory_is_counted") else { return };
+fn an_out_of_memory_kill_is_counted() {
+    let Some(ground) = Ground::new("an_out_of_memory_kill_is_counted") else { return };
     let resources =
         Resources { memory: Memory { limit: Some(8 << 20), ..Memory::default() }, ..Resources::default() };
     let group = ground.host.create(&ground.path("a"), &resources).unwrap();
@@ -299,7 +299,7 @@ fn device_programs_load_and_replace_each_other() {
     devices::attach(&v2.dir, &devices::Policy::from_rules(&many).unwrap()).unwrap();
 }
 
-/// What a container that may make groups hides in: deeper than a path is long, by names that are no text, and many beside.
+/// What a container that may make groups hides in: deeper than a path is long, by names that are not UTF-8, and many beside.
 #[test]
 fn nothing_survives_in_groups_however_deep_or_many() {
     use std::os::unix::ffi::OsStrExt as _;

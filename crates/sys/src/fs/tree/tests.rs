@@ -106,10 +106,10 @@ fn what_is_marked_immutable_is_removed() {
 }
 
 #[test]
-fn what_is_mounted_in_a_tree_is_left_alone() {
+fn what_is_mounted_in_a_tree_is_not_removed() {
     use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: what_is_mounted_in_a_tree_is_left_alone: needs root");
+        eprintln!("skipped: what_is_mounted_in_a_tree_is_not_removed: needs root");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -39,7 +39,7 @@ pub enum Op {
     Neq = 1,
 }
 
-/// What becomes of a packet.
+/// The verdict on a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is dropped.
@@ -297,13 +297,13 @@ impl Exprs {
         self.add("masq", &Attrs::new())
     }
 
-    /// Goes on in another chain, and comes back.
+    /// Jumps to another chain, which returns.
     #[must_use]
     pub fn jump(self, chain: &str) -> Self {
         self.immediate(&Attrs::new().be32(1, VERDICT_JUMP).text(2, chain))
     }
 
-    /// Goes on in another chain, and does not come back.
+    /// Goes to another chain, which does not return.
     #[must_use]
     pub fn goto(self, chain: &str) -> Self {
         self.immediate(&Attrs::new().be32(1, VERDICT_GOTO).text(2, chain))

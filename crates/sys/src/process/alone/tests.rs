@@ -8,14 +8,14 @@ fn strings(list: &[&str]) -> Vec<CString> {
 }
 
 /// Runs `last` alone, with a pipe as descriptor 1: its exit status and what it wrote.
-fn run<T: Copy + 'static>(luggage: &Luggage, value: T, last: fn(Program, T) -> i32) -> (i32, String) {
+fn run<T: Copy + 'static>(context: &ExecContext, value: T, last: fn(Program, T) -> i32) -> (i32, String) {
     let (ours, theirs): (OwnedFd, OwnedFd) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let child = fork(0, None, || {
         if place_fd(theirs.as_fd(), 1, true).is_err() || close_range(3, u32::MAX).is_err() {
             return 99;
         }
-        luggage.alone(value, last)
+        context.alone(value, last)
     })
     .unwrap();
     drop(theirs);
@@ -25,15 +25,15 @@ fn run<T: Copy + 'static>(luggage: &Luggage, value: T, last: fn(Program, T) -> i
 }
 
 #[test]
-fn the_program_runs_with_its_luggage() {
-    let luggage = Luggage::new(
+fn the_program_runs_with_its_context() {
+    let context = ExecContext::new(
         &strings(&["/no/such", "/bin/sh"]),
         &strings(&["sh", "-c", "echo $A; exit $1", "x", "7"]),
         &strings(&["A=b c"]),
         &[],
     )
     .unwrap();
-    let ran = run(&luggage, 0, |program, first| {
+    let ran = run(&context, 0, |program, first| {
         // A failing call writes errno, which is in the memory of the thread.
         match (program.execve(first), program.execve(first + 1), program.execve(first + 2)) {
             (Some(Errno::NOENT), _, _) => 97,
@@ -41,7 +41,7 @@ fn the_program_runs_with_its_luggage() {
         }
     });
     assert_eq!(ran, (7, "b c\n".to_owned()));
-    let missing = Luggage::new(&strings(&["/no/such"]), &[], &[], &[]).unwrap();
+    let missing = ExecContext::new(&strings(&["/no/such"]), &[], &[], &[]).unwrap();
     let ran = run(&missing, (), |program, ()| match (program.execve(0), program.execve(1)) {
         (Some(Errno::NOENT), None) => 42,
         _ => 98,
@@ -65,8 +65,8 @@ fn show_maps(_: Program, (): ()) -> i32 {
 #[test]
 fn nothing_of_the_makers_memory_is_mapped() {
     let secret = vec![7u8; 1 << 20];
-    let luggage = Luggage::new(&strings(&["/x"]), &[], &[], &[]).unwrap();
-    let (code, maps) = run(&luggage, (), show_maps);
+    let context = ExecContext::new(&strings(&["/x"]), &[], &[], &[]).unwrap();
+    let (code, maps) = run(&context, (), show_maps);
     assert_eq!(code, 0, "{maps}");
     assert!(!maps.contains("[heap]") && !maps.contains("[stack]"), "{maps}");
     let ranges: Vec<(usize, usize)> = maps
@@ -78,12 +78,12 @@ fn nothing_of_the_makers_memory_is_mapped() {
         .collect();
     let mapped = |address: usize| ranges.iter().any(|(start, end)| (*start..*end).contains(&address));
     assert!(!mapped(secret.as_ptr() as usize), "{maps}");
-    assert!(mapped(luggage.map as usize), "{maps}");
-    // What is neither luggage nor of a file or the kernel: what follows a library's data, and the thread's pages.
+    assert!(mapped(context.map as usize), "{maps}");
+    // What is neither context nor of a file or the kernel: what follows a library's data, and the thread's pages.
     let anonymous: usize = maps
         .lines()
         .zip(&ranges)
-        .filter(|(line, range)| line.split_whitespace().count() == 5 && range.0 != luggage.map as usize)
+        .filter(|(line, range)| line.split_whitespace().count() == 5 && range.0 != context.map as usize)
         .map(|(_, range)| range.1 - range.0)
         .sum();
     assert!(anonymous < 256 << 10, "{maps}");
@@ -91,9 +91,9 @@ fn nothing_of_the_makers_memory_is_mapped() {
 
 /// Many switches between processors while the thread's memory is new: the kernel writes to it (rseq).
 #[test]
-fn a_lonely_child_is_scheduled_as_any_other() {
-    let luggage = Luggage::new(&strings(&["/x"]), &[], &[], &[]).unwrap();
-    let ran = run(&luggage, 2000u32, |_, rounds| {
+fn an_isolated_child_is_scheduled_as_any_other() {
+    let context = ExecContext::new(&strings(&["/x"]), &[], &[], &[]).unwrap();
+    let ran = run(&context, 2000u32, |_, rounds| {
         let cpus = rustix::thread::sched_getaffinity(None).unwrap_or_default();
         for round in 0..rounds {
             let mut one = rustix::thread::CpuSet::new();
@@ -109,10 +109,10 @@ fn a_lonely_child_is_scheduled_as_any_other() {
 }
 
 #[test]
-fn a_lonely_child_can_make_its_sibling() {
-    let luggage =
-        Luggage::new(&strings(&["/bin/sh"]), &strings(&["sh", "-c", "echo $PPID"]), &[], &[]).unwrap();
-    let ran = run(&luggage, (), |program, ()| {
+fn an_isolated_child_can_make_its_sibling() {
+    let context =
+        ExecContext::new(&strings(&["/bin/sh"]), &strings(&["sh", "-c", "echo $PPID"]), &[], &[]).unwrap();
+    let ran = run(&context, (), |program, ()| {
         let sibling = fork_sibling(0, || program.execve(0).map_or(1, |_| 2));
         let Ok(sibling) = sibling else { return 95 };
         // It is not this process' to reap.

@@ -127,7 +127,7 @@ fn creating<K: Kinds>(mut waiters: Vec<K::Waiter>, ended: Option<K::Exit>, messa
         Message::Exited(_, exit) => {
             (Container::Creating { waiters, ended: ended.or(Some(exit)) }, Vec::new())
         }
-        // Its id was told to no caller yet, so these are refused.
+        // No caller knows its id yet, so these are refused.
         other => stay(Container::Creating { waiters, ended }, other),
     }
 }
@@ -174,7 +174,7 @@ fn starting<K: Kinds>(facts: K::Facts, start: Start<K>, message: Message<K>) -> 
     }
 }
 
-/// What becomes of a start in flight.
+/// The outcome of a start in flight.
 enum Advanced<K: Kinds> {
     /// The container has ended.
     Ended { started_at: Option<i64>, exit: K::Exit, answers: Vec<Effect<K>> },
@@ -252,7 +252,7 @@ impl<K: Kinds> Stopping<K> {
         (Container::Stopping { facts, life, stop, remove }, effects)
     }
 
-    /// It has ended: it stays to be looked at, or its removal begins.
+    /// It has ended: it stays to be inspected, or its removal begins.
     fn end(self, started_at: Option<i64>, exit: K::Exit, mut effects: Vec<Effect<K>>) -> Next<K> {
         effects.push(Effect::Ended);
         effects.extend(done(self.stop));
@@ -357,7 +357,7 @@ fn told<K: Kinds>(mut now: Stopping<K>, message: Message<K>) -> Next<K> {
     }
 }
 
-/// What could not be killed is as it was.
+/// What could not be killed keeps its state.
 fn lives<K: Kinds>(facts: K::Facts, life: Life<K>) -> Container<K> {
     match life {
         Life::Prepared => Container::Created { facts },
@@ -386,7 +386,7 @@ fn exited<K: Kinds>(facts: K::Facts, started_at: Option<i64>, exit: K::Exit, mes
             let waiters = vec![waiter];
             (Container::Removing { facts, started_at, exit, waiters }, vec![Effect::Remove])
         }
-        // What was told once is told for ever.
+        // An end that was reported never changes.
         other => stay(Container::Exited { facts, started_at, exit }, other),
     }
 }

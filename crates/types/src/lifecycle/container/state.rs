@@ -29,7 +29,7 @@ pub enum State {
 /// What follows the end of a stopping container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum After {
-    /// It stays, to be looked at.
+    /// It stays, to be inspected.
     Exited,
     /// It is removed.
     Removing,

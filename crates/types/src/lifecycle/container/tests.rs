@@ -149,7 +149,7 @@ fn a_container_that_is_prepared_for_a_stopped_pod_is_made_and_its_creator_refuse
 }
 
 #[test]
-fn the_first_end_that_is_told_counts() {
+fn the_first_reported_end_counts() {
     let mut container = created();
     container.next(M::Start(2));
     container.next(M::Exited(None, 3));

@@ -47,8 +47,8 @@ fn id(n: u8) -> ContainerId {
     ContainerId::from_random([n; 32])
 }
 
-fn fall(ends: Vec<(ContainerId, Option<i64>, u32)>) -> M {
-    M::Down(Fall { ends, late: 254, overtaken: "the pod was stopped" })
+fn pod_end(ends: Vec<(ContainerId, Option<i64>, u32)>) -> M {
+    M::Down(PodEnd { ends, late: 254, overtaken: "the pod was stopped" })
 }
 
 /// A pod that is up with containers that run.
@@ -93,9 +93,9 @@ fn a_lost_connection_changes_nothing_and_the_shims_word_counts() {
     pod.next(M::Silent);
     assert_eq!(format!("{:?}", pod.containers()), before);
     pod.next(M::Connected(vec![
-        (id(1), Word::Lives(Found::Running(7))),
-        (id(2), Word::Ended(Some(7), 3)),
-        (id(9), Word::Ended(None, 1)),
+        (id(1), ContainerReport::Lives(Found::Running(7))),
+        (id(2), ContainerReport::Ended(Some(7), 3)),
+        (id(9), ContainerReport::Ended(None, 1)),
     ]));
     assert_eq!(pod.link(), Link::Connected);
     let states = [1, 2, 3, 9].map(|n| state(&pod, n));
@@ -107,9 +107,9 @@ fn a_recovered_pod_learns_of_its_containers() {
     let mut pod = P::recovered((1..4).map(|n| (id(n), "facts")).collect());
     assert_eq!(state(&pod, 1), Some(State::Unknown));
     pod.next(M::Connected(vec![
-        (id(1), Word::Lives(Found::Created)),
-        (id(2), Word::Lives(Found::Running(7))),
-        (id(3), Word::Ended(Some(7), 3)),
+        (id(1), ContainerReport::Lives(Found::Created)),
+        (id(2), ContainerReport::Lives(Found::Running(7))),
+        (id(3), ContainerReport::Ended(Some(7), 3)),
     ]));
     let states = [1, 2, 3].map(|n| state(&pod, n));
     assert_eq!(states, [Some(State::Created), Some(State::Running), Some(State::Exited)]);
@@ -123,7 +123,7 @@ fn a_dead_shim_takes_its_pod_down() {
     assert!(matches!(effects[..], [Effect::Sandbox(sandbox::Effect::TakeDown)]), "{effects:?}");
     assert_eq!([1, 2].map(|n| state(&pod, n)), [Some(State::Unknown); 2]);
     // One is known by its record, of the other nothing is.
-    pod.next(fall(vec![(id(1), Some(7), 3)]));
+    pod.next(pod_end(vec![(id(1), Some(7), 3)]));
     let ends = [1, 2].map(|n| pod.containers()[&id(n)].exit().copied());
     assert_eq!(ends, [Some(3), Some(254)]);
     assert_eq!(pod.containers()[&id(2)].started_at(), Some(7));
@@ -161,7 +161,7 @@ fn a_stop_waits_for_containers_that_are_being_made_and_ends_them() {
     pod.next(M::Create(id(1), 1, "unreachable"));
     pod.next(M::Create(id(2), 2, "unreachable"));
     pod.next(M::Sandbox(ToSandbox::Stop(3)));
-    assert_eq!(answers(&pod.next(fall(vec![]))), []);
+    assert_eq!(answers(&pod.next(pod_end(vec![]))), []);
     assert!(matches!(pod.sandbox(), Sandbox::Stopping { stage: Stage::Settling, .. }));
     let effects = pod.next(M::Container(id(1), ToContainer::NotPrepared("no space")));
     assert_eq!(answers(&effects), [(1, "no space")]);
@@ -171,7 +171,7 @@ fn a_stop_waits_for_containers_that_are_being_made_and_ends_them() {
 }
 
 #[test]
-fn a_container_that_is_prepared_during_the_fall_ends_with_it() {
+fn a_container_that_is_prepared_during_the_teardown_ends_with_it() {
     let mut pod = up(&[]);
     pod.next(M::Create(id(1), 1, "unreachable"));
     pod.next(M::Sandbox(ToSandbox::Stop(3)));
@@ -179,19 +179,19 @@ fn a_container_that_is_prepared_during_the_fall_ends_with_it() {
     assert_eq!((answers(&effects), state(&pod, 1)), (vec![(1, "refused")], Some(State::Created)));
     let effects = pod.next(M::Container(id(1), ToContainer::Start(4)));
     assert_eq!(answers(&effects), [(4, "refused")]);
-    assert_eq!(answers(&pod.next(fall(vec![]))), [(3, "done")]);
+    assert_eq!(answers(&pod.next(pod_end(vec![]))), [(3, "done")]);
     assert_eq!(pod.containers()[&id(1)].exit(), Some(&254));
 }
 
 #[test]
-fn a_start_that_the_fall_overtakes_is_answered() {
+fn a_start_that_the_end_overtakes_is_answered() {
     let started = |ends: Vec<_>| {
         let mut pod = up(&[]);
         pod.next(M::Create(id(1), 1, "unreachable"));
         pod.next(M::Container(id(1), ToContainer::Prepared("facts", Outcome::Done)));
         pod.next(M::Container(id(1), ToContainer::Start(2)));
         pod.next(M::Sandbox(ToSandbox::Stop(3)));
-        let effects = pod.next(fall(ends));
+        let effects = pod.next(pod_end(ends));
         (answers(&effects), pod.containers()[&id(1)].exit().copied(), pod.containers()[&id(1)].started_at())
     };
     let failed = vec![(2, "the pod was stopped"), (3, "done")];
@@ -202,12 +202,12 @@ fn a_start_that_the_fall_overtakes_is_answered() {
 }
 
 #[test]
-fn a_container_that_is_being_removed_goes_its_way() {
+fn a_container_that_is_being_removed_continues_its_removal() {
     let mut pod = up(&[1]);
     pod.next(M::Container(id(1), ToContainer::Remove(4)));
     pod.next(M::Container(id(1), ToContainer::Exited(None, 137)));
     pod.next(M::Sandbox(ToSandbox::Stop(3)));
-    assert_eq!(answers(&pod.next(fall(vec![(id(1), None, 1)]))), [(3, "done")]);
+    assert_eq!(answers(&pod.next(pod_end(vec![(id(1), None, 1)]))), [(3, "done")]);
     assert_eq!(state(&pod, 1), Some(State::Removing));
     assert_eq!(answers(&pod.next(M::Container(id(1), ToContainer::Removed))), [(4, "done")]);
     assert_eq!(state(&pod, 1), None);
@@ -217,7 +217,7 @@ fn a_container_that_is_being_removed_goes_its_way() {
 fn the_containers_are_gone_with_their_sandbox() {
     let mut pod = up(&[1, 2]);
     pod.next(M::Sandbox(ToSandbox::Remove(3)));
-    pod.next(fall(vec![]));
+    pod.next(pod_end(vec![]));
     pod.next(M::Container(id(1), ToContainer::Remove(4)));
     assert_eq!(answers(&pod.next(M::Sandbox(ToSandbox::Cleared))), [(3, "done"), (4, "done")]);
     assert!(pod.containers().is_empty());
@@ -261,6 +261,6 @@ fn a_stop_that_failed_can_be_tried_again() {
     assert_eq!(answers(&pod.next(M::Sandbox(ToSandbox::NotDown("busy")))), [(3, "busy")]);
     assert_eq!(state(&pod, 1), Some(State::Running));
     pod.next(M::Sandbox(ToSandbox::Stop(4)));
-    assert_eq!(answers(&pod.next(fall(vec![(id(1), None, 9)]))), [(4, "done")]);
+    assert_eq!(answers(&pod.next(pod_end(vec![(id(1), None, 9)]))), [(4, "done")]);
     assert_eq!(state(&pod, 1), Some(State::Exited));
 }

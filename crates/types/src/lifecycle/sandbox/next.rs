@@ -116,7 +116,7 @@ fn starting<K: Kinds>(mut run: Vec<K::Waiter>, mut asked: Option<Ending<K>>, mes
             };
         }
         Message::NotUp(error) => {
-            // Everything was undone, so what was asked for meanwhile is done too.
+            // Everything was undone, so what was requested in the meantime is done too.
             let mut effects = failed(run, &error);
             let Ending { stop, remove } = asked.unwrap_or_else(Ending::unasked);
             effects.extend(done(stop));

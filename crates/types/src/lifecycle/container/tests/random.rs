@@ -157,7 +157,7 @@ impl World {
                     prop_assert!(self.stopping, "only what is being stopped can be hurried");
                     continue;
                 }
-                // What stops it is called off.
+                // What stops it is cancelled.
                 Effect::Ended => {
                     self.stopping = false;
                     continue;

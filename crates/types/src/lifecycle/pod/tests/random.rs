@@ -23,11 +23,11 @@ fn any_message(kind: usize, n: u8, waiter: u32) -> (M, bool) {
         45..50 => (M::Create(id(n), waiter, "unreachable"), true),
         50 | 51 => (M::Disconnected, false),
         52 => (M::Silent, false),
-        53 => (M::Connected(vec![(id(n), Word::Lives(Found::Running(1)))]), false),
-        54 => (M::Connected(vec![(id(n), Word::Ended(Some(1), waiter))]), false),
+        53 => (M::Connected(vec![(id(n), ContainerReport::Lives(Found::Running(1)))]), false),
+        54 => (M::Connected(vec![(id(n), ContainerReport::Ended(Some(1), waiter))]), false),
         55 => (M::ShimDied("dead"), false),
         56 => (M::InitDied, false),
-        _ => (fall(vec![(id(n), None, waiter)]), false),
+        _ => (pod_end(vec![(id(n), None, waiter)]), false),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A process between its clone and what it is to be: what it says is heard, and it is ended unless it is taken over.
+//! A process between its clone and what it is to be: its messages are received, and it is ended unless it is taken over.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,7 +14,7 @@ use crate::plan::{IdMap, Plan, ProcessPlan};
 
 /// A child that is killed and reaped unless it is taken over.
 #[derive(Debug)]
-pub(super) struct Newborn {
+pub(super) struct NewProcess {
     child: Option<Child>,
     /// The one that was made first, where another goes on in its place: it ends by itself.
     first: Option<Child>,
@@ -42,14 +42,14 @@ pub(super) struct Expects {
 
 /// When the user namespace of a process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Birth {
+pub(super) enum MadeBy {
     /// By its clone.
-    With,
+    Clone,
     /// By the process, which says so.
-    Later,
+    Process,
 }
 
-impl Drop for Newborn {
+impl Drop for NewProcess {
     fn drop(&mut self) {
         for child in self.first.iter().chain(&self.child) {
             process::end(child.pidfd.as_fd(), END_LIMIT);
@@ -57,7 +57,7 @@ impl Drop for Newborn {
     }
 }
 
-impl Newborn {
+impl NewProcess {
     pub(super) fn new(child: Child, gate: OwnedFd) -> Self {
         Self { child: Some(child), first: None, gate, console: None }
     }
@@ -75,10 +75,10 @@ impl Newborn {
         &mut self,
         plan: &Plan,
         process: &Process,
-        birth: Birth,
+        made_by: MadeBy,
         names: &Names<'_>,
     ) -> Result<(), RunError> {
-        if birth == Birth::Later {
+        if made_by == MadeBy::Process {
             match self.hear()?.0 {
                 Heard::Ready => {}
                 Heard::Failed { what, index, errno } => {
@@ -96,14 +96,14 @@ impl Newborn {
         gate::release(self.gate.as_fd()).map_err(step("release the new process"))
     }
 
-    /// Listens until everything that is expected was said. A process that can be seen in the container may be in the hands of
-    /// another: it is believed that it is ready or failed, and nothing else.
+    /// Listens until everything that is expected was said. A process that can be seen in the container may be controlled by
+    /// another: only "ready" and "failed" are believed.
     pub(super) fn hear_out(&mut self, expects: &Expects, names: &Names<'_>) -> Result<(), RunError> {
         let mut ready = !expects.ready;
         let mut failed = None;
         loop {
             let moved = self.first.is_some() || expects.moves == Moves::Not;
-            // Who moves tells of it, also when the one that goes on has failed: that one is to be reaped.
+            // The one that moves reports it, also when the one that goes on has failed: that one is to be reaped.
             if moved && (failed.is_some() || ready && self.console.is_some() == expects.terminal) {
                 break;
             }
@@ -135,8 +135,8 @@ impl Newborn {
         }
     }
 
-    /// Listens for a context that a process hands over which can be seen: whoever has taken that over may give another, so it is
-    /// not what it is to be before it was looked at.
+    /// Waits for a context from a process that can be seen: one that controls it may send another context, so it is
+    /// not trusted before it was checked.
     pub(super) fn hear_context(&mut self) -> Result<OwnedFd, RunError> {
         let mut context = None;
         loop {
@@ -202,7 +202,7 @@ fn slow() -> RunError {
     RunError::Slow { seconds: gate::DEADLINE.as_secs() }
 }
 
-/// Whether this is a process of the caller's own to reap.
+/// Whether this process is for the caller to reap.
 fn is_child(pidfd: &OwnedFd) -> bool {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

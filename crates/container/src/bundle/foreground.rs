@@ -1,4 +1,4 @@
-//! Attending a container in the foreground: its signals, its terminal, its end.
+//! A container in the foreground: its signals, its terminal, its end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,18 +11,18 @@ use rustix::termios::{OptionalActions, Termios, Winsize};
 /// The numbers of the signals that go to the container.
 const FORWARDED: [i32; 7] = [1, 2, 3, 10, 12, 15, WINCH];
 const WINCH: i32 = 28;
-/// How long output is waited for when everything that wrote is dead.
+/// How long to wait for output when all of its writers have ended.
 const GRACE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// What sits between the caller's streams and a container.
+/// Connects the caller's streams with a container.
 #[derive(Debug)]
-pub(super) struct Attendant {
+pub(super) struct Foreground {
     signals: SignalFd,
-    /// The caller's terminal as it was, to be put back.
+    /// The caller's terminal as it was, to be restored.
     before: Option<Termios>,
 }
 
-impl Drop for Attendant {
+impl Drop for Foreground {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             let _ = rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, before);
@@ -30,18 +30,18 @@ impl Drop for Attendant {
     }
 }
 
-impl Attendant {
+impl Foreground {
     /// Takes the signals and, with `terminal`, makes the caller's terminal raw if there is one.
     pub(super) fn new(terminal: bool) -> std::io::Result<Self> {
         let signals = SignalFd::new(&FORWARDED)?;
-        let mut attendant = Self { signals, before: None };
+        let mut foreground = Self { signals, before: None };
         if terminal && let Ok(before) = rustix::termios::tcgetattr(std::io::stdin()) {
             let mut raw = before.clone();
             raw.make_raw();
             rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &raw)?;
-            attendant.before = Some(before);
+            foreground.before = Some(before);
         }
-        Ok(attendant)
+        Ok(foreground)
     }
 
     /// Serves until the process has ended and its terminal is drained; its exit status. `ended` is called
@@ -54,7 +54,7 @@ impl Attendant {
     ) -> std::io::Result<i32> {
         let stdin = std::io::stdin();
         let mut console = console;
-        // Without it a terminal that all have closed would say EIO, and another may open it again.
+        // Without it, reads of a terminal that all have closed fail with EIO, and another process may open it again.
         let mut slave = console.as_ref().and_then(|master| berth_sys::pty::peer(master.as_fd()).ok());
         let mut reading = console.is_some();
         let mut exit = None;
@@ -72,7 +72,7 @@ impl Attendant {
             if reading {
                 fds.push(PollFd::new(&stdin, PollFlags::IN));
             }
-            // A process that could not be killed may hold the terminal for ever.
+            // A process that could not be killed may hold the terminal forever.
             let limit = exit.map(|_| GRACE);
             match poll(&mut fds, limit.as_ref()) {
                 Ok(0) => break,
@@ -123,7 +123,7 @@ impl Attendant {
 fn resize(console: Option<&OwnedFd>) {
     if let Some(console) = console
         && let Some(size) = super::window_of(std::io::stdin().as_fd())
-        // A caller's terminal that has no size says nothing; `consoleSize` may.
+        // A caller's terminal may have no size; then `consoleSize` counts, if it is set.
         && (size.rows, size.columns) != (0, 0)
     {
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
