@@ -114,7 +114,7 @@ fn control(arch: &str, libc: &str) -> String {
     format!(
         "Package: berth\nVersion: {VERSION}\nArchitecture: {arch}\n\
          Maintainer: The authors of Berth <berth@localhost>\nSection: admin\nPriority: optional\n\
-         Depends: libc6 (>= {libc}), libgcc-s1\n\
+         Depends: libc6 (>= {libc}), libgcc-s1\nRecommends: apparmor\n\
          Description: container runtime for Kubernetes and for one machine\n \
          The CRI v1 server under a kubelet, and from the same engine pods and containers on one machine.\n \
          Pods keep running while the daemon is stopped, upgraded and restarted.\n"

@@ -44,6 +44,11 @@ const PACKAGES: &[Package] = &[
         purpose: "shows the links we made",
     },
     Package { name: "iptables", shows: &["/usr/sbin/iptables"], purpose: "plays Docker's FORWARD DROP" },
+    Package {
+        name: "apparmor",
+        shows: &["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"],
+        purpose: "compiles our profile",
+    },
     Package { name: "curl", shows: &["/usr/bin/curl"], purpose: "fetches from pods" },
     Package { name: "strace", shows: &["/usr/bin/strace"], purpose: "counts system calls" },
     Package { name: "jq", shows: &["/usr/bin/jq"], purpose: "reads JSON" },

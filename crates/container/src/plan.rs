@@ -46,8 +46,13 @@ pub use step::{
     Attributes, Device, DeviceKind, Filesystem, IdMap, Mount, MountSource, Origin, Propagation, Step,
 };
 
-/// The version of the encoding; a shim refuses plans of another version.
-pub const VERSION: u16 = 1;
+/// The versions of the encoding that this program executes. A plan is encoded as the oldest one that holds all of it, so
+/// that shims of before are asked what they can do, and refuse nothing else.
+pub const VERSIONS: [u16; 2] = [FIRST, PROFILED];
+/// The version of all plans without an AppArmor profile.
+const FIRST: u16 = 1;
+/// The version that brought the AppArmor profile, which stands behind all that the first has.
+pub const PROFILED: u16 = 2;
 /// The most bytes of an encoded plan.
 pub const MAX_ENCODED: usize = 8 << 20;
 
@@ -137,55 +142,73 @@ pub enum CodecError {
     #[error("a plan of {0} bytes is over the limit of {MAX_ENCODED}")]
     TooLarge(usize),
     /// It was made by a Berth with another encoding.
-    #[error("the plan has version {0}, this program knows version {VERSION}")]
+    #[error("the plan has version {0}, this program knows those up to {PROFILED}")]
     Version(u16),
     /// The bytes are not a plan.
     #[error("malformed plan: {0}")]
     Malformed(postcard::Error),
 }
 
-fn encode<T: Serialize>(what: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes = postcard::to_extend(what, VERSION.to_le_bytes().to_vec()).map_err(CodecError::Malformed)?;
+fn encode<T: Serialize>(what: &T, profile: Option<&String>) -> Result<Vec<u8>, CodecError> {
+    let version = if profile.is_some() { PROFILED } else { FIRST };
+    let mut bytes =
+        postcard::to_extend(what, version.to_le_bytes().to_vec()).map_err(CodecError::Malformed)?;
+    if let Some(profile) = profile {
+        bytes = postcard::to_extend(profile, bytes).map_err(CodecError::Malformed)?;
+    }
     if bytes.len() > MAX_ENCODED { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+/// What is encoded, and the profile.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, Option<String>), CodecError> {
     if bytes.len() > MAX_ENCODED {
         return Err(CodecError::TooLarge(bytes.len()));
     }
     let (version, body) =
         bytes.split_first_chunk().ok_or(CodecError::Malformed(postcard::Error::DeserializeUnexpectedEnd))?;
-    match u16::from_le_bytes(*version) {
-        VERSION => {}
-        other => return Err(CodecError::Version(other)),
+    let version = u16::from_le_bytes(*version);
+    if !VERSIONS.contains(&version) {
+        return Err(CodecError::Version(version));
     }
-    match postcard::take_from_bytes(body).map_err(CodecError::Malformed)? {
-        (what, []) => Ok(what),
-        (_, _) => Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding)),
+    let (what, rest) = postcard::take_from_bytes(body).map_err(CodecError::Malformed)?;
+    let (profile, rest) = match version {
+        PROFILED => {
+            let (profile, rest) = postcard::take_from_bytes(rest).map_err(CodecError::Malformed)?;
+            (Some(profile), rest)
+        }
+        _ => (None, rest),
+    };
+    if rest.is_empty() {
+        Ok((what, profile))
+    } else {
+        Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding))
     }
 }
 
 impl Plan {
     /// The plan as bytes.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        encode(self)
+        encode(self, self.process.apparmor.as_ref())
     }
 
     /// The plan in `bytes`; trailing bytes and other versions are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        decode(bytes)
+        let (mut plan, profile): (Self, _) = decode(bytes)?;
+        plan.process.apparmor = profile;
+        Ok(plan)
     }
 }
 
 impl ProcessPlan {
     /// The plan as bytes.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        encode(self)
+        encode(self, self.apparmor.as_ref())
     }
 
     /// The plan in `bytes`; trailing bytes and other versions are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        decode(bytes)
+        let (plan, profile) = decode(bytes)?;
+        Ok(Self { apparmor: profile, ..plan })
     }
 }
 

@@ -87,3 +87,22 @@ fn a_memory_limit_that_is_too_small_is_named() {
     let (code, output) = bundle.ours();
     assert!(code == 125 && output.contains("memory limit of 16384 bytes is too small"), "{code} {output}");
 }
+
+/// A profile that cannot be given is refused by its name, on a host without AppArmor and on one with it.
+#[test]
+fn an_apparmor_profile_that_is_not_there_is_refused() {
+    if !root("an_apparmor_profile_that_is_not_there_is_refused") {
+        return;
+    }
+    let says = match berth_sys::apparmor::in_force() {
+        true => "\"berth-no-such-profile\", which is not loaded",
+        false => "\"berth-no-such-profile\": AppArmor is not in force",
+    };
+    let mut bundle = Bundle::new("echo ran");
+    bundle.config["process"]["apparmorProfile"] = json!("berth-no-such-profile");
+    let (code, output) = bundle.ours();
+    assert!(code == 125 && output.contains(says), "{code} {output}");
+    bundle.config["process"]["apparmorProfile"] = json!("unconfined");
+    let (code, output) = bundle.ours();
+    assert_eq!((code, output.as_str()), (0, "ran\n"));
+}

@@ -1,6 +1,7 @@
 //! What belongs to the machine rather than to one pod: its facts, its clock, where things lie and how they are
 //! written, shims as processes, the network's repair, and orphans.
 
+pub(crate) mod apparmor;
 pub(crate) mod async_fd;
 pub(crate) mod clock;
 pub(crate) mod doctor;

@@ -34,7 +34,7 @@ mod views;
 /// For callers that have directories of their own which containers fill.
 pub use berth_sys::fs::remove_tree;
 pub use config::{BuiltinImage, BuiltinNetwork, CgroupDriver, EngineConfig, ImageConfig, NetworkChoice};
-pub use confinement::Unconfined;
+pub use confinement::Confinement;
 pub use container::session::{
     AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer,
 };

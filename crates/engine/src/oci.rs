@@ -44,8 +44,6 @@ pub(crate) struct HostFacts {
     pub(crate) unified: bool,
     /// Whether a limit of memory and swap together can be set.
     pub(crate) accounts_swap: bool,
-    /// Whether AppArmor is in force.
-    pub(crate) apparmor: bool,
     /// Whether SELinux is in force.
     pub(crate) selinux: bool,
 }
@@ -60,6 +58,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) devices: &'a [HostDevice],
     pub(crate) files: &'a PodFiles,
     pub(crate) cgroup: &'a str,
+    /// Its AppArmor profile.
+    pub(crate) apparmor: Option<&'a str>,
     pub(crate) host: &'a HostFacts,
 }
 
@@ -121,6 +121,7 @@ fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
         .build()
         .expect("every part is given");
     process.set_rlimits(None);
+    process.set_apparmor_profile(inputs.apparmor.map(str::to_owned));
     process.set_oom_score_adj(
         config.resources.oom_score_adj.map(|score| score.max(inputs.host.least_oom_score)),
     );

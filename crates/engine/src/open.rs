@@ -14,6 +14,7 @@ use berth_sys::{cgroup, overlay};
 use crate::config::{BuiltinImage, EngineConfig};
 use crate::error::EngineError;
 use crate::handler::{Handler, Handlers, Native};
+use crate::host::apparmor::AppArmor;
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
@@ -66,6 +67,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         launcher,
         networks,
         facts,
+        apparmor: AppArmor::of_host(),
         handlers,
         placement,
         adjust: seams.adjust,
@@ -74,6 +76,8 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         restarted,
         outputs: crate::container::exec::OutputBudget::default(),
     });
+    let preparing = Arc::clone(&shared);
+    tokio::spawn(async move { preparing.apparmor.prepare().await });
     builtin_images(&shared).await;
     let left = recovery::all(&shared).await?;
     recovery::sweep(&shared, &left).await;

@@ -11,6 +11,7 @@ use crate::config::EngineConfig;
 use crate::container::adjust::Adjust;
 use crate::error::EngineError;
 use crate::handler::Handlers;
+use crate::host::apparmor::AppArmor;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
 use crate::host::placement::Placement;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) launcher: Launcher,
     pub(crate) networks: Networks,
     pub(crate) facts: HostFacts,
+    pub(crate) apparmor: AppArmor,
     pub(crate) handlers: Handlers,
     pub(crate) placement: Arc<dyn Placement>,
     pub(crate) adjust: Vec<Arc<dyn Adjust>>,

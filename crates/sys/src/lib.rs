@@ -1,5 +1,6 @@
 //! Calls to the kernel, and the only unsafe code.
 
+pub mod apparmor;
 pub mod bpf;
 pub mod caps;
 pub mod cgroup;

@@ -41,7 +41,7 @@ impl Private {
 ///
 /// # Errors
 /// Those of openat2(2) and write(2); EIO when not everything was taken.
-fn write_beneath(dir: BorrowedFd<'_>, path: &CStr, value: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_beneath(dir: BorrowedFd<'_>, path: &CStr, value: &[u8]) -> Result<(), Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     let file = rustix::fs::openat2(dir, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
     if rustix::io::write(&file, value)? == value.len() { Ok(()) } else { Err(Errno::IO) }

@@ -4,6 +4,7 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 dir=$1
 mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
+mount -t securityfs securityfs /sys/kernel/security
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /dev/pts /dev/shm /dev/mqueue
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
@@ -19,6 +20,7 @@ ulimit -n 65536
 # Everything is built; a test that would build asks this.
 export TMPDIR=/mnt/tmp CARGO=/bin/true RUST_BACKTRACE=0
 echo "kernel $(uname -r), cgroup v2 with $(cat /sys/fs/cgroup/cgroup.controllers)"
+echo "security modules: $(cat /sys/kernel/security/lsm)"
 while read -r place program; do
     cd "$place" || continue
     export CARGO_MANIFEST_DIR=$place

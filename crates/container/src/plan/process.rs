@@ -33,6 +33,10 @@ pub struct ProcessPlan {
     pub window: Option<WindowSize>,
     /// Whether the container has a user namespace of its own: needed to join it.
     pub user_namespace: bool,
+    /// The AppArmor profile that its `execve` gives it; None leaves that of the runner. Skipped since a plan of the first
+    /// version has no such field: whole plans are encoded by their `encode` alone.
+    #[serde(skip)]
+    pub apparmor: Option<String>,
 }
 
 /// Numeric ids.

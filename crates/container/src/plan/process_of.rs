@@ -1,7 +1,9 @@
 //! `process` of the specification.
 
-use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, User};
 use std::os::unix::ffi::OsStrExt as _;
+
+use berth_sys::apparmor::MAX_NAME;
+use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, User};
 
 use super::{Identity, Inputs, PlanError, ProcessPlan, Rlimit, WindowSize, capability};
 
@@ -40,6 +42,7 @@ pub fn process(spec: &Process, inputs: &Inputs<'_>, user_namespace: bool) -> Res
         personality: None,
         window: window(spec)?,
         user_namespace,
+        apparmor: apparmor(spec.apparmor_profile().as_deref())?,
     })
 }
 
@@ -48,7 +51,6 @@ fn refuse(spec: &Process) -> Result<(), PlanError> {
     let refused = [
         ("process.commandLine", not_empty(spec.command_line()), "a Windows command line"),
         ("process.user.username", not_empty(spec.user().username()), "a user by name"),
-        ("process.apparmorProfile", not_empty(spec.apparmor_profile()), "AppArmor"),
         ("process.selinuxLabel", not_empty(spec.selinux_label()), "SELinux"),
         ("process.ioPriority", spec.io_priority().is_some(), "an I/O priority"),
         ("process.scheduler", spec.scheduler().is_some(), "a scheduling policy"),
@@ -57,6 +59,17 @@ fn refuse(spec: &Process) -> Result<(), PlanError> {
     match refused.iter().find(|(_, set, _)| *set) {
         Some((field, _, what)) => Err(PlanError::unsupported(*field, *what)),
         None => Ok(()),
+    }
+}
+
+/// The name of a loaded profile. Whether there is one of that name is the kernel's to say.
+fn apparmor(profile: Option<&str>) -> Result<Option<String>, PlanError> {
+    let refused = |what: &str| Err(PlanError::invalid("process.apparmorProfile", what));
+    match profile {
+        None | Some("") => Ok(None),
+        Some(name) if name.len() > MAX_NAME => refused("longer than the kernel takes"),
+        Some(name) if name.contains(char::is_control) => refused("has a control character in it"),
+        Some(name) => Ok(Some(name.to_owned())),
     }
 }
 

@@ -88,6 +88,23 @@ fn a_plan_survives_its_encoding() {
 }
 
 #[test]
+fn a_profile_makes_a_plan_of_the_second_version_and_no_other_does() {
+    let without = made(&config()).expect("a plan");
+    let profiled = with("process.apparmorProfile", json!("mine")).expect("a plan");
+    assert_eq!(profiled.process.apparmor.as_deref(), Some("mine"));
+    let (first, second) = (without.encode().expect("encoded"), profiled.encode().expect("encoded"));
+    assert_eq!((&first[..2], &second[..2]), (&[1, 0][..], &[2, 0][..]));
+    assert_eq!(second[2..], [&first[2..], b"\x04mine"].concat());
+    assert_eq!(Plan::decode(&second), Ok(profiled.clone()));
+    for end in 0..second.len() {
+        assert!(Plan::decode(&second[..end]).is_err(), "{end}");
+    }
+    let process = profiled.process.encode().expect("encoded");
+    assert_eq!(process[..2], [2, 0]);
+    assert_eq!(ProcessPlan::decode(&process), Ok(profiled.process));
+}
+
+#[test]
 fn everything_that_is_not_supported_is_refused_by_its_name() {
     let hook = json!([{ "path": "/bin/true" }]);
     for (field, value) in [
@@ -97,7 +114,8 @@ fn everything_that_is_not_supported_is_refused_by_its_name() {
         ("hooks.startContainer", hook.clone()),
         ("hooks.poststart", hook.clone()),
         ("hooks.poststop", hook),
-        ("process.apparmorProfile", json!("docker-default")),
+        ("process.apparmorProfile", json!("two\nlines")),
+        ("process.apparmorProfile", json!("x".repeat(4001))),
         ("process.selinuxLabel", json!("a:b:c:d")),
         ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 1 })),
         ("process.scheduler", json!({ "policy": "SCHED_BATCH" })),

@@ -154,6 +154,7 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
         .map_err(at("become non-dumpable"))?;
     process::reset_signals();
     rustix::process::umask(Mode::empty());
+    work.process.take_profile()?;
     for tasks in &work.tasks {
         // A process of one thread that names itself avoids the kernel's global lock.
         rustix::io::write(tasks, b"0").map_err(at("join the cgroup"))?;

@@ -49,6 +49,9 @@ pub(super) const ENTER: &str = "enter namespace";
 /// The name of a failure to set a resource limit; the index is its place.
 pub(super) const RLIMIT: &str = "set rlimit";
 
+/// The name of a failure to set the AppArmor profile.
+pub(super) const PROFILE: &str = "set the AppArmor profile";
+
 /// What the parent receives.
 #[derive(Debug)]
 pub(super) enum Heard {

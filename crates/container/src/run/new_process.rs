@@ -218,6 +218,7 @@ fn named(plan: &ProcessPlan) -> ProcessPlan {
         identity: plan.identity.clone(),
         rlimits: plan.rlimits.clone(),
         seccomp: None,
+        apparmor: plan.apparmor.clone(),
         ..*plan
     }
 }

@@ -7,13 +7,13 @@ use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
 use berth_sys::process::{self, ExecContext};
-use berth_sys::{caps, rlimit};
+use berth_sys::{apparmor, caps, rlimit};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::filter::{self, Case};
-use super::gate::{Fail, NONE, RLIMIT};
+use super::gate::{Fail, NONE, PROFILE, RLIMIT};
 use super::last::{self, Filter, Last, Limits, RunsIn};
 use super::op::{c_string, step};
 use super::{Note, RunError};
@@ -44,6 +44,8 @@ pub(super) struct Process {
     pub(super) rlimits: Limits,
     /// What the child writes as its out-of-memory score.
     pub(super) oom_score: Option<Vec<u8>>,
+    /// What it writes to have another AppArmor profile after its execve.
+    profile: Option<Vec<u8>>,
 }
 
 /// Names the step that failed.
@@ -91,7 +93,14 @@ impl Process {
             window: plan.window,
             rlimits: Limits::of(&limits(plan, notes)?).ok_or_else(too_many)?,
             oom_score: plan.oom_score_adj.map(|score| score.to_string().into_bytes()),
+            profile: profile(plan)?,
         })
+    }
+
+    /// Child: asks for its AppArmor profile, which the execve gives, of whichever process: those that it makes go on with the
+    /// request. Done while `/proc` is the host's, and before no_new_privs and the filter.
+    pub(super) fn take_profile(&self) -> Result<(), Fail> {
+        self.profile.as_deref().map_or(Ok(()), apparmor::set_on_exec).map_err(at(PROFILE))
     }
 
     /// Raises what has to be raised, which takes rights that the child soon has no more; of the process `pid`, or its
@@ -205,6 +214,20 @@ pub(super) fn give(fd: BorrowedFd<'_>, uid: u32) {
     let null = stat.st_rdev == rustix::fs::makedev(1, 3);
     if stat.st_uid != uid && !null {
         let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None);
+    }
+}
+
+/// What asks the kernel for the plan's AppArmor profile. Where AppArmor is not in force there are none, and being unconfined
+/// needs nothing.
+fn profile(plan: &ProcessPlan) -> Result<Option<Vec<u8>>, RunError> {
+    match plan.apparmor.as_deref() {
+        None => Ok(None),
+        Some(name) if apparmor::in_force() => Ok(Some(apparmor::on_exec(name))),
+        Some("unconfined") => Ok(None),
+        Some(name) => {
+            let what = format!("AppArmor profile {name:?}: AppArmor is not in force on this host");
+            Err(RunError::Plan { what })
+        }
     }
 }
 

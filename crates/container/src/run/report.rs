@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::gate::{ENTER, EXECVE, RLIMIT, STEP};
+use super::gate::{ENTER, EXECVE, PROFILE, RLIMIT, STEP};
 use super::op::describe;
 use super::{ExecFailure, RunError};
 use crate::plan::{Plan, ProcessPlan};
@@ -28,6 +28,10 @@ pub(super) fn failure(names: &Names<'_>, what: &str, index: u32, errno: Errno) -
             .get(at)
             .map(|l| format!("set rlimit {} to {}:{}", l.resource, l.soft, l.hard)),
         ENTER => names.entered.get(at).map(|name| format!("enter {name}")),
+        PROFILE => names.process.apparmor.as_ref().map(|name| match errno {
+            Errno::NOENT => format!("{PROFILE} {name:?}, which is not loaded"),
+            _ => format!("{PROFILE} {name:?}"),
+        }),
         "enter the working directory" => {
             Some(format!("enter the working directory {}", String::from_utf8_lossy(&names.process.cwd)))
         }

@@ -144,6 +144,7 @@ pub fn process(args: &[&str]) -> ProcessPlan {
         personality: None,
         window: None,
         user_namespace: false,
+        apparmor: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::model::Owner;
-use berth_engine::{CgroupDriver, Engine, Unconfined};
+use berth_engine::{CgroupDriver, Confinement, Engine};
 use tonic::Status;
 
 use crate::api;
@@ -36,7 +36,7 @@ pub(super) async fn status(
             message: network.message,
         },
     ];
-    conditions.extend(engine.unconfined().iter().map(unconfined));
+    conditions.extend(engine.confinements().into_iter().map(confined));
     let features = api::RuntimeHandlerFeatures {
         recursive_read_only_mounts: engine.has_recursive_read_only(),
         user_namespaces: false,
@@ -50,13 +50,13 @@ pub(super) async fn status(
     })
 }
 
-/// A further condition, which a kubelet ignores and users see: it is there only where it is false.
-fn unconfined(of: &Unconfined) -> api::RuntimeCondition {
+/// A further condition for each security module that is in force. A kubelet ignores it, users see it.
+fn confined(of: Confinement) -> api::RuntimeCondition {
     api::RuntimeCondition {
         r#type: format!("{}Confined", of.module),
-        status: false,
-        reason: "NotSupportedYet".into(),
-        message: of.message.into(),
+        status: of.confined,
+        reason: of.reason.into(),
+        message: of.message,
     }
 }
 
@@ -104,9 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_that_does_not_confine_is_a_condition_that_is_false() {
-        let condition = unconfined(&Unconfined { module: "AppArmor", message: "why" });
-        assert_eq!((condition.r#type.as_str(), condition.status), ("AppArmorConfined", false));
-        assert_eq!((condition.reason.as_str(), condition.message.as_str()), ("NotSupportedYet", "why"));
+    fn a_module_in_force_is_a_condition() {
+        for status in [false, true] {
+            let module = "AppArmor";
+            let of = Confinement { module, confined: status, reason: "Reason", message: "why".to_owned() };
+            let condition = confined(of);
+            assert_eq!((condition.r#type.as_str(), condition.status), ("AppArmorConfined", status));
+            assert_eq!((condition.reason.as_str(), condition.message.as_str()), ("Reason", "why"));
+        }
     }
 }

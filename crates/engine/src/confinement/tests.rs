@@ -4,19 +4,18 @@ use super::*;
 use crate::model::{Mount, Propagation, SelinuxLabel};
 use crate::oci::test_container;
 
-fn host(apparmor: bool, selinux: bool) -> HostFacts {
+fn host(selinux: bool) -> HostFacts {
     HostFacts {
         capabilities: 0,
         least_oom_score: 0,
         hostname: String::new(),
         unified: true,
         accounts_swap: true,
-        apparmor,
         selinux,
     }
 }
 
-/// What is enabled, and the result for a container with this profile or label.
+/// What a container with this label comes to.
 fn asked(security: ContainerSecurity, relabel: bool, host: &HostFacts) -> Result<(), (Kind, String)> {
     let mount = Mount {
         container_path: "/c".into(),
@@ -30,44 +29,78 @@ fn asked(security: ContainerSecurity, relabel: bool, host: &HostFacts) -> Result
     container(&config, host).map_err(|e| (e.kind(), e.to_string()))
 }
 
-#[test]
-fn a_container_that_asks_for_nothing_runs_on_every_host() {
-    for apparmor in [false, true] {
-        for selinux in [false, true] {
-            let host = host(apparmor, selinux);
-            for privileged in [false, true] {
-                let security = ContainerSecurity { privileged, ..ContainerSecurity::default() };
-                assert_eq!(asked(security, false, &host), Ok(()));
-            }
-            // And where it is unconfined, the status says so.
-            let told: Vec<_> = unconfined(&host).iter().map(|u| u.module).collect();
-            let want = [("AppArmor", apparmor), ("SELinux", selinux)];
-            let want: Vec<_> = want.iter().filter(|(_, on)| *on).map(|(module, _)| *module).collect();
-            assert_eq!(told, want);
+/// What a container gets that asks for this profile, where AppArmor is off (None) or on: whether the profile is loaded,
+/// and whether the shim can set it.
+fn gets(profile: Option<&str>, privileged: bool, on: Option<(bool, bool)>) -> String {
+    let apparmor = profile.map(str::to_owned);
+    let security = ContainerSecurity { apparmor, privileged, ..ContainerSecurity::default() };
+    let has = match on {
+        None => Has::Nothing,
+        Some((loaded, shim_can)) => {
+            Has::AppArmor { loaded: if loaded { Ok(()) } else { Err("it is gone".to_owned()) }, shim_can }
+        }
+    };
+    match decide(wanted(&security), has) {
+        Ok(Given::Nothing) => "nothing".to_owned(),
+        Ok(Given::Profile(name)) => name,
+        Ok(Given::Without(why)) => format!("without: {why}"),
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::Unsupported);
+            let text = error.to_string();
+            assert!(text.starts_with("apparmor: "), "{text}");
+            format!("refused: {text}")
         }
     }
 }
 
 #[test]
-fn a_profile_that_would_not_be_set_is_refused() {
-    let profile = |profile: &str, privileged, in_force| {
-        let security = ContainerSecurity {
-            apparmor: Some(profile.to_owned()),
-            privileged,
-            ..ContainerSecurity::default()
-        };
-        asked(security, false, &host(in_force, false))
-    };
-    for in_force in [false, true] {
-        for privileged in [false, true] {
-            assert_eq!(profile(APPARMOR_UNCONFINED, privileged, in_force), Ok(()));
-            let (kind, text) = profile("mine", privileged, in_force).unwrap_err();
-            assert!(kind == Kind::Unsupported && text.starts_with("apparmor: "), "{text}");
+fn every_word_about_apparmor_on_every_host() {
+    let off = None;
+    let (ready, missing) = (Some((true, true)), Some((false, true)));
+    let (old_shim, neither) = (Some((true, false)), Some((false, false)));
+    let hosts = [off, ready, missing, old_shim, neither];
+    let table: [(Option<&str>, bool, [&str; 5]); 8] = [
+        (
+            None,
+            false,
+            ["nothing", DEFAULT_PROFILE, "without: it is gone", "without: the shim", "without: it is gone"],
+        ),
+        (None, true, ["nothing"; 5]),
+        (
+            Some(APPARMOR_DEFAULT),
+            false,
+            ["nothing", DEFAULT_PROFILE, "refused: ", DEFAULT_PROFILE, "refused: "],
+        ),
+        (Some(APPARMOR_DEFAULT), true, ["nothing"; 5]),
+        (Some(APPARMOR_UNCONFINED), false, ["nothing"; 5]),
+        (Some(APPARMOR_UNCONFINED), true, ["nothing"; 5]),
+        (Some("mine"), false, ["refused: ", "mine", "refused: ", "mine", "refused: "]),
+        (Some("mine"), true, ["refused: ", "mine", "refused: ", "mine", "refused: "]),
+    ];
+    for (profile, privileged, wanted) in table {
+        for (on, wanted) in hosts.into_iter().zip(wanted) {
+            let got = gets(profile, privileged, on);
+            assert!(got.starts_with(wanted), "{profile:?}, privileged {privileged}, {on:?}: {got}");
         }
-        assert_eq!(profile(APPARMOR_DEFAULT, true, in_force), Ok(()));
     }
-    assert_eq!(profile(APPARMOR_DEFAULT, false, false), Ok(()));
-    assert_eq!(profile(APPARMOR_DEFAULT, false, true).unwrap_err().0, Kind::Unsupported);
+    assert!(gets(Some("mine"), false, off).contains("\"mine\" needs AppArmor"));
+    // By its name the default profile is no other one.
+    assert_eq!(
+        wanted(&ContainerSecurity { apparmor: Some(DEFAULT_PROFILE.to_owned()), ..Default::default() }),
+        Wanted::Default { asked: true }
+    );
+}
+
+#[test]
+fn a_module_in_force_says_what_it_does() {
+    let loading = of_apparmor(None);
+    assert!(!loading.confined && loading.reason == "DefaultProfileLoading");
+    let loaded = of_apparmor(Some(&Ok(())));
+    assert!(loaded.confined && loaded.message.contains(DEFAULT_PROFILE));
+    let failed = of_apparmor(Some(&Err("no parser".to_owned())));
+    assert!(!failed.confined && failed.message.ends_with("without one: no parser"), "{failed:?}");
+    assert_eq!(of_selinux(&host(false)), None);
+    assert!(!of_selinux(&host(true)).unwrap().confined);
 }
 
 #[test]
@@ -79,13 +112,14 @@ fn a_label_that_would_not_be_set_is_refused() {
     };
     let sandbox_with = |in_force| {
         let security = SandboxSecurity { privileged: false, selinux: Some(SelinuxLabel::default()) };
-        sandbox(&security, &host(false, in_force)).map_err(|e| e.to_string())
+        sandbox(&security, &host(in_force)).map_err(|e| e.to_string())
     };
-    let (off, on) = (host(false, false), host(false, true));
+    let (off, on) = (host(false), host(true));
     assert_eq!(asked(label(false), true, &off), Ok(()));
     assert_eq!(sandbox_with(false), Ok(()));
     assert!(asked(label(false), false, &on).unwrap_err().1.starts_with("selinux_options: "));
     assert_eq!(asked(label(true), false, &on), Ok(()), "it has no effect on the privileged");
+    assert_eq!(asked(ContainerSecurity::default(), false, &on), Ok(()), "nothing is asked for");
     let relabel = asked(ContainerSecurity::default(), true, &on).unwrap_err().1;
     assert!(relabel.starts_with("mounts.selinux_relabel: "), "{relabel}");
     assert!(sandbox_with(true).unwrap_err().starts_with("selinux_options: "));

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use berth_container::plan::PROFILED;
 use berth_image::{Image, Snapshot};
 use berth_sys::cgroup::{CgroupPath, Resources as Limits};
 use berth_types::lifecycle::container::{After, State};
@@ -153,7 +154,8 @@ impl Work {
         };
         self.intend(&facts).await?;
         let snapshot = self.snapshot(&image).await?;
-        let (spec, raw_env, devices) = self.specify(&facts, user, &image).await?;
+        let profile = self.profile().await?;
+        let (spec, raw_env, devices) = self.specify(&facts, user, &image, profile).await?;
         let spec = self.adjust(spec).await?;
         let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
         let limits = self.limits(&devices);
@@ -244,12 +246,19 @@ impl Work {
         Ok(snapshot)
     }
 
+    /// The AppArmor profile that it gets.
+    async fn profile(&self) -> Result<Option<String>, EngineError> {
+        let shim_can = self.shim.peer().plans.contains(&PROFILED);
+        self.shared.apparmor.profile(&self.config.security, shim_can).await
+    }
+
     /// The specification, with the variables that it cannot hold and the devices of the host that it names.
     async fn specify(
         &self,
         facts: &Facts,
         user: oci::user::Resolved,
         image: &Arc<Image>,
+        profile: Option<String>,
     ) -> Result<(Spec, Vec<EnvVar>, Vec<HostDevice>), EngineError> {
         let since = Instant::now();
         let (shared, sandbox, config, image) = (
@@ -270,6 +279,7 @@ impl Work {
                 devices: &devices,
                 files: &files,
                 cgroup: &cgroup,
+                apparmor: profile.as_deref(),
                 host: &shared.facts,
             };
             let Planned { spec, raw_env } = oci::spec(&inputs)?;

@@ -77,6 +77,7 @@ pub(crate) async fn exec(
     request: &ExecRequest,
     timeout: Option<Duration>,
 ) -> Result<ExecSession, EngineError> {
+    shared.apparmor.keep_loaded(&target.facts.process).await;
     let plan = plan(shared, target, request).await?;
     let id = ExecId::from_random(crate::host::random::bytes());
     let end = target.shim.exec_end(&id);

@@ -3,6 +3,7 @@
 use berth_sys::cgroup;
 use rustix::thread::CapabilitySet;
 
+use crate::confinement::{self, Confinement};
 use crate::oci::HostFacts;
 
 /// Reads them.
@@ -18,20 +19,17 @@ pub(crate) fn facts(cgroups: &cgroup::Host) -> HostFacts {
         );
     }
     let name = rustix::system::uname();
-    let enabled = |path: &str| {
-        std::fs::read_to_string(path).is_ok_and(|text| text.trim_start().starts_with(['Y', '1', '0']))
-    };
     let facts = HostFacts {
         capabilities: held.bits(),
         least_oom_score: least,
         hostname: name.nodename().to_string_lossy().into_owned(),
         unified: cgroups.mode() == cgroup::Mode::V2,
         accounts_swap: cgroups.accounts_swap(),
-        apparmor: enabled("/sys/module/apparmor/parameters/enabled")
-            && std::path::Path::new("/sys/kernel/security/apparmor").exists(),
-        selinux: enabled("/sys/fs/selinux/enforce"),
+        // Permissive too: what is asked for would be audited.
+        selinux: std::fs::read_to_string("/sys/fs/selinux/enforce")
+            .is_ok_and(|text| text.trim_start().starts_with(['1', '0'])),
     };
-    for crate::confinement::Unconfined { module, message } in crate::confinement::unconfined(&facts) {
+    if let Some(Confinement { module, message, .. }) = confinement::of_selinux(&facts) {
         tracing::warn!(module, "{message}");
     }
     facts

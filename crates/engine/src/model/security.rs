@@ -62,7 +62,7 @@ pub struct SandboxSecurity {
     pub selinux: Option<SelinuxLabel>,
 }
 
-/// The name of the runtime's own AppArmor profile.
+/// The word for the runtime's own AppArmor profile.
 pub const APPARMOR_DEFAULT: &str = "runtime/default";
 /// The name that means no AppArmor profile.
 pub const APPARMOR_UNCONFINED: &str = "unconfined";
@@ -71,7 +71,7 @@ pub const APPARMOR_UNCONFINED: &str = "unconfined";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerSecurity {
-    /// All capabilities, all devices, no seccomp, no masked paths.
+    /// All capabilities, all devices, no seccomp, no default AppArmor profile, no masked paths.
     pub privileged: bool,
     /// Capabilities added to the default set, without `CAP_`; `ALL` is all.
     pub add_capabilities: Vec<String>,

@@ -80,7 +80,6 @@ fn host() -> HostFacts {
         hostname: "node".into(),
         unified: false,
         accounts_swap: true,
-        apparmor: false,
         selinux: false,
     }
 }
@@ -105,6 +104,7 @@ fn planned(
         devices,
         files: &files,
         cgroup: "parent/id",
+        apparmor: None,
         host: &host(),
     })
 }

@@ -39,7 +39,6 @@ fn host() -> HostFacts {
         hostname: "node".into(),
         unified: true,
         accounts_swap: true,
-        apparmor: false,
         selinux: true,
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod apparmor;
 mod concurrency;
 mod damage;
 mod exec;

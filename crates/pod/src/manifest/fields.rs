@@ -62,7 +62,6 @@ const LATER: &[&str] = &[
     "subPathExpr",
     "recursiveReadOnly",
     // security
-    "appArmorProfile",
     "seLinuxOptions",
     "windowsOptions",
     "procMount",

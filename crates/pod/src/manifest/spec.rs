@@ -81,7 +81,9 @@ pub struct PodSecurityContext {
     #[serde(default)]
     pub supplemental_groups: Vec<u32>,
     #[serde(default)]
-    pub seccomp_profile: Option<SeccompProfile>,
+    pub seccomp_profile: Option<SecurityProfile>,
+    #[serde(default)]
+    pub app_armor_profile: Option<SecurityProfile>,
     #[serde(default)]
     pub sysctls: Vec<Sysctl>,
 }
@@ -93,17 +95,18 @@ pub struct Sysctl {
     pub value: String,
 }
 
+/// For seccomp and for AppArmor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SeccompProfile {
+pub struct SecurityProfile {
     #[serde(rename = "type")]
-    pub kind: SeccompType,
+    pub kind: ProfileType,
     #[serde(default)]
     pub localhost_profile: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum SeccompType {
+pub enum ProfileType {
     RuntimeDefault,
     Unconfined,
     Localhost,
@@ -216,7 +219,9 @@ pub struct SecurityContext {
     #[serde(default)]
     pub capabilities: Capabilities,
     #[serde(default)]
-    pub seccomp_profile: Option<SeccompProfile>,
+    pub seccomp_profile: Option<SecurityProfile>,
+    #[serde(default)]
+    pub app_armor_profile: Option<SecurityProfile>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use berth_engine::model::{
-    ContainerConfig, ContainerMetadata, ContainerSecurity, EnvVar, GroupsPolicy, ImageSpec, Mount, Resources,
-    SeccompChoice, User,
+    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity, EnvVar,
+    GroupsPolicy, ImageSpec, Mount, Resources, SeccompChoice, User,
 };
 
 use super::expand::expand;
 use super::{Fault, Place, Planned, USER, Volume, absolute, identity, pod_pid, wrong};
-use crate::manifest::{self, Pod, Propagation, PullPolicy, SeccompProfile, SeccompType};
+use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
 const CPU_PERIOD: u64 = 100_000;
@@ -217,27 +217,46 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
             own.privileged,
             at,
         )?,
-        apparmor: None,
+        apparmor: apparmor(own.app_armor_profile.as_ref().or(of_pod.app_armor_profile.as_ref()), at)?,
         selinux: None,
     })
 }
 
+/// A profile of AppArmor; the engine knows what no word about one means.
+fn apparmor(profile: Option<&SecurityProfile>, at: &str) -> Result<Option<String>, Fault> {
+    let at = format!("{at}.securityContext.appArmorProfile");
+    let Some(profile) = profile else { return Ok(None) };
+    let name = match (profile.kind, profile.localhost_profile.as_deref()) {
+        (ProfileType::Localhost, None | Some("")) => {
+            return Err(wrong(
+                at,
+                "Localhost needs localhostProfile, a profile that is loaded on this machine",
+            ));
+        }
+        (ProfileType::Localhost, Some(name)) => name,
+        (_, Some(_)) => return Err(wrong(at, "localhostProfile goes with type Localhost")),
+        (ProfileType::RuntimeDefault, None) => APPARMOR_DEFAULT,
+        (ProfileType::Unconfined, None) => APPARMOR_UNCONFINED,
+    };
+    Ok(Some(name.to_owned()))
+}
+
 /// Without a profile a local container gets the default one: what docker and podman do.
-fn seccomp(profile: Option<&SeccompProfile>, privileged: bool, at: &str) -> Result<SeccompChoice, Fault> {
+fn seccomp(profile: Option<&SecurityProfile>, privileged: bool, at: &str) -> Result<SeccompChoice, Fault> {
     let at = format!("{at}.securityContext.seccompProfile");
     match profile {
         None if privileged => Ok(SeccompChoice::Unconfined),
         None => Ok(SeccompChoice::Default),
         Some(profile) => match (profile.kind, &profile.localhost_profile) {
-            (SeccompType::Localhost, Some(file)) => {
+            (ProfileType::Localhost, Some(file)) => {
                 Ok(SeccompChoice::Localhost(absolute(&format!("{at}.localhostProfile"), file)?))
             }
-            (SeccompType::Localhost, None) => {
+            (ProfileType::Localhost, None) => {
                 Err(wrong(at, "Localhost needs localhostProfile, a path of this machine"))
             }
             (_, Some(_)) => Err(wrong(at, "localhostProfile goes with type Localhost")),
-            (SeccompType::RuntimeDefault, None) => Ok(SeccompChoice::Default),
-            (SeccompType::Unconfined, None) => Ok(SeccompChoice::Unconfined),
+            (ProfileType::RuntimeDefault, None) => Ok(SeccompChoice::Default),
+            (ProfileType::Unconfined, None) => Ok(SeccompChoice::Unconfined),
         },
     }
 }

@@ -110,6 +110,29 @@ fn ports_that_lead_into_the_pod() {
 }
 
 #[test]
+fn apparmor_of_pod_and_container() {
+    let of = |kind: &str| format!("{{type: {kind}}}");
+    let planned_with = |pod: &str, own: &str| {
+        planned(&format!(
+            "{{securityContext: {{{pod}}}, containers: [{{name: a, image: 'a.io/x:1', securityContext: {{{own}}}}}]}}"
+        ))
+    };
+    let got = |pod: &str, own: &str| planned_with(pod, own).main[0].config.security.apparmor.clone();
+    let field = |profile: &str| format!("appArmorProfile: {profile}");
+    assert_eq!(got("", ""), None);
+    assert_eq!(got("", &field(&of("Unconfined"))).as_deref(), Some("unconfined"));
+    assert_eq!(got(&field(&of("RuntimeDefault")), "").as_deref(), Some("runtime/default"));
+    let named = field("{type: Localhost, localhostProfile: mine}");
+    assert_eq!(got(&field(&of("Unconfined")), &named).as_deref(), Some("mine"));
+    for wrong in ["{type: Localhost}", "{type: Unconfined, localhostProfile: mine}"] {
+        let text = format!(
+            "{{containers: [{{name: a, image: 'a.io/x:1', securityContext: {{appArmorProfile: {wrong}}}}}]}}"
+        );
+        assert!(refused(&text).contains("securityContext.appArmorProfile"), "{wrong}");
+    }
+}
+
+#[test]
 fn security_of_pod_and_container() {
     let plan = planned(
         "{securityContext: {runAsUser: 5, runAsNonRoot: true, supplementalGroups: [7]},

@@ -66,7 +66,7 @@ impl Server {
         if daemon < WELCOMED {
             return Ok(Some(Answer::Hello { version: VERSION, sandbox, containers }));
         }
-        let plans = vec![berth_container::plan::VERSION];
+        let plans = berth_container::plan::VERSIONS.to_vec();
         Ok(Some(Answer::Welcome { version: VERSION, plans, abilities: ABILITIES, sandbox, containers }))
     }
 

@@ -71,7 +71,7 @@ pub(crate) struct Run {
     /// Capability to drop, or ALL; repeatable
     #[arg(long, value_name = "NAME")]
     cap_drop: Vec<String>,
-    /// All capabilities, all devices, no seccomp filter
+    /// All capabilities, all devices, no seccomp filter and no AppArmor profile
     #[arg(long)]
     privileged: bool,
     /// Label of the pod; repeatable

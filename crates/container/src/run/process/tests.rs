@@ -16,6 +16,7 @@ fn plan(args: &[&str], env: &[&str]) -> ProcessPlan {
         personality: None,
         window: None,
         user_namespace: false,
+        apparmor: None,
     }
 }
 

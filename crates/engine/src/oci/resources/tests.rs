@@ -9,7 +9,6 @@ fn host(accounts_swap: bool) -> HostFacts {
         hostname: String::new(),
         unified: false,
         accounts_swap,
-        apparmor: false,
         selinux: false,
     }
 }

@@ -71,6 +71,7 @@ pub(crate) fn process(args: &[&str]) -> ProcessPlan {
         personality: None,
         window: None,
         user_namespace: false,
+        apparmor: None,
     }
 }
 
