@@ -93,7 +93,7 @@ fn everything_else_is_refused_with_its_place() {
         (r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":70000}"#, "defaultErrnoRet: 70000"),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_VAX"]}"#,
-            "architectures[0]: \"SCMP_ARCH_VAX\"",
+            "architectures[0]: unknown architecture \"SCMP_ARCH_VAX\"",
         ),
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["X"]}"#, "flags[0]: unknown flag \"X\""),
         (
