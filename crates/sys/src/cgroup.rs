@@ -19,7 +19,6 @@ pub mod convert;
 mod create;
 mod devices;
 mod error;
-mod freeze;
 mod group;
 mod host;
 mod kill;
@@ -29,7 +28,6 @@ mod plan;
 mod remove;
 mod resources;
 mod stats;
-pub mod systemd;
 mod walk;
 
 pub use controller::{Controller, Controllers};
