@@ -4,9 +4,9 @@ pub(crate) mod pull;
 pub(crate) mod table;
 
 use std::io::{IsTerminal, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use berth_sys::clock::now;
 use clap::ValueEnum;
 
 /// The form of an answer.
@@ -84,9 +84,8 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// How long ago, as kubectl writes ages: `5s`, `3m`, `2h`, `4d`.
 pub(crate) fn age(at: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let then = std::time::Duration::from_nanos(u64::try_from(at).unwrap_or(0));
-    short(now.saturating_sub(then).as_secs())
+    let since = u64::try_from(now().saturating_sub(at)).unwrap_or_default();
+    short(std::time::Duration::from_nanos(since).as_secs())
 }
 
 fn short(seconds: u64) -> String {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_engine::{BuiltinNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_sys::memory::{self, Keep};
 use berth_sys::rlimit;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,7 +73,6 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
         root: settings.root.clone(),
         state: settings.state.clone(),
         cgroup_root: settings.cgroup_root.clone(),
-        cgroup_driver: CgroupDriver::Cgroupfs,
         handlers: settings.handlers.clone(),
         default_handler: settings.default_handler.clone(),
         images: ImageConfig {
@@ -92,7 +91,6 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
             bridge: settings.bridge.clone(),
             table: settings.table.clone(),
             cidr4: settings.pod_cidr.clone(),
-            cidr6: None,
         },
         shim: SHIM,
         open_files: None,

@@ -73,7 +73,7 @@ impl Berth for Service {
             root: config.root.display().to_string(),
             state: config.state.display().to_string(),
             cgroup_root: config.cgroup_root.clone(),
-            cgroup_driver: format!("{:?}", config.cgroup_driver).to_lowercase(),
+            cgroup_driver: "cgroupfs".to_owned(),
             bridge: config.builtin.bridge.clone(),
             table: config.builtin.table.clone(),
             pod_cidr: config.builtin.cidr4.clone(),

@@ -63,11 +63,16 @@ fn measure(dir: &Path, rounds: usize) -> Outcome<()> {
     outcome
 }
 
+/// No streams: each is the container's null device.
+fn silent() -> Stdio {
+    Stdio::Fds { stdin: None, stdout: None, stderr: None }
+}
+
 fn rounds_in(plan: &Plan, cgroup: &Cgroup, rounds: usize) -> Outcome<()> {
     let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..rounds {
         let begin = Instant::now();
-        let prepared = run::create(plan, &Given::default(), Stdio::Null, &cgroup.join()?)?;
+        let prepared = run::create(plan, &Given::default(), silent(), &cgroup.join()?)?;
         let created = Instant::now();
         let running = prepared.start()?;
         let started = Instant::now();
@@ -78,10 +83,10 @@ fn rounds_in(plan: &Plan, cgroup: &Cgroup, rounds: usize) -> Outcome<()> {
     }
     let mut sleeper = plan.clone();
     sleeper.process.args = ["/bin/busybox", "sleep", "1000"].map(|a| a.as_bytes().to_vec()).to_vec();
-    let main = run::create(&sleeper, &Given::default(), Stdio::Null, &cgroup.join()?)?.start()?;
+    let main = run::create(&sleeper, &Given::default(), silent(), &cgroup.join()?)?.start()?;
     for _ in 0..rounds {
         let begin = Instant::now();
-        let other = run::exec(&plan.process, main.pidfd.as_fd(), Stdio::Null, &cgroup.join()?)?;
+        let other = run::exec(&plan.process, main.pidfd.as_fd(), silent(), &cgroup.join()?)?;
         berth_sys::process::reap(other.pidfd.as_fd());
         times[3].push(begin.elapsed());
     }

@@ -11,15 +11,15 @@
 //! reach a file of the host through `/proc/PID/exe`.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
+use berth_sys::fs::read_bounded;
 use oci_spec::runtime::Spec;
 
-use crate::accounts::Accounts;
+use crate::accounts::home;
 use crate::plan::{self, Inputs, MAX_SPEC, Plan, RootSource, WindowSize};
 use crate::run::{self, Given, Note, RunError, Stdio};
 use crate::seccomp;
@@ -82,9 +82,7 @@ pub fn run(dir: &Path, options: &Options) -> Result<Finished, BundleError> {
 /// # Errors
 /// When it cannot be read or is not a specification that this program supports in full.
 pub fn read_spec(path: &Path) -> Result<Spec, BundleError> {
-    let file = File::open(path).map_err(BundleError::io("open", path))?;
-    let mut json = Vec::new();
-    file.take(MAX_SPEC as u64 + 1).read_to_end(&mut json).map_err(BundleError::io("read", path))?;
+    let json = read_bounded(path, MAX_SPEC as u64).map_err(BundleError::io("read", path))?;
     Ok(plan::parse(&json)?)
 }
 
@@ -117,9 +115,8 @@ fn set_home(plan: &mut Plan) {
     let path: PathBuf = PathBuf::from(String::from_utf8_lossy(path).into_owned());
     let home = File::open(path)
         .ok()
-        .and_then(|root| Accounts::read(root.as_fd()).ok())
-        .and_then(|accounts| accounts.user(&plan.process.identity.uid.to_string()).ok())
-        .map_or_else(|| b"/".to_vec(), |account| account.home);
+        .and_then(|root| home(root.as_fd(), plan.process.identity.uid).ok())
+        .unwrap_or_else(|| b"/".to_vec());
     plan.process.env.retain(|e| e != b"HOME=");
     plan.process.env.push([b"HOME=".as_slice(), &home].concat());
 }

@@ -69,8 +69,6 @@ pub struct Given<'a> {
 /// What a process gets as standard input, output and error.
 #[derive(Debug)]
 pub enum Stdio {
-    /// The container's own null device.
-    Null,
     /// These.
     Fds {
         /// Standard input; None is the container's null device.
@@ -88,7 +86,6 @@ impl Stdio {
     /// The three streams; None for a terminal.
     fn fds(&self) -> Option<[Option<BorrowedFd<'_>>; 3]> {
         match self {
-            Stdio::Null => Some([None; 3]),
             Stdio::Fds { stdin, stdout, stderr } => {
                 Some([stdin, stdout, stderr].map(|fd| fd.as_ref().map(AsFd::as_fd)))
             }

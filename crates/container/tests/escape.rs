@@ -9,7 +9,7 @@ use serde_json::json;
 
 mod support;
 use support::bundle::Bundle;
-use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan, shell};
+use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan, shell, silent};
 
 fn bind(from: &std::path::Path, to: &str) -> Step {
     Step::Mount(Mount {
@@ -100,12 +100,8 @@ fn exec_has_no_descriptor_of_the_host_and_no_directory_outside() {
     let host = std::fs::File::open("/").expect("open");
     rustix::io::fcntl_setfd(&host, rustix::io::FdFlags::empty()).expect("leak it on purpose");
     let rootfs = rootfs();
-    let main = run::create(
-        &plan(rootfs.path(), &["sleep", "1000"]),
-        &Given::default(),
-        Stdio::Null,
-        &Join::default(),
-    );
+    let main =
+        run::create(&plan(rootfs.path(), &["sleep", "1000"]), &Given::default(), silent(), &Join::default());
     let main = main.expect("create").start().expect("start");
     let (read, stdio) = capture();
     let other = run::exec(&process(&["ls", "/proc/self/fd"]), main.pidfd.as_fd(), stdio, &Join::default());
@@ -114,7 +110,7 @@ fn exec_has_no_descriptor_of_the_host_and_no_directory_outside() {
     for number in 0..=20 {
         let mut process = process(&["ls"]);
         process.cwd = format!("/proc/self/fd/{number}").into_bytes();
-        assert!(run::exec(&process, main.pidfd.as_fd(), Stdio::Null, &Join::default()).is_err(), "{number}");
+        assert!(run::exec(&process, main.pidfd.as_fd(), silent(), &Join::default()).is_err(), "{number}");
     }
     rustix::process::pidfd_send_signal(&main.pidfd, rustix::process::Signal::KILL).expect("kill");
     berth_sys::process::reap(main.pidfd.as_fd());

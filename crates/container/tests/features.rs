@@ -14,7 +14,7 @@ use serde_json::json;
 
 mod support;
 use support::bundle::{Bundle, Runtime, oracles};
-use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan};
+use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan, silent};
 
 fn end(running: &Running) {
     rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL).expect("kill");
@@ -68,7 +68,7 @@ fn a_user_namespace_is_entered_by_exec() {
         return;
     }
     let (_rootfs, plan) = user_plan(&["sleep", "1000"]);
-    let main = start(&plan, Stdio::Null);
+    let main = start(&plan, silent());
     let (read, stdio) = capture();
     let mut other = process(&["sh", "-c", "id -u; cat /proc/self/uid_map; touch /tmp/x; stat -c %u /tmp/x"]);
     other.user_namespace = true;
@@ -100,7 +100,7 @@ fn a_second_container_joins_the_namespaces_of_the_first() {
         return;
     }
     let (_one, first) = user_plan(&["sleep", "1000"]);
-    let main = start(&first, Stdio::Null);
+    let main = start(&first, silent());
     let (_two, mut second) = user_plan(&["sh", "-c", "hostname; id -u; cat /proc/1/comm"]);
     second.namespaces.user = Space::Given;
     second.namespaces.uts = Space::Given;
@@ -124,14 +124,14 @@ fn a_second_container_joins_the_namespaces_of_the_first() {
     assert_eq!(read_all(read), "box\n1\n");
     assert_eq!(berth_sys::process::reap(running.pidfd.as_fd()).map(|e| e.shell_code()), Some(0));
     second.steps.push(filesystem("tmpfs", "/x", 0, &[("no-such-option", "1")]));
-    let failed = run::create(&second, &given, Stdio::Null, &Join::default());
+    let failed = run::create(&second, &given, silent(), &Join::default());
     assert!(
         matches!(&failed, Err(RunError::Step { step, .. }) if step == "mount tmpfs on /x (no-such-option=1)"),
         "{failed:?}"
     );
     second.steps.pop();
     // What the plan refers to must be given.
-    let missing = run::create(&second, &Given::default(), Stdio::Null, &Join::default());
+    let missing = run::create(&second, &Given::default(), silent(), &Join::default());
     assert!(matches!(missing, Err(RunError::Plan { .. })), "{missing:?}");
     end(&main);
 }
@@ -267,7 +267,7 @@ fn exec_applies_low_limits() {
         return;
     }
     let rootfs = rootfs();
-    let main = start(&plan(rootfs.path(), &["sleep", "1000"]), Stdio::Null);
+    let main = start(&plan(rootfs.path(), &["sleep", "1000"]), silent());
     let (read, stdio) = capture();
     let mut other = process(&["sh", "-c", "grep 'open files' /proc/self/limits"]);
     other.rlimits = vec![Rlimit { resource: 7, soft: 5, hard: 6 }];
@@ -296,7 +296,7 @@ fn a_container_runs_on_the_cpus_of_its_cpuset_and_not_on_its_makers() {
         rustix::thread::sched_setaffinity(None, &one).expect("bind");
         let rootfs = rootfs();
         let (_, seen) = run_plan(&plan(rootfs.path(), &["cat", "/proc/self/status"])).expect("run");
-        let main = start(&plan(rootfs.path(), &["sleep", "1000"]), Stdio::Null);
+        let main = start(&plan(rootfs.path(), &["sleep", "1000"]), silent());
         let (read, stdio) = capture();
         let cat = process(&["cat", "/proc/self/status"]);
         let other = run::exec(&cat, main.pidfd.as_fd(), stdio, &Join::default()).expect("exec");
@@ -373,7 +373,7 @@ fn a_failure_leaves_nothing() {
     assert_eq!(children(), "");
     // Dropped while prepared: killed and reaped.
     plan.steps.pop();
-    drop(run::create(&plan, &Given::default(), Stdio::Null, &Join::default()).expect("create"));
+    drop(run::create(&plan, &Given::default(), silent(), &Join::default()).expect("create"));
     assert_eq!(children(), "");
 }
 
@@ -409,7 +409,7 @@ fn a_namespace_that_cannot_be_entered_is_named() {
     plan.namespaces.net = Space::Given;
     let file = std::fs::File::open("/etc/hostname").expect("open");
     let given = Given { net: Some(file.as_fd()), ..Given::default() };
-    let error = run::create(&plan, &given, Stdio::Null, &Join::default()).expect_err("no namespace");
+    let error = run::create(&plan, &given, silent(), &Join::default()).expect_err("no namespace");
     assert_eq!(error.to_string(), "enter the given network namespace");
 }
 

@@ -3,10 +3,10 @@
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use berth_container::run::{self, Given, Join, Stdio};
+use berth_container::run::{self, Given, Join};
 
 mod support;
-use support::{capture, plan, process, read_all, root, rootfs};
+use support::{capture, plan, process, read_all, root, rootfs, silent};
 
 /// Every descriptor, with the device and inode of the streams, then every mount point with its type. `test` is the shell's own,
 /// so these are the descriptors that it was given.
@@ -82,7 +82,7 @@ fn a_process_gets_what_is_on_the_list_and_nothing_else() {
     // All three streams.
     let script = "for n in 0 1 2; do stat -L -c %d:%i /proc/self/fd/$n; done > /tmp/streams; stat -c %d:%i /dev/null >> /tmp/streams";
     let look = process(&["sh", "-c", script]);
-    let other = run::exec(&look, main.pidfd.as_fd(), Stdio::Null, &Join::default()).expect("exec");
+    let other = run::exec(&look, main.pidfd.as_fd(), silent(), &Join::default()).expect("exec");
     berth_sys::process::reap(other.pidfd.as_fd());
     let streams = std::fs::read_to_string(rootfs.path().join("tmp/streams")).expect("read");
     let inodes: Vec<&str> = streams.lines().collect();

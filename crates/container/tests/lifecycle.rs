@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use berth_container::run::{self, ExecFailure, Given, Join, RunError, Stdio};
 
 mod support;
-use support::{capture, plan, process, read_all, root, rootfs, run_plan, shell};
+use support::{capture, plan, process, read_all, root, rootfs, run_plan, shell, silent};
 
 #[test]
 fn a_container_runs_and_its_exit_status_comes_back() {
@@ -53,7 +53,7 @@ fn exec_runs_in_the_container() {
     }
     let rootfs = rootfs();
     let plan = plan(rootfs.path(), &["sleep", "1000"]);
-    let main = run::create(&plan, &Given::default(), Stdio::Null, &Join::default()).expect("create");
+    let main = run::create(&plan, &Given::default(), silent(), &Join::default()).expect("create");
     let main = main.start().expect("start");
     let (read, stdio) = capture();
     let other = run::exec(
@@ -65,7 +65,7 @@ fn exec_runs_in_the_container() {
     .expect("exec");
     assert_eq!(read_all(read), "box\n2\n");
     assert_eq!(berth_sys::process::reap(other.pidfd.as_fd()).map(|e| e.shell_code()), Some(5));
-    let missing = run::exec(&process(&["nothing"]), main.pidfd.as_fd(), Stdio::Null, &Join::default());
+    let missing = run::exec(&process(&["nothing"]), main.pidfd.as_fd(), silent(), &Join::default());
     assert!(matches!(missing, Err(RunError::Exec { failure: ExecFailure::NotFound, .. })), "{missing:?}");
     rustix::process::pidfd_send_signal(&main.pidfd, rustix::process::Signal::KILL).expect("kill");
     assert_eq!(berth_sys::process::reap(main.pidfd.as_fd()).map(|e| e.shell_code()), Some(137));
@@ -123,7 +123,7 @@ fn what_cannot_be_killed_does_not_block_its_maker_forever() {
     let tasks = std::fs::File::options().write(true).open(freezer.join("tasks")).expect("open");
     let join = Join { v2_dir: None, tasks: vec![tasks.into()] };
     let rootfs = rootfs();
-    let prepared = run::create(&plan(rootfs.path(), &["true"]), &Given::default(), Stdio::Null, &join);
+    let prepared = run::create(&plan(rootfs.path(), &["true"]), &Given::default(), silent(), &join);
     let prepared = prepared.expect("create");
     let pidfd = prepared.pidfd().try_clone_to_owned().expect("dup");
     std::fs::write(freezer.join("freezer.state"), "FROZEN").expect("freeze");

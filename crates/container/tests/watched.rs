@@ -12,7 +12,7 @@ use berth_container::run::{self, Given, Join, Running, Stdio};
 use berth_container::seccomp;
 
 mod support;
-use support::{pipe, plan, process, root, rootfs};
+use support::{pipe, plan, process, root, rootfs, silent};
 
 /// How many processes come by: half are executed, half are created.
 const ROUNDS: usize = 1000;
@@ -141,12 +141,12 @@ fn nothing_of_the_host_shows_in_processes_that_come_by() {
     let space = std::fs::File::open(format!("/proc/{}/ns/pid", watched.main.pid)).expect("a namespace");
     for round in 0..ROUNDS / 2 {
         let full = round % 2 == 0;
-        let other = run::exec(&visitor(full), watched.main.pidfd.as_fd(), Stdio::Null, &Join::default())
-            .expect("exec");
+        let other =
+            run::exec(&visitor(full), watched.main.pidfd.as_fd(), silent(), &Join::default()).expect("exec");
         berth_sys::process::reap(other.pidfd.as_fd());
         let given = Given { pid: Some(space.as_fd()), ..Given::default() };
         let plan = sharing(rootfs.path(), full);
-        let prepared = run::create(&plan, &given, Stdio::Null, &Join::default()).expect("create");
+        let prepared = run::create(&plan, &given, silent(), &Join::default()).expect("create");
         let other = prepared.start().expect("start");
         berth_sys::process::reap(other.pidfd.as_fd());
     }
@@ -170,7 +170,7 @@ fn a_created_container_has_given_up_its_makers_rights() {
     }
     let rootfs = rootfs();
     let sleeper = plan(rootfs.path(), &["sleep", "1000"]);
-    let main = run::create(&sleeper, &Given::default(), Stdio::Null, &Join::default()).expect("create");
+    let main = run::create(&sleeper, &Given::default(), silent(), &Join::default()).expect("create");
     let space = std::fs::File::open(format!("/proc/{}/ns/pid", main.pid())).expect("a namespace");
     for (shared, full) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut plan = sharing(rootfs.path(), full);
@@ -178,7 +178,7 @@ fn a_created_container_has_given_up_its_makers_rights() {
             plan.namespaces.pid = Space::New;
         }
         let given = Given { pid: Some(space.as_fd()), ..Given::default() };
-        let prepared = run::create(&plan, &given, Stdio::Null, &Join::default()).expect("create");
+        let prepared = run::create(&plan, &given, silent(), &Join::default()).expect("create");
         let read = |file: &str| std::fs::read(format!("/proc/{}/{file}", prepared.pid())).unwrap_or_default();
         let status = String::from_utf8(read("status")).expect("text");
         let lines = |name: &str| {
@@ -208,7 +208,7 @@ fn a_filter_that_forbids_waiting_is_loaded_last() {
     }
     let rootfs = rootfs();
     let main = plan(rootfs.path(), &["sleep", "1000"]);
-    let main = run::create(&main, &Given::default(), Stdio::Null, &Join::default()).expect("create");
+    let main = run::create(&main, &Given::default(), silent(), &Join::default()).expect("create");
     let main = main.start().expect("start");
     let native = seccomp::Arch::native().expect("an architecture");
     let conditions = seccomp::Conditions::of_host(0).expect("a host");
@@ -221,12 +221,12 @@ fn a_filter_that_forbids_waiting_is_loaded_last() {
         process.no_new_privileges = no_new_privileges;
         let mut other = plan(rootfs.path(), &["true"]);
         other.process = process.clone();
-        let prepared = run::create(&other, &Given::default(), Stdio::Null, &Join::default()).expect("create");
+        let prepared = run::create(&other, &Given::default(), silent(), &Join::default()).expect("create");
         let running = prepared.start().expect("start");
         let code =
             |running: &Running| berth_sys::process::reap(running.pidfd.as_fd()).map(|e| e.shell_code());
         assert_eq!(code(&running), Some(0), "created, no_new_privs {no_new_privileges}");
-        let executed = run::exec(&process, main.pidfd.as_fd(), Stdio::Null, &Join::default()).expect("exec");
+        let executed = run::exec(&process, main.pidfd.as_fd(), silent(), &Join::default()).expect("exec");
         assert_eq!(code(&executed), Some(0), "executed, no_new_privs {no_new_privileges}");
     }
     berth_sys::process::end(main.pidfd.as_fd(), std::time::Duration::from_secs(10));

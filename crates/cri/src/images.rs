@@ -124,7 +124,7 @@ async fn remove(
 async fn fs_info(engine: &Engine) -> Result<api::ImageFsInfoResponse, Status> {
     let usage = engine.images().usage();
     let filesystem = api::FilesystemUsage {
-        timestamp: crate::clock::now(),
+        timestamp: berth_engine::now(),
         fs_id: Some(api::FilesystemIdentifier { mountpoint: engine.images().dir().display().to_string() }),
         used_bytes: Some(api::UInt64Value { value: usage.bytes }),
         inodes_used: Some(api::UInt64Value { value: usage.inodes }),

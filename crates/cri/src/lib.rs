@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
-mod clock;
 mod convert;
 pub mod error;
 mod images;

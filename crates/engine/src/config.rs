@@ -19,8 +19,6 @@ pub struct EngineConfig {
     pub state: PathBuf,
     /// The cgroup for shims and for pods without a parent of their own, in cgroupfs syntax: `/berth`.
     pub cgroup_root: String,
-    /// Who makes cgroups.
-    pub cgroup_driver: CgroupDriver,
     /// Handlers by name, beside `native`.
     pub handlers: BTreeMap<String, PathBuf>,
     /// What the empty handler means.
@@ -62,15 +60,6 @@ pub struct BuiltinImage {
     pub archive: &'static [u8],
 }
 
-/// Who makes cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupDriver {
-    /// Berth itself, by mkdir.
-    Cgroupfs,
-    /// systemd: parents are slices. Names are converted; the directories are still made by mkdir.
-    Systemd,
-}
-
 /// Which network pods of one owner get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkChoice {
@@ -91,8 +80,6 @@ pub struct BuiltinNetwork {
     pub table: String,
     /// IPv4 addresses of pods: `10.88.0.0/16`.
     pub cidr4: String,
-    /// IPv6 addresses of pods, where the host has IPv6.
-    pub cidr6: Option<String>,
 }
 
 impl EngineConfig {

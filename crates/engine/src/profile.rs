@@ -5,6 +5,7 @@ use std::path::Path;
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
 use berth_container::seccomp::{Cache, Conditions, MAX_PROFILE};
+use berth_sys::fs::read_bounded;
 use berth_types::{Classify, Kind};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
@@ -61,7 +62,7 @@ impl Profiles {
             return Ok(None);
         }
         let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().as_ref());
-        let bounding = bounding.into_iter().flatten().fold(0, |mask, c| mask | 1 << capabilities::number(*c));
+        let bounding = bounding.map_or(0, capabilities::mask);
         let failed = |e| EngineError::failed("seccomp profile", e);
         let program = match &security.seccomp {
             SeccompChoice::Unconfined => return Ok(None),
@@ -86,15 +87,8 @@ fn line(var: &EnvVar) -> Vec<u8> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
-    use std::io::Read;
-    let field = |message: String| EngineError::invalid("seccomp.localhost_ref", message);
-    let file = std::fs::File::open(path).map_err(|e| field(format!("{}: {e}", path.display())))?;
-    let mut text = Vec::new();
-    // One byte more than may be: what is too long is refused as that, not for where it was cut.
-    file.take(MAX_PROFILE as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(|e| field(format!("{}: {e}", path.display())))?;
-    Ok(text)
+    read_bounded(path, MAX_PROFILE as u64)
+        .map_err(|e| EngineError::invalid("seccomp.localhost_ref", format!("{}: {e}", path.display())))
 }
 
 fn refused(error: &PlanError) -> EngineError {

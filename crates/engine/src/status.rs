@@ -33,8 +33,6 @@ pub struct Finding {
 pub enum Thing {
     /// A mount.
     Mount,
-    /// A network namespace's file.
-    NetworkNamespace,
     /// A cgroup.
     Cgroup,
     /// A shim without a pod.
@@ -56,7 +54,6 @@ impl Thing {
     pub fn word(self) -> &'static str {
         match self {
             Thing::Mount => "mount",
-            Thing::NetworkNamespace => "network namespace",
             Thing::Cgroup => "cgroup",
             Thing::Process => "process",
             Thing::Address => "address",

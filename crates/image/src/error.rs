@@ -76,14 +76,6 @@ pub enum StoreError {
     /// The container has no snapshot.
     #[error("container {0} has no snapshot")]
     NoSnapshot(berth_types::ContainerId),
-    /// The container's snapshot exists, but its record cannot be used now.
-    #[error("the snapshot of container {container} cannot be read and is kept: {reason}")]
-    Unreadable {
-        /// Whose it is.
-        container: berth_types::ContainerId,
-        /// Why.
-        reason: String,
-    },
     /// The container has a snapshot already.
     #[error("container {0} has a snapshot already")]
     SnapshotExists(berth_types::ContainerId),
@@ -116,7 +108,7 @@ impl Classify for StoreError {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
                 _ => Kind::Internal,
             },
-            Self::Damaged { .. } | Self::Unreadable { .. } => Kind::Corrupt,
+            Self::Damaged { .. } => Kind::Corrupt,
             Self::NotFound(_) | Self::NoSnapshot(_) => Kind::NotFound,
             Self::Ambiguous { .. } | Self::Config(_) | Self::Invalid(_) => Kind::Invalid,
             Self::Blob { .. } => Kind::Corrupt,

@@ -10,10 +10,12 @@
 //! value that is wrong is an error, since a mirror that is silently ignored sends traffic elsewhere. This and what else
 //! differs from containerd is in docs/adr/0020-registry-client.md.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use berth_sys::fs::read_bounded;
 use http::{HeaderName, HeaderValue};
 
 mod parse;
@@ -187,19 +189,12 @@ fn directory(certs_dirs: &[PathBuf], registry: &str) -> Option<PathBuf> {
 
 /// The file's contents; None when there is none.
 fn read(path: &Path) -> Result<Option<Pem>, HostsError> {
-    use std::io::Read as _;
-    let failed = |source| HostsError::Read { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(HostsError::TooLarge { path: path.to_owned() });
+    match read_bounded(path, MAX_FILE) {
+        Ok(text) => Ok(Some(Pem { path: path.to_owned(), text })),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => Err(HostsError::TooLarge { path: path.to_owned() }),
+        Err(source) => Err(HostsError::Read { path: path.to_owned(), source }),
     }
-    Ok(Some(Pem { path: path.to_owned(), text }))
 }
 
 /// A file that must exist.

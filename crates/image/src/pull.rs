@@ -139,14 +139,6 @@ impl Classify for PullError {
     }
 }
 
-impl PullError {
-    /// Whether the registry could not be reached or is overloaded: what a kubelet is to
-    /// be told as `RegistryUnavailable`.
-    pub fn is_registry_unavailable(&self) -> bool {
-        self.kind() == Kind::Unavailable
-    }
-}
-
 /// Pulls images into a store. A clone is the same puller.
 #[derive(Debug, Clone)]
 pub struct Puller {
@@ -168,11 +160,6 @@ impl Puller {
     pub fn new(registry: Registry, images: Images) -> Self {
         let (pulls, layers) = (Semaphore::new(PULLS), Semaphore::new(LAYERS));
         Self { inner: Arc::new(Inner { registry, images, pulls, layers, flights: Mutex::default() }) }
-    }
-
-    /// The registry client.
-    pub fn registry(&self) -> &Registry {
-        &self.inner.registry
     }
 
     /// Pulls an image. The work belongs to a task of its own: dropping this future does not end it.

@@ -124,16 +124,6 @@ impl Images {
         state.unreadable.iter().map(line).collect()
     }
 
-    /// The bytes of a manifest or configuration in the store, checked against the digest.
-    pub async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let (this, digest) = (self.clone(), digest.clone());
-        blocking(move || match this.layout().blob(&digest).exists() {
-            true => open::read_blob(this.layout(), &digest).map(Some),
-            false => Ok(None),
-        })
-        .await
-    }
-
     /// Begins to add an image. Checks that manifest and configuration belong together. What the
     /// returned lease finds or adds stays until it is committed or dropped.
     pub async fn ingest(&self, source: Source) -> Result<Ingest, StoreError> {
@@ -299,7 +289,7 @@ impl Images {
             manifest: manifest.clone(),
             tags: old.as_ref().map(|r| r.tags.clone()).unwrap_or_default(),
             repo_digests: old.as_ref().map(|r| r.repo_digests.clone()).unwrap_or_default(),
-            created_at: old.as_ref().map_or_else(now, |r| r.created_at),
+            created_at: old.as_ref().map_or_else(berth_sys::clock::now, |r| r.created_at),
             pinned: old.as_ref().is_some_and(|r| r.pinned),
             layers,
         };
@@ -423,11 +413,6 @@ fn delete(trash: Vec<PathBuf>) {
             tracing::warn!(path = %path.display(), %error, "failed to remove trash; it is kept until the next start");
         }
     }
-}
-
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

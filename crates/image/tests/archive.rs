@@ -7,7 +7,7 @@ mod common;
 use std::fs::File;
 use std::process::Command;
 
-use berth_image::{Images, Names};
+use berth_image::Images;
 use common::{Layer, Tar, add, config, root, store, tool};
 
 fn tar() -> Vec<u8> {
@@ -89,22 +89,6 @@ async fn skopeo_reads_ours_and_we_read_skopeos() {
         assert_eq!((loaded[0].tags.as_slice(), loaded.len()), (&[tag.to_owned()][..], 1), "{name}");
         assert_eq!(loaded[0].config.diff_ids, image.config.diff_ids, "{name}");
     }
-}
-
-#[tokio::test]
-async fn the_image_a_program_carries_is_added_once() {
-    if !root("the_image_a_program_carries_is_added_once") {
-        return;
-    }
-    let store = store().await;
-    let config = serde_json::json!({"Cmd": ["/demo"], "Env": ["A=b"]});
-    let names = Names { tags: vec!["berth.local/demo:latest".into()], repo_digests: vec![] };
-    let tar = Tar::new().mode(0o755).file("demo", "program").finish();
-    let first = store.images.add_single_layer(tar.clone(), config.clone(), names.clone()).await.unwrap();
-    let second = store.images.add_single_layer(tar, config, names).await.unwrap();
-    assert_eq!(first.id, second.id);
-    assert_eq!(first.config.cmd, ["/demo"]);
-    assert!(store.images.find("berth.local/demo").unwrap().is_some());
 }
 
 #[tokio::test]

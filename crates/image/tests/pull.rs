@@ -338,7 +338,7 @@ async fn a_short_name_is_looked_for_in_order_and_never_past_a_silent_registry() 
     config.unqualified_registries.insert(0, down);
     let puller = Puller::new(Registry::new(config), scene.store.images.clone());
     let error = puller.pull(request, Progress::none()).await.unwrap_err();
-    assert!(error.is_registry_unavailable(), "{error}");
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

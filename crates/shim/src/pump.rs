@@ -28,11 +28,11 @@ mod lines;
 mod recorder;
 mod stamp;
 
+pub(crate) use berth_sys::clock::now;
 use client::{Client, Fate};
 pub(crate) use client::{MAX_CLIENTS, Since};
 use input::Stdin;
 use recorder::Recorder;
-pub(crate) use recorder::now;
 
 /// Stack of the thread. Serving goes no deeper than a few frames with small arrays; making the container needs more.
 const STACK: usize = 256 << 10;

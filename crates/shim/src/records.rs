@@ -3,15 +3,14 @@
 
 use std::path::Path;
 
+use berth_sys::fs::{Durability, write_atomic};
 use berth_types::shim::record;
 
 /// Writes one record into the container's directory. That must be there: a daemon that has removed it
 /// wants no more records.
 pub(crate) fn write<T: serde::Serialize>(dir: &Path, name: &str, record: &T) -> std::io::Result<()> {
     let bytes = record::encode(record).map_err(std::io::Error::other)?;
-    let temporary = dir.join(format!(".{name}.new"));
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(&temporary, dir.join(name))
+    write_atomic(&dir.join(name), &bytes, Durability::Process)
 }
 
 #[cfg(test)]

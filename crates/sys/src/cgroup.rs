@@ -20,7 +20,6 @@ pub mod convert;
 mod create;
 mod devices;
 mod error;
-mod freeze;
 mod group;
 mod host;
 mod kill;
@@ -30,7 +29,6 @@ mod plan;
 mod remove;
 mod resources;
 mod stats;
-pub mod systemd;
 mod walk;
 
 pub use controller::{Controller, Controllers};

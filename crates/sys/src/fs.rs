@@ -55,8 +55,16 @@ fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()
 /// # Errors
 /// [`io::ErrorKind::FileTooLarge`] when it is larger; those of opening and reading.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_bounded_from(File::open(path)?, limit)
+}
+
+/// Reads what is not a path, as [`read_bounded`] does.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`] when there is more; those of reading.
+pub fn read_bounded_from(from: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is over {limit} bytes")));
     }

@@ -4,6 +4,7 @@ pub mod apparmor;
 pub mod bpf;
 pub mod caps;
 pub mod cgroup;
+pub mod clock;
 pub mod confine;
 pub mod fs;
 pub mod kernel;

@@ -14,6 +14,10 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::process::check;
 
+mod list;
+
+pub use list::{Mounted, mounted, parse_mountinfo};
+
 /// `MOUNT_ATTR_RDONLY`
 pub const RDONLY: u64 = 0x1;
 /// `MOUNT_ATTR_NOSUID`

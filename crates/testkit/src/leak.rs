@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use berth_sys::mount::{Mounted, mounted};
+
 /// A kind of thing that can be left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Thing {
@@ -123,15 +125,10 @@ impl Thing {
 
 /// `where (type, source)`, one for each; a second mount on the same place is told apart.
 fn mounts() -> BTreeSet<String> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut seen = BTreeMap::new();
     let mut out = BTreeSet::new();
-    for line in text.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let place = left.split(' ').nth(4).unwrap_or_default();
-        let mut right = right.split(' ');
-        let (kind, source) = (right.next().unwrap_or_default(), right.next().unwrap_or_default());
-        let name = format!("{place} ({kind}, {source})");
+    for Mounted { point, kind, source, .. } in mounted().unwrap_or_default() {
+        let name = format!("{} ({kind}, {source})", point.display());
         let count = seen.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
         out.insert(if *count == 1 { name } else { format!("{name} #{count}") });
     }
@@ -144,11 +141,9 @@ fn network_namespaces() -> BTreeSet<String> {
         let link = std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
         Some(link.to_string_lossy().into_owned())
     });
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let kept = text.lines().filter_map(|line| {
-        let root = line.split(' ').nth(3)?;
-        root.starts_with("net:[").then(|| root.to_owned())
-    });
+    let roots =
+        mounted().unwrap_or_default().into_iter().map(|mount| mount.root.to_string_lossy().into_owned());
+    let kept = roots.filter(|root| root.starts_with("net:["));
     of_processes.chain(kept).collect()
 }
 
@@ -160,14 +155,9 @@ fn nft_tables() -> BTreeSet<String> {
 
 /// Every directory of every hierarchy that is mounted.
 fn cgroups() -> BTreeSet<String> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut out = BTreeSet::new();
-    for line in text.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        if right.starts_with("cgroup") {
-            let place = left.split(' ').nth(4).unwrap_or_default();
-            walk(Path::new(place), false, &mut out);
-        }
+    for mount in mounted().unwrap_or_default().iter().filter(|mount| mount.kind.starts_with("cgroup")) {
+        walk(&mount.point, false, &mut out);
     }
     out
 }

@@ -203,11 +203,6 @@ impl std::str::FromStr for ImageRef {
 }
 
 impl ShortRef {
-    /// The path as written.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
     /// The reference on `host`. On `docker.io` a path of one element is in `library/`, as docker reads it.
     pub fn on_host(&self, host: &str) -> Result<ImageRef, ParseRefError> {
         check_host(&self.path, host)?;

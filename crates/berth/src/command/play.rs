@@ -1,10 +1,10 @@
 //! `berth play` and `berth down`: the pods of a manifest.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use berth_sys::fs::{read_bounded, read_bounded_from};
 
 use super::{about, done, run};
 use crate::api;
@@ -51,17 +51,10 @@ pub(crate) struct Down {
 const MAX: u64 = 2 << 20;
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut text = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().take(MAX).read_to_end(&mut text).context("read the manifest from standard input")?;
-    } else {
-        let file =
-            std::fs::File::open(path).with_context(|| format!("open the manifest {}", path.display()))?;
-        file.take(MAX)
-            .read_to_end(&mut text)
-            .with_context(|| format!("read the manifest {}", path.display()))?;
+        return read_bounded_from(std::io::stdin(), MAX).context("read the manifest from standard input");
     }
-    Ok(text)
+    read_bounded(path, MAX).with_context(|| format!("read the manifest {}", path.display()))
 }
 
 impl Play {

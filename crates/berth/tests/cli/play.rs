@@ -148,7 +148,7 @@ fn a_pod_that_cannot_start_leaves_nothing() {
     let out = home.feed(&["down", "-"], pod("broken", &spec).as_bytes());
     assert_eq!((out.code, out.err.as_str()), (0, "no such pod is running\n"));
     let said = home.berth(&["down", "nosuch.yaml"]);
-    assert!(said.code == 1 && said.err.contains("open the manifest nosuch.yaml: No such file"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("read the manifest nosuch.yaml: No such file"), "{said:?}");
     let said = home.berth(&["down", "broken"]);
     assert!(said.code == 1 && said.err.contains("broken"), "{said:?}");
 }

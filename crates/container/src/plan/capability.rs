@@ -3,65 +3,20 @@
 use std::collections::HashSet;
 
 use oci_spec::runtime::{Capability, LinuxCapabilities};
+use rustix::thread::CapabilitySet;
 
 use super::{Capabilities, PlanError};
-
-/// In the order of their numbers, from linux/capability.h.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// The bit of a capability; `CAP_` in front and the case do not matter.
 pub fn capability(name: &str) -> Option<u64> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    NAMES.iter().position(|n| *n == bare).map(|number| 1 << number)
+    CapabilitySet::from_name(bare).map(|one| one.bits())
 }
 
 /// The names, with `CAP_`, of the capabilities in a mask.
 pub fn capability_names(mask: u64) -> Vec<String> {
-    let named = NAMES.iter().enumerate().filter(|(number, _)| mask & (1 << number) != 0);
-    named.map(|(_, name)| format!("CAP_{name}")).collect()
+    CapabilitySet::from_bits_retain(mask).iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
 }
 
 fn mask(set: Option<&HashSet<Capability>>, field: &str) -> Result<u64, PlanError> {

@@ -153,6 +153,11 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe")
 }
 
+/// No streams: each is the container's null device.
+pub fn silent() -> Stdio {
+    Stdio::Fds { stdin: None, stdout: None, stderr: None }
+}
+
 /// Output streams into one pipe.
 pub fn capture() -> (OwnedFd, Stdio) {
     let (read, write) = pipe();

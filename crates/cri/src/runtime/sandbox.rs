@@ -70,7 +70,7 @@ pub(super) async fn status(
         status: Some(status),
         info: if request.verbose { info(&view) } else { BTreeMap::new() },
         containers_statuses,
-        timestamp: crate::clock::now(),
+        timestamp: berth_engine::now(),
     })
 }
 

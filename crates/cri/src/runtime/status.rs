@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use berth_engine::model::Owner;
-use berth_engine::{CgroupDriver, Confinement, Engine};
+use berth_engine::{Confinement, Engine};
 use tonic::Status;
 
 use crate::api;
 
 /// The name by which kubelets prefix container ids; constant forever.
 const NAME: &str = "berth";
+
+/// Who makes cgroups: what a kubelet must have too.
+const CGROUP_DRIVER: api::CgroupDriver = api::CgroupDriver::Cgroupfs;
 
 /// Version
 pub(super) async fn version(_: &Engine, _: api::VersionRequest) -> Result<api::VersionResponse, Status> {
@@ -67,7 +70,7 @@ fn info(engine: &Engine) -> BTreeMap<String, String> {
         "root": config.root,
         "state": config.state,
         "cgroupRoot": config.cgroup_root,
-        "cgroupDriver": format!("{:?}", config.cgroup_driver).to_lowercase(),
+        "cgroupDriver": CGROUP_DRIVER.as_str_name().to_lowercase(),
         "network": format!("{:?}", config.cri_network).to_lowercase(),
     });
     BTreeMap::from([("config".to_owned(), text.to_string())])
@@ -75,15 +78,11 @@ fn info(engine: &Engine) -> BTreeMap<String, String> {
 
 /// RuntimeConfig
 pub(super) async fn runtime_config(
-    engine: &Engine,
+    _: &Engine,
     _: api::RuntimeConfigRequest,
 ) -> Result<api::RuntimeConfigResponse, Status> {
-    let driver = match engine.config().cgroup_driver {
-        CgroupDriver::Systemd => api::CgroupDriver::Systemd,
-        CgroupDriver::Cgroupfs => api::CgroupDriver::Cgroupfs,
-    };
     Ok(api::RuntimeConfigResponse {
-        linux: Some(api::LinuxRuntimeConfiguration { cgroup_driver: driver as i32 }),
+        linux: Some(api::LinuxRuntimeConfiguration { cgroup_driver: CGROUP_DRIVER as i32 }),
     })
 }
 

@@ -95,18 +95,11 @@ pub(crate) async fn exec(
         let master = fds.pop().ok_or_else(|| {
             EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
         })?;
-        return session::with_terminal(target.container.clone(), master, ending).map_err(broken);
+        return session::with_terminal(master, ending).map_err(broken);
     }
     let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
     begin(&target.shim, asked, theirs).await?;
-    Ok(ExecSession {
-        container: target.container.clone(),
-        stdin,
-        stdout,
-        stderr: Some(stderr),
-        resizer: None,
-        ending,
-    })
+    Ok(ExecSession { stdin, stdout, stderr: Some(stderr), resizer: None, ending })
 }
 
 async fn begin(shim: &Shim, exec: Exec, fds: Vec<OwnedFd>) -> Result<(i32, Vec<OwnedFd>), EngineError> {

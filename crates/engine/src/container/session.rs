@@ -7,7 +7,7 @@ mod terminal;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use berth_types::{ContainerId, ExecId};
+use berth_types::ExecId;
 use tokio::sync::oneshot;
 
 use crate::error::EngineError;
@@ -67,8 +67,6 @@ impl Resizer {
 /// A process that runs in a container.
 #[derive(Debug)]
 pub struct ExecSession {
-    /// The container.
-    pub container: ContainerId,
     /// What it reads; None without `stdin`. A client takes it out to close it.
     pub stdin: Option<Input>,
     /// What it writes; everything of a terminal.
@@ -129,8 +127,6 @@ impl Ending {
 /// The stdio of a running container.
 #[derive(Debug)]
 pub struct AttachSession {
-    /// The container.
-    pub container: ContainerId,
     /// What it reads; None when the container was made without stdin.
     pub stdin: Option<Input>,
     /// What it writes from now on; everything of a terminal.

@@ -1,15 +1,9 @@
-//! The wall clock, in the one form that records and views use.
+//! The wall clock.
 //!
 //! A kubelet takes the attempt that was made last by this clock for the newest, and the clock may be set
 //! back: [`after`] keeps the order.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Nanoseconds since 1970.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
+pub(crate) use berth_sys::clock::now;
 
 /// Nanoseconds since 1970, and later than `before`, whatever the clock says.
 pub(crate) fn after(before: Option<i64>) -> i64 {

@@ -230,29 +230,8 @@ fn entries(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> + use<> {
 /// Mount points below a directory, of this process' mount namespace. One at the directory itself belongs to
 /// the operator.
 pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    points.filter(|point| point.starts_with(dir) && point != dir).collect()
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits (proc(5)).
-fn unescape(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
-        match digits.and_then(|d| u8::from_str_radix(d, 8).ok()).filter(|_| *first == b'\\') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from(String::from_utf8_lossy(&bytes).into_owned()))
+    let mounts = berth_sys::mount::mounted().unwrap_or_default().into_iter().map(|mount| mount.point);
+    mounts.filter(|point| point.starts_with(dir) && point != dir).collect()
 }
 
 /// The children of the cgroup root in every hierarchy.
@@ -265,13 +244,6 @@ fn cgroups(shared: &Shared) -> Vec<(PathBuf, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_of_mountinfo_are_read_back() {
-        assert_eq!(unescape("/run/a\\040b"), Path::new("/run/a b"));
-        assert_eq!(unescape("/plain"), Path::new("/plain"));
-        assert_eq!(unescape("/odd\\"), Path::new("/odd\\"));
-    }
 
     #[test]
     fn the_pod_of_a_path_is_its_directory() {

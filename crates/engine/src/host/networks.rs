@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use berth_net::{Builtin, Inventory, Ipv6, Loopback, NetError, PodNetwork};
+use berth_net::{Builtin, Inventory, Loopback, NetError, PodNetwork};
 use berth_types::SandboxId;
 
 use super::layout::Layout;
@@ -161,9 +161,6 @@ fn builtin(config: &EngineConfig, layout: &Layout) -> Result<Builtin, EngineErro
     let refused = |e: berth_net::ParseCidrError| EngineError::invalid("pod-cidr", e.to_string());
     if !builtin.cidr4.is_empty() {
         net.cidr4 = Some(builtin.cidr4.parse().map_err(refused)?);
-    }
-    if let Some(cidr6) = &builtin.cidr6 {
-        net.cidr6 = Ipv6::IfAvailable(cidr6.parse().map_err(refused)?);
     }
     Builtin::open(net).map_err(|e| EngineError::failed("open the built-in network", e))
 }

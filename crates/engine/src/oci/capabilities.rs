@@ -1,141 +1,88 @@
 //! The capability sets of a container's process.
 
-use std::collections::{BTreeSet, HashSet};
-use std::str::FromStr;
+use std::collections::HashSet;
 
+use berth_container::plan::capability;
 use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxCapabilitiesBuilder};
+use rustix::thread::CapabilitySet;
 
 use crate::error::EngineError;
 use crate::model::ContainerSecurity;
 
 /// The default set of a container: the usual fourteen of container runtimes.
-pub(crate) const DEFAULT: [Capability; 14] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fsetid,
-    Capability::Fowner,
-    Capability::Mknod,
-    Capability::NetRaw,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setfcap,
-    Capability::Setpcap,
-    Capability::NetBindService,
-    Capability::SysChroot,
-    Capability::Kill,
-    Capability::AuditWrite,
-];
-
-/// Every capability, by its number in the kernel.
-pub(crate) const ALL: [Capability; 41] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::DacReadSearch,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setpcap,
-    Capability::LinuxImmutable,
-    Capability::NetBindService,
-    Capability::NetBroadcast,
-    Capability::NetAdmin,
-    Capability::NetRaw,
-    Capability::IpcLock,
-    Capability::IpcOwner,
-    Capability::SysModule,
-    Capability::SysRawio,
-    Capability::SysChroot,
-    Capability::SysPtrace,
-    Capability::SysPacct,
-    Capability::SysAdmin,
-    Capability::SysBoot,
-    Capability::SysNice,
-    Capability::SysResource,
-    Capability::SysTime,
-    Capability::SysTtyConfig,
-    Capability::Mknod,
-    Capability::Lease,
-    Capability::AuditWrite,
-    Capability::AuditControl,
-    Capability::Setfcap,
-    Capability::MacOverride,
-    Capability::MacAdmin,
-    Capability::Syslog,
-    Capability::WakeAlarm,
-    Capability::BlockSuspend,
-    Capability::AuditRead,
-    Capability::Perfmon,
-    Capability::Bpf,
-    Capability::CheckpointRestore,
-];
+pub(crate) const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::AUDIT_WRITE);
 
 /// The sets asked for, within what the daemon itself has (`held`, a bit per capability number).
 ///
 /// `ALL` is applied before single names, adding before dropping: `drop ALL, add KILL` leaves KILL.
 pub(crate) fn sets(security: &ContainerSecurity, held: u64) -> Result<LinuxCapabilities, EngineError> {
-    let mut set: BTreeSet<u32> = BTreeSet::new();
-    let everything = || ALL.iter().map(|c| number(*c)).filter(|n| held & (1 << n) != 0);
+    let everything = CapabilitySet::from_bits_retain(held);
     let add = names("add_capabilities", &security.add_capabilities)?;
     let drop = names("drop_capabilities", &security.drop_capabilities)?;
     let ambient = names("add_ambient_capabilities", &security.ambient_capabilities)?;
-    if security.privileged {
-        set.extend(everything());
-    } else {
-        set.extend(DEFAULT.iter().map(|c| number(*c)));
+    let mut set = if security.privileged { everything } else { DEFAULT };
+    if !security.privileged {
         if add.all {
-            set.extend(everything());
+            set |= everything;
         }
         if drop.all {
-            set.clear();
+            set = CapabilitySet::empty();
         }
-        set.extend(&add.names);
-        set.extend(&ambient.names);
+        set |= add.names | ambient.names;
         if ambient.all {
-            set.extend(everything());
+            set |= everything;
         }
-        set.retain(|n| !drop.names.contains(n));
+        set -= drop.names;
     }
-    let whole: HashSet<Capability> = set.iter().map(|n| ALL[*n as usize]).collect();
-    let mut raised: HashSet<Capability> = ambient.names.iter().map(|n| ALL[*n as usize]).collect();
-    if ambient.all {
-        raised.clone_from(&whole);
-    }
-    raised.retain(|c| whole.contains(c));
+    let raised = if ambient.all { set } else { ambient.names & set };
     let sets = LinuxCapabilitiesBuilder::default()
-        .bounding(whole.clone())
-        .effective(whole.clone())
-        .permitted(whole)
-        .inheritable(raised.clone())
-        .ambient(raised)
+        .bounding(named(set))
+        .effective(named(set))
+        .permitted(named(set))
+        .inheritable(named(raised))
+        .ambient(named(raised))
         .build();
     Ok(sets.expect("every set is given"))
 }
 
-/// The capability's number in the kernel.
-pub(crate) fn number(capability: Capability) -> u32 {
-    let place = ALL.iter().position(|c| *c == capability).expect("the table has every capability");
-    u32::try_from(place).expect("the table is short")
+/// Those of a set that have a name, as a specification has them.
+fn named(set: CapabilitySet) -> HashSet<Capability> {
+    set.iter_names().map(|(name, _)| name.parse().expect("a name of linux/capability.h")).collect()
+}
+
+/// A set of a specification as a bit mask.
+pub(crate) fn mask(set: &HashSet<Capability>) -> u64 {
+    set.iter().filter_map(|one| capability(&one.to_string())).fold(0, |mask, bit| mask | bit)
 }
 
 struct Names {
     all: bool,
-    names: BTreeSet<u32>,
+    names: CapabilitySet,
 }
 
 fn names(field: &'static str, list: &[String]) -> Result<Names, EngineError> {
-    let mut names = Names { all: false, names: BTreeSet::new() };
+    let mut names = Names { all: false, names: CapabilitySet::empty() };
     for text in list {
-        let upper = text.to_ascii_uppercase();
-        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        if name == "ALL" {
+        if ["ALL", "CAP_ALL"].iter().any(|all| text.eq_ignore_ascii_case(all)) {
             names.all = true;
             continue;
         }
-        let capability = Capability::from_str(name)
-            .map_err(|_| EngineError::invalid(field, format!("{text:?} is not a capability")))?;
-        names.names.insert(number(capability));
+        let bit = capability(text)
+            .ok_or_else(|| EngineError::invalid(field, format!("{text:?} is not a capability")))?;
+        names.names |= CapabilitySet::from_bits_retain(bit);
     }
     Ok(names)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use berth_types::{Classify, Kind};
 
 use super::*;
-use crate::config::{BuiltinNetwork, CgroupDriver, ImageConfig};
+use crate::config::{BuiltinNetwork, ImageConfig};
 use crate::model::{
     Dns, Owner, PidMode, PortMapping, Protocol, Resources, SandboxMetadata, SandboxSecurity, SelinuxLabel,
 };
@@ -15,18 +15,12 @@ fn engine(network: NetworkChoice) -> EngineConfig {
         root: "/root".into(),
         state: "/state".into(),
         cgroup_root: "/berth".into(),
-        cgroup_driver: CgroupDriver::Cgroupfs,
         handlers: BTreeMap::from([("runsc".to_owned(), PathBuf::from("/usr/bin/runsc"))]),
         default_handler: "native".into(),
         images: ImageConfig::default(),
         cri_network: network,
         local_network: NetworkChoice::Builtin,
-        builtin: BuiltinNetwork {
-            bridge: String::new(),
-            table: String::new(),
-            cidr4: String::new(),
-            cidr6: None,
-        },
+        builtin: BuiltinNetwork { bridge: String::new(), table: String::new(), cidr4: String::new() },
         shim: b"",
         open_files: None,
     }

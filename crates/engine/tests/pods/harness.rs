@@ -12,7 +12,7 @@ use berth_engine::model::{
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
 use berth_engine::seams::Seams;
-use berth_engine::{BuiltinNetwork, CgroupDriver, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_engine::{BuiltinNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_image::pull::{Progress, PullRequest};
 use berth_testkit::Registry;
 use berth_testkit::image::{Compression, Format, Image, Layer};
@@ -72,7 +72,6 @@ impl World {
             root: dir.path().join("root"),
             state: dir.path().join("state"),
             cgroup_root: format!("/berth-{instance}"),
-            cgroup_driver: CgroupDriver::Cgroupfs,
             handlers: BTreeMap::new(),
             default_handler: "native".to_owned(),
             images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
@@ -82,7 +81,6 @@ impl World {
                 bridge: format!("b{instance}"),
                 table: format!("berth-{instance}"),
                 cidr4: String::new(),
-                cidr6: None,
             },
             shim: programs.shim,
             open_files: None,

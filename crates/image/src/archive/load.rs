@@ -75,32 +75,6 @@ impl Images {
         }
         Ok(loaded)
     }
-
-    /// Adds an image of one layer, given as a plain tar, with this `config` object of an image configuration
-    /// (`{"Cmd": [...]}`): the image that a program carries with it.
-    pub async fn add_single_layer(
-        &self,
-        tar: Vec<u8>,
-        config: serde_json::Value,
-        names: Names,
-    ) -> Result<Arc<Image>, ArchiveError> {
-        let layer = record::sum(&tar);
-        let config = serde_json::json!({
-            "architecture": architecture(),
-            "os": "linux",
-            "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [&layer]},
-        });
-        let config = serde_json::to_vec(&config).expect("JSON values are encoded");
-        let layers = vec![LayerSource { digest: layer, size: tar.len() as u64 }];
-        let manifest = manifest(&config, &layers);
-        let ingest = self.ingest(Source { manifest, config, layers }).await?;
-        if let LayerStep::Write(mut writer) = ingest.layer(0).await? {
-            writer.write(&tar).await?;
-            writer.finish().await?;
-        }
-        Ok(ingest.commit(names).await?)
-    }
 }
 
 async fn write_layer(
@@ -263,14 +237,4 @@ pub(super) fn manifest(config: &[u8], layers: &[LayerSource]) -> Vec<u8> {
         layers: layers.iter().map(|l| descriptor(LAYER, l.digest.clone(), l.size)).collect(),
     };
     serde_json::to_vec(&manifest).expect("plain data with string keys")
-}
-
-/// This machine's architecture, as Go names it.
-pub(super) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    }
 }

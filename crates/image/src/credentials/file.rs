@@ -1,8 +1,10 @@
 //! docker's `config.json` and podman's `auth.json`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use berth_sys::fs::read_bounded;
 use serde::Deserialize;
 
 use super::helper::{self, HelperError};
@@ -15,7 +17,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// The files to look in, in order; one that does not exist is skipped.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles {
-    paths: Vec<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
 }
 
 /// Why a file's credentials cannot be used.
@@ -110,11 +112,6 @@ impl CredentialFiles {
         Self { paths }
     }
 
-    /// The files, in order.
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
     /// What the first file that knows `host` says; an entry for `host/path/of/repository` or a
     /// part of it goes before one for the host, as in podman.
     pub async fn lookup(&self, host: &str, repository: &str) -> Result<Credentials, FileError> {
@@ -141,18 +138,14 @@ impl CredentialFiles {
 }
 
 fn read(path: &Path) -> Result<Option<ConfigJson>, FileError> {
-    use std::io::Read as _;
-    let failed = |source| FileError::Read { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e)),
+    let text = match read_bounded(path, MAX_FILE) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => {
+            return Err(FileError::TooLarge { path: path.to_owned() });
+        }
+        Err(source) => return Err(FileError::Read { path: path.to_owned(), source }),
     };
-    let mut text = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(FileError::TooLarge { path: path.to_owned() });
-    }
     if text.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }

@@ -177,12 +177,12 @@ fn the_standard_places_follow_the_environment() {
         ..Environment::default()
     };
     assert_eq!(
-        CredentialFiles::standard(&environment).paths(),
+        CredentialFiles::standard(&environment).paths,
         ["/run/user/0/containers/auth.json", "/root/.config/containers/auth.json", "/d/config.json"]
             .map(PathBuf::from)
     );
     let only = Environment { registry_auth_file: Some("/a.json".into()), ..environment };
-    assert_eq!(CredentialFiles::standard(&only).paths(), [PathBuf::from("/a.json")]);
+    assert_eq!(CredentialFiles::standard(&only).paths, [PathBuf::from("/a.json")]);
 }
 
 /// Writes a helper into a directory and gives its path without the prefix, so that it can be

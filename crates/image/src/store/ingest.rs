@@ -131,26 +131,6 @@ impl Ingest {
         })
     }
 
-    /// The image's id: the digest of its configuration.
-    pub fn id(&self) -> &Digest {
-        &self.shared.id
-    }
-
-    /// The manifest's digest.
-    pub fn manifest(&self) -> &Digest {
-        &self.shared.manifest_digest
-    }
-
-    /// The checked configuration.
-    pub fn config(&self) -> &Arc<ImageConfig> {
-        &self.shared.config
-    }
-
-    /// How many layers there are.
-    pub fn layers(&self) -> usize {
-        self.shared.layers.len()
-    }
-
     /// Whether a layer is in the store at this moment: a hint, to show it as present early.
     pub fn has_layer(&self, index: usize) -> bool {
         self.shared.images.state().layer(&self.shared.ids(index)).is_some()

@@ -45,8 +45,7 @@ impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
         let (images, snapshots) = (root.join("images"), root.join("snapshots"));
         // What could not be removed keeps its name: those of one process are not another's.
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let serial = AtomicU64::new(u64::try_from(since.as_micros()).unwrap_or_default());
+        let serial = AtomicU64::new(u64::try_from(berth_sys::clock::now() / 1000).unwrap_or_default());
         Self { images, snapshots, serial, places: Places::default() }
     }
 

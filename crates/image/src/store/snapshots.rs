@@ -1,10 +1,10 @@
 //! Snapshots: a writable layer for each container, over layers that it keeps alive.
 
-use std::io::Read;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use berth_sys::fs::{Durability, tree_usage};
+use berth_sys::fs::{Durability, read_bounded_from, tree_usage};
 use berth_types::{ContainerId, Digest};
 use rustix::fs::FileType;
 
@@ -89,25 +89,6 @@ impl Images {
         }
     }
 
-    /// The snapshot of a container. One that could not be read is read again.
-    ///
-    /// # Errors
-    /// It is there and still cannot be read.
-    pub fn find_snapshot(&self, container: &ContainerId) -> Result<Option<Snapshot>, StoreError> {
-        self.read_again();
-        let state = self.state();
-        if let Some(record) = state.snapshots.get(container) {
-            return Ok(Some(self.describe(record)));
-        }
-        match state.unreadable.get(container) {
-            Some(error) => Err(StoreError::Unreadable {
-                container: container.clone(),
-                reason: berth_types::error::chain(error),
-            }),
-            None => Ok(None),
-        }
-    }
-
     /// Every container with a snapshot, also of those that cannot be read.
     pub fn snapshots(&self) -> Vec<ContainerId> {
         let state = self.state();
@@ -173,10 +154,10 @@ pub(super) fn read_file(layers: &[PathBuf], path: &Path, limit: u64) -> Result<O
     if found.kind() != FileType::RegularFile {
         return Err(StoreError::Invalid(format!("{} is not a regular file", path.display())));
     }
-    let mut bytes = Vec::new();
-    found.open().map_err(failed())?.take(limit + 1).read_to_end(&mut bytes).map_err(failed())?;
-    if bytes.len() as u64 > limit {
-        return Err(StoreError::Invalid(format!("{} is over {limit} bytes", path.display())));
+    match read_bounded_from(found.open().map_err(failed())?, limit) {
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => {
+            Err(StoreError::Invalid(format!("{}: {e}", path.display())))
+        }
+        read => read.map(Some).map_err(failed()),
     }
-    Ok(Some(bytes))
 }

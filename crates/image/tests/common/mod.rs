@@ -208,7 +208,9 @@ pub fn source(layers: &[Layer], cmd: &str) -> Source {
 
 /// Adds an image under a tag; returns how many layers had to be written too.
 pub async fn add(images: &Images, layers: &[Layer], tag: &str) -> Result<(Arc<Image>, usize), StoreError> {
-    let ingest = images.ingest(source(layers, "sh")).await?;
+    let source = source(layers, "sh");
+    let manifest = sum(&source.manifest);
+    let ingest = images.ingest(source).await?;
     let mut written = 0;
     for (index, layer) in layers.iter().enumerate() {
         if let LayerStep::Write(mut writer) = ingest.layer(index).await? {
@@ -219,7 +221,6 @@ pub async fn add(images: &Images, layers: &[Layer], tag: &str) -> Result<(Arc<Im
             written += 1;
         }
     }
-    let manifest = ingest.manifest().clone();
     let repository = tag.rsplit_once(':').map_or(tag, |(repository, _)| repository);
     let names = Names { tags: vec![tag.to_owned()], repo_digests: vec![format!("{repository}@{manifest}")] };
     Ok((ingest.commit(names).await?, written))

@@ -5,11 +5,12 @@
 //! kernel's id of the boot that the leases are of).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use berth_sys::fs::{Durability, read_bounded, write_atomic};
 use berth_types::SandboxId;
 use serde::{Deserialize, Serialize};
 
@@ -133,19 +134,7 @@ impl Store {
             ports: lease.ports.clone(),
         };
         let bytes = serde_json::to_vec(&record)?;
-        let path = self.path(&lease.sandbox);
-        let temporary = path.with_extension("new");
-        let write = || {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(&bytes)?;
-            fs::rename(&temporary, &path)
-        };
-        if let Err(error) = write() {
-            // A full disk would otherwise collect one for each attempt.
-            let _gone = fs::remove_file(&temporary);
-            return Err(error);
-        }
+        write_atomic(&self.path(&lease.sandbox), &bytes, Durability::Process)?;
         // A hint only: torn or lost, it costs an address its rest.
         self.last.write_all_at(&offset.to_le_bytes(), 0)
     }
@@ -189,9 +178,7 @@ impl Store {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), OpenError> {
         let path = self.dir.join(name);
-        let temporary = self.dir.join(format!("{name}.new"));
-        fs::write(&temporary, bytes).map_err(failed("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(failed("write", &path))
+        write_atomic(&path, bytes, Durability::Process).map_err(failed("write", &path))
     }
 
     /// Removes the directory, which need not be there.
@@ -204,11 +191,7 @@ impl Store {
 }
 
 fn read(path: &Path) -> Option<Lease> {
-    let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() > MAX_FILE {
-        return None;
-    }
-    let record: Record = serde_json::from_reader(io::BufReader::new(file)).ok()?;
+    let record: Record = serde_json::from_slice(&read_bounded(path, MAX_FILE).ok()?).ok()?;
     let named = path.file_name().is_some_and(|name| name == record.sandbox.as_str());
     let Record { sandbox, address4, address6, ports, version } = record;
     (version == VERSION && named).then_some(Lease { sandbox, address4, address6, ports })

@@ -1,10 +1,10 @@
 //! The task of one pod.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use berth_engine::model::{ContainerConfig, ContainerView, SandboxView};
-use berth_engine::{EngineError, EngineEvent, Events};
+use berth_engine::{EngineError, EngineEvent, Events, now};
 use berth_types::error::chain;
 use berth_types::lifecycle::container::Listed;
 use berth_types::lifecycle::sandbox;
@@ -434,9 +434,4 @@ fn concerns(event: &EngineEvent, id: &SandboxId) -> bool {
 
 fn after(at: i64, wait: Duration) -> i64 {
     at.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX))
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

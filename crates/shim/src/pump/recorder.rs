@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use berth_sys::clock::now;
 use berth_types::shim::Stream;
 
 use super::file::{Log, Place};
@@ -15,12 +16,6 @@ pub(crate) struct Recorder {
     place: Option<Place>,
     lines: Lines,
     log: Log<File>,
-}
-
-/// The time now in nanoseconds since 1970.
-pub(crate) fn now() -> i64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
 /// Puts the notice of what is missing before the first of the entries.

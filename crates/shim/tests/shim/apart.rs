@@ -1,17 +1,11 @@
 //! What hangs in one container stops nothing else: a frozen cgroup stands in for the mount, disk or neighbour that does not let
 //! a new process continue.
 
-use std::time::{Duration, Instant};
-
 use berth_types::ContainerId;
 use berth_types::shim::{Answer, Event, Known, Phase, Reason, Request};
 
+use crate::rig::freeze::{freeze, unfreeze_if_there};
 use crate::rig::{Rig, Want, possible, sh, until};
-
-/// Far longer than a freeze or a thaw takes.
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
-}
 
 fn phase(rig: &mut Rig, id: &ContainerId) -> Phase {
     let Answer::Welcome { containers, .. } = rig.client.hello() else { panic!() };
@@ -48,7 +42,7 @@ fn an_exec_that_hangs_stops_nothing_else() {
     let mut rig = Rig::new(false);
     let id = rig.run(sh("sleep 1000"));
     let group = rig.group_of(&id);
-    group.freeze(soon()).unwrap();
+    freeze(&group, true);
     let (read, write) = std::io::pipe().unwrap();
     let (exec, asked) = rig.post_exec(&id, &["/bin/sh", "-c", "echo late; exit 4"], write.into());
     let (_, write) = std::io::pipe().unwrap();
@@ -57,7 +51,7 @@ fn an_exec_that_hangs_stops_nothing_else() {
     another_goes_on(&mut rig);
     // One that is not there yet can be killed as well.
     rig.client.ask(Request::KillExec { exec: killed.clone() }, vec![]).unwrap();
-    group.thaw(soon()).unwrap();
+    freeze(&group, false);
     for asked in [asked, asked_too] {
         let (answer, _) = rig.client.answer_to(asked).unwrap();
         assert!(matches!(answer, Answer::ExecStarted { pid } if pid > 1), "{answer:?}");
@@ -78,7 +72,7 @@ fn execs_that_hang_are_bounded_and_leave_room_for_other_containers() {
     let mut rig = Rig::new(false);
     let id = rig.run(sh("sleep 1000"));
     let group = rig.group_of(&id);
-    group.freeze(soon()).unwrap();
+    freeze(&group, true);
     let (_read, write) = std::io::pipe().unwrap();
     let begun: Vec<u64> = (0..16)
         .map(|_| rig.post_exec(&id, &["/bin/sleep", "1000"], write.try_clone().unwrap().into()).1)
@@ -87,7 +81,7 @@ fn execs_that_hang_are_bounded_and_leave_room_for_other_containers() {
     assert_eq!(refused.reason, Reason::State, "{}", refused.message);
     hang(&rig, &id, 17);
     another_goes_on(&mut rig);
-    group.thaw(soon()).unwrap();
+    freeze(&group, false);
     for asked in begun {
         rig.client.answer_to(asked).unwrap();
     }
@@ -109,7 +103,7 @@ fn a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled() {
     rig.client.ask(kill, vec![]).unwrap();
     let forget = rig.client.post(Request::Forget { container: id.clone() }, vec![]);
     // A frozen process of cgroup v2 dies as it is, and its group may be gone by now.
-    drop(rig.group_of(&id).thaw(soon()));
+    unfreeze_if_there(&rig.group_of(&id));
     let failure = rig.client.answer_to(asked).unwrap_err();
     assert_eq!(failure.reason, Reason::State, "{}", failure.message);
     rig.client.answer_to(forget).unwrap();
@@ -121,7 +115,7 @@ fn a_create_that_hangs_blocks_nothing_else_and_can_be_cancelled() {
     let (id, asked) = rig.post_create(Want { frozen: true, ..sh("exit 6") });
     hang(&rig, &id, 1);
     another_goes_on(&mut rig);
-    rig.group_of(&id).thaw(soon()).unwrap();
+    freeze(&rig.group_of(&id), false);
     let (answer, _) = rig.client.answer_to(asked).unwrap();
     assert!(matches!(answer, Answer::Created { pid } if pid > 1), "{answer:?}");
     rig.start(&id).unwrap();
@@ -137,7 +131,7 @@ fn a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends() {
     let mut rig = Rig::new(false);
     let id = rig.create(sh("sleep 1000")).unwrap();
     let group = rig.group_of(&id);
-    group.freeze(soon()).unwrap();
+    freeze(&group, true);
     // A daemon that asks and goes away: another gets the result.
     let mut gone = rig.connect();
     gone.hello();
@@ -150,7 +144,7 @@ fn a_start_that_hangs_blocks_nothing_else_and_is_reported_when_it_ends() {
     drop(gone);
     another_goes_on(&mut rig);
     assert_eq!(phase(&mut rig, &id), Phase::Created);
-    group.thaw(soon()).unwrap();
+    freeze(&group, false);
     until("it runs", || phase(&mut rig, &id) != Phase::Created);
     let Phase::Running { started_at } = phase(&mut rig, &id) else { panic!() };
     let told: Vec<i64> =

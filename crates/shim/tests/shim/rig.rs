@@ -18,6 +18,8 @@ use berth_types::shim::{
 };
 use berth_types::{ContainerId, ExecId, SandboxId};
 
+#[path = "rig/freeze.rs"]
+pub(crate) mod freeze;
 #[path = "rig/plan.rs"]
 mod plan;
 
@@ -192,7 +194,7 @@ impl Rig {
         let child = self.path.child(id.as_str()).unwrap();
         let group = self.host.create(&child, &want.resources).unwrap();
         if want.frozen {
-            group.freeze(Instant::now() + WAIT_LIMIT).unwrap();
+            freeze::freeze(&group, true);
         }
         let script = ["/bin/sh", "-c", want.script];
         let mut plan = plan(want.args.unwrap_or(&script));

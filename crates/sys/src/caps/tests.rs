@@ -2,7 +2,6 @@ use super::*;
 
 #[test]
 fn the_kernel_says_what_it_has() {
-    assert!((36..64).contains(&last()));
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("status");
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:")).expect("CapEff");
     assert_eq!(Ok(effective().expect("capget")), u64::from_str_radix(line.trim(), 16));

@@ -84,14 +84,6 @@ pub enum CgroupError {
         /// The most that are looked at.
         limit: usize,
     },
-    /// A freeze or thaw did not complete in time.
-    #[error("{} did not become {wanted} in time", path.display())]
-    Freeze {
-        /// The directory of the group.
-        path: PathBuf,
-        /// `frozen` or `thawed`.
-        wanted: &'static str,
-    },
     /// Loading or attaching the device program failed.
     #[error("device rules of {}", path.display())]
     Devices {
@@ -146,7 +138,7 @@ impl Classify for CgroupError {
                 _ => Kind::Internal,
             },
             CgroupError::Groups { .. } => Kind::Exhausted,
-            CgroupError::NotEmpty { .. } | CgroupError::Freeze { .. } => Kind::Timeout,
+            CgroupError::NotEmpty { .. } => Kind::Timeout,
             CgroupError::Content { .. } | CgroupError::Devices { .. } => Kind::Internal,
             CgroupError::Several(errors) => errors.first().map_or(Kind::Internal, Classify::kind),
         }

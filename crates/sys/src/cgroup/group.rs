@@ -62,15 +62,6 @@ impl Cgroup {
         Ok(join)
     }
 
-    /// Moves a process with all its threads into the group. Slower than [`Cgroup::join`]: the kernel
-    /// stops every fork and exit on the machine for a moment. For processes that run already.
-    pub fn add(&self, pid: rustix::process::Pid) -> Result<(), CgroupError> {
-        for member in &self.members {
-            write(&member.dir.join("cgroup.procs"), &pid.as_raw_nonzero().to_string())?;
-        }
-        Ok(())
-    }
-
     pub(super) fn member(&self, controller: Controller) -> Option<&Member> {
         let version = self.shape().version(controller)?;
         self.members

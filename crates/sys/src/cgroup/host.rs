@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{CgroupError, Controller, Controllers};
+use crate::mount::Mounted;
 
 /// How the host's hierarchies are mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,12 @@ const WANTED: Controllers = Controllers::NONE
 impl Host {
     /// Looks at this host once: `/proc/self/mountinfo` and `/proc/cgroups`.
     pub fn detect() -> Result<Host, CgroupError> {
-        let mounts = read("/proc/self/mountinfo")?;
+        let path = "/proc/self/mountinfo";
+        let mounts = std::fs::read(path).map_err(|source| CgroupError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
         // Absent when the kernel has no v1 at all.
         let enabled = std::fs::read_to_string("/proc/cgroups").ok();
         let mut found = parse_mounts(&mounts, enabled.as_deref());
@@ -174,11 +180,12 @@ fn read(path: impl AsRef<Path>) -> Result<String, CgroupError> {
 /// The cgroup mounts in the text of `/proc/self/mountinfo` (proc_pid_mountinfo(5)); for v1 only
 /// controllers that `enabled`, the text of `/proc/cgroups`, does not mark as disabled. When a
 /// hierarchy is mounted more than once, the mount of its whole tree counts, else the first.
-pub fn parse_mounts(mountinfo: &str, enabled: Option<&str>) -> Vec<Hierarchy> {
+pub fn parse_mounts(mountinfo: &[u8], enabled: Option<&str>) -> Vec<Hierarchy> {
     let disabled = enabled.map(disabled_controllers).unwrap_or_default();
     let mut found: Vec<(String, bool, Hierarchy)> = Vec::new();
-    for line in mountinfo.lines() {
-        let Some((device, whole, mut hierarchy)) = parse_mount(line) else { continue };
+    for mount in crate::mount::parse_mountinfo(mountinfo) {
+        let (device, whole) = (mount.device.clone(), mount.root == Path::new("/"));
+        let Some(mut hierarchy) = hierarchy(mount) else { continue };
         hierarchy.controllers = hierarchy.controllers.without(disabled);
         match found.iter_mut().find(|(other, ..)| *other == device) {
             Some(known) if whole && !known.1 => *known = (device, whole, hierarchy),
@@ -189,48 +196,17 @@ pub fn parse_mounts(mountinfo: &str, enabled: Option<&str>) -> Vec<Hierarchy> {
     found.into_iter().map(|(_, _, hierarchy)| hierarchy).collect()
 }
 
-/// One line: the device number, whether the mount shows the whole hierarchy, and what it is.
-fn parse_mount(line: &str) -> Option<(String, bool, Hierarchy)> {
-    let (left, right) = line.split_once(" - ")?;
-    let mut fields = left.split(' ').skip(2);
-    let (device, root, mount) = (fields.next()?, fields.next()?, fields.next()?);
-    let mut fields = right.split(' ');
-    let (kind, _source, options) = (fields.next()?, fields.next()?, fields.next()?);
-    let version = match kind {
-        "cgroup" => Version::V1,
-        "cgroup2" => Version::V2,
+fn hierarchy(mount: Mounted) -> Option<Hierarchy> {
+    let options = || mount.options.split(',');
+    let (version, controllers, name) = match &*mount.kind {
+        "cgroup" => {
+            let name = options().find_map(|o| o.strip_prefix("name=")).map(str::to_owned);
+            (Version::V1, Controllers::parse(options()), name)
+        }
+        "cgroup2" => (Version::V2, Controllers::NONE, None),
         _ => return None,
     };
-    let (controllers, name) = match version {
-        Version::V1 => (
-            Controllers::parse(options.split(',')),
-            options.split(',').find_map(|o| o.strip_prefix("name=")).map(str::to_owned),
-        ),
-        Version::V2 => (Controllers::NONE, None),
-    };
-    let mount = PathBuf::from(unescape(mount));
-    Some((device.to_owned(), root == "/", Hierarchy { mount, version, controllers, name }))
-}
-
-/// Space, tab, newline and backslash are written as `\ooo` in mountinfo.
-fn unescape(field: &str) -> String {
-    let mut out = String::with_capacity(field.len());
-    let mut rest = field;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        match rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                out.push(char::from(byte));
-                rest = &rest[at + 4..];
-            }
-            None => {
-                out.push('\\');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
+    Some(Hierarchy { mount: mount.point, version, controllers, name })
 }
 
 /// Controllers whose last column in `/proc/cgroups` is 0.

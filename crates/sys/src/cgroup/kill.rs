@@ -35,20 +35,6 @@ impl Cgroup {
         Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
     }
 
-    /// Whether no process is in the group or below it. A removed group is empty.
-    pub fn is_empty(&self) -> Result<bool, CgroupError> {
-        if let Some(v2) = self.v2() {
-            let file = v2.dir.join("cgroup.events");
-            match std::fs::read_to_string(&file) {
-                Ok(text) if text.lines().any(|l| l == "populated 1") => return Ok(false),
-                Ok(_) => {}
-                Err(e) if gone(&e) => {}
-                Err(source) => return Err(CgroupError::Io { action: "read", path: file, source }),
-            }
-        }
-        Ok(self.pids()?.is_empty())
-    }
-
     /// Kills everything in the group and below it, and waits until it is empty.
     ///
     /// # Errors

@@ -60,19 +60,9 @@ impl CgroupPath {
         Self::new(&format!("{}/{name}", self.0))
     }
 
-    /// The group that this one is in; none directly below the root.
-    pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
-    }
-
     /// The path without a leading slash.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Whether this is `other` or below it.
-    pub fn is_within(&self, other: &CgroupPath) -> bool {
-        self.0.strip_prefix(&other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 

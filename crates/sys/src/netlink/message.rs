@@ -86,13 +86,6 @@ impl Attrs {
         self.put(kind | NESTED, &inner.0)
     }
 
-    /// Adds `other` behind this list.
-    #[must_use]
-    pub fn join(mut self, other: &Self) -> Self {
-        self.0.extend_from_slice(&other.0);
-        self
-    }
-
     /// Bytes so far.
     pub fn len(&self) -> usize {
         self.0.len()

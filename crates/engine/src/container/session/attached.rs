@@ -38,8 +38,8 @@ pub(crate) fn attached(
     socket: OwnedFd,
 ) -> io::Result<AttachSession> {
     let Streams { stdin, stdout, stderr } = serve(socket, config.stdin)?;
-    let resizer = config.tty.then(|| Resizer(Arc::new(Terminal { shim, container: container.clone() })));
-    Ok(AttachSession { container, stdin, stdout, stderr: (!config.tty).then_some(stderr), resizer })
+    let resizer = config.tty.then(|| Resizer(Arc::new(Terminal { shim, container })));
+    Ok(AttachSession { stdin, stdout, stderr: (!config.tty).then_some(stderr), resizer })
 }
 
 /// The client's ends.

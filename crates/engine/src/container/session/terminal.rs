@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use berth_types::ContainerId;
 use rustix::termios::Winsize;
 use tokio::io::unix::AsyncFd;
 
@@ -13,15 +12,10 @@ use super::{Ending, ExecSession, Input, Output, Resize, Resizer};
 use crate::error::EngineError;
 
 /// A session on this terminal's master.
-pub(crate) fn with_terminal(
-    container: ContainerId,
-    master: OwnedFd,
-    ending: Ending,
-) -> io::Result<ExecSession> {
+pub(crate) fn with_terminal(master: OwnedFd, ending: Ending) -> io::Result<ExecSession> {
     rustix::io::ioctl_fionbio(&master, true)?;
     let master = Arc::new(crate::host::async_fd::register_both(master)?);
     Ok(ExecSession {
-        container,
         stdin: Some(Input::terminal(Arc::clone(&master))),
         stdout: Output::terminal(Arc::clone(&master)),
         stderr: None,

@@ -47,7 +47,7 @@ fn damaged_files_are_removed() {
         ("empty", &b""[..]),
         ("truncated", &good[..good.len() - 1]),
         ("other-name", &good[..]),
-        ("half.new", &good[..9]),
+        ("half.7.tmp", &good[..9]),
     ] {
         fs::write(dir.path().join("leases").join(name), bytes).unwrap();
     }
@@ -76,8 +76,10 @@ fn a_boot_that_cannot_be_noted_forgets_nothing_later() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());
     fs::write(dir.path().join("boot"), "another").unwrap();
-    // Nothing can be written under this name, as on a full disk.
-    fs::create_dir(dir.path().join("boot.new")).unwrap();
+    // Whatever number the new file has, it cannot be written, as on a full disk.
+    for number in 0..1000 {
+        fs::create_dir(dir.path().join(format!("boot.{number}.tmp"))).unwrap();
+    }
     for _ in 0..2 {
         let store = Store::open(dir.path()).unwrap();
         store.write(&lease(2), 2).unwrap();

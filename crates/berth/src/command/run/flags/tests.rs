@@ -95,7 +95,7 @@ fn what_cannot_be_is_refused_with_the_flag() {
         (&["-p", "1.2.3:1:80", "x"], "is not an address"),
         (&["-p", "1:80/icmp", "x"], "\"ICMP\""),
         (&["-l", "a", "x"], "--label \"a\""),
-        (&["--rm", "--restart", "always", "x"], "contradict"),
+        (&["--rm", "--restart", "always", "x"], "cannot be combined"),
     ] {
         assert!(refused(args).contains(named), "{args:?}: {}", refused(args));
     }
