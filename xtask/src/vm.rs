@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Only these test programs, as `berth_sys`, `pods` or `compare`, or `package` for the Debian
     /// package [default: those that meet the kernel]
     program: Vec<String>,
+    /// After `--`, only tests with one of these in their names
+    #[arg(last = true, value_name = "FILTER")]
+    filters: Vec<String>,
     /// Memory of the machine in MiB
     #[arg(long, default_value_t = 6144)]
     memory: u32,
@@ -79,15 +82,21 @@ fn boot(options: &Options, counts: &mut Counts) -> Result<()> {
     std::fs::write(dir.join("guest.sh"), GUEST)?;
     let programs = match wanted[..] {
         [PACKAGE] => package(&dir)?,
-        _ => list(&wanted)?,
+        _ => list(&wanted, &options.filters.join(" "))?,
     };
+    let expected = programs.lines().count();
     std::fs::write(dir.join("programs"), programs)?;
     disk(&dir.join("disk.img"))?;
 
     headline(&format!("vm: booting {}", kernel.release));
     let mut files = Files::serve(&dir)?;
-    run_one(&mut machine(&kernel, &dir, options.memory), "vm", counts);
+    let ended = run_one(&mut machine(&kernel, &dir, options.memory), "vm", counts);
     files.end();
+    // A machine that stops half-way ends as one that is done does.
+    ensure!(
+        ended == expected,
+        "{ended} of {expected} test programs gave a result before the machine stopped"
+    );
     Ok(())
 }
 
@@ -100,8 +109,8 @@ fn package(dir: &Path) -> Result<String> {
     Ok(format!("{} {}\n", dir.display(), script.display()))
 }
 
-/// A line for each program: where it is run, and what.
-fn list(wanted: &[&str]) -> Result<String> {
+/// A line for each program: where it is run, what, and which of its tests.
+fn list(wanted: &[&str], filters: &str) -> Result<String> {
     headline("vm: building the tests");
     let built = cargo(&["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit())
@@ -119,7 +128,7 @@ fn list(wanted: &[&str]) -> Result<String> {
         };
         if message["profile"]["test"] == true && wanted.contains(&name.as_str()) {
             let place = Path::new(manifest).parent().context("a manifest lies in a directory")?;
-            writeln!(lines, "{} {program}", place.display())?;
+            writeln!(lines, "{} {program} {filters}", place.display())?;
             found.push(name);
         }
     }

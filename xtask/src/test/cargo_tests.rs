@@ -34,12 +34,15 @@ pub(super) fn run(packages: &[String], programs: &Programs, counts: &mut Counts)
     }
 }
 
-/// Runs a command that prints as test programs do, and adds up what it says.
-pub(crate) fn run_one(command: &mut Command, what: &str, counts: &mut Counts) {
+/// Runs a command that prints as test programs do, and adds up what it says. Returns how many programs gave a result.
+pub(crate) fn run_one(command: &mut Command, what: &str, counts: &mut Counts) -> usize {
     let started = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match started {
         Ok(child) => child,
-        Err(error) => return counts.fail(format!("{what}: {error}")),
+        Err(error) => {
+            counts.fail(format!("{what}: {error}"));
+            return 0;
+        }
     };
     let (sender, lines) = channel();
     forward(child.stdout.take(), sender.clone());
@@ -70,6 +73,7 @@ pub(crate) fn run_one(command: &mut Command, what: &str, counts: &mut Counts) {
         // A crate that does not compile, or a test binary that died.
         counts.fail(format!("{what}: failed after {} summaries", reader.summaries));
     }
+    reader.summaries
 }
 
 fn forward(stream: Option<impl Read + Send + 'static>, lines: Sender<String>) {

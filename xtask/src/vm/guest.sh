@@ -21,11 +21,12 @@ ulimit -n 65536
 export TMPDIR=/mnt/tmp CARGO=/bin/true RUST_BACKTRACE=0
 echo "kernel $(uname -r), cgroup v2 with $(cat /sys/fs/cgroup/cgroup.controllers)"
 echo "security modules: $(cat /sys/kernel/security/lsm)"
-while read -r place program; do
+while read -r place program filters; do
     cd "$place" || continue
     export CARGO_MANIFEST_DIR=$place
     echo "     Running ${program##*/}"
-    "$program" --color=never --test-threads=2 --show-output </dev/null
+    # shellcheck disable=SC2086 # one word for each filter
+    "$program" $filters --color=never --test-threads=2 --show-output </dev/null
 done <"$dir/programs"
 sync
 echo o >/proc/sysrq-trigger
