@@ -21,8 +21,22 @@ pub fn sealed(name: &str, bytes: &[u8]) -> std::io::Result<OwnedFd> {
     let mut file = std::fs::File::from(fd);
     file.write_all(bytes)?;
     let fd = OwnedFd::from(file);
-    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    seal(&fd)?;
     Ok(fd)
+}
+
+/// Seals it for good. The kernel refuses with EBUSY while it holds one of the pages itself (reclaim and compaction do so
+/// for a moment); it waits 150 ms for them, which is too short on a machine whose processors are busy.
+fn seal(fd: &OwnedFd) -> Result<(), Errno> {
+    const ATTEMPTS: usize = 20;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    for _ in 1..ATTEMPTS {
+        match fcntl_add_seals(fd, seals) {
+            Err(Errno::BUSY) => {}
+            other => return other,
+        }
+    }
+    fcntl_add_seals(fd, seals)
 }
 
 #[cfg(test)]
