@@ -20,7 +20,7 @@ pub fn is_enabled() -> bool {
 }
 
 /// Whether the kernel has it in force and its files can be reached: not so in most containers, whose processes are under
-/// the profiles of somebody else.
+/// the profiles of another runtime.
 pub fn in_force() -> bool {
     is_enabled() && std::path::Path::new(PROFILES).exists()
 }
@@ -28,7 +28,7 @@ pub fn in_force() -> bool {
 /// Whether a profile of this name is loaded.
 ///
 /// # Errors
-/// Those of reading the kernel's list; `FileTooLarge` when it is longer than anyone's.
+/// Those of reading the kernel's list; `FileTooLarge` when it is over 1 MiB.
 pub fn is_loaded(name: &str) -> io::Result<bool> {
     let mut list = String::new();
     std::fs::File::open(PROFILES)?.take(MAX_PROFILES + 1).read_to_string(&mut list)?;
