@@ -64,6 +64,10 @@ pub struct Given<'a> {
     pub uts: Option<BorrowedFd<'a>>,
     /// The cgroup namespace.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The mount namespace that the container's own begins as a copy of
+    /// ([`berth_sys::mount::base_namespace`]); None is the caller's, which is slow where there are many mounts. Not used
+    /// where a new file system names files of the host, nor in a new user namespace, which has no right to it.
+    pub base: Option<BorrowedFd<'a>>,
 }
 
 /// What a process gets as standard input, output and error.

@@ -16,10 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use berth_sys::signal::SignalFd;
 use berth_sys::spawn::{Child, Spawn};
+use berth_sys::{mount, namespace};
 use rustix::event::{PollFd, PollFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
-};
 use rustix::process::{Signal, WaitOptions};
 
 /// The argument that makes this binary an init.
@@ -38,10 +36,11 @@ pub(crate) struct Init {
 }
 
 /// Starts an init in a new PID namespace and waits until it has given up the host's mounts and rights.
-pub(crate) fn start(namespaces: &[BorrowedFd<'_>]) -> std::io::Result<Init> {
+/// `base` is what its mount namespace begins as a copy of.
+pub(crate) fn start(namespaces: &[BorrowedFd<'_>], base: BorrowedFd<'_>) -> std::io::Result<Init> {
     let program = std::fs::File::open("/proc/self/exe")?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    let mut fds = vec![theirs.as_fd()];
+    let mut fds = vec![theirs.as_fd(), base];
     fds.extend(namespaces);
     let spawn = Spawn {
         program: program.as_fd(),
@@ -65,6 +64,7 @@ pub(crate) fn start(namespaces: &[BorrowedFd<'_>]) -> std::io::Result<Init> {
 pub(crate) fn run() -> std::io::Result<()> {
     let mut given = berth_sys::spawn::inherited(PIPE)?;
     let pipe = std::os::unix::net::UnixStream::from(given.remove(0));
+    let base = given.remove(0);
     // What it was started with is the host's own null device, whose mode or times a container could change through
     // /proc/1/fd. A socket cannot be opened there.
     rustix::stdio::dup2_stdin(&pipe)?;
@@ -75,7 +75,8 @@ pub(crate) fn run() -> std::io::Result<()> {
     for namespace in given {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), None)?;
     }
-    leave_the_host()?;
+    leave_the_host(&base)?;
+    drop(base);
     std::io::Write::write_all(&mut &pipe, &[1])?;
     loop {
         let mut polled = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&pipe, PollFlags::IN)];
@@ -91,22 +92,11 @@ pub(crate) fn run() -> std::io::Result<()> {
     }
 }
 
-/// An empty read-only root in the mount namespace of its own, and no rights.
-fn leave_the_host() -> std::io::Result<()> {
-    use rustix::mount::{fsconfig_create, fsmount, fsopen, mount_change, move_mount, unmount};
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    let empty = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&empty)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let root = fsmount(&empty, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    move_mount(&root, "", rustix::fs::CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    rustix::process::fchdir(&root)?;
-    rustix::process::pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    rustix::process::chdir("/")?;
+/// An empty read-only root in a mount namespace of its own, and no rights.
+fn leave_the_host(base: &OwnedFd) -> std::io::Result<()> {
+    namespace::enter(base.as_fd(), namespace::MOUNT)?;
+    namespace::unshare(namespace::MOUNT)?;
+    mount::empty_root()?;
     rustix::thread::set_no_new_privs(true)?;
     let none = rustix::thread::CapabilitySet::empty();
     let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };

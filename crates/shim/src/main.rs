@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
-//! connection as 4 (`berth_types::shim`). It outlives every daemon: what it knows is in its memory and
+//! connection as 4 (`berth_types::shim`), and the base of its containers' mount namespaces as 5. It outlives every daemon: what it knows is in its memory and
 //! in its records, and a daemon that connects and says Hello is told all of it. It ends with its pod, or at once when
 //! the daemon goes away before it configured the pod. See docs/adr/0040.
 
@@ -47,7 +47,9 @@ fn main() -> ExitCode {
 
 fn serve() -> std::io::Result<()> {
     let mut given = berth_sys::spawn::inherited(LISTEN_FD)?.into_iter();
-    let (Some(listener), Some(first), None) = (given.next(), given.next(), given.next()) else {
+    let (Some(listener), Some(first), Some(base), None) =
+        (given.next(), given.next(), given.next(), given.next())
+    else {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -55,7 +57,7 @@ fn serve() -> std::io::Result<()> {
     ignore(&[Signal::HUP, Signal::PIPE, Signal::INT, Signal::TERM, Signal::XFSZ].map(Signal::as_raw));
     let signals = SignalFd::new(&[Signal::CHILD.as_raw()])?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    server::Server::new(listener, first, signals, protect())?.run()
+    server::Server::new(listener, first, base, signals, protect())?.run()
 }
 
 /// Asks the out-of-memory killer to spare the shim. Where that is allowed, the score from before

@@ -23,6 +23,8 @@ pub(crate) struct Spaces {
     pub(crate) ipc: Option<OwnedFd>,
     /// UTS.
     pub(crate) uts: Option<OwnedFd>,
+    /// What the containers' mount namespaces begin as copies of.
+    pub(crate) base: Arc<OwnedFd>,
 }
 
 /// Everything that a container is made of.
@@ -99,6 +101,7 @@ impl Making {
             ipc: self.spaces.ipc.as_ref().map(AsFd::as_fd),
             uts: self.spaces.uts.as_ref().map(AsFd::as_fd),
             cgroup: None,
+            base: Some(self.spaces.base.as_fd()),
         })
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Server {
     shutdown: Option<shutdown::Shutdown>,
     /// What containers have whose plans say nothing, if it is not the shim's own.
     oom_score: Option<i32>,
+    /// What the containers' mount namespaces begin as copies of.
+    base: Arc<OwnedFd>,
     done: bool,
 }
 
@@ -83,6 +85,7 @@ impl Server {
     pub(crate) fn new(
         listener: OwnedFd,
         first: OwnedFd,
+        base: OwnedFd,
         signals: SignalFd,
         oom_score: Option<i32>,
     ) -> std::io::Result<Self> {
@@ -116,6 +119,7 @@ impl Server {
             next_ticket: 0,
             shutdown: None,
             oom_score,
+            base: Arc::new(base),
             done: false,
         };
         server.connect(first)?;

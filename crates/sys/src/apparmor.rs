@@ -64,7 +64,7 @@ pub fn set_on_exec(change: &[u8]) -> Result<(), Errno> {
         return Err(Errno::NODEV);
     }
     // Linux 5.8 has this file, and older ones are not supported. attr/exec is that of whichever module comes first.
-    procfs::write_beneath(std::os::fd::AsFd::as_fd(&proc), c"self/attr/apparmor/exec", change)
+    procfs::write_beneath(std::os::fd::AsFd::as_fd(&proc), c"thread-self/attr/apparmor/exec", change)
 }
 
 #[cfg(test)]

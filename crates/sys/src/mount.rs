@@ -14,8 +14,10 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::process::check;
 
+mod empty;
 mod list;
 
+pub use empty::{base_namespace, empty_root};
 pub use list::{Mounted, mounted, parse_mountinfo};
 
 /// `MOUNT_ATTR_RDONLY`

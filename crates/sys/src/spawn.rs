@@ -37,7 +37,7 @@ pub struct Spawn<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// `tasks` (v1) or `cgroup.procs` files, open for writing, of cgroups to join before execve.
     pub tasks: &'a [BorrowedFd<'a>],
-    /// Whether it is the first process of a new PID namespace, with a mount namespace of its own.
+    /// Whether it is the first process of a new PID namespace.
     pub new_pid_namespace: bool,
 }
 
@@ -133,7 +133,7 @@ impl Spawn<'_> {
             libc::sigfillset(all.as_mut_ptr());
             libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
         }
-        let namespaces = if self.new_pid_namespace { libc::CLONE_NEWPID | libc::CLONE_NEWNS } else { 0 };
+        let namespaces = if self.new_pid_namespace { libc::CLONE_NEWPID } else { 0 };
         // SAFETY: `child` keeps to system calls on `plan`, which outlives it: CLONE_VFORK holds this
         // thread until the child has executed the program or exited.
         let cloned = unsafe {

@@ -57,7 +57,8 @@ pub const MAX_FRAME: usize = 8 << 20;
 pub const MAX_FDS: usize = 200;
 /// The most bytes of output or input in one packet of an attached client.
 pub const MAX_PACKET: usize = 16 << 10;
-/// The descriptor on which a new shim finds its listening socket, and on the next the connection to the daemon that made it.
+/// The descriptor on which a new shim finds its listening socket, on the next the connection to the daemon that made it, and
+/// then the mount namespace that those of its containers begin as copies of.
 pub const LISTEN_FD: i32 = 3;
 
 /// A request of the daemon, with the number that the answer repeats.

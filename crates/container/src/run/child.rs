@@ -33,6 +33,8 @@ pub(super) struct Work<'a> {
     pub(super) tasks: Vec<BorrowedFd<'a>>,
     /// The PID namespace of the process that goes on. Only children get into it, so this one is not seen there.
     pub(super) pid: Option<BorrowedFd<'a>>,
+    /// Where the host's mounts are left for.
+    pub(super) base: Option<BorrowedFd<'a>>,
     pub(super) enter: Vec<Entry<'a>>,
     /// None for a terminal.
     pub(super) stdio: Option<[Option<BorrowedFd<'a>>; 3]>,
@@ -154,6 +156,9 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
         .map_err(at("become non-dumpable"))?;
     process::reset_signals();
     rustix::process::umask(Mode::empty());
+    if let Some(base) = work.base {
+        namespace::enter(base, namespace::MOUNT).map_err(at("enter the base of mount namespaces"))?;
+    }
     work.process.take_profile()?;
     for tasks in &work.tasks {
         // A process of one thread that names itself avoids the kernel's global lock.
@@ -362,6 +367,7 @@ pub(super) fn needed<'a>(work: &'a Work<'_>) -> impl Iterator<Item = i32> + 'a {
     std::iter::once(&work.gate)
         .chain(&work.tasks)
         .chain(&work.pid)
+        .chain(&work.base)
         .chain(work.enter.iter().map(|e| &e.fd))
         .chain(stdio)
         .map(AsRawFd::as_raw_fd)

@@ -129,13 +129,16 @@ pub(super) fn create(
     let process = Process::new(&plan.process, goes_on, stdio.is_none(), &mut notes)?;
     give_procfs(&mut ops, pid_space, &entries)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
-    let new_namespaces = NewNamespaces::of(spaces.new, has_user, pid_space.is_some());
+    // Files of the host that a step names are not found from the base.
+    let base = given.base.filter(|_| !ops.iter().any(Op::names_host_paths));
+    let new_namespaces = NewNamespaces::of(spaces.new, has_user, pid_space.is_some(), base.is_some());
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
         gate: theirs.as_fd(),
         close: Vec::new(),
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
         pid: pid_space,
+        base: base.filter(|_| new_namespaces.from_base),
         become_root: has_user,
         limits_from_outside: new_namespaces.new_user && !new_namespaces.unshare_user,
         enter: entries,
@@ -183,16 +186,20 @@ struct NewNamespaces {
     new_user: bool,
     /// The child makes the user namespace too: the right to enter a PID namespace of the host ends with one of one's own.
     unshare_user: bool,
+    /// The mount namespace is made of the base, where the child first goes: its right to that ends with a user namespace.
+    from_base: bool,
     moves: Moves,
 }
 
 impl NewNamespaces {
-    fn of(new: u64, has_user: bool, given_pid: bool) -> Self {
+    fn of(new: u64, has_user: bool, given_pid: bool, base: bool) -> Self {
         let new_user = new & namespace::USER != 0;
         let unshare_user = new_user && given_pid;
         // Namespaces belong to the user namespace in which they are made, and what is in them (the root of
         // a mqueue) to its root: the others are made when the process is that.
         let early = if has_user { namespace::USER | namespace::PID } else { u64::MAX };
+        let from_base = base && (!new_user || unshare_user);
+        let early = if from_base { early & !namespace::MOUNT } else { early };
         let moves = match (has_user && !new_user && new & namespace::PID != 0, given_pid) {
             (true, _) => Moves::Early,
             (false, true) => Moves::Late,
@@ -200,7 +207,14 @@ impl NewNamespaces {
         };
         let by_others = if moves == Moves::Early { namespace::PID } else { 0 }
             | if unshare_user { namespace::USER } else { 0 };
-        Self { at_clone: new & early & !by_others, late: new & !early, new_user, unshare_user, moves }
+        Self {
+            at_clone: new & early & !by_others,
+            late: new & !early,
+            new_user,
+            unshare_user,
+            from_base,
+            moves,
+        }
     }
 }
 

@@ -58,6 +58,7 @@ fn enter_and_run(
         close: Vec::new(),
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
         pid,
+        base: None,
         enter: enter.to_vec(),
         stdio,
         become_root: plan.user_namespace,

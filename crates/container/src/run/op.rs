@@ -177,6 +177,12 @@ impl Op {
         }
     }
 
+    /// Whether it makes a file system of files of the host: a device, or layers.
+    pub(super) fn names_host_paths(&self) -> bool {
+        let Op::Mount(MountOp { source: SourceOp::New { options, .. }, .. }) = self else { return false };
+        options.iter().any(|(_, value)| value.as_ref().is_some_and(|value| value.as_bytes().contains(&b'/')))
+    }
+
     /// The mount that is to be shared, and with whom.
     pub(super) fn to_share(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
         match self.fds() {

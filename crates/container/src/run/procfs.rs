@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use berth_sys::process::{self, ExecContext, Program, fd_at};
 use berth_sys::{mount, namespace};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::FsOpenFlags;
 
 use super::RunError;
 use super::child::{self, Entry};
@@ -74,7 +74,7 @@ fn leave(
     process::reset_signals();
     namespace::enter(space, namespace::PID).map_err(at("enter the PID namespace"))?;
     namespace::unshare(namespace::MOUNT).map_err(at("make a mount namespace"))?;
-    empty_root().map_err(at("make an empty root"))?;
+    mount::empty_root().map_err(at("make an empty root"))?;
     for other in others {
         namespace::enter(other.fd, other.kinds).map_err(at("enter the container's namespaces"))?;
         if other.kinds == namespace::USER {
@@ -86,21 +86,6 @@ fn leave(
     process::place_fd(gate, GATE, false).map_err(at("keep the socket"))?;
     process::close_range(0, GATE.cast_unsigned() - 1).map_err(at("close descriptors"))?;
     process::close_range(GATE.cast_unsigned() + 1, u32::MAX).map_err(at("close descriptors"))
-}
-
-fn empty_root() -> Result<(), Errno> {
-    let private = mount::Change { propagation: mount::PRIVATE, recursive: true, ..mount::Change::default() };
-    mount::change(rustix::fs::CWD, c"/", private)?;
-    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_create(context.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
-    let root = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    rustix::mount::move_mount(&root, c"", rustix::fs::CWD, c"/", flags)?;
-    rustix::process::fchdir(&root)?;
-    rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")
 }
 
 /// The helper's maker, isolated, and the helper.

@@ -1,7 +1,7 @@
 //! Starting a shim, and connecting to one that runs.
 //!
 //! The shim is executed from one sealed memory file shared by all pods. It gets its listening socket as
-//! descriptor 3 and its first connection as 4, and joins the shims' cgroup outside every pod's limits.
+//! descriptor 3, its first connection as 4 and the base of mount namespaces as 5, and joins the shims' cgroup outside every pod's limits.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -27,6 +27,8 @@ const SHIMS: &str = "shims";
 pub(crate) struct Launcher {
     cgroup: Cgroup,
     open_files: Option<Limit>,
+    /// What the mount namespaces of containers begin as copies of, made with the first shim.
+    base: OnceLock<OwnedFd>,
 }
 
 /// A shim that was started.
@@ -42,7 +44,14 @@ impl Launcher {
         let failed = |e| EngineError::failed("make the shims' cgroup", e);
         let path = CgroupPath::new(&config.cgroup_root).and_then(|p| p.child(SHIMS)).map_err(failed)?;
         let cgroup = host.ensure(&path, &Resources::default()).map_err(failed)?;
-        Ok(Self { cgroup, open_files: config.open_files })
+        Ok(Self { cgroup, open_files: config.open_files, base: OnceLock::new() })
+    }
+
+    fn base(&self) -> io::Result<&OwnedFd> {
+        match self.base.get() {
+            Some(base) => Ok(base),
+            None => berth_sys::mount::base_namespace().map(|made| self.base.get_or_init(|| made)),
+        }
     }
 
     /// The cgroup that shims live in.
@@ -61,6 +70,7 @@ impl Launcher {
         let program = program.file().map_err(failed("make the shim's memory file"))?;
         let listener = listen(socket).map_err(failed("listen on the shim's socket"))?;
         let (ours, theirs) = pair().map_err(failed("make the shim's first connection"))?;
+        let base = self.base().map_err(failed("make the base of the containers' mount namespaces"))?;
         let join = self.cgroup.join().map_err(|e| EngineError::failed("open the shims' cgroup", e))?;
         let name: &CStr = c"berth-shim";
         let id = CString::new(sandbox.as_str()).expect("an id has no NUL");
@@ -68,7 +78,7 @@ impl Launcher {
         let child = Spawn {
             program: program.as_fd(),
             argv: &[name, &id],
-            fds: &[listener.as_fd(), theirs.as_fd()],
+            fds: &[listener.as_fd(), theirs.as_fd(), base.as_fd()],
             stderr: None,
             cgroup: join.v2_dir.as_ref().map(AsFd::as_fd),
             tasks: &tasks,

@@ -18,8 +18,8 @@ use berth_testkit::Registry;
 use berth_testkit::image::{Compression, Format, Image, Layer};
 use berth_types::{ContainerId, SandboxId};
 
-/// The longest that anything in these tests may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+/// The longest that anything in these tests may take, on an emulated machine too.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Programs {
     pub(crate) shim: &'static [u8],

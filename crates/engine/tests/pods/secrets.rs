@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use berth_engine::model::EnvVar;
 use berth_testkit::guard::has_program;
@@ -36,8 +37,9 @@ fn other_users_of_the_host_find_nothing_of_a_pod() {
         config.envs = vec![EnvVar { name: "PASSWORD".to_owned(), value: b"hunter2".to_vec() }];
         (id.clone(), started(&engine, &id, config).await)
     });
-    let made =
-        world.run(engine.exec_sync(&main, vec!["ls".into(), "-l".into(), "/own".into()], None)).unwrap();
+    let made = "until [ -u /own -a -e /dev/shm/open ]; do usleep 1000; done; ls -l /own";
+    let made = ["sh", "-c", made].map(str::to_owned).to_vec();
+    let made = world.run(engine.exec_sync(&main, made, Some(Duration::from_secs(60)))).unwrap();
     assert!(made.stdout.starts_with(b"-rwsr-xr-x"), "{made:?}");
     // The look itself works: it finds the directories, which it cannot enter.
     let dir = world.path().to_str().unwrap().to_owned();

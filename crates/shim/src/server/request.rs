@@ -1,6 +1,6 @@
 //! What each request does.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use berth_types::ContainerId;
@@ -83,13 +83,16 @@ impl Server {
             false => None,
             true => {
                 let namespaces: Vec<_> =
-                    [&network, &ipc, &uts].into_iter().flatten().map(std::os::fd::AsFd::as_fd).collect();
-                Some(init::start(&namespaces).map_err(|e| system("start the pod's init", &e))?)
+                    [&network, &ipc, &uts].into_iter().flatten().map(AsFd::as_fd).collect();
+                Some(
+                    init::start(&namespaces, self.base.as_fd())
+                        .map_err(|e| system("start the pod's init", &e))?,
+                )
             }
         };
         let cgroup_dirs = told.cgroup_dirs.into_iter().map(Into::into).collect();
         let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
-        let spaces = Arc::new(Spaces { network, ipc, uts });
+        let spaces = Arc::new(Spaces { network, ipc, uts, base: Arc::clone(&self.base) });
         self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs });
         DONE
     }

@@ -215,10 +215,11 @@ fn a_shim_without_a_pod_ends_with_its_daemon() {
     let listener = UnixListener::bind(dir.path().join("shim.sock")).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let program = std::fs::File::open(env!("CARGO_BIN_EXE_berth-shim")).unwrap();
+    let base = berth_sys::mount::base_namespace().unwrap();
     let shim = Spawn {
         program: program.as_fd(),
         argv: &[c"berth-shim"],
-        fds: &[listener.as_fd(), theirs.as_fd()],
+        fds: &[listener.as_fd(), theirs.as_fd(), base.as_fd()],
         stderr: None,
         cgroup: None,
         tasks: &[],

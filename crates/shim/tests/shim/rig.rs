@@ -114,10 +114,11 @@ impl Rig {
         let group = host.create(&path, &Resources::default()).unwrap();
         let listener = UnixListener::bind(dir.path().join("shim.sock")).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
+        let base = mount::base_namespace().unwrap();
         let shim = Spawn {
             program: program(),
             argv: &[c"berth-shim", c"test"],
-            fds: &[listener.as_fd(), theirs.as_fd()],
+            fds: &[listener.as_fd(), theirs.as_fd(), base.as_fd()],
             stderr: None,
             cgroup: None,
             tasks: &[],

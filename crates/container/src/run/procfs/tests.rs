@@ -1,3 +1,5 @@
+use rustix::mount::{FsMountFlags, MountAttrFlags};
+
 use super::*;
 use rustix::fs::{Mode, OFlags};
 
