@@ -116,10 +116,8 @@ pub(super) fn create(
     let op = |step| Op::new(step, &given.mounts, later);
     let mut ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
     let own_root = root(plan)?;
-    let root = match &own_root {
-        Some(root) => root.as_fd(),
-        None => given.root.ok_or_else(|| RunError::Plan { what: "no root mount was given".into() })?,
-    };
+    let root = own_root.as_ref().map(AsFd::as_fd).or(given.root);
+    let root = root.ok_or_else(|| RunError::Plan { what: "no root mount was given".into() })?;
     let spaces = Spaces::of(&plan.namespaces)?;
     let mut entries = spaces.entries(given)?;
     let pid_space = take_pid_space(&mut entries);
@@ -129,8 +127,7 @@ pub(super) fn create(
     let process = Process::new(&plan.process, goes_on, stdio.is_none(), &mut notes)?;
     give_procfs(&mut ops, pid_space, &entries)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
-    // Files of the host that a step names are not found from the base.
-    let base = given.base.filter(|_| !ops.iter().any(Op::names_host_paths));
+    let base = usable_base(given, &ops);
     let new_namespaces = NewNamespaces::of(spaces.new, has_user, pid_space.is_some(), base.is_some());
     let clocks = plan.namespaces.time.map(|offsets| clocks_text(&offsets));
     let mut work = Work {
@@ -175,6 +172,11 @@ pub(super) fn create(
     }
     new.hear_out(&Expects { terminal: stdio.is_none(), moves: new_namespaces.moves, ready: true }, &names)?;
     new.prepared(plan, notes)
+}
+
+/// Files of the host that a step names are not found from the base.
+fn usable_base<'a>(given: &Given<'a>, ops: &[Op]) -> Option<BorrowedFd<'a>> {
+    given.base.filter(|_| !ops.iter().any(Op::names_host_paths))
 }
 
 /// When and by which process the new namespaces are made.

@@ -50,11 +50,11 @@ pub fn base_namespace() -> io::Result<OwnedFd> {
         for (dir, kind) in [(c"proc", Some(c"proc")), (c"sys", Some(c"sysfs")), (c"dev", None)] {
             rustix::fs::mkdirat(&root, dir, Mode::from_raw_mode(0o555))?;
             if let Some(kind) = kind {
-                attach_at(new(kind, MountAttrFlags::empty())?, &root, dir)?;
+                attach_at(&new(kind, MountAttrFlags::empty())?, &root, dir)?;
             }
         }
         rustix::fs::mknodat(&root, c"dev/null", FileType::RegularFile, Mode::empty(), 0)?;
-        attach_at(null, &root, c"dev/null")?;
+        attach_at(&null, &root, c"dev/null")?;
         pivot(root)?;
         Ok::<_, Errno>(own)
     })?;
@@ -63,7 +63,7 @@ pub fn base_namespace() -> io::Result<OwnedFd> {
     Ok(made?)
 }
 
-fn attach_at(mount: OwnedFd, root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
+fn attach_at(mount: &OwnedFd, root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
     let place = rustix::fs::openat(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     attach(mount.as_fd(), place.as_fd())
 }
