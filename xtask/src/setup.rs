@@ -22,6 +22,11 @@ const PACKAGES: &[Package] = &[
         shows: &["/usr/bin/catatonit", "/usr/libexec/podman/catatonit"],
         purpose: "test images",
     },
+    Package {
+        name: "python3-grpcio",
+        shows: &["/usr/lib/python3/dist-packages/grpc/__init__.py"],
+        purpose: "calls us by gRPC's C core",
+    },
     Package { name: "skopeo", shows: &["/usr/bin/skopeo"], purpose: "reads what our registry serves" },
     Package {
         name: "docker-registry",

@@ -1,5 +1,6 @@
 //! `berth serve`: the daemon.
 
+mod authority;
 mod builtin;
 mod listen;
 mod logging;

@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tonic::service::Routes;
 
+use super::authority::Connection;
 use crate::api::berth_server::BerthServer;
 use crate::service::Service;
 
@@ -105,7 +106,7 @@ pub(super) async fn serve(
         let handler = TowerToHyperService::new(routes.clone());
         let connection = http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(CALLS)
-            .serve_connection(TokioIo::new(stream), handler);
+            .serve_connection(TokioIo::new(Connection::new(stream)), handler);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(e) = connection.await {

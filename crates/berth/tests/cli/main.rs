@@ -7,6 +7,7 @@
 mod archive;
 mod arguments;
 mod exec;
+mod grpc;
 mod home;
 mod images;
 mod kubelet;
