@@ -36,6 +36,8 @@ pub enum Step {
     Pull,
     /// A new daemon's first answer, with 50 pods.
     Restart,
+    /// A pod beside many others, their statistics, and the daemon's memory while they come and go.
+    Crowd,
 }
 
 /// The benchmark's command line.
@@ -59,6 +61,9 @@ pub struct Options {
     /// Pods of a lifecycle or throughput step in each round
     #[arg(long, default_value_t = 20)]
     pub pods: usize,
+    /// How many other pods there are in the step of that name, in turn; a bridge holds 1,023
+    #[arg(long, value_delimiter = ',', default_value = "400")]
+    pub crowd: Vec<usize>,
     /// Show every call of one pod's start, not only the sums
     #[arg(long)]
     pub profile: bool,
@@ -82,7 +87,7 @@ pub(crate) struct Target {
     daemon: Option<Daemon>,
 }
 
-const ALL: [Step; 8] = [
+const ALL: [Step; 9] = [
     Step::Host,
     Step::Lifecycle,
     Step::Exec,
@@ -91,6 +96,7 @@ const ALL: [Step; 8] = [
     Step::Restart,
     Step::Memory,
     Step::Pull,
+    Step::Crowd,
 ];
 
 /// Measures and prints.

@@ -1,5 +1,7 @@
 //! What is measured, step by step.
 
+mod crowd;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +43,7 @@ pub(super) async fn run(
         Step::Memory => memory(&client, target, hardening, samples).await,
         Step::Pull => pull(&mut client, target, samples).await,
         Step::Restart => restart(&client, target, hardening, samples).await,
+        Step::Crowd => crowd::run(&mut client, target, options, samples).await,
     };
     if done.is_err() {
         // The next run must not find this one's pods; the first error is the one to report.
@@ -214,10 +217,8 @@ async fn list(client: &Client, hardening: Hardening, samples: &mut Samples) -> R
         let begin = Instant::now();
         runtime.container_status(api::ContainerStatusRequest { container_id, verbose: false }).await?;
         samples.time("ContainerStatus, 50 pods", begin.elapsed());
-        let begin = Instant::now();
-        runtime.list_container_stats(api::ListContainerStatsRequest::default()).await?;
-        samples.time("ListContainerStats, 50 pods", begin.elapsed());
     }
+    crowd::lists(&mut client.clone(), MANY, samples).await?;
     end(client, pods, 4).await
 }
 
