@@ -99,11 +99,9 @@ fn fill(tree: &Path, program: &Path) -> Result<()> {
         put(tree, &format!("usr/share/man/man1/{name}.gz"), &packed, 0o644)?;
         std::fs::remove_file(&page)?;
     }
-    let copyright = format!(
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
+    let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
          Upstream-Name: berth\n\nFiles: *\nCopyright: the authors of Berth\nLicense: Apache-2.0\n \
-         On Debian systems the text of the licence is in /usr/share/common-licenses/Apache-2.0.\n"
-    );
+         On Debian systems the text of the licence is in /usr/share/common-licenses/Apache-2.0.\n";
     put(tree, "usr/share/doc/berth/copyright", copyright.as_bytes(), 0o644)?;
     let changes = std::fs::read(root().join("CHANGELOG.md")).context("read CHANGELOG.md")?;
     put(tree, "usr/share/doc/berth/changelog.gz", &gzip(&changes)?, 0o644)
