@@ -50,6 +50,11 @@ const PACKAGES: &[Package] = &[
     },
     Package { name: "iptables", shows: &["/usr/sbin/iptables"], purpose: "plays Docker's FORWARD DROP" },
     Package {
+        name: "containernetworking-plugins",
+        shows: &["/usr/lib/cni/bridge"],
+        purpose: "connects pods",
+    },
+    Package {
         name: "apparmor",
         shows: &["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"],
         purpose: "compiles our profile",

@@ -46,7 +46,7 @@ const PROGRAMS: &[&str] = &[
     "berth_shim",
     "shim",
     "berth_net",
-    "builtin",
+    "networks",
     "store",
     "unpack",
     "archive",

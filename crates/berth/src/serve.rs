@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use berth_engine::{BuiltinNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_engine::{BuiltinNetwork, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_sys::memory::{self, Keep};
 use berth_sys::rlimit;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +47,8 @@ impl Serve {
         if !rustix::process::geteuid().is_root() {
             anyhow::bail!("the daemon needs root (hint: try sudo)");
         }
+        // Plugins and other programs get no descriptor that some shell had left open. An old kernel cannot do without.
+        berth_sys::process::inherit_nothing().ok();
         // That of the caller's shell is not meant for the files of pods.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let given = Given { instance, ..self.given };
@@ -93,6 +95,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
             table: settings.table.clone(),
             cidr4: settings.pod_cidr.clone(),
         },
+        cni: CniNetwork { conf_dir: settings.cni_conf_dir.clone(), bin_dirs: settings.cni_bin_dirs.clone() },
         shim: SHIM,
         open_files: None,
     }

@@ -14,9 +14,10 @@ use probe::Probe;
 /// The verdict of a whole call.
 const CALL: &str = "call";
 /// Fields that the handlers read themselves; each handler is a call or two of the engine.
-const READ_BY_HANDLERS: [&str; 3] = ["pod_sandbox_id", "container_id", "verbose"];
+const READ_BY_HANDLERS: [&str; 4] =
+    ["pod_sandbox_id", "container_id", "verbose", "runtime_config.network_config.pod_cidr"];
 /// Calls that read nothing of their request.
-const READ_NOTHING: [&str; 2] = ["Version", "UpdateRuntimeConfig"];
+const READ_NOTHING: [&str; 1] = ["Version"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {

@@ -31,6 +31,8 @@ pub struct EngineConfig {
     pub local_network: NetworkChoice,
     /// The built-in network, where it is chosen.
     pub builtin: BuiltinNetwork,
+    /// The network by CNI plugins, where it is chosen.
+    pub cni: CniNetwork,
     /// The shim's program, to be run from a sealed memory file.
     pub shim: &'static [u8],
     /// The limit of open files that shims get, and so containers without one of their own; none leaves
@@ -65,7 +67,7 @@ pub struct BuiltinImage {
 pub enum NetworkChoice {
     /// The built-in bridge network.
     Builtin,
-    /// CNI plugins. Not supported yet: such pods must use the host's network.
+    /// CNI plugins.
     Cni,
     /// Loopback only.
     None,
@@ -80,6 +82,15 @@ pub struct BuiltinNetwork {
     pub table: String,
     /// IPv4 addresses of pods: `10.88.0.0/16`.
     pub cidr4: String,
+}
+
+/// The network by CNI plugins.
+#[derive(Debug, Clone)]
+pub struct CniNetwork {
+    /// The directory of configurations; it may be made later.
+    pub conf_dir: PathBuf,
+    /// The directories of plugins, searched in order.
+    pub bin_dirs: Vec<PathBuf>,
 }
 
 impl EngineConfig {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use berth_image::pull::{Progress, PullError, PullRequest, Puller};
 use berth_image::{Image, Images};
+use berth_net::{Cidr, ParseCidrError};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
 
@@ -260,6 +261,27 @@ impl Engine {
     /// Whether pods of `owner` can get their network.
     pub fn network_status(&self, owner: Owner) -> NetworkStatus {
         self.shared.networks.status(owner)
+    }
+
+    /// Tells the network of an owner's pods which blocks of addresses the cluster gives this node: none, or some
+    /// in CIDR notation.
+    ///
+    /// # Errors
+    /// `Invalid` for one that is no block.
+    pub async fn set_pod_blocks(&self, owner: Owner, blocks: &[&str]) -> Result<(), EngineError> {
+        let parse = |text: &&str| {
+            text.parse().map_err(|e: ParseCidrError| EngineError::invalid("pod_cidr", e.to_string()))
+        };
+        let blocks = blocks.iter().map(parse).collect::<Result<Vec<Cidr>, _>>()?;
+        let shared = Arc::clone(&self.shared);
+        Shared::blocking(move || shared.networks.set_pod_blocks(owner, &blocks)).await
+    }
+
+    /// What a pod's network knows of it: the result of CNI plugins. None where it knows no more than the view.
+    pub async fn network_details(&self, id: &SandboxId) -> Option<serde_json::Value> {
+        let view = self.sandbox(id.as_str()).ok()?;
+        let shared = Arc::clone(&self.shared);
+        Shared::blocking(move || Ok(shared.networks.details(&view.config, &view.id))).await.ok()?
     }
 
     /// Whether mounts can be read-only with everything mounted below them: `mount_setattr`, Linux 5.12.

@@ -75,12 +75,6 @@ pub enum EngineError {
         /// 128 for anything else.
         code: i32,
     },
-    /// The network that the pod requests is not available (yet).
-    #[error("the pod's network is not ready: {message}")]
-    NetworkNotReady {
-        /// Why, and what to do.
-        message: String,
-    },
     /// The time allowed ran out.
     #[error("{what} did not finish within {millis} ms")]
     Timeout {
@@ -160,7 +154,7 @@ impl Classify for EngineError {
             EngineError::Unsupported { .. } => Kind::Unsupported,
             EngineError::Timeout { .. } => Kind::Timeout,
             EngineError::Failed { kind, .. } | EngineError::Several { kind, .. } => *kind,
-            EngineError::Closed | EngineError::NetworkNotReady { .. } => Kind::Unavailable,
+            EngineError::Closed => Kind::Unavailable,
         }
     }
 
@@ -175,7 +169,6 @@ impl Classify for EngineError {
             | EngineError::Invalid { .. }
             | EngineError::Unsupported { .. }
             | EngineError::Command { .. }
-            | EngineError::NetworkNotReady { .. }
             | EngineError::Timeout { .. }
             | EngineError::Failed { .. }
             | EngineError::Several { .. }

@@ -15,6 +15,7 @@
 //! A pod is put into its state by the same messages as at any other time: see `berth_types::lifecycle::pod`. Why a
 //! pod goes with its shim, and lives on without its record, is in docs/adr/0061.
 
+pub(crate) mod again;
 mod connect;
 pub(crate) mod orphans;
 mod read;

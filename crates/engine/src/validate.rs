@@ -57,9 +57,6 @@ fn name(config: &SandboxConfig, host: &HostFacts) -> Result<(), EngineError> {
 fn network(config: &SandboxConfig, engine: &EngineConfig) -> Result<(), EngineError> {
     let mapped = config.ports.iter().any(|port| port.host_port != 0);
     match (config.namespaces.network, engine.network(config.owner)) {
-        (Network::Pod, NetworkChoice::Cni) => Err(EngineError::NetworkNotReady {
-            message: "no CNI network is configured; use the host's network, or --network builtin".to_owned(),
-        }),
         (Network::Pod, NetworkChoice::None) | (Network::None, _) if mapped => {
             let message = "a pod without a network has no ports to map";
             Err(EngineError::invalid("port_mappings", message))

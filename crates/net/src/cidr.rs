@@ -101,6 +101,31 @@ cidr! {
     Cidr6, Ipv6Addr, u128, 128, "IPv6"
 }
 
+/// A block of either family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cidr {
+    /// Of IPv4.
+    V4(Cidr4),
+    /// Of IPv6.
+    V6(Cidr6),
+}
+
+impl FromStr for Cidr {
+    type Err = ParseCidrError;
+    fn from_str(text: &str) -> Result<Self, ParseCidrError> {
+        if text.contains(':') { text.parse().map(Self::V6) } else { text.parse().map(Self::V4) }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(block) => block.fmt(f),
+            Self::V6(block) => block.fmt(f),
+        }
+    }
+}
+
 impl Cidr4 {
     /// The offset of `addr` in the block; `None` when it is outside.
     pub fn offset(&self, addr: Ipv4Addr) -> Option<u32> {

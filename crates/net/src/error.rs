@@ -1,4 +1,4 @@
-//! The errors of the built-in network, one enum per operation.
+//! The errors of pod networks, those of the built-in one with an enum per operation.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,6 +9,7 @@ use berth_types::{Classify, Kind, SandboxId};
 use rustix::io::Errno;
 
 use crate::cidr::Cidr4;
+use crate::cni::CniError;
 use crate::port::PortMapping;
 
 /// Why the network could not be opened.
@@ -289,6 +290,12 @@ pub enum NetError {
     /// The network could not be checked or repaired.
     #[error(transparent)]
     Upkeep(#[from] SweepError),
+    /// CNI plugins, or what belongs to them, failed.
+    #[error(transparent)]
+    Cni(#[from] CniError),
+    /// Changes of the host cannot be noticed.
+    #[error("watch the network's directories")]
+    Watch(#[source] io::Error),
     /// The network has no record of the pod: its addresses may be given to another one.
     #[error("sandbox {} is not connected to the pod network", sandbox.short())]
     NotAttached {
@@ -311,6 +318,8 @@ impl Classify for NetError {
             Self::Attach(error) => error.kind(),
             Self::Detach(error) => error.kind(),
             Self::Upkeep(error) => error.kind(),
+            Self::Cni(error) => error.kind(),
+            Self::Watch(_) => Kind::Internal,
             Self::NotAttached { .. } => Kind::NotFound,
             Self::Unplugged { .. } => Kind::Precondition,
         }
@@ -321,6 +330,8 @@ impl Classify for NetError {
             Self::Attach(error) => error.hint(),
             Self::Detach(error) => error.hint(),
             Self::Upkeep(error) => error.hint(),
+            Self::Cni(error) => error.hint(),
+            Self::Watch(_) => None,
             Self::NotAttached { .. } | Self::Unplugged { .. } => Some("stop and remove the pod".to_owned()),
         }
     }

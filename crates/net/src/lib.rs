@@ -4,7 +4,8 @@
 //! (where the host has it) an IPv6 address per pod, masquerading, host ports. It works in process,
 //! by netlink alone: no program is started and no rule is added for a pod, only elements of maps.
 //!
-//! [`Loopback`] is the other implementation: no network. The engine holds either as a [`PodNetwork`].
+//! [`Cni`] calls the plugins of the Container Network Interface. [`Loopback`] is no network. The engine holds any of them as a
+//! [`PodNetwork`].
 //!
 //! The rest of the crate is pure text and rules: [`resolv`], [`hosts`] and [`hostname`] for the
 //! files of a pod, [`config`] and [`port`] for what is asked for.
@@ -13,6 +14,7 @@
 
 pub mod builtin;
 pub mod cidr;
+pub mod cni;
 pub mod config;
 pub mod error;
 pub mod hostname;
@@ -23,7 +25,8 @@ pub mod port;
 pub mod resolv;
 
 pub use builtin::{Attachment, Builtin, Lease, Swept};
-pub use cidr::{Cidr4, Cidr6, ParseCidrError};
+pub use cidr::{Cidr, Cidr4, Cidr6, ParseCidrError};
+pub use cni::{Cni, CniConfig, CniError, CniLimits, Garbage, PluginError};
 pub use config::{Config, Ipv6};
 pub use error::{AttachError, DetachError, NetError, OpenError, SweepError};
 pub use loopback::Loopback;

@@ -1,5 +1,5 @@
-//! The seam between the engine and what connects pods: one trait, of which [`Builtin`](crate::Builtin) and
-//! [`Loopback`](crate::Loopback) are two implementations.
+//! The seam between the engine and what connects pods: one trait, of which [`Builtin`](crate::Builtin), [`Cni`](crate::Cni)
+//! and [`Loopback`](crate::Loopback) are the implementations.
 //!
 //! ```text
 //!              attach -> (running pod: check) -> detach
@@ -12,12 +12,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use berth_sys::netlink::Monitor;
 use berth_types::SandboxId;
+use serde_json::Value;
 
+use crate::cidr::Cidr;
+use crate::cni::watch;
 use crate::error::NetError;
 use crate::port::PortMapping;
 use crate::resolv::Dns;
@@ -28,17 +31,31 @@ use crate::resolv::Dns;
 /// detach and sweep what an earlier one attached. A record is written before the effect it stands for.
 pub trait PodNetwork: fmt::Debug + Send + Sync {
     /// Connects a pod, with `lo` up in any case. After an error nothing of the attempt is left behind, except that `lo` is up;
-    /// what could not be undone at once is tried again by [`PodNetwork::verify`].
+    /// what could not be undone at once can be by [`PodNetwork::detach`].
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached, NetError>;
 
     /// Disconnects a pod and gives back what it had. Succeeds for a pod that is not connected (any more), and when
-    /// its network namespace is gone. What failed may be called again, and is also tried again by
-    /// [`PodNetwork::verify`].
+    /// its network namespace is gone. What failed may be called again; until it succeeds, the namespace should be kept.
     fn detach(&self, sandbox: &SandboxId) -> Result<(), NetError>;
 
     /// Whether a pod that was attached still is. Only [`NetError::NotAttached`] means that its addresses may be
     /// given to another pod; other errors are faults that may pass.
     fn check(&self, sandbox: &SandboxId) -> Result<(), NetError>;
+
+    /// The same with all that can be found out, which may take seconds.
+    fn examine(&self, sandbox: &SandboxId) -> Result<(), NetError> {
+        self.check(sandbox)
+    }
+
+    /// What is known of an attached pod beside what [`Attached`] has, for users and their tools.
+    fn details(&self, _sandbox: &SandboxId) -> Option<Value> {
+        None
+    }
+
+    /// The blocks that the cluster gives this node's pods addresses of, which a network may use. Kept for later daemons.
+    fn set_pod_blocks(&self, _blocks: &[Cidr]) -> Result<(), NetError> {
+        Ok(())
+    }
 
     /// Whether pods can be connected now. Answers from memory: a kubelet asks every few seconds.
     fn status(&self) -> NetworkStatus;
@@ -81,6 +98,8 @@ pub struct AttachRequest<'a> {
     pub netns_path: Option<&'a Path>,
     /// Ports of the host that lead to the pod.
     pub ports: &'a [PortMapping],
+    /// Name servers that the pod will use; `None` where it does not say.
+    pub dns: Option<&'a Dns>,
 }
 
 /// What a pod got.
@@ -122,21 +141,39 @@ pub struct Inventory {
 
 /// A descriptor that is readable after a change of the host.
 #[derive(Debug)]
-pub struct Changes(Monitor);
+pub struct Changes(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// Interfaces and rules.
+    Kernel(Monitor),
+    /// Directories, or a clock: a descriptor that is read until there is nothing left.
+    File(OwnedFd),
+}
 
 impl Changes {
-    pub(crate) fn new(monitor: Monitor) -> Self {
-        Self(monitor)
+    pub(crate) fn of_kernel(monitor: Monitor) -> Self {
+        Self(Source::Kernel(monitor))
+    }
+
+    pub(crate) fn of_file(fd: OwnedFd) -> Self {
+        Self(Source::File(fd))
     }
 
     /// Reads the pending notifications; returns whether there were any.
     pub fn drain(&self) -> bool {
-        self.0.drain()
+        match &self.0 {
+            Source::Kernel(monitor) => monitor.drain(),
+            Source::File(fd) => watch::drain(fd),
+        }
     }
 }
 
 impl AsFd for Changes {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        match &self.0 {
+            Source::Kernel(monitor) => monitor.as_fd(),
+            Source::File(fd) => fd.as_fd(),
+        }
     }
 }

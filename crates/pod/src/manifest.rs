@@ -4,7 +4,6 @@
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
-mod quantity;
 mod settled;
 mod spec;
 
@@ -12,7 +11,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use quantity::{Quantity, QuantityError};
+pub use berth_types::quantity::{Quantity, QuantityError};
 pub use spec::*;
 
 /// The most bytes of a manifest.

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod error;
 pub mod id;
 pub mod lifecycle;
+pub mod quantity;
 pub mod reference;
 pub mod shim;
 

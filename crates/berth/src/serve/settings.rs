@@ -42,10 +42,10 @@ pub(crate) struct Given {
     /// Bridge of the built-in network [default: berth0]
     #[arg(long, value_name = "NAME")]
     pub(crate) bridge: Option<String>,
-    /// CNI configurations [default: /etc/cni/net.d]
+    /// Directory of CNI configurations, of which the first by name is the network; watched, and may be made later [default: /etc/cni/net.d]
     #[arg(long, value_name = "DIR")]
     pub(crate) cni_conf_dir: Option<PathBuf>,
-    /// CNI plugins; repeatable [default: /opt/cni/bin, /usr/lib/cni]
+    /// Directory of CNI plugins; repeatable, searched in order [default: /opt/cni/bin, /usr/lib/cni]
     #[arg(long, value_name = "DIR")]
     pub(crate) cni_bin_dir: Vec<PathBuf>,
     /// How cgroups are made [default: auto]
@@ -140,6 +140,8 @@ pub(crate) struct Settings {
     pub(crate) pod_cidr: String,
     pub(crate) bridge: String,
     pub(crate) table: String,
+    pub(crate) cni_conf_dir: PathBuf,
+    pub(crate) cni_bin_dirs: Vec<PathBuf>,
     pub(crate) cgroup_root: String,
     pub(crate) handlers: BTreeMap<String, PathBuf>,
     pub(crate) default_handler: String,
@@ -255,6 +257,11 @@ impl Given {
             pod_cidr: self.pod_cidr.unwrap_or_default(),
             bridge,
             table: defaults.table,
+            cni_conf_dir: absolute(
+                "cni-conf-dir",
+                self.cni_conf_dir.unwrap_or_else(|| "/etc/cni/net.d".into()),
+            )?,
+            cni_bin_dirs: bin_dirs(self.cni_bin_dir)?,
             cgroup_root,
             handlers: self.handler.iter().map(|text| handler(text)).collect::<Result<_, _>>()?,
             default_handler: self.default_handler.unwrap_or_else(|| "native".to_owned()),
@@ -283,6 +290,24 @@ impl Given {
 
 fn or<T>(given: Vec<T>, default: Vec<T>) -> Vec<T> {
     if given.is_empty() { default } else { given }
+}
+
+fn absolute(name: &'static str, dir: PathBuf) -> Result<PathBuf, SettingsError> {
+    if dir.is_absolute() {
+        Ok(dir)
+    } else {
+        Err(invalid(name, &dir.to_string_lossy(), "expected an absolute path"))
+    }
+}
+
+/// The directories of plugins, which are passed on in a list that is separated by colons.
+fn bin_dirs(given: Vec<PathBuf>) -> Result<Vec<PathBuf>, SettingsError> {
+    let dirs = or(given, ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec());
+    let one = |dir: PathBuf| match dir.to_str() {
+        Some(text) if !text.contains(':') => absolute("cni-bin-dir", dir),
+        _ => Err(invalid("cni-bin-dir", &dir.to_string_lossy(), "a colon cannot be passed to plugins")),
+    };
+    dirs.into_iter().map(one).collect()
 }
 
 /// The longest path of a socket. The kernel takes 107 bytes (unix(7)), of which the name that it is bound by before it

@@ -101,6 +101,7 @@ pub(super) fn inspect_pod(view: &Arc<SandboxView>) -> Value {
         "id": view.id.as_str(),
         "state": view.state.word(),
         "createdAt": view.created_at,
+        "interface": view.interface,
         "addresses": view.addresses,
         "networkNamespace": view.netns,
         "shimPid": view.shim_pid,

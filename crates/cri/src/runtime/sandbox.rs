@@ -68,7 +68,11 @@ pub(super) async fn status(
         .collect();
     Ok(api::PodSandboxStatusResponse {
         status: Some(status),
-        info: if request.verbose { info(&view) } else { BTreeMap::new() },
+        info: if request.verbose {
+            info(&view, engine.network_details(&view.id).await)
+        } else {
+            BTreeMap::new()
+        },
         containers_statuses,
         timestamp: berth_engine::now(),
     })
@@ -76,8 +80,8 @@ pub(super) async fn status(
 
 /// What tools read beside the status. They enter the pod's namespaces by `pid`, so it is that of a process in the pod
 /// and never the shim's, which is in the host's namespaces; a sandbox without a container has none, and is entered
-/// by the path of its network namespace.
-fn info(view: &SandboxView) -> BTreeMap<String, String> {
+/// by the path of its network namespace. `cni` has the network's name and the result of its plugins.
+fn info(view: &SandboxView, network: Option<serde_json::Value>) -> BTreeMap<String, String> {
     let netns = view.netns.as_ref().map(|path| path.to_string_lossy());
     let runtime_spec = serde_json::json!({
         "linux": { "namespaces": netns.iter().map(|path| serde_json::json!({ "type": "network", "path": path })).collect::<Vec<_>>() }
@@ -85,11 +89,15 @@ fn info(view: &SandboxView) -> BTreeMap<String, String> {
     let mut info = serde_json::json!({
         "shimPid": view.shim_pid,
         "netns": netns,
+        "interface": view.interface,
         "handler": if view.config.handler.is_empty() { "native" } else { &view.config.handler },
         "message": view.message,
         "runtimeSpec": runtime_spec,
         "config": &*view.config,
     });
+    if let Some(network) = network {
+        info["cni"] = network;
+    }
     if let Some(pid) = view.containers.iter().find_map(|container| container.pid) {
         info["pid"] = pid.into();
     }

@@ -7,6 +7,7 @@ use berth_engine::{Confinement, Engine};
 use tonic::Status;
 
 use crate::api;
+use crate::error::status as to_status;
 
 /// The name by which kubelets prefix container ids; constant forever.
 const NAME: &str = "berth";
@@ -86,15 +87,14 @@ pub(super) async fn runtime_config(
     })
 }
 
-/// UpdateRuntimeConfig: a pod CIDR is for runtimes that write a CNI configuration; Berth does not.
+/// UpdateRuntimeConfig: a pod CIDR, or one of each family with a comma between, is for CNI plugins that ask for it.
 pub(super) async fn update_runtime_config(
-    _: &Engine,
+    engine: &Engine,
     request: api::UpdateRuntimeConfigRequest,
 ) -> Result<api::UpdateRuntimeConfigResponse, Status> {
     let cidr = request.runtime_config.and_then(|c| c.network_config).map(|n| n.pod_cidr).unwrap_or_default();
-    if !cidr.is_empty() {
-        tracing::info!(cidr, "ignoring the pod CIDR: the network has its own configuration");
-    }
+    let blocks: Vec<&str> = cidr.split(',').map(str::trim).filter(|block| !block.is_empty()).collect();
+    engine.set_pod_blocks(Owner::Cri, &blocks).await.map_err(|e| to_status(&e))?;
     Ok(api::UpdateRuntimeConfigResponse {})
 }
 

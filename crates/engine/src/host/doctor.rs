@@ -210,6 +210,9 @@ fn lacking(shared: &Shared, known: &Known) -> Vec<Finding> {
         if view.config.namespaces.network != Network::Host && !mounted.contains(&dir.netns()) {
             add("its network namespace is not mounted".to_owned(), "stop and remove the pod");
         }
+        if let Err(error) = shared.networks.examine(&view.config, &view.id) {
+            add(berth_types::error::chain(&error), "stop and remove the pod");
+        }
         if view.config.namespaces.ipc == NamespaceMode::Pod && !mounted.contains(&dir.shm()) {
             add("its /dev/shm is not mounted".to_owned(), "stop and remove the pod");
         }

@@ -5,6 +5,7 @@
 //!                            containers/<id>/container.json                                     (daemon)
 //!                                            pid, exit                                          (shim)
 //! <root>/network                                         leases
+//! <root>/cni                                             records of what CNI plugins gave pods
 //! <state>/boot                                           the boot that this directory belongs to
 //! <state>/pods/<sandbox>/shim.sock                       the shim listens here                  (shim)
 //!                        netns                           the network namespace, bind-mounted
@@ -46,6 +47,10 @@ impl Layout {
 
     pub(crate) fn network(&self) -> PathBuf {
         self.root.join("network")
+    }
+
+    pub(crate) fn cni(&self) -> PathBuf {
+        self.root.join("cni")
     }
 
     /// The directories of a new pod.

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use berth_net::{Builtin, Inventory, Loopback, NetError, PodNetwork};
+use berth_net::{
+    Builtin, Cidr, Cni, CniConfig, CniLimits, Garbage, Inventory, Loopback, NetError, PodNetwork,
+};
 use berth_types::SandboxId;
 
 use super::layout::Layout;
@@ -15,47 +17,41 @@ use crate::status::NetworkStatus;
 /// The networks, and which owner's pods get which.
 #[derive(Debug)]
 pub(crate) struct Networks {
-    cri: Choice,
-    local: Choice,
+    cri: Arc<dyn PodNetwork>,
+    local: Arc<dyn PodNetwork>,
     /// The network of pods that request none.
     none: Arc<dyn PodNetwork>,
     /// Each network once: a pod is disconnected from whichever it was given, whatever is configured now.
     all: Vec<Arc<dyn PodNetwork>>,
 }
 
-/// The network of one owner's pods.
-#[derive(Debug, Clone)]
-enum Choice {
-    Is(Arc<dyn PodNetwork>),
-    /// No network is usable, and why.
-    Missing(&'static str),
-}
-
-/// Why CNI pods have no network.
-const NO_CNI: &str = "no CNI network is configured; only pods on the host's network can run";
-
 impl Networks {
-    /// Opens what is configured.
+    /// Opens what is configured, and what pods may still have of a network that was.
     pub(crate) fn open(config: &EngineConfig, layout: &Layout) -> Result<Self, EngineError> {
         let none: Arc<dyn PodNetwork> = Arc::new(Loopback);
-        let wanted = [config.cri_network, config.local_network];
-        let builtin = if wanted.contains(&NetworkChoice::Builtin) {
-            let network: Arc<dyn PodNetwork> = Arc::new(builtin(config, layout)?);
-            Some(network)
-        } else {
-            None
-        };
-        let choice = |owner| match (config.network(owner), &builtin) {
-            (NetworkChoice::Builtin, Some(builtin)) => Choice::Is(Arc::clone(builtin)),
-            (NetworkChoice::None, _) => Choice::Is(Arc::clone(&none)),
-            (NetworkChoice::Cni | NetworkChoice::Builtin, _) => Choice::Missing(NO_CNI),
+        let wanted = |choice| [config.cri_network, config.local_network].contains(&choice);
+        let mut builtin: Option<Arc<dyn PodNetwork>> = None;
+        if wanted(NetworkChoice::Builtin) {
+            builtin = Some(Arc::new(self::builtin(config, layout)?));
+        }
+        let mut cni: Option<Arc<dyn PodNetwork>> = None;
+        if wanted(NetworkChoice::Cni) || Cni::has_records(&layout.cni()) {
+            cni = Some(Arc::new(self::cni(config, layout)?));
+        }
+        let choice = |owner| {
+            let chosen = match config.network(owner) {
+                NetworkChoice::Builtin => builtin.as_ref(),
+                NetworkChoice::Cni => cni.as_ref(),
+                NetworkChoice::None => Some(&none),
+            };
+            Arc::clone(chosen.expect("what is wanted was opened"))
         };
         let (cri, local) = (choice(Owner::Cri), choice(Owner::Local));
-        let all = builtin.into_iter().chain([Arc::clone(&none)]).collect();
+        let all = builtin.into_iter().chain(cni).chain([Arc::clone(&none)]).collect();
         Ok(Self { cri, local, none, all })
     }
 
-    fn choice(&self, owner: Owner) -> &Choice {
+    fn of_owner(&self, owner: Owner) -> &Arc<dyn PodNetwork> {
         match owner {
             Owner::Cri => &self.cri,
             Owner::Local => &self.local,
@@ -63,35 +59,23 @@ impl Networks {
     }
 
     /// The network that a pod is connected to; None when it uses the host's.
-    ///
-    /// # Errors
-    /// There is no such network.
-    pub(crate) fn of(&self, config: &SandboxConfig) -> Result<Option<Arc<dyn PodNetwork>>, EngineError> {
-        match (config.namespaces.network, self.choice(config.owner)) {
-            (Network::Host, _) => Ok(None),
-            (Network::None, _) => Ok(Some(Arc::clone(&self.none))),
-            (Network::Pod, Choice::Is(network)) => Ok(Some(Arc::clone(network))),
-            (Network::Pod, Choice::Missing(why)) => {
-                Err(EngineError::NetworkNotReady { message: (*why).to_owned() })
-            }
+    pub(crate) fn of(&self, config: &SandboxConfig) -> Option<Arc<dyn PodNetwork>> {
+        match config.namespaces.network {
+            Network::Host => None,
+            Network::None => Some(Arc::clone(&self.none)),
+            Network::Pod => Some(Arc::clone(self.of_owner(config.owner))),
         }
     }
 
     /// Whether pods of an owner can be connected now.
     pub(crate) fn status(&self, owner: Owner) -> NetworkStatus {
-        let not_ready = |reason: &str, message: String| NetworkStatus {
-            ready: false,
-            reason: reason.to_owned(),
-            message,
-        };
-        match self.choice(owner) {
-            Choice::Missing(why) => not_ready(berth_net::network::NOT_READY, (*why).to_owned()),
-            Choice::Is(network) => match network.status() {
-                berth_net::NetworkStatus::Ready => {
-                    NetworkStatus { ready: true, reason: String::new(), message: String::new() }
-                }
-                berth_net::NetworkStatus::NotReady { reason, message } => not_ready(reason, message),
-            },
+        match self.of_owner(owner).status() {
+            berth_net::NetworkStatus::Ready => {
+                NetworkStatus { ready: true, reason: String::new(), message: String::new() }
+            }
+            berth_net::NetworkStatus::NotReady { reason, message } => {
+                NetworkStatus { ready: false, reason: reason.to_owned(), message }
+            }
         }
     }
 
@@ -111,7 +95,7 @@ impl Networks {
     /// Whether the addresses of a pod may be given to another. Blocks. Only a network that certainly does not know the pod
     /// says so; a fault that may pass does not.
     pub(crate) fn has_lost(&self, config: &SandboxConfig, sandbox: &SandboxId) -> bool {
-        let Ok(Some(network)) = self.of(config) else { return false };
+        let Some(network) = self.of(config) else { return false };
         match network.check(sandbox) {
             Ok(()) => false,
             Err(NetError::NotAttached { .. }) => true,
@@ -121,6 +105,22 @@ impl Networks {
                 false
             }
         }
+    }
+
+    /// What is wrong with a pod's connection, as far as can be found out. Blocks, for seconds perhaps.
+    pub(crate) fn examine(&self, config: &SandboxConfig, sandbox: &SandboxId) -> Result<(), NetError> {
+        self.of(config).map_or(Ok(()), |network| network.examine(sandbox))
+    }
+
+    /// Tells the network of an owner's pods which blocks the cluster gives this node. Blocks.
+    pub(crate) fn set_pod_blocks(&self, owner: Owner, blocks: &[Cidr]) -> Result<(), EngineError> {
+        let set = self.of_owner(owner).set_pod_blocks(blocks);
+        set.map_err(|e| EngineError::failed("keep the node's blocks of addresses", e))
+    }
+
+    /// What its network knows of a pod, for users and their tools. Blocks.
+    pub(crate) fn details(&self, config: &SandboxConfig, sandbox: &SandboxId) -> Option<serde_json::Value> {
+        self.of(config)?.details(sandbox)
     }
 
     /// What the networks have of pods.
@@ -163,4 +163,17 @@ fn builtin(config: &EngineConfig, layout: &Layout) -> Result<Builtin, EngineErro
         net.cidr4 = Some(builtin.cidr4.parse().map_err(refused)?);
     }
     Builtin::open(net).map_err(|e| EngineError::failed("open the built-in network", e))
+}
+
+fn cni(config: &EngineConfig, layout: &Layout) -> Result<Cni, EngineError> {
+    // A second daemon of a machine is beside the one whose pods the networks are for.
+    let garbage = if config.instance.is_empty() { Garbage::Collect } else { Garbage::Leave };
+    let of_cni = CniConfig {
+        conf_dir: config.cni.conf_dir.clone(),
+        bin_dirs: config.cni.bin_dirs.clone(),
+        dir: layout.cni(),
+        garbage,
+        limits: CniLimits::default(),
+    };
+    Cni::open(of_cni).map_err(|e| EngineError::failed("open the network of CNI plugins", e))
 }

@@ -55,6 +55,8 @@ pub(crate) struct SandboxRecord {
     pub(crate) created_at: i64,
     pub(crate) config: SandboxConfig,
     #[serde(default)]
+    pub(crate) interface: Option<String>,
+    #[serde(default)]
     pub(crate) addresses: Vec<IpAddr>,
     #[serde(default)]
     pub(crate) shim_pid: Option<i32>,

@@ -21,6 +21,8 @@ pub struct SandboxView {
     pub state: sandbox::State,
     /// When it was made (nanoseconds since 1970).
     pub created_at: i64,
+    /// The pod's interface; None with the host's network and without any.
+    pub interface: Option<String>,
     /// The pod's addresses, the primary first; empty with the host's network.
     pub addresses: Vec<IpAddr>,
     /// The pod's network namespace as a path of the host; None with the host's network.

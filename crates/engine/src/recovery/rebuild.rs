@@ -19,9 +19,8 @@ use crate::handler::Handler;
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
 use crate::host::record::{ContainerRecord, Phase, SandboxRecord};
-use crate::host::stages::Timeline;
 use crate::model::{ContainerUser, SandboxConfig};
-use crate::sandbox::teardown::{Parts, Rest};
+use crate::sandbox::teardown::Unmade;
 use crate::sandbox::{Command, Found, Handle, Owner, Report, Running};
 use crate::shared::{Identity, Shared};
 use crate::shim::Shim;
@@ -46,11 +45,7 @@ pub(super) async fn undo(
         Some(found) => path(&found.sandbox.cgroup)?,
         None => own.clone(),
     };
-    let cgroups = vec![own, pod.clone()];
-    let parts = Parts { id: id.clone(), dir: dir.clone(), shim: None, shim_pid: None, cgroups };
-    parts.take_down(shared, &Timeline::begin()).await?;
-    let rest = Rest { id: id.clone(), dir, pod, containers: Vec::new(), handler: None };
-    rest.remove(shared, &Arc::default()).await
+    Unmade { id: id.clone(), dir, cgroups: vec![own, pod.clone()], pod }.undo_or_later(shared).await
 }
 
 /// Puts a pod into its state and starts its owner.
@@ -71,7 +66,8 @@ pub(super) async fn pod(
     let running = if stopped {
         Running::default()
     } else {
-        Running { shim_pid: record.shim_pid, addresses: record.addresses.clone() }
+        let (interface, addresses) = (record.interface.clone(), record.addresses.clone());
+        Running { shim_pid: record.shim_pid, interface, addresses }
     };
     let ids: Vec<_> = items.keys().map(|id| (id.clone(), None)).collect();
     let found = Found { pod, items, unreadable, running };

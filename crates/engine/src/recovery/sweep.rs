@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use berth_types::{ContainerId, SandboxId};
 
-use super::orphans;
+use super::{again, orphans};
 use crate::host::shims;
 use crate::shared::Shared;
 
@@ -27,8 +27,10 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
             tracing::warn!(container = id.short(), error, "failed to remove a snapshot without a container");
         }
     }
-    let shared = Arc::clone(shared);
+    let all = known.clone();
+    let of_none = Arc::clone(shared);
     let swept = Shared::blocking(move || {
+        let shared = of_none;
         for (_, sandbox) in shims::all(shared.launcher.cgroup())? {
             if !known.contains(&sandbox)
                 && let Err(error) = orphans::end_shim(&shared, &sandbox)
@@ -46,5 +48,19 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     });
     if let Err(error) = swept.await {
         tracing::warn!(error = berth_types::error::chain(&error), "failed to remove orphans");
+    }
+    detach_later(shared, &all).await;
+}
+
+/// Goes on disconnecting pods that could not be disconnected now: no call will ask for it.
+async fn detach_later(shared: &Arc<Shared>, known: &HashSet<SandboxId>) {
+    let of = Arc::clone(shared);
+    let held = Shared::blocking(move || Ok(of.networks.inventory()?.sandboxes)).await.unwrap_or_default();
+    for sandbox in held.into_iter().filter(|sandbox| !known.contains(sandbox)) {
+        let id = sandbox.clone();
+        again::until_done(shared, sandbox, move |shared| {
+            let id = id.clone();
+            Shared::blocking(move || shared.networks.detach(&id))
+        });
     }
 }

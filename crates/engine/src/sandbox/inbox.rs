@@ -181,6 +181,7 @@ impl Owner {
     fn is_up(&mut self, up: Up) {
         self.set_shim(Some(up.shim));
         self.running.shim_pid = Some(up.shim_pid);
+        self.running.interface = up.interface;
         self.running.addresses = up.addresses;
         self.tell(ToPod::Sandbox(ToSandbox::Up));
         // The report of its end may have come before it was known here.

@@ -1,6 +1,5 @@
 //! A pod's network: its connection, and the files that describe it to the containers.
 
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use crate::model::{self, NamespaceMode, Network, SandboxConfig};
 use crate::oci::mounts::PodFiles;
 use crate::oci::{self, HostFacts};
 
-/// Connects the pod; gives its addresses.
+/// Connects the pod; gives what it got.
 pub(crate) fn attach(
     network: &dyn PodNetwork,
     id: &SandboxId,
@@ -22,6 +21,7 @@ pub(crate) fn attach(
     config: &SandboxConfig,
 ) -> Result<Attached, EngineError> {
     let ports: Vec<PortMapping> = config.ports.iter().filter(|p| p.host_port != 0).map(port).collect();
+    let dns = config.dns.as_ref().map(dns);
     let request = AttachRequest {
         sandbox: id,
         name: &config.metadata.name,
@@ -31,6 +31,7 @@ pub(crate) fn attach(
         netns: netns.as_fd(),
         netns_path: Some(path),
         ports: &ports,
+        dns: dns.as_ref(),
     };
     network.attach(&request).map_err(|e| EngineError::failed("connect the pod to the network", e))
 }
@@ -48,15 +49,18 @@ fn port(from: &model::PortMapping) -> PortMapping {
     }
 }
 
+fn dns(from: &model::Dns) -> resolv::Dns {
+    resolv::Dns {
+        searches: from.searches.clone(),
+        servers: from.servers.clone(),
+        options: from.options.clone(),
+    }
+}
+
 /// The text of the pod's resolv.conf when the configuration says it.
 pub(crate) fn asked_resolv(config: &SandboxConfig) -> Result<Option<String>, EngineError> {
-    let Some(dns) = &config.dns else { return Ok(None) };
-    let dns = resolv::Dns {
-        searches: dns.searches.clone(),
-        servers: dns.servers.clone(),
-        options: dns.options.clone(),
-    };
-    let text = resolv::file(&dns).map_err(|e| EngineError::invalid("dns_config", e.to_string()))?;
+    let Some(asked) = &config.dns else { return Ok(None) };
+    let text = resolv::file(&dns(asked)).map_err(|e| EngineError::invalid("dns_config", e.to_string()))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
@@ -65,14 +69,21 @@ pub(crate) fn write(
     dir: &PodDir,
     config: &SandboxConfig,
     facts: &HostFacts,
-    addresses: &[IpAddr],
+    attached: &Attached,
 ) -> Result<(), EngineError> {
     let host = config.namespaces.network == Network::Host;
     let name = oci::hostname(config, facts);
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    let hosts = if host { read("/etc/hosts").unwrap_or_default() } else { hosts::file(name, addresses, &[]) };
+    let hosts = if host {
+        read("/etc/hosts").unwrap_or_default()
+    } else {
+        hosts::file(name, &attached.addresses, &[])
+    };
+    // A network may say nonsense; then the pod has the host's.
+    let of_network = attached.dns.as_ref().and_then(|dns| resolv::file(dns).ok()).unwrap_or_default();
     let resolv = match asked_resolv(config)? {
         Some(text) => text,
+        None if !of_network.is_empty() => of_network,
         None if host => read(resolv::HOST).unwrap_or_default(),
         None => {
             let own = read(resolv::HOST).unwrap_or_default();

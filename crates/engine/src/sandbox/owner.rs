@@ -52,6 +52,7 @@ pub(crate) struct Owner {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Running {
     pub(crate) shim_pid: Option<i32>,
+    pub(crate) interface: Option<String>,
     pub(crate) addresses: Vec<IpAddr>,
 }
 
@@ -175,6 +176,7 @@ impl Owner {
             config: Arc::clone(&self.config),
             state: self.state(),
             created_at: self.created_at,
+            interface: self.running.interface.clone(),
             addresses: self.running.addresses.clone(),
             netns: own.then(|| self.dir.netns()),
             shim_pid: self.running.shim_pid,

@@ -17,7 +17,7 @@ use crate::host::layout::PodDir;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
 use crate::host::stages::Timeline;
-use crate::recovery::orphans;
+use crate::recovery::{again, orphans};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
 
@@ -103,10 +103,14 @@ impl Steps {
         }
         timeline.stage("cgroups", since);
         let since = Instant::now();
-        failures.take(shared.networks.detach(&self.id));
+        let detached = shared.networks.detach(&self.id);
         timeline.stage("network", since);
         let since = Instant::now();
-        failures.take(namespaces::unpin(&self.dir.netns()));
+        // What could not be disconnected is tried again, and finds the namespace as it was.
+        if detached.is_ok() {
+            failures.take(namespaces::unpin(&self.dir.netns()));
+        }
+        failures.take(detached);
         failures.take(namespaces::unmount(&self.dir.shm()));
         let socket = record::remove(&self.dir.socket());
         failures.take(socket.map_err(|e| EngineError::system("remove the shim's socket", e)));
@@ -173,6 +177,48 @@ impl Rest {
     }
 }
 
+/// A pod that could not be made, or that a killed daemon had partly made.
+#[derive(Debug, Clone)]
+pub(crate) struct Unmade {
+    pub(crate) id: SandboxId,
+    pub(crate) dir: PodDir,
+    /// All groups that it may have.
+    pub(crate) cgroups: Vec<CgroupPath>,
+    /// The pod's own.
+    pub(crate) pod: CgroupPath,
+}
+
+impl Unmade {
+    /// Removes everything of it. Where that fails, it is tried again until it succeeds or another daemon does it.
+    ///
+    /// # Errors
+    /// Those of the first attempt.
+    pub(crate) async fn undo_or_later(self, shared: &Arc<Shared>) -> Result<(), EngineError> {
+        let undone = self.undo(shared).await;
+        if let Err(error) = &undone {
+            let error = berth_types::error::chain(error);
+            tracing::warn!(
+                sandbox = self.id.short(),
+                error,
+                "failed to clean up after a pod that was not created"
+            );
+            again::until_done(shared, self.id.clone(), move |shared| {
+                let unmade = self.clone();
+                async move { unmade.undo(&shared).await }
+            });
+        }
+        undone
+    }
+
+    async fn undo(&self, shared: &Arc<Shared>) -> Result<(), EngineError> {
+        let (id, dir, pod) = (self.id.clone(), self.dir.clone(), self.pod.clone());
+        let cgroups = self.cgroups.clone();
+        let parts = Parts { id: id.clone(), dir: dir.clone(), shim: None, shim_pid: None, cgroups };
+        parts.take_down(shared, &Timeline::begin()).await?;
+        Rest { id, dir, pod, containers: Vec::new(), handler: None }.remove(shared, &Arc::default()).await
+    }
+}
+
 /// Failures of steps that do not depend on each other.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(Vec<EngineError>);
@@ -198,6 +244,7 @@ fn stopped(dir: &PodDir) -> Result<(), EngineError> {
     if let Some(mut record) = record::read::<SandboxRecord>(&dir.record()).map_err(failed)? {
         record.phase = Phase::Stopped;
         record.shim_pid = None;
+        record.interface = None;
         record.addresses.clear();
         record::write(&dir.record(), &record).map_err(failed)?;
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use berth_net::Attached;
 use berth_types::SandboxId;
 use berth_types::lifecycle::pod::Message as ToPod;
 use berth_types::lifecycle::sandbox::Message as ToSandbox;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::namespaces::{self, PodNamespaces};
 use super::owner::Owner;
-use super::teardown::{Parts, Rest};
+use super::teardown::Unmade;
 use super::{Message, Report, network_files};
 use crate::error::EngineError;
 use crate::host::layout::PodDir;
@@ -38,6 +39,7 @@ const SHIM_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Up {
     pub(crate) shim: Shim,
     pub(crate) shim_pid: i32,
+    pub(crate) interface: Option<String>,
     pub(crate) addresses: Vec<IpAddr>,
 }
 
@@ -86,54 +88,36 @@ impl Work {
                 Ok(up)
             }
             Err(error) => {
-                if let Err(failure) = self.undo().await {
-                    let error = berth_types::error::chain(&failure);
-                    tracing::warn!(
-                        sandbox = self.id.short(),
-                        error,
-                        "failed to clean up after a pod that was not created"
-                    );
-                }
+                let (id, dir, pod) = (self.id.clone(), self.dir.clone(), self.cgroups.pod.clone());
+                let unmade = Unmade { id, dir, cgroups: vec![pod.clone()], pod };
+                // What fails is logged and tried again; the caller has the reason why it has no pod.
+                drop(unmade.undo_or_later(&self.shared).await);
                 Err(error)
             }
         }
-    }
-
-    async fn undo(&self) -> Result<(), EngineError> {
-        let parts = Parts {
-            id: self.id.clone(),
-            dir: self.dir.clone(),
-            shim: None,
-            shim_pid: None,
-            cgroups: vec![self.cgroups.pod.clone()],
-        };
-        parts.take_down(&self.shared, &Timeline::begin()).await?;
-        let (id, dir, pod) = (self.id.clone(), self.dir.clone(), self.cgroups.pod.clone());
-        Rest { id, dir, pod, containers: Vec::new(), handler: None }
-            .remove(&self.shared, &Arc::default())
-            .await
     }
 
     async fn steps(&self) -> Result<Up, EngineError> {
         self.intend().await?;
         // All three end before a failure is handled: what each of them made is undone.
         let (space, shim, place) = tokio::join!(self.namespaces(), self.shim(), self.place());
-        let ((namespaces, addresses), (shim, shim_pid), ()) = (space?, shim?, place?);
-        let (told, kept) =
-            tokio::join!(self.tell(&shim, namespaces), self.complete(addresses.clone(), shim_pid));
+        let ((namespaces, attached), (shim, shim_pid), ()) = (space?, shim?, place?);
+        let Attached { interface, addresses, .. } = attached.clone();
+        let (told, kept) = tokio::join!(self.tell(&shim, namespaces), self.complete(attached, shim_pid));
         told?;
         kept?;
-        Ok(Up { shim, shim_pid, addresses })
+        Ok(Up { shim, shim_pid, interface, addresses })
     }
 
-    fn record(&self, phase: Phase, addresses: Vec<IpAddr>, shim_pid: Option<i32>) -> SandboxRecord {
+    fn record(&self, phase: Phase, attached: &Attached, shim_pid: Option<i32>) -> SandboxRecord {
         SandboxRecord {
             version: record::VERSION,
             id: self.id.clone(),
             phase,
             created_at: self.created_at,
             config: (*self.config).clone(),
-            addresses,
+            interface: attached.interface.clone(),
+            addresses: attached.addresses.clone(),
             shim_pid,
             cgroup: self.cgroups.pod.to_string(),
             cgroup_parent: self.cgroups.parent.to_string(),
@@ -143,7 +127,7 @@ impl Work {
     /// The intent is on disk before anything is made.
     async fn intend(&self) -> Result<(), EngineError> {
         let since = Instant::now();
-        let (dir, record) = (self.dir.clone(), self.record(Phase::Making, Vec::new(), None));
+        let (dir, record) = (self.dir.clone(), self.record(Phase::Making, &Attached::default(), None));
         Shared::blocking(move || {
             let failed = |e| EngineError::system("write the pod's record", e);
             private_dir(&dir.run).map_err(failed)?;
@@ -156,8 +140,8 @@ impl Work {
     }
 
     /// The namespaces with the network in them.
-    async fn namespaces(&self) -> Result<(PodNamespaces, Vec<IpAddr>), EngineError> {
-        let network = self.shared.networks.of(&self.config)?;
+    async fn namespaces(&self) -> Result<(PodNamespaces, Attached), EngineError> {
+        let network = self.shared.networks.of(&self.config);
         let pin = self.dir.netns();
         let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, pin.clone());
         let (id, config, timeline) = (self.id.clone(), Arc::clone(&self.config), self.timeline.clone());
@@ -166,16 +150,16 @@ impl Work {
             let made = namespaces::make(wanted)?;
             timeline.stage("namespaces", since);
             let since = Instant::now();
-            let addresses = match (network, &made.net) {
+            let attached = match (network, &made.net) {
                 (Some(network), Some(netns)) => {
                     let attached = network_files::attach(network.as_ref(), &id, netns, &pin, &config)?;
                     namespaces::set_of_interfaces(&config, netns)?;
-                    attached.addresses
+                    attached
                 }
-                (Some(_), None) | (None, _) => Vec::new(),
+                (Some(_), None) | (None, _) => Attached::default(),
             };
             timeline.stage("network", since);
-            Ok((made, addresses))
+            Ok((made, attached))
         })
         .await
     }
@@ -242,12 +226,12 @@ impl Work {
     }
 
     /// The pod's files, and the record that it is made.
-    async fn complete(&self, addresses: Vec<IpAddr>, shim_pid: i32) -> Result<(), EngineError> {
+    async fn complete(&self, attached: Attached, shim_pid: i32) -> Result<(), EngineError> {
         let since = Instant::now();
-        let record = self.record(Phase::Made, addresses.clone(), Some(shim_pid));
+        let record = self.record(Phase::Made, &attached, Some(shim_pid));
         let (shared, config, dir) = (Arc::clone(&self.shared), Arc::clone(&self.config), self.dir.clone());
         Shared::blocking(move || {
-            network_files::write(&dir, &config, &shared.facts, &addresses)?;
+            network_files::write(&dir, &config, &shared.facts, &attached)?;
             record::write_both(&dir.record(), &dir.record_copy(), &record)
                 .map_err(|e| EngineError::system("write the pod's record", e))
         })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use berth_types::{Classify, Kind};
 
 use super::*;
-use crate::config::{BuiltinNetwork, ImageConfig};
+use crate::config::{BuiltinNetwork, CniNetwork, ImageConfig};
 use crate::model::{
     Dns, Owner, PidMode, PortMapping, Protocol, Resources, SandboxMetadata, SandboxSecurity, SelinuxLabel,
 };
@@ -21,6 +21,7 @@ fn engine(network: NetworkChoice) -> EngineConfig {
         cri_network: network,
         local_network: NetworkChoice::Builtin,
         builtin: BuiltinNetwork { bridge: String::new(), table: String::new(), cidr4: String::new() },
+        cni: CniNetwork { conf_dir: PathBuf::new(), bin_dirs: Vec::new() },
         shim: b"",
         open_files: None,
     }
@@ -109,11 +110,7 @@ fn sysctls_are_those_of_the_pods_own_namespaces() {
 }
 
 #[test]
-fn a_pod_waits_for_its_network_and_one_without_has_no_ports() {
-    let error = checked(NetworkChoice::Cni, |_| {}).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
-    assert!(checked(NetworkChoice::Cni, |c| c.namespaces.network = Network::Host).is_ok());
-    assert!(checked(NetworkChoice::Cni, |c| c.owner = Owner::Local).is_ok());
+fn a_pod_without_a_network_has_no_ports() {
     let port = PortMapping { protocol: Protocol::Tcp, container_port: 80, host_port: 8080, host_ip: None };
     assert!(checked(NetworkChoice::None, |c| c.ports = vec![port.clone()]).is_err());
     assert!(checked(NetworkChoice::Builtin, |c| c.ports = vec![port]).is_ok());

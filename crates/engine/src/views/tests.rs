@@ -35,6 +35,7 @@ fn view(byte: u8, owner: Owner, created_at: i64, state: State) -> Arc<SandboxVie
         config: Arc::new(config),
         state,
         created_at,
+        interface: None,
         addresses: Vec::new(),
         netns: None,
         shim_pid: None,

@@ -12,7 +12,7 @@ use berth_engine::model::{
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
 use berth_engine::seams::Seams;
-use berth_engine::{BuiltinNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_engine::{BuiltinNetwork, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_image::pull::{Progress, PullRequest};
 use berth_testkit::Registry;
 use berth_testkit::image::{Compression, Format, Image, Layer};
@@ -81,6 +81,10 @@ impl World {
                 bridge: format!("b{instance}"),
                 table: format!("berth-{instance}"),
                 cidr4: String::new(),
+            },
+            cni: CniNetwork {
+                conf_dir: dir.path().join("net.d"),
+                bin_dirs: vec![dir.path().join("bin"), "/usr/lib/cni".into()],
             },
             shim: programs.shim,
             open_files: None,

@@ -7,7 +7,7 @@ use berth_types::lifecycle::sandbox::State;
 use crate::harness::{WAITS, World, sandbox, script, started};
 
 /// Set in the process that has the namespaces.
-const INSIDE: &str = "BERTH_TEST_INSIDE";
+pub(crate) const INSIDE: &str = "BERTH_TEST_INSIDE";
 
 #[test]
 fn pods_have_addresses_names_and_reach_each_other() {
@@ -138,7 +138,7 @@ fn pods_keep_their_network_whatever_becomes_of_the_firewall_and_the_bridge() {
 
 /// Runs one test of this program again in namespaces of its own.
 /// Mounts are shared there, as systemd leaves them on a host.
-fn again_inside(test: &str) {
+pub(crate) fn again_inside(test: &str) {
     require!(berth_testkit::guard::has_program("unshare"), "needs unshare (util-linux)");
     let exe = std::env::current_exe().unwrap();
     // The programs are built outside, where the network may be needed.

@@ -57,7 +57,7 @@ impl PodNetwork for Builtin {
     }
 
     fn changes(&self) -> Result<Vec<Changes>, NetError> {
-        Ok(self.monitors()?.into_iter().map(Changes::new).collect())
+        Ok(self.monitors()?.into_iter().map(Changes::of_kernel).collect())
     }
 
     fn verify(&self) -> Result<(), NetError> {

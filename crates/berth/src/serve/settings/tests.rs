@@ -11,6 +11,8 @@ fn without_anything_said_the_defaults_hold() {
     assert_eq!(s.socket, Path::new("/run/berth/berth.sock"));
     assert_eq!((s.bridge.as_str(), s.table.as_str(), s.cgroup_root.as_str()), ("berth0", "berth", "/berth"));
     assert_eq!(s.network, Network::Cni);
+    assert_eq!(s.cni_conf_dir, Path::new("/etc/cni/net.d"));
+    assert_eq!(s.cni_bin_dirs, [Path::new("/opt/cni/bin"), Path::new("/usr/lib/cni")]);
     assert_eq!(s.certs_dirs.len(), 2);
 }
 
@@ -58,6 +60,9 @@ fn what_cannot_be_taken_is_named() {
         ("nri-socket = '/run/nri.sock'", "--nri-socket"),
         ("handler = ['runc=/usr/bin/runc']", "--handler"),
         ("cgroup-driver = 'systemd'", "--cgroup-driver"),
+        ("cni-conf-dir = 'net.d'", "--cni-conf-dir"),
+        ("cni-bin-dir = ['/opt/cni/bin', '/a:b']", "--cni-bin-dir"),
+        ("cni-bin-dir = ['bin']", "--cni-bin-dir"),
     ];
     for (text, named) in cases {
         let error = given(text).resolve().unwrap_err().to_string();

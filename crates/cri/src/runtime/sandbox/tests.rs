@@ -45,6 +45,7 @@ fn told(containers: Vec<Option<i32>>) -> Value {
         id: "d".repeat(64).parse().unwrap(),
         state: sandbox::State::Ready,
         created_at: 1,
+        interface: Some("eth0".into()),
         addresses: Vec::new(),
         netns: Some("/state/pods/d/netns".into()),
         shim_pid: Some(77),
@@ -52,7 +53,8 @@ fn told(containers: Vec<Option<i32>>) -> Value {
         containers: containers.into_iter().map(|pid| container(pid, &config)).collect(),
         config: Arc::new(config),
     };
-    serde_json::from_str(&info(&view)["info"]).unwrap()
+    let network = json!({ "network": "pods", "result": { "ips": [] } });
+    serde_json::from_str(&info(&view, Some(network))["info"]).unwrap()
 }
 
 #[test]
@@ -67,5 +69,6 @@ fn the_network_namespace_has_a_path() {
     let told = told(Vec::new());
     let path = json!("/state/pods/d/netns");
     assert_eq!(told["netns"], path);
+    assert_eq!((&told["interface"], &told["cni"]["network"]), (&json!("eth0"), &json!("pods")));
     assert_eq!(told["runtimeSpec"]["linux"]["namespaces"], json!([{ "type": "network", "path": path }]));
 }

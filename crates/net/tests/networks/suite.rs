@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use berth_net::{
-    AttachError, AttachRequest, Attached, Inventory, Loopback, NetError, NetworkStatus, PodNetwork,
+    AttachError, AttachRequest, Attached, Cni, CniConfig, CniLimits, Garbage, Inventory, Loopback, NetError,
+    NetworkStatus, PodNetwork,
 };
 use berth_types::SandboxId;
 
+use crate::cni::world::{PLUGINS, require_plugins};
 use crate::world::{Ns, World, ip, require_root, sandbox, tcp, wait_until};
 
 /// Makes the network of a host, or what a later daemon finds there.
@@ -21,6 +23,7 @@ fn attach(
     id: &SandboxId,
     netns: BorrowedFd<'_>,
 ) -> Result<Attached, NetError> {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd());
     let request = AttachRequest {
         sandbox: id,
         name: "pod",
@@ -28,7 +31,8 @@ fn attach(
         uid: "",
         annotations: &BTreeMap::new(),
         netns,
-        netns_path: None,
+        netns_path: Some(path.as_ref()),
+        dns: None,
         ports: &[],
     };
     world.host.run(|| net.attach(&request))
@@ -114,6 +118,28 @@ fn the_builtin_network_is_a_pod_network() {
 }
 
 #[test]
+fn cni_is_a_pod_network() {
+    require_plugins!("cni_is_a_pod_network");
+    network_suite(|world| {
+        let (conf_dir, data) = (world.dir().join("net.d"), world.dir().join("data"));
+        std::fs::create_dir_all(&conf_dir).unwrap();
+        let list = serde_json::json!({ "cniVersion": "1.0.0", "name": "pods", "plugins": [{
+            "type": "bridge", "bridge": "cni0", "isGateway": true,
+            "ipam": { "type": "host-local", "dataDir": data, "subnet": "10.9.0.0/24" },
+        }] });
+        std::fs::write(conf_dir.join("10.conflist"), list.to_string()).unwrap();
+        let config = CniConfig {
+            conf_dir,
+            bin_dirs: vec![PLUGINS.into()],
+            dir: world.dir().join("records"),
+            garbage: Garbage::Collect,
+            limits: CniLimits::default(),
+        };
+        Arc::new(world.host.run(|| Cni::open(config).unwrap()))
+    });
+}
+
+#[test]
 fn no_network_is_a_pod_network() {
     require_root!("no_network_is_a_pod_network");
     network_suite(|_| Arc::new(Loopback));
@@ -135,6 +161,7 @@ fn a_network_without_addresses_is_never_ready_and_takes_no_ports() {
         annotations: &BTreeMap::new(),
         netns: ns.fd(),
         netns_path: None,
+        dns: None,
         ports: &[tcp(8080, 80)],
     };
     let error = Loopback.attach(&request).unwrap_err();
