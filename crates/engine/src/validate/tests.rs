@@ -1,8 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use berth_types::{Classify, Kind};
-
 use super::*;
 use crate::config::{BuiltinNetwork, CniNetwork, ImageConfig};
 use crate::model::{

@@ -82,7 +82,7 @@ fn the_version_is_the_newest_that_all_support() {
     let all = [V1_1_0, V1_0_0, V0_4_0];
     assert_eq!(common_version(&all, &[new.clone(), old.clone()]), Some(V1_0_0));
     assert_eq!(common_version(&all, &[new, None]), Some(V1_1_0));
-    assert_eq!(common_version(&[V1_1_0], &[old.clone()]), None);
+    assert_eq!(common_version(&[V1_1_0], std::slice::from_ref(&old)), None);
     assert_eq!(common_version(&all, &[old, says(&[])]), None);
     assert_eq!(common_version(&all, &[]), Some(V1_1_0));
 }

@@ -87,7 +87,7 @@ fn a_damaged_record_is_listed_and_never_removed() {
         let error = store.read(&record.sandbox).unwrap_err();
         let CniError::Record { source, .. } = &error else { panic!("{error:?}") };
         assert_eq!(source.kind(), io::ErrorKind::InvalidData, "{damage}");
-        assert_eq!(store.list().unwrap(), [record.sandbox.clone()]);
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&record.sandbox));
     }
     // What a killed daemon had not renamed goes, what is none of ours stays.
     let pods = dir.path().join("pods");

@@ -12,7 +12,9 @@ fn heard(fds: &[OwnedFd], limit: Duration) -> bool {
     let limit = Timespec::try_from(limit).unwrap();
     let any = poll(&mut polled, Some(&limit)).unwrap() > 0;
     drop(polled);
-    fds.iter().for_each(|fd| drop(drain(fd)));
+    for fd in fds {
+        drain(fd);
+    }
     any
 }
 
