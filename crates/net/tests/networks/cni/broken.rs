@@ -22,7 +22,7 @@ const FAULTS: [(&str, &str); 12] = [
         "its answer cannot be read: expected value at line 1 column 1: starting",
     ),
     ("echo \"$IP\" | head -c 40", ": {\"cniVersion\":\"1.1.0\",\"interfaces\":[{"),
-    ("", "its answer cannot be read: EOF while parsing a value at line 1 column 0"),
+    (":", "its answer cannot be read: EOF while parsing a value at line 1 column 0"),
     ("echo null", "its answer cannot be read: it is not an object: null"),
     ("head -c 100000000 /dev/zero | tr '\\0' x", "it printed more than 1048576 bytes and was killed"),
     ("kill -9 $$", "signal: 9 (SIGKILL)"),
