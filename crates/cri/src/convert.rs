@@ -4,6 +4,7 @@
 pub(crate) mod container;
 pub(crate) mod filter;
 pub(crate) mod image;
+pub(crate) mod metrics;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;

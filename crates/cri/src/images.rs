@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use crate::api::{self, image_service_server::ImageService};
 use crate::convert::image as convert;
 use crate::error::{pull_status, status};
+use crate::rows::Chunks;
 use crate::runtime::answer;
 
 /// The image service of an engine.
@@ -36,8 +37,16 @@ impl ImageService for Images {
         answer("list_images", list(&self.engine, request.into_inner())).await
     }
 
-    async fn stream_images(&self, _: Request<api::StreamImagesRequest>) -> Answer<Self::StreamImagesStream> {
-        Err(Status::unimplemented("use ListImages"))
+    async fn stream_images(
+        &self,
+        request: Request<api::StreamImagesRequest>,
+    ) -> Answer<Self::StreamImagesStream> {
+        answer("stream_images", async {
+            let parts = Chunks::of(rows(&self.engine, request.into_inner().filter)?);
+            let parts = parts.map(|images| Ok(api::StreamImagesResponse { images }));
+            Ok(Box::pin(tokio_stream::iter(parts)) as Self::StreamImagesStream)
+        })
+        .await
     }
 
     async fn image_status(
@@ -64,14 +73,19 @@ impl ImageService for Images {
 }
 
 async fn list(engine: &Engine, request: api::ListImagesRequest) -> Result<api::ListImagesResponse, Status> {
+    Ok(api::ListImagesResponse { images: rows(engine, request.filter)?.collect() })
+}
+
+fn rows(
+    engine: &Engine,
+    filter: Option<api::ImageFilter>,
+) -> Result<impl Iterator<Item = api::Image> + Send + use<>, Status> {
     let pinned = engine.images_in_use(Owner::Local);
-    let images = match convert::filter(request.filter)? {
+    let images = match convert::filter(filter)? {
         Some(name) => engine.images().find(&name).map_err(|e| status(&e))?.into_iter().collect(),
         None => engine.images().list(),
     };
-    Ok(api::ListImagesResponse {
-        images: images.iter().map(|image| convert::to_api(image, &pinned)).collect(),
-    })
+    Ok(images.into_iter().map(move |image| convert::to_api(&image, &pinned)))
 }
 
 /// ImageStatus: an empty answer for an unknown image.

@@ -9,8 +9,11 @@
 pub mod api;
 mod convert;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 mod images;
 mod lookup;
+mod rows;
 mod runtime;
 
 pub use images::Images;

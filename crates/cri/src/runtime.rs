@@ -1,7 +1,9 @@
 //! The runtime service: one method for each call of the CRI, each of them handed to its verb.
 
 mod container;
+mod events;
 mod exec;
+mod metrics;
 mod sandbox;
 mod stats;
 mod status;
@@ -15,25 +17,28 @@ use tonic::{Request, Response, Status};
 
 #[cfg(test)]
 pub(crate) use exec::timeout as exec_timeout;
+#[cfg(test)]
+pub(crate) use sandbox::resized;
 
 use crate::api::{self, runtime_service_server::RuntimeService};
+use crate::rows::Chunks;
 
 /// The runtime service of an engine.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     engine: Engine,
+    watchers: events::Watchers,
 }
 
 impl Runtime {
     /// The service for `engine`.
     pub fn new(engine: Engine) -> Self {
-        Self { engine }
+        Self { engine, watchers: events::Watchers::default() }
     }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
-/// The stream of a call that has none yet: the call fails before it begins.
-type NoStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Runs a call and logs it: how long it took, and why it failed.
 pub(crate) async fn answer<T>(
@@ -55,18 +60,17 @@ pub(crate) async fn answer<T>(
     }
 }
 
-/// The whole service from three tables: calls with their verbs, calls that are not supported yet, and
-/// streams that are not supported yet. Those fail with an explanation, streams on their first
-/// message, so that a kubelet falls back to what is supported.
+/// The whole service from three tables: calls with their verbs, lists that are streamed in parts, and calls that are
+/// not supported yet, which fail with an explanation.
 macro_rules! service {
     (
         verbs { $($verb:ident($request:ident) -> $response:ident = $function:path;)* }
+        lists { $($list:ident($list_request:ident) -> $name:ident = $item:ident { $rows:ident }: $list_function:path;)* }
         later { $($call:ident($call_request:ident) -> $call_response:ident: $why:literal;)* }
-        streams { $($stream:ident($stream_request:ident) -> $name:ident = $item:ident: $stream_why:literal;)* }
     ) => {
         /// The calls that are not supported yet.
         #[cfg(test)]
-        pub(crate) const LATER: &[&str] = &[$(stringify!($call),)* $(stringify!($stream),)*];
+        pub(crate) const LATER: &[&str] = &[$(stringify!($call),)*];
 
         #[tonic::async_trait]
         impl RuntimeService for Runtime {
@@ -76,16 +80,29 @@ macro_rules! service {
                 }
             )*
             $(
+                type $name = Items<api::$item>;
+                async fn $list(&self, request: Request<api::$list_request>) -> Answer<Self::$name> {
+                    answer(stringify!($list), async {
+                        let rows = $list_function(&self.engine, request.into_inner()).await?;
+                        let parts = Chunks::of(rows).map(|$rows| Ok(api::$item { $rows }));
+                        Ok(Box::pin(tokio_stream::iter(parts)) as Self::$name)
+                    })
+                    .await
+                }
+            )*
+            $(
                 async fn $call(&self, _: Request<api::$call_request>) -> Answer<api::$call_response> {
                     Err(Status::unimplemented($why))
                 }
             )*
-            $(
-                type $name = NoStream<api::$item>;
-                async fn $stream(&self, _: Request<api::$stream_request>) -> Answer<Self::$name> {
-                    Err(Status::unimplemented($stream_why))
-                }
-            )*
+
+            type GetContainerEventsStream = Items<api::ContainerEventResponse>;
+            async fn get_container_events(
+                &self,
+                _: Request<api::GetEventsRequest>,
+            ) -> Answer<Self::GetContainerEventsStream> {
+                answer("get_container_events", async { events::watch(&self.engine, &self.watchers) }).await
+            }
         }
     };
 }
@@ -112,26 +129,25 @@ service! {
         exec_sync(ExecSyncRequest) -> ExecSyncResponse = exec::sync;
         container_stats(ContainerStatsRequest) -> ContainerStatsResponse = stats::container;
         list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse = stats::list;
+        pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse = stats::pod;
+        list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse = stats::list_pods;
+        list_metric_descriptors(ListMetricDescriptorsRequest) -> ListMetricDescriptorsResponse = metrics::descriptors;
+        list_pod_sandbox_metrics(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse = metrics::list;
+        update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse = sandbox::update_resources;
+    }
+    lists {
+        stream_pod_sandboxes(StreamPodSandboxesRequest) -> StreamPodSandboxesStream = StreamPodSandboxesResponse { pod_sandboxes }: sandbox::stream;
+        stream_containers(StreamContainersRequest) -> StreamContainersStream = StreamContainersResponse { containers }: container::stream;
+        stream_container_stats(StreamContainerStatsRequest) -> StreamContainerStatsStream = StreamContainerStatsResponse { container_stats }: stats::stream;
+        stream_pod_sandbox_stats(StreamPodSandboxStatsRequest) -> StreamPodSandboxStatsStream = StreamPodSandboxStatsResponse { pod_sandbox_stats }: stats::stream_pods;
+        stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> StreamPodSandboxMetricsStream = StreamPodSandboxMetricsResponse { pod_sandbox_metrics }: metrics::stream;
     }
     later {
         exec(ExecRequest) -> ExecResponse: "exec by URL is not supported yet: use ExecSync (crictl exec -s), or berth exec";
         attach(AttachRequest) -> AttachResponse: "attach by URL is not supported yet: use berth attach or berth logs -f";
         port_forward(PortForwardRequest) -> PortForwardResponse: "port forwarding is not supported yet: the pod's address is reachable from this machine";
-        pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse: "pod statistics are not supported yet";
-        list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse: "pod statistics are not supported yet";
         checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse: "checkpoints are not supported yet";
         checkpoint_pod(CheckpointPodRequest) -> CheckpointPodResponse: "checkpoints are not supported yet";
         restore_pod(RestorePodRequest) -> RestorePodResponse: "checkpoints are not supported yet";
-        list_metric_descriptors(ListMetricDescriptorsRequest) -> ListMetricDescriptorsResponse: "pod metrics are not supported yet";
-        list_pod_sandbox_metrics(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse: "pod metrics are not supported yet";
-        update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse: "resizing a pod as a whole is not supported yet: resize its containers";
-    }
-    streams {
-        stream_pod_sandboxes(StreamPodSandboxesRequest) -> StreamPodSandboxesStream = StreamPodSandboxesResponse: "use ListPodSandbox";
-        stream_containers(StreamContainersRequest) -> StreamContainersStream = StreamContainersResponse: "use ListContainers";
-        stream_container_stats(StreamContainerStatsRequest) -> StreamContainerStatsStream = StreamContainerStatsResponse: "use ListContainerStats";
-        stream_pod_sandbox_stats(StreamPodSandboxStatsRequest) -> StreamPodSandboxStatsStream = StreamPodSandboxStatsResponse: "pod statistics are not supported yet";
-        stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> StreamPodSandboxMetricsStream = StreamPodSandboxMetricsResponse: "pod metrics are not supported yet";
-        get_container_events(GetEventsRequest) -> GetContainerEventsStream = ContainerEventResponse: "container events are not supported yet: list the containers";
     }
 }

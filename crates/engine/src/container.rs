@@ -15,7 +15,6 @@ mod limits;
 pub(crate) mod remove;
 pub(crate) mod session;
 pub(crate) mod start;
-pub mod stats;
 pub(crate) mod stop;
 pub(crate) mod update;
 

@@ -79,6 +79,7 @@ impl Engine {
             let found = Found {
                 pod: Pod::starting(Caller::Sandbox(reply)),
                 items: BTreeMap::new(),
+                limits: config.resources.clone(),
                 unreadable: Vec::new(),
                 running: Running::default(),
             };
@@ -168,6 +169,21 @@ impl Engine {
     pub async fn update_resources(&self, id: &ContainerId, resources: Resources) -> Result<(), EngineError> {
         let resources = Box::new(resources);
         self.ask(id, |container, reply| Command::Update { container, resources, reply }).await
+    }
+
+    /// Changes the limits of a pod as a whole, where Berth makes its cgroup. A caller that gives a cgroup has set
+    /// its limits itself, and nothing is done.
+    ///
+    /// # Errors
+    /// `NotFound`, `Refused` when the sandbox is not ready, or the limit that the kernel refuses.
+    pub async fn update_sandbox_resources(
+        &self,
+        id: &SandboxId,
+        resources: Resources,
+    ) -> Result<(), EngineError> {
+        let resources = Box::new(resources);
+        let asked = self.pod(id)?.ask(|reply| Command::UpdatePod { resources, reply }).await;
+        asked.unwrap_or_else(|| Err(no_sandbox(id)))
     }
 
     /// Runs a command in a running container and gives its output. None waits forever.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use berth_types::lifecycle::{container, sandbox};
 use berth_types::{ContainerId, SandboxId};
 use tokio::sync::broadcast;
 
@@ -15,11 +16,21 @@ pub(crate) const CAPACITY: usize = 1024;
 #[derive(Debug, Clone)]
 pub enum EngineEvent {
     /// A sandbox was made or changed its state.
-    Sandbox(Arc<SandboxView>),
+    Sandbox {
+        /// As it is now.
+        now: Arc<SandboxView>,
+        /// The state before; None when it is new.
+        before: Option<sandbox::State>,
+    },
     /// A sandbox was removed.
     SandboxRemoved(SandboxId),
     /// A container was made or changed its state.
-    Container(Arc<ContainerView>),
+    Container {
+        /// As it is now.
+        now: Arc<ContainerView>,
+        /// The state before; None when it is new.
+        before: Option<container::State>,
+    },
     /// A container was removed.
     ContainerRemoved {
         /// Where it was.
@@ -36,6 +47,8 @@ pub enum EngineEvent {
 pub struct Stamped {
     /// Nanoseconds since 1970.
     pub at: i64,
+    /// The pod right after it; of one that was removed, as it was last. None for [`EngineEvent::Resync`].
+    pub pod: Option<Arc<SandboxView>>,
     /// What happened.
     pub event: EngineEvent,
 }
@@ -56,7 +69,7 @@ impl Events {
         match self.receiver.recv().await {
             Ok(stamped) => Some(stamped),
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                Some(Stamped { at: crate::host::clock::now(), event: EngineEvent::Resync })
+                Some(Stamped { at: crate::host::clock::now(), pod: None, event: EngineEvent::Resync })
             }
             Err(broadcast::error::RecvError::Closed) => None,
         }

@@ -25,6 +25,7 @@ mod sandbox;
 pub mod seams;
 mod shared;
 mod shim;
+pub mod stats;
 mod status;
 mod sysctl;
 mod users;
@@ -40,7 +41,6 @@ pub use confinement::Confinement;
 pub use container::session::{
     AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer,
 };
-pub use container::stats;
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};

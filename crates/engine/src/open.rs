@@ -74,6 +74,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         users: users::Users::default(),
         pods: Pods::default(),
         restarted,
+        stats: crate::stats::Sampler::default(),
         outputs: crate::container::exec::OutputBudget::default(),
     });
     let preparing = Arc::clone(&shared);

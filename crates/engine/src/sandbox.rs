@@ -14,6 +14,7 @@
 
 mod effects;
 mod inbox;
+mod limits;
 mod namespaces;
 pub(crate) mod network_files;
 mod owner;
@@ -87,6 +88,8 @@ pub(crate) enum Command {
     RemoveContainer { container: ContainerId, reply: Reply<()> },
     /// Change a container's limits.
     Update { container: ContainerId, resources: Box<Resources>, reply: Reply<()> },
+    /// Change the limits of the pod as a whole.
+    UpdatePod { resources: Box<Resources>, reply: Reply<()> },
     /// Answered once the owner has published.
     Published { reply: Reply<()> },
     /// What is needed to talk to a running container.
@@ -104,6 +107,8 @@ pub(crate) enum Report {
     NotPrepared(ContainerId, EngineError),
     /// Changing the limits of a container is over.
     Updated(ContainerId, Result<Resources, EngineError>, Caller),
+    /// Changing the limits of the pod is over.
+    PodUpdated(Result<Resources, EngineError>, Caller),
     /// The shim answers on a new connection.
     Connected(Shim, Vec<(ContainerId, pod::ContainerReport<Live>, i32)>),
     /// A container's process did what the message says.
@@ -112,7 +117,8 @@ pub(crate) enum Report {
     Pod(pod::Message<Live>),
 }
 
-/// What comes to an owner's inbox.
+/// What comes to an owner's inbox. It is sent in a box: a queue has room for 32 of them from the beginning, which would be
+/// most of the memory of a pod.
 #[derive(Debug)]
 pub(crate) enum Message {
     Command(Command),
@@ -120,16 +126,16 @@ pub(crate) enum Message {
     Notice(Notice),
 }
 
-impl From<Notice> for Message {
+impl From<Notice> for Box<Message> {
     fn from(notice: Notice) -> Self {
-        Message::Notice(notice)
+        Box::new(Message::Notice(notice))
     }
 }
 
 /// The way to a pod's owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Box<Message>>,
 }
 
 impl Handle {
@@ -140,7 +146,7 @@ impl Handle {
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Option<Result<T, EngineError>> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Message::Command(command(reply))).await.ok()?;
+        self.inbox.send(Box::new(Message::Command(command(reply)))).await.ok()?;
         answer.await.ok()
     }
 }
@@ -149,7 +155,7 @@ impl Handle {
 #[derive(Debug, Clone)]
 pub(crate) struct Spawner {
     pub(crate) shared: Arc<Shared>,
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Box<Message>>,
 }
 
 impl Spawner {
@@ -168,7 +174,7 @@ impl Spawner {
                 Err(error) if error.is_cancelled() => return,
                 Err(error) => failed(EngineError::system("a task of the pod failed", error)),
             };
-            drop(inbox.send(Message::Report(report)).await);
+            drop(inbox.send(Box::new(Message::Report(report))).await);
         });
     }
 
@@ -180,7 +186,7 @@ impl Spawner {
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
             if let Some(report) = work.await {
-                drop(inbox.send(Message::Report(report)).await);
+                drop(inbox.send(Box::new(Message::Report(report))).await);
             }
         });
     }

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) pods: Pods,
     /// Whether the machine was restarted since the last daemon: none of its pods runs.
     pub(crate) restarted: bool,
+    /// What pods and containers used lately.
+    pub(crate) stats: crate::stats::Sampler,
     /// For the output of commands that are being waited for.
     pub(crate) outputs: crate::container::exec::OutputBudget,
 }

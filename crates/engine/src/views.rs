@@ -36,12 +36,14 @@ impl Views {
         let old = published.sandboxes.insert(view.id.clone(), Arc::clone(view));
         let mut events = Vec::new();
         if old.as_ref().is_none_or(|old| old.state != view.state || old.message != view.message) {
-            events.push(EngineEvent::Sandbox(Arc::clone(view)));
+            let before = old.as_ref().map(|old| old.state);
+            events.push(EngineEvent::Sandbox { now: Arc::clone(view), before });
         }
         for container in &view.containers {
             let before = published.containers.insert(container.id.clone(), Arc::clone(container));
-            if before.is_none_or(|before| before.state != container.state) {
-                events.push(EngineEvent::Container(Arc::clone(container)));
+            let before = before.map(|before| before.state);
+            if before != Some(container.state) {
+                events.push(EngineEvent::Container { now: Arc::clone(container), before });
             }
         }
         for gone in old.iter().flat_map(|old| &old.containers) {
@@ -53,7 +55,7 @@ impl Views {
                 });
             }
         }
-        self.tell(events);
+        self.tell(view, events);
     }
 
     /// Removes a removed pod's views.
@@ -67,16 +69,16 @@ impl Views {
             events.push(EngineEvent::ContainerRemoved { sandbox, container });
         }
         events.push(EngineEvent::SandboxRemoved(sandbox.clone()));
-        self.tell(events);
+        self.tell(&old, events);
     }
 
     /// Sent with the views locked, so that events come in the order of the changes. Sending to a
     /// broadcast channel does not wait.
-    fn tell(&self, events: Vec<EngineEvent>) {
+    fn tell(&self, pod: &Arc<SandboxView>, events: Vec<EngineEvent>) {
         let at = clock::now();
         for event in events {
             // Having no watcher is not a failure.
-            drop(self.events.send(Stamped { at, event }));
+            drop(self.events.send(Stamped { at, pod: Some(Arc::clone(pod)), event }));
         }
     }
 

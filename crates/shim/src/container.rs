@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use berth_container::run::Prepared;
-use berth_sys::cgroup::Cgroup;
+use berth_sys::cgroup::{Cgroup, OomWatch};
 use berth_types::ContainerId;
 use berth_types::shim::{Exit, Failure, Known, Phase};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::outcome;
 use crate::pump;
 use crate::stage::Stage;
 
@@ -31,6 +32,10 @@ pub(crate) struct Container {
     pub(crate) main: Option<Main>,
     /// Where all its processes are.
     pub(crate) cgroup: Cgroup,
+    /// Whether memory ran out in it; None until it is prepared, and on a host that does not count.
+    pub(crate) oom: Option<OomWatch>,
+    /// How many of its processes had been killed for memory when its end was asked for by SIGKILL.
+    pub(crate) killed: Option<u64>,
     /// Its directory for records.
     pub(crate) dir: PathBuf,
     /// The master of its terminal, for its size; while it is alive.
@@ -73,6 +78,8 @@ pub(crate) struct Made {
     pub(crate) terminal: Option<OwnedFd>,
     /// What was done otherwise, for users.
     pub(crate) notes: Vec<String>,
+    /// What watches its memory.
+    pub(crate) oom: Option<OomWatch>,
 }
 
 /// A start under way.
@@ -129,8 +136,23 @@ impl Container {
         self.main.as_ref().filter(|_| self.stage.is_alive()).map(|main| &main.pidfd)
     }
 
+    /// Its end is asked for by SIGKILL: from here on only what the kernel kills afterwards is killed for memory.
+    pub(crate) fn is_killed(&mut self) {
+        let kills = self.oom.as_ref().and_then(|oom| oom.kills().ok()).unwrap_or(0);
+        self.killed.get_or_insert(kills);
+    }
+
+    /// The end of the main process with what its group tells of memory. It is read at once: who removes a group that is
+    /// empty takes the counter along.
+    pub(crate) fn judged(&self, exit: Exit) -> Exit {
+        let Some(oom) = &self.oom else { return exit };
+        let kills = oom.kills().unwrap_or(0);
+        outcome::for_memory(exit, kills, self.killed, self.started_at != 0, || oom.level().to_string())
+    }
+
     /// Kills the main process, if there is one; its end is told when it is reaped.
-    pub(crate) fn kill_main(&self) {
+    pub(crate) fn kill_main(&mut self) {
+        self.is_killed();
         if let Some(pidfd) = self.pidfd() {
             // A process that cannot be signalled has ended.
             let _ = pidfd_send_signal(pidfd, Signal::KILL);

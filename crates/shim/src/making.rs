@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use berth_container::plan::{Plan, RootSource, Space};
 use berth_container::run::{self, Given, Prepared, Stdio};
-use berth_sys::cgroup::Cgroup;
+use berth_sys::cgroup::{Cgroup, OomWatch};
 use berth_types::shim::{Create, Failure, Reason, record};
 
 use crate::container::{Made, Main};
@@ -47,7 +47,7 @@ pub(crate) struct Making {
 impl Making {
     /// Prepares the process and writes its record. On failure nothing of the process is left behind, if it can be killed.
     pub(crate) fn make(self) -> Result<Setup, Failure> {
-        let (mut prepared, pipes) = self.prepare()?;
+        let (mut prepared, pipes, oom) = self.prepare()?;
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
         let (ends, terminal) = ends(pipes, prepared.take_console())?;
@@ -56,15 +56,15 @@ impl Making {
         record(&self.dir, pid)?;
         let main = Main { pid, pidfd, prepared: Some(prepared) };
         Ok(Setup {
-            made: Some(Box::new(Made { main, terminal, notes })),
+            made: Some(Box::new(Made { main, terminal, notes, oom })),
             ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
         })
     }
 
-    /// The process, and with pipes the shim's ends of its stdio.
-    fn prepare(&self) -> Result<(Prepared, Option<Ends>), Failure> {
+    /// The process, with pipes the shim's ends of its stdio, and what watches its memory.
+    fn prepare(&self) -> Result<(Prepared, Option<Ends>, Option<OomWatch>), Failure> {
         let create = &self.create;
         let mut plan = Plan::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
         if self.pid_space.is_some() {
@@ -73,11 +73,13 @@ impl Making {
         plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
+        // Before there is a process that memory could run out for.
+        let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
         let given = self.given(&plan)?;
         let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
         let prepared = run::create(&plan, &given, stdio, &join);
         let prepared = prepared.map_err(|e| refused(&e.because_of(&cgroup)))?;
-        Ok((prepared, pipes))
+        Ok((prepared, pipes, oom))
     }
 
     /// Assigns the descriptors that came with a Create.

@@ -50,6 +50,29 @@ pub(crate) fn exit(ended: Ended, at: i64) -> Exit {
     Exit { code, signal, at, oom_killed: false, message: String::new() }
 }
 
+/// The status of a process that SIGKILL ended, and of a shell whose command it ended.
+const KILLED: i32 = 128 + 9;
+
+/// The end of a container's main process where the kernel killed `kills` of the container's processes because memory
+/// ran out: `killed` of them before the end was asked for by SIGKILL. `level` says which limit was met.
+pub(crate) fn for_memory(
+    mut exit: Exit,
+    kills: u64,
+    killed: Option<u64>,
+    ran: bool,
+    level: impl FnOnce() -> String,
+) -> Exit {
+    exit.oom_killed = kills > 0 && killed != Some(kills);
+    // A message of one that never ran says why it could not be started.
+    if exit.oom_killed && exit.code != 0 && ran && exit.message.is_empty() {
+        exit.message = match exit.code {
+            KILLED => format!("memory ran out: {}", level()),
+            _ => format!("a process of the container was killed before, since memory ran out: {}", level()),
+        };
+    }
+    exit
+}
+
 /// The end of a container that could not be started.
 pub(crate) fn not_started(error: &RunError, at: i64) -> Exit {
     let code = match error {
@@ -100,6 +123,27 @@ mod tests {
     fn failed(failure: ExecFailure) -> RunError {
         let source = std::io::ErrorKind::NotFound.into();
         RunError::Exec { command: "/nothing".to_owned(), failure, source }
+    }
+
+    /// contract 22: status 137 alone proves nothing, and a child that was killed does not make its parent killed.
+    #[test]
+    fn memory_is_the_reason_only_of_what_the_kernel_killed_for_it() {
+        let killed = || exit(Ended::by(rustix::process::Signal::KILL), 1);
+        let ended = |code| exit(Ended { code: Some(code), signal: None }, 1);
+        let level = || "the level".to_owned();
+        let judged = |exit, kills, asked, ran| {
+            let exit = for_memory(exit, kills, asked, ran, level);
+            (exit.oom_killed, exit.message)
+        };
+        assert_eq!(judged(killed(), 0, None, true), (false, String::new()));
+        assert_eq!(judged(killed(), 1, None, true), (true, "memory ran out: the level".to_owned()));
+        // Killed on request, long after a child was killed for memory, and the other way round.
+        assert_eq!(judged(killed(), 1, Some(1), true), (false, String::new()));
+        assert!(judged(killed(), 1, Some(0), true).0);
+        let (oom, message) = judged(ended(3), 1, None, true);
+        assert!(oom && message.starts_with("a process of the container was killed before"), "{message}");
+        assert_eq!(judged(ended(0), 1, None, true), (true, String::new()));
+        assert_eq!(judged(killed(), 1, None, false), (true, String::new()), "it never ran");
     }
 
     #[test]

@@ -35,13 +35,15 @@ pub use controller::{Controller, Controllers};
 pub use error::CgroupError;
 pub use group::{Cgroup, Join};
 pub use host::{Hierarchy, Host, Mode, Version, parse_mounts};
-pub use oom::OomCounter;
+pub use oom::{OomLevel, OomWatch};
 pub use path::{CgroupPath, MAX_DEPTH, MAX_PATH};
 pub use resources::{
     Access, Blkio, Cpu, DeviceKind, DeviceRule, Hugepage, Memory, Resources, Throttle, ThrottleKind,
     WeightDevice,
 };
-pub use stats::{MemoryStats, Pressure, Stall, Stats};
+pub use stats::{
+    BlockIo, Details, HugeUse, MemoryDetails, MemoryStats, Pids, Pressure, Reader, Stall, Stats, Throttling,
+};
 
 #[cfg(test)]
 mod tests;

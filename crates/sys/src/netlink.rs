@@ -11,6 +11,7 @@
 #![allow(unsafe_code, reason = "two socket options that rustix has no wrapper for")]
 
 pub mod conntrack;
+pub mod counters;
 pub mod message;
 mod monitor;
 pub mod nft;

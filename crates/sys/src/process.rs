@@ -13,8 +13,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
 pub use alone::{ExecContext, Program};
+pub use open_files::{OpenFiles, open_files};
 
 mod alone;
+mod open_files;
 
 /// A child that was just made.
 #[derive(Debug)]

@@ -273,11 +273,11 @@ pub(super) async fn wait(service: &Service, name: &str) -> Result<api::WaitRespo
         let gone = || Status::not_found(format!("container {name} was removed"));
         view = loop {
             match events.next().await.ok_or_else(gone)?.event {
-                EngineEvent::Container(now) if now.id == id => break now,
+                EngineEvent::Container { now, .. } if now.id == id => break now,
                 EngineEvent::ContainerRemoved { container, .. } if container == id => return Err(gone()),
                 EngineEvent::Resync => break service.engine.container(id.as_str()).map_err(refuse)?,
-                EngineEvent::Container(_)
-                | EngineEvent::Sandbox(_)
+                EngineEvent::Container { .. }
+                | EngineEvent::Sandbox { .. }
                 | EngineEvent::SandboxRemoved(_)
                 | EngineEvent::ContainerRemoved { .. } => {}
             }

@@ -18,3 +18,4 @@ mod play;
 mod run;
 mod terminal;
 mod upgrade;
+mod watching;

@@ -98,7 +98,7 @@ impl RunError {
             | RunError::Slow { .. }
             | RunError::Memory { .. } => false,
         };
-        let limit = || cgroup.stats().ok()?.memory?.limit;
+        let limit = || cgroup.memory_limit().ok()?;
         match no_memory && cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
             true => limit().map_or(self, |limit| RunError::Memory { limit }),
             false => self,

@@ -163,7 +163,7 @@ fn state(listed: Listed) -> i32 {
     state as i32
 }
 
-fn metadata(view: &ContainerView) -> api::ContainerMetadata {
+pub(super) fn metadata(view: &ContainerView) -> api::ContainerMetadata {
     let m = &view.config.metadata;
     api::ContainerMetadata { name: m.name.clone(), attempt: m.attempt }
 }
@@ -196,7 +196,7 @@ pub(crate) fn row(view: &ContainerView) -> Option<api::Container> {
 
 /// The image's name as users know it: a kubelet creates containers by the image's id and shows this name. The
 /// tag that the user wrote, another of the image's, or what was asked for when it has none any more.
-fn image_name(view: &ContainerView, tags: &[String]) -> String {
+pub(crate) fn image_name(view: &ContainerView, tags: &[String]) -> String {
     let spec = &view.config.image;
     let wrote = |tag: &&String| {
         let rest = tag.strip_suffix(&spec.user_specified);

@@ -22,6 +22,12 @@ impl Sandboxes {
         Ok(Self { id: from.id, state, labels: from.label_selector })
     }
 
+    /// The filter of a list of statistics; None shows all.
+    pub(crate) fn of_stats(from: Option<api::PodSandboxStatsFilter>) -> Self {
+        let from = from.unwrap_or_default();
+        Self { id: from.id, state: None, labels: from.label_selector }
+    }
+
     /// Whether it lets the row through. Ids may be cut short.
     pub(crate) fn shows(&self, row: &api::PodSandbox) -> bool {
         row.id.starts_with(&self.id)

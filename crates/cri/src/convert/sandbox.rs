@@ -152,7 +152,7 @@ pub(super) fn refuse_user_namespace(options: &api::NamespaceOption) -> Result<()
     Ok(())
 }
 
-fn metadata(view: &SandboxView) -> api::PodSandboxMetadata {
+pub(super) fn metadata(view: &SandboxView) -> api::PodSandboxMetadata {
     let m = &view.config.metadata;
     api::PodSandboxMetadata {
         name: m.name.clone(),

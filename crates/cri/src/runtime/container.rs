@@ -63,14 +63,24 @@ pub(super) async fn list(
     engine: &Engine,
     request: api::ListContainersRequest,
 ) -> Result<api::ListContainersResponse, Status> {
-    let filter = filter::Containers::from_api(request.filter)?;
-    let containers = engine
-        .containers(Some(Owner::Cri))
-        .iter()
-        .filter_map(|view| convert::row(view))
-        .filter(|row| filter.shows(row))
-        .collect();
-    Ok(api::ListContainersResponse { containers })
+    Ok(api::ListContainersResponse { containers: rows(engine, request.filter)?.collect() })
+}
+
+/// StreamContainers
+pub(super) async fn stream(
+    engine: &Engine,
+    request: api::StreamContainersRequest,
+) -> Result<impl Iterator<Item = api::Container> + Send + use<>, Status> {
+    rows(engine, request.filter)
+}
+
+fn rows(
+    engine: &Engine,
+    filter: Option<api::ContainerFilter>,
+) -> Result<impl Iterator<Item = api::Container> + Send + use<>, Status> {
+    let filter = filter::Containers::from_api(filter)?;
+    let views = engine.containers(Some(Owner::Cri)).into_iter();
+    Ok(views.filter_map(|view| convert::row(&view)).filter(move |row| filter.shows(row)))
 }
 
 /// ContainerStatus

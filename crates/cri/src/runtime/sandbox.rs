@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use berth_engine::Engine;
-use berth_engine::model::{Owner, SandboxView};
+use berth_engine::model::{Owner, Resources, SandboxView};
 use berth_types::{Classify, Kind};
 use tonic::Status;
 
 use crate::api;
-use crate::convert::{filter, sandbox as convert};
+use crate::convert::{filter, resources, sandbox as convert};
 use crate::error::{FieldError, not_found, status as to_status};
 use crate::lookup;
 
@@ -109,14 +109,40 @@ pub(super) async fn list(
     engine: &Engine,
     request: api::ListPodSandboxRequest,
 ) -> Result<api::ListPodSandboxResponse, Status> {
-    let filter = filter::Sandboxes::from_api(request.filter)?;
-    let items = engine
-        .sandboxes(Some(Owner::Cri))
-        .iter()
-        .filter_map(|view| convert::row(view))
-        .filter(|row| filter.shows(row))
-        .collect();
-    Ok(api::ListPodSandboxResponse { items })
+    Ok(api::ListPodSandboxResponse { items: rows(engine, request.filter)?.collect() })
+}
+
+/// StreamPodSandboxes
+pub(super) async fn stream(
+    engine: &Engine,
+    request: api::StreamPodSandboxesRequest,
+) -> Result<impl Iterator<Item = api::PodSandbox> + Send + use<>, Status> {
+    rows(engine, request.filter)
+}
+
+fn rows(
+    engine: &Engine,
+    filter: Option<api::PodSandboxFilter>,
+) -> Result<impl Iterator<Item = api::PodSandbox> + Send + use<>, Status> {
+    let filter = filter::Sandboxes::from_api(filter)?;
+    let views = engine.sandboxes(Some(Owner::Cri)).into_iter();
+    Ok(views.filter_map(|view| convert::row(&view)).filter(move |row| filter.shows(row)))
+}
+
+/// UpdatePodSandboxResources: a kubelet has set the pod's cgroup itself, and says so.
+pub(super) async fn update_resources(
+    engine: &Engine,
+    request: api::UpdatePodSandboxResourcesRequest,
+) -> Result<api::UpdatePodSandboxResourcesResponse, Status> {
+    let change = resized(&request)?;
+    let view = lookup::sandbox(engine, &request.pod_sandbox_id)?;
+    engine.update_sandbox_resources(&view.id, change).await.map_err(|e| to_status(&e))?;
+    Ok(api::UpdatePodSandboxResourcesResponse {})
+}
+
+/// The change of a pod's limits asked for. The overhead is a part of them already where a kubelet sets them.
+pub(crate) fn resized(from: &api::UpdatePodSandboxResourcesRequest) -> Result<Resources, FieldError> {
+    resources::of_sandbox("resources", from.resources.as_ref())
 }
 
 #[cfg(test)]

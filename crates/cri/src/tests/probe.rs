@@ -86,6 +86,51 @@ pub(super) fn all() -> Vec<Probe> {
                 told(Ok(filter::Containers::of_stats(decode::<api::ListContainerStatsRequest>(bytes).filter)))
             },
         ),
+        probe(
+            "StreamContainerStats",
+            |_| Vec::new(),
+            |bytes| {
+                told(Ok(filter::Containers::of_stats(
+                    decode::<api::StreamContainerStatsRequest>(bytes).filter,
+                )))
+            },
+        ),
+        probe(
+            "ListPodSandboxStats",
+            |_| Vec::new(),
+            |bytes| {
+                told(Ok(filter::Sandboxes::of_stats(decode::<api::ListPodSandboxStatsRequest>(bytes).filter)))
+            },
+        ),
+        probe(
+            "StreamPodSandboxStats",
+            |_| Vec::new(),
+            |bytes| {
+                told(Ok(filter::Sandboxes::of_stats(
+                    decode::<api::StreamPodSandboxStatsRequest>(bytes).filter,
+                )))
+            },
+        ),
+        probe(
+            "StreamPodSandboxes",
+            |_| Vec::new(),
+            |bytes| told(filter::Sandboxes::from_api(decode::<api::StreamPodSandboxesRequest>(bytes).filter)),
+        ),
+        probe(
+            "StreamContainers",
+            |_| Vec::new(),
+            |bytes| told(filter::Containers::from_api(decode::<api::StreamContainersRequest>(bytes).filter)),
+        ),
+        probe(
+            "StreamImages",
+            |_| Vec::new(),
+            |bytes| told(image::filter(decode::<api::StreamImagesRequest>(bytes).filter)),
+        ),
+        probe(
+            "UpdatePodSandboxResources",
+            |_| Vec::new(),
+            |bytes| told(crate::runtime::resized(&decode(bytes))),
+        ),
         probe("PullImage", |_| pull().encode_to_vec(), |bytes| pull_told(image::pull(decode(bytes)))),
         probe(
             "ImageStatus",

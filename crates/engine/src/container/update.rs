@@ -1,12 +1,16 @@
-//! Changing a container's limits. One change is made at a time: each builds on the one before.
+//! Changing the limits of a container or pod. One change is made at a time: each builds on the one before.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth_sys::cgroup::CgroupPath;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::container::{Facts, limits};
 use crate::error::EngineError;
-use crate::host::record::{self, ContainerRecord};
+use crate::host::record::{self, ContainerRecord, SandboxRecord};
 use crate::model::Resources;
 use crate::oci::resources;
 use crate::sandbox::Caller;
@@ -15,7 +19,7 @@ use crate::shared::Shared;
 /// Changes that may wait for the one that is being made.
 const MAX_WAITING: usize = 64;
 
-/// A container's limits.
+/// The limits of a container or pod.
 #[derive(Debug)]
 pub(crate) struct Limits {
     now: Resources,
@@ -87,18 +91,44 @@ pub(crate) async fn make(
             ));
         };
         limits::apply(&shared, cgroup, &change)?;
-        let kept = keep(&file, &records, &change);
+        let keep = |record: &mut ContainerRecord| record.resources = change.now.clone();
+        let kept = rewrite(&file, &records, "container", keep);
         kept.inspect_err(|_| limits::take_back(&shared, cgroup, &change))?;
         Ok(change.now)
     })
     .await
 }
 
-/// Records what is in force now.
-fn keep(file: &Path, records: &Mutex<()>, change: &resources::Change) -> Result<(), EngineError> {
+/// The same for the group that a pod's containers are in, where Berth makes it.
+pub(crate) async fn make_of_pod(
+    shared: Arc<Shared>,
+    cgroup: CgroupPath,
+    now: Resources,
+    change: Box<Resources>,
+    file: PathBuf,
+    records: Arc<Mutex<()>>,
+) -> Result<Resources, EngineError> {
+    let change = resources::Change::of(&now, &change, &shared.facts);
+    Shared::blocking(move || {
+        limits::apply(&shared, &cgroup, &change)?;
+        let keep = |record: &mut SandboxRecord| record.resources = Some(change.now.clone());
+        let kept = rewrite(&file, &records, "pod", keep);
+        kept.inspect_err(|_| limits::take_back(&shared, &cgroup, &change))?;
+        Ok(change.now)
+    })
+    .await
+}
+
+/// Changes a record, if there is one.
+fn rewrite<R: Serialize + DeserializeOwned>(
+    file: &Path,
+    records: &Mutex<()>,
+    thing: &str,
+    change: impl FnOnce(&mut R),
+) -> Result<(), EngineError> {
     let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);
-    let failed = |e| EngineError::system("write the container's record", e);
-    let Some(mut record) = record::read::<ContainerRecord>(file).map_err(failed)? else { return Ok(()) };
-    record.resources = change.now.clone();
+    let failed = |e| EngineError::system(format!("write the {thing}'s record"), e);
+    let Some(mut record) = record::read::<R>(file).map_err(failed)? else { return Ok(()) };
+    change(&mut record);
     record::write(file, &record).map_err(failed)
 }

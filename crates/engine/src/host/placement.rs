@@ -119,7 +119,7 @@ impl Placement for Cgroupfs {
 
     fn update(&self, path: &CgroupPath, limits: &Resources) -> Result<(), EngineError> {
         let updated = self.host.open(path).update(limits);
-        updated.map_err(|e| EngineError::failed("update the container's limits", e))
+        updated.map_err(|e| EngineError::failed("change the limits", e))
     }
 
     fn end(&self, path: &CgroupPath) -> Result<(), EngineError> {

@@ -64,6 +64,9 @@ pub(crate) struct SandboxRecord {
     pub(crate) cgroup: String,
     /// The cgroup that containers' cgroups are made in.
     pub(crate) cgroup_parent: String,
+    /// The pod's limits since they were changed; until then those of its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<Resources>,
 }
 
 /// A container.

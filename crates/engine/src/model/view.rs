@@ -27,6 +27,8 @@ pub struct SandboxView {
     pub addresses: Vec<IpAddr>,
     /// The pod's network namespace as a path of the host; None with the host's network.
     pub netns: Option<PathBuf>,
+    /// The cgroup that its containers are in, in cgroupfs syntax. It need not exist while there are none.
+    pub cgroup: String,
     /// The shim's process id, for users and tools.
     pub shim_pid: Option<i32>,
     /// What is wrong with it (the shim was lost, a teardown failed); empty when nothing is.

@@ -34,7 +34,7 @@ pub(crate) struct Way {
     pub(crate) id: SandboxId,
     pub(crate) dir: PodDir,
     pub(crate) ends: exit::Place,
-    pub(crate) notices: mpsc::Sender<Message>,
+    pub(crate) notices: mpsc::Sender<Box<Message>>,
     /// Those that the pod has, with when their commands began as far as is known: of each something is told.
     pub(crate) containers: Vec<(ContainerId, Option<i64>)>,
 }

@@ -70,7 +70,8 @@ pub(super) async fn pod(
         Running { shim_pid: record.shim_pid, interface, addresses }
     };
     let ids: Vec<_> = items.keys().map(|id| (id.clone(), None)).collect();
-    let found = Found { pod, items, unreadable, running };
+    let limits = record.resources.clone().unwrap_or_else(|| config.resources.clone());
+    let found = Found { pod, items, limits, unreadable, running };
     let created_at = record.created_at;
     let (mut owner, handle) = Owner::new(
         Arc::clone(shared),

@@ -12,11 +12,10 @@ use super::owner::{Answer, Owner};
 use super::{Caller, Command, Live, Message, Reply, Report, Up};
 use crate::container::exec::Target;
 use crate::container::exit::Exit;
-use crate::container::update::{self, Asked};
 use crate::container::{Facts, Item, Made, is_same};
 use crate::error::EngineError;
 use crate::host::clock;
-use crate::model::{ContainerConfig, Resources, SandboxConfig};
+use crate::model::{ContainerConfig, SandboxConfig};
 use crate::shared::Identity;
 use crate::shim::{Notice, Shim, ShimError};
 
@@ -73,6 +72,7 @@ impl Owner {
             Command::Update { container, resources, reply } => {
                 self.update(&container, resources, Caller::Done(reply));
             }
+            Command::UpdatePod { resources, reply } => self.update_pod(resources, Caller::Done(reply)),
             Command::Published { reply } => self.answer(reply, Ok(())),
             Command::Target { container, reply } => {
                 let target = self.target(&container);
@@ -96,6 +96,7 @@ impl Owner {
             Report::Prepared(id, made) => self.is_prepared(id, *made),
             Report::NotPrepared(id, error) => self.is_not_prepared(id, error),
             Report::Updated(id, result, caller) => self.is_updated(&id, result, caller),
+            Report::PodUpdated(result, caller) => self.pod_is_updated(result, caller),
             Report::Connected(shim, reports) => self.is_connected(shim, reports),
             Report::Container(id, message) => self.tell_container(id, message),
             Report::Pod(message) => {
@@ -270,49 +271,6 @@ impl Owner {
         self.tell(ToPod::Create(id.clone(), Caller::Container(id, reply), unreachable));
     }
 
-    /// Other limits are asked for.
-    fn update(&mut self, id: &ContainerId, change: Box<Resources>, caller: Caller) {
-        let Some((item, life)) = self.items.get_mut(id).zip(self.pod.containers().get(id)) else {
-            return self.answer_caller(caller, Err(not_found(id)));
-        };
-        let facts = match (life.state(), life.facts()) {
-            (ContainerState::Created | ContainerState::Starting | ContainerState::Running, Some(facts)) => {
-                Arc::clone(facts)
-            }
-            (_, _) => {
-                let refused = refused_container(id, life.refuse("update"));
-                return self.answer_caller(caller, Err(refused));
-            }
-        };
-        let (change, caller) = match item.limits.ask(change, caller) {
-            Asked::Begin(change, caller) => (change, caller),
-            Asked::Waits => return,
-            Asked::TooMany(caller) => {
-                let error = EngineError::invalid("resources", "too many changes are waiting");
-                return self.answer_caller(caller, Err(error));
-            }
-        };
-        let (now, file) = (item.limits.now().clone(), self.dir.container_record(id));
-        let (shared, records, id) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
-        self.spawner.run(async move {
-            let result = update::make(shared, facts, now, change, file, records).await;
-            Some(Report::Updated(id, result, caller))
-        });
-    }
-
-    fn is_updated(&mut self, id: &ContainerId, result: Result<Resources, EngineError>, caller: Caller) {
-        let (made, result) = match result {
-            Ok(made) => (Some(made), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        let waiting = self.items.get_mut(id).map(|item| item.limits.over(made)).unwrap_or_default();
-        self.answer_caller(caller, result);
-        // The first of them starts, and the others wait for it again.
-        for (change, caller) in waiting {
-            self.update(id, change, caller);
-        }
-    }
-
     /// What is needed to talk to a running container.
     fn target(&self, id: &ContainerId) -> Result<Target, EngineError> {
         let (Some(item), Some(life)) = (self.items.get(id), self.pod.containers().get(id)) else {
@@ -377,6 +335,6 @@ pub(super) fn refused_container(id: &ContainerId, refused: Refused) -> EngineErr
     EngineError::Refused { thing: "container", id: id.short().to_owned(), refused }
 }
 
-fn not_found(id: &ContainerId) -> EngineError {
+pub(super) fn not_found(id: &ContainerId) -> EngineError {
     EngineError::NotFound { thing: "container", key: id.to_string() }
 }

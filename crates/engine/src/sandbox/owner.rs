@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::{Handle, INBOX, Live, Message, Report, Spawner};
 use crate::container::Item;
+use crate::container::update::Limits;
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
-use crate::model::{Network, SandboxConfig, SandboxView};
+use crate::model::{Network, Resources, SandboxConfig, SandboxView};
 use crate::shared::{Identity, Shared};
 use crate::shim::Shim;
 
@@ -22,7 +23,7 @@ use crate::shim::Shim;
 #[derive(Debug)]
 pub(crate) struct Owner {
     pub(super) spawner: Spawner,
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Box<Message>>,
     pub(super) id: SandboxId,
     pub(super) config: Arc<SandboxConfig>,
     pub(super) created_at: i64,
@@ -31,6 +32,8 @@ pub(crate) struct Owner {
     /// The states.
     pub(super) pod: Pod<Live>,
     pub(super) items: BTreeMap<ContainerId, Item>,
+    /// The limits of the pod as a whole.
+    pub(super) limits: Limits,
     /// Containers on disk whose records cannot be read: they are not touched, and are removed with the pod.
     pub(super) unreadable: Vec<ContainerId>,
     /// When the containers that are being stopped are killed. The end of one drops its sender.
@@ -61,6 +64,7 @@ pub(crate) struct Running {
 pub(crate) struct Found {
     pub(crate) pod: Pod<Live>,
     pub(crate) items: BTreeMap<ContainerId, Item>,
+    pub(crate) limits: Resources,
     pub(crate) unreadable: Vec<ContainerId>,
     pub(crate) running: Running,
 }
@@ -96,6 +100,7 @@ impl Owner {
             cgroups,
             pod: found.pod,
             items: found.items,
+            limits: Limits::new(found.limits),
             unreadable: found.unreadable,
             deadlines: BTreeMap::new(),
             shim: watch::channel(None).0,
@@ -109,7 +114,7 @@ impl Owner {
     }
 
     /// The way for a shim's connection to tell this owner.
-    pub(crate) fn notices(&self) -> mpsc::Sender<Message> {
+    pub(crate) fn notices(&self) -> mpsc::Sender<Box<Message>> {
         self.spawner.inbox.clone()
     }
 
@@ -133,7 +138,7 @@ impl Owner {
         self.publish();
         while self.state() != State::Gone {
             let Some(message) = self.inbox.recv().await else { return };
-            self.take(message);
+            self.take(*message);
             self.publish();
         }
         // For late commands the pod no longer exists: their senders are dropped.
@@ -179,6 +184,7 @@ impl Owner {
             interface: self.running.interface.clone(),
             addresses: self.running.addresses.clone(),
             netns: own.then(|| self.dir.netns()),
+            cgroup: self.cgroups.parent.to_string(),
             shim_pid: self.running.shim_pid,
             message: self.trouble(),
             containers,

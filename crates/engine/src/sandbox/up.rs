@@ -76,7 +76,7 @@ struct Work {
     cgroups: PodCgroups,
     created_at: i64,
     dir: PodDir,
-    notices: mpsc::Sender<Message>,
+    notices: mpsc::Sender<Box<Message>>,
     timeline: Timeline,
 }
 
@@ -121,6 +121,7 @@ impl Work {
             shim_pid,
             cgroup: self.cgroups.pod.to_string(),
             cgroup_parent: self.cgroups.parent.to_string(),
+            resources: None,
         }
     }
 

@@ -141,7 +141,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A connected shim. Clones share the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Shim {
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<Box<Call>>,
     common: Arc<Common>,
 }
 
@@ -208,7 +208,7 @@ impl Shim {
         }
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            self.calls.send(Call { request, fds, reply }).await.map_err(|_| ShimError::Lost)?;
+            self.calls.send(Box::new(Call { request, fds, reply })).await.map_err(|_| ShimError::Lost)?;
             answer.await.map_err(|_| ShimError::Lost)?
         };
         match tokio::time::timeout(limit, asked).await {

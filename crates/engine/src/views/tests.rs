@@ -38,6 +38,7 @@ fn view(byte: u8, owner: Owner, created_at: i64, state: State) -> Arc<SandboxVie
         interface: None,
         addresses: Vec::new(),
         netns: None,
+        cgroup: String::new(),
         shim_pid: None,
         message: String::new(),
         containers: Vec::new(),
@@ -79,16 +80,16 @@ async fn only_changes_are_sent_and_a_slow_watcher_is_notified_of_lost_events() {
     let mut told = Vec::new();
     for _ in 0..3 {
         told.push(match events.next().await.unwrap().event {
-            EngineEvent::Sandbox(view) => format!("{:?}", view.state),
+            EngineEvent::Sandbox { now, before } => format!("{before:?} {:?}", now.state),
             EngineEvent::SandboxRemoved(_) => "removed".to_owned(),
             other => panic!("{other:?}"),
         });
     }
-    assert_eq!(told, ["Ready", "NotReady", "removed"]);
+    assert_eq!(told, ["None Ready", "Some(Ready) NotReady", "removed"]);
     for number in 0..CAPACITY + 1 {
         let state = if number % 2 == 0 { State::Ready } else { State::NotReady };
         views.put(&view(1, Owner::Cri, 1, state));
     }
     assert!(matches!(events.next().await.unwrap().event, EngineEvent::Resync));
-    assert!(matches!(events.next().await.unwrap().event, EngineEvent::Sandbox(_)));
+    assert!(matches!(events.next().await.unwrap().event, EngineEvent::Sandbox { .. }));
 }

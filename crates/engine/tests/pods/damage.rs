@@ -267,8 +267,8 @@ fn a_container_that_cannot_be_counted_takes_no_numbers_from_others() {
         take_group(&parent, &main, pid);
         let stats = engine.stats(engine.containers(None)).await;
         let of = |id: &ContainerId| stats.iter().find(|stats| stats.container.id == *id);
-        assert!(of(&other).is_some_and(|stats| stats.memory.is_some()));
-        assert!(of(&main).is_none_or(|stats| stats.memory.is_none()));
+        assert!(of(&other).is_some_and(|stats| stats.usage.memory.is_some()));
+        assert!(of(&main).is_none_or(|stats| stats.usage.memory.is_none()));
         engine.remove_sandbox(&id).await.unwrap();
     });
     assert!(wait_until(LIMIT, || !lives(pid)));

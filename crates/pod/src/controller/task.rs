@@ -424,9 +424,9 @@ fn attempt_of(first: &ContainerConfig, attempt: u32) -> ContainerConfig {
 
 fn concerns(event: &EngineEvent, id: &SandboxId) -> bool {
     match event {
-        EngineEvent::Sandbox(view) => view.id == *id,
+        EngineEvent::Sandbox { now, .. } => now.id == *id,
         EngineEvent::SandboxRemoved(removed) => removed == id,
-        EngineEvent::Container(view) => view.sandbox == *id,
+        EngineEvent::Container { now, .. } => now.sandbox == *id,
         EngineEvent::ContainerRemoved { sandbox, .. } => sandbox == id,
         EngineEvent::Resync => true,
     }

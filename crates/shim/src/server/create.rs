@@ -52,6 +52,8 @@ impl Server {
             stage: Stage::Preparing,
             main: None,
             cgroup,
+            oom: None,
+            killed: None,
             dir,
             terminal: None,
             pump: pump.map_err(|e| system("start the container's thread", &e))?,
@@ -107,7 +109,7 @@ impl Server {
     }
 
     fn take_over(&mut self, id: &ContainerId, made: Made) {
-        let Made { main, terminal, notes } = made;
+        let Made { main, terminal, notes, oom } = made;
         for text in notes {
             self.tell(&Event::Note { container: id.clone(), text });
         }
@@ -115,6 +117,7 @@ impl Server {
         let pid = main.pid;
         container.main = Some(main);
         container.terminal = terminal;
+        container.oom = oom;
         container.abort_retry = None;
         container.stage = container.stage.after(StageEvent::Prepared);
         let outcome = match container.stage {

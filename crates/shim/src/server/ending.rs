@@ -53,7 +53,7 @@ impl Server {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.stage = container.stage.after(StageEvent::MainEnded);
         container.terminal = None;
-        let now = Instant::now();
+        let (exit, now) = (container.judged(exit), Instant::now());
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
         self.advance(id);
     }
@@ -127,7 +127,6 @@ impl Server {
         if ending.step != Step::Drain {
             return;
         }
-        ending.exit.oom_killed = container.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         ending.enter(Step::Remove, Duration::ZERO);
         let exited = record::Exited { started_at: container.started_at, exit: ending.exit.clone() };
         if let Err(e) = records::write(&container.dir, record::EXIT, &exited) {

@@ -103,6 +103,10 @@ impl Server {
         let number = signal;
         let signal = berth_sys::signal::named(signal)
             .ok_or_else(|| failure(Reason::Protocol, format!("{number} is not a signal")))?;
+        if signal == Signal::KILL && verdict == Verdict::Do {
+            self.container(id)?.is_killed();
+        }
+        let container = self.container(id)?;
         match verdict {
             Verdict::Already => {}
             Verdict::End => self.end_early(id),

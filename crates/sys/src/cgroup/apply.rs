@@ -1,12 +1,12 @@
 //! Carrying out a plan of writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode as FileMode, OFlags};
 use rustix::io::Errno;
 
-use super::group::read;
 use super::plan::{self, Current, Plan, Tolerate, Write};
+use super::stats::{Reader, hugepage_sizes};
 use super::{Cgroup, CgroupError, Controller, Resources, Version, devices};
 
 /// Plans the writes for a group that does not exist yet.
@@ -55,10 +55,34 @@ fn tolerate(step: &Write, errno: Errno, path: PathBuf) -> Result<(), CgroupError
         Tolerate::Absent => {}
     }
     if errno == Errno::NOENT {
-        let why = format!("this kernel has no {}", path.display());
+        let why = match step.controller {
+            Some(Controller::Hugetlb) => no_such_pages(),
+            _ => format!("this kernel has no {}", path.display()),
+        };
         return Err(CgroupError::Unsupported { setting: step.setting.clone().into_owned(), why });
     }
+    // v1 gives back what it can before it refuses a limit of memory.
+    if errno == Errno::BUSY && step.controller == Some(Controller::Memory) {
+        let (setting, value) = (step.setting.clone().into_owned(), CgroupError::short(&step.value));
+        return Err(CgroupError::Invalid { setting, value, why: plan::TOO_SMALL });
+    }
     Err(CgroupError::Write { path, value: CgroupError::short(&step.value), source: errno.into() })
+}
+
+fn no_such_pages() -> String {
+    match hugepage_sizes() {
+        sizes if sizes.is_empty() => "this host has no huge pages".to_owned(),
+        sizes => format!("this host has huge pages of {} only", sizes.join(", ")),
+    }
+}
+
+/// Has the kernel give back what a group has above `limit`, as far as it can: v2 kills processes for a limit below what is in
+/// use, and much of that may be pages of files. Before Linux 5.19 nothing is given back. What is in use afterwards.
+fn give_back(dir: &Path, usage: u64, limit: u64) -> Result<u64, CgroupError> {
+    let Some(excess) = usage.checked_sub(limit).filter(|excess| *excess > 0) else { return Ok(usage) };
+    // That less could be given back than was asked for shows in what is in use.
+    drop(super::group::write(&dir.join("memory.reclaim"), &excess.to_string()));
+    Ok(Reader::default().number(dir, "memory.current")?.unwrap_or(usage))
 }
 
 impl Cgroup {
@@ -76,13 +100,11 @@ impl Cgroup {
             return Ok(current);
         }
         let Some(member) = self.member(Controller::Memory) else { return Ok(current) };
-        let (limit, usage) = match member.version {
-            Version::V1 => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-            Version::V2 => ("memory.max", "memory.current"),
-        };
-        current.memory_limit = read(&member.dir.join(limit))?.trim().parse().ok();
-        if memory.check_before_update {
-            current.memory_usage = read(&member.dir.join(usage))?.trim().parse().ok();
+        current.memory_limit = self.memory_limit()?;
+        let asked = memory.limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
+        if let (Version::V2, true, Some(limit)) = (member.version, memory.check_before_update, asked) {
+            let usage = Reader::default().number(&member.dir, "memory.current")?;
+            current.memory_usage = usage.map(|usage| give_back(&member.dir, usage, limit)).transpose()?;
         }
         Ok(current)
     }

@@ -50,7 +50,7 @@ pub(super) struct Current {
     pub(super) new: bool,
     /// The limit of memory in bytes; `None` is none.
     pub(super) memory_limit: Option<u64>,
-    /// The bytes in use, when the update is to be checked against them.
+    /// The bytes in use, when the update is to be checked against them (v2: v1 checks by itself).
     pub(super) memory_usage: Option<u64>,
 }
 
@@ -76,6 +76,10 @@ pub(super) fn plan(shape: Shape, resources: &Resources, current: Current) -> Res
     unified(&mut out, resources)?;
     Ok(out.plan)
 }
+
+/// Why a limit of memory is refused that would end processes.
+pub(super) const TOO_SMALL: &str =
+    "is less than the group uses now, and not enough of that can be given back";
 
 const PIDS: &str = "linux.resources.pids.limit";
 

@@ -1,10 +1,14 @@
-//! What a group uses, with few reads.
+//! What a group uses, with few reads: each file is read once, whole, through one buffer.
 
-use std::path::Path;
+mod details;
+mod parse;
+mod read;
 
-use super::group::read;
-use super::kill::gone;
 use super::{Cgroup, CgroupError, Controller, Version};
+pub(super) use details::hugepage_sizes;
+pub use details::{BlockIo, Details, HugeUse, MemoryDetails, Throttling};
+use parse::{field, limit, parse_pressure};
+pub use read::Reader;
 
 /// What a group and all below it used or use. A number that the host does not give is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,10 +17,6 @@ pub struct Stats {
     pub cpu_usage_ns: Option<u64>,
     /// Memory.
     pub memory: Option<MemoryStats>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
-    /// The limit of processes and threads, if there is one.
-    pub pids_limit: Option<u64>,
     /// Time lost waiting for the processor (v2 hierarchies).
     pub cpu_pressure: Option<Pressure>,
     /// Time lost waiting for memory (v2 hierarchies).
@@ -44,8 +44,17 @@ pub struct MemoryStats {
     pub major_page_faults: u64,
     /// Swap in use, where the kernel accounts it.
     pub swap: Option<u64>,
-    /// The limit of swap (v2) or of memory and swap together (v1); `None` is none or unknown.
+    /// The limit of swap alone; `None` is none or unknown.
     pub swap_limit: Option<u64>,
+}
+
+/// Processes and threads of a group and all below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pids {
+    /// How many there are.
+    pub current: Option<u64>,
+    /// How many there may be; `None` is no limit, or unknown.
+    pub limit: Option<u64>,
 }
 
 /// Pressure stall information of one resource.
@@ -71,130 +80,85 @@ pub struct Stall {
 }
 
 impl Cgroup {
-    /// Reads everything: 6 files on v1, 5 on v2, and 3 for pressure where there is a v2 hierarchy.
-    pub fn stats(&self) -> Result<Stats, CgroupError> {
-        let mut stats = Stats { cpu_usage_ns: self.cpu_usage()?, memory: self.memory()?, ..Stats::default() };
-        if let Some(pids) = self.member(Controller::Pids) {
-            stats.pids = number(&pids.dir.join("pids.current"))?;
-            stats.pids_limit = number(&pids.dir.join("pids.max"))?;
+    /// Reads what lists of statistics show: 3 files on v1, 5 on v2, and 3 for pressure where there is a v2 hierarchy.
+    /// None when the group does not exist (any more).
+    pub fn stats(&self, reader: &mut Reader) -> Result<Option<Stats>, CgroupError> {
+        // The processor's first: what is read right after the time of the sample is what rates are computed from.
+        let cpu_usage_ns = self.cpu_usage(reader)?;
+        let memory = self.memory(reader)?;
+        if cpu_usage_ns.is_none() && memory.is_none() {
+            return Ok(None);
         }
+        let mut stats = Stats { cpu_usage_ns, memory, ..Stats::default() };
         if let Some(v2) = self.v2() {
-            let pressure =
-                |file| Ok::<_, CgroupError>(optional(&v2.dir.join(file))?.as_deref().map(parse_pressure));
+            let mut pressure =
+                |file| -> Result<_, CgroupError> { Ok(reader.text(&v2.dir, file)?.map(parse_pressure)) };
             stats.cpu_pressure = pressure("cpu.pressure")?;
             stats.memory_pressure = pressure("memory.pressure")?;
             stats.io_pressure = pressure("io.pressure")?;
         }
-        Ok(stats)
+        Ok(Some(stats))
     }
 
     /// Processor time used, in nanoseconds.
-    pub fn cpu_usage(&self) -> Result<Option<u64>, CgroupError> {
+    pub fn cpu_usage(&self, reader: &mut Reader) -> Result<Option<u64>, CgroupError> {
         let Some(member) = self.member(Controller::Cpuacct) else { return Ok(None) };
         match member.version {
-            Version::V1 => number(&member.dir.join("cpuacct.usage")),
+            Version::V1 => reader.number(&member.dir, "cpuacct.usage"),
             Version::V2 => {
-                let usage =
-                    optional(&member.dir.join("cpu.stat"))?.and_then(|text| field(&text, "usage_usec"));
+                let usage = reader.text(&member.dir, "cpu.stat")?.and_then(|text| field(text, "usage_usec"));
                 Ok(usage.map(|us| us.saturating_mul(1000)))
             }
         }
     }
 
-    fn memory(&self) -> Result<Option<MemoryStats>, CgroupError> {
+    /// The limit of memory in force; `None` is none.
+    pub fn memory_limit(&self) -> Result<Option<u64>, CgroupError> {
         let Some(member) = self.member(Controller::Memory) else { return Ok(None) };
-        let dir = &member.dir;
-        let stat = read(&dir.join("memory.stat"))?;
-        let get = |name| field(&stat, name).unwrap_or(0);
-        let mut memory = match member.version {
-            Version::V1 => MemoryStats {
-                usage: number(&dir.join("memory.usage_in_bytes"))?.unwrap_or(0),
-                limit: field(&stat, "hierarchical_memory_limit").and_then(limit),
-                rss: get("total_rss"),
-                inactive_file: get("total_inactive_file"),
-                page_faults: get("total_pgfault"),
-                major_page_faults: get("total_pgmajfault"),
-                swap: field(&stat, "total_swap"),
-                swap_limit: field(&stat, "hierarchical_memsw_limit").and_then(limit),
-                working_set: 0,
-            },
-            Version::V2 => MemoryStats {
-                usage: number(&dir.join("memory.current"))?.unwrap_or(0),
-                limit: number(&dir.join("memory.max"))?,
-                rss: get("anon"),
-                inactive_file: get("inactive_file"),
-                page_faults: get("pgfault"),
-                major_page_faults: get("pgmajfault"),
-                swap: number(&dir.join("memory.swap.current"))?,
-                swap_limit: number(&dir.join("memory.swap.max"))?,
-                working_set: 0,
-            },
+        let file = match member.version {
+            Version::V1 => "memory.limit_in_bytes",
+            Version::V2 => "memory.max",
         };
+        Ok(Reader::default().number(&member.dir, file)?.and_then(limit))
+    }
+
+    /// How many processes and threads there are and may be.
+    pub fn process_count(&self, reader: &mut Reader) -> Result<Pids, CgroupError> {
+        let Some(member) = self.member(Controller::Pids) else { return Ok(Pids::default()) };
+        let current = reader.number(&member.dir, "pids.current")?;
+        Ok(Pids { current, limit: reader.number(&member.dir, "pids.max")? })
+    }
+
+    fn memory(&self, reader: &mut Reader) -> Result<Option<MemoryStats>, CgroupError> {
+        let Some(member) = self.member(Controller::Memory) else { return Ok(None) };
+        let (dir, v1) = (&member.dir, member.version == Version::V1);
+        let file = if v1 { "memory.usage_in_bytes" } else { "memory.current" };
+        let Some(usage) = reader.number(dir, file)? else { return Ok(None) };
+        let Some(stat) = reader.text(dir, "memory.stat")? else { return Ok(None) };
+        let get = |name| field(stat, name).unwrap_or(0);
+        let mut memory = MemoryStats { usage, ..MemoryStats::default() };
+        if v1 {
+            memory.limit = field(stat, "hierarchical_memory_limit").and_then(limit);
+            memory.rss = get("total_rss");
+            memory.inactive_file = get("total_inactive_file");
+            memory.page_faults = get("total_pgfault");
+            memory.major_page_faults = get("total_pgmajfault");
+            memory.swap = field(stat, "total_swap");
+            let both = field(stat, "hierarchical_memsw_limit").and_then(limit);
+            memory.swap_limit = both.zip(memory.limit).map(|(both, limit)| both.saturating_sub(limit));
+        } else {
+            memory.rss = get("anon");
+            memory.inactive_file = get("inactive_file");
+            memory.page_faults = get("pgfault");
+            memory.major_page_faults = get("pgmajfault");
+            memory.limit = reader.number(dir, "memory.max")?;
+            memory.swap = reader.number(dir, "memory.swap.current")?;
+            memory.swap_limit = reader.number(dir, "memory.swap.max")?;
+        }
         memory.working_set = memory.usage.saturating_sub(memory.inactive_file);
         Ok(Some(memory))
     }
 }
 
-/// The text of a file that not every kernel has.
-fn optional(path: &Path) -> Result<Option<String>, CgroupError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        // PSI that is switched off answers EOPNOTSUPP.
-        Err(e) if gone(&e) || e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
-        Err(source) => Err(CgroupError::Io { action: "read", path: path.to_owned(), source }),
-    }
-}
-
-/// A file with a single number; `max` and a missing file are none.
-fn number(path: &Path) -> Result<Option<u64>, CgroupError> {
-    let Some(text) = optional(path)? else { return Ok(None) };
-    match text.trim() {
-        "max" => Ok(None),
-        number => number
-            .parse()
-            .map(Some)
-            .map_err(|_| CgroupError::Content { path: path.to_owned(), text: CgroupError::short(&text) }),
-    }
-}
-
-/// v1 writes no limit as the greatest number of whole pages.
-fn limit(value: u64) -> Option<u64> {
-    (value < (1 << 62)).then_some(value)
-}
-
-/// The value behind a name in a flat keyed file.
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
-/// The text of a `*.pressure` file.
-fn parse_pressure(text: &str) -> Pressure {
-    let mut pressure = Pressure::default();
-    for line in text.lines() {
-        let mut stall = Stall::default();
-        let mut words = line.split(' ');
-        let kind = words.next();
-        for (name, value) in words.filter_map(|w| w.split_once('=')) {
-            match name {
-                "avg10" => stall.avg10 = hundredths(value),
-                "avg60" => stall.avg60 = hundredths(value),
-                "avg300" => stall.avg300 = hundredths(value),
-                "total" => stall.total_us = value.parse().unwrap_or(0),
-                _ => {}
-            }
-        }
-        match kind {
-            Some("some") => pressure.some = stall,
-            Some("full") => pressure.full = stall,
-            _ => {}
-        }
-    }
-    pressure
-}
-
-/// `12.34` as 1234.
-fn hundredths(text: &str) -> u32 {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let whole: u32 = whole.parse().unwrap_or(0);
-    whole.saturating_mul(100).saturating_add(part.parse().unwrap_or(0))
-}
+#[cfg(test)]
+mod tests;

@@ -1,58 +1,10 @@
-use std::sync::Arc;
-
-use berth_engine::model::{ContainerView, SandboxConfig};
-use berth_types::lifecycle::{container, sandbox};
 use serde_json::{Value, json};
 
 use super::*;
-
-fn config() -> SandboxConfig {
-    let asked = api::PodSandboxConfig {
-        metadata: Some(api::PodSandboxMetadata { name: "p".into(), ..Default::default() }),
-        ..Default::default()
-    };
-    convert::from_api(&asked, "").unwrap()
-}
-
-fn container(pid: Option<i32>, pod: &SandboxConfig) -> Arc<ContainerView> {
-    let asked = api::ContainerConfig {
-        metadata: Some(api::ContainerMetadata { name: "c".into(), attempt: 0 }),
-        image: Some(api::ImageSpec { image: "sha256:0".into(), ..Default::default() }),
-        ..Default::default()
-    };
-    Arc::new(ContainerView {
-        id: "c".repeat(64).parse().unwrap(),
-        sandbox: "d".repeat(64).parse().unwrap(),
-        config: Arc::new(crate::convert::container::from_api(&asked, &pod.namespaces).unwrap()),
-        state: container::State::Running,
-        created_at: 1,
-        started_at: None,
-        exit: None,
-        pid,
-        cgroup: String::new(),
-        image_id: String::new(),
-        image_ref: String::new(),
-        log_path: None,
-        resources: berth_engine::model::Resources::default(),
-        user: berth_engine::model::ContainerUser::default(),
-        stop_signal: "SIGTERM".into(),
-    })
-}
+use crate::fixtures;
 
 fn told(containers: Vec<Option<i32>>) -> Value {
-    let config = config();
-    let view = SandboxView {
-        id: "d".repeat(64).parse().unwrap(),
-        state: sandbox::State::Ready,
-        created_at: 1,
-        interface: Some("eth0".into()),
-        addresses: Vec::new(),
-        netns: Some("/state/pods/d/netns".into()),
-        shim_pid: Some(77),
-        message: String::new(),
-        containers: containers.into_iter().map(|pid| container(pid, &config)).collect(),
-        config: Arc::new(config),
-    };
+    let view = fixtures::sandbox(containers.into_iter().map(fixtures::container).collect());
     let network = json!({ "network": "pods", "result": { "ips": [] } });
     serde_json::from_str(&info(&view, Some(network))["info"]).unwrap()
 }

@@ -63,7 +63,7 @@ impl<N: From<Notice>> Line<N> {
         }
     }
 
-    pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+    pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Box<Call>>) {
         let lost = match self.serve(&mut calls).await {
             Ok(lost) => lost,
             Err(error) => Lost::from(error),
@@ -79,12 +79,12 @@ impl<N: From<Notice>> Line<N> {
         drop(self.notices.send(Notice::Lost(lost).into()).await);
     }
 
-    async fn serve(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<Lost, FrameError> {
+    async fn serve(&mut self, calls: &mut mpsc::Receiver<Box<Call>>) -> Result<Lost, FrameError> {
         let notices = self.notices.clone();
         loop {
             tokio::select! {
                 call = calls.recv() => match call {
-                    Some(call) => self.accept(call)?,
+                    Some(call) => self.accept(*call)?,
                     None => return Ok(Lost::Unused),
                 },
                 () = self.common.wake.notified() => self.kill_execs(calls)?,
@@ -163,13 +163,13 @@ impl<N: From<Notice>> Line<N> {
 
     /// Asks for the end of the sessions whose callers are gone. What is in the queue comes first: it may hold the
     /// request that begins one of them.
-    fn kill_execs(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), FrameError> {
+    fn kill_execs(&mut self, calls: &mut mpsc::Receiver<Box<Call>>) -> Result<(), FrameError> {
         let kills = std::mem::take(&mut *lock(&self.common.kills));
         if kills.is_empty() {
             return Ok(());
         }
         while let Ok(call) = calls.try_recv() {
-            self.accept(call)?;
+            self.accept(*call)?;
         }
         for exec in kills {
             let number = self.next;

@@ -13,6 +13,10 @@ const RT_RUNTIME: &str = "linux.resources.cpu.realtimeRuntime";
 const RT_PERIOD: &str = "linux.resources.cpu.realtimePeriod";
 /// The kernel's own period of bandwidth control, in microseconds.
 const USUAL_PERIOD: u64 = 100_000;
+/// The least quota, in microseconds.
+const LEAST: i64 = 1000;
+/// The periods that the kernel takes, in microseconds.
+const PERIODS: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
 
 pub(super) fn plan(out: &mut Planner, cpu: &Cpu) -> Result<(), CgroupError> {
     placement(out, cpu)?;
@@ -41,8 +45,14 @@ pub(super) fn plan(out: &mut Planner, cpu: &Cpu) -> Result<(), CgroupError> {
 fn bandwidth(out: &mut Planner, cpu: &Cpu) -> Result<(), CgroupError> {
     let quota = cpu.quota.filter(|q| *q != 0);
     let period = cpu.period.filter(|p| *p != 0);
-    if quota.is_some_and(|q| q < -1) {
-        return Err(invalid(QUOTA, quota.unwrap_or(0), "is negative"));
+    if let Some(quota) = quota.filter(|q| *q < -1) {
+        return Err(invalid(QUOTA, quota, "is negative"));
+    }
+    if let Some(quota) = quota.filter(|q| (0..LEAST).contains(q)) {
+        return Err(invalid(QUOTA, quota, "is less than 1000 microseconds, the least that the kernel takes"));
+    }
+    if let Some(period) = period.filter(|p| !PERIODS.contains(p)) {
+        return Err(invalid(PERIOD, period, "is not between 1000 and 1000000 microseconds"));
     }
     if quota.is_some() || period.is_some() {
         match out.need(Controller::Cpu, if quota.is_some() { QUOTA } else { PERIOD })? {

@@ -1,6 +1,6 @@
 //! Memory and swap.
 
-use super::{Current, Planner, Tolerate, Write, invalid};
+use super::{Current, Planner, TOO_SMALL, Tolerate, Write, invalid};
 use crate::cgroup::convert::swap_to_v2;
 use crate::cgroup::{CgroupError, Controller, Memory, Version};
 
@@ -21,7 +21,7 @@ pub(super) fn plan(out: &mut Planner, memory: &Memory, current: Current) -> Resu
     if let (Some(limit), Some(usage)) = (limit.and_then(|l| u64::try_from(l).ok()), current.memory_usage)
         && limit < usage
     {
-        return Err(invalid(LIMIT, limit, "is less than the group uses now"));
+        return Err(invalid(LIMIT, limit, TOO_SMALL));
     }
     if limit.is_some() || swap.is_some() {
         match out.need(Controller::Memory, if limit.is_some() { LIMIT } else { SWAP })? {

@@ -173,7 +173,7 @@ fn memory_of_a_group_that_has_limits() {
     // Checked against what is in use only when asked.
     let used = Current { new: false, memory_limit: None, memory_usage: Some(100) };
     let error = plan(v1(), &memory(Some(99), None), used).unwrap_err();
-    assert_eq!(error.to_string(), "linux.resources.memory.limit \"99\": is less than the group uses now");
+    assert_eq!(error.to_string(), format!("linux.resources.memory.limit \"99\": {TOO_SMALL}"));
     assert!(plan(v1(), &memory(Some(100), None), used).is_ok());
 }
 
@@ -324,5 +324,27 @@ fn unified_is_for_v2_alone() {
     for bad in ["cgroup.procs", "cgroup.freeze", "../x.y", "memory", ".x", "a/b.c", ""] {
         let error = plan(v2(), &asked(bad), Current::default()).unwrap_err();
         assert!(matches!(error, CgroupError::Invalid { .. }), "{bad:?}: {error}");
+    }
+}
+
+/// What the kernel would refuse with no more than "invalid argument" is refused with the rule.
+#[test]
+fn the_kernels_bounds_of_cpu_time_are_named() {
+    let cpu =
+        |quota, period| Resources { cpu: Cpu { quota, period, ..Cpu::default() }, ..Resources::default() };
+    for shape in [v1(), v2()] {
+        assert!(refusal(shape, &cpu(Some(999), None)).contains("1000 microseconds"));
+        for period in [1, 999, 1_000_001] {
+            assert!(
+                refusal(shape, &cpu(None, Some(period))).contains("between 1000 and 1000000"),
+                "{period}"
+            );
+        }
+        for (quota, period) in [(-1, 1000), (1000, 1_000_000), (0, 0)] {
+            assert!(
+                plan(shape, &cpu(Some(quota), Some(period)), Current::default()).is_ok(),
+                "{quota} {period}"
+            );
+        }
     }
 }

@@ -93,7 +93,8 @@ fn counters_and_stats_of_v2() {
         fs::write(dir.join(file), text).unwrap();
     }
     let group = v2_host(root.path(), "cpu memory pids").open(&CgroupPath::new("c").unwrap());
-    let stats = group.stats().unwrap();
+    let mut reader = Reader::default();
+    let stats = group.stats(&mut reader).unwrap().unwrap();
     assert_eq!(stats.cpu_usage_ns, Some(1_500_000));
     let memory = MemoryStats {
         usage: 30,
@@ -107,11 +108,15 @@ fn counters_and_stats_of_v2() {
         swap_limit: None,
     };
     assert_eq!(stats.memory, Some(memory));
-    assert_eq!((stats.pids, stats.pids_limit), (Some(4), Some(100)));
+    assert_eq!(group.process_count(&mut reader).unwrap(), Pids { current: Some(4), limit: Some(100) });
     let some = Stall { avg10: 150, avg60: 25, avg300: 0, total_us: 77 };
     let full = Stall { avg10: 0, avg60: 0, avg300: 1234, total_us: 5 };
     assert_eq!(stats.memory_pressure, Some(Pressure { some, full }));
     assert_eq!(stats.io_pressure, None);
+    let details = group.details(&mut reader).unwrap();
+    assert_eq!((details.cpu_user_ns, details.cpu_system_ns), (Some(1_000_000), Some(500_000)));
+    let memory = details.memory.unwrap();
+    assert_eq!((memory.cache, memory.limit_hits, memory.max_usage), (20, 9, None));
     assert_eq!(group.oom_kills().unwrap(), 2);
     fs::write(dir.join("memory.events"), "oom_kill many\n").unwrap();
     assert!(matches!(group.oom_kills().unwrap_err(), CgroupError::Content { .. }));

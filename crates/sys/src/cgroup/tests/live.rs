@@ -95,9 +95,10 @@ fn limits_reach_the_kernel_and_go_with_the_group() {
     // What the shim makes of the directories is the same group.
     let again = Cgroup::from_dirs(group.dirs());
     assert_eq!(again.shape().v1, group.shape().v1);
-    let stats = again.stats().unwrap();
-    assert_eq!(stats.pids_limit, Some(33));
-    assert_eq!(stats.memory.unwrap().limit, Some(64 << 20));
+    let mut reader = Reader::default();
+    assert_eq!(again.process_count(&mut reader).unwrap(), Pids { current: Some(0), limit: Some(33) });
+    assert_eq!(again.stats(&mut reader).unwrap().unwrap().memory.unwrap().limit, Some(64 << 20));
+    assert_eq!(again.memory_limit().unwrap(), Some(64 << 20));
     let read = |controller, file: &str| {
         let dir = group.member(controller).unwrap().dir.clone();
         fs::read_to_string(dir.join(file)).unwrap().trim().to_owned()
@@ -115,12 +116,17 @@ fn limits_reach_the_kernel_and_go_with_the_group() {
         ..Resources::default()
     };
     group.update(&memory(Some(128 << 20), None)).unwrap();
-    assert_eq!(group.stats().unwrap().memory.unwrap().limit, Some(128 << 20));
+    assert_eq!(group.memory_limit().unwrap(), Some(128 << 20));
     let mut checked = memory(Some(1), None);
     checked.memory.check_before_update = true;
     let mut child = inside(&group, "sleep 1000 & echo x; wait");
     // Something is charged to the group by now.
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+    let used = group.stats(&mut reader).unwrap().unwrap();
+    assert!(used.cpu_usage_ns.unwrap() > 0 && used.memory.unwrap().usage > 0, "{used:?}");
+    let details = group.details(&mut reader).unwrap();
+    assert_eq!(details.pids, Pids { current: Some(2), limit: Some(33) });
+    assert!(details.memory.unwrap().own_page_faults > 0 && details.throttling.is_some(), "{details:?}");
     assert!(matches!(group.update(&checked).unwrap_err(), CgroupError::Invalid { .. }));
     group.kill_all(soon()).unwrap();
     reap(child);
@@ -128,6 +134,7 @@ fn limits_reach_the_kernel_and_go_with_the_group() {
     group.remove().unwrap();
     assert!(group.dirs().iter().all(|dir| !dir.exists()));
     assert_eq!(group.pids().unwrap(), []);
+    assert_eq!(group.stats(&mut reader).unwrap(), None);
 }
 
 #[test]
@@ -250,20 +257,47 @@ fn a_frozen_group_dies() {
     reap(child);
 }
 
+/// A shell that itself takes what it may not have.
+const GREEDY: &str = "x=0123456789abcdef; while :; do x=$x$x; done";
+
 #[test]
 fn an_out_of_memory_kill_is_counted() {
     let Some(ground) = Ground::new("an_out_of_memory_kill_is_counted") else { return };
     let resources =
         Resources { memory: Memory { limit: Some(8 << 20), ..Memory::default() }, ..Resources::default() };
     let group = ground.host.create(&ground.path("a"), &resources).unwrap();
-    let counter = group.oom_counter().unwrap().unwrap();
-    assert_eq!(counter.kills().unwrap(), 0);
-    // The shell itself takes what it may not have.
-    let mut child = inside(&group, "x=0123456789abcdef; while :; do x=$x$x; done");
-    let status = child.wait().unwrap();
-    assert!(!status.success());
-    assert_eq!(counter.kills().unwrap(), 1);
-    assert_eq!(group.oom_kills().unwrap(), 1);
+    let watch = group.oom_watch().unwrap().unwrap();
+    assert_eq!(watch.kills().unwrap(), 0);
+    assert!(!inside(&group, GREEDY).wait().unwrap().success());
+    assert_eq!((watch.kills().unwrap(), group.oom_kills().unwrap()), (1, 1));
+    assert_eq!(watch.level(), OomLevel::Own(Some(8 << 20)));
+}
+
+/// contract 22: the limit of the pod is not taken for that of a container in it.
+#[test]
+fn the_limit_that_was_met_is_told_from_those_that_were_not() {
+    let Some(ground) = Ground::new("the_limit_that_was_met_is_told_from_those_that_were_not") else { return };
+    let limit = |bytes| Resources {
+        memory: Memory { limit: Some(bytes), ..Memory::default() },
+        ..Resources::default()
+    };
+    let pod = ground.path("pod");
+    ground.host.ensure(&pod, &limit(8 << 20)).unwrap();
+    let made = |name, bytes| ground.host.create(&pod.child(name).unwrap(), &limit(bytes)).unwrap();
+    let (wide, below) = (made("wide", 64 << 20), made("below", 64 << 20));
+    let watch = wide.oom_watch().unwrap().unwrap();
+    inside(&wide, GREEDY).wait().unwrap();
+    assert_eq!((watch.kills().unwrap(), watch.level()), (1, OomLevel::Parent(Some(8 << 20))));
+    // v2 knows that in the time of a group that is made later the pod has not run out yet.
+    if ground.host.mode() == Mode::V2 {
+        assert_eq!(below.oom_watch().unwrap().unwrap().level(), OomLevel::Machine);
+    }
+    let deep = ground.host.create(&pod.child("wide").unwrap().child("deep").unwrap(), &limit(64 << 20));
+    let deep = deep.unwrap();
+    let watch = deep.oom_watch().unwrap().unwrap();
+    inside(&deep, GREEDY).wait().unwrap();
+    let OomLevel::Above(dir, limit) = watch.level() else { panic!("{:?}", watch.level()) };
+    assert!(dir.ends_with(pod.as_str()) && limit == Some(8 << 20), "{dir:?}");
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! Changes of limits, of a container and of the pod as a whole.
+
+use std::sync::Arc;
+
+use berth_types::ContainerId;
+use berth_types::lifecycle::container::State as ContainerState;
+use berth_types::lifecycle::sandbox::State;
+
+use super::inbox::{not_found, refused_container};
+use super::owner::Owner;
+use super::{Caller, Report};
+use crate::container::update::{self, Asked};
+use crate::error::EngineError;
+use crate::model::Resources;
+
+impl Owner {
+    /// Other limits are asked for.
+    pub(super) fn update(&mut self, id: &ContainerId, change: Box<Resources>, caller: Caller) {
+        let Some((item, life)) = self.items.get_mut(id).zip(self.pod.containers().get(id)) else {
+            return self.answer_caller(caller, Err(not_found(id)));
+        };
+        let facts = match (life.state(), life.facts()) {
+            (ContainerState::Created | ContainerState::Starting | ContainerState::Running, Some(facts)) => {
+                Arc::clone(facts)
+            }
+            (_, _) => {
+                let refused = refused_container(id, life.refuse("update"));
+                return self.answer_caller(caller, Err(refused));
+            }
+        };
+        let (change, caller) = match item.limits.ask(change, caller) {
+            Asked::Begin(change, caller) => (change, caller),
+            Asked::Waits => return,
+            Asked::TooMany(caller) => {
+                return self.answer_caller(caller, Err(too_many()));
+            }
+        };
+        let (now, file) = (item.limits.now().clone(), self.dir.container_record(id));
+        let (shared, records, id) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
+        self.spawner.run(async move {
+            let result = update::make(shared, facts, now, change, file, records).await;
+            Some(Report::Updated(id, result, caller))
+        });
+    }
+
+    pub(super) fn is_updated(
+        &mut self,
+        id: &ContainerId,
+        result: Result<Resources, EngineError>,
+        caller: Caller,
+    ) {
+        let (made, result) = match result {
+            Ok(made) => (Some(made), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let waiting = self.items.get_mut(id).map(|item| item.limits.over(made)).unwrap_or_default();
+        self.answer_caller(caller, result);
+        // The first of them starts, and the others wait for it again.
+        for (change, caller) in waiting {
+            self.update(id, change, caller);
+        }
+    }
+
+    /// Other limits of the pod as a whole are asked for.
+    pub(super) fn update_pod(&mut self, change: Box<Resources>, caller: Caller) {
+        if self.state() != State::Ready {
+            let refused = self.refused(self.pod.sandbox().refuse("update"));
+            return self.answer_caller(caller, Err(refused));
+        }
+        // The group is the caller's, who has changed it.
+        if self.config.cgroup_parent.is_some() {
+            return self.answer_caller(caller, Ok(()));
+        }
+        let (change, caller) = match self.limits.ask(change, caller) {
+            Asked::Begin(change, caller) => (change, caller),
+            Asked::Waits => return,
+            Asked::TooMany(caller) => return self.answer_caller(caller, Err(too_many())),
+        };
+        let (now, file, cgroup) = (self.limits.now().clone(), self.dir.record(), self.cgroups.pod.clone());
+        let (shared, records) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records));
+        self.spawner.run(async move {
+            let result = update::make_of_pod(shared, cgroup, now, change, file, records).await;
+            Some(Report::PodUpdated(result, caller))
+        });
+    }
+
+    pub(super) fn pod_is_updated(&mut self, result: Result<Resources, EngineError>, caller: Caller) {
+        let (made, result) = match result {
+            Ok(made) => (Some(made), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let waiting = self.limits.over(made);
+        self.answer_caller(caller, result);
+        for (change, caller) in waiting {
+            self.update_pod(change, caller);
+        }
+    }
+}
+
+fn too_many() -> EngineError {
+    EngineError::invalid("resources", "too many changes are waiting")
+}
