@@ -61,7 +61,9 @@ impl Serve {
             // Each that asks a dead file server for a volume keeps one.
             .max_blocking_threads(256)
             .thread_keep_alive(Duration::from_secs(2))
-            .thread_stack_size(512 << 10)
+            // Touched only as far as it is needed. glibc keeps 40 MiB of the stacks of threads that have ended, with what
+            // each had touched: ten of this size.
+            .thread_stack_size(4 << 20)
             .enable_all()
             .build()
             .context("start the runtime")?;
@@ -135,9 +137,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives back the allocator's free memory after a busy time.
+/// Gives back memory after the start and after busy times.
 async fn give_back_now_and_then() {
-    const LOOK: Duration = Duration::from_secs(30);
+    const LOOK: Duration = Duration::from_secs(10);
     const BUSY: Duration = Duration::from_millis(100);
     let used = || {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
