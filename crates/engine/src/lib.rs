@@ -27,6 +27,7 @@ mod shared;
 mod shim;
 mod status;
 mod sysctl;
+mod user_namespace;
 mod users;
 mod validate;
 mod views;

@@ -18,4 +18,6 @@ mod network;
 mod recovery;
 mod seams;
 mod secrets;
+mod security;
 mod silent;
+mod user_namespace;

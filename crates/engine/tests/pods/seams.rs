@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use berth_container::plan::{self, Inputs};
 use berth_engine::EngineError;
-use berth_engine::model::{ContainerSecurity, EnvVar, Resources};
+use berth_engine::model::{ContainerSecurity, EnvVar, Resources, UserNamespace};
 use berth_engine::seams::{
     Adjust, Adjusted, Cgroupfs, Handler, Placement, PodCgroups, Prepared, Preparing, Program, Seams, Subject,
 };
@@ -36,6 +36,10 @@ impl Handler for Bundles {
     }
 
     fn has_container_cgroups(&self) -> bool {
+        false
+    }
+
+    fn has_user_namespaces(&self) -> bool {
         false
     }
 
@@ -69,6 +73,7 @@ impl Handler for Bundles {
         process: &Process,
         _raw_env: &[EnvVar],
         _security: &ContainerSecurity,
+        _user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
         let plan = plan::process(process, &Inputs::default(), false);
         let plan = plan.map_err(|e| EngineError::system("plan", e))?;
