@@ -13,7 +13,8 @@ pub(crate) struct Options {
     #[arg(long)]
     without_berth: bool,
     /// Passed on: --berth LABEL=PROGRAM (another build beside this one), --against LABEL=unix:///PATH,
-    /// --listen ADDRESS, --steps host,lifecycle,exec,throughput,list,restart,memory,pull,crowd,
+    /// --listen ADDRESS, --steps host,lifecycle,users,exec,throughput,list,restart,memory,pull,
+    /// crowd,
     /// --rounds N, --pods N, --profile, --plain, --json FILE
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     flags: Vec<String>,

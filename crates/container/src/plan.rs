@@ -61,7 +61,8 @@ pub const MAX_ENCODED: usize = 8 << 20;
 pub struct Plan {
     /// Which namespaces the container gets.
     pub namespaces: Namespaces,
-    /// The maps of a new user namespace; empty without one.
+    /// The maps of the user namespace, if it is new or given; of one that is given they may be empty, and mounts of the
+    /// same maps then get another with them.
     pub uid_map: Vec<IdMap>,
     /// The same for groups.
     pub gid_map: Vec<IdMap>,

@@ -29,6 +29,7 @@ mod exec;
 mod filter;
 mod gate;
 mod group;
+mod idmap;
 mod last;
 mod new_process;
 mod op;

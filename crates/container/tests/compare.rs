@@ -242,6 +242,34 @@ fn bundles_look_the_same_as_under_runc_and_crun() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+/// runc has this from 1.2 on, and is passed over before.
+#[test]
+fn an_idmapped_volume_looks_the_same_as_under_crun() {
+    let test = "an_idmapped_volume_looks_the_same_as_under_crun";
+    if !root(test) {
+        return;
+    }
+    let mut bundle = Bundle::new("echo uid $(id -u); stat -c '%u %g' /volume /bin; cat /proc/self/uid_map");
+    let rootfs = bundle.rootfs();
+    let map = json!([{ "containerID": 0, "hostID": 100000, "size": 65536 }]);
+    let c = &mut bundle.config;
+    c["linux"]["namespaces"].as_array_mut().expect("array").push(json!({ "type": "user" }));
+    c["linux"]["uidMappings"] = map.clone();
+    c["linux"]["gidMappings"] = map.clone();
+    c["mounts"].as_array_mut().expect("array").push(json!({
+        "destination": "/volume", "type": "bind", "source": rootfs.join("tmp"), "options": ["bind", "idmap"],
+        "uidMappings": map, "gidMappings": map
+    }));
+    give_to(&rootfs, 100_000);
+    std::os::unix::fs::chown(rootfs.join("tmp"), Some(0), Some(7)).expect("chown");
+    let ours = seen(&bundle, Runtime::Ours);
+    assert_eq!(ours.1[..3], ["uid 0", "0 7", "0 0"]);
+    for oracle in oracles(test).into_iter().filter(|oracle| *oracle == Runtime::Crun) {
+        let theirs = seen(&bundle, oracle);
+        assert_eq!(ours, theirs, "{}", difference("idmapped volume", oracle, &ours, &theirs));
+    }
+}
+
 type Seen = (Option<i32>, Vec<String>);
 
 fn difference(name: &str, oracle: Runtime, ours: &Seen, theirs: &Seen) -> String {

@@ -3,28 +3,23 @@
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::symlink;
 
-use berth_container::plan::{Attributes, Mount, MountSource, Origin, Plan, Propagation, Step};
+use berth_container::plan::{Plan, ProcessPlan, Propagation, Step};
 use berth_container::run::{self, Given, Join, RunError, Stdio};
 use serde_json::json;
 
 mod support;
 use support::bundle::Bundle;
-use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan, shell, silent};
+use support::{
+    capture, filesystem, in_user_namespace, plan, process, read_all, root, rootfs, run_plan, silent,
+};
 
 fn bind(from: &std::path::Path, to: &str) -> Step {
-    Step::Mount(Mount {
-        destination: to.into(),
-        source: MountSource::Bind {
-            origin: Origin::Path(from.to_str().expect("text").into()),
-            recursive: true,
-            uid_map: Vec::new(),
-            gid_map: Vec::new(),
-        },
-        attributes: Attributes::default(),
-        recursive_attributes: Attributes::default(),
-        propagation: Propagation::RecursivePrivate,
-        on_proc: false,
-    })
+    support::bind(from, to, &[], Propagation::RecursivePrivate)
+}
+
+/// The plan as it is, and in a user namespace: what must not be is the same in both.
+fn both(plan: Plan) -> Vec<(&'static str, Plan)> {
+    vec![("host", plan.clone()), ("user namespace", in_user_namespace(plan))]
 }
 
 /// CVE-2019-5736: a program of the image that is a link to, or a script for, `/proc/self/exe` makes the
@@ -80,9 +75,10 @@ fn no_working_directory_leads_to_a_descriptor_of_the_host() {
     let rootfs = rootfs();
     for cwd in [format!("/proc/self/fd/{number}"), format!("/proc/1/fd/{number}/../.."), "/link".to_owned()] {
         drop(symlink(format!("/proc/self/fd/{number}"), rootfs.path().join("link")));
-        let mut plan = plan(rootfs.path(), &["ls"]);
-        plan.process.cwd = cwd.clone().into_bytes();
-        assert!(matches!(run_plan(&plan), Err(RunError::Step { .. })), "{cwd}");
+        for (kind, mut plan) in both(plan(rootfs.path(), &["ls"])) {
+            plan.process.cwd = cwd.clone().into_bytes();
+            assert!(matches!(run_plan(&plan), Err(RunError::Step { .. })), "{kind}: {cwd}");
+        }
     }
     for number in 0..=20 {
         let mut plan = plan(rootfs.path(), &["ls", "/"]);
@@ -100,20 +96,24 @@ fn exec_has_no_descriptor_of_the_host_and_no_directory_outside() {
     let host = std::fs::File::open("/").expect("open");
     rustix::io::fcntl_setfd(&host, rustix::io::FdFlags::empty()).expect("leak it on purpose");
     let rootfs = rootfs();
-    let main =
-        run::create(&plan(rootfs.path(), &["sleep", "1000"]), &Given::default(), silent(), &Join::default());
-    let main = main.expect("create").start().expect("start");
-    let (read, stdio) = capture();
-    let other = run::exec(&process(&["ls", "/proc/self/fd"]), main.pidfd.as_fd(), stdio, &Join::default());
-    assert_eq!(read_all(read), "0\n1\n2\n3\n");
-    berth_sys::process::reap(other.expect("exec").pidfd.as_fd());
-    for number in 0..=20 {
-        let mut process = process(&["ls"]);
-        process.cwd = format!("/proc/self/fd/{number}").into_bytes();
-        assert!(run::exec(&process, main.pidfd.as_fd(), silent(), &Join::default()).is_err(), "{number}");
+    for (kind, plan) in both(plan(rootfs.path(), &["sleep", "1000"])) {
+        let main = run::create(&plan, &Given::default(), silent(), &Join::default());
+        let main = main.expect("create").start().expect("start");
+        let further =
+            |args: &[&str]| ProcessPlan { user_namespace: plan.process.user_namespace, ..process(args) };
+        let (read, stdio) = capture();
+        let ls = further(&["ls", "/proc/self/fd"]);
+        let other = run::exec(&ls, main.pidfd.as_fd(), stdio, &Join::default());
+        assert_eq!(read_all(read), "0\n1\n2\n3\n", "{kind}");
+        berth_sys::process::reap(other.expect("exec").pidfd.as_fd());
+        for number in 0..=20 {
+            let process = ProcessPlan { cwd: format!("/proc/self/fd/{number}").into(), ..further(&["ls"]) };
+            let done = run::exec(&process, main.pidfd.as_fd(), silent(), &Join::default());
+            assert!(done.is_err(), "{kind}: {number}");
+        }
+        rustix::process::pidfd_send_signal(&main.pidfd, rustix::process::Signal::KILL).expect("kill");
+        berth_sys::process::reap(main.pidfd.as_fd());
     }
-    rustix::process::pidfd_send_signal(&main.pidfd, rustix::process::Signal::KILL).expect("kill");
-    berth_sys::process::reap(main.pidfd.as_fd());
 }
 
 /// CVE-2025-31133: the image's `/dev/null` is a link, and masking would mount what it leads to.
@@ -211,8 +211,10 @@ fn sysctls_are_written_through_a_private_procfs() {
     plan.steps.retain(|s| !matches!(s, Step::Mount(m) if m.destination == b"/proc"));
     plan.steps.push(filesystem("proc", "/real", 0, &[]));
     plan.steps.push(sysctl);
-    assert_eq!(run_plan(&plan).expect("run"), (0, "65536\n".to_owned()));
-    assert_eq!(std::fs::read_to_string(fake.join("sys/kernel/shmmax")).expect("read"), "untouched");
+    for (kind, plan) in both(plan) {
+        assert_eq!(run_plan(&plan).expect(kind), (0, "65536\n".to_owned()));
+        assert_eq!(std::fs::read_to_string(fake.join("sys/kernel/shmmax")).expect("read"), "untouched");
+    }
 }
 
 /// A key that would leave `/proc/sys` is refused by the plan, and by the kernel's resolution anyway.
@@ -247,20 +249,22 @@ fn mount_targets_stay_in_the_root() {
     symlink("/proc/1/root/tmp", rootfs.path().join("magic")).expect("symlink");
     let source = tempfile::tempdir().expect("tempdir");
     std::fs::write(source.path().join("mark"), "here").expect("write");
-    let run = |target: &str| -> Result<(i32, String), RunError> {
-        let script = format!("cat {target}/mark");
-        let mut plan: Plan = plan(rootfs.path(), &["sh", "-c", &script]);
-        plan.steps.push(bind(source.path(), target));
-        run_plan(&plan)
-    };
-    assert_eq!(run("/up/deep").expect("within"), (0, "here".to_owned()));
-    assert_eq!(run("/absolute/deep").expect("within"), (0, "here".to_owned()));
-    assert!(
-        std::fs::read_dir(outside.path()).expect("read_dir").next().is_none(),
-        "something was made outside"
-    );
-    // Magic links are not followed at all.
-    assert!(run("/magic/deep").is_err());
+    for kind in [0, 1] {
+        let run = |target: &str| -> Result<(i32, String), RunError> {
+            let script = format!("cat {target}/mark");
+            let (_, mut plan) = both(plan(rootfs.path(), &["sh", "-c", &script])).swap_remove(kind);
+            plan.steps.push(bind(source.path(), target));
+            run_plan(&plan)
+        };
+        assert_eq!(run("/up/deep").expect("within"), (0, "here".to_owned()));
+        assert_eq!(run("/absolute/deep").expect("within"), (0, "here".to_owned()));
+        assert!(
+            std::fs::read_dir(outside.path()).expect("read_dir").next().is_none(),
+            "something was made outside"
+        );
+        // Magic links are not followed at all.
+        assert!(run("/magic/deep").is_err());
+    }
 }
 
 /// A link of the image that leads a mount onto a file of procfs: `/proc/self/attr`, `/proc/sys`.
@@ -272,13 +276,17 @@ fn a_link_cannot_lead_a_mount_onto_procfs() {
     let rootfs = rootfs();
     symlink("/proc/sys", rootfs.path().join("data")).expect("symlink");
     let source = tempfile::tempdir().expect("tempdir");
-    let mut with_link = plan(rootfs.path(), &["true"]);
-    with_link.steps.push(bind(source.path(), "/data"));
-    assert!(run_plan(&with_link).is_err());
+    for (kind, mut with_link) in both(plan(rootfs.path(), &["true"])) {
+        assert!(run_plan(&with_link).is_ok(), "{kind}");
+        with_link.steps.push(bind(source.path(), "/data"));
+        assert!(run_plan(&with_link).is_err(), "{kind}");
+    }
     // And procfs itself goes to a real directory, not where the image points.
     let image = support::rootfs();
     symlink("/tmp", image.path().join("proc")).expect("symlink");
-    assert!(run_plan(&plan(image.path(), &["true"])).is_err());
+    for (kind, plan) in both(plan(image.path(), &["true"])) {
+        assert!(run_plan(&plan).is_err(), "{kind}");
+    }
 }
 
 /// Nothing of the host's mounts is reachable once the root was changed.
@@ -288,8 +296,15 @@ fn the_hosts_mounts_are_gone() {
         return;
     }
     let marker = tempfile::tempdir().expect("tempdir");
-    let (_, output) = shell("cat /proc/self/mountinfo; ls /proc/1/root/");
-    assert!(!output.contains(&marker.path().display().to_string()), "{output}");
-    // The root, and what the plan mounts; nothing more.
-    assert_eq!(output.lines().filter(|l| l.contains(" - ")).count(), 11, "{output}");
+    let rootfs = rootfs();
+    // The root, and what the plan mounts; nothing more. In a user namespace three devices are among that.
+    for ((kind, plan), mounts) in
+        both(plan(rootfs.path(), &["sh", "-c", "cat /proc/self/mountinfo; ls /proc/1/root/"]))
+            .into_iter()
+            .zip([11, 14])
+    {
+        let (_, output) = run_plan(&plan).expect(kind);
+        assert!(!output.contains(&marker.path().display().to_string()), "{kind}: {output}");
+        assert_eq!(output.lines().filter(|l| l.contains(" - ")).count(), mounts, "{kind}: {output}");
+    }
 }

@@ -6,15 +6,17 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::chown;
 use std::process::Stdio as Std;
 
-use berth_container::plan::{
-    Attributes, ClockOffsets, IdMap, Mount, MountSource, Origin, Plan, Propagation, Rlimit, Space, Step,
-};
+use berth_container::plan::{ClockOffsets, IdMap, Plan, Propagation, Rlimit, Space, Step};
 use berth_container::run::{self, Given, Join, Note, RunError, Running, Stdio};
 use serde_json::json;
 
+#[path = "features/idmap.rs"]
+mod idmap;
 mod support;
 use support::bundle::{Bundle, Runtime, oracles};
-use support::{capture, filesystem, plan, process, read_all, root, rootfs, run_plan, silent};
+use support::{
+    bind, capture, filesystem, in_user_namespace, plan, process, read_all, root, rootfs, run_plan, silent,
+};
 
 fn end(running: &Running) {
     rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL).expect("kill");
@@ -26,39 +28,10 @@ fn start(plan: &Plan, stdio: Stdio) -> Running {
     prepared.start().expect("start")
 }
 
-fn bind(from: &std::path::Path, to: &str, maps: &[IdMap], propagation: Propagation) -> Step {
-    Step::Mount(Mount {
-        destination: to.into(),
-        source: MountSource::Bind {
-            origin: Origin::Path(from.to_str().expect("text").into()),
-            recursive: true,
-            uid_map: maps.to_vec(),
-            gid_map: maps.to_vec(),
-        },
-        attributes: Attributes::default(),
-        recursive_attributes: Attributes::default(),
-        propagation,
-        on_proc: false,
-    })
-}
-
 /// A plan with a user namespace of ids from 100000 on, and its root.
 fn user_plan(args: &[&str]) -> (tempfile::TempDir, Plan) {
     let rootfs = rootfs();
-    for name in ["proc", "dev", "sys"] {
-        std::fs::create_dir(rootfs.path().join(name)).expect("mkdir");
-    }
-    for path in ["", "proc", "dev", "sys", "tmp", "etc"] {
-        chown(rootfs.path().join(path), Some(100_000), Some(100_000)).expect("chown");
-    }
-    let mut plan = plan(rootfs.path(), args);
-    plan.namespaces.user = Space::New;
-    plan.process.user_namespace = true;
-    plan.uid_map = vec![IdMap { inside: 0, outside: 100_000, count: 1000 }];
-    plan.gid_map = plan.uid_map.clone();
-    plan.steps.retain(|s| !matches!(s, Step::Device(_)));
-    let at = plan.steps.iter().position(|s| matches!(s, Step::Link { .. })).expect("links");
-    plan.steps.insert(at, bind("/dev/null".as_ref(), "/dev/null", &[], Propagation::Private));
+    let plan = in_user_namespace(plan(rootfs.path(), args));
     (rootfs, plan)
 }
 
@@ -92,6 +65,17 @@ fn a_user_of_a_user_namespace_can_open_its_streams() {
     let (_rootfs, mut plan) = user_plan(&["sh", "-c", "echo out > /dev/stdout; echo err > /proc/self/fd/2"]);
     plan.process.identity.uid = 7;
     assert_eq!(run_plan(&plan).expect("run"), (0, "out\nerr\n".to_owned()));
+    // A further process' streams are made outside too.
+    let (_rootfs, plan) = user_plan(&["sleep", "1000"]);
+    let main = start(&plan, silent());
+    let (read, stdio) = capture();
+    let mut other = process(&["sh", "-c", "echo out > /dev/stdout; echo err > /proc/self/fd/2"]);
+    other.user_namespace = true;
+    other.identity.uid = 7;
+    let other = run::exec(&other, main.pidfd.as_fd(), stdio, &Join::default()).expect("exec");
+    assert_eq!(read_all(read), "out\nerr\n");
+    berth_sys::process::reap(other.pidfd.as_fd());
+    end(&main);
 }
 
 #[test]

@@ -305,6 +305,14 @@ impl Engine {
         berth_sys::kernel::version() >= (5, 12)
     }
 
+    /// Whether pods of the native handler can have user namespaces, with every kind of volume that Kubernetes gives them.
+    pub async fn has_user_namespaces(&self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let asked =
+            Shared::blocking(move || Ok(shared.user_namespaces.support(&shared.layout.root).is_complete()));
+        asked.await.unwrap_or(false)
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> Events {
         self.shared.views.watch()

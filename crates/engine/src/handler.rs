@@ -12,7 +12,7 @@ mod native;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use oci_spec::runtime::{Process, Spec};
 
 use crate::config::EngineConfig;
 use crate::error::EngineError;
-use crate::model::{ContainerSecurity, EnvVar, PidMode};
+use crate::model::{ContainerSecurity, EnvVar, PidMode, UserNamespace};
 pub use crate::shim::spawn::Program;
 
 pub(crate) use native::Native;
@@ -43,6 +43,10 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// limited, measured and killed by the shim alone.
     fn has_container_cgroups(&self) -> bool;
 
+    /// Whether its pods can have a user namespace: then [`Preparing::user`] is given, and what a container is made of is to be
+    /// its.
+    fn has_user_namespaces(&self) -> bool;
+
     /// The request to the shim that prepares a container. Blocks.
     ///
     /// # Errors
@@ -50,7 +54,7 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// was made.
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError>;
 
-    /// The encoded plan of a further process in a container.
+    /// The encoded plan of a further process in a container, of a pod with this user namespace.
     ///
     /// # Errors
     /// A setting that the handler does not support, by its name.
@@ -59,6 +63,7 @@ pub trait Handler: fmt::Debug + Send + Sync {
         process: &Process,
         raw_env: &[EnvVar],
         security: &ContainerSecurity,
+        user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError>;
 
     /// Gives back what [`Handler::prepare`] made below the container's directory, mounts above all; succeeds when there is
@@ -82,6 +87,8 @@ pub struct Preparing<'a> {
     pub pid: &'a PidMode,
     /// Its root file system, not mounted yet.
     pub root: Overlay<'a>,
+    /// The maps of the pod's user namespace, and a namespace with them.
+    pub user: Option<(UserNamespace, BorrowedFd<'a>)>,
     /// Its cgroup, where it has one.
     pub cgroup: Option<&'a Cgroup>,
     /// The pod's own group, which is there unless the caller gave the pod a parent.

@@ -28,6 +28,7 @@ mod shim;
 pub mod stats;
 mod status;
 mod sysctl;
+mod user_namespace;
 mod users;
 mod validate;
 mod views;

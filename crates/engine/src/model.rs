@@ -13,8 +13,8 @@ mod view;
 pub use container::{ContainerConfig, ContainerMetadata, Device, EnvVar, ImageSpec, Mount, Propagation};
 pub use resources::{HugepageLimit, Resources};
 pub use sandbox::{
-    Dns, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
-    SandboxMetadata,
+    Dns, IdMap, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
+    SandboxMetadata, UserNamespace,
 };
 pub use security::{
     APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice,

@@ -4,7 +4,7 @@
 //! SandboxConfig, ContainerConfig, image config, host facts  --spec-->  oci_spec::runtime::Spec
 //! ```
 //!
-//! Network, IPC and UTS namespace of the pod are not in it as paths: the shim holds them. Limits are not
+//! User, network, IPC and UTS namespace of the pod are not in it as paths: the shim holds them. Limits are not
 //! in it either: the daemon sets them on the cgroup it makes.
 
 pub(crate) mod capabilities;
@@ -20,13 +20,15 @@ use std::path::Path;
 
 use berth_image::ImageConfig;
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process, ProcessBuilder,
-    RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use crate::confinement;
 use crate::error::EngineError;
-use crate::model::{ContainerConfig, EnvVar, NamespaceMode, Network, Owner, PidMode, SandboxConfig};
+use crate::model::{
+    ContainerConfig, EnvVar, IdMap, NamespaceMode, Network, Owner, PidMode, SandboxConfig, UserNamespace,
+};
 use devices::HostDevice;
 use mounts::PodFiles;
 use user::Resolved;
@@ -95,6 +97,10 @@ fn refuse(inputs: &Inputs<'_>) -> Result<(), EngineError> {
         let message = "the pod sandbox is not privileged, so its containers cannot be";
         return Err(EngineError::invalid("privileged", message));
     }
+    if inputs.sandbox.namespaces.user.is_some() && inputs.container.pid == PidMode::Node {
+        let message = "a container in a user namespace cannot use the host's PID namespace";
+        return Err(EngineError::unsupported("namespace_options.pid", message));
+    }
     confinement::container(inputs.container, inputs.host)
 }
 
@@ -141,13 +147,28 @@ fn linux(inputs: &Inputs<'_>) -> Linux {
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(inputs))
         .cgroups_path(inputs.cgroup)
-        .devices(devices::nodes(inputs.devices))
+        .devices(if inputs.sandbox.namespaces.user.is_none() {
+            devices::nodes(inputs.devices)
+        } else {
+            Vec::new()
+        })
         .masked_paths(own(&security.masked_paths, &mounts::DEFAULT_MASKED))
         .readonly_paths(own(&security.readonly_paths, &mounts::DEFAULT_READONLY))
         .build()
         .expect("every part is given");
     linux.set_resources(None);
+    if let Some(UserNamespace { uids, gids }) = inputs.sandbox.namespaces.user {
+        linux.set_uid_mappings(Some(vec![id_mapping(uids)]));
+        linux.set_gid_mappings(Some(vec![id_mapping(gids)]));
+    }
     linux
+}
+
+/// A range of ids as a specification has it.
+pub(crate) fn id_mapping(map: IdMap) -> LinuxIdMapping {
+    let IdMap { container, host, length } = map;
+    let mapping = LinuxIdMappingBuilder::default().container_id(container).host_id(host).size(length);
+    mapping.build().expect("every part is given")
 }
 
 fn namespaces(inputs: &Inputs<'_>) -> Vec<LinuxNamespace> {
@@ -155,6 +176,9 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<LinuxNamespace> {
     let pod = &inputs.sandbox.namespaces;
     if matches!(inputs.container.pid, PidMode::Container | PidMode::Pod | PidMode::Target(_)) {
         kinds.push(LinuxNamespaceType::Pid);
+    }
+    if pod.user.is_some() {
+        kinds.push(LinuxNamespaceType::User);
     }
     if pod.ipc == NamespaceMode::Pod {
         kinds.push(LinuxNamespaceType::Ipc);
@@ -182,12 +206,12 @@ pub(crate) fn hostname<'a>(sandbox: &'a SandboxConfig, host: &'a HostFacts) -> &
 pub(crate) fn given_namespaces(spec: &Spec, pid: &PidMode) -> Vec<LinuxNamespaceType> {
     let shared_pid = matches!(pid, PidMode::Pod | PidMode::Target(_));
     let given = |kind: &LinuxNamespaceType| match kind {
-        LinuxNamespaceType::Network | LinuxNamespaceType::Ipc | LinuxNamespaceType::Uts => true,
+        LinuxNamespaceType::User
+        | LinuxNamespaceType::Network
+        | LinuxNamespaceType::Ipc
+        | LinuxNamespaceType::Uts => true,
         LinuxNamespaceType::Pid => shared_pid,
-        LinuxNamespaceType::Mount
-        | LinuxNamespaceType::User
-        | LinuxNamespaceType::Cgroup
-        | LinuxNamespaceType::Time => false,
+        LinuxNamespaceType::Mount | LinuxNamespaceType::Cgroup | LinuxNamespaceType::Time => false,
     };
     let all = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     all.into_iter().flatten().map(LinuxNamespace::typ).filter(given).collect()

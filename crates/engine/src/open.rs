@@ -23,6 +23,7 @@ use crate::host::{facts, network_repair, record, stages};
 use crate::seams::Seams;
 use crate::shared::{Pods, Shared};
 use crate::shim::spawn::Launcher;
+use crate::user_namespace::UserNamespaces;
 use crate::views::Views;
 use crate::{recovery, users};
 
@@ -72,6 +73,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         placement,
         adjust: seams.adjust,
         users: users::Users::default(),
+        user_namespaces: UserNamespaces::default(),
         pods: Pods::default(),
         restarted,
         stats: crate::stats::Sampler::default(),

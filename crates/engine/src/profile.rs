@@ -40,15 +40,17 @@ impl Profiles {
         plan.encode().map_err(|e| EngineError::invalid("container", e.to_string()))
     }
 
-    /// The encoded plan of a further process.
+    /// The encoded plan of a further process, of a container with a user namespace or without.
     pub(crate) fn process(
         &self,
         process: &Process,
         raw_env: &[EnvVar],
         security: &ContainerSecurity,
+        user_namespace: bool,
     ) -> Result<Vec<u8>, EngineError> {
         let inputs = Inputs { seccomp: self.seccomp(process, security)?, ..Inputs::default() };
-        let mut plan: ProcessPlan = plan::process(process, &inputs, false).map_err(|e| refused(&e))?;
+        let mut plan: ProcessPlan =
+            plan::process(process, &inputs, user_namespace).map_err(|e| refused(&e))?;
         plan.env.extend(raw_env.iter().map(line));
         plan.encode().map_err(|e| EngineError::invalid("exec", e.to_string()))
     }

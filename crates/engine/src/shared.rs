@@ -20,6 +20,7 @@ use crate::model::{Owner, SandboxConfig, SandboxMetadata};
 use crate::oci::HostFacts;
 use crate::sandbox::Handle;
 use crate::shim::spawn::Launcher;
+use crate::user_namespace::UserNamespaces;
 use crate::views::Views;
 
 /// What all pods of an engine share.
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) placement: Arc<dyn Placement>,
     pub(crate) adjust: Vec<Arc<dyn Adjust>>,
     pub(crate) users: crate::users::Users,
+    pub(crate) user_namespaces: UserNamespaces,
     pub(crate) pods: Pods,
     /// Whether the machine was restarted since the last daemon: none of its pods runs.
     pub(crate) restarted: bool,

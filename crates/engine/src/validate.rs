@@ -9,7 +9,7 @@ use crate::confinement;
 use crate::error::EngineError;
 use crate::model::{NamespaceMode, Namespaces, Network, PortMapping, SandboxConfig};
 use crate::oci::HostFacts;
-use crate::sysctl;
+use crate::{sysctl, user_namespace};
 
 /// Refuses what is not supported, by the field's name.
 pub(crate) fn sandbox(
@@ -31,6 +31,7 @@ pub(crate) fn sandbox(
     if matches!(config.namespaces.pid, crate::model::PidMode::Target(_)) {
         return Err(EngineError::invalid("namespaces.pid", "a sandbox has no target container"));
     }
+    user_namespace::check(&config.namespaces)?;
     sysctls(&config.sysctls, &config.namespaces)?;
     network(config, engine)?;
     crate::sandbox::asked_resolv(config).map(drop)

@@ -224,6 +224,7 @@ fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
             network: if spec.host_network { Network::Host } else { Network::Pod },
             pid: pod_pid(pod),
             ipc: if spec.host_ipc { NamespaceMode::Node } else { NamespaceMode::Pod },
+            user: None,
         },
         sysctls: spec.security_context.sysctls.iter().map(|s| (s.name.clone(), s.value.clone())).collect(),
         security: SandboxSecurity::default(),

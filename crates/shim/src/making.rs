@@ -17,6 +17,8 @@ use crate::records;
 /// The pod's namespaces.
 #[derive(Debug)]
 pub(crate) struct Spaces {
+    /// User ids; the others belong to it.
+    pub(crate) user: Option<OwnedFd>,
     /// Network.
     pub(crate) network: Option<OwnedFd>,
     /// IPC.
@@ -90,9 +92,10 @@ impl Making {
             RootSource::Given => Some(fds.next().ok_or_else(missing)?),
             RootSource::Path(_) => None,
         };
-        let user = match plan.namespaces.user {
-            Space::Given => Some(fds.next().ok_or_else(missing)?),
-            Space::Host | Space::New | Space::Path(_) => None,
+        let user = match (&plan.namespaces.user, &self.spaces.user) {
+            (Space::Given, Some(of_pod)) => Some(of_pod.as_fd()),
+            (Space::Given, None) => Some(fds.next().ok_or_else(missing)?),
+            (Space::Host | Space::New | Space::Path(_), _) => None,
         };
         Ok(Given {
             root,

@@ -6,11 +6,11 @@
 #![allow(unsafe_code, reason = "mount_setattr")]
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::process::check;
 
@@ -50,7 +50,8 @@ pub const SHARED: u64 = 1 << 20;
 /// See [`PRIVATE`].
 pub const UNBINDABLE: u64 = 1 << 17;
 
-const ATTR_IDMAP: u64 = 0x10_0000;
+/// `MOUNT_ATTR_IDMAP` (Linux 5.12): [`change`] sets it where a user namespace is given.
+pub const IDMAP: u64 = 0x10_0000;
 
 /// A change of a mount's properties.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,7 +86,7 @@ pub fn change(dir: BorrowedFd<'_>, path: &CStr, change: Change<'_>) -> Result<()
     let mut attr =
         MountAttr { set: change.set, clear: change.clear, propagation: change.propagation, userns: 0 };
     if let Some(userns) = change.idmap {
-        attr.set |= ATTR_IDMAP;
+        attr.set |= IDMAP;
         attr.userns = u64::from(userns.as_raw_fd().cast_unsigned());
     }
     let mut flags = libc::AT_EMPTY_PATH;
@@ -117,6 +118,18 @@ pub fn clone_tree(at: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno>
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     rustix::mount::open_tree(at, c"", flags)
+}
+
+/// Whether a tmpfs can be idmapped by the user namespace `user` (Linux 6.3).
+pub fn tmpfs_has_maps(user: BorrowedFd<'_>) -> bool {
+    let try_it = || {
+        let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_create(context.as_fd())?;
+        let (flags, attributes) = (FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+        let mount = rustix::mount::fsmount(context.as_fd(), flags, attributes)?;
+        change(mount.as_fd(), c"", Change { idmap: Some(user), ..Change::default() })
+    };
+    try_it().is_ok()
 }
 
 /// Attaches a detached mount at what `target` refers to.

@@ -20,10 +20,12 @@ use rustix::mount::{
 
 use crate::kernel;
 
+mod idmapped;
 mod page;
 mod trial;
 
-pub use trial::{Unfit, trial};
+pub use idmapped::mount_idmapped;
+pub use trial::{Unfit, trial, trial_idmapped};
 
 /// The most lower layers that the kernel accepts.
 pub const MAX_LOWERS: usize = 500;
@@ -59,6 +61,16 @@ pub enum OverlayError {
     /// A path that cannot be an option's value.
     #[error("overlay: the path {0:?} is over the 255 bytes the kernel takes, or holds a NUL")]
     Path(PathBuf),
+    /// The layers lie on a file system that cannot be idmapped.
+    #[error("overlay: the layers in {dir} cannot be idmapped: they are on a file system of type {kind}")]
+    Unmappable {
+        /// The directory that they lie in.
+        dir: PathBuf,
+        /// The file system's name.
+        kind: String,
+        /// The error.
+        source: Errno,
+    },
     /// A step failed.
     #[error("overlay: {step}{detail}")]
     Step {
@@ -95,11 +107,20 @@ fn mount_joined(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
     let lowers = Opened::all(overlay.lowers)?;
     let joined = lowers.joined();
     if joined.len() > MAX_VALUE {
-        return page::mount(overlay);
+        return page::mount(overlay, None);
     }
     let (upper, work) = (Opened::all(&[overlay.upper])?, Opened::all(&[overlay.work])?);
     create(|fs| {
         set(fs, "lowerdir", &joined)?;
+        set(fs, "upperdir", &upper.joined())?;
+        set(fs, "workdir", &work.joined())
+    })
+}
+
+/// An overlay of directories that are open, on a kernel from [`APPENDS`] on.
+fn create_opened(lowers: &Opened, upper: &Opened, work: &Opened) -> Result<OwnedFd, OverlayError> {
+    create(|fs| {
+        lowers.names().iter().try_for_each(|lower| set(fs, "lowerdir+", lower))?;
         set(fs, "upperdir", &upper.joined())?;
         set(fs, "workdir", &work.joined())
     })
@@ -120,8 +141,8 @@ fn create(
     fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(|e| failed(fs, "fsmount", e))
 }
 
-/// Directories that a kernel before [`APPENDS`] is told of by descriptor: names under `/proc/self/fd` are
-/// short, and need no escapes. They must stay open until the overlay is made.
+/// Directories that the kernel is told of by descriptor: names under `/proc/self/fd` are short, need no escapes, and name
+/// what lies in a detached mount too. They must stay open until the overlay is made.
 struct Opened(Vec<OwnedFd>);
 
 impl Opened {
@@ -138,11 +159,13 @@ impl Opened {
         Ok(Opened(dirs.iter().map(open).collect::<Result<_, _>>()?))
     }
 
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect()
+    }
+
     /// Their names, separated by colons.
     fn joined(&self) -> String {
-        let names: Vec<String> =
-            self.0.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
-        names.join(":")
+        self.names().join(":")
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Step {
     Host,
     /// Each call of a pod's life, the pod's own network.
     Lifecycle,
+    /// Each call of a pod's life, in a user namespace with the pod's own network.
+    Users,
     /// Pods per second with 1, 4, 16 and 50 clients.
     Throughput,
     /// ExecSync.
@@ -87,9 +89,10 @@ pub(crate) struct Target {
     daemon: Option<Daemon>,
 }
 
-const ALL: [Step; 9] = [
+const ALL: [Step; 10] = [
     Step::Host,
     Step::Lifecycle,
+    Step::Users,
     Step::Exec,
     Step::Throughput,
     Step::List,

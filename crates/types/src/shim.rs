@@ -49,7 +49,7 @@ pub use peer::{Abilities, Peer, Unsupported};
 
 /// The version of this protocol. A daemon speaks to shims of its own and all older versions, and a shim to
 /// daemons of all versions.
-pub const VERSION: u16 = 2 + cfg!(feature = "raised-versions") as u16;
+pub const VERSION: u16 = 3 + cfg!(feature = "raised-versions") as u16;
 /// The most bytes in the body of a frame. A command line and environment may have 2 MiB together
 /// (the kernel's own limit is a quarter of the stack limit), a compiled seccomp program 32 KiB.
 pub const MAX_FRAME: usize = 8 << 20;
@@ -97,7 +97,7 @@ pub enum Request {
     /// the order network, IPC, UTS. Answer: [`Answer::Done`].
     Pod(Pod),
     /// Prepares a container up to just before its `execve`. Fds: the root (a detached mount) if the
-    /// plan's root is given, the user namespace if that is given, then the bind mounts' sources
+    /// plan's root is given, the user namespace if that is given and the pod has none, then the bind mounts' sources
     /// in the order of the plan's numbers. The pod's own namespaces are those of [`Pod`].
     /// Answer: [`Answer::Created`], when the process is prepared, the log file exists and the
     /// record is on disk.
@@ -164,6 +164,9 @@ pub enum Request {
     },
     /// Kills everything in the pod, answers when it is gone, and ends the shim.
     Shutdown,
+    /// As [`Request::Pod`], of a pod with a user namespace, which owns its other namespaces. Fds: the user namespace, then
+    /// those of [`Request::Pod`]. Since version 3.
+    PodWithUser(Pod),
 }
 
 /// The streams of an attached client.

@@ -20,7 +20,11 @@ mod variants;
 
 /// Everything that was ever released.
 fn fixtures() -> BTreeMap<&'static str, Vec<u8>> {
-    let lines = [include_str!("fixtures/shim-1.txt"), include_str!("fixtures/shim-2.txt")];
+    let lines = [
+        include_str!("fixtures/shim-1.txt"),
+        include_str!("fixtures/shim-2.txt"),
+        include_str!("fixtures/shim-3.txt"),
+    ];
     let lines = lines.into_iter().flat_map(str::lines).filter(|line| !line.starts_with('#'));
     lines
         .map(|line| {

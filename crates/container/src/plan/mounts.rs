@@ -115,6 +115,9 @@ fn add(
     if let Some(recursive) = options.bind {
         mounts.foreign_dev |= destination == Path::new("/dev");
         let source = bind(spec, field, inputs, &options, recursive, maps)?;
+        if options.idmap == Some(true) {
+            options.recursive_attributes.set |= sys::IDMAP;
+        }
         mounts.steps.push(Step::Mount(Mount {
             destination: bytes(&destination),
             source,
@@ -155,9 +158,6 @@ fn bind(
     if let Some((word, _)) = options.data.first() {
         let problem = format!("the option {word:?} has no effect on a bind mount");
         return Err(PlanError::invalid(format!("{field}.options"), problem));
-    }
-    if options.idmap == Some(true) {
-        return Err(PlanError::unsupported(format!("{field}.options"), "the mount option ridmap"));
     }
     let (uid_map, gid_map) = match (uid_map.is_empty(), gid_map.is_empty(), options.idmap) {
         (false, false, _) | (true, true, None) => (uid_map, gid_map),

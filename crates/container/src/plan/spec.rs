@@ -110,10 +110,11 @@ pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let root = root(spec, &inputs, root_propagation(propagation)?)?;
     let terminal = process.terminal().unwrap_or(false);
     let steps = steps(spec, &inputs, &namespaces, (&process_plan.cwd, terminal))?;
-    let has_new_user = namespaces.user == Space::New;
+    // Those of a namespace that the caller gives are its own words; a file may say others.
+    let has_maps = matches!(namespaces.user, Space::New | Space::Given);
     Ok(Plan {
-        uid_map: if has_new_user { uid_map } else { Vec::new() },
-        gid_map: if has_new_user { gid_map } else { Vec::new() },
+        uid_map: if has_maps { uid_map } else { Vec::new() },
+        gid_map: if has_maps { gid_map } else { Vec::new() },
         namespaces,
         root,
         steps,

@@ -51,7 +51,7 @@ pub struct Mount {
     pub source: MountSource,
     /// Flags of the mount itself.
     pub attributes: Attributes,
-    /// Flags of the mount and those below it.
+    /// Flags of the mount and those below it; with `MOUNT_ATTR_IDMAP` the maps of a bind mount are for all of them.
     pub recursive_attributes: Attributes,
     /// Propagation.
     pub propagation: Propagation,

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod idmap;
+
 fn config() -> Value {
     json!({
         "ociVersion": "1.2.0",

@@ -6,6 +6,7 @@ use berth_sys::mount::{self, Change};
 use berth_sys::namespace;
 use berth_sys::process::{self, fd_at};
 use berth_sys::pty::{self, Pty};
+use berth_sys::user;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
@@ -184,10 +185,7 @@ fn enter(work: &Work<'_>, done: usize) -> Result<(), Fail> {
 
 /// Root of the user namespace: without this the process would have the overflow user id in it.
 pub(super) fn become_root() -> Result<(), Fail> {
-    let name = at("become root of the user namespace");
-    let (uid, gid) = (Some(rustix::process::Uid::ROOT), Some(rustix::process::Gid::ROOT));
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&name)?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(&name)
+    user::become_root().map_err(at("become root of the user namespace"))
 }
 
 fn keyring() -> Result<(), Fail> {

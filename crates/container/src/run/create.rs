@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use berth_sys::process;
-use berth_sys::{kernel, mount, namespace};
+use berth_sys::{kernel, mount, namespace, user};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
 use super::child::{self, Entry, Setup, Work};
+use super::idmap::{Maps, ranges};
 use super::last::RunsIn;
 use super::new_process::{Expects, MadeBy, Moves, NewProcess};
 use super::op::{Op, c_string, propagation, step};
@@ -113,7 +114,8 @@ pub(super) fn create(
     let has_user = plan.namespaces.user != Space::Host;
     // Sharing needs the right over the namespace of both mounts.
     let later = !has_user && kernel::version() >= SHARE_LATER;
-    let op = |step| Op::new(step, &given.mounts, later);
+    let mut maps = Maps::new(plan, given);
+    let op = |step| Op::new(step, &given.mounts, &mut maps, later);
     let mut ops = plan.steps.iter().map(op).collect::<Result<Vec<_>, _>>()?;
     let own_root = root(plan)?;
     let root = own_root.as_ref().map(AsFd::as_fd).or(given.root);
@@ -156,9 +158,7 @@ pub(super) fn create(
     };
     let sources = ops.iter().flat_map(Op::fds).flatten().chain([root]).map(|fd| fd.as_raw_fd());
     work.close = child::gaps(child::needed(&work).chain(sources));
-    if new_namespaces.new_user {
-        give_streams(plan, work.stdio);
-    }
+    give_streams(&ranges(&plan.uid_map), plan.process.identity.uid, work.stdio);
     let group = join.v2_dir.as_ref().map(AsFd::as_fd);
     let child = process::fork(new_namespaces.at_clone, group, || child::create(&work, &setup))
         .map_err(step("clone a process"))?;
@@ -233,14 +233,9 @@ fn give_procfs(ops: &mut [Op], pid: Option<BorrowedFd<'_>>, entries: &[Entry<'_>
 /// MOVE_MOUNT_SET_GROUP: a mount can join a peer group.
 const SHARE_LATER: kernel::Version = (5, 15);
 
-/// In a new user namespace no process has rights over streams that were made outside.
-fn give_streams(plan: &Plan, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
-    let uid = plan.process.identity.uid;
-    let outside = plan.uid_map.iter().find_map(|map| {
-        let offset = uid.checked_sub(map.inside).filter(|offset| *offset < map.count)?;
-        map.outside.checked_add(offset)
-    });
-    if let Some(uid) = outside {
+/// In a user namespace no process has rights over streams that were made outside: they are given to the user here.
+pub(super) fn give_streams(map: &[user::Range], uid: u32, stdio: Option<[Option<BorrowedFd<'_>>; 3]>) {
+    if let Some(uid) = user::outside(map, uid) {
         stdio.into_iter().flatten().flatten().for_each(|fd| super::process::give(fd, uid));
     }
 }

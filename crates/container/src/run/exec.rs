@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use berth_sys::{namespace, process};
+use berth_sys::{namespace, process, user};
 use rustix::io::Errno;
 
 use super::child::{self, Entry, Work};
+use super::create::give_streams;
 use super::last::RunsIn;
 use super::new_process::{Expects, Moves, NewProcess};
 use super::op::step;
@@ -66,6 +67,13 @@ fn enter_and_run(
         process: &process,
     };
     work.close = child::gaps(child::needed(&work));
+    if plan.user_namespace
+        && let Some(pid) = group::pid_of(target)
+    {
+        // Where they cannot be read the container has ended.
+        let (uids, _) = user::maps(pid).unwrap_or_default();
+        give_streams(&uids, plan.identity.uid, stdio);
+    }
     let own = join.v2_dir.as_ref().map(AsFd::as_fd);
     let fork = |group: Option<BorrowedFd<'_>>| process::fork(0, group, || child::exec(&work));
     let child = match fork(own) {

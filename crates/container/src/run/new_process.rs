@@ -6,11 +6,12 @@ use berth_sys::process::{self, Child};
 use berth_sys::user;
 
 use super::gate::{self, Heard};
+use super::idmap::ranges;
 use super::op::step;
 use super::process::Process;
 use super::report::{self, Names};
 use super::{END_LIMIT, Note, Prepared, RunError, Running};
-use crate::plan::{IdMap, Plan, ProcessPlan};
+use crate::plan::{Plan, ProcessPlan};
 
 /// A child that is killed and reaped unless it is taken over.
 #[derive(Debug)]
@@ -221,10 +222,6 @@ fn named(plan: &ProcessPlan) -> ProcessPlan {
         apparmor: plan.apparmor.clone(),
         ..*plan
     }
-}
-
-fn ranges(map: &[IdMap]) -> Vec<(u32, u32, u32)> {
-    map.iter().map(|m| (m.inside, m.outside, m.count)).collect()
 }
 
 /// Sets the score of a child; where it may not be lowered it stays, with a note.

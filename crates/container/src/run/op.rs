@@ -8,8 +8,9 @@ use rustix::fs::{FileType, Mode};
 use rustix::mount::MountAttrFlags;
 
 use super::RunError;
+use super::idmap::{self, Maps};
 use super::steps::is_procfs;
-use crate::plan::{Attributes, DeviceKind, Filesystem, IdMap, Mount, MountSource, Origin, Propagation, Step};
+use crate::plan::{Attributes, DeviceKind, Filesystem, Mount, MountSource, Origin, Propagation, Step};
 
 /// A prepared step.
 #[derive(Debug)]
@@ -105,7 +106,12 @@ fn split(path: &[u8]) -> Result<(CString, CString), RunError> {
 impl Op {
     /// Prepares a step. `given` are the mounts that the plan may refer to by number; `later` says whether
     /// shared mounts become that at the end.
-    pub(super) fn new(step: &Step, given: &[BorrowedFd<'_>], later: bool) -> Result<Op, RunError> {
+    pub(super) fn new(
+        step: &Step,
+        given: &[BorrowedFd<'_>],
+        maps: &mut Maps<'_>,
+        later: bool,
+    ) -> Result<Op, RunError> {
         Ok(match step {
             Step::Hostname(name) => Op::Hostname(name.clone()),
             Step::Domainname(name) => Op::Domainname(name.clone()),
@@ -118,7 +124,7 @@ impl Op {
             },
             Step::Mount(mount) => Op::Mount(MountOp {
                 target: inside(&mount.destination)?,
-                source: source(mount, given, later)?,
+                source: source(mount, given, maps, later)?,
                 on_proc: mount.on_proc,
             }),
             Step::Device(device) => {
@@ -206,7 +212,12 @@ pub(super) fn propagation(value: Propagation) -> (u64, bool) {
     }
 }
 
-fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceOp, RunError> {
+fn source(
+    plan: &Mount,
+    given: &[BorrowedFd<'_>],
+    maps: &mut Maps<'_>,
+    later: bool,
+) -> Result<SourceOp, RunError> {
     match &plan.source {
         MountSource::Filesystem(filesystem) => new_filesystem(plan, filesystem),
         MountSource::Bind { origin, recursive, uid_map, gid_map } => {
@@ -221,9 +232,15 @@ fn source(plan: &Mount, given: &[BorrowedFd<'_>], later: bool) -> Result<SourceO
                 let what = format!("{}: only a procfs may be mounted on /proc", describe_mount(plan));
                 return Err(RunError::Plan { what });
             }
-            let userns = user_namespace(uid_map, gid_map)?;
-            set_properties(plan, mount.as_fd(), userns.as_ref().map(AsFd::as_fd))
-                .map_err(subject("set properties"))?;
+            match maps.of(uid_map, gid_map)? {
+                Some(user) => idmap::apply(plan, origin, mount.as_fd(), user, &describe_mount(plan))?,
+                None if plan.recursive_attributes.set & mount::IDMAP != 0 => {
+                    let what = format!("{}: it is to be idmapped and has no maps", describe_mount(plan));
+                    return Err(RunError::Plan { what });
+                }
+                None => {}
+            }
+            set_properties(plan, mount.as_fd()).map_err(subject("set properties"))?;
             let shared = matches!(plan.propagation, Propagation::Shared | Propagation::RecursiveShared);
             let again = || open_source(origin, false, given);
             let peer = (shared && later).then(|| shared_later(mount.as_fd(), again)).transpose()?;
@@ -258,18 +275,6 @@ fn shared_later(
     Ok(peer)
 }
 
-/// A user namespace with the maps of an idmapped mount; None without maps.
-fn user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<Option<OwnedFd>, RunError> {
-    if uids.is_empty() && gids.is_empty() {
-        return Ok(None);
-    }
-    let ranges = |map: &[IdMap]| map.iter().map(|m| (m.inside, m.outside, m.count)).collect::<Vec<_>>();
-    berth_sys::user::namespace(&ranges(uids), &ranges(gids)).map(Some).map_err(|source| RunError::Step {
-        step: "make the user namespace of an idmapped mount".into(),
-        source,
-    })
-}
-
 fn open_source(origin: &Origin, recursive: bool, given: &[BorrowedFd<'_>]) -> Result<OwnedFd, RunError> {
     use rustix::mount::OpenTreeFlags as F;
     match origin {
@@ -296,24 +301,19 @@ fn open_source(origin: &Origin, recursive: bool, given: &[BorrowedFd<'_>]) -> Re
     }
 }
 
-/// Sets attributes, propagation and maps of a bind mount.
-fn set_properties(
-    plan: &Mount,
-    mount: BorrowedFd<'_>,
-    idmap: Option<BorrowedFd<'_>>,
-) -> Result<(), rustix::io::Errno> {
+/// Sets attributes and propagation of a bind mount.
+fn set_properties(plan: &Mount, mount: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
     let (flag, deep) = propagation(plan.propagation);
     let mut all = change_of(plan.recursive_attributes);
     all.recursive = true;
     let mut top = change_of(plan.attributes);
-    top.idmap = idmap;
     if deep {
         all.propagation = flag
     } else {
         top.propagation = flag
     }
     for wanted in [all, top] {
-        if wanted.set | wanted.clear | wanted.propagation != 0 || wanted.idmap.is_some() {
+        if wanted.set | wanted.clear | wanted.propagation != 0 {
             mount::change(mount, c"", wanted)?;
         }
     }
@@ -321,7 +321,7 @@ fn set_properties(
 }
 
 fn change_of(attributes: Attributes) -> Change<'static> {
-    Change { set: attributes.set, clear: attributes.clear, ..Change::default() }
+    Change { set: attributes.set & !mount::IDMAP, clear: attributes.clear, ..Change::default() }
 }
 
 fn new_filesystem(plan: &Mount, filesystem: &Filesystem) -> Result<SourceOp, RunError> {

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::gate::{ENTER, EXECVE, PROFILE, RLIMIT, STEP};
 use super::op::describe;
 use super::{ExecFailure, RunError};
-use crate::plan::{Plan, ProcessPlan};
+use crate::plan::{Plan, ProcessPlan, Step};
 
 /// What the indexes in a child's report refer to.
 #[derive(Debug)]
@@ -21,7 +21,12 @@ pub(super) fn failure(names: &Names<'_>, what: &str, index: u32, errno: Errno) -
     let at = usize::try_from(index).unwrap_or(usize::MAX);
     let step = match what {
         EXECVE => return exec_failure(names.process, errno),
-        STEP => names.plan.and_then(|p| p.steps.get(at)).map(describe),
+        STEP => names.plan.and_then(|p| p.steps.get(at)).map(|step| match (step, errno) {
+            (Step::Mount(_), Errno::XDEV) => {
+                format!("{}: a link leads it onto a procfs, where nothing is mounted", describe(step))
+            }
+            _ => describe(step),
+        }),
         RLIMIT => names
             .process
             .rlimits

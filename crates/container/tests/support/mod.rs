@@ -16,8 +16,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use berth_container::plan::{
-    Attributes, Capabilities, Device, DeviceKind, Filesystem, Identity, Mount, MountSource, Namespaces, Plan,
-    ProcessPlan, Propagation, Root, RootSource, Space, Step,
+    Attributes, Capabilities, Device, DeviceKind, Filesystem, IdMap, Identity, Mount, MountSource,
+    Namespaces, Origin, Plan, ProcessPlan, Propagation, Root, RootSource, Space, Step,
 };
 use berth_container::run::{self, Given, Join, RunError, Stdio};
 
@@ -127,6 +127,57 @@ pub fn plan(rootfs: &Path, args: &[&str]) -> Plan {
         steps,
         process: process(args),
     }
+}
+
+/// The first host id of the ids in [`in_user_namespace`].
+pub const FIRST_ID: u32 = 100_000;
+
+/// The same in a user namespace of its own, which the root is given to: nodes cannot be made there, so the host's are bound.
+pub fn in_user_namespace(mut plan: Plan) -> Plan {
+    let RootSource::Path(root) = &plan.root.source else { panic!("a plan of `plan` has a path") };
+    let root = Path::new(std::ffi::OsStr::from_bytes(root));
+    let dirs = ["", "tmp", "etc", "bin"].map(|dir| root.join(dir));
+    let inside = ["tmp", "etc"].map(|dir| std::fs::read_dir(root.join(dir)).expect("read_dir"));
+    let inside = inside.into_iter().flatten().map(|entry| entry.expect("entry").path());
+    for path in dirs
+        .into_iter()
+        .chain(inside)
+        .chain(std::fs::read_dir(root).expect("read_dir").map(|e| e.expect("entry").path()))
+    {
+        std::os::unix::fs::lchown(path, Some(FIRST_ID), Some(FIRST_ID)).expect("lchown");
+    }
+    plan.namespaces.user = Space::New;
+    plan.process.user_namespace = true;
+    plan.uid_map = vec![IdMap { inside: 0, outside: FIRST_ID, count: 1000 }];
+    plan.gid_map = plan.uid_map.clone();
+    for step in &mut plan.steps {
+        if let Step::Device(device) = step {
+            *step = bind(
+                Path::new(std::ffi::OsStr::from_bytes(&device.path)),
+                &device.path,
+                &[],
+                Propagation::Private,
+            );
+        }
+    }
+    plan
+}
+
+/// A bind mount with everything below it.
+pub fn bind(from: &Path, to: impl AsRef<[u8]>, maps: &[IdMap], propagation: Propagation) -> Step {
+    Step::Mount(Mount {
+        destination: to.as_ref().to_vec(),
+        source: MountSource::Bind {
+            origin: Origin::Path(from.as_os_str().as_bytes().to_vec()),
+            recursive: true,
+            uid_map: maps.to_vec(),
+            gid_map: maps.to_vec(),
+        },
+        attributes: Attributes::default(),
+        recursive_attributes: Attributes::default(),
+        propagation,
+        on_proc: false,
+    })
 }
 
 pub fn process(args: &[&str]) -> ProcessPlan {

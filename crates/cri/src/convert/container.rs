@@ -21,7 +21,6 @@ pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<
     let linux = from.linux.clone().unwrap_or_default();
     let context = linux.security_context.as_ref();
     let options = context.and_then(|c| c.namespace_options.clone()).unwrap_or_default();
-    sandbox::refuse_user_namespace(&options)?;
     sandbox::fits(&options, pod)?;
     handler("config.image.runtime_handler", &image.runtime_handler)?;
     Ok(ContainerConfig {
@@ -110,13 +109,10 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     if !from.image_sub_path.is_empty() {
         return Err(FieldError::invalid(at("image_sub_path"), "it needs image"));
     }
-    for (field, mappings) in [("uidMappings", &from.uid_mappings), ("gidMappings", &from.gid_mappings)] {
-        if !mappings.is_empty() {
-            return Err(FieldError::unsupported(at(field), "user namespaces are not supported yet"));
-        }
-    }
-    if let Some(option) = from.mount_options.first() {
-        return Err(FieldError::unsupported(at("mount_options"), format!("leave {option:?} out")));
+    if from.uid_mappings.is_empty() != from.gid_mappings.is_empty() {
+        let missing = if from.uid_mappings.is_empty() { "uidMappings" } else { "gidMappings" };
+        let reason = "mappings of user ids and of group ids come together";
+        return Err(FieldError::invalid(at(missing), reason));
     }
     if from.container_path.is_empty() {
         return Err(FieldError::invalid(at("container_path"), "it is empty"));
@@ -142,6 +138,9 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
         recursive_readonly: from.recursive_read_only,
         propagation,
         selinux_relabel: from.selinux_relabel,
+        uids: from.uid_mappings.iter().map(sandbox::id_map).collect(),
+        gids: from.gid_mappings.iter().map(sandbox::id_map).collect(),
+        options: from.mount_options.clone(),
     })
 }
 
@@ -258,6 +257,9 @@ fn mount_to_api(mount: &Mount) -> api::Mount {
         selinux_relabel: mount.selinux_relabel,
         propagation: propagation as i32,
         recursive_read_only: mount.recursive_readonly,
+        uid_mappings: mount.uids.iter().copied().map(sandbox::id_map_to_api).collect(),
+        gid_mappings: mount.gids.iter().copied().map(sandbox::id_map_to_api).collect(),
+        mount_options: mount.options.clone(),
         ..api::Mount::default()
     }
 }

@@ -1,8 +1,8 @@
 //! Pod sandboxes.
 
 use berth_engine::model::{
-    Dns, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
-    SandboxMetadata, SandboxSecurity, SandboxView,
+    Dns, IdMap, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
+    SandboxMetadata, SandboxSecurity, SandboxView, UserNamespace,
 };
 use berth_types::lifecycle::sandbox::Listed;
 
@@ -74,7 +74,6 @@ const NAMESPACES: &str = "config.linux.security_context.namespace_options";
 /// Without options everything is the pod's, as the CRI's zero values say.
 fn namespaces(from: Option<&api::NamespaceOption>) -> Result<Namespaces, FieldError> {
     let options = from.cloned().unwrap_or_default();
-    refuse_user_namespace(&options)?;
     Ok(Namespaces {
         network: match pod_or_node("network", options.network)? {
             NamespaceMode::Pod => Network::Pod,
@@ -82,6 +81,7 @@ fn namespaces(from: Option<&api::NamespaceOption>) -> Result<Namespaces, FieldEr
         },
         pid: pid(&options)?,
         ipc: pod_or_node("ipc", options.ipc)?,
+        user: user(options.userns_options.as_ref())?,
     })
 }
 
@@ -98,9 +98,12 @@ fn pod_or_node(field: &str, value: i32) -> Result<NamespaceMode, FieldError> {
     }
 }
 
-/// Refuses a container that asks for a network or IPC namespace that its pod does not have. POD is the zero value
+/// Refuses a container that asks for a network, IPC or user namespace that its pod does not have. POD is the zero value
 /// of a message that says nothing, and such a container has what its pod has.
 pub(super) fn fits(options: &api::NamespaceOption, pod: &Namespaces) -> Result<(), FieldError> {
+    if let Some(asked) = &options.userns_options {
+        same_user_namespace(asked, pod.user.as_ref())?;
+    }
     let asked = [
         ("network", pod_or_node("network", options.network)?, pod.network == Network::Host),
         ("ipc", pod_or_node("ipc", options.ipc)?, pod.ipc == NamespaceMode::Node),
@@ -130,26 +133,62 @@ pub(super) fn pid(options: &api::NamespaceOption) -> Result<PidMode, FieldError>
     }
 }
 
-/// User namespaces are announced as missing in Status; a request for one is refused, never ignored.
-pub(super) fn refuse_user_namespace(options: &api::NamespaceOption) -> Result<(), FieldError> {
-    let at = |field: &str| format!("{NAMESPACES}.userns_options.{field}");
-    let Some(user) = &options.userns_options else { return Ok(()) };
-    match known(at("mode"), user.mode)? {
-        api::NamespaceMode::Node => {}
+/// Where a user namespace is in the messages of sandboxes and containers.
+fn user_at(field: &str) -> String {
+    format!("{NAMESPACES}.userns_options.{field}")
+}
+
+/// The user namespace asked for: what a message that is not there means is decided here, what ids may be by the engine.
+fn user(from: Option<&api::UserNamespace>) -> Result<Option<UserNamespace>, FieldError> {
+    let Some(from) = from else { return Ok(None) };
+    let mappings = [("uids", &from.uids), ("gids", &from.gids)];
+    match known(user_at("mode"), from.mode)? {
+        api::NamespaceMode::Node => match mappings.iter().find(|(_, maps)| !maps.is_empty()) {
+            Some((field, _)) => Err(FieldError::invalid(
+                user_at(field),
+                "mode is NODE, and the host's user namespace maps no ids",
+            )),
+            None => Ok(None),
+        },
         api::NamespaceMode::Pod => {
-            return Err(FieldError::unsupported(at("mode"), "set hostUsers: true, or leave it out"));
+            let one = |(field, maps): (&str, &[api::IdMapping])| match maps {
+                [map] => Ok(id_map(map)),
+                _ => {
+                    let reason = format!("{} mappings; exactly one is supported", maps.len());
+                    Err(FieldError::invalid(user_at(field), reason))
+                }
+            };
+            Ok(Some(UserNamespace { uids: one(("uids", &from.uids))?, gids: one(("gids", &from.gids))? }))
         }
         mode @ (api::NamespaceMode::Container | api::NamespaceMode::Target) => {
-            let reason = format!("{} is not a mode of user namespaces", mode.as_str_name());
-            return Err(FieldError::invalid(at("mode"), reason));
+            let reason = format!("{} is not a mode of user namespaces: POD or NODE", mode.as_str_name());
+            Err(FieldError::invalid(user_at("mode"), reason))
         }
     }
-    for (field, mappings) in [("uids", &user.uids), ("gids", &user.gids)] {
-        if !mappings.is_empty() {
-            return Err(FieldError::unsupported(at(field), "the host's user namespace maps no ids"));
-        }
+}
+
+/// A range of ids.
+pub(super) fn id_map(from: &api::IdMapping) -> IdMap {
+    IdMap { container: from.container_id, host: from.host_id, length: from.length }
+}
+
+/// The same as a message.
+pub(super) fn id_map_to_api(map: IdMap) -> api::IdMapping {
+    api::IdMapping { host_id: map.host, container_id: map.container, length: map.length }
+}
+
+/// Refuses another user namespace than the pod's.
+fn same_user_namespace(asked: &api::UserNamespace, pod: Option<&UserNamespace>) -> Result<(), FieldError> {
+    let asked = user(Some(asked))?;
+    let differs =
+        |field: &str| Err(FieldError::invalid(user_at(field), "it is not what the pod sandbox has"));
+    match (asked, pod) {
+        (None, None) => Ok(()),
+        (Some(asked), Some(pod)) if asked.uids != pod.uids => differs("uids"),
+        (Some(asked), Some(pod)) if asked.gids != pod.gids => differs("gids"),
+        (Some(_), Some(_)) => Ok(()),
+        (Some(_), None) | (None, Some(_)) => differs("mode"),
     }
-    Ok(())
 }
 
 pub(super) fn metadata(view: &SandboxView) -> api::PodSandboxMetadata {
@@ -192,7 +231,11 @@ pub(crate) fn status(view: &SandboxView) -> Option<api::PodSandboxStatus> {
         pid: pid_to_api(&namespaces.pid),
         ipc: mode(namespaces.ipc == NamespaceMode::Pod),
         target_id: String::new(),
-        userns_options: None,
+        userns_options: namespaces.user.map(|maps| api::UserNamespace {
+            mode: api::NamespaceMode::Pod as i32,
+            uids: vec![id_map_to_api(maps.uids)],
+            gids: vec![id_map_to_api(maps.gids)],
+        }),
     };
     Some(api::PodSandboxStatus {
         id: view.id.to_string(),

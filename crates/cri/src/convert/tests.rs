@@ -41,7 +41,8 @@ fn with_context(context: api::LinuxContainerSecurityContext) -> api::ContainerCo
 
 /// In a pod that has everything of its own.
 fn of_container(config: &api::ContainerConfig) -> Result<ContainerConfig, FieldError> {
-    let own = Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod };
+    let own =
+        Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod, user: None };
     container::from_api(config, &own)
 }
 
@@ -77,19 +78,6 @@ fn ports_out_of_range_are_named() {
 }
 
 #[test]
-fn user_namespaces_are_refused_and_never_ignored() {
-    let user = |mode: api::NamespaceMode| {
-        let options = api::UserNamespace { mode: mode as i32, ..Default::default() };
-        with_namespaces(api::NamespaceOption { userns_options: Some(options), ..Default::default() })
-    };
-    let kind = |mode| sandbox::from_api(&user(mode), "").map(drop).map_err(|e| e.kind());
-    assert_eq!(kind(api::NamespaceMode::Node), Ok(()));
-    assert_eq!(kind(api::NamespaceMode::Pod), Err(Kind::Unsupported));
-    assert_eq!(kind(api::NamespaceMode::Container), Err(Kind::Invalid));
-    assert_eq!(kind(api::NamespaceMode::Target), Err(Kind::Invalid));
-}
-
-#[test]
 fn a_network_has_no_container_mode() {
     let options =
         api::NamespaceOption { network: api::NamespaceMode::Container as i32, ..Default::default() };
@@ -105,9 +93,6 @@ fn what_a_container_requests_and_is_not_supported_is_refused() {
     let image = api::ImageSpec { image: "a.io/v".into(), ..Default::default() };
     let cases = [
         mount(api::Mount { image: Some(image), ..Default::default() }),
-        mount(api::Mount { mount_options: vec!["noexec".into()], ..Default::default() }),
-        mount(api::Mount { uid_mappings: vec![api::IdMapping::default()], ..Default::default() }),
-        mount(api::Mount { gid_mappings: vec![api::IdMapping::default()], ..Default::default() }),
         api::ContainerConfig {
             cdi_devices: vec![api::CdiDevice { name: "v/c=d".into() }],
             ..container_config()
@@ -118,6 +103,7 @@ fn what_a_container_requests_and_is_not_supported_is_refused() {
     }
 }
 
+/// contract 32
 #[test]
 fn recursive_read_only_needs_read_only_and_private() {
     let mount = |readonly, propagation: api::MountPropagation| {
@@ -260,8 +246,12 @@ fn a_container_has_the_network_and_ipc_of_its_pod() {
         let context =
             api::LinuxContainerSecurityContext { namespace_options: Some(options), ..Default::default() };
         let pod = match of_host {
-            true => Namespaces { network: Network::Host, pid: PidMode::Pod, ipc: NamespaceMode::Node },
-            false => Namespaces { network: Network::Pod, pid: PidMode::Pod, ipc: NamespaceMode::Pod },
+            true => {
+                Namespaces { network: Network::Host, pid: PidMode::Pod, ipc: NamespaceMode::Node, user: None }
+            }
+            false => {
+                Namespaces { network: Network::Pod, pid: PidMode::Pod, ipc: NamespaceMode::Pod, user: None }
+            }
         };
         container::from_api(&with_context(context), &pod).map(drop).map_err(|e| e.to_string())
     };
@@ -296,22 +286,6 @@ fn a_target_is_for_the_pid_mode_target() {
         let field = "config.linux.security_context.namespace_options.target_id: ";
         assert!(error.starts_with(field), "{error}");
     }
-}
-
-#[test]
-fn the_hosts_user_namespace_maps_no_ids() {
-    let mapping = || vec![api::IdMapping { host_id: 0, container_id: 0, length: 1 }];
-    let user = |uids, gids| {
-        let mode = api::NamespaceMode::Node as i32;
-        let options = api::NamespaceOption {
-            userns_options: Some(api::UserNamespace { mode, uids, gids }),
-            ..Default::default()
-        };
-        sandbox::from_api(&with_namespaces(options), "").map(drop).map_err(|e| e.to_string())
-    };
-    assert_eq!(user(vec![], vec![]), Ok(()));
-    assert!(user(mapping(), vec![]).unwrap_err().contains("userns_options.uids"));
-    assert!(user(vec![], mapping()).unwrap_err().contains("userns_options.gids"));
 }
 
 #[test]
@@ -380,3 +354,5 @@ fn times_are_not_negative() {
     let error = seconds("timeout", -1).unwrap_err().to_string();
     assert_eq!(error, "timeout: -1 seconds is negative");
 }
+
+mod user_namespace;

@@ -43,14 +43,18 @@ pub(super) async fn status(
     conditions.extend(engine.confinements().into_iter().map(confined));
     let features = api::RuntimeHandlerFeatures {
         recursive_read_only_mounts: engine.has_recursive_read_only(),
-        user_namespaces: false,
+        user_namespaces: engine.has_user_namespaces().await,
     };
     let handler = |name: &str| api::RuntimeHandler { name: name.to_owned(), features: Some(features) };
     Ok(api::StatusResponse {
         status: Some(api::RuntimeStatus { conditions }),
         info: if request.verbose { info(engine) } else { BTreeMap::new() },
         runtime_handlers: vec![handler(""), handler("native")],
-        features: Some(api::RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() }),
+        features: Some(api::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: true,
+            mount_options: true,
+        }),
     })
 }
 

@@ -48,7 +48,12 @@ pub(super) fn all() -> Vec<Probe> {
         ),
         probe("CreateContainer", create_container, |bytes| {
             let asked: api::CreateContainerRequest = decode(bytes);
-            let pod = Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod };
+            let pod = Namespaces {
+                network: Network::Pod,
+                pid: PidMode::Container,
+                ipc: NamespaceMode::Pod,
+                user: None,
+            };
             told(container::from_api(&asked.config.unwrap(), &pod))
         }),
         probe(
@@ -191,9 +196,15 @@ fn namespaces(pid: api::NamespaceMode) -> Option<api::NamespaceOption> {
     Some(api::NamespaceOption { pid: pid as i32, userns_options: Some(user), ..Default::default() })
 }
 
+fn id_map() -> Vec<api::IdMapping> {
+    vec![api::IdMapping { host_id: 100_000, container_id: 0, length: 65_536 }]
+}
+
 fn run_pod_sandbox() -> api::RunPodSandboxRequest {
+    let user = api::UserNamespace { mode: api::NamespaceMode::Pod as i32, uids: id_map(), gids: id_map() };
+    let options = namespaces(api::NamespaceMode::Pod).unwrap();
     let context = api::LinuxSandboxSecurityContext {
-        namespace_options: namespaces(api::NamespaceMode::Pod),
+        namespace_options: Some(api::NamespaceOption { userns_options: Some(user), ..options }),
         ..Default::default()
     };
     let linux = api::LinuxPodSandboxConfig { security_context: Some(context), ..Default::default() };
@@ -242,6 +253,8 @@ fn create_container(path: &str) -> Vec<u8> {
         container_path: "/c".into(),
         host_path: "/h".into(),
         readonly: true,
+        uid_mappings: id_map(),
+        gid_mappings: id_map(),
         ..Default::default()
     };
     let config = api::ContainerConfig {

@@ -1,7 +1,7 @@
 use berth_types::{Classify, Kind};
 
 use super::*;
-use crate::model::{Mount, Propagation, SelinuxLabel};
+use crate::model::{Mount, SelinuxLabel};
 use crate::oci::test_container;
 
 fn host(selinux: bool) -> HostFacts {
@@ -17,14 +17,7 @@ fn host(selinux: bool) -> HostFacts {
 
 /// What a container with this label comes to.
 fn asked(security: ContainerSecurity, relabel: bool, host: &HostFacts) -> Result<(), (Kind, String)> {
-    let mount = Mount {
-        container_path: "/c".into(),
-        host_path: "/h".into(),
-        readonly: false,
-        recursive_readonly: false,
-        propagation: Propagation::Private,
-        selinux_relabel: relabel,
-    };
+    let mount = Mount { selinux_relabel: relabel, ..Mount::new("/h", "/c") };
     let config = ContainerConfig { security, mounts: vec![mount], ..test_container() };
     container(&config, host).map_err(|e| (e.kind(), e.to_string()))
 }

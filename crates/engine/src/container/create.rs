@@ -1,5 +1,6 @@
 //! Creating a container: image, snapshot, plan, cgroup, and the process up to just before its execve.
 
+use std::os::fd::AsFd as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use crate::oci::{self, Planned, devices, mounts, propagation, resources, signal}
 use crate::sandbox::{network_files, text};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
+use crate::user_namespace;
 
 /// The time that a shim has to prepare a container.
 const CREATE_LIMIT: Duration = Duration::from_secs(60);
@@ -141,6 +143,7 @@ impl Work {
         let image = self.image()?;
         let since = Instant::now();
         let user = self.shared.users.resolve(&self.shared.images, &image, &self.config.security).await?;
+        user_namespace::has(self.sandbox.namespaces.user, &user)?;
         self.timeline.stage("user", since);
         let facts = Facts {
             image_id: image.id.to_string(),
@@ -324,7 +327,8 @@ impl Work {
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
         let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
-        let (create, pod) = (self.request(facts)?, self.cgroups.pod.clone());
+        let (create, pod, user) =
+            (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
         Shared::blocking(move || {
             let since = Instant::now();
             let cgroup = cgroup.map(|path| shared.placement.before(&path, &limits)).transpose()?;
@@ -337,12 +341,14 @@ impl Work {
                 upper: &snapshot.upper,
                 work: &snapshot.work,
             };
+            let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
             let prepared = handler.prepare(Preparing {
                 spec: &spec,
                 raw_env: &raw_env,
                 security: &config.security,
                 pid: &config.pid,
                 root,
+                user: user.zip(namespace.as_ref().map(|namespace| namespace.as_fd())),
                 cgroup: cgroup.as_ref(),
                 pod: &pod,
                 cgroups: &shared.cgroups,

@@ -20,9 +20,10 @@ use super::Facts;
 use super::session::{self, AttachSession, Ending, ExecRequest, ExecSession, Guard, Input, Output};
 use crate::error::EngineError;
 use crate::handler::Handler;
-use crate::model::{ContainerConfig, ExecOutput};
+use crate::model::{ContainerConfig, ExecOutput, UserNamespace};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
+use crate::user_namespace;
 
 /// The time that a shim has to begin a process.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
@@ -42,6 +43,8 @@ const LATE: Duration = Duration::from_secs(10);
 pub(crate) struct Target {
     pub(crate) container: ContainerId,
     pub(crate) config: Arc<ContainerConfig>,
+    /// The pod's user namespace.
+    pub(crate) user: Option<UserNamespace>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) shim: Shim,
     pub(crate) handler: Arc<dyn Handler>,
@@ -137,6 +140,7 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     if let Some(user) = &request.user {
         let image = target.facts.image_id.parse().map_err(|e| EngineError::system("the image's id", e))?;
         let user = shared.users.named(&shared.images, &image, user).await?;
+        user_namespace::has(target.user, &user)?;
         process.user_mut().set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(user.groups));
         if !says_home(shared, target) {
             env.retain(|line| !line.starts_with("HOME="));
@@ -152,7 +156,7 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     if let Some(dir) = &request.working_dir {
         process.set_cwd(dir.into());
     }
-    target.handler.process(&process, &target.facts.raw_env, &target.config.security)
+    target.handler.process(&process, &target.facts.raw_env, &target.config.security, target.user)
 }
 
 /// Whether `HOME` is set by the container or its image, and is not only the home directory of its user.

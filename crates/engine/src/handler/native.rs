@@ -1,5 +1,6 @@
 //! Berth's own runtime: the root is a detached overlay, the plan is executed by the shim itself.
 
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use berth_container::plan;
@@ -9,7 +10,7 @@ use oci_spec::runtime::Process;
 
 use super::{Handler, NATIVE, Prepared, Preparing, Program};
 use crate::error::EngineError;
-use crate::model::{ContainerSecurity, EnvVar};
+use crate::model::{ContainerSecurity, EnvVar, UserNamespace};
 use crate::oci;
 use crate::profile::Profiles;
 
@@ -40,15 +41,26 @@ impl Handler for Native {
         true
     }
 
+    fn has_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
-        let Preparing { spec, raw_env, security, pid, root, cgroup, cgroups, create, .. } = container;
+        let Preparing { spec, raw_env, security, pid, root, user, cgroup, cgroups, create, .. } = container;
         let given = oci::given_namespaces(spec, pid);
         let shown = match cgroup {
             Some(cgroup) => plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), cgroup),
             None => Vec::new(),
         };
         let plan = self.profiles.plan(spec, raw_env, security, given, shown)?;
-        let root = overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
+        let root = match user {
+            None => overlay::mount(&root),
+            Some((maps, namespace)) => {
+                own(root.upper, maps).map_err(|e| EngineError::system("give the root to its user", e))?;
+                overlay::mount_idmapped(&root, namespace)
+            }
+        };
+        let root = root.map_err(|e| EngineError::system("mount the container's root", e))?;
         let request = Request::Create(berth_types::shim::Create { plan, ..create });
         Ok(Prepared { request, fds: vec![root] })
     }
@@ -58,12 +70,23 @@ impl Handler for Native {
         process: &Process,
         raw_env: &[EnvVar],
         security: &ContainerSecurity,
+        user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
-        self.profiles.process(process, raw_env, security)
+        self.profiles.process(process, raw_env, security, user.is_some())
     }
 
     /// The root is not mounted on the host.
     fn forget(&self, _dir: &Path) -> Result<(), EngineError> {
         Ok(())
     }
+}
+
+/// Gives the upper directory, which the root of the overlay looks like and the image's author owns, to who that is in the
+/// user namespace. What is not mapped is nobody's there, and stays as it is.
+fn own(upper: &Path, maps: UserNamespace) -> std::io::Result<()> {
+    let meta = std::fs::metadata(upper)?;
+    let (uid, gid) = (maps.uids.to_host(meta.uid()), maps.gids.to_host(meta.gid()));
+    chown(upper, uid, gid)?;
+    // A change of owner takes setgid away.
+    std::fs::set_permissions(upper, meta.permissions())
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ContainerConfig, EnvVar, Resources, SandboxConfig};
 
 /// The version written.
-pub(crate) const VERSION: u32 = 2 + cfg!(feature = "raised-versions") as u32;
+pub(crate) const VERSION: u32 = 3 + cfg!(feature = "raised-versions") as u32;
 
 /// The largest record read: a configuration is bounded by the 16 MiB of a CRI message.
 const MAX_RECORD: u64 = 32 << 20;

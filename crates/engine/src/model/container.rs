@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerSecurity, PidMode, Resources};
+use super::{ContainerSecurity, IdMap, PidMode, Resources};
 
 /// A container as asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,32 @@ pub struct Mount {
     pub propagation: Propagation,
     /// Whether to set an SELinux label on it.
     pub selinux_relabel: bool,
+    /// User ids of the source that appear as others, of the mounts below too; with `gids`.
+    #[serde(default)]
+    pub uids: Vec<IdMap>,
+    /// The same for group ids.
+    #[serde(default)]
+    pub gids: Vec<IdMap>,
+    /// Further options, such as `noexec`.
+    #[serde(default)]
+    pub options: Vec<String>,
+}
+
+impl Mount {
+    /// A writable and private mount of `host_path` at `container_path`.
+    pub fn new(host_path: impl Into<PathBuf>, container_path: impl Into<PathBuf>) -> Self {
+        Self {
+            container_path: container_path.into(),
+            host_path: host_path.into(),
+            readonly: false,
+            recursive_readonly: false,
+            propagation: Propagation::Private,
+            selinux_relabel: false,
+            uids: Vec::new(),
+            gids: Vec::new(),
+            options: Vec::new(),
+        }
+    }
 }
 
 /// How later mounts travel between host and container.

@@ -109,6 +109,49 @@ pub struct Namespaces {
     pub pid: PidMode,
     /// IPC.
     pub ipc: NamespaceMode,
+    /// User ids; None is the host's. What the pod has of its own belongs to it.
+    #[serde(default)]
+    pub user: Option<UserNamespace>,
+}
+
+/// A user namespace of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// User ids.
+    pub uids: IdMap,
+    /// Group ids.
+    pub gids: IdMap,
+}
+
+/// A range of ids in the pod, and the host's ids that they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdMap {
+    /// The first id in the pod.
+    pub container: u32,
+    /// The host's id that it is.
+    pub host: u32,
+    /// How many.
+    pub length: u32,
+}
+
+impl IdMap {
+    /// The host's id that `id` in the pod is; None where it is not mapped.
+    pub fn to_host(self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container).filter(|offset| *offset < self.length)?;
+        self.host.checked_add(offset)
+    }
+
+    /// As user_namespaces(7) has it: first inside, first outside, how many.
+    pub(crate) fn range(self) -> berth_sys::user::Range {
+        (self.container, self.host, self.length)
+    }
+}
+
+impl UserNamespace {
+    /// The host's ids of its root.
+    pub(crate) fn root(self) -> (u32, u32) {
+        (self.uids.to_host(0).unwrap_or(self.uids.host), self.gids.to_host(0).unwrap_or(self.gids.host))
+    }
 }
 
 /// Of the pod or of the host.

@@ -14,6 +14,8 @@ use crate::model::{ContainerConfig, Device};
 pub(crate) struct HostDevice {
     /// Where it appears.
     pub(crate) path: PathBuf,
+    /// Where it is on the host.
+    pub(crate) source: PathBuf,
     pub(crate) kind: DeviceKind,
     pub(crate) major: u32,
     pub(crate) minor: u32,
@@ -60,7 +62,7 @@ fn one(device: &Device, found: &mut Vec<HostDevice>) -> Result<(), EngineError> 
     let before = found.len();
     if meta.is_dir() {
         walk(&device.host_path, &device.container_path, access, 0, found);
-    } else if let Some(made) = node(&meta, &device.container_path, access) {
+    } else if let Some(made) = node(&meta, &device.host_path, &device.container_path, access) {
         // A device named again replaces what a privileged container has anyway.
         found.retain(|other| other.path != made.path);
         found.push(made);
@@ -85,13 +87,13 @@ fn walk(host: &Path, container: &Path, access: Access, depth: usize, found: &mut
         let place = container.join(&name);
         if meta.is_dir() && depth < MAX_DEPTH {
             walk(&entry.path(), &place, access, depth + 1, found);
-        } else if let Some(device) = node(&meta, &place, access) {
+        } else if let Some(device) = node(&meta, &entry.path(), &place, access) {
             found.push(device);
         }
     }
 }
 
-fn node(meta: &std::fs::Metadata, path: &Path, access: Access) -> Option<HostDevice> {
+fn node(meta: &std::fs::Metadata, source: &Path, path: &Path, access: Access) -> Option<HostDevice> {
     let kind = if meta.file_type().is_char_device() {
         DeviceKind::Char
     } else if meta.file_type().is_block_device() {
@@ -103,6 +105,7 @@ fn node(meta: &std::fs::Metadata, path: &Path, access: Access) -> Option<HostDev
     let mode = meta.mode() & 0o777;
     Some(HostDevice {
         path: path.to_owned(),
+        source: source.to_owned(),
         kind,
         major,
         minor,

@@ -5,9 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{Mount as OciMount, MountBuilder};
 
-use super::Inputs;
+use super::devices::HostDevice;
+use super::{Inputs, id_mapping};
 use crate::error::EngineError;
-use crate::model::{Mount, Propagation};
+use crate::model::{IdMap, Mount, Namespaces, Network, Propagation};
 
 /// What a container hides by default.
 pub(crate) const DEFAULT_MASKED: [&str; 11] = [
@@ -28,6 +29,24 @@ pub(crate) const DEFAULT_MASKED: [&str; 11] = [
 /// What a container makes read-only by default.
 pub(crate) const DEFAULT_READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The options that a mount may have besides what its fields say. None takes away what the host's mount has.
+pub(crate) const OPTIONS: [&str; 14] = [
+    "noexec",
+    "nodev",
+    "nosuid",
+    "nosymfollow",
+    "noatime",
+    "nodiratime",
+    "relatime",
+    "strictatime",
+    "rnoexec",
+    "rnodev",
+    "rnosuid",
+    "rnosymfollow",
+    "rnoatime",
+    "rnodiratime",
+];
 
 /// Where the pod's files lie on the host.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +70,7 @@ pub(crate) fn all(inputs: &Inputs<'_>) -> Result<Vec<OciMount>, EngineError> {
         |made: &OciMount| !asked.iter().any(|mount| same(&mount.container_path, made.destination()));
     let mut mounts: Vec<OciMount> = kernel(inputs).into_iter().filter(uncovered).collect();
     let mut others: Vec<OciMount> = pod_files(inputs).into_iter().filter(uncovered).collect();
+    others.extend(host_devices(inputs).into_iter().filter(uncovered));
     others.extend(asked.iter().map(bind));
     // A stable sort by depth: of two at one place the later covers the earlier, and a volume on /dev or
     // /etc does not cover what the pod has in there.
@@ -70,6 +90,13 @@ fn check(mount: &Mount) -> Result<(), EngineError> {
     }
     if !mount.host_path.is_absolute() {
         return field(format!("{place}: host_path {} is not absolute", mount.host_path.display()));
+    }
+    if mount.uids.is_empty() != mount.gids.is_empty() {
+        return field(format!("{place}: mappings of user ids and of group ids come together"));
+    }
+    if let Some(option) = mount.options.iter().find(|option| !OPTIONS.contains(&option.as_str())) {
+        let message = format!("{place}: {option:?} is not one of {}", OPTIONS.join(", "));
+        return Err(EngineError::unsupported("mounts.mount_options", message));
     }
     if mount.recursive_readonly && (!mount.readonly || mount.propagation != Propagation::Private) {
         return field(format!("{place}: recursive read-only needs readonly and private propagation"));
@@ -111,17 +138,25 @@ fn made(destination: &str, kind: &str, source: &str, options: &[&str]) -> OciMou
 fn kernel(inputs: &Inputs<'_>) -> Vec<OciMount> {
     let access = if inputs.container.security.privileged { "rw" } else { "ro" };
     let nothing = ["nosuid", "noexec", "nodev"];
+    let Namespaces { user, network, .. } = &inputs.sandbox.namespaces;
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // The group tty, where the container has one.
+    if user.is_none_or(|maps| maps.gids.to_host(5).is_some()) {
+        terminals.push("gid=5");
+    }
+    // A sysfs is of a network namespace, and the host's is not the user namespace's to mount.
+    let sys = match (user, network) {
+        (Some(_), Network::Host) => {
+            made("/sys", "bind", "/sys", &["rbind", "rslave", "rro", "rnosuid", "rnoexec", "rnodev"])
+        }
+        _ => made("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+    };
     vec![
         made("/proc", "proc", "proc", &nothing),
         made("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        made(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
+        made("/dev/pts", "devpts", "devpts", &terminals),
         made("/dev/mqueue", "mqueue", "mqueue", &nothing),
-        made("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        sys,
         made("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
     ]
 }
@@ -146,6 +181,20 @@ fn pod_files(inputs: &Inputs<'_>) -> Vec<OciMount> {
     mounts
 }
 
+/// The devices that were asked for, where no node can be made: in a user namespace. The host's are bound, unless there is a
+/// /dev of the caller.
+fn host_devices(inputs: &Inputs<'_>) -> Vec<OciMount> {
+    let foreign = inputs.container.mounts.iter().any(|mount| same(&mount.container_path, Path::new("/dev")));
+    if inputs.sandbox.namespaces.user.is_none() || foreign {
+        return Vec::new();
+    }
+    let bound = |device: &HostDevice| {
+        let (place, source) = (device.path.to_string_lossy(), device.source.to_string_lossy());
+        made(&place, "bind", &source, &["bind", "rprivate", "nosuid", "noexec"])
+    };
+    inputs.devices.iter().map(bound).collect()
+}
+
 fn bind(mount: &Mount) -> OciMount {
     let access = match (mount.readonly, mount.recursive_readonly) {
         (_, true) => "rro",
@@ -157,12 +206,19 @@ fn bind(mount: &Mount) -> OciMount {
         Propagation::HostToContainer => "rslave",
         Propagation::Bidirectional => "rshared",
     };
-    made(
-        &clean(&mount.container_path).to_string_lossy(),
-        "bind",
-        &mount.host_path.to_string_lossy(),
-        &["rbind", propagation, access],
-    )
+    let mut options = vec!["rbind", propagation, access];
+    options.extend(mount.options.iter().map(String::as_str));
+    if !mount.uids.is_empty() {
+        options.push("ridmap");
+    }
+    let place = clean(&mount.container_path);
+    let mut bound = made(&place.to_string_lossy(), "bind", &mount.host_path.to_string_lossy(), &options);
+    if !mount.uids.is_empty() {
+        let maps = |maps: &[IdMap]| Some(maps.iter().copied().map(id_mapping).collect());
+        bound.set_uid_mappings(maps(&mount.uids));
+        bound.set_gid_mappings(maps(&mount.gids));
+    }
+    bound
 }
 
 /// Makes the directories of the host that mounts name and that do not exist, as other runtimes do.

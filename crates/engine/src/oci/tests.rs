@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{
-    ContainerMetadata, ContainerSecurity, ImageSpec, Mount, Namespaces, Propagation, Resources,
-    SandboxMetadata, SandboxSecurity,
+    ContainerMetadata, ContainerSecurity, ImageSpec, Mount, Namespaces, Resources, SandboxMetadata,
+    SandboxSecurity,
 };
 
 fn sandbox() -> SandboxConfig {
@@ -29,7 +29,12 @@ fn sandbox() -> SandboxConfig {
         annotations: BTreeMap::new(),
         handler: String::new(),
         cgroup_parent: None,
-        namespaces: Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod },
+        namespaces: Namespaces {
+            network: Network::Pod,
+            pid: PidMode::Container,
+            ipc: NamespaceMode::Pod,
+            user: None,
+        },
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),
@@ -172,7 +177,8 @@ fn a_volume_on_dev_does_not_hide_the_pods_shared_memory() {
 fn a_privileged_container_of_the_host() {
     let mut pod = sandbox();
     pod.security.privileged = true;
-    pod.namespaces = Namespaces { network: Network::Host, pid: PidMode::Node, ipc: NamespaceMode::Node };
+    pod.namespaces =
+        Namespaces { network: Network::Host, pid: PidMode::Node, ipc: NamespaceMode::Node, user: None };
     let mut config = container();
     config.pid = PidMode::Node;
     config.tty = true;
@@ -180,6 +186,7 @@ fn a_privileged_container_of_the_host() {
     config.security.masked_paths = vec!["/proc/kcore".into()];
     let device = HostDevice {
         path: "/dev/fuse".into(),
+        source: "/dev/fuse".into(),
         kind: berth_sys::cgroup::DeviceKind::Char,
         major: 10,
         minor: 229,
@@ -199,14 +206,7 @@ fn a_local_pod_hides_what_the_field_hides() {
 }
 
 fn mount(place: &str) -> Mount {
-    Mount {
-        container_path: place.into(),
-        host_path: "/host".into(),
-        readonly: false,
-        recursive_readonly: false,
-        propagation: Propagation::Private,
-        selinux_relabel: false,
-    }
+    Mount::new("/host", place)
 }
 
 fn destinations(config: &ContainerConfig) -> Vec<String> {

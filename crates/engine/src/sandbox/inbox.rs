@@ -286,6 +286,7 @@ impl Owner {
         match (life.facts().filter(|_| reachable), self.shim()) {
             // A prepared container can be joined before it starts; the shim refuses what it cannot do yet.
             (Some(facts), Some(shim)) => Ok(Target {
+                user: self.config.namespaces.user,
                 container: id.clone(),
                 config: Arc::clone(&item.config),
                 facts: self.with_score(facts, item),

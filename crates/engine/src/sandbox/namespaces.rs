@@ -1,21 +1,25 @@
-//! The pod's network, IPC and UTS namespace: made by a thread that lives only for it.
+//! The pod's network, IPC and UTS namespace: made by a thread that lives only for it. With a user namespace, to which they
+//! belong, a process makes all of them (a process with threads cannot enter one), and the thread enters the others.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use berth_sys::user::{self, OwnerError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use crate::error::EngineError;
-use crate::model::{NamespaceMode, Network, SandboxConfig};
+use crate::model::{NamespaceMode, Network, SandboxConfig, UserNamespace};
 use crate::oci::{self, HostFacts};
 use crate::sysctl;
 
 /// The pod's namespaces; None where the pod uses the host's.
 #[derive(Debug)]
 pub(crate) struct PodNamespaces {
+    pub(crate) user: Option<OwnedFd>,
     pub(crate) net: Option<OwnedFd>,
     pub(crate) ipc: Option<OwnedFd>,
     pub(crate) uts: Option<OwnedFd>,
@@ -24,6 +28,7 @@ pub(crate) struct PodNamespaces {
 /// What to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
+    user: Option<UserNamespace>,
     net: bool,
     ipc: bool,
     hostname: String,
@@ -51,14 +56,15 @@ impl Wanted {
                 }
             }
         }
-        Self { net, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
+        let user = config.namespaces.user;
+        Self { user, net, ipc, hostname: oci::hostname(config, facts).to_owned(), sysctls, pin }
     }
 }
 
 /// Makes them. Blocks for about a millisecond.
 pub(crate) fn make(wanted: Wanted) -> Result<PodNamespaces, EngineError> {
-    if !wanted.net && !wanted.ipc {
-        return Ok(PodNamespaces { net: None, ipc: None, uts: None });
+    if !wanted.net && !wanted.ipc && wanted.user.is_none() {
+        return Ok(PodNamespaces { user: None, net: None, ipc: None, uts: None });
     }
     // The thread's namespaces end with it; the descriptors and the pin keep the pod's.
     let thread = std::thread::Builder::new()
@@ -70,14 +76,41 @@ pub(crate) fn make(wanted: Wanted) -> Result<PodNamespaces, EngineError> {
 }
 
 fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
-    use berth_sys::namespace::{IPC, NET, UTS, unshare};
-    let kinds = if wanted.net { NET | UTS } else { 0 } | if wanted.ipc { IPC } else { 0 };
-    unshare(kinds).map_err(|e| EngineError::system("make the pod's namespaces", e))?;
+    use berth_sys::namespace::{IPC, NET, UTS, enter, unshare};
+    let failed = |e: io::Error| EngineError::system("make the pod's namespaces", e);
+    let kinds: Vec<u64> = [(wanted.net, NET), (wanted.net, UTS), (wanted.ipc, IPC)]
+        .iter()
+        .filter(|k| k.0)
+        .map(|k| k.1)
+        .collect();
+    // Those of the IPC namespace are for its root.
+    let (of_ipc, others): (Vec<_>, Vec<_>) = wanted
+        .sysctls
+        .iter()
+        .partition(|(name, _)| wanted.user.is_some() && !sysctl::path(name).starts_with("net/"));
+    let user = match wanted.user {
+        None => {
+            unshare(kinds.iter().fold(0, |all, kind| all | kind)).map_err(|e| failed(e.into()))?;
+            None
+        }
+        Some(UserNamespace { uids, gids }) => {
+            let settings = of_ipc.into_iter().map(setting).collect::<Result<Vec<_>, _>>()?;
+            let made = user::owner(&[uids.range()], &[gids.range()], &kinds, &settings);
+            let made = made.map_err(|e| match e {
+                OwnerError::Setting(path, error) => not_set(&path.to_string_lossy(), error),
+                OwnerError::Make(error) => failed(error),
+            })?;
+            for (namespace, kind) in made.owned.iter().zip(kinds) {
+                enter(namespace.as_fd(), kind).map_err(|e| failed(e.into()))?;
+            }
+            Some(made.user)
+        }
+    };
     if wanted.net {
         rustix::system::sethostname(wanted.hostname.as_bytes())
             .map_err(|e| EngineError::system("set the pod's host name", e))?;
     }
-    for (name, value) in &wanted.sysctls {
+    for (name, value) in others {
         set(name, value)?;
     }
     let open = |kind: &str| {
@@ -87,6 +120,7 @@ fn inside(wanted: &Wanted) -> Result<PodNamespaces, EngineError> {
     };
     let net = wanted.net.then(|| open("net")).transpose()?;
     let made = PodNamespaces {
+        user,
         ipc: wanted.ipc.then(|| open("ipc")).transpose()?,
         uts: wanted.net.then(|| open("uts")).transpose()?,
         net,
@@ -115,12 +149,23 @@ pub(crate) fn set_of_interfaces(config: &SandboxConfig, net: &OwnedFd) -> Result
 /// Writes a sysctl of the calling thread's namespaces. Names were checked when the pod was asked for.
 fn set(name: &str, value: &str) -> Result<(), EngineError> {
     let path = Path::new("/proc/sys").join(sysctl::path(name));
-    std::fs::write(&path, value).map_err(|e| match e.kind() {
+    std::fs::write(&path, value).map_err(|e| not_set(&format!("{name}={value}"), e))
+}
+
+fn not_set(what: &str, error: io::Error) -> EngineError {
+    match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
-            EngineError::invalid("sysctls", format!("{name}={value}: {e}"))
+            EngineError::invalid("sysctls", format!("{what}: {error}"))
         }
-        _ => EngineError::system(format!("set sysctl {name}"), e),
-    })
+        _ => EngineError::system(format!("set sysctl {what}"), error),
+    }
+}
+
+fn setting((name, value): &(String, String)) -> Result<user::Setting, EngineError> {
+    let path = CString::new(format!("/proc/sys/{}", sysctl::path(name)));
+    let path =
+        path.map_err(|_| EngineError::invalid("sysctls", format!("{name:?} is not a sysctl's name")))?;
+    Ok(user::Setting { path, value: value.clone().into_bytes() })
 }
 
 fn pin(path: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A pod's network: its connection, and the files that describe it to the containers.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use berth_net::{AttachRequest, Attached, PodNetwork, PortMapping, Protocol, hosts, resolv};
@@ -8,7 +9,7 @@ use berth_types::SandboxId;
 
 use crate::error::EngineError;
 use crate::host::layout::PodDir;
-use crate::model::{self, NamespaceMode, Network, SandboxConfig};
+use crate::model::{self, NamespaceMode, Network, SandboxConfig, UserNamespace};
 use crate::oci::mounts::PodFiles;
 use crate::oci::{self, HostFacts};
 
@@ -64,7 +65,7 @@ pub(crate) fn asked_resolv(config: &SandboxConfig) -> Result<Option<String>, Eng
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Writes hosts, hostname and resolv.conf into the pod's directory.
+/// Writes hosts, hostname and resolv.conf into the pod's directory, for its root.
 pub(crate) fn write(
     dir: &PodDir,
     config: &SandboxConfig,
@@ -95,8 +96,11 @@ pub(crate) fn write(
         }
     };
     // New files in a new directory: no reader sees them half written.
+    let root = config.namespaces.user.map(UserNamespace::root);
     let write = |path: PathBuf, text: &str| {
-        std::fs::write(&path, text).map_err(|e| EngineError::system(format!("write {}", path.display()), e))
+        let written = std::fs::write(&path, text)
+            .and_then(|()| root.map_or(Ok(()), |(uid, gid)| chown(&path, Some(uid), Some(gid))));
+        written.map_err(|e| EngineError::system(format!("write {}", path.display()), e))
     };
     write(dir.hosts(), &hosts)?;
     write(dir.resolv(), &resolv)?;

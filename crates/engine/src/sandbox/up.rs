@@ -1,6 +1,7 @@
 //! Bringing a sandbox up: records, namespaces with their network, shim and files, side by side. What fails half-way is
 //! taken down like any other pod.
 
+use std::ffi::CString;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::host::placement::PodCgroups;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
 use crate::host::stages::Timeline;
-use crate::model::{NamespaceMode, PidMode, SandboxConfig};
+use crate::model::{NamespaceMode, PidMode, SandboxConfig, UserNamespace};
 use crate::oci;
 use crate::shared::Shared;
 use crate::shim::Shim;
@@ -146,8 +147,10 @@ impl Work {
         let pin = self.dir.netns();
         let wanted = namespaces::Wanted::of(&self.config, &self.shared.facts, pin.clone());
         let (id, config, timeline) = (self.id.clone(), Arc::clone(&self.config), self.timeline.clone());
+        let shared = Arc::clone(&self.shared);
         Shared::blocking(move || {
             let since = Instant::now();
+            possible(&shared, &config)?;
             let made = namespaces::make(wanted)?;
             timeline.stage("namespaces", since);
             let since = Instant::now();
@@ -197,7 +200,7 @@ impl Work {
             let since = Instant::now();
             if config.namespaces.ipc == NamespaceMode::Pod {
                 let failed = |e| EngineError::system("mount the pod's /dev/shm", e);
-                mount_shm(&dir.shm()).map_err(failed)?;
+                mount_shm(&dir.shm(), config.namespaces.user).map_err(failed)?;
             }
             timeline.stage("shm", since);
             Ok(())
@@ -208,9 +211,11 @@ impl Work {
     /// Tells the shim about its pod.
     async fn tell(&self, shim: &Shim, namespaces: PodNamespaces) -> Result<(), EngineError> {
         let since = Instant::now();
-        let PodNamespaces { net, ipc, uts } = namespaces;
+        let PodNamespaces { user, net, ipc, uts } = namespaces;
         let flags = [net.is_some(), ipc.is_some(), uts.is_some()];
-        let fds: Vec<OwnedFd> = [net, ipc, uts].into_iter().flatten().collect();
+        self.keep(user.as_ref())?;
+        let has_user = user.is_some();
+        let fds: Vec<OwnedFd> = [user, net, ipc, uts].into_iter().flatten().collect();
         let dirs = self.shared.cgroups.open(&self.cgroups.pod).dirs();
         let pod = shim::Pod {
             sandbox: self.id.clone(),
@@ -219,10 +224,20 @@ impl Work {
             shared_pid: self.config.namespaces.pid == PidMode::Pod,
             cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(),
         };
-        shim.tell(Request::Pod(pod), fds, SHIM_LIMIT)
+        let request = if has_user { Request::PodWithUser(pod) } else { Request::Pod(pod) };
+        shim.tell(request, fds, SHIM_LIMIT)
             .await
             .map_err(|e| EngineError::failed("configure the shim for its pod", e))?;
         self.timeline.stage("shim told", since);
+        Ok(())
+    }
+
+    /// Remembers the pod's user namespace for its containers' layers.
+    fn keep(&self, user: Option<&OwnedFd>) -> Result<(), EngineError> {
+        if let (Some(user), Some(maps)) = (user, self.config.namespaces.user) {
+            let user = user.try_clone().map_err(|e| EngineError::system("duplicate a descriptor", e))?;
+            self.shared.user_namespaces.keep(maps, Arc::new(user));
+        }
         Ok(())
     }
 
@@ -242,10 +257,29 @@ impl Work {
     }
 }
 
-fn mount_shm(path: &Path) -> std::io::Result<()> {
+/// Refuses a user namespace that this host or the pod's handler does not have.
+fn possible(shared: &Shared, config: &SandboxConfig) -> Result<(), EngineError> {
+    if config.namespaces.user.is_none() {
+        return Ok(());
+    }
+    let refuse = |message: String| Err(EngineError::unsupported("userns_options.mode", message));
+    let handler = shared.handlers.of(&config.handler)?;
+    if !handler.has_user_namespaces() {
+        return refuse(format!("the handler {:?} has no user namespaces", handler.name()));
+    }
+    match &shared.user_namespaces.support(&shared.layout.root).containers {
+        Ok(()) => Ok(()),
+        Err(why) => refuse(why.clone()),
+    }
+}
+
+/// In a user namespace it belongs to its root, and needs no maps: what a process makes in it has the host's ids of that.
+fn mount_shm(path: &Path, user: Option<UserNamespace>) -> std::io::Result<()> {
     std::fs::create_dir(path)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    Ok(rustix::mount::mount("shm", path, "tmpfs", flags, Some(c"mode=1777,size=65536k"))?)
+    let (uid, gid) = user.map_or((0, 0), UserNamespace::root);
+    let options = CString::new(format!("mode=1777,size=65536k,uid={uid},gid={gid}"))?;
+    Ok(rustix::mount::mount("shm", path, "tmpfs", flags, Some(options.as_c_str()))?)
 }
 
 /// A directory that only root may enter, with those above it.

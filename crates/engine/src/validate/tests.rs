@@ -53,7 +53,12 @@ fn pod() -> SandboxConfig {
         annotations: BTreeMap::new(),
         handler: String::new(),
         cgroup_parent: None,
-        namespaces: Namespaces { network: Network::Pod, pid: PidMode::Pod, ipc: NamespaceMode::Pod },
+        namespaces: Namespaces {
+            network: Network::Pod,
+            pid: PidMode::Pod,
+            ipc: NamespaceMode::Pod,
+            user: None,
+        },
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

@@ -25,7 +25,12 @@ fn view(byte: u8, owner: Owner, created_at: i64, state: State) -> Arc<SandboxVie
         annotations: BTreeMap::new(),
         handler: String::new(),
         cgroup_parent: None,
-        namespaces: Namespaces { network: Network::None, pid: PidMode::Pod, ipc: NamespaceMode::Pod },
+        namespaces: Namespaces {
+            network: Network::None,
+            pid: PidMode::Pod,
+            ipc: NamespaceMode::Pod,
+            user: None,
+        },
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

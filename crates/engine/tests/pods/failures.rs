@@ -57,14 +57,7 @@ fn a_container_that_cannot_be_created_leaves_nothing() {
             permissions: "rw".into(),
         }];
         let mut mount = base();
-        mount.mounts = vec![Mount {
-            container_path: "/proc/self".into(),
-            host_path: "/tmp".into(),
-            readonly: false,
-            recursive_readonly: false,
-            propagation: Propagation::Private,
-            selinux_relabel: false,
-        }];
+        mount.mounts = vec![Mount::new("/tmp", "/proc/self")];
         let mut seccomp = base();
         seccomp.security.seccomp = berth_engine::model::SeccompChoice::Localhost("/not/there.json".into());
         let mut log = base();
@@ -111,14 +104,7 @@ fn propagation_that_the_host_cannot_give_is_refused() {
         let pod = engine.run_sandbox(sandbox("mounts")).await.unwrap();
         let asked = |name: &str, propagation| {
             let mut config = script(name, WAITS);
-            config.mounts = vec![Mount {
-                container_path: "/mnt".into(),
-                host_path: place.clone(),
-                readonly: false,
-                recursive_readonly: false,
-                propagation,
-                selinux_relabel: false,
-            }];
+            config.mounts = vec![Mount { propagation, ..Mount::new(place.clone(), "/mnt") }];
             config
         };
         for (how, slave, both) in

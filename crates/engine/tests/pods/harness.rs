@@ -204,14 +204,22 @@ fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let mut layer = Layer::new()
-            .dirs(["bin", "dev", "etc", "proc", "sys", "tmp", "var", "var/tmp"])
+            .dirs(["bin", "dev", "etc", "opt", "proc", "sys", "tmp", "var", "var/tmp"])
             .copy("bin/busybox", 0o755, "/bin/busybox")
             .file("etc/passwd", 0o644, "root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n")
             .file("etc/group", 0o644, "root:x:0:\nweb:x:1000:\nextra:x:2000:web\n")
-            .file("etc/plain", 0o755, "this is no program\n");
+            .symlink("var/to-proc", "/proc")
+            .symlink("var/to-sys", "/proc/sys")
+            .file("etc/plain", 0o755, "this is no program\n")
+            .file("etc/of-web", 0o640, "for web\n")
+            .owner(1000, 1000)
+            // With cap_net_bind_service as permitted and effective, as setcap(8) writes it.
+            .copy("opt/grep", 0o755, "/bin/busybox")
+            .xattr("security.capability", [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         for applet in [
             "sh", "cat", "echo", "sleep", "id", "ls", "true", "false", "hostname", "env", "head", "ps",
-            "seq", "kill", "mount", "ip", "wget", "grep", "touch", "pwd", "sed", "wc",
+            "seq", "kill", "mount", "ip", "wget", "grep", "touch", "pwd", "sed", "wc", "stat", "mknod",
+            "chown", "mkdir", "readlink", "nc", "mkfifo",
         ] {
             layer = layer.symlink(format!("bin/{applet}"), "/bin/busybox");
         }
@@ -241,7 +249,12 @@ pub(crate) fn sandbox(name: &str) -> SandboxConfig {
         annotations: BTreeMap::new(),
         handler: String::new(),
         cgroup_parent: None,
-        namespaces: Namespaces { network: Network::Pod, pid: PidMode::Container, ipc: NamespaceMode::Pod },
+        namespaces: Namespaces {
+            network: Network::Pod,
+            pid: PidMode::Container,
+            ipc: NamespaceMode::Pod,
+            user: None,
+        },
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

@@ -19,5 +19,7 @@ mod oom;
 mod recovery;
 mod seams;
 mod secrets;
+mod security;
 mod silent;
 mod stats;
+mod user_namespace;

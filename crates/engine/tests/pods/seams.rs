@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use berth_container::plan::{self, Inputs};
 use berth_engine::EngineError;
-use berth_engine::model::{ContainerSecurity, EnvVar, Resources};
+use berth_engine::model::{ContainerSecurity, EnvVar, IdMap, Resources, UserNamespace};
 use berth_engine::seams::{
     Adjust, Adjusted, Cgroupfs, Handler, Placement, PodCgroups, Prepared, Preparing, Program, Seams, Subject,
 };
@@ -36,6 +36,10 @@ impl Handler for Bundles {
     }
 
     fn has_container_cgroups(&self) -> bool {
+        false
+    }
+
+    fn has_user_namespaces(&self) -> bool {
         false
     }
 
@@ -69,6 +73,7 @@ impl Handler for Bundles {
         process: &Process,
         _raw_env: &[EnvVar],
         _security: &ContainerSecurity,
+        _user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
         let plan = plan::process(process, &Inputs::default(), false);
         let plan = plan.map_err(|e| EngineError::system("plan", e))?;
@@ -98,6 +103,12 @@ fn a_pod_runs_by_another_handler_and_is_found_again() {
         unknown.handler = "nobody".to_owned();
         let error = engine.run_sandbox(unknown).await.unwrap_err();
         assert!(error.to_string().contains("nobody"), "{error}");
+        let mut mapped = sandbox("mapped");
+        mapped.handler = "bundles".to_owned();
+        let ids = IdMap { container: 0, host: 300_000, length: 65_536 };
+        mapped.namespaces.user = Some(UserNamespace { uids: ids, gids: ids });
+        let error = engine.run_sandbox(mapped).await.unwrap_err();
+        assert!(error.to_string().contains("\"bundles\" has no user namespaces"), "{error}");
         let mut config = sandbox("bundled");
         config.handler = "bundles".to_owned();
         let id = engine.run_sandbox(config).await.unwrap();

@@ -141,14 +141,8 @@ fn mounts(
                     ));
                 }
             };
-            Ok(Mount {
-                container_path: absolute(&format!("{at}.mountPath"), &mount.mount_path)?,
-                host_path: volume.path.clone(),
-                readonly: mount.read_only,
-                recursive_readonly: false,
-                propagation,
-                selinux_relabel: false,
-            })
+            let place = absolute(&format!("{at}.mountPath"), &mount.mount_path)?;
+            Ok(Mount { readonly: mount.read_only, propagation, ..Mount::new(volume.path.clone(), place) })
         })
         .collect()
 }

@@ -32,7 +32,8 @@ impl Server {
     pub(super) fn handle(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
         let outcome = match request {
             Request::Hello { version } => self.hello(asker, version),
-            Request::Pod(pod) => self.take_pod(pod, fds),
+            Request::Pod(pod) => self.take_pod(pod, None, fds),
+            Request::PodWithUser(pod) => self.take_pod_with_user(pod, fds),
             Request::Create(create) => self.create(asker, create, fds),
             Request::Start { container } => self.start(asker, &container),
             Request::Signal { container, signal, all } => self.signal(&container, signal, all),
@@ -70,7 +71,15 @@ impl Server {
         Ok(Some(Answer::Welcome { version: VERSION, plans, abilities: ABILITIES, sandbox, containers }))
     }
 
-    fn take_pod(&mut self, told: shim::Pod, fds: Vec<OwnedFd>) -> Outcome {
+    fn take_pod_with_user(&mut self, told: shim::Pod, mut fds: Vec<OwnedFd>) -> Outcome {
+        if fds.is_empty() {
+            return Err(failure(Reason::Protocol, "PodWithUser comes with a user namespace"));
+        }
+        let user = fds.remove(0);
+        self.take_pod(told, Some(user), fds)
+    }
+
+    fn take_pod(&mut self, told: shim::Pod, user: Option<OwnedFd>, fds: Vec<OwnedFd>) -> Outcome {
         if self.pod.is_some() {
             return Err(failure(Reason::State, "the shim already has a pod"));
         }
@@ -84,15 +93,16 @@ impl Server {
             true => {
                 let namespaces: Vec<_> =
                     [&network, &ipc, &uts].into_iter().flatten().map(AsFd::as_fd).collect();
+                let user = user.as_ref().map(AsFd::as_fd);
                 Some(
-                    init::start(&namespaces, self.base.as_fd())
+                    init::start(self.base.as_fd(), user, &namespaces)
                         .map_err(|e| system("start the pod's init", &e))?,
                 )
             }
         };
         let cgroup_dirs = told.cgroup_dirs.into_iter().map(Into::into).collect();
         let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
-        let spaces = Arc::new(Spaces { network, ipc, uts, base: Arc::clone(&self.base) });
+        let spaces = Arc::new(Spaces { user, network, ipc, uts, base: Arc::clone(&self.base) });
         self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs });
         DONE
     }

@@ -1,26 +1,30 @@
-//! Overlays of more layers than a value of fsconfig(2) holds, on kernels that take all of them in one.
+//! Overlays that need a place in a mount table: that of a namespace which a thread makes for itself and which ends with it.
 //!
-//! mount(2) has a page for its options, but needs a place in a mount table: that of a namespace which a
-//! thread makes for itself and which ends with it.
+//! One is of more layers than a value of fsconfig(2) holds, on kernels that take all of them in one: mount(2) has a page for
+//! its options. The other is of idmapped layers on kernels that take none from a detached mount.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
+};
 
-use super::{OPTIONS, Opened, Overlay, OverlayError, step};
-use crate::namespace;
+use super::idmapped::Layers;
+use super::{APPENDS, OPTIONS, Opened, Overlay, OverlayError, create_opened, step};
+use crate::{kernel, namespace};
 
 /// The most bytes of options, their end included.
 const PAGE: usize = 4096;
 
-/// Mounts an overlay and returns the detached mount.
-pub(super) fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
+/// Mounts an overlay, with the maps of the user namespace `user` on its layers if one is given, and returns the detached
+/// mount.
+pub(super) fn mount(overlay: &Overlay<'_>, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, OverlayError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("overlay".to_owned());
-        let thread = thread.spawn_scoped(scope, || mount_apart(overlay)).map_err(|source| {
+        let thread = thread.spawn_scoped(scope, || mount_apart(overlay, user)).map_err(|source| {
             step("start a thread")(Errno::from_io_error(&source).unwrap_or(Errno::AGAIN))
         })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -39,14 +43,26 @@ fn options(lowers: &Opened, upper: &Opened, work: &Opened) -> Option<CString> {
     (all.len() < PAGE).then(|| CString::new(all).expect("numbers and words hold no NUL"))
 }
 
-/// In the thread: the mount is made over the work directory of a mount namespace of its own, and taken out
-/// of it. The directories are opened there: overlayfs takes none of another namespace's.
-fn mount_apart(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
+/// In the thread: the directories are opened in its own mount namespace: overlayfs takes none of another's. The mount is
+/// made over the work directory there, and taken out of it.
+fn mount_apart(overlay: &Overlay<'_>, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, OverlayError> {
     namespace::unshare(namespace::MOUNT).map_err(step("new mount namespace"))?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(step("make mounts private"))?;
-    let lowers = Opened::all(overlay.lowers)?;
+    let lowers = match user {
+        None => Opened::all(overlay.lowers)?,
+        Some(user) => {
+            let Layers { tree, opened } = Layers::mapped(overlay.lowers, user)?;
+            // Over the root, where no path of the host leads to it.
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            move_mount(tree.as_fd(), c"", CWD, c"/", flags).map_err(step("attach the idmapped layers"))?;
+            opened
+        }
+    };
     let (upper, work) = (Opened::all(&[overlay.upper])?, Opened::all(&[overlay.work])?);
+    if user.is_some() && kernel::version() >= APPENDS {
+        return create_opened(&lowers, &upper, &work);
+    }
     let options = options(&lowers, &upper, &work).ok_or(OverlayError::OldKernel(overlay.lowers.len()))?;
     rustix::mount::mount("overlay", overlay.work, "overlay", MountFlags::empty(), options.as_c_str())
         .map_err(step("mount"))?;

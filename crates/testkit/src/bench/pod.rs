@@ -30,6 +30,8 @@ pub(super) const CGROUP: &str = "/berth-bench";
 pub(super) enum Network {
     Host,
     Pod,
+    /// The pod's, with a user namespace.
+    PodOfUsers,
 }
 
 impl Network {
@@ -37,6 +39,7 @@ impl Network {
         match self {
             Self::Host => "host network",
             Self::Pod => "pod network",
+            Self::PodOfUsers => "user namespace",
         }
     }
 }
@@ -67,7 +70,7 @@ impl Pod {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let name = format!("bench-{}-{serial}", std::process::id());
-        let hostname = if network == Network::Pod { name.clone() } else { String::new() };
+        let hostname = if network == Network::Host { String::new() } else { name.clone() };
         let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: name.clone(),
@@ -81,7 +84,7 @@ impl Pod {
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: CGROUP.into(),
                 security_context: Some(LinuxSandboxSecurityContext {
-                    namespace_options: Some(namespaces(network)),
+                    namespace_options: Some(namespaces(network, serial)),
                     seccomp: Some(seccomp(hardening)),
                     ..Default::default()
                 }),
@@ -201,12 +204,18 @@ pub(super) fn logs() -> PathBuf {
     std::env::temp_dir().join(format!("berth-bench-logs-{}", std::process::id()))
 }
 
-fn namespaces(network: Network) -> NamespaceOption {
+/// As a kubelet asks for them: a user namespace has ids of its own.
+fn namespaces(network: Network, serial: u64) -> NamespaceOption {
+    let host_id = 65_536 * (16 + u32::try_from(serial % 10_000).expect("it is below that"));
+    let ids = vec![api::IdMapping { host_id, container_id: 0, length: 65_536 }];
+    let user = api::UserNamespace { mode: NamespaceMode::Pod.into(), uids: ids.clone(), gids: ids };
+    let userns_options = (network == Network::PodOfUsers).then_some(user);
     let network = match network {
         Network::Host => NamespaceMode::Node,
-        Network::Pod => NamespaceMode::Pod,
+        Network::Pod | Network::PodOfUsers => NamespaceMode::Pod,
     };
     NamespaceOption {
+        userns_options,
         network: network.into(),
         pid: NamespaceMode::Container.into(),
         ipc: NamespaceMode::Pod.into(),

@@ -37,6 +37,7 @@ pub(super) async fn run(
     let done = match step {
         Step::Host => lifecycle(&mut client, target, Network::Host, options, samples).await,
         Step::Lifecycle => lifecycle(&mut client, target, Network::Pod, options, samples).await,
+        Step::Users => lifecycle(&mut client, target, Network::PodOfUsers, options, samples).await,
         Step::Throughput => throughput(&client, hardening, samples).await,
         Step::Exec => exec(&mut client, hardening, samples).await,
         Step::List => list(&client, hardening, samples).await,

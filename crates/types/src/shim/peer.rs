@@ -128,6 +128,7 @@ impl Request {
             Request::Attach { .. } => "Attach",
             Request::Resize { .. } => "Resize",
             Request::Shutdown => "Shutdown",
+            Request::PodWithUser(_) => "PodWithUser",
         }
     }
 
@@ -146,6 +147,7 @@ impl Request {
             | Request::Attach { .. }
             | Request::Resize { .. }
             | Request::Shutdown => 1,
+            Request::PodWithUser(_) => 3,
         }
     }
 
@@ -163,6 +165,7 @@ impl Request {
             | Request::ReopenLog { .. }
             | Request::Attach { .. }
             | Request::Resize { .. }
+            | Request::PodWithUser(_)
             | Request::Shutdown => return None,
         };
         // A plan without a version is malformed, which is for the shim to report.

@@ -50,7 +50,7 @@ pub(crate) fn requests() -> Vec<(&'static str, ToShim)> {
     let resize = |exec| Request::Resize { container: container(), exec, rows: 24, columns: 300 };
     let all = [
         ("Hello", Request::Hello { version: 1 }),
-        ("Pod", Request::Pod(pod)),
+        ("Pod", Request::Pod(pod.clone())),
         ("Create.space-Plan", create(PidSpace::Plan)),
         ("Create.space-Pod", create(PidSpace::Pod)),
         ("Create.space-Container", create(PidSpace::Container(ContainerId::from_random([0xc2; 32])))),
@@ -64,6 +64,7 @@ pub(crate) fn requests() -> Vec<(&'static str, ToShim)> {
         ("Resize.container", resize(None)),
         ("Resize.exec", resize(Some(exec()))),
         ("Shutdown", Request::Shutdown),
+        ("PodWithUser", Request::PodWithUser(pod)),
     ];
     let numbers = std::iter::successors(Some(5u64), |n| Some(n * 3));
     all.into_iter().zip(numbers).map(|((name, request), number)| (name, ToShim { number, request })).collect()

@@ -15,6 +15,7 @@ fn view(user_specified: &str) -> ContainerView {
         network: berth_engine::model::Network::Pod,
         pid: berth_engine::model::PidMode::Pod,
         ipc: berth_engine::model::NamespaceMode::Pod,
+        user: None,
     };
     ContainerView {
         id: "c".repeat(64).parse().unwrap(),

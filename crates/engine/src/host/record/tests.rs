@@ -24,6 +24,11 @@ fn records_of_every_version_are_read() {
         assert_eq!(container.config.pid, PidMode::Container, "v{version}");
         assert_eq!(container.resources.memory_limit, Some(64 << 20), "v{version}");
         assert!(container.config.envs.iter().any(|var| var.name == "GREETING" && var.value == b"hello"));
+        // Since version 3.
+        assert_eq!(config.namespaces.user.is_some(), version >= 3, "v{version}");
+        let mapped =
+            container.config.mounts.iter().any(|mount| !mount.uids.is_empty() && !mount.options.is_empty());
+        assert_eq!(mapped, version >= 3, "v{version}");
         let process: oci_spec::runtime::Process =
             serde_json::from_value(container.process.expect("it was made")).expect("it is a process");
         assert!(process.args().as_ref().is_some_and(|args| !args.is_empty()), "v{version}");
