@@ -6,7 +6,7 @@ use crate::world::{World, ip, require_root, tcp, udp};
 
 /// Compares with a file; `UPDATE_GOLDEN=1` writes it.
 fn golden(name: &str, text: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/builtin/golden").join(name);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks/golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).unwrap();
     }
