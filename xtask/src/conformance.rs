@@ -84,25 +84,41 @@ impl Judged {
     }
 }
 
-/// Builds the suite, runs it, and evaluates the report.
+/// The specs of exec, attach and port forwarding, which the suite runs over SPDY unless it is told otherwise.
+const STREAMING: &str = "Streaming";
+/// What tells it otherwise.
+const OVER_WEBSOCKET: [&str; 3] = ["-websocket-exec", "-websocket-attach", "-websocket-portforward"];
+
+/// Builds the suite, runs it, and evaluates the report. Specs of streaming run a second time over WebSocket.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
-    let report = match &options.report {
-        Some(file) => file.clone(),
-        None => execute(options)?,
-    };
-    let specs = report::read(&report)?;
     let lists = Lists::read(&root().join("tests/conformance"))?;
-    // Under a focus most specs do not run, and what did not run says nothing.
-    let specs: Vec<_> = match options.focus {
-        Some(_) => specs.into_iter().filter(|spec| spec.outcome != Outcome::Skipped).collect(),
-        None => specs,
-    };
+    if let Some(file) = &options.report {
+        return judge(&ran(report::read(file)?, options.focus.as_deref()), &lists);
+    }
+    let critest = build_suite()?;
+    let report = execute(options, options.focus.as_deref(), &options.flags, &critest, "conformance")?;
+    let mut specs = ran(report::read(&report)?, options.focus.as_deref());
+    if specs.iter().any(|spec| spec.name.contains(STREAMING)) && options.flags.is_empty() {
+        let flags = OVER_WEBSOCKET.map(str::to_owned);
+        let report = execute(options, Some(STREAMING), &flags, &critest, "conformance-websocket")?;
+        specs.extend(ran(report::read(&report)?, Some(STREAMING)));
+    }
     judge(&specs, &lists)
 }
 
-fn execute(options: &Options) -> Result<PathBuf> {
-    let critest = build_suite()?;
-    let out = target().join("conformance");
+/// Under a focus most specs do not run, and what did not run says nothing.
+fn ran(specs: Vec<Spec>, focus: Option<&str>) -> Vec<Spec> {
+    specs.into_iter().filter(|spec| focus.is_none() || spec.outcome != Outcome::Skipped).collect()
+}
+
+fn execute(
+    options: &Options,
+    focus: Option<&str>,
+    flags: &[String],
+    critest: &Path,
+    name: &str,
+) -> Result<PathBuf> {
+    let out = target().join(name);
     std::fs::create_dir_all(&out)?;
     let old = out.join("report.json");
     if old.exists() {
@@ -121,11 +137,11 @@ fn execute(options: &Options) -> Result<PathBuf> {
         command.args(["--listen", &address.to_string()]);
     }
     command.arg("--");
-    if let Some(focus) = &options.focus {
+    if let Some(focus) = focus {
         command.arg(format!("-ginkgo.focus={focus}"));
     }
-    command.args(&options.flags);
-    headline(&format!("conformance: running the suite; its log is {}", out.join("critest.log").display()));
+    command.args(flags);
+    headline(&format!("{name}: running the suite; its log is {}", out.join("critest.log").display()));
     must(&mut command)?;
     Ok(old)
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use berth_engine::{BuiltinNetwork, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_streaming::Bound;
 use berth_sys::memory::{self, Keep};
 use berth_sys::rlimit;
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,6 +112,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         listen::private_dir(dir)?;
     }
     let engine = Engine::open(config).await.context("open the engine")?;
+    let streams = Bound::new(&settings.streams).await.context("start the streaming server")?;
+    let urls = streams.urls();
+    let (closing, mut closed) = watch::channel(false);
+    let streams = streams.serve(engine.clone()).run(async move {
+        // Without its sender this is over too.
+        drop(closed.wait_for(|closed| *closed).await);
+    });
+    let streams = tokio::spawn(streams);
     let (end, mut ended) = watch::channel(false);
     let service = Service::start(engine.clone(), end);
     // The socket appears only now, when all pods are known.
@@ -132,7 +141,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     let inode = listener.inode;
-    listen::serve(listener, &engine, service, stop).await;
+    listen::serve(listener, &engine, urls, service, stop).await;
+    closing.send_replace(true);
+    // It has a limit of its own.
+    streams.await.ok();
     listen::unbind(&settings.socket, inode);
     Ok(())
 }

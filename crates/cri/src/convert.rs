@@ -10,6 +10,7 @@ pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod signal;
 pub(crate) mod stats;
+pub(crate) mod streaming;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,11 +7,13 @@ mod metrics;
 mod sandbox;
 mod stats;
 mod status;
+mod streaming;
 
 use std::pin::Pin;
 use std::time::Instant;
 
 use berth_engine::Engine;
+use berth_streaming::Urls;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -27,13 +29,14 @@ use crate::rows::Chunks;
 #[derive(Debug, Clone)]
 pub struct Runtime {
     engine: Engine,
+    urls: Urls,
     watchers: events::Watchers,
 }
 
 impl Runtime {
-    /// The service for `engine`.
-    pub fn new(engine: Engine) -> Self {
-        Self { engine, watchers: events::Watchers::default() }
+    /// The service for `engine`; `urls` are those of its streaming server.
+    pub fn new(engine: Engine, urls: Urls) -> Self {
+        Self { engine, urls, watchers: events::Watchers::default() }
     }
 }
 
@@ -60,11 +63,12 @@ pub(crate) async fn answer<T>(
     }
 }
 
-/// The whole service from three tables: calls with their verbs, lists that are streamed in parts, and calls that are
-/// not supported yet, which fail with an explanation.
+/// The whole service from four tables: calls with their verbs, calls that give a URL, lists that are streamed in parts, and
+/// calls that are not supported yet, which fail with an explanation.
 macro_rules! service {
     (
         verbs { $($verb:ident($request:ident) -> $response:ident = $function:path;)* }
+        urls { $($given:ident($given_request:ident) -> $given_response:ident = $giver:expr;)* }
         lists { $($list:ident($list_request:ident) -> $name:ident = $item:ident { $rows:ident }: $list_function:path;)* }
         later { $($call:ident($call_request:ident) -> $call_response:ident: $why:literal;)* }
     ) => {
@@ -77,6 +81,12 @@ macro_rules! service {
             $(
                 async fn $verb(&self, request: Request<api::$request>) -> Answer<api::$response> {
                     answer(stringify!($verb), $function(&self.engine, request.into_inner())).await
+                }
+            )*
+            $(
+                async fn $given(&self, request: Request<api::$given_request>) -> Answer<api::$given_response> {
+                    let given = ($giver)(&self.engine, &self.urls, request.into_inner());
+                    answer(stringify!($given), std::future::ready(given)).await
                 }
             )*
             $(
@@ -135,6 +145,11 @@ service! {
         list_pod_sandbox_metrics(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse = metrics::list;
         update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse = sandbox::update_resources;
     }
+    urls {
+        exec(ExecRequest) -> ExecResponse = streaming::exec;
+        attach(AttachRequest) -> AttachResponse = |engine, urls, request| streaming::attach(engine, urls, &request);
+        port_forward(PortForwardRequest) -> PortForwardResponse = |engine, urls, request| streaming::port_forward(engine, urls, &request);
+    }
     lists {
         stream_pod_sandboxes(StreamPodSandboxesRequest) -> StreamPodSandboxesStream = StreamPodSandboxesResponse { pod_sandboxes }: sandbox::stream;
         stream_containers(StreamContainersRequest) -> StreamContainersStream = StreamContainersResponse { containers }: container::stream;
@@ -143,9 +158,6 @@ service! {
         stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> StreamPodSandboxMetricsStream = StreamPodSandboxMetricsResponse { pod_sandbox_metrics }: metrics::stream;
     }
     later {
-        exec(ExecRequest) -> ExecResponse: "exec by URL is not supported yet: use ExecSync (crictl exec -s), or berth exec";
-        attach(AttachRequest) -> AttachResponse: "attach by URL is not supported yet: use berth attach or berth logs -f";
-        port_forward(PortForwardRequest) -> PortForwardResponse: "port forwarding is not supported yet: the pod's address is reachable from this machine";
         checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse: "checkpoints are not supported yet";
         checkpoint_pod(CheckpointPodRequest) -> CheckpointPodResponse: "checkpoints are not supported yet";
         restore_pod(RestorePodRequest) -> RestorePodResponse: "checkpoints are not supported yet";

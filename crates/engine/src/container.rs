@@ -24,6 +24,7 @@ use std::sync::Arc;
 use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::container::{Container, State};
 use berth_types::{ContainerId, SandboxId};
+use tokio::sync::Semaphore;
 
 use crate::model::{ContainerConfig, ContainerUser, ContainerView, EnvVar};
 use crate::oci::signal;
@@ -40,6 +41,8 @@ pub(crate) struct Item {
     /// The main process, as its shim told.
     pub(crate) pid: Option<i32>,
     pub(crate) limits: Limits,
+    /// A turn for each exec session that is being begun.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 /// What the preparation of a container found out.
@@ -60,7 +63,7 @@ pub(crate) struct Facts {
 impl Item {
     pub(crate) fn new(config: Arc<ContainerConfig>, created_at: i64) -> Self {
         let limits = Limits::new(config.resources.clone());
-        Self { config, created_at, pid: None, limits }
+        Self { config, created_at, pid: None, limits, turns: exec::turns() }
     }
 
     /// What callers see; None while it is being created.

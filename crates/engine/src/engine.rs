@@ -11,6 +11,7 @@ use berth_image::{Image, Images};
 use berth_net::{Cidr, ParseCidrError};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
+use tokio::net::TcpStream;
 
 use crate::config::EngineConfig;
 use crate::container::exec::{self, Target};
@@ -21,6 +22,7 @@ use crate::host::{clock, doctor, purge, random};
 use crate::model::{
     ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
 };
+use crate::sandbox::dial;
 use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
 use crate::seams::Seams;
 use crate::shared::{Identity, Shared};
@@ -216,6 +218,15 @@ impl Engine {
     /// `NotFound` or `Refused`.
     pub async fn attach(&self, id: &ContainerId) -> Result<AttachSession, EngineError> {
         exec::attach(&self.target(id).await?).await
+    }
+
+    /// Connects to a port of a pod on `localhost` inside of it, by IPv4 or else by IPv6.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unreachable` when nothing listens there, or the sandbox is stopped.
+    pub async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, EngineError> {
+        let view = self.sandbox(id.as_str())?;
+        dial::connect(&view, port).await
     }
 
     /// Opens a container's log file again by its path. On failure the old file stays in use.

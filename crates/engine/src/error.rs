@@ -75,6 +75,12 @@ pub enum EngineError {
         /// 128 for anything else.
         code: i32,
     },
+    /// A port of a pod cannot be connected to.
+    #[error("{message}")]
+    Unreachable {
+        /// Where, and why.
+        message: String,
+    },
     /// The time allowed ran out.
     #[error("{what} did not finish within {millis} ms")]
     Timeout {
@@ -154,7 +160,7 @@ impl Classify for EngineError {
             EngineError::Unsupported { .. } => Kind::Unsupported,
             EngineError::Timeout { .. } => Kind::Timeout,
             EngineError::Failed { kind, .. } | EngineError::Several { kind, .. } => *kind,
-            EngineError::Closed => Kind::Unavailable,
+            EngineError::Closed | EngineError::Unreachable { .. } => Kind::Unavailable,
         }
     }
 
@@ -169,6 +175,7 @@ impl Classify for EngineError {
             | EngineError::Invalid { .. }
             | EngineError::Unsupported { .. }
             | EngineError::Command { .. }
+            | EngineError::Unreachable { .. }
             | EngineError::Timeout { .. }
             | EngineError::Failed { .. }
             | EngineError::Several { .. }

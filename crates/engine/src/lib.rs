@@ -40,9 +40,11 @@ pub use berth_sys::fs::remove_tree;
 pub use config::{BuiltinImage, BuiltinNetwork, CniNetwork, EngineConfig, ImageConfig, NetworkChoice};
 pub use confinement::Confinement;
 pub use container::session::{
-    AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer,
+    AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer, Tail,
 };
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
+/// 32 bytes of the kernel's randomness.
+pub use host::random::bytes as random_bytes;
 pub use status::{Finding, NetworkStatus, Stages, Thing};

@@ -12,6 +12,7 @@
 //! container nor a read of the pod. Answers are given after the new views were published: a caller with an answer sees
 //! its effect. See docs/adr/0060.
 
+pub(crate) mod dial;
 mod effects;
 mod inbox;
 mod limits;

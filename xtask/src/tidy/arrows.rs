@@ -12,9 +12,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shim", &["types", "sys", "container"]),
     ("demo", &[]),
     ("engine", &["types", "sys", "image", "net", "container"]),
-    ("cri", &["types", "engine"]),
+    ("streaming", &["types", "engine"]),
+    ("cri", &["types", "engine", "streaming"]),
     ("pod", &["types", "engine"]),
-    ("berth", &["types", "sys", "image", "net", "container", "engine", "cri", "pod"]),
+    ("berth", &["types", "sys", "image", "net", "container", "engine", "cri", "pod", "streaming"]),
     // Development only.
     ("testkit", &["types", "sys"]),
     ("xtask", &["types"]),

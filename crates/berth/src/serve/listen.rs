@@ -9,6 +9,7 @@ use anyhow::Context;
 use berth_cri::api::image_service_server::ImageServiceServer;
 use berth_cri::api::runtime_service_server::RuntimeServiceServer;
 use berth_engine::Engine;
+use berth_streaming::Urls;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -84,10 +85,11 @@ pub(super) fn unbind(path: &Path, inode: u64) {
 pub(super) async fn serve(
     bound: Bound,
     engine: &Engine,
+    urls: Urls,
     service: Service,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let routes = routes(engine, service);
+    let routes = routes(engine, urls, service);
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -120,9 +122,9 @@ pub(super) async fn serve(
     }
 }
 
-fn routes(engine: &Engine, service: Service) -> Routes {
+fn routes(engine: &Engine, urls: Urls, service: Service) -> Routes {
     let limit = berth_cri::MAX_MESSAGE;
-    let runtime = RuntimeServiceServer::new(berth_cri::Runtime::new(engine.clone()));
+    let runtime = RuntimeServiceServer::new(berth_cri::Runtime::new(engine.clone(), urls));
     let images = ImageServiceServer::new(berth_cri::Images::new(engine.clone()));
     Routes::new(runtime.max_decoding_message_size(limit))
         .add_service(images.max_decoding_message_size(limit))

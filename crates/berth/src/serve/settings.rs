@@ -2,8 +2,11 @@
 //! follows from it. A flag wins over the file, the file over the default.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use berth_streaming::TlsFiles;
 use clap::ValueEnum;
 use serde::Deserialize;
 
@@ -57,9 +60,18 @@ pub(crate) struct Given {
     /// Address of the streaming server [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) stream_address: Option<String>,
-    /// Port of the streaming server; 0 is any
+    /// Port of the streaming server; 0 is any [default: 0]
     #[arg(long, value_name = "PORT")]
     pub(crate) stream_port: Option<u16>,
+    /// Certificate of the streaming server as PEM; it speaks TLS then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stream_tls_cert: Option<PathBuf>,
+    /// Private key of the streaming server as PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stream_tls_key: Option<PathBuf>,
+    /// How long a stream may stay open without a byte, such as 30m [default: 4h]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) stream_idle_timeout: Option<String>,
     /// Socket for NRI plugins, or off
     #[arg(long, value_name = "PATH|off")]
     pub(crate) nri_socket: Option<String>,
@@ -143,6 +155,7 @@ pub(crate) struct Settings {
     pub(crate) cni_conf_dir: PathBuf,
     pub(crate) cni_bin_dirs: Vec<PathBuf>,
     pub(crate) cgroup_root: String,
+    pub(crate) streams: berth_streaming::Settings,
     pub(crate) handlers: BTreeMap<String, PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) log_level: String,
@@ -200,6 +213,9 @@ impl Given {
             cgroup_root: self.cgroup_root.or(below.cgroup_root),
             stream_address: self.stream_address.or(below.stream_address),
             stream_port: self.stream_port.or(below.stream_port),
+            stream_tls_cert: self.stream_tls_cert.or(below.stream_tls_cert),
+            stream_tls_key: self.stream_tls_key.or(below.stream_tls_key),
+            stream_idle_timeout: self.stream_idle_timeout.or(below.stream_idle_timeout),
             nri_socket: self.nri_socket.or(below.nri_socket),
             nri_plugin_dir: self.nri_plugin_dir.or(below.nri_plugin_dir),
             nri_config_dir: self.nri_config_dir.or(below.nri_config_dir),
@@ -243,6 +259,8 @@ impl Given {
         if self.cgroup_driver == Some(CgroupDriver::Systemd) {
             return Err(SettingsError::Later { name: "cgroup-driver systemd" });
         }
+        let tls = (self.stream_tls_cert, self.stream_tls_key);
+        let streams = streams(self.stream_address, self.stream_port, tls, self.stream_idle_timeout)?;
         Ok(Settings {
             instance,
             root: self.root.unwrap_or(defaults.root),
@@ -263,6 +281,7 @@ impl Given {
             )?,
             cni_bin_dirs: bin_dirs(self.cni_bin_dir)?,
             cgroup_root,
+            streams,
             handlers: self.handler.iter().map(|text| handler(text)).collect::<Result<_, _>>()?,
             default_handler: self.default_handler.unwrap_or_else(|| "native".to_owned()),
             log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -322,6 +341,35 @@ fn invalid(name: &'static str, value: &str, reason: &str) -> SettingsError {
 pub(crate) fn socket_path(address: &str) -> Option<PathBuf> {
     let path = address.strip_prefix("unix://").unwrap_or(address);
     path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+/// How the streaming server is reached.
+fn streams(
+    address: Option<String>,
+    port: Option<u16>,
+    tls: (Option<PathBuf>, Option<PathBuf>),
+    idle: Option<String>,
+) -> Result<berth_streaming::Settings, SettingsError> {
+    const DEFAULT_IDLE: Duration = Duration::from_secs(4 * 60 * 60);
+    let address = address.map_or(Ok(Ipv4Addr::LOCALHOST.into()), |text| {
+        text.parse().map_err(|_| invalid("stream-address", &text, "expected an IP address such as 127.0.0.1"))
+    })?;
+    let tls = match tls {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (Some(given), None) => {
+            return Err(invalid("stream-tls-cert", &given.to_string_lossy(), "--stream-tls-key is missing"));
+        }
+        (None, Some(given)) => {
+            return Err(invalid("stream-tls-key", &given.to_string_lossy(), "--stream-tls-cert is missing"));
+        }
+    };
+    let idle = idle.map_or(Ok(DEFAULT_IDLE), |text| {
+        let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+        let reason = "expected a time above 0 such as 4h, 30m or 90s";
+        time.filter(|time| !time.is_zero()).ok_or_else(|| invalid("stream-idle-timeout", &text, reason))
+    })?;
+    Ok(berth_streaming::Settings { address, port: port.unwrap_or(0), tls, idle })
 }
 
 fn handler(text: &str) -> Result<(String, PathBuf), SettingsError> {

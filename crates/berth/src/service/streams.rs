@@ -1,10 +1,8 @@
 //! Exec and attach: bytes in both directions, the terminal's size, the exit status.
 
-use std::time::Duration;
-
-use berth_engine::{EngineError, ExecRequest, Input, Output, Resizer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use berth_engine::{EngineError, ExecRequest, Input, Resizer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{Answer, Messages, Service, refuse, stream, target};
@@ -12,10 +10,6 @@ use crate::api::{self, input, output};
 
 /// Bytes read at a time.
 const CHUNK: usize = 32 << 10;
-/// How long a stream may be silent after its process is over.
-const LINGER: Duration = Duration::from_millis(500);
-/// What a stream can hold of what its process wrote: the largest pipe of an ordinary user.
-const PIPE: usize = 1 << 20;
 
 type Sender = mpsc::Sender<Result<api::Output, Status>>;
 
@@ -61,15 +55,10 @@ pub(super) async fn exec(
     };
     let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
     tokio::spawn(async move {
-        let (over, watch) = watch::channel(false);
-        let end = async {
-            let end = session.ending.wait().await;
-            over.send_replace(true);
-            end
-        };
-        let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut(), Some(&watch));
+        let (stdout, stderr) = session.outputs();
+        let outputs = outputs(&sender, stdout, stderr);
         let end = tokio::select! {
-            (end, ()) = async { tokio::join!(end, outputs) } => end,
+            (end, ()) = async { tokio::join!(session.ending.wait(), outputs) } => end,
             // The client has disconnected: dropping the session ends the process.
             () = sender.closed() => { feed.abort(); return; }
         };
@@ -101,7 +90,7 @@ pub(super) async fn attach(
     let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
     let service = service.clone();
     tokio::spawn(async move {
-        let outputs = outputs(&sender, &mut session.stdout, session.stderr.as_mut(), None);
+        let outputs = outputs(&sender, session.stdout, session.stderr);
         tokio::select! {
             () = outputs => {}
             () = sender.closed() => {}
@@ -153,51 +142,21 @@ async fn feed(mut inputs: Streaming<api::Input>, mut stdin: Option<Input>, resiz
     }
 }
 
-/// The process' bytes to the client: both streams to their ends or, once the process is over, as long as
-/// something comes. A process that it left behind may hold them forever.
-async fn outputs(
-    sender: &Sender,
-    stdout: &mut Output,
-    stderr: Option<&mut Output>,
-    over: Option<&watch::Receiver<bool>>,
-) {
+/// The process' bytes to the client: both streams to their ends.
+async fn outputs<R: AsyncRead + Unpin>(sender: &Sender, stdout: R, stderr: Option<R>) {
     let err = async {
         if let Some(stderr) = stderr {
-            pump(sender, stderr, over, output::Output::Stderr).await;
+            pump(sender, stderr, output::Output::Stderr).await;
         }
     };
-    tokio::join!(pump(sender, stdout, over, output::Output::Stdout), err);
+    tokio::join!(pump(sender, stdout, output::Output::Stdout), err);
 }
 
-async fn pump(
-    sender: &Sender,
-    from: &mut Output,
-    over: Option<&watch::Receiver<bool>>,
-    wrap: fn(Vec<u8>) -> output::Output,
-) {
+async fn pump(sender: &Sender, mut from: impl AsyncRead + Unpin, wrap: fn(Vec<u8>) -> output::Output) {
     let mut buffer = vec![0; CHUNK];
-    let mut late = 0;
-    while late < PIPE {
-        let read = tokio::select! {
-            biased;
-            read = from.read(&mut buffer) => read,
-            () = silence(over) => return,
-        };
-        // A terminal whose last process ended reads as an error.
-        let Ok(read @ 1..) = read else { return };
-        if over.is_some_and(|over| *over.borrow()) {
-            late += read;
-        }
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
         if sender.send(Ok(said(wrap(buffer[..read].to_vec())))).await.is_err() {
             return;
         }
     }
-}
-
-/// Waits until the process is over and a while more.
-async fn silence(over: Option<&watch::Receiver<bool>>) {
-    let Some(mut over) = over.cloned() else { return std::future::pending().await };
-    // It is told before the sender goes.
-    drop(over.wait_for(|over| *over).await);
-    tokio::time::sleep(LINGER).await;
 }

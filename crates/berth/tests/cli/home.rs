@@ -172,7 +172,13 @@ impl Home {
 
     /// With a program that runs the one under test.
     pub fn start_by(program: &Path) -> Self {
-        let start = || Daemon::builder(program)?.mirrors(registry())?.start();
+        Self::start_with(program, &[])
+    }
+
+    /// With more arguments of `berth serve`.
+    pub fn start_with(program: &Path, arguments: &[&str]) -> Self {
+        let more = || arguments.iter().map(|&argument| argument.to_owned());
+        let start = || Daemon::builder(program)?.mirrors(registry())?.arguments(more()).start();
         // An instance's addresses follow from its name, and another test's network may have them.
         let daemon = (0..8).find_map(|_| match start() {
             Err(e) if e.to_string().contains("overlap") => None,

@@ -112,10 +112,29 @@ impl Cri {
         Ok(answer.status.expect("a status"))
     }
 
+    /// The main process, from what `crictl inspect` shows.
+    pub fn pid(&self, id: &str) -> u32 {
+        let request = api::ContainerStatusRequest { container_id: id.into(), verbose: true };
+        let answer = self.call(async |mut c| c.container_status(request).await).unwrap();
+        pid_of(&answer.info["info"], "pid")
+    }
+
+    /// The pod's shim, from what `crictl inspectp` shows.
+    pub fn shim_pid(&self, pod: &str) -> u32 {
+        let request = api::PodSandboxStatusRequest { pod_sandbox_id: pod.into(), verbose: true };
+        let answer = self.call(async |mut c| c.pod_sandbox_status(request).await).unwrap();
+        pid_of(&answer.info["info"], "shimPid")
+    }
+
     pub fn pods(&self) -> Result<Vec<api::PodSandbox>, Status> {
         let request = api::ListPodSandboxRequest::default();
         self.call(async |mut c| c.list_pod_sandbox(request).await).map(|answer| answer.items)
     }
+}
+
+fn pid_of(info: &str, key: &str) -> u32 {
+    let info: serde_json::Value = serde_json::from_str(info).unwrap();
+    info[key].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or_else(|| panic!("{info}"))
 }
 
 /// A pod with a network of its own, or that of the host.

@@ -7,6 +7,7 @@
 
 mod across;
 mod crash;
+#[allow(dead_code, reason = "shared with the tests of the streaming server")]
 mod cri;
 #[path = "../cli/home.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line")]

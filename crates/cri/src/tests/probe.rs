@@ -4,12 +4,13 @@ use std::fmt::Debug;
 
 use berth_engine::image::pull::PullRequest;
 use berth_engine::model::{NamespaceMode, Namespaces, Network, PidMode};
+use berth_types::{ContainerId, SandboxId};
 use prost::Message;
 use prost_reflect::Value;
 use tonic::Status;
 
 use crate::api;
-use crate::convert::{container, filter, image, sandbox, seconds};
+use crate::convert::{container, filter, image, sandbox, seconds, streaming};
 use crate::error::FieldError;
 
 /// How one call's request is asked about.
@@ -72,6 +73,24 @@ pub(super) fn all() -> Vec<Probe> {
             |bytes| {
                 let asked: api::ExecSyncRequest = decode(bytes);
                 told(crate::runtime::exec_timeout(&asked).map(|limit| (asked.cmd, limit)))
+            },
+        ),
+        probe(
+            "Exec",
+            |_| exec().encode_to_vec(),
+            |bytes| told(streaming::exec(container_id(), decode(bytes))),
+        ),
+        probe(
+            "Attach",
+            |_| attach().encode_to_vec(),
+            |bytes| told(streaming::attach(container_id(), &decode(bytes))),
+        ),
+        probe(
+            "PortForward",
+            |_| Vec::new(),
+            |bytes| {
+                let asked: api::PortForwardRequest = decode(bytes);
+                told(streaming::port_forward(SandboxId::from_random([2; 32]), &asked.port))
             },
         ),
         probe(
@@ -183,6 +202,18 @@ fn pull() -> api::PullImageRequest {
 
 fn exec_sync() -> api::ExecSyncRequest {
     api::ExecSyncRequest { cmd: vec!["true".into()], ..Default::default() }
+}
+
+fn container_id() -> ContainerId {
+    ContainerId::from_random([1; 32])
+}
+
+fn exec() -> api::ExecRequest {
+    api::ExecRequest { cmd: vec!["true".into()], stdin: true, stdout: true, ..Default::default() }
+}
+
+fn attach() -> api::AttachRequest {
+    api::AttachRequest { stdin: true, stdout: true, ..Default::default() }
 }
 
 fn update() -> api::UpdateContainerResourcesRequest {

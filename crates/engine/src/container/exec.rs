@@ -15,6 +15,7 @@ use berth_types::{ContainerId, ExecId};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Semaphore;
 
 use super::Facts;
 use super::session::{self, AttachSession, Ending, ExecRequest, ExecSession, Guard, Input, Output};
@@ -27,6 +28,8 @@ use crate::user_namespace;
 
 /// The time that a shim has to begin a process.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
+/// Sessions of one container that are being begun at once. A shim takes 16 of a container and 64 in all.
+const AT_ONCE: usize = 10;
 /// The time that other requests of this kind have.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The most output that is kept of each stream; the rest is read and dropped.
@@ -48,6 +51,12 @@ pub(crate) struct Target {
     pub(crate) facts: Arc<Facts>,
     pub(crate) shim: Shim,
     pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) turns: Arc<Semaphore>,
+}
+
+/// The turns of a container: the others wait here, since a shim refuses those that are too many.
+pub(crate) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_ONCE))
 }
 
 /// The streams of a process: the shim's ends and ours.
@@ -94,19 +103,24 @@ pub(crate) async fn exec(
     };
     let broken = |e: std::io::Error| EngineError::system("make the streams of an exec session", e);
     if request.tty {
-        let (_, mut fds) = begin(&target.shim, asked, Vec::new()).await?;
+        let (_, mut fds) = begin(target, asked, Vec::new()).await?;
         let master = fds.pop().ok_or_else(|| {
             EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
         })?;
         return session::with_terminal(master, ending).map_err(broken);
     }
     let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
-    begin(&target.shim, asked, theirs).await?;
+    begin(target, asked, theirs).await?;
     Ok(ExecSession { stdin, stdout, stderr: Some(stderr), resizer: None, ending })
 }
 
-async fn begin(shim: &Shim, exec: Exec, fds: Vec<OwnedFd>) -> Result<(i32, Vec<OwnedFd>), EngineError> {
-    match shim.ask(Request::Exec(exec), fds, EXEC_LIMIT).await {
+async fn begin(target: &Target, exec: Exec, fds: Vec<OwnedFd>) -> Result<(i32, Vec<OwnedFd>), EngineError> {
+    let turn = tokio::time::timeout(EXEC_LIMIT, target.turns.acquire()).await;
+    let _turn = turn.map_err(|_| EngineError::Timeout {
+        what: "the start of other commands in the container".to_owned(),
+        millis: u64::try_from(EXEC_LIMIT.as_millis()).unwrap_or(u64::MAX),
+    })?;
+    match target.shim.ask(Request::Exec(exec), fds, EXEC_LIMIT).await {
         Ok((Answer::ExecStarted { pid }, fds)) => Ok((pid, fds)),
         Ok(_) => {
             let error = ShimError::Unexpected { request: "Exec" };

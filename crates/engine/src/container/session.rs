@@ -2,6 +2,7 @@
 
 mod attached;
 mod stream;
+mod tail;
 mod terminal;
 
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use crate::shim::{Shim, ShimError};
 
 pub(crate) use attached::attached;
 pub use stream::{Input, Output};
+pub use tail::Tail;
 pub(crate) use terminal::with_terminal;
 
 /// A process to run in a running container.
@@ -79,11 +81,27 @@ pub struct ExecSession {
     pub ending: Ending,
 }
 
+impl ExecSession {
+    /// What it writes, to be read to the end beside waiting for [`ExecSession::ending`]: a process that it leaves behind does
+    /// not hold it for ever.
+    pub fn outputs(&mut self) -> (Tail, Option<Tail>) {
+        let mut tail = |output| {
+            let (over, told) = oneshot::channel();
+            self.ending.readers.push(over);
+            Tail::new(output, told)
+        };
+        let stdout = tail(std::mem::replace(&mut self.stdout, Output::empty()));
+        (stdout, self.stderr.take().map(tail))
+    }
+}
+
 /// The end of an exec session. Dropped before it, the session is killed.
 #[derive(Debug)]
 pub struct Ending {
     end: oneshot::Receiver<ExecEnd>,
     guard: Guard,
+    /// Those to be told that the process has ended.
+    readers: Vec<oneshot::Sender<()>>,
 }
 
 /// Kills its session when it is dropped before the session ended.
@@ -112,7 +130,7 @@ impl Drop for Guard {
 
 impl Ending {
     pub(crate) fn new(end: oneshot::Receiver<ExecEnd>, guard: Guard) -> Self {
-        Self { end, guard }
+        Self { end, guard, readers: Vec::new() }
     }
 
     /// Waits for the end of the process. Output may still be on its way, or never end when the process left
@@ -120,6 +138,7 @@ impl Ending {
     pub async fn wait(&mut self) -> Result<ExecEnd, EngineError> {
         let end = (&mut self.end).await;
         self.guard.ended();
+        self.readers.clear();
         end.map_err(|_| EngineError::failed("wait for the command", ShimError::Lost))
     }
 }

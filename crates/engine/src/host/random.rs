@@ -3,7 +3,7 @@
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// 32 random bytes. The kernel's generator does not fail once the machine has booted.
-pub(crate) fn bytes() -> [u8; 32] {
+pub fn bytes() -> [u8; 32] {
     let mut bytes = [0; 32];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -292,6 +292,7 @@ impl Owner {
                 facts: self.with_score(facts, item),
                 shim,
                 handler: self.spawner.shared.handlers.of(&self.config.handler)?,
+                turns: Arc::clone(&item.turns),
             }),
             (Some(_), None) => Err(EngineError::failed("reach the container", ShimError::Lost)),
             (None, _) => Err(refused_container(id, life.refuse("reach"))),

@@ -73,3 +73,30 @@ fn what_cannot_be_taken_is_named() {
     assert!(socket(95).is_ok());
     assert!(socket(96).unwrap_err().to_string().contains("--listen"));
 }
+
+#[test]
+fn streams_are_served_on_loopback_unless_it_is_said_otherwise() {
+    let streams = |text: &str| given(text).resolve().map(|s| s.streams).map_err(|e| e.to_string());
+    let default = streams("").unwrap();
+    assert_eq!((default.address.to_string().as_str(), default.port, default.tls), ("127.0.0.1", 0, None));
+    assert_eq!(default.idle, Duration::from_secs(4 * 3600));
+    let all = "stream-address = '::1'\nstream-port = 10010\nstream-idle-timeout = '30m'\n\
+        stream-tls-cert = '/c'\nstream-tls-key = '/k'";
+    let all = streams(all).unwrap();
+    assert_eq!(
+        (all.address.to_string().as_str(), all.port, all.idle),
+        ("::1", 10010, Duration::from_secs(1800))
+    );
+    assert_eq!(all.tls, Some(TlsFiles { certificate: "/c".into(), key: "/k".into() }));
+    for (text, named) in [
+        ("stream-address = 'localhost'", "--stream-address"),
+        ("stream-tls-cert = '/c'", "--stream-tls-key"),
+        ("stream-tls-key = '/k'", "--stream-tls-cert"),
+        ("stream-idle-timeout = '0s'", "--stream-idle-timeout"),
+        ("stream-idle-timeout = 'soon'", "--stream-idle-timeout"),
+        ("stream-idle-timeout = '-5m'", "--stream-idle-timeout"),
+    ] {
+        let error = streams(text).unwrap_err();
+        assert!(error.contains(named), "{text}: {error}");
+    }
+}

@@ -77,6 +77,15 @@ impl Output {
         Self(Source::Terminal(master))
     }
 
+    /// How many bytes wait in the stream, where the kernel tells it.
+    pub(crate) fn held(&self) -> Option<usize> {
+        match &self.0 {
+            Source::Empty => Some(0),
+            Source::Pipe(pipe) => rustix::io::ioctl_fionread(pipe).ok().and_then(|held| held.try_into().ok()),
+            Source::Terminal(_) | Source::Memory { .. } => None,
+        }
+    }
+
     pub(crate) fn memory(stream: tokio::io::DuplexStream, held: Held) -> Self {
         Self(Source::Memory { stream, _held: held })
     }

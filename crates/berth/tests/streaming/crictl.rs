@@ -1,0 +1,75 @@
+//! crictl, as operators use it.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use berth_testkit::guard::{free_port, has_program};
+use berth_testkit::{require, require_root, wait_until};
+
+use crate::home::{Call, LIMIT};
+use crate::world::World;
+
+/// Built by `cargo xtask conformance`, else by this test.
+fn program() -> PathBuf {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crictl");
+    let mut go = Command::new("go");
+    go.current_dir(module).args(["build", "-o"]).arg(&program).arg("sigs.k8s.io/cri-tools/cmd/crictl");
+    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly").env("GOTOOLCHAIN", "local");
+    assert!(go.stdin(Stdio::null()).status().unwrap().success());
+    program
+}
+
+/// contract 50
+#[test]
+fn exec_attach_and_port_forward_work() {
+    require_root!();
+    require!(has_program("go"), "needs Go 1.26");
+    let world = World::start();
+    let program = program();
+    let crictl = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["-r", &world.home.daemon.endpoint()]).args(arguments).stdin(Stdio::null());
+        command
+    };
+    for transport in ["spdy", "websocket"] {
+        let run = ["exec", "--transport", transport, &world.container, "sh", "-c"];
+        let said = Call::spawn(crictl(&[&run[..], &["echo out; echo err >&2"]].concat())).end();
+        assert_eq!((said.code, said.out.as_str()), (0, "out\n"), "{transport}: {said:?}");
+        // It says that it has no configuration, too.
+        assert!(said.err.ends_with("err\n"), "{transport}: {said:?}");
+        let said = Call::spawn(crictl(&[&run[..], &["exit 3"]].concat())).end();
+        assert!(said.code != 0 && said.err.contains("exit code 3"), "{transport}: {said:?}");
+        let mut command = crictl(&["exec", "-i", "--transport", transport, &world.container, "cat"]);
+        let mut call = Call::spawn({
+            command.stdin(Stdio::piped());
+            command
+        });
+        call.stdin().write_all(b"typed").unwrap();
+        assert_eq!(call.end().fine(), "typed", "{transport}");
+    }
+    let speaker = world.run("speaker", "while :; do echo word; sleep 0.1; done", |_| ());
+    let call = Call::spawn(crictl(&["attach", &speaker]));
+    call.shows("word\nword\n");
+    call.kill();
+    std::thread::spawn({
+        let listener = world.listen((Ipv4Addr::LOCALHOST, 8001).into());
+        move || {
+            for stream in listener.incoming() {
+                stream.unwrap().write_all(b"page").unwrap();
+            }
+        }
+    });
+    let port = free_port();
+    let call = Call::spawn(crictl(&["port-forward", &world.pod, &format!("{port}:8001")]));
+    let served = || {
+        let mut text = String::new();
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        stream.is_ok_and(|mut stream| stream.read_to_string(&mut text).is_ok() && text == "page")
+    };
+    assert!(wait_until(LIMIT, served), "nothing is forwarded");
+    call.kill();
+    world.end();
+}

@@ -1,0 +1,113 @@
+//! Bytes between a pod's port and the client.
+
+use berth_engine::Engine;
+use berth_types::SandboxId;
+use berth_types::error::chain;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+
+use crate::session::Outlet;
+use crate::wire::{Incoming, Item, Packet};
+
+/// Bytes of a pod at a time.
+const CHUNK: usize = 64 << 10;
+
+/// A connection as the client sees it.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) port: u16,
+    /// What the client sends.
+    pub(crate) data: Incoming,
+    /// What it gets.
+    pub(crate) outlet: Outlet,
+    /// Why there is no connection.
+    pub(crate) error: Outlet,
+    pub(crate) ends: Ends,
+}
+
+/// How a client ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Each direction by itself.
+    Apart,
+    /// With the whole; so it ends when the pod's side has.
+    Together,
+}
+
+/// Connects and copies in both directions until both have ended, each by itself. An error of one connection is not one of the
+/// others: text on the error stream makes clients give up all of them, so it is for a port that cannot be connected to.
+pub(super) async fn forward(engine: &Engine, sandbox: &SandboxId, pair: Pair) {
+    let Pair { port, data, outlet, error, ends } = pair;
+    match engine.connect(sandbox, port).await {
+        Ok(stream) => {
+            copy(stream, data, &outlet, ends).await;
+            error.finish().await;
+        }
+        Err(why) => {
+            tracing::debug!(%sandbox, port, error = chain(&why), "failed to forward a port");
+            let text = format!("failed to forward port {port} to sandbox {sandbox}: {}", chain(&why));
+            error.send(&mut Packet::of(text.as_bytes())).await.ok();
+            error.finish().await;
+            outlet.cancel().await;
+        }
+    }
+}
+
+async fn copy(stream: TcpStream, data: Incoming, outlet: &Outlet, ends: Ends) {
+    // It fails on a connection that has ended.
+    stream.set_nodelay(true).ok();
+    let (read, write) = stream.into_split();
+    let (told, mut ended) = watch::channel(false);
+    let both = async {
+        let ended_well = down(read, outlet).await;
+        // The client may send on, until it has ended its side.
+        if ended_well && ends == Ends::Apart {
+            drop(ended.wait_for(|ended| *ended).await);
+        }
+    };
+    tokio::select! {
+        () = both => {}
+        // The client gave the connection up.
+        () = up(data, write, told) => outlet.cancel().await,
+    }
+}
+
+/// From the client to the pod. Over when the client gives up; its end of input is told.
+async fn up(mut data: Incoming, mut to: OwnedWriteHalf, ended: watch::Sender<bool>) {
+    loop {
+        match data.next().await {
+            Some(Item::Data(bytes)) => {
+                // What the pod does not take goes nowhere, and is no longer waited for.
+                if to.write_all(&bytes).await.is_err() {
+                    ended.send_replace(true);
+                }
+            }
+            Some(Item::Fin) => {
+                to.shutdown().await.ok();
+                ended.send_replace(true);
+            }
+            Some(Item::Reset) | None => return,
+        }
+    }
+}
+
+/// From the pod to the client; whether it ended well. A connection that the pod breaks off is broken off for the client too.
+async fn down(mut from: OwnedReadHalf, outlet: &Outlet) -> bool {
+    let mut packet = Packet::space(CHUNK);
+    loop {
+        match packet.read(&mut from).await {
+            Ok(0) => {
+                outlet.finish().await;
+                return true;
+            }
+            Ok(_) if outlet.send(&mut packet).await.is_ok() => {}
+            Ok(_) => return false,
+            Err(_) => {
+                outlet.cancel().await;
+                return false;
+            }
+        }
+    }
+}
