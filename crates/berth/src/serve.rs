@@ -111,8 +111,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     for dir in [&settings.root, &settings.state] {
         listen::private_dir(dir)?;
     }
-    let engine = Engine::open(config).await.context("open the engine")?;
+    // Before anything is made on the machine: its address may be taken.
     let streams = Bound::new(&settings.streams).await.context("start the streaming server")?;
+    let engine = Engine::open(config).await.context("open the engine")?;
     let urls = streams.urls();
     let (closing, mut closed) = watch::channel(false);
     let streams = streams.serve(engine.clone()).run(async move {

@@ -217,7 +217,7 @@ fn flags_reach_the_container() {
     assert_eq!(home.shell(&["-m", "64m"], limit).fine(), format!("{}\n", 64 << 20));
     let said = home.shell(&["-m", "8m"], "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo survived");
     assert_eq!(said.code, 137, "{said:?}");
-    assert!(said.err.contains("reached its memory limit"), "{said:?}");
+    assert!(said.err.contains("memory ran out: the container's limit of 8388608 bytes was met"), "{said:?}");
     home.clean();
 }
 

@@ -55,7 +55,7 @@ fn a_url_works_once_and_on_loopback_only() {
     assert_eq!(ask(address, &path, "Upgrade: h2c\r\n"), "HTTP/1.1 400 Bad Request");
     assert_eq!(ask(address, &path, SPDY_V4), "HTTP/1.1 404 Not Found");
     assert!(!world.home.daemon.log().contains(path.trim_start_matches("/exec/")), "the log has a token");
-    // A second server on the same port is refused by name.
+    // A second server on the same port is refused by name, before it has made anything.
     let taken = world.home.command(&["--instance", "other-one", "serve", "--network", "none", "--root"]);
     let mut taken = taken;
     let (root, state) = (world.home.dir.path().join("r"), world.home.dir.path().join("s"));

@@ -69,16 +69,16 @@ impl AsyncRead for Tail {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(from).poll_read(cx, buf);
+        let read = Pin::new(&mut *from).poll_read(cx, buf);
         let State::Over { held, silence, .. } = state else { return read };
         if read.is_ready() {
             *held = held.saturating_sub(buf.filled().len() - before);
             silence.as_mut().reset(Instant::now() + QUIET);
             return read;
         }
-        // What the kernel told of is gone: another process has read it.
-        *held = 0;
-        if silence.as_mut().poll(cx).is_ready() {
+        // Another process may have read what the kernel told of. Or the runtime has not heard yet that it is there.
+        *held = from.held().unwrap_or(0);
+        if *held == 0 && silence.as_mut().poll(cx).is_ready() {
             *state = State::Ended;
             return Poll::Ready(Ok(()));
         }
