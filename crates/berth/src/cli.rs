@@ -76,7 +76,7 @@ enum Command {
     /// Run an OCI bundle without a daemon
     Oci(command::oci::Oci),
     /// Answer kubelets, crictl and this command line
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Write the completions of a shell to standard output
     Completion(command::documents::Completion),
     /// Write what a package carries beside the program

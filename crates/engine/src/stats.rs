@@ -6,7 +6,7 @@
 //! a task, while somebody asks: reads everything that runs once in TICK
 //! ```
 //!
-//! So a list of many pods answers from what was read in the background, at most [`OLDEST`] ago, and a caller that asks
+//! So a list of many pods answers from what was read in the background, at most `OLDEST` ago, and a caller that asks
 //! twice a second apart sees two different moments. Rates come from two samples of one group. Writable layers are
 //! measured by the image store, a few at a time and never in a call. Nothing runs while nobody asks.
 

@@ -13,7 +13,7 @@
 //! the decompressor nor the reader of tars can claim another, for a tree that other images share. What needs rights that
 //! the process gave up (`trusted.overlay.opaque`, devices) or the layers below (owners of implied directories, hard
 //! links downwards) is reported, and done by the store: see `store/complete.rs`. What a layer may cost is in
-//! [`Bounds`]. See docs/adr/0074-two-processes-for-a-layer.md.
+//! `Bounds`. See docs/adr/0074-two-processes-for-a-layer.md.
 
 use std::io;
 

@@ -49,7 +49,7 @@ pub(crate) struct Agreed {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) text: String,
 }
 
@@ -90,9 +90,8 @@ fn by_spdy(request: &Request, asked: &HeaderMap) -> Result<Agreed, Refused> {
     }
     let Some((name, protocol)) = choose(&offered, possible) else {
         let mut refused = refused(StatusCode::FORBIDDEN, "none of the protocols offered is possible");
-        for (name, _) in possible {
-            refused.headers.append(POSSIBLE, HeaderValue::from_static(name));
-        }
+        refused.headers =
+            possible.iter().map(|(name, _)| (POSSIBLE, HeaderValue::from_static(name))).collect();
         return Err(refused);
     };
     let mut headers = upgrade_to(SPDY);
@@ -130,7 +129,7 @@ fn by_websocket(request: &Request, method: &Method, asked: &HeaderMap) -> Result
     }
     if asked.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut refused = refused(StatusCode::UPGRADE_REQUIRED, "only version 13 of websocket is possible");
-        refused.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        refused.headers = vec![(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))];
         return Err(refused);
     }
     let key = asked.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
@@ -177,7 +176,7 @@ fn upgrade_to(protocol: &'static str) -> HeaderMap {
 }
 
 fn refused(status: StatusCode, text: &str) -> Refused {
-    Refused { status, headers: HeaderMap::new(), text: text.to_owned() }
+    Refused { status, headers: Vec::new(), text: text.to_owned() }
 }
 
 #[cfg(test)]

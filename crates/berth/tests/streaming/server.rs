@@ -143,7 +143,7 @@ fn bytes_of_any_kind_after_the_upgrade_end_their_connection_only() {
             .unwrap();
         // A kind of frame that does not exist, an impossible length, and noise.
         let noise: Vec<u8> =
-            (0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 ^ n).collect();
+            (0..100_000u32).map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[2] ^ n).collect();
         let begin: &[u8] = if n % 2 == 0 { &[0x80, 9, 0, 1, 0, 0, 0, 1] } else { &[0xf3, 0xff] };
         stream.write_all(begin).ok();
         stream.write_all(&noise).ok();

@@ -109,7 +109,7 @@ fn works(client: usize, socket: &Path, logs: &Path, calls: &AtomicUsize, over: &
     let Ok(cri) = Cri::connect(socket) else { return };
     while !over.load(Ordering::Relaxed) {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let network = if serial % 2 == 0 { NamespaceMode::Pod } else { NamespaceMode::Node };
+        let network = if serial.is_multiple_of(2) { NamespaceMode::Pod } else { NamespaceMode::Node };
         let config = cri::pod(&format!("c{client}-{serial}"), logs, network, NamespaceMode::Container);
         std::fs::create_dir_all(&config.log_directory).unwrap();
         let counted = |()| {
@@ -123,7 +123,7 @@ fn works(client: usize, socket: &Path, logs: &Path, calls: &AtomicUsize, over: &
             counted(());
             cri.start(&id).map(counted)?;
             // Some stay for the next daemon.
-            if serial % 5 == 0 {
+            if serial.is_multiple_of(5) {
                 return Ok(());
             }
             cri.stop(&id, 0).map(counted)?;
