@@ -1,5 +1,6 @@
 //! From the engine's errors to gRPC statuses: the kind chooses the code, the chain is the message.
 
+use berth_engine::EngineError;
 use berth_types::error::chain;
 use berth_types::{Classify, Kind};
 use tonic::{Code, Status};
@@ -121,6 +122,17 @@ pub fn code(kind: Kind) -> Code {
 /// The status for an error: one line with the whole chain, and the hint if there is one.
 pub fn status(error: &dyn Classify) -> Status {
     Status::new(code(error.kind()), message(error))
+}
+
+/// The status for a container that could not be created.
+pub(crate) fn create_status(error: &EngineError) -> Status {
+    match error {
+        EngineError::ImageVolume { .. } => Status::new(
+            Code::Unknown,
+            format!("{}: {}", KubeletError::ImageVolumeMountFailed, message(error)),
+        ),
+        _ => status(error),
+    }
 }
 
 /// The status for a failed pull.

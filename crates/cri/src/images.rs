@@ -80,7 +80,7 @@ fn rows(
     engine: &Engine,
     filter: Option<api::ImageFilter>,
 ) -> Result<impl Iterator<Item = api::Image> + Send + use<>, Status> {
-    let pinned = engine.images_in_use(Owner::Local);
+    let pinned = engine.images_in_use(Some(Owner::Local));
     let images = match convert::filter(filter)? {
         Some(name) => engine.images().find(&name).map_err(|e| status(&e))?.into_iter().collect(),
         None => engine.images().list(),
@@ -98,7 +98,7 @@ async fn image_status(
         return Ok(api::ImageStatusResponse::default());
     };
     let mut answer = api::ImageStatusResponse {
-        image: Some(convert::to_api(&image, &engine.images_in_use(Owner::Local))),
+        image: Some(convert::to_api(&image, &engine.images_in_use(Some(Owner::Local)))),
         ..Default::default()
     };
     if request.verbose {

@@ -17,6 +17,7 @@ pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod update;
+mod volumes;
 
 use std::path::PathBuf;
 use std::sync::Arc;

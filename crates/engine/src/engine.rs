@@ -2,7 +2,7 @@
 //! task and wait for its answer; dropping the future gives up the answer, never the work. Methods
 //! that only read use the published views and never wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -279,10 +279,16 @@ impl Engine {
         pulled
     }
 
-    /// Ids of images that containers of `owner` use. Those of local pods are to be reported as
+    /// Ids of images that containers of `owner`, or any, use, also as volumes. Those of local pods are to be reported as
     /// pinned to a kubelet, which knows nothing of these pods.
-    pub fn images_in_use(&self, owner: Owner) -> std::collections::BTreeSet<String> {
-        self.containers(Some(owner)).iter().map(|container| container.image_id.clone()).collect()
+    pub fn images_in_use(&self, owner: Option<Owner>) -> BTreeSet<String> {
+        self.containers(owner).iter().flat_map(|container| self.images_of(container)).collect()
+    }
+
+    /// Ids of the images that a container uses: its own, and those that it has as volumes.
+    pub fn images_of(&self, container: &ContainerView) -> Vec<String> {
+        let volumes = self.shared.images.volumes(&container.id).into_iter();
+        volumes.map(|id| id.to_string()).chain([container.image_id.clone()]).collect()
     }
 
     /// Whether pods of `owner` can get their network.

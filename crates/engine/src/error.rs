@@ -66,6 +66,18 @@ pub enum EngineError {
         /// What is missing.
         message: String,
     },
+    /// An image cannot be mounted as a volume.
+    #[error("mount the image {image:?} on {place}")]
+    ImageVolume {
+        /// The image, as it was asked for.
+        image: String,
+        /// Where in the container.
+        place: String,
+        /// What a caller may branch on.
+        kind: Kind,
+        /// Why.
+        source: Cause,
+    },
     /// The command of a container or exec session could not be executed.
     #[error("{message}")]
     Command {
@@ -159,7 +171,9 @@ impl Classify for EngineError {
             }
             EngineError::Unsupported { .. } => Kind::Unsupported,
             EngineError::Timeout { .. } => Kind::Timeout,
-            EngineError::Failed { kind, .. } | EngineError::Several { kind, .. } => *kind,
+            EngineError::Failed { kind, .. }
+            | EngineError::Several { kind, .. }
+            | EngineError::ImageVolume { kind, .. } => *kind,
             EngineError::Closed | EngineError::Unreachable { .. } => Kind::Unavailable,
         }
     }
@@ -174,6 +188,7 @@ impl Classify for EngineError {
             | EngineError::Refused { .. }
             | EngineError::Invalid { .. }
             | EngineError::Unsupported { .. }
+            | EngineError::ImageVolume { .. }
             | EngineError::Command { .. }
             | EngineError::Unreachable { .. }
             | EngineError::Timeout { .. }

@@ -13,7 +13,7 @@ mod native;
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
@@ -89,6 +89,8 @@ pub struct Preparing<'a> {
     pub root: Overlay<'a>,
     /// The maps of the pod's user namespace, and a namespace with them.
     pub user: Option<(UserNamespace, BorrowedFd<'a>)>,
+    /// Mounts that its specification binds by a path where nothing is yet: image volumes.
+    pub volumes: Vec<Detached>,
     /// Its cgroup, where it has one.
     pub cgroup: Option<&'a Cgroup>,
     /// The pod's own group, which is there unless the caller gave the pod a parent.
@@ -99,6 +101,15 @@ pub struct Preparing<'a> {
     pub dir: &'a Path,
     /// What any shim is asked, all but the plan.
     pub create: Create,
+}
+
+/// A mount that is attached nowhere. A handler whose runtime takes only paths attaches it at its own.
+#[derive(Debug)]
+pub struct Detached {
+    /// The source that the specification has for it: a path below the container's directory.
+    pub source: PathBuf,
+    /// The mount.
+    pub mount: OwnedFd,
 }
 
 /// What a shim is asked.

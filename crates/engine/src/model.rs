@@ -10,7 +10,9 @@ mod sandbox;
 mod security;
 mod view;
 
-pub use container::{ContainerConfig, ContainerMetadata, Device, EnvVar, ImageSpec, Mount, Propagation};
+pub use container::{
+    ContainerConfig, ContainerMetadata, Device, EnvVar, ImageSpec, ImageVolume, Mount, Propagation,
+};
 pub use resources::{HugepageLimit, Resources};
 pub use sandbox::{
     Dns, IdMap, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,

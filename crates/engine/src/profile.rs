@@ -1,7 +1,7 @@
 //! From a specification to what the shim executes: the seccomp filter is compiled (once per
 //! profile) and the plan encoded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
 use berth_container::seccomp::{Cache, Conditions, MAX_PROFILE};
@@ -20,13 +20,13 @@ pub(crate) struct Profiles {
 }
 
 impl Profiles {
-    /// The encoded plan of a container.
+    /// The encoded plan of a container, with the namespaces and mount sources that come as descriptors.
     pub(crate) fn plan(
         &self,
         spec: &Spec,
         raw_env: &[EnvVar],
         security: &ContainerSecurity,
-        given: Vec<LinuxNamespaceType>,
+        (given, given_mounts): (Vec<LinuxNamespaceType>, Vec<PathBuf>),
         cgroups: Vec<CgroupMount>,
     ) -> Result<Vec<u8>, EngineError> {
         let process = spec.process().as_ref();
@@ -34,7 +34,7 @@ impl Profiles {
             Some(process) => self.seccomp(process, security)?,
             None => None,
         };
-        let inputs = Inputs { given_root: true, given, seccomp, cgroups, ..Inputs::default() };
+        let inputs = Inputs { given_root: true, given, given_mounts, seccomp, cgroups, ..Inputs::default() };
         let mut plan = plan::plan(spec, &inputs).map_err(|e| refused(&e))?;
         plan.process.env.extend(raw_env.iter().map(line));
         plan.encode().map_err(|e| EngineError::invalid("container", e.to_string()))

@@ -37,6 +37,8 @@ pub struct ImageConfig {
     pub created: String,
     /// The author; empty for unknown.
     pub author: String,
+    /// The type of the OCI artifact that the image was made of here; empty for an image.
+    pub artifact: String,
     /// The digests of the uncompressed layers, the lowest first.
     pub diff_ids: Vec<Digest>,
 }
@@ -79,6 +81,8 @@ struct File {
     created: Option<String>,
     #[serde(default)]
     author: Option<String>,
+    #[serde(default, rename = "berth.artifact")]
+    artifact: Option<String>,
     #[serde(default)]
     config: Option<Run>,
     rootfs: RootFs,
@@ -137,6 +141,7 @@ impl ImageConfig {
             variant: one("variant", file.variant)?,
             created: one("created", file.created)?,
             author: one("author", file.author)?,
+            artifact: one("berth.artifact", file.artifact)?,
             diff_ids: file.rootfs.diff_ids.unwrap_or_default(),
             labels,
         };

@@ -103,6 +103,15 @@ enum Ended {
     Slow,
 }
 
+/// By whom a blob was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// The host that ended it, of those that may be asked.
+    pub(crate) by: usize,
+    /// Whether one before it sent the beginning: then either may have sent what is wrong.
+    pub(crate) mixed: bool,
+}
+
 /// One blob on its way.
 pub(crate) struct Transfer<'a, P> {
     /// From where.
@@ -114,10 +123,15 @@ pub(crate) struct Transfer<'a, P> {
 }
 
 impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
-    /// Fetches the blob, beginning with the `first`th of the hosts that may be asked; returns the
-    /// one that ended it, also when the sink refused what it sent. The caller checks the digest.
-    pub(crate) async fn run(&self, first: usize, sink: &mut impl Sink) -> Result<usize, (usize, FetchError)> {
-        let hosts = self.source.capable(true).map_err(|error| (first, error.into()))?;
+    /// Fetches the blob, beginning with the `first`th of the hosts that may be asked; tells
+    /// who sent it, also when the sink refused what was sent. The caller checks the digest.
+    pub(crate) async fn run(
+        &self,
+        first: usize,
+        sink: &mut impl Sink,
+    ) -> Result<Served, (Served, FetchError)> {
+        let by = |by, mixed| Served { by, mixed };
+        let hosts = self.source.capable(true).map_err(|error| (by(first, false), error.into()))?;
         let mut tried = Vec::new();
         let mut failures = 0;
         for (index, host) in hosts.iter().enumerate().skip(first) {
@@ -127,9 +141,10 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
                 continue;
             }
             let attempts = if last { MAX_ATTEMPTS } else { 1 };
+            let served = by(index, sink.written() > 0);
             match self.try_host(host, attempts, &mut failures, sink).await {
-                Ok(()) => return Ok(index),
-                Err(Failure::Store(error)) => return Err((index, error.into())),
+                Ok(()) => return Ok(served),
+                Err(Failure::Store(error)) => return Err((served, error.into())),
                 Err(Failure::Host(error)) => {
                     self.source.note(host, &error);
                     tried.push(Tried { host: host.to_string(), error });
@@ -137,7 +152,7 @@ impl<P: Fn(u64) + Send + Sync> Transfer<'_, P> {
             }
         }
         let what = format!("{}: blob {}", self.source.reference(), self.blob.digest);
-        Err((hosts.len(), RegistryError::AllHosts { what, tried }.into()))
+        Err((by(hosts.len(), false), RegistryError::AllHosts { what, tried }.into()))
     }
 
     /// Tries one host until it has sent everything, or nothing in `attempts` attempts in a row.

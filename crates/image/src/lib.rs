@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod artifact;
 mod config;
 pub mod credentials;
 mod error;
@@ -35,9 +36,9 @@ pub use archive::{ArchiveError, LoadProgress};
 pub use config::{ConfigError, ImageConfig};
 pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
-pub use snapshot::{Snapshot, Usage};
+pub use snapshot::{Snapshot, Usage, VolumeImage};
 pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
-pub use store::{Images, Measured, Removed};
+pub use store::{Images, Measured, Removed, Volume, VolumeError};
 pub use unpack::Limits;
 
 /// How the image store works.

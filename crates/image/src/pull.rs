@@ -23,8 +23,9 @@ pub use crate::fetch::FetchError;
 pub use names::candidates;
 pub use progress::{LayerProgress, LayerState, Progress, PullProgress};
 
+use crate::artifact::{self, AsImage};
 use crate::credentials::Keyring;
-use crate::fetch::Transfer;
+use crate::fetch::{Served, Transfer};
 use crate::registry::{Descriptor, Platform, Registry, RegistryError, Resolved, Source};
 use crate::{Image, Images, Ingest, LayerSource, LayerWriter, Names, StoreError, Turn};
 
@@ -212,16 +213,20 @@ impl Inner {
         let platform = request.platform.as_ref().unwrap_or(&self.registry.config().platform);
         let resolved = source.resolve(platform).await?;
         let stored = |error| PullError::Store { reference: source.reference().to_string(), source: error };
-        let layers = layer_sources(source.reference(), &resolved)?;
-        let ingest = self
-            .images
-            .ingest(crate::Source {
-                manifest: resolved.manifest_bytes.to_vec(),
-                config: resolved.config.to_vec(),
-                layers,
-            })
-            .await
-            .map_err(stored)?;
+        let manifest = resolved.manifest_bytes.to_vec();
+        let ingest = match &resolved.manifest.artifact {
+            None => {
+                let layers = layer_sources(source.reference(), &resolved)?;
+                self.images.ingest(crate::Source { manifest, config: resolved.config.to_vec(), layers }).await
+            }
+            Some(artifact) => {
+                let (digest, blobs) = (&resolved.manifest_digest, &resolved.manifest.layers);
+                let AsImage { config, layers, files } = artifact::as_image(digest, artifact, blobs, platform)
+                    .map_err(|reason| stored(StoreError::Invalid(reason)))?;
+                self.images.ingest_files(crate::Source { manifest, config, layers }, files).await
+            }
+        };
+        let ingest = ingest.map_err(stored)?;
         self.layers(&source, &resolved, &ingest, progress).await?;
         ingest.commit(names(source.reference(), &resolved.digest)).await.map_err(stored)
     }
@@ -314,10 +319,11 @@ impl Layer<'_> {
             let writer = turn.start().await?;
             let (served, result) = self.fetch(first, writer, &flight).await?;
             match result {
-                Err(error) if served + 1 < hosts && is_damage(&error) => {
+                // Of what two hosts sent the second may have sent nothing wrong: it is asked for all of it.
+                Err(error) if (served.mixed || served.by + 1 < hosts) && is_damage(&error) => {
                     let blob = self.blob.digest.short();
                     tracing::warn!(blob, error = %berth_types::error::chain(&error), "damaged layer, trying the next host");
-                    first = served + 1;
+                    first = if served.mixed { served.by } else { served.by + 1 };
                 }
                 result => return Ok(result?),
             }
@@ -355,7 +361,7 @@ impl Layer<'_> {
         first: usize,
         mut writer: LayerWriter,
         flight: &Flight<'_>,
-    ) -> Result<(usize, Result<(), StoreError>), FetchError> {
+    ) -> Result<(Served, Result<(), StoreError>), FetchError> {
         flight.show(0, LayerState::Downloading);
         let progress = |done| flight.show(done, LayerState::Downloading);
         let transfer = Transfer { source: self.source, blob: self.blob, progress };

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use error::{HostError, RegistryError, Tried};
-pub use manifest::{Descriptor, Manifest};
+pub use manifest::{Artifact, Descriptor, Manifest};
 pub(crate) use manifest::{Document, Entry, Unusable, parse};
 pub use platform::{ParsePlatformError, Platform};
 pub use resolve::{Resolved, Source};

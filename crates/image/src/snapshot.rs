@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use berth_types::ContainerId;
+use berth_types::{ContainerId, Digest};
 
 /// What an overlay of a container is mounted from. See [`berth_sys::overlay::mount`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub struct Snapshot {
     pub upper: PathBuf,
     /// overlayfs' own directory, on the same file system.
     pub work: PathBuf,
+    /// The images that are mounted as volumes, in the order asked for.
+    pub volumes: Vec<VolumeImage>,
+}
+
+/// An image whose layers a container keeps for a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeImage {
+    /// The image's id.
+    pub id: Digest,
+    /// Its layers, the uppermost first.
+    pub lowers: Vec<PathBuf>,
 }
 
 /// Disk used.

@@ -36,9 +36,11 @@ mod snapshots;
 mod state;
 mod trash;
 mod usage;
+mod volume;
 
 pub use remove::Removed;
 pub use usage::Measured;
+pub use volume::{Volume, VolumeError};
 
 /// How long a store that another process has open is waited for: a killed daemon releases it at once, a
 /// process that it was just starting a moment later.
@@ -128,7 +130,17 @@ impl Images {
     /// returned lease finds or adds stays until it is committed or dropped.
     pub async fn ingest(&self, source: Source) -> Result<Ingest, StoreError> {
         let this = self.clone();
-        blocking(move || Ingest::new(this, source)).await
+        blocking(move || Ingest::new(this, source, Vec::new())).await
+    }
+
+    /// The same for layers that are no archives: each is one file, kept as it comes, at this path of its layer.
+    pub(crate) async fn ingest_files(
+        &self,
+        source: Source,
+        files: Vec<PathBuf>,
+    ) -> Result<Ingest, StoreError> {
+        let this = self.clone();
+        blocking(move || Ingest::new(this, source, files)).await
     }
 
     /// Gives an image more names. An image that had one of the tags loses it.

@@ -42,7 +42,7 @@ async fn a_full_table_fails_cleanly_and_removes_nothing() {
     let Store { dir, images } = store().await;
     let (image, _) = add(&images, &[layer("a")], "example.org/a:1").await.unwrap();
     let container = ContainerId::from_random([1; 32]);
-    let upper = images.snapshot(&container, &image.id).await.unwrap().upper;
+    let upper = images.snapshot(&container, &image.id, &[]).await.unwrap().upper;
     std::fs::write(upper.join("written"), "by the container").unwrap();
     drop(images);
     let (mut failed, mut opened) = (0, 0);

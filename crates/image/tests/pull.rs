@@ -277,6 +277,17 @@ async fn a_mirror_with_a_damaged_or_truncated_layer_is_skipped() {
         ("unannounced", None, Some(FaultAction::TruncateAfter(200_000))),
         ("at once", None, Some(FaultAction::TruncateAfter(0))),
         ("reset", None, Some(FaultAction::ResetAfter(200_000))),
+        ("a page", Some(damaged(b"<html>".repeat(1000))), None),
+        (
+            "a page of unannounced length",
+            Some(damaged(b"<html>".repeat(1000))),
+            Some(FaultAction::TruncateAfter(6000)),
+        ),
+        (
+            "a small page of unannounced length",
+            Some(damaged(b"<html>".to_vec())),
+            Some(FaultAction::TruncateAfter(6)),
+        ),
         ("unannounced, without ranges", Some(cut(200_000)), Some(FaultAction::TruncateAfter(200_000))),
     ];
     for (what, content, action) in faults {
@@ -435,7 +446,7 @@ async fn an_image_without_layers_is_one() {
     assert_eq!(images.read_file(&pulled.id, "/etc/passwd", 100).await.unwrap(), None);
     images.verify(&pulled.id).await.unwrap();
     let container = "ab".repeat(32).parse().unwrap();
-    let snapshot = images.snapshot(&container, &pulled.id).await.unwrap();
+    let snapshot = images.snapshot(&container, &pulled.id, &[]).await.unwrap();
     let overlay = berth_sys::overlay::Overlay {
         lowers: &snapshot.lowers,
         upper: &snapshot.upper,
@@ -468,7 +479,7 @@ async fn pulls_removals_and_snapshots_at_the_same_time_lose_nothing() {
                 let pulled = scene.pull(&name).await.unwrap();
                 let container = format!("{n:02x}{round:02x}").repeat(16).parse().unwrap();
                 let images = &scene.store.images;
-                match images.snapshot(&container, &pulled.id).await {
+                match images.snapshot(&container, &pulled.id, &[]).await {
                     // Whatever the others remove: the layers of a snapshot exist.
                     Ok(snapshot) => {
                         assert!(snapshot.lowers.iter().all(|dir| dir.join("d").is_dir()), "{snapshot:?}");

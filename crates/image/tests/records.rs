@@ -87,7 +87,7 @@ struct Running {
 async fn running() -> Running {
     let Store { dir, images } = store().await;
     let (image, _) = add(&images, &[layer("a")], "example.org/a:1").await.unwrap();
-    let snapshot = images.snapshot(&container(1), &image.id).await.unwrap();
+    let snapshot = images.snapshot(&container(1), &image.id, &[]).await.unwrap();
     let written = snapshot.upper.join("written");
     std::fs::write(&written, "by the container").unwrap();
     std::fs::create_dir(snapshot.work.join("work")).unwrap();
@@ -176,7 +176,7 @@ async fn what_was_never_mounted_is_removed() {
     }
     let Store { dir, images } = store().await;
     let (image, _) = add(&images, &[layer("a")], "example.org/a:1").await.unwrap();
-    let upper = images.snapshot(&container(1), &image.id).await.unwrap().upper;
+    let upper = images.snapshot(&container(1), &image.id, &[]).await.unwrap().upper;
     let record = upper.with_file_name("record");
     drop(images);
     let half = |n: u8| dir.path().join("snapshots").join(container(n).as_str());

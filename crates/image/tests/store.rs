@@ -126,11 +126,11 @@ async fn a_snapshot_keeps_its_layers_when_the_image_goes() {
     let twice = layer("twice");
     let layers = [twice.clone(), root_dir, twice];
     let (image, _) = add(&store.images, &layers, "example.org/a:1").await.unwrap();
-    let snapshot = store.images.snapshot(&container(1), &image.id).await.unwrap();
+    let snapshot = store.images.snapshot(&container(1), &image.id, &[]).await.unwrap();
     assert_eq!(snapshot.lowers.len(), 2, "the same layer once");
     let upper = std::fs::metadata(&snapshot.upper).unwrap();
     assert_eq!((upper.mode() & 0o7777, upper.uid()), (0o700, 5));
-    let again = store.images.snapshot(&container(1), &image.id).await;
+    let again = store.images.snapshot(&container(1), &image.id, &[]).await;
     assert!(matches!(again, Err(StoreError::SnapshotExists(_))));
     let overlay = berth_sys::overlay::Overlay {
         lowers: &snapshot.lowers,

@@ -25,7 +25,7 @@ async fn a_writable_layer_is_measured_in_the_background() {
     }
     let store = store().await;
     let (image, _) = add(&store.images, &[layer("a")], "example.org/a:1").await.unwrap();
-    let upper = store.images.snapshot(&container(1), &image.id).await.unwrap().upper;
+    let upper = store.images.snapshot(&container(1), &image.id, &[]).await.unwrap().upper;
     let last = |fresh| store.images.last_usage(&container(1), fresh);
     assert_eq!(last(Duration::ZERO), None);
     let limit = berth_testkit::guard::WAIT_LIMIT;

@@ -22,9 +22,11 @@ use crate::kernel;
 
 mod idmapped;
 mod page;
+mod read_only;
 mod trial;
 
 pub use idmapped::mount_idmapped;
+pub use read_only::mount_read_only;
 pub use trial::{Unfit, trial, trial_idmapped};
 
 /// The most lower layers that the kernel accepts.
@@ -126,8 +128,17 @@ fn create_opened(lowers: &Opened, upper: &Opened, work: &Opened) -> Result<Owned
     })
 }
 
-/// Makes the mount by the mount API's descriptors.
+/// Makes a writable mount by the mount API's descriptors.
 fn create(
+    set_dirs: impl FnOnce(BorrowedFd<'_>) -> Result<(), OverlayError>,
+) -> Result<OwnedFd, OverlayError> {
+    create_with(|fs| {
+        set_dirs(fs)?;
+        fsconfig_set_flag(fs, "volatile").map_err(|e| failed(fs, "volatile", e))
+    })
+}
+
+fn create_with(
     set_dirs: impl FnOnce(BorrowedFd<'_>) -> Result<(), OverlayError>,
 ) -> Result<OwnedFd, OverlayError> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("fsopen"))?;
@@ -136,7 +147,6 @@ fn create(
     for (key, value) in OPTIONS {
         set(fs, key, value)?;
     }
-    fsconfig_set_flag(fs, "volatile").map_err(|e| failed(fs, "volatile", e))?;
     fsconfig_create(fs).map_err(|e| failed(fs, "create", e))?;
     fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(|e| failed(fs, "fsmount", e))
 }

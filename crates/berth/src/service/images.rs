@@ -1,10 +1,12 @@
 //! Images: pull with progress, list, remove.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use berth_engine::image::credentials::{Keyring, RequestAuth, Secret};
 use berth_engine::image::pull::{LayerState, Progress, PullProgress, PullRequest};
 use berth_engine::image::{Image, Removed};
+use berth_engine::model::ContainerView;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -92,7 +94,7 @@ pub(super) fn auth(given: api::ImageAuth) -> RequestAuth {
 
 /// The images, sorted by name.
 pub(super) fn list(service: &Service) -> api::ImagesResponse {
-    let used: BTreeSet<String> = service.engine.containers(None).iter().map(|c| c.image_id.clone()).collect();
+    let used = service.engine.images_in_use(None);
     let mut images: Vec<_> =
         service.engine.images().list().iter().map(|image| message(image, &used)).collect();
     images.sort_by(|a, b| a.tags.cmp(&b.tags).then_with(|| a.id.cmp(&b.id)));
@@ -129,7 +131,9 @@ async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), St
     let image = images.find(name).map_err(refuse)?;
     let missing = || Status::not_found(format!("no image {name:?} (hint: berth images lists them)"));
     if let Some(image) = &image {
-        let user = service.engine.containers(None).into_iter().find(|c| c.image_id == image.id.as_str());
+        let uses =
+            |c: &Arc<ContainerView>| service.engine.images_of(c).iter().any(|id| id == image.id.as_str());
+        let user = service.engine.containers(None).into_iter().find(uses);
         if let (Some(user), false) = (user, force) {
             let text =
                 format!("container {} uses it (hint: remove that first, or use --force)", user.id.short());

@@ -181,7 +181,12 @@ fn bind(
             return Err(PlanError::invalid(format!("{field}.source"), "not an absolute path"));
         }
     };
-    Ok(MountSource::Bind { origin: Origin::Path(bytes(&absolute)), recursive, uid_map, gid_map })
+    let given = inputs.given_mounts.iter().position(|given| *given == absolute);
+    let origin = match given.and_then(|number| u32::try_from(number).ok()) {
+        Some(number) => Origin::Given(number),
+        None => Origin::Path(bytes(&absolute)),
+    };
+    Ok(MountSource::Bind { origin, recursive, uid_map, gid_map })
 }
 
 fn filesystem(

@@ -23,6 +23,8 @@ pub struct Inputs<'a> {
     /// The kinds of namespaces that come as descriptors: the pod's. The specification must ask for
     /// them; a path that it has there is not used.
     pub given: Vec<LinuxNamespaceType>,
+    /// Sources of bind mounts that come as descriptors: mount or file by the number of its path here, which need not exist.
+    pub given_mounts: Vec<PathBuf>,
     /// The compiled seccomp filter. Needed where the specification has `linux.seccomp`; what it was
     /// compiled from is up to the caller.
     pub seccomp: Option<Seccomp>,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use berth_engine::model::{
-    ContainerConfig, ContainerMetadata, ContainerSecurity, ContainerView, Device, EnvVar, ImageSpec, Mount,
-    Namespaces, Propagation, Resources,
+    ContainerConfig, ContainerMetadata, ContainerSecurity, ContainerView, Device, EnvVar, ImageSpec,
+    ImageVolume, Mount, Namespaces, Propagation, Resources,
 };
 use berth_types::lifecycle::container::Listed;
 
@@ -102,13 +102,7 @@ fn env((index, from): (usize, &api::KeyValue)) -> Result<EnvVar, FieldError> {
 
 fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     let at = |field: &str| format!("config.mounts[{index}].{field}");
-    if from.image.as_ref().is_some_and(|image| *image != api::ImageSpec::default()) {
-        let word = KubeletError::ImageVolumeMountFailed;
-        return Err(FieldError::named(word, at("image"), "use a volume of another kind"));
-    }
-    if !from.image_sub_path.is_empty() {
-        return Err(FieldError::invalid(at("image_sub_path"), "it needs image"));
-    }
+    let image = image_volume(&at, from)?;
     if from.uid_mappings.is_empty() != from.gid_mappings.is_empty() {
         let missing = if from.uid_mappings.is_empty() { "uidMappings" } else { "gidMappings" };
         let reason = "mappings of user ids and of group ids come together";
@@ -117,7 +111,7 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     if from.container_path.is_empty() {
         return Err(FieldError::invalid(at("container_path"), "it is empty"));
     }
-    if from.host_path.is_empty() {
+    if from.host_path.is_empty() && image.is_none() {
         return Err(FieldError::invalid(at("host_path"), "it is empty"));
     }
     let propagation = match known(at("propagation"), from.propagation)? {
@@ -134,6 +128,7 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
     Ok(Mount {
         container_path: from.container_path.clone().into(),
         host_path: from.host_path.clone().into(),
+        image,
         readonly: from.readonly,
         recursive_readonly: from.recursive_read_only,
         propagation,
@@ -142,6 +137,31 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
         gids: from.gid_mappings.iter().map(sandbox::id_map).collect(),
         options: from.mount_options.clone(),
     })
+}
+
+/// The image that a mount shows. What it cannot be mounted with is the engine's to refuse.
+fn image_volume(at: &dyn Fn(&str) -> String, from: &api::Mount) -> Result<Option<ImageVolume>, FieldError> {
+    // Clients that are not Go's send an empty message for none.
+    let Some(spec) = from.image.as_ref().filter(|image| **image != api::ImageSpec::default()) else {
+        return match from.image_sub_path.is_empty() {
+            true => Ok(None),
+            false => Err(FieldError::invalid(at("image_sub_path"), "it needs image")),
+        };
+    };
+    let word = KubeletError::ImageVolumeMountFailed;
+    if spec.image.is_empty() {
+        return Err(FieldError::named(word, at("image.image"), "it is empty"));
+    }
+    if handler("", &spec.runtime_handler).is_err() {
+        let reason = format!("unknown handler {:?}", spec.runtime_handler);
+        return Err(FieldError::named(word, at("image.runtime_handler"), reason));
+    }
+    let image = ImageSpec {
+        image: spec.image.clone(),
+        user_specified: spec.user_specified_image.clone(),
+        annotations: spec.annotations.clone(),
+    };
+    Ok(Some(ImageVolume { image, sub_path: from.image_sub_path.clone().into() }))
 }
 
 fn device(from: &api::Device) -> Device {
@@ -205,8 +225,13 @@ pub(crate) fn image_name(view: &ContainerView, tags: &[String]) -> String {
     tags.iter().find(wrote).or(tags.first()).unwrap_or(&spec.image).clone()
 }
 
-/// The status; None for what the CRI does not list. `tags` are those that its image has now.
-pub(crate) fn status(view: &ContainerView, tags: &[String]) -> Option<api::ContainerStatus> {
+/// The status; None for what the CRI does not list. `tags` are those that its image has now, `volumes` the ids of the images
+/// that it has as volumes.
+pub(crate) fn status(
+    view: &ContainerView,
+    tags: &[String],
+    volumes: &[String],
+) -> Option<api::ContainerStatus> {
     let listed = view.state.listed()?;
     let ended = view.exit.as_ref().filter(|_| listed == Listed::Exited);
     let log_path = view.log_path.clone().unwrap_or_default();
@@ -224,7 +249,7 @@ pub(crate) fn status(view: &ContainerView, tags: &[String]) -> Option<api::Conta
         message: ended.map_or_else(String::new, |e| e.message.clone()),
         labels: view.config.labels.clone(),
         annotations: view.config.annotations.clone(),
-        mounts: view.config.mounts.iter().map(mount_to_api).collect(),
+        mounts: mounts_to_api(&view.config.mounts, volumes),
         log_path: log_path.to_string_lossy().into_owned(),
         resources: Some(api::ContainerResources {
             linux: Some(resources::to_api(&view.resources)),
@@ -240,6 +265,22 @@ pub(crate) fn status(view: &ContainerView, tags: &[String]) -> Option<api::Conta
         }),
         stop_signal: signal::to_api(&view.stop_signal),
     })
+}
+
+fn mounts_to_api(mounts: &[Mount], volumes: &[String]) -> Vec<api::Mount> {
+    let mut ids = volumes.iter();
+    let to_api = |mount: &Mount| {
+        let image = mount.image.as_ref().map(|volume| api::ImageSpec {
+            image: volume.image.image.clone(),
+            annotations: volume.image.annotations.clone(),
+            user_specified_image: volume.image.user_specified.clone(),
+            image_ref: ids.next().cloned().unwrap_or_default(),
+            ..api::ImageSpec::default()
+        });
+        let sub_path = mount.image.as_ref().map(|volume| volume.sub_path.to_string_lossy().into_owned());
+        api::Mount { image, image_sub_path: sub_path.unwrap_or_default(), ..mount_to_api(mount) }
+    };
+    mounts.iter().map(to_api).collect()
 }
 
 /// Echoed so that the kubelet finds the termination message through it.

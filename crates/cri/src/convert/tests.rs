@@ -86,18 +86,10 @@ fn a_network_has_no_container_mode() {
 
 #[test]
 fn what_a_container_requests_and_is_not_supported_is_refused() {
-    let mount = |m: api::Mount| api::ContainerConfig {
-        mounts: vec![api::Mount { container_path: "/c".into(), host_path: "/h".into(), ..m }],
+    let cases = [api::ContainerConfig {
+        cdi_devices: vec![api::CdiDevice { name: "v/c=d".into() }],
         ..container_config()
-    };
-    let image = api::ImageSpec { image: "a.io/v".into(), ..Default::default() };
-    let cases = [
-        mount(api::Mount { image: Some(image), ..Default::default() }),
-        api::ContainerConfig {
-            cdi_devices: vec![api::CdiDevice { name: "v/c=d".into() }],
-            ..container_config()
-        },
-    ];
+    }];
     for config in cases {
         assert_eq!(of_container(&config).unwrap_err().kind(), Kind::Unsupported, "{config:?}");
     }
@@ -315,13 +307,17 @@ fn what_a_kubelet_says_of_the_sandboxs_own_process_means_nothing() {
 }
 
 #[test]
-fn a_word_of_the_kubelet_begins_what_it_acts_on() {
+fn contract_07_a_word_of_the_kubelet_begins_what_it_acts_on() {
+    let with = |image: api::ImageSpec| {
+        let mount = api::Mount { container_path: "/c".into(), image: Some(image), ..Default::default() };
+        of_container(&api::ContainerConfig { mounts: vec![mount], ..container_config() })
+    };
     let image = api::ImageSpec { image: "a.io/v".into(), ..Default::default() };
-    let mount = api::Mount { container_path: "/c".into(), image: Some(image), ..Default::default() };
-    let volume = of_container(&api::ContainerConfig { mounts: vec![mount], ..container_config() });
-    let status = tonic::Status::from(volume.unwrap_err());
+    assert_eq!(with(image.clone()).unwrap().mounts[0].image.as_ref().unwrap().image.image, "a.io/v");
+    let status =
+        tonic::Status::from(with(api::ImageSpec { runtime_handler: "x".into(), ..image }).unwrap_err());
     assert_eq!(status.code(), tonic::Code::Unknown);
-    let want = "ImageVolumeMountFailed: config.mounts[0].image is not supported: ";
+    let want = "ImageVolumeMountFailed: config.mounts[0].image.runtime_handler is not supported: ";
     assert!(status.message().starts_with(want), "{status}");
 
     let mount = api::Mount {

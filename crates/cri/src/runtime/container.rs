@@ -9,7 +9,7 @@ use tonic::Status;
 use super::sandbox::gone_is_fine;
 use crate::api;
 use crate::convert::{container as convert, filter, seconds};
-use crate::error::{FieldError, not_found, status as to_status};
+use crate::error::{FieldError, create_status, not_found, status as to_status};
 use crate::lookup;
 
 /// CreateContainer
@@ -21,7 +21,7 @@ pub(super) async fn create(
     let sandbox = lookup::sandbox(engine, &request.pod_sandbox_id)?;
     let config = convert::from_api(&config, &sandbox.config.namespaces)?;
     convert::recursive_read_only(&config, engine.has_recursive_read_only())?;
-    let id = engine.create_container(&sandbox.id, config).await.map_err(|e| to_status(&e))?;
+    let id = engine.create_container(&sandbox.id, config).await.map_err(|e| create_status(&e))?;
     Ok(api::CreateContainerResponse { container_id: id.into() })
 }
 
@@ -90,7 +90,9 @@ pub(super) async fn status(
 ) -> Result<api::ContainerStatusResponse, Status> {
     let key = &request.container_id;
     let view = lookup::container(engine, key)?;
-    let status = convert::status(&view, &tags(engine, &view)).ok_or_else(|| not_found("container", key))?;
+    let volumes = volumes(engine, &view);
+    let status =
+        convert::status(&view, &tags(engine, &view), &volumes).ok_or_else(|| not_found("container", key))?;
     Ok(api::ContainerStatusResponse {
         status: Some(status),
         info: if request.verbose { info(&view) } else { BTreeMap::new() },
@@ -101,6 +103,11 @@ pub(super) async fn status(
 pub(super) fn tags(engine: &Engine, view: &ContainerView) -> Vec<String> {
     let image = engine.images().find(&view.image_id).ok().flatten();
     image.map(|image| image.tags.clone()).unwrap_or_default()
+}
+
+/// The ids of the images that the container has as volumes.
+pub(super) fn volumes(engine: &Engine, view: &ContainerView) -> Vec<String> {
+    engine.images().volumes(&view.id).iter().map(ToString::to_string).collect()
 }
 
 fn info(view: &ContainerView) -> BTreeMap<String, String> {

@@ -14,6 +14,7 @@ use berth_types::lifecycle::{container, sandbox};
 use tokio_stream::Stream;
 use tonic::Status;
 
+use super::container as of;
 use crate::api::{self, ContainerEventType as Kind};
 use crate::convert;
 
@@ -107,8 +108,7 @@ fn messages(engine: &Engine, stamped: &Stamped) -> Vec<api::ContainerEventRespon
 }
 
 fn message(engine: &Engine, id: &str, kind: Kind, at: i64, pod: &SandboxView) -> api::ContainerEventResponse {
-    let status =
-        |container| convert::container::status(container, &super::container::tags(engine, container));
+    let status = |view| convert::container::status(view, &of::tags(engine, view), &of::volumes(engine, view));
     api::ContainerEventResponse {
         container_id: id.to_owned(),
         container_event_type: kind as i32,

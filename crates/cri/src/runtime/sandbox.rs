@@ -7,6 +7,7 @@ use berth_engine::model::{Owner, Resources, SandboxView};
 use berth_types::{Classify, Kind};
 use tonic::Status;
 
+use super::container;
 use crate::api;
 use crate::convert::{filter, resources, sandbox as convert};
 use crate::error::{FieldError, not_found, status as to_status};
@@ -64,7 +65,9 @@ pub(super) async fn status(
     let containers_statuses = view
         .containers
         .iter()
-        .filter_map(|c| crate::convert::container::status(c, &super::container::tags(engine, c)))
+        .filter_map(|c| {
+            crate::convert::container::status(c, &container::tags(engine, c), &container::volumes(engine, c))
+        })
         .collect();
     Ok(api::PodSandboxStatusResponse {
         status: Some(status),

@@ -280,7 +280,7 @@ fn create_container(path: &str) -> Vec<u8> {
         Some("apparmor_profile") => context.apparmor = None,
         _ => {}
     }
-    let mount = api::Mount {
+    let mut mount = api::Mount {
         container_path: "/c".into(),
         host_path: "/h".into(),
         readonly: true,
@@ -288,6 +288,9 @@ fn create_container(path: &str) -> Vec<u8> {
         gid_mappings: id_map(),
         ..Default::default()
     };
+    if path.starts_with("config.mounts.image") {
+        (mount.host_path, mount.image) = (String::new(), spec());
+    }
     let config = api::ContainerConfig {
         metadata: Some(api::ContainerMetadata { name: "c".into(), attempt: 0 }),
         image: spec(),

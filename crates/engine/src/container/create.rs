@@ -10,11 +10,11 @@ use berth_image::{Image, Snapshot};
 use berth_sys::cgroup::{CgroupPath, Resources as Limits};
 use berth_types::lifecycle::container::{After, State};
 use berth_types::shim::{self, Answer, PidSpace};
-use berth_types::{ContainerId, SandboxId};
+use berth_types::{ContainerId, Digest, SandboxId};
 use oci_spec::runtime::Spec;
 
 use super::adjust::Subject;
-use super::{Facts, Item, remove};
+use super::{Facts, Item, remove, volumes};
 use crate::error::EngineError;
 use crate::handler::{Handler, Prepared, Preparing};
 use crate::host::layout::PodDir;
@@ -142,6 +142,7 @@ impl Work {
     ) -> Result<Made, EngineError> {
         let image = self.image()?;
         let since = Instant::now();
+        let volumes = volumes::images(&self.shared.images, &self.config)?;
         let user = self.shared.users.resolve(&self.shared.images, &image, &self.config.security).await?;
         user_namespace::has(self.sandbox.namespaces.user, &user)?;
         self.timeline.stage("user", since);
@@ -156,7 +157,7 @@ impl Work {
             raw_env: Vec::new(),
         };
         self.intend(&facts).await?;
-        let snapshot = self.snapshot(&image).await?;
+        let snapshot = self.snapshot(&image, &volumes).await?;
         let profile = self.profile().await?;
         let (spec, raw_env, devices) = self.specify(&facts, user, &image, profile).await?;
         let spec = self.adjust(spec).await?;
@@ -175,7 +176,13 @@ impl Work {
             .images
             .find(name)
             .map_err(|e| EngineError::failed(format!("find image {name:?}"), e))?;
-        found.ok_or_else(|| EngineError::NotFound { thing: "image", key: name.clone() })
+        let image = found.ok_or_else(|| EngineError::NotFound { thing: "image", key: name.clone() })?;
+        if image.config.artifact.is_empty() {
+            return Ok(image);
+        }
+        let kind = &image.config.artifact;
+        let message = format!("{name} is no container image but {kind:?}, which can be mounted as a volume");
+        Err(EngineError::invalid("image", message))
     }
 
     fn log_path(&self) -> Result<Option<PathBuf>, EngineError> {
@@ -237,12 +244,12 @@ impl Work {
         Ok(())
     }
 
-    async fn snapshot(&self, image: &Image) -> Result<Snapshot, EngineError> {
+    async fn snapshot(&self, image: &Image, volumes: &[Digest]) -> Result<Snapshot, EngineError> {
         let since = Instant::now();
         let snapshot = self
             .shared
             .images
-            .snapshot(&self.id, &image.id)
+            .snapshot(&self.id, &image.id, volumes)
             .await
             .map_err(|e| EngineError::failed("make the container's snapshot", e))?;
         self.timeline.stage("snapshot", since);
@@ -267,7 +274,7 @@ impl Work {
         let (shared, sandbox, config, image) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.sandbox),
-            Arc::clone(&self.config),
+            volumes::with_sources(&self.config, &self.dir.container(&self.id)),
             Arc::clone(image),
         );
         let files = network_files::files(&self.dir, &sandbox);
@@ -334,6 +341,7 @@ impl Work {
             let cgroup = cgroup.map(|path| shared.placement.before(&path, &limits)).transpose()?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
+            let volumes = volumes::mount(&shared.images, &config, &snapshot.volumes, &dir)?;
             let dirs = cgroup.as_ref().map(berth_sys::cgroup::Cgroup::dirs).unwrap_or_default();
             let create = shim::Create { cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(), ..create };
             let root = berth_sys::overlay::Overlay {
@@ -349,6 +357,7 @@ impl Work {
                 pid: &config.pid,
                 root,
                 user: user.zip(namespace.as_ref().map(|namespace| namespace.as_fd())),
+                volumes,
                 cgroup: cgroup.as_ref(),
                 pod: &pod,
                 cgroups: &shared.cgroups,

@@ -46,13 +46,16 @@ impl Handler for Native {
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
-        let Preparing { spec, raw_env, security, pid, root, user, cgroup, cgroups, create, .. } = container;
+        let Preparing { spec, raw_env, security, pid, root, user, volumes, cgroup, cgroups, create, .. } =
+            container;
         let given = oci::given_namespaces(spec, pid);
         let shown = match cgroup {
             Some(cgroup) => plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), cgroup),
             None => Vec::new(),
         };
-        let plan = self.profiles.plan(spec, raw_env, security, given, shown)?;
+        let (sources, mounts): (Vec<_>, Vec<_>) =
+            volumes.into_iter().map(|volume| (volume.source, volume.mount)).unzip();
+        let plan = self.profiles.plan(spec, raw_env, security, (given, sources), shown)?;
         let root = match user {
             None => overlay::mount(&root),
             Some((maps, namespace)) => {
@@ -62,7 +65,8 @@ impl Handler for Native {
         };
         let root = root.map_err(|e| EngineError::system("mount the container's root", e))?;
         let request = Request::Create(berth_types::shim::Create { plan, ..create });
-        Ok(Prepared { request, fds: vec![root] })
+        let fds = std::iter::once(root).chain(mounts).collect();
+        Ok(Prepared { request, fds })
     }
 
     fn process(

@@ -82,8 +82,11 @@ pub struct EnvVar {
 pub struct Mount {
     /// Where it appears.
     pub container_path: PathBuf,
-    /// What appears. A missing directory is created, as other runtimes do.
+    /// What appears. A missing directory is created, as other runtimes do. Empty with `image`.
     pub host_path: PathBuf,
+    /// An image that appears, instead of a path of the host.
+    #[serde(default)]
+    pub image: Option<ImageVolume>,
     /// Read-only.
     pub readonly: bool,
     /// Read-only with everything mounted below it.
@@ -109,6 +112,7 @@ impl Mount {
         Self {
             container_path: container_path.into(),
             host_path: host_path.into(),
+            image: None,
             readonly: false,
             recursive_readonly: false,
             propagation: Propagation::Private,
@@ -118,6 +122,15 @@ impl Mount {
             options: Vec::new(),
         }
     }
+}
+
+/// An image as a volume. It cannot be written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageVolume {
+    /// Which.
+    pub image: ImageSpec,
+    /// The directory or file in it that appears; empty for all of it.
+    pub sub_path: PathBuf,
 }
 
 /// How later mounts travel between host and container.

@@ -223,7 +223,8 @@ fn bind(mount: &Mount) -> OciMount {
 
 /// Makes the directories of the host that mounts name and that do not exist, as other runtimes do.
 pub(crate) fn make_sources(config: &crate::model::ContainerConfig) -> Result<(), EngineError> {
-    for mount in &config.mounts {
+    // What an image volume is bound by is no path of the host's.
+    for mount in config.mounts.iter().filter(|mount| mount.image.is_none()) {
         let host = &mount.host_path;
         // A dangling link is an error: its target must not be created.
         if std::fs::symlink_metadata(host).is_err() {

@@ -131,13 +131,17 @@ impl World {
     }
 
     pub(crate) fn pull(&self, engine: &Engine) {
-        let registry = registry();
+        self.pull_from(registry(), "test/box:1", engine);
+    }
+
+    /// Puts an image into the store; gives its id.
+    pub(crate) fn pull_from(&self, registry: &Registry, name: &str, engine: &Engine) -> String {
         let request = PullRequest {
-            reference: format!("{}/test/box:1", registry.host()),
+            reference: format!("{}/{name}", registry.host()),
             keyring: Default::default(),
             platform: None,
         };
-        self.run(engine.pull(request, Progress::none())).unwrap();
+        self.run(engine.pull(request, Progress::none())).unwrap().id.to_string()
     }
 
     /// What the machine has of this engine beside files under its root.
@@ -200,7 +204,7 @@ fn walk(dir: &Path, into: &mut BTreeSet<String>) {
 }
 
 /// One registry for all tests of this binary.
-fn registry() -> &'static Registry {
+pub(crate) fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let mut layer = Layer::new()

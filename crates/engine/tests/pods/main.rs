@@ -23,3 +23,4 @@ mod security;
 mod silent;
 mod stats;
 mod user_namespace;
+mod volumes;

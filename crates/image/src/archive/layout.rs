@@ -103,6 +103,10 @@ impl Layout<'_> {
         let refuse = |reason| ArchiveError::Document { path: blob_path(digest), reason };
         let bytes = blob(self.contents, digest)?;
         let entries = match crate::registry::parse(Some(&entry.descriptor.media_type), &bytes) {
+            Ok(Document::Manifest(Manifest { artifact: Some(artifact), .. })) => {
+                self.unfit = Some(refuse(format!("it is not a container image but {:?}", artifact.kind)));
+                return Ok(None);
+            }
             Ok(Document::Manifest(manifest)) => return image(self.contents, bytes, &manifest).map(Some),
             Ok(Document::Index(entries)) => entries,
             Err(Unusable::Malformed(reason)) => return Err(refuse(reason)),

@@ -54,6 +54,12 @@ impl Images {
 
 fn write_layer(images: &Images, layer: &LayerRecord, out: &mut impl Write) -> Result<(), ArchiveError> {
     let dir = images.layout().layer(&layer.id);
+    if !images.layout().recipe(&layer.id).exists() {
+        return Err(ArchiveError::Layer {
+            layer: dir,
+            reason: "it is a file of an artifact, not a layer".to_owned(),
+        });
+    }
     if !layer.reproducible {
         let reason = "its tar had two entries for one path, and only the last is kept".to_owned();
         return Err(ArchiveError::Layer { layer: dir, reason });

@@ -68,7 +68,7 @@ impl Scene {
         let source = source(&self.registry, "a/b:1", self.config.clone(), Keyring::default());
         let mut sink = Memory::default();
         let transfer = Transfer { source: &source, blob: &self.blob, progress: |_| {} };
-        let result = transfer.run(0, &mut sink).await.map_err(|(_, error)| error);
+        let result = transfer.run(0, &mut sink).await.map(|served| served.by).map_err(|(_, error)| error);
         (sink, result)
     }
 

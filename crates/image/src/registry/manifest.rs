@@ -1,6 +1,8 @@
 //! Manifests and indexes, read strictly: what a document is must be beyond doubt, since one that
 //! can be read as either a manifest or an index means different things to different readers.
 
+use std::collections::BTreeMap;
+
 use berth_types::Digest;
 use serde::Deserialize;
 
@@ -70,6 +72,17 @@ pub struct Manifest {
     pub config: Descriptor,
     /// Its layers, the lowest first.
     pub layers: Vec<Descriptor>,
+    /// What it is when it is no container image.
+    pub artifact: Option<Artifact>,
+}
+
+/// What a manifest says of itself that is no image's: its layers are files of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its type: `application/vnd.example.model`.
+    pub kind: String,
+    /// The names that the layers give their files, where they do.
+    pub titles: Vec<Option<String>>,
 }
 
 /// An entry of an index.
@@ -109,6 +122,18 @@ struct RawDescriptor {
     digest: String,
     size: i64,
     platform: Option<RawPlatform>,
+    #[serde(default, deserialize_with = "nullable")]
+    annotations: BTreeMap<String, serde_json::Value>,
+}
+
+/// The annotations that name a layer's file: OCI's own, then that of model packages.
+const TITLES: [&str; 2] = ["org.opencontainers.image.title", "org.cnai.model.filepath"];
+
+impl RawDescriptor {
+    fn title(&self) -> Option<String> {
+        let title = TITLES.iter().find_map(|name| self.annotations.get(*name)?.as_str());
+        title.filter(|title| !title.is_empty()).map(str::to_owned)
+    }
 }
 
 #[derive(Deserialize)]
@@ -202,20 +227,20 @@ fn manifest(raw: RawDocument) -> Result<Document, Unusable> {
     let missing = |part: &str| Unusable::Malformed(format!("the manifest has no {part}"));
     let config = descriptor("config", raw.config.ok_or_else(|| missing("config"))?)?;
     // A type that was lost is an image's, unless the manifest says that it is something else.
-    let artifact = raw.artifact_type.filter(|kind| !kind.is_empty());
+    let own_type = raw.artifact_type.filter(|kind| !kind.is_empty());
     let kind = config.media_type.as_str();
-    if !CONFIGS.contains(&kind) && (artifact.is_some() || !LOST.contains(&kind)) {
-        let kind = artifact.unwrap_or(config.media_type);
-        return Err(Unusable::Unsupported(format!("it is not a container image but {:?}", shown(&kind))));
-    }
+    let is_image = CONFIGS.contains(&kind) || (own_type.is_none() && LOST.contains(&kind));
+    let kind = (!is_image).then(|| shown(&own_type.unwrap_or_else(|| kind.to_owned())));
     let layers = raw.layers.ok_or_else(|| missing("layers"))?;
     if layers.len() > MAX_LAYERS {
         let problem = format!("it has {} layers, {MAX_LAYERS} are allowed", layers.len());
         return Err(Unusable::Unsupported(problem));
     }
+    let artifact =
+        kind.map(|kind| Artifact { kind, titles: layers.iter().map(RawDescriptor::title).collect() });
     let layer = |(index, raw)| descriptor(&format!("layer {}", index + 1), raw);
     let layers = layers.into_iter().enumerate().map(layer).collect::<Result<_, _>>()?;
-    Ok(Document::Manifest(Manifest { config, layers }))
+    Ok(Document::Manifest(Manifest { config, layers, artifact }))
 }
 
 fn descriptor(what: &str, raw: RawDescriptor) -> Result<Descriptor, Unusable> {

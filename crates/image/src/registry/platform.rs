@@ -41,6 +41,11 @@ impl Platform {
         Self { os, architecture, variant }
     }
 
+    /// Operating system, architecture and variant, as an image's configuration has them.
+    pub(crate) fn parts(&self) -> [&str; 3] {
+        [&self.os, &self.architecture, &self.variant]
+    }
+
     /// The platform this program runs on.
     pub fn host() -> Self {
         Self::new("linux", std::env::consts::ARCH, "")

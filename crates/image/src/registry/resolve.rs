@@ -50,7 +50,7 @@ pub struct Resolved {
     pub manifest_bytes: Bytes,
     /// That manifest, read.
     pub manifest: Manifest,
-    /// The config, as received; its sum is the manifest's.
+    /// The config, as received; its sum is the manifest's. Empty for an artifact.
     pub config: Bytes,
 }
 
@@ -170,7 +170,7 @@ impl Source {
             if depth == MAX_DEPTH {
                 return Err(self.unusable(format!("more than {MAX_DEPTH} nested indexes")));
             }
-            let mut unfit = None;
+            let (mut unfit, mut artifact) = (None, None);
             for entry in self.choose(entries, platform)? {
                 let assumed = assumed || entry.platform.is_none();
                 let wanted = &entry.descriptor;
@@ -184,10 +184,17 @@ impl Source {
                     Err(error @ (RegistryError::Platform { .. } | RegistryError::Manifest { .. })) => {
                         unfit = Some(error);
                     }
+                    // Lists of contents and signatures lie beside images: they are meant only where there is no image.
+                    Ok(found) if assumed && found.manifest.artifact.is_some() => {
+                        artifact.get_or_insert(found);
+                    }
                     done => return done,
                 }
             }
-            Err(unfit.unwrap_or_else(|| self.unusable("its index is empty".to_owned())))
+            match (unfit, artifact) {
+                (None, Some(artifact)) => Ok(artifact),
+                (unfit, _) => Err(unfit.unwrap_or_else(|| self.unusable("its index is empty".to_owned()))),
+            }
         })
     }
 
@@ -198,6 +205,11 @@ impl Source {
         manifest: Manifest,
         check: Option<&Platform>,
     ) -> Result<Resolved, RegistryError> {
+        if manifest.artifact.is_some() {
+            // Its configuration says nothing of an image, and is often empty.
+            let (manifest_digest, manifest_bytes) = (manifest_received.digest, manifest_received.bytes);
+            return Ok(Resolved { digest, manifest_digest, manifest_bytes, manifest, config: Bytes::new() });
+        }
         let Descriptor { digest: wanted, size, .. } = &manifest.config;
         if *size > MAX_CONFIG {
             return Err(self.unusable(format!("its config has {size} bytes, {MAX_CONFIG} are allowed")));

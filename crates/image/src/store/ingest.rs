@@ -1,6 +1,7 @@
 //! Adding an image: the lease of a pull or load, and the writers of its layers.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use berth_sys::fs::{Durability, sync_filesystem, write_atomic};
@@ -16,6 +17,7 @@ use crate::image::{Image, LayerId, Names};
 pub use writer::LayerWriter;
 use writer::Staged;
 
+mod file;
 pub(super) mod writer;
 
 /// An image about to be added: small blobs in full, layers by what the manifest says of them.
@@ -66,6 +68,8 @@ pub(super) struct Shared {
     config_bytes: Vec<u8>,
     config: Arc<ImageConfig>,
     layers: Vec<LayerSource>,
+    /// The files that the layers are, where they are no archives.
+    files: Vec<PathBuf>,
     /// Unpacked layers that need the layers below to be complete, by diff id.
     held: Mutex<HashMap<Digest, Staged>>,
 }
@@ -89,6 +93,11 @@ impl Shared {
         &self.layers[index]
     }
 
+    /// The path of the file that a layer is; `None` for an archive.
+    pub(super) fn file(&self, index: usize) -> Option<&Path> {
+        self.files.get(index).map(PathBuf::as_path)
+    }
+
     pub(super) fn diff_id(&self, index: usize) -> &Digest {
         &self.config.diff_ids[index]
     }
@@ -99,7 +108,7 @@ impl Shared {
 }
 
 impl Ingest {
-    pub(super) fn new(images: Images, source: Source) -> Result<Self, StoreError> {
+    pub(super) fn new(images: Images, source: Source, files: Vec<PathBuf>) -> Result<Self, StoreError> {
         let config = ImageConfig::parse(&source.config)?;
         if config.diff_ids.len() != source.layers.len() {
             return Err(StoreError::Invalid(format!(
@@ -126,6 +135,7 @@ impl Ingest {
                 config_bytes: source.config,
                 config: Arc::new(config),
                 layers: source.layers,
+                files,
                 held: Mutex::default(),
             }),
         })

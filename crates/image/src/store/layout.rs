@@ -93,6 +93,11 @@ impl Layout {
         self.layer(id).join("fs")
     }
 
+    /// What a layer's tar is made again from; a file of an artifact has none.
+    pub(crate) fn recipe(&self, id: &LayerId) -> PathBuf {
+        self.layer(id).join("recipe")
+    }
+
     /// A tree with nothing in it.
     pub(crate) fn empty(&self) -> PathBuf {
         self.images.join(EMPTY)

@@ -24,7 +24,7 @@ pub(crate) struct Found {
     pub(crate) name: Vec<u8>,
     pub(crate) stat: Stat,
     /// For a directory: the same directory in every layer that it is merged from, the uppermost first.
-    merged: Vec<OwnedFd>,
+    pub(crate) merged: Vec<OwnedFd>,
 }
 
 impl Found {

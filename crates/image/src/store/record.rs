@@ -66,8 +66,11 @@ pub(crate) struct LayerRecord {
 pub(crate) struct SnapshotRecord {
     pub(crate) container: ContainerId,
     pub(crate) image: Digest,
-    /// Its layers, the uppermost first, each once.
+    /// Its layers, the uppermost first, each once; then those that only its volumes have.
     pub(crate) layers: Vec<LayerRecord>,
+    /// The images that are mounted as volumes, in the order of the mounts.
+    #[serde(default)]
+    pub(crate) volumes: Vec<Digest>,
 }
 
 /// What the store as a whole is: `<root>/images/format`. A program raises it before it writes the first thing that

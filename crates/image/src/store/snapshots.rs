@@ -9,35 +9,55 @@ use berth_types::{ContainerId, Digest};
 use rustix::fs::FileType;
 
 use super::lookup::Stack;
-use super::record::{self, SnapshotRecord};
+use super::record::{self, LayerRecord, SnapshotRecord};
 use super::{Images, blocking, open};
 use crate::error::StoreError;
-use crate::snapshot::{Snapshot, Usage};
+use crate::snapshot::{Snapshot, Usage, VolumeImage};
 
 impl Images {
-    /// Makes the snapshot of a container over an image. The image's layers stay until the snapshot is
-    /// removed, even if the image is not. Not synced: it need not survive a reboot.
-    pub async fn snapshot(&self, container: &ContainerId, image: &Digest) -> Result<Snapshot, StoreError> {
+    /// Makes the snapshot of a container over an image, with the images that it has as volumes. Their layers stay until the
+    /// snapshot is removed, even if the images are not. Not synced: it need not survive a reboot.
+    pub async fn snapshot(
+        &self,
+        container: &ContainerId,
+        image: &Digest,
+        volumes: &[Digest],
+    ) -> Result<Snapshot, StoreError> {
         let (this, container, image) = (self.clone(), container.clone(), image.clone());
-        blocking(move || this.make_snapshot(&container, &image)).await
+        let volumes = volumes.to_vec();
+        blocking(move || this.make_snapshot(&container, &image, volumes)).await
     }
 
-    fn make_snapshot(&self, container: &ContainerId, image: &Digest) -> Result<Snapshot, StoreError> {
-        let (record, root) = {
+    fn make_snapshot(
+        &self,
+        container: &ContainerId,
+        image: &Digest,
+        volumes: Vec<Digest>,
+    ) -> Result<Snapshot, StoreError> {
+        let (record, root, lowers, stacks) = {
             let mut state = self.state();
             if state.snapshots.contains_key(container) || state.unreadable.contains_key(container) {
                 return Err(StoreError::SnapshotExists(container.clone()));
             }
             let stored = state.images.get(image).ok_or_else(|| StoreError::NotFound(image.to_string()))?;
             let root = stored.record.root_layer().map(|layer| layer.id.clone());
-            let record = SnapshotRecord {
-                container: container.clone(),
-                image: image.clone(),
-                layers: stored.record.lowers(),
+            let lowers = stored.record.lowers();
+            let lowers_of = |volume: &Digest| {
+                let stored = state.images.get(volume);
+                Ok(stored.ok_or_else(|| StoreError::NotFound(volume.to_string()))?.record.lowers())
             };
+            let stacks = volumes.iter().map(lowers_of).collect::<Result<Vec<_>, StoreError>>()?;
+            let mut layers = lowers.clone();
+            for layer in stacks.iter().flatten() {
+                if !layers.iter().any(|known| known.id == layer.id) {
+                    layers.push(layer.clone());
+                }
+            }
+            let record =
+                SnapshotRecord { container: container.clone(), image: image.clone(), layers, volumes };
             // From here on the layers are held.
             state.snapshots.insert(container.clone(), record.clone());
-            (record, root)
+            (record, root, lowers, stacks)
         };
         let root = root.map(|id| self.layout().layer_fs(&id));
         let dir = self.layout().snapshot(container);
@@ -47,7 +67,7 @@ impl Images {
             return Err(StoreError::io("make directory", dir)(error));
         }
         match self.write_snapshot(&record, root.as_deref()) {
-            Ok(()) => Ok(self.describe(&record)),
+            Ok(()) => Ok(self.describe(&record, &lowers, &stacks)),
             Err(error) => {
                 self.drop_snapshot(container)?;
                 Err(error)
@@ -79,14 +99,29 @@ impl Images {
         make(&dir.join("work"), 0o700)
     }
 
-    fn describe(&self, record: &SnapshotRecord) -> Snapshot {
+    fn describe(
+        &self,
+        record: &SnapshotRecord,
+        lowers: &[LayerRecord],
+        stacks: &[Vec<LayerRecord>],
+    ) -> Snapshot {
         let dir = self.layout().snapshot(&record.container);
+        let volume = |(id, stack): (&Digest, &Vec<LayerRecord>)| VolumeImage {
+            id: id.clone(),
+            lowers: self.lower_dirs(stack),
+        };
         Snapshot {
             container: record.container.clone(),
-            lowers: self.lower_dirs(&record.layers),
+            lowers: self.lower_dirs(lowers),
             upper: dir.join("upper"),
             work: dir.join("work"),
+            volumes: record.volumes.iter().zip(stacks).map(volume).collect(),
         }
+    }
+
+    /// The ids of the images that a container has as volumes, in the order asked for; none where nothing is known of it.
+    pub fn volumes(&self, container: &ContainerId) -> Vec<Digest> {
+        self.state().snapshots.get(container).map(|record| record.volumes.clone()).unwrap_or_default()
     }
 
     /// Every container with a snapshot, also of those that cannot be read.

@@ -132,7 +132,7 @@ async fn a_crash_at_any_step_leaves_a_sound_store() {
     let made = copy_at_steps(&images, &root, &copies);
     let new = add(&images, &[tar("base", false), tar("new", false), tar("implied", true)], tag).await;
     let container = ContainerId::from_random([1; 32]);
-    images.snapshot(&container, &new.id).await.unwrap();
+    images.snapshot(&container, &new.id, &[]).await.unwrap();
     images.remove(old.id.as_str()).await.unwrap();
     images.remove(new.id.as_str()).await.unwrap();
     let made = std::mem::take(&mut *lock(&made));

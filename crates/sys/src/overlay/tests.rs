@@ -101,3 +101,35 @@ fn a_directory_on_an_overlay_is_unfit_and_one_on_its_upper_is_not() {
         assert!(!place.join("trial").exists());
     }
 }
+
+/// Two directories, and so many that their names do not fit in one value of fsconfig(2).
+#[test]
+fn an_overlay_without_an_upper_stacks_open_directories_and_takes_no_change() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: overlay: needs root");
+        return;
+    }
+    type Way = fn(&[OwnedFd], &Path) -> Result<OwnedFd, OverlayError>;
+    for (name, way) in [("mount", mount_read_only as Way), ("joined", read_only::mount_joined as Way)] {
+        for count in [2, 127] {
+            let case = format!("{name}, {count} directories");
+            let dir = tempfile::tempdir().unwrap();
+            let (lowers, upper, _) = layers(dir.path(), count);
+            let dirs: Vec<OwnedFd> =
+                lowers.iter().map(|dir| std::fs::File::open(dir).unwrap().into()).collect();
+            let mounted = way(&dirs, &upper).expect(&case);
+            let mode = Mode::from_raw_mode(0o644);
+            let file = rustix::fs::openat(&mounted, "shared", OFlags::RDONLY, mode).expect(&case);
+            let mut text = [0; 16];
+            let length = rustix::io::read(file, &mut text).unwrap();
+            assert_eq!(&text[..length], b"from 0", "{case}");
+            let last = format!("own{}", count - 1);
+            assert!(rustix::fs::openat(&mounted, &last, OFlags::RDONLY, mode).is_ok(), "{case}");
+            let written = rustix::fs::openat(&mounted, &last, OFlags::WRONLY, mode);
+            assert_eq!(written.unwrap_err(), Errno::ROFS, "{case}");
+            let here = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+            assert!(!here.contains(dir.path().to_str().unwrap()), "{case}: {here}");
+        }
+    }
+    assert!(matches!(mount_read_only(&[], Path::new("/")), Err(OverlayError::Lowers(0))));
+}

@@ -22,6 +22,13 @@ fn problem(content_type: Option<&str>, text: &str) -> String {
     }
 }
 
+fn artifact(text: &str) -> Option<Artifact> {
+    match parse(None, text.as_bytes()) {
+        Ok(Document::Manifest(manifest)) => manifest.artifact,
+        other => panic!("no manifest: {other:?}"),
+    }
+}
+
 #[test]
 fn a_manifest_gives_config_and_layers_in_order() {
     let Ok(Document::Manifest(manifest)) = parse(Some(OCI_MANIFEST), oci_manifest().as_bytes()) else {
@@ -76,10 +83,23 @@ fn documents_of_doubtful_kind_are_refused() {
 }
 
 #[test]
-fn what_is_not_an_image_is_named() {
+fn what_is_not_an_image_is_an_artifact_with_the_names_of_its_files() {
     let chart = config("application/vnd.cncf.helm.config.v1+json");
-    let text = format!(r#"{{"schemaVersion":2,"config":{chart},"layers":[]}}"#);
-    assert!(problem(None, &text).contains("helm"));
+    let layer = |annotations: &str| format!(r#"{{"digest":"{HEX}","size":1,"annotations":{annotations}}}"#);
+    let [title, model, both, other] = [
+        r#"{"org.opencontainers.image.title":"a"}"#,
+        r#"{"org.cnai.model.filepath":"b"}"#,
+        r#"{"org.cnai.model.filepath":"b","org.opencontainers.image.title":"c"}"#,
+        r#"{"org.opencontainers.image.title":7,"x":"y"}"#,
+    ]
+    .map(layer);
+    let layers = [title, model, both, other, layer("null"), layer("{}")].join(",");
+    let text = format!(r#"{{"schemaVersion":2,"config":{chart},"layers":[{layers}]}}"#);
+    let artifact = artifact(&text).unwrap();
+    assert_eq!(artifact.kind, "application/vnd.cncf.helm.config.v1+json");
+    let titles: Vec<_> = artifact.titles.iter().map(Option::as_deref).collect();
+    assert_eq!(titles, [Some("a"), Some("b"), Some("c"), None, None, None]);
+    assert_eq!(self::artifact(&oci_manifest()), None);
 }
 
 #[test]
@@ -95,7 +115,7 @@ fn a_type_that_was_lost_on_the_way_is_an_images() {
         };
         assert!(manifest.layers[0].is_layer(), "{kind}");
         let artifact = text.replace(r#""mediaType":"","#, r#""artifactType":"application/vnd.example","#);
-        assert!(problem(None, &artifact).contains("vnd.example"), "{kind}");
+        assert_eq!(self::artifact(&artifact).unwrap().kind, "application/vnd.example", "{kind}");
     }
 }
 

@@ -11,6 +11,7 @@ use sha2::Digest as _;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 
+use super::file::FileLayer;
 use super::{LayerSource, Turn};
 use crate::error::StoreError;
 use crate::image::LayerId;
@@ -72,12 +73,23 @@ impl Drop for Staged {
 /// When it fails, what was unpacked is gone when the error is returned. Dropping it removes that in the background.
 #[derive(Debug)]
 pub struct LayerWriter {
-    pipe: Option<Sender>,
+    target: Target,
     hasher: sha2::Sha256,
     written: u64,
     source: LayerSource,
     unpacker: Option<Pipeline>,
     work: Option<Work>,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Target {
+    /// To the process that unpacks them.
+    Unpacker(Sender),
+    /// To a file, as they are.
+    File(FileLayer),
+    /// Nowhere any more.
+    Closed,
 }
 
 /// What is dropped together: the tree, and then the turn to make it.
@@ -126,6 +138,10 @@ impl LayerWriter {
             Staged { images: images.clone(), path: Some(path.clone()), unpacked: Unpacked::default() };
         let fs = path.join("fs");
         std::fs::DirBuilder::new().mode(0o755).create(&fs).map_err(StoreError::io("make directory", &fs))?;
+        if let Some(file) = turn.shared.file(turn.index) {
+            let target = Target::File(FileLayer::create(&fs, file)?);
+            return Ok(Self::new(target, None, staged, turn));
+        }
         let dir = std::fs::File::open(&fs).map_err(StoreError::io("open", &fs))?;
         let recipe_path = path.join("recipe");
         let recipe = OpenOptions::new()
@@ -135,7 +151,7 @@ impl LayerWriter {
             .open(&recipe_path)
             .map_err(StoreError::io("create", &recipe_path))?;
         let config = images.config();
-        let source = turn.shared.source(turn.index).clone();
+        let source = turn.shared.source(turn.index);
         let empty_path = images.layout().empty();
         let empty = std::fs::File::open(&empty_path).map_err(StoreError::io("open", &empty_path))?;
         let bounds = config.limits.of_blob(source.size);
@@ -144,14 +160,13 @@ impl LayerWriter {
         let pipe =
             Sender::from_owned_fd(pipe).map_err(StoreError::io("use the pipe of", &config.unpacker))?;
         images.step("layer begun");
-        Ok(Self {
-            pipe: Some(pipe),
-            hasher: sha2::Sha256::new(),
-            written: 0,
-            source,
-            unpacker: Some(unpacker),
-            work: Some(Work { staged, turn }),
-        })
+        Ok(Self::new(Target::Unpacker(pipe), Some(unpacker), staged, turn))
+    }
+
+    fn new(target: Target, unpacker: Option<Pipeline>, staged: Staged, turn: Turn) -> Self {
+        let source = turn.shared.source(turn.index).clone();
+        let work = Some(Work { staged, turn });
+        Self { target, hasher: sha2::Sha256::new(), written: 0, source, unpacker, work }
     }
 
     /// Takes the next bytes. Waits while the unpacking process is behind. Fails when there are more bytes than
@@ -171,9 +186,14 @@ impl LayerWriter {
         }
         self.hasher.update(bytes);
         self.written += bytes.len() as u64;
-        let Some(pipe) = &mut self.pipe else { return Err(self.refused(&before())) };
-        if pipe.write_all(bytes).await.is_ok() {
-            return Ok(());
+        match &mut self.target {
+            Target::File(file) => return file.write(bytes).await,
+            Target::Unpacker(pipe) => {
+                if pipe.write_all(bytes).await.is_ok() {
+                    return Ok(());
+                }
+            }
+            Target::Closed => return Err(self.refused(&before())),
         }
         match self.answer().await {
             // It had read to the end of the archive: what follows was not expected there.
@@ -219,16 +239,27 @@ impl LayerWriter {
         if sum != self.source.digest {
             return Err(self.bad_blob(format!("its content has the digest {sum}")));
         }
-        let unpacked = self.answer().await.map_err(|refusal| self.refused(&refusal))?;
+        let unpacked = match self.close() {
+            Some(file) => file.finish().await?,
+            None => self.answer().await.map_err(|refusal| self.refused(&refusal))?,
+        };
         let Some(mut work) = self.work.take() else { return Err(self.refused(&before())) };
         work.staged.unpacked = unpacked;
         Ok(work)
     }
 
+    /// Closes the pipe; gives the file, where it is one.
+    fn close(&mut self) -> Option<FileLayer> {
+        match std::mem::replace(&mut self.target, Target::Closed) {
+            Target::File(file) => Some(file),
+            Target::Unpacker(_) | Target::Closed => None,
+        }
+    }
+
     /// Closes the pipe and waits for the process. When it is cancelled, the tree stays until the process has ended: what
     /// is being written must not be deleted.
     async fn answer(&mut self) -> Result<Unpacked, Refusal> {
-        self.pipe = None;
+        drop(self.close());
         let (Some(unpacker), Some(work)) = (self.unpacker.take(), self.work.take()) else {
             return Err(before());
         };
@@ -270,7 +301,9 @@ impl Work {
         let Self { staged, turn } = self;
         let shared = turn.shared.clone();
         shared.images.step("layer unpacked");
-        staged.close_recipe()?;
+        if turn.shared.file(turn.index).is_none() {
+            staged.close_recipe()?;
+        }
         complete::devices::make(&staged)
             .and_then(|()| complete::opaque(&staged))
             .map_err(|error| shared.layer_error(turn.index, &error))?;

@@ -6,6 +6,7 @@ fn record() -> SnapshotRecord {
     SnapshotRecord {
         container: ContainerId::from_random([1; 32]),
         image: Digest::from_sha256([2; 32]),
+        volumes: Vec::new(),
         layers: Vec::new(),
     }
 }

@@ -1,0 +1,149 @@
+//! Image volumes: an image in a container, which cannot be written to.
+//!
+//! ```text
+//! mounts that name an image -> images() -> the container's snapshot keeps their layers -> mount() -> Preparing::volumes
+//! ```
+//!
+//! Each container has detached mounts of its own, made from the layers: nothing appears in the host's mount table, and nothing is left
+//! when a daemon dies on the way. Pages of the files are shared all the same.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_image::{Images, Volume, VolumeImage};
+use berth_sys::{mount, overlay};
+use berth_types::{Classify, Digest, Kind};
+
+use crate::error::EngineError;
+use crate::handler::Detached;
+use crate::model::{ContainerConfig, ImageVolume, Mount, Propagation};
+
+/// The most image volumes of a container: their mounts go to the shim in one message.
+const MAX_VOLUMES: usize = 128;
+
+/// The ids of the images that a container mounts, in the order of its mounts.
+///
+/// # Errors
+/// One is not there, or cannot be mounted as it is asked for.
+pub(super) fn images(images: &Images, config: &ContainerConfig) -> Result<Vec<Digest>, EngineError> {
+    let volumes: Vec<_> = of(config).collect();
+    if volumes.len() > MAX_VOLUMES {
+        let message = format!("{} are image volumes, {MAX_VOLUMES} are allowed", volumes.len());
+        return Err(EngineError::invalid("mounts", message));
+    }
+    let find = |(mount, volume): &(&Mount, &ImageVolume)| {
+        if let Some(problem) = problem(mount) {
+            return Err(failed(mount, volume, Problem(problem)));
+        }
+        let name = &volume.image.image;
+        let image = images.find(name).map_err(|e| failed(mount, volume, e))?;
+        image.map(|image| image.id.clone()).ok_or_else(|| failed(mount, volume, NotThere))
+    };
+    volumes.iter().map(find).collect()
+}
+
+fn of(config: &ContainerConfig) -> impl Iterator<Item = (&Mount, &ImageVolume)> {
+    config.mounts.iter().filter_map(|mount| Some((mount, mount.image.as_ref()?)))
+}
+
+/// What an image cannot be mounted with.
+fn problem(mount: &Mount) -> Option<&'static str> {
+    if !mount.host_path.as_os_str().is_empty() {
+        return Some("it has a host_path beside the image");
+    }
+    if !mount.readonly {
+        return Some("an image is mounted read-only");
+    }
+    // Each layer would have to be idmapped, as for a root: `overlay::mount_idmapped`.
+    if !mount.uids.is_empty() || !mount.gids.is_empty() {
+        return Some("image volumes of pods with a user namespace are not supported yet");
+    }
+    if mount.propagation != Propagation::Private {
+        return Some("nothing can be mounted in an image, so propagation must be private");
+    }
+    None
+}
+
+/// The configuration with a path for each image volume, as a specification needs one: where its mount would be, below the
+/// container's directory.
+pub(super) fn with_sources(config: &Arc<ContainerConfig>, dir: &Path) -> Arc<ContainerConfig> {
+    if of(config).next().is_none() {
+        return Arc::clone(config);
+    }
+    let mut config = ContainerConfig::clone(config);
+    let volumes = config.mounts.iter_mut().filter(|mount| mount.image.is_some());
+    for (number, mount) in volumes.enumerate() {
+        mount.host_path = source(dir, number);
+    }
+    Arc::new(config)
+}
+
+fn source(dir: &Path, number: usize) -> PathBuf {
+    dir.join("volumes").join(number.to_string())
+}
+
+/// Makes the mounts, of layers that the container's snapshot keeps.
+///
+/// # Errors
+/// An image has nothing at the path asked for, or a mount cannot be made.
+pub(super) fn mount(
+    images: &Images,
+    config: &ContainerConfig,
+    layers: &[VolumeImage],
+    dir: &Path,
+) -> Result<Vec<Detached>, EngineError> {
+    let make = |(number, ((mount, volume), image)): (usize, ((&Mount, &ImageVolume), &VolumeImage))| {
+        let found = images.volume(&image.lowers, &volume.sub_path).map_err(|e| failed(mount, volume, e))?;
+        let made = match found {
+            Volume::Stack(dirs) => overlay::mount_read_only(&dirs, images.dir()).map_err(Unmounted::Overlay),
+            Volume::Single(place) => mount::clone_tree(place.as_fd(), false).map_err(Unmounted::Clone),
+        };
+        let made = made.map_err(|e| failed(mount, volume, e))?;
+        Ok(Detached { source: source(dir, number), mount: made })
+    };
+    of(config).zip(layers).enumerate().map(make).collect()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Problem(&'static str);
+
+impl Classify for Problem {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it is not in the store: pull it first")]
+struct NotThere;
+
+impl Classify for NotThere {
+    fn kind(&self) -> Kind {
+        Kind::NotFound
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unmounted {
+    #[error(transparent)]
+    Overlay(overlay::OverlayError),
+    #[error("open_tree")]
+    Clone(#[source] rustix::io::Errno),
+}
+
+impl Classify for Unmounted {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
+
+fn failed<E: Classify + Send + Sync + 'static>(mount: &Mount, volume: &ImageVolume, error: E) -> EngineError {
+    EngineError::ImageVolume {
+        image: volume.image.image.clone(),
+        place: mount.container_path.display().to_string(),
+        kind: error.kind(),
+        source: Arc::new(error),
+    }
+}
