@@ -34,6 +34,7 @@ const EXAMPLES: &str = "Examples:
 berth COMMAND --help tells more. Pods run on without the command line, and without the daemon.";
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 enum Command {
     /// Run one container in a pod of its own
     Run(command::run::Run),
@@ -76,7 +77,7 @@ enum Command {
     /// Run an OCI bundle without a daemon
     Oci(command::oci::Oci),
     /// Answer kubelets, crictl and this command line
-    Serve(Box<Serve>),
+    Serve(Serve),
     /// Write the completions of a shell to standard output
     Completion(command::documents::Completion),
     /// Write what a package carries beside the program

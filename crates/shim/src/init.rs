@@ -69,7 +69,7 @@ pub(crate) fn start(
     let first = spawn.spawn()?;
     drop(theirs);
     ours.set_read_timeout(Some(LIMIT))?;
-    let child = if user.is_some() { made_by(first, &mut ours)? } else { first };
+    let child = if user.is_some() { made_by(&first, &mut ours)? } else { first };
     let ready = ours.read_exact(&mut [0]);
     ready.map_err(|e| io::Error::new(e.kind(), "the pod's init did not become ready"))?;
     let namespace = std::fs::File::open(format!("/proc/{}/ns/pid", child.pid))?.into();
@@ -77,7 +77,7 @@ pub(crate) fn start(
 }
 
 /// The init that the first process made as its sibling, and told of.
-fn made_by(first: Child, ours: &mut UnixStream) -> io::Result<Child> {
+fn made_by(first: &Child, ours: &mut UnixStream) -> io::Result<Child> {
     let mut number = [0; 4];
     let told = ours.read_exact(&mut number);
     // Whether it told or not, it is done.

@@ -41,19 +41,25 @@ pub(super) fn functions(files: &Files) -> Vec<String> {
     found
 }
 
-/// Name, first line and length of every function. Formatted source has the closing brace of a
-/// function at the indentation of its first line, which is all this relies on.
+/// Name, first line and length of every function with a body. Formatted source ends a signature with a line that ends in a
+/// brace or a semicolon, and has the closing brace of a function at the indentation of its first line: this relies on both.
 pub(super) fn functions_of(text: &str) -> Vec<(String, usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         let Some(name) = function_name(line) else { continue };
+        let signature = lines[at..].iter().map(|line| line.trim_end());
+        let is_declared =
+            signature.map(|line| line.chars().last()).find(|end| matches!(end, Some('{' | '}' | ';')));
+        if is_declared == Some(Some(';')) {
+            continue;
+        }
         let indent = line.len() - line.trim_start().len();
         let closing = format!("{}}}", " ".repeat(indent));
         let end = lines[at..]
             .iter()
             .position(|l| *l == closing || (l.starts_with(&closing) && l.len() <= closing.len() + 1));
-        if let Some(length) = end.filter(|_| !line.trim_end().ends_with(['}', ';'])) {
+        if let Some(length) = end.filter(|_| !line.trim_end().ends_with('}')) {
             found.push((name.to_owned(), at + 1, length + 1));
         }
     }

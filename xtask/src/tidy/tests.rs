@@ -36,8 +36,8 @@ fn long_files_and_functions_are_found() {
 
 #[test]
 fn functions_are_measured_by_their_closing_brace() {
-    let text = "impl A {\n    pub(crate) async fn f<T>(\n        t: T,\n    ) -> u8 {\n        1\n    }\n    fn g();\n}\nfn h() {}\n";
-    assert_eq!(sizes::functions_of(text), [("f".to_owned(), 2, 5)]);
+    let text = "impl A {\n    pub(crate) async fn f<T>(\n        t: T,\n    ) -> u8 {\n        1\n    }\n    fn g();\n    fn i(\n        t: T,\n    ) -> u8;\n    fn j() {\n    }\n}\nfn h() {}\n";
+    assert_eq!(sizes::functions_of(text), [("f".to_owned(), 2, 5), ("j".to_owned(), 11, 2)]);
 }
 
 #[test]
