@@ -6,8 +6,10 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_image::{Config, Image, Images, LayerSource, LayerStep, Names, Source, StoreError};
+use berth_testkit::wait_until;
 use berth_types::Digest;
 use sha2::Digest as _;
 
@@ -257,11 +259,14 @@ impl Store {
         names
     }
 
-    /// That nothing is left but the lock and empty directories.
+    /// That nothing is left but the lock and empty directories, once the downloads that a failure ended have gone.
+    #[track_caller]
     pub fn assert_empty(&self) {
-        for dir in ["layers", "records", "blobs/sha256", "staging"] {
-            assert_eq!(self.names(dir), Vec::<String>::new(), "{dir}");
-        }
+        let dirs = ["layers", "records", "blobs/sha256", "staging"];
+        let left = || -> Vec<_> {
+            dirs.iter().flat_map(|dir| self.names(dir).into_iter().map(move |name| (dir, name))).collect()
+        };
+        assert!(wait_until(Duration::from_secs(10), || left().is_empty()), "{:?}", left());
     }
 
     pub async fn unpack(&self, tar: Vec<u8>) -> Result<std::path::PathBuf, StoreError> {
