@@ -87,7 +87,12 @@ impl Server {
                 let answer = Answer::ExecStarted { pid: running.pid };
                 self.answer(asker, Ok(answer), running.console.into_iter().collect());
             }
-            Err(failure) => self.answer(asker, Err(failure), vec![]),
+            Err(failure) => {
+                // A process that joins meets the container's end as an error of the system.
+                self.reap_children();
+                let ended = self.container(&container).and_then(|c| c.stage.allows(Ask::Exec)).err();
+                self.answer(asker, Err(ended.unwrap_or(failure)), vec![]);
+            }
         }
         // What ended while the thread was at work, and a container whose end has waited for it.
         self.reap_children();
