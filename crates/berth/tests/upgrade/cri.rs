@@ -13,7 +13,7 @@ use crate::home::{BUSYBOX, LIMIT};
 /// A connection.
 pub struct Cri {
     runtime: tokio::runtime::Runtime,
-    client: RuntimeServiceClient<Channel>,
+    channel: Channel,
 }
 
 impl Cri {
@@ -26,7 +26,7 @@ impl Cri {
         });
         let endpoint = Endpoint::from_static("http://kubelet");
         let channel = runtime.block_on(async { endpoint.connect_with_connector(connect).await })?;
-        Ok(Self { runtime, client: RuntimeServiceClient::new(channel) })
+        Ok(Self { runtime, channel })
     }
 
     /// One call, with a limit.
@@ -34,9 +34,28 @@ impl Cri {
         &self,
         call: impl AsyncFnOnce(RuntimeServiceClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, Status> {
-        let limited = async { tokio::time::timeout(LIMIT, call(self.client.clone())).await };
+        self.call_on(async |channel| call(RuntimeServiceClient::new(channel)).await)
+    }
+
+    /// One call of any service, with a limit.
+    pub fn call_on<T>(
+        &self,
+        call: impl AsyncFnOnce(Channel) -> Result<Response<T>, Status>,
+    ) -> Result<T, Status> {
+        let limited = async { tokio::time::timeout(LIMIT, call(self.channel.clone())).await };
         let answer = self.runtime.block_on(limited);
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))).map(Response::into_inner)
+    }
+
+    /// One call that is given up after this time, if it is not answered before.
+    pub fn give_up<T>(
+        &self,
+        after: std::time::Duration,
+        call: impl AsyncFnOnce(RuntimeServiceClient<Channel>) -> Result<Response<T>, Status>,
+    ) -> Option<Result<T, Status>> {
+        let client = RuntimeServiceClient::new(self.channel.clone());
+        let answer = self.runtime.block_on(async { tokio::time::timeout(after, call(client)).await });
+        answer.ok().map(|answer| answer.map(Response::into_inner))
     }
 
     pub fn run(&self, config: &api::PodSandboxConfig) -> Result<String, Status> {
@@ -124,6 +143,11 @@ impl Cri {
         let request = api::PodSandboxStatusRequest { pod_sandbox_id: pod.into(), verbose: true };
         let answer = self.call(async |mut c| c.pod_sandbox_status(request).await).unwrap();
         pid_of(&answer.info["info"], "shimPid")
+    }
+
+    pub fn containers(&self) -> Result<Vec<api::Container>, Status> {
+        let request = api::ListContainersRequest::default();
+        self.call(async |mut c| c.list_containers(request).await).map(|answer| answer.containers)
     }
 
     pub fn pods(&self) -> Result<Vec<api::PodSandbox>, Status> {
