@@ -8,12 +8,12 @@ mod lists;
 mod report;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{has, headline, must, root, target};
+use crate::run::{go, has, headline, must, root, target};
 use crate::tools::{Profile, berth, testkit};
 use lists::Lists;
 use report::{Outcome, Spec};
@@ -146,8 +146,13 @@ fn execute(
     Ok(old)
 }
 
+/// crictl, for the tests that use it.
+pub(crate) fn crictl() -> PathBuf {
+    root().join("tests/conformance/bin/crictl")
+}
+
 /// Builds critest and crictl at the version that `tests/conformance/go.mod` pins.
-fn build_suite() -> Result<PathBuf> {
+pub(crate) fn build_suite() -> Result<PathBuf> {
     if !has("go") {
         bail!("the conformance suite is built with Go 1.26, which is not on the PATH");
     }
@@ -157,18 +162,8 @@ fn build_suite() -> Result<PathBuf> {
     let critest = bin.join("critest");
     headline("conformance: building critest and crictl");
     must(go(&dir).args(["test", "-c", "-o"]).arg(&critest).arg("sigs.k8s.io/cri-tools/cmd/critest"))?;
-    must(go(&dir).args(["build", "-o"]).arg(bin.join("crictl")).arg("sigs.k8s.io/cri-tools/cmd/crictl"))?;
+    must(go(&dir).args(["build", "-o"]).arg(crictl()).arg("sigs.k8s.io/cri-tools/cmd/crictl"))?;
     Ok(critest)
-}
-
-fn go(dir: &Path) -> Command {
-    let mut command = Command::new("go");
-    command
-        .current_dir(dir)
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "-mod=readonly")
-        .env("GOTOOLCHAIN", "local");
-    command
 }
 
 /// Compares what happened with what is expected.

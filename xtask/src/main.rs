@@ -8,6 +8,7 @@ mod check;
 mod conformance;
 mod demo;
 mod docs;
+mod kubelet;
 mod package;
 mod run;
 mod setup;
@@ -42,6 +43,8 @@ enum Verb {
     Vm(vm::Options),
     /// Pods under other versions of Berth than the one that made them, and under daemons and shims that are killed
     Upgrade(upgrade::Options),
+    /// A real kubelet over Berth: static pods of every kind, and both killed under each other
+    Kubelet(kubelet::Options),
     /// The CRI's own conformance suite against a Berth of its own, or any socket
     Conformance(conformance::Options),
     /// Speed and memory of a CRI runtime, beside others when told
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Test(options) => return test::run(&options),
         Verb::Upgrade(options) => return upgrade::run(&options),
+        Verb::Kubelet(options) => return kubelet::run(&options),
         Verb::Vm(options) => return vm::run(&options),
         Verb::Conformance(options) => conformance::run(&options).and_then(|r| r.verdict()),
         Verb::Bench(options) => bench::run(&options),

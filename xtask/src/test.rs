@@ -1,6 +1,6 @@
 //! The whole test suite, ending in one line of counts.
 //!
-//! What runs, in this order: setup, the rules of the project, the builds of other versions for the upgrade tests, every cargo test (unit, integration,
+//! What runs, in this order: setup, the rules of the project, the builds of other versions, crictl and a kubelet for the tests, every cargo test (unit, integration,
 //! those that need root, doc tests), the conformance suite, and at the end a look at what is left
 //! on the machine. A stage that cannot run counts as a failure, never as nothing.
 
@@ -11,8 +11,11 @@ use std::process::ExitCode;
 
 use crate::conformance::{self, Judged};
 use crate::run::{headline, target};
-use crate::{setup, tidy, tools, upgrade};
+use crate::{kubelet, setup, tidy, tools, upgrade};
 use count::Counts;
+
+/// Where the tests find crictl.
+const CRICTL: &str = "BERTH_CRICTL";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -56,7 +59,7 @@ fn everything(options: &Options, counts: &mut Counts) {
     let testkit = tools::testkit(tools::Profile::Dev)
         .and_then(|testkit| tools::take_snapshot(&testkit, &snapshot).map(|()| testkit));
 
-    let programs = upgrade::build(counts);
+    let programs = programs(counts);
     cargo_tests::run(&[], &programs, counts);
     if options.no_conformance {
         counts.skip("conformance", "left out on request");
@@ -72,6 +75,20 @@ fn everything(options: &Options, counts: &mut Counts) {
         Ok(()) => counts.passed += 1,
         Err(error) => counts.fail(format!("leak check: {error:#}")),
     }
+}
+
+/// Builds what cargo's tests use beside today's program; the environment that hands it to them.
+fn programs(counts: &mut Counts) -> upgrade::Programs {
+    let mut programs = upgrade::build(counts);
+    match conformance::build_suite() {
+        Ok(_) => programs.push((CRICTL, conformance::crictl().into())),
+        Err(error) => counts.fail(format!("crictl: {error:#}")),
+    }
+    match kubelet::build() {
+        Ok(kubelet) => programs.push(kubelet),
+        Err(error) => counts.fail(format!("kubelet: {error:#}")),
+    }
+    programs
 }
 
 fn count_specs(judged: &Judged, counts: &mut Counts) {

@@ -42,7 +42,12 @@ pub fn run<T: Send>(kinds: &[Kind], body: impl FnOnce() -> T + Send) -> Result<T
     })
 }
 
-fn enter(kinds: &[Kind]) -> Result<()> {
+/// Puts the calling thread in new namespaces for good, and with it all threads and programs that it starts from then on: for
+/// a test program whose main thread has started none yet. Needs root.
+///
+/// # Errors
+/// When the namespaces cannot be made.
+pub fn enter(kinds: &[Kind]) -> Result<()> {
     let flags = kinds.iter().fold(0, |flags, kind| {
         flags
             | match kind {
