@@ -199,8 +199,11 @@ impl Engine {
         argv: Vec<String>,
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
-        let target = self.target(id).await?;
-        exec::exec_sync(&self.shared, &target, argv, timeout).await
+        let done = async {
+            let target = self.target(id).await?;
+            exec::exec_sync(&self.shared, &target, argv, timeout).await
+        };
+        self.settled(id, done.await).await
     }
 
     /// Runs a command in a running container with its streams. Dropping the session kills it.
@@ -208,8 +211,11 @@ impl Engine {
     /// # Errors
     /// `Command` when it cannot be executed.
     pub async fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecSession, EngineError> {
-        let target = self.target(id).await?;
-        exec::exec(&self.shared, &target, &request, None).await
+        let begun = async {
+            let target = self.target(id).await?;
+            exec::exec(&self.shared, &target, &request, None).await
+        };
+        self.settled(id, begun.await).await
     }
 
     /// Joins the stdio of a container that is created or running.
@@ -217,7 +223,8 @@ impl Engine {
     /// # Errors
     /// `NotFound` or `Refused`.
     pub async fn attach(&self, id: &ContainerId) -> Result<AttachSession, EngineError> {
-        exec::attach(&self.target(id).await?).await
+        let attached = async { exec::attach(&self.target(id).await?).await };
+        self.settled(id, attached.await).await
     }
 
     /// Connects to a port of a pod on `localhost` inside of it, by IPv4 or else by IPv6.
@@ -234,7 +241,8 @@ impl Engine {
     /// # Errors
     /// The file cannot be opened, or the container does not run.
     pub async fn reopen_log(&self, id: &ContainerId) -> Result<(), EngineError> {
-        exec::reopen_log(&self.target(id).await?).await
+        let opened = async { exec::reopen_log(&self.target(id).await?).await };
+        self.settled(id, opened.await).await
     }
 
     /// The sandboxes of an owner, or all, newest first. Those that are still being created are not among them.
@@ -375,6 +383,18 @@ impl Engine {
 
     async fn target(&self, id: &ContainerId) -> Result<Target, EngineError> {
         self.ask(id, |container, reply| Command::Target { container, reply }).await
+    }
+
+    /// What fails since the container or its pod is stopped meanwhile is no failure: the state tells. The container takes its
+    /// processes, its cgroup and in the end its shim away.
+    async fn settled<T>(&self, id: &ContainerId, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        match result {
+            Err(error) => {
+                self.ask(id, |container, reply| Command::Alive { container, reply }).await?;
+                Err(error)
+            }
+            Ok(done) => Ok(done),
+        }
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Published { reply: Reply<()> },
     /// What is needed to talk to a running container.
     Target { container: ContainerId, reply: Reply<Target> },
+    /// Answered well while the container is not being stopped in any way.
+    Alive { container: ContainerId, reply: Reply<()> },
 }
 
 /// What the owner's own work reports.

@@ -16,7 +16,8 @@ type Check = fn(&Crictl, &str, &str);
 
 /// Every command of `crictl --help`. One that is new there fails the test until it has a line here.
 const COMMANDS: &[(&str, Check)] = &[
-    ("attach", |c, _, container| c.refuses(&["attach", container], "not supported yet")),
+    // Its input ends at once, and then it leaves.
+    ("attach", |c, _, container| c.shows(&["attach", "-i", container], "")),
     ("checkpoint", |c, _, container| {
         c.refuses(&["checkpoint", "--export=/nowhere.tar", container], "not supported yet")
     }),
@@ -30,7 +31,10 @@ const COMMANDS: &[(&str, Check)] = &[
         c.shows(&["ps", "-a", "-q", "--no-trunc"], &id);
     }),
     ("events", |c, pod, _| c.shows_events(pod)),
-    ("exec", |c, _, container| c.shows(&["exec", "-s", container, "echo", "said"], "said\n")),
+    ("exec", |c, _, container| {
+        c.shows(&["exec", "-s", container, "echo", "said"], "said\n");
+        c.shows(&["exec", container, "echo", "said"], "said\n");
+    }),
     ("imagefsinfo", |c, _, _| c.shows(&["imagefsinfo"], "usedBytes")),
     ("images", |c, _, _| c.shows(&["images"], "library/busybox")),
     ("info", |c, _, _| c.shows(&["info"], "NetworkReady")),
@@ -49,7 +53,11 @@ const COMMANDS: &[(&str, Check)] = &[
     ("metricdescs", |c, _, _| c.shows(&["metricdescs"], "container_memory_working_set_bytes")),
     ("metricsp", |c, pod, _| c.shows(&["metricsp"], pod)),
     ("pods", |c, pod, _| c.shows(&["pods", "--no-trunc"], pod)),
-    ("port-forward", |c, pod, _| c.refuses(&["port-forward", pod, "8080"], "not supported yet")),
+    ("port-forward", |c, pod, _| {
+        let call = Call::spawn(c.command(&["port-forward", pod, ":8080"]));
+        call.shows("Forwarding from 127.0.0.1:");
+        call.kill();
+    }),
     ("ps", |c, _, container| c.shows(&["ps", "--no-trunc"], container)),
     ("pull", |c, _, _| c.shows(&["pull", BUSYBOX], "Image is up to date")),
     ("rm", |c, pod, _| {

@@ -2,33 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use berth_testkit::guard::{free_port, has_program};
+use berth_testkit::guard::free_port;
 use berth_testkit::{require, require_root, wait_until};
 
 use crate::home::{Call, LIMIT};
 use crate::world::World;
 
-/// Built by `cargo xtask conformance`, else by this test.
-fn program() -> PathBuf {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crictl");
-    let mut go = Command::new("go");
-    go.current_dir(module).args(["build", "-o"]).arg(&program).arg("sigs.k8s.io/cri-tools/cmd/crictl");
-    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly").env("GOTOOLCHAIN", "local");
-    assert!(go.stdin(Stdio::null()).status().unwrap().success());
-    program
-}
-
 /// contract 50
 #[test]
 fn exec_attach_and_port_forward_work() {
     require_root!();
-    require!(has_program("go"), "needs Go 1.26");
-    let world = World::start();
-    let program = program();
+    let program = std::env::var_os("BERTH_CRICTL");
+    require!(program.is_some(), "no crictl was built (cargo xtask conformance builds it)");
+    let (world, program) = (World::start(), program.unwrap());
     let crictl = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         command.args(["-r", &world.home.daemon.endpoint()]).args(arguments).stdin(Stdio::null());

@@ -73,6 +73,10 @@ impl Owner {
             Outcome::Refused(refused) if refused.thing == "container" => {
                 self.answer_caller(caller, Err(refused_container(id, refused)));
             }
+            Outcome::Failed(error) => {
+                let error = self.in_this_state(error);
+                self.answer_caller(caller, Err(error));
+            }
             outcome => self.answer_of_sandbox(caller, outcome),
         }
     }

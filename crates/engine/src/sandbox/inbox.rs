@@ -78,6 +78,10 @@ impl Owner {
                 let target = self.target(&container);
                 self.answer(reply, target);
             }
+            Command::Alive { container, reply } => {
+                let alive = self.alive(&container, "reach");
+                self.answer(reply, alive.map(drop));
+            }
         }
     }
 
@@ -299,6 +303,20 @@ impl Owner {
         }
     }
 
+    /// What is known of a container that is neither being stopped nor ended; else it is refused by this verb.
+    pub(super) fn alive(&self, id: &ContainerId, verb: &'static str) -> Result<Arc<Facts>, EngineError> {
+        let life = self.pod.containers().get(id).ok_or_else(|| not_found(id))?;
+        match (self.state(), life.state(), life.facts()) {
+            (
+                State::Ready,
+                ContainerState::Created | ContainerState::Starting | ContainerState::Running,
+                Some(facts),
+            ) => Ok(Arc::clone(facts)),
+            (State::Ready, _, _) => Err(refused_container(id, life.refuse(verb))),
+            (_, _, _) => Err(self.refused(self.pod.sandbox().refuse(verb))),
+        }
+    }
+
     /// Exec sessions begin with the out-of-memory score that the container's processes have now.
     fn with_score(&self, facts: &Arc<Facts>, item: &Item) -> Arc<Facts> {
         let least = self.spawner.shared.facts.least_oom_score;
@@ -325,6 +343,20 @@ impl Owner {
             }
             Caller::Container(id, reply) => self.answer(reply, result.map(|()| id)),
             Caller::Done(reply) => self.answer(reply, result),
+        }
+    }
+
+    /// What is told of a container that could not be reached: a pod that is stopped or removed takes its shim away, and then
+    /// nothing failed.
+    pub(super) fn in_this_state(&self, error: EngineError) -> EngineError {
+        match self.state() {
+            State::Starting | State::Ready => error,
+            State::Stopping { .. } | State::StopFailed | State::NotReady | State::Removing | State::Gone => {
+                match error.kind() {
+                    Kind::Unavailable => self.refused(self.pod.sandbox().refuse("reach a container in")),
+                    _ => error,
+                }
+            }
         }
     }
 

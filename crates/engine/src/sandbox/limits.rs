@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use berth_types::ContainerId;
-use berth_types::lifecycle::container::State as ContainerState;
 use berth_types::lifecycle::sandbox::State;
 
-use super::inbox::{not_found, refused_container};
+use super::inbox::not_found;
 use super::owner::Owner;
 use super::{Caller, Report};
 use crate::container::update::{self, Asked};
@@ -16,17 +15,12 @@ use crate::model::Resources;
 impl Owner {
     /// Other limits are asked for.
     pub(super) fn update(&mut self, id: &ContainerId, change: Box<Resources>, caller: Caller) {
-        let Some((item, life)) = self.items.get_mut(id).zip(self.pod.containers().get(id)) else {
-            return self.answer_caller(caller, Err(not_found(id)));
+        let facts = match self.alive(id, "update") {
+            Ok(facts) => facts,
+            Err(refused) => return self.answer_caller(caller, Err(refused)),
         };
-        let facts = match (life.state(), life.facts()) {
-            (ContainerState::Created | ContainerState::Starting | ContainerState::Running, Some(facts)) => {
-                Arc::clone(facts)
-            }
-            (_, _) => {
-                let refused = refused_container(id, life.refuse("update"));
-                return self.answer_caller(caller, Err(refused));
-            }
+        let Some(item) = self.items.get_mut(id) else {
+            return self.answer_caller(caller, Err(not_found(id)));
         };
         let (change, caller) = match item.limits.ask(change, caller) {
             Asked::Begin(change, caller) => (change, caller),
@@ -51,7 +45,8 @@ impl Owner {
     ) {
         let (made, result) = match result {
             Ok(made) => (Some(made), Ok(())),
-            Err(error) => (None, Err(error)),
+            // One that has ended meanwhile took its cgroup away.
+            Err(error) => (None, Err(self.alive(id, "update").err().unwrap_or(error))),
         };
         let waiting = self.items.get_mut(id).map(|item| item.limits.over(made)).unwrap_or_default();
         self.answer_caller(caller, result);
@@ -63,8 +58,7 @@ impl Owner {
 
     /// Other limits of the pod as a whole are asked for.
     pub(super) fn update_pod(&mut self, change: Box<Resources>, caller: Caller) {
-        if self.state() != State::Ready {
-            let refused = self.refused(self.pod.sandbox().refuse("update"));
+        if let Err(refused) = self.pod_updatable() {
             return self.answer_caller(caller, Err(refused));
         }
         // The group is the caller's, who has changed it.
@@ -84,10 +78,17 @@ impl Owner {
         });
     }
 
+    fn pod_updatable(&self) -> Result<(), EngineError> {
+        match self.state() {
+            State::Ready => Ok(()),
+            _ => Err(self.refused(self.pod.sandbox().refuse("update"))),
+        }
+    }
+
     pub(super) fn pod_is_updated(&mut self, result: Result<Resources, EngineError>, caller: Caller) {
         let (made, result) = match result {
             Ok(made) => (Some(made), Ok(())),
-            Err(error) => (None, Err(error)),
+            Err(error) => (None, Err(self.pod_updatable().err().unwrap_or(error))),
         };
         let waiting = self.limits.over(made);
         self.answer_caller(caller, result);
