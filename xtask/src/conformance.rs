@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Test a Berth built with optimisation
     #[arg(long)]
     release: bool,
+    /// AppArmor is in force: the specs that wait for it must pass
+    #[arg(long)]
+    confined: bool,
     /// Evaluate an existing report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -91,7 +94,10 @@ const OVER_WEBSOCKET: [&str; 3] = ["-websocket-exec", "-websocket-attach", "-web
 
 /// Builds the suite, runs it, and evaluates the report. Specs of streaming run a second time over WebSocket.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
-    let lists = Lists::read(&root().join("tests/conformance"))?;
+    let mut lists = Lists::read(&root().join("tests/conformance"))?;
+    if options.confined {
+        lists.require("needs AppArmor");
+    }
     if let Some(file) = &options.report {
         return judge(&ran(report::read(file)?, options.focus.as_deref()), &lists);
     }

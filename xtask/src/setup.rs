@@ -59,6 +59,16 @@ const PACKAGES: &[Package] = &[
         shows: &["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"],
         purpose: "compiles our profile",
     },
+    Package {
+        name: "dbus-daemon",
+        shows: &["/usr/bin/dbus-daemon"],
+        purpose: "carries what systemd is asked",
+    },
+    Package {
+        name: "dbus",
+        shows: &["/lib/systemd/system/dbus.service", "/usr/lib/systemd/system/dbus.service"],
+        purpose: "starts it as a host does",
+    },
     Package { name: "curl", shows: &["/usr/bin/curl"], purpose: "fetches from pods" },
     Package { name: "strace", shows: &["/usr/bin/strace"], purpose: "counts system calls" },
     Package { name: "jq", shows: &["/usr/bin/jq"], purpose: "reads JSON" },
@@ -94,6 +104,7 @@ const VIRTUAL_MACHINE: &[Package] = &[
         shows: &["/usr/share/doc/linux-image-cloud-amd64"],
         purpose: "its kernel",
     },
+    Package { name: "systemd", shows: &["/lib/systemd/systemd"], purpose: "its first process" },
     Package { name: "kmod", shows: &["/sbin/modprobe", "/usr/sbin/modprobe"], purpose: "its modules" },
     Package { name: "e2fsprogs", shows: &["/sbin/mkfs.ext4", "/usr/sbin/mkfs.ext4"], purpose: "its disk" },
 ];

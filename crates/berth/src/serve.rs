@@ -78,7 +78,9 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
         instance: settings.instance.clone(),
         root: settings.root.clone(),
         state: settings.state.clone(),
-        cgroup_root: settings.cgroup_root.clone(),
+        cgroup_driver: settings.cgroups.driver,
+        cgroup_root: settings.cgroups.root.clone(),
+        cgroup_slice: settings.cgroups.slice.clone(),
         handlers: settings.handlers.clone(),
         default_handler: settings.default_handler.clone(),
         images: ImageConfig {

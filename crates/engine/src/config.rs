@@ -17,8 +17,13 @@ pub struct EngineConfig {
     pub root: PathBuf,
     /// What does not: pods' records, sockets, namespace files.
     pub state: PathBuf,
-    /// The cgroup for shims and for pods without a parent of their own, in cgroupfs syntax: `/berth`.
+    /// Who manages cgroups.
+    pub cgroup_driver: CgroupDriver,
+    /// The cgroup for shims and for pods without a parent of their own: `/berth`. It is looked into under systemd too, for what
+    /// an earlier daemon made.
     pub cgroup_root: String,
+    /// The same where systemd manages cgroups: a slice, `berth.slice`.
+    pub cgroup_slice: String,
     /// Handlers by name, beside `native`.
     pub handlers: BTreeMap<String, PathBuf>,
     /// What the empty handler means.
@@ -38,6 +43,17 @@ pub struct EngineConfig {
     /// The limit of open files that shims get, and so containers without one of their own; none leaves
     /// them the daemon's, which a daemon raises for itself.
     pub open_files: Option<Limit>,
+}
+
+/// Who manages cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// systemd where it is the first process and cgroup v2 is alone, else this program.
+    Auto,
+    /// This program.
+    Cgroupfs,
+    /// systemd, or the engine does not open.
+    Systemd,
 }
 
 /// How images are found and unpacked.

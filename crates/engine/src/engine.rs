@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::sandbox::dial;
 use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
-use crate::seams::Seams;
+use crate::seams::{Driver, Seams};
 use crate::shared::{Identity, Shared};
 use crate::status::{Finding, NetworkStatus, Stages};
 use crate::{open, validate};
@@ -59,6 +59,19 @@ impl Engine {
     /// What the engine was opened with.
     pub fn config(&self) -> &EngineConfig {
         &self.shared.config
+    }
+
+    /// Who manages cgroups: what a kubelet must have too.
+    pub fn cgroup_driver(&self) -> Driver {
+        self.shared.placement.driver()
+    }
+
+    /// The cgroup for shims and for pods without a parent of their own.
+    pub fn cgroup_root(&self) -> &str {
+        match self.cgroup_driver() {
+            Driver::Cgroupfs => &self.config().cgroup_root,
+            Driver::Systemd => &self.config().cgroup_slice,
+        }
     }
 
     /// Makes a sandbox and answers when it is up, with its addresses. A second request with the

@@ -37,7 +37,9 @@ mod views;
 pub use berth_sys::clock::now;
 /// For callers that have directories of their own which containers fill.
 pub use berth_sys::fs::remove_tree;
-pub use config::{BuiltinImage, BuiltinNetwork, CniNetwork, EngineConfig, ImageConfig, NetworkChoice};
+pub use config::{
+    BuiltinImage, BuiltinNetwork, CgroupDriver, CniNetwork, EngineConfig, ImageConfig, NetworkChoice,
+};
 pub use confinement::Confinement;
 pub use container::session::{
     AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer, Tail,

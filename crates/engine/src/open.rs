@@ -8,7 +8,6 @@ use std::sync::Arc;
 use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
 use berth_image::{Images, Names};
-use berth_sys::cgroup::CgroupPath;
 use berth_sys::{cgroup, overlay};
 
 use crate::config::{BuiltinImage, EngineConfig};
@@ -18,11 +17,11 @@ use crate::host::apparmor::AppArmor;
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
-use crate::host::placement::Cgroupfs;
+use crate::host::placement::{self, Roots};
 use crate::host::{facts, network_repair, record, stages};
 use crate::seams::Seams;
 use crate::shared::{Pods, Shared};
-use crate::shim::spawn::Launcher;
+use crate::shim::spawn::{Launcher, Program};
 use crate::user_namespace::UserNamespaces;
 use crate::views::Views;
 use crate::{recovery, users};
@@ -38,20 +37,22 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         .map_err(|e| EngineError::failed("prepare the directory of containers", e))?;
     let restarted = boot(&layout)?;
     let cgroups = cgroup::Host::detect().map_err(|e| EngineError::failed("find the host's cgroups", e))?;
+    let roots = Roots::of(&config)?;
     // What may fail comes before what would have to be undone.
     let networks = Networks::open(&config, &layout)?;
-    let launcher = Launcher::new(&cgroups, &config)?;
     let facts = facts::facts(&cgroups);
-    let native: Arc<dyn Handler> = Arc::new(Native::new(config.shim));
+    let program = Arc::new(Program::new(config.shim));
+    let native: Arc<dyn Handler> = Arc::new(Native::new(Arc::clone(&program)));
     let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]));
     let placement = match seams.placement {
         Some(placement) => placement,
         None => {
-            let root = CgroupPath::new(&config.cgroup_root);
-            let root = root.map_err(|e| EngineError::failed("the instance's cgroup", e))?;
-            Arc::new(Cgroupfs::new(cgroups.clone(), root))
+            let driver = placement::choose(config.cgroup_driver, &cgroups)?;
+            tracing::info!(driver = driver.name(), "manager of cgroups");
+            placement::open(driver, &cgroups, &roots, program)?
         }
     };
+    let launcher = Launcher::new(config.open_files);
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),
         unqualified_registries: config.images.short_name_hosts.clone(),
@@ -65,6 +66,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         stages: stages::Log::default(),
         images,
         cgroups,
+        roots,
         launcher,
         networks,
         facts,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 pub use crate::container::adjust::{Adjust, Adjusted, Subject};
 pub use crate::handler::{Handler, NATIVE, Prepared, Preparing, Program};
-pub use crate::host::placement::{Cgroupfs, Placement, PodCgroups};
+pub use crate::host::placement::{Cgroupfs, Driver, Placement, PodCgroups, Slice};
 
 /// The replaceable parts of an engine. The default is what it brings along.
 #[derive(Debug, Clone, Default)]
 pub struct Seams {
     /// Handlers beside `native`, by the names they give themselves.
     pub handlers: Vec<Arc<dyn Handler>>,
-    /// Where and by whom cgroups are made; None is [`Cgroupfs`].
+    /// Where and by whom cgroups are made; None is as [`EngineConfig`](crate::EngineConfig) says.
     pub placement: Option<Arc<dyn Placement>>,
     /// Asked in this order.
     pub adjust: Vec<Arc<dyn Adjust>>,

@@ -14,7 +14,7 @@ use crate::handler::Handlers;
 use crate::host::apparmor::AppArmor;
 use crate::host::layout::Layout;
 use crate::host::networks::Networks;
-use crate::host::placement::Placement;
+use crate::host::placement::{Placement, Roots};
 use crate::host::stages;
 use crate::model::{Owner, SandboxConfig, SandboxMetadata};
 use crate::oci::HostFacts;
@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) stages: stages::Log,
     pub(crate) images: Images,
     pub(crate) cgroups: cgroup::Host,
+    pub(crate) roots: Roots,
     pub(crate) launcher: Launcher,
     pub(crate) networks: Networks,
     pub(crate) facts: HostFacts,

@@ -160,9 +160,13 @@ fn reap(
 /// An empty read-only root, and no rights.
 fn leave_the_host() -> io::Result<()> {
     mount::empty_root()?;
+    give_up_rights()
+}
+
+/// No capability, now or by a later program.
+pub(crate) fn give_up_rights() -> std::io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     let none = rustix::thread::CapabilitySet::empty();
     let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
-    rustix::thread::set_capabilities(None, sets)?;
-    Ok(())
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }

@@ -6,6 +6,7 @@
 //!   request, create, start, ending, session, ...    outcome     how a process ended, in the protocol's types
 //! connection  one daemon                           pump        one thread per container: log, attach, stdin
 //! exec        a further process                    making      what that thread does first: the container
+//! pause       a process that keeps a pod's cgroup
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::CStr;
 use std::process::ExitCode;
 
 use berth_sys::memory::{self, Keep};
@@ -29,6 +31,7 @@ mod exec;
 mod init;
 mod making;
 mod outcome;
+mod pause;
 mod pump;
 mod records;
 mod server;
@@ -36,11 +39,16 @@ mod stage;
 
 fn main() -> ExitCode {
     memory::keep(Keep::LEAST);
-    let is_init =
-        std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == init::NAME.to_bytes());
+    let name = std::env::args_os().next().unwrap_or_default();
+    let is = |other: &CStr| name.as_encoded_bytes() == other.to_bytes();
+    let (name, run): (&CStr, fn() -> std::io::Result<()>) = match () {
+        () if is(init::NAME) => (init::NAME, init::run),
+        () if is(pause::NAME) => (pause::NAME, pause::run),
+        () => (c"berth-shim", serve),
+    };
     // Else it would be that of the memfd.
-    let _ = rustix::thread::set_name(if is_init { init::NAME } else { c"berth-shim" });
-    let done = if is_init { init::run() } else { serve() };
+    let _ = rustix::thread::set_name(name);
+    let done = run();
     // Nothing can be reported: stderr is the null device, and the daemon sees the end.
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

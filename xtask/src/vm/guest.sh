@@ -3,13 +3,15 @@
 # tests write is on the disk.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 dir=$1
-mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
-mount -t securityfs securityfs /sys/kernel/security
-mount -t tmpfs -o mode=755 run /run
-mkdir -p /dev/pts /dev/shm /dev/mqueue
-mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
-mount -t tmpfs -o mode=1777 shm /dev/shm
-mount -t mqueue mqueue /dev/mqueue
+if [ ! -d /run/systemd/system ]; then
+    mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
+    mount -t securityfs securityfs /sys/kernel/security
+    mount -t tmpfs -o mode=755 run /run
+    mkdir -p /dev/pts /dev/shm /dev/mqueue
+    mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+    mount -t tmpfs -o mode=1777 shm /dev/shm
+    mount -t mqueue mqueue /dev/mqueue
+fi
 mount -t ext4 /dev/vda /mnt
 mkdir -p /mnt/tmp /mnt/lib
 mount --bind /mnt/lib /var/lib
@@ -21,6 +23,7 @@ ulimit -n 65536
 export TMPDIR=/mnt/tmp CARGO=/bin/true RUST_BACKTRACE=0
 echo "kernel $(uname -r), cgroup v2 with $(cat /sys/fs/cgroup/cgroup.controllers)"
 echo "security modules: $(cat /sys/kernel/security/lsm)"
+echo "first process: $(cat /proc/1/comm)"
 while read -r place program filters; do
     cd "$place" || continue
     export CARGO_MANIFEST_DIR=$place

@@ -119,7 +119,7 @@ impl Purge {
         settings.instance = info.instance;
         settings.root = info.root.into();
         settings.state = info.state.into();
-        settings.cgroup_root = info.cgroup_root;
+        settings.cgroups.adopt(&info.cgroup_driver, info.cgroup_root);
         settings.bridge = info.bridge;
         settings.table = info.table;
         settings.pod_cidr = info.pod_cidr;

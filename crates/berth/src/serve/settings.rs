@@ -1,6 +1,8 @@
 //! The daemon's settings, in two stages: what flags and the configuration file say, and what
 //! follows from it. A flag wins over the file, the file over the default.
 
+mod cgroups;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use std::time::Duration;
 use berth_streaming::TlsFiles;
 use clap::ValueEnum;
 use serde::Deserialize;
+
+pub(crate) use cgroups::Cgroups;
 
 /// Where the configuration file is unless a flag says so.
 pub(crate) const CONFIG: &str = "/etc/berth/config.toml";
@@ -51,11 +55,11 @@ pub(crate) struct Given {
     /// Directory of CNI plugins; repeatable, searched in order [default: /opt/cni/bin, /usr/lib/cni]
     #[arg(long, value_name = "DIR")]
     pub(crate) cni_bin_dir: Vec<PathBuf>,
-    /// How cgroups are made [default: auto]
+    /// Who manages cgroups; a kubelet asks, and follows [default: auto]
     #[arg(long, value_enum)]
     pub(crate) cgroup_driver: Option<CgroupDriver>,
-    /// Cgroup for shims and for pods without a parent of their own [default: /berth]
-    #[arg(long, value_name = "PATH")]
+    /// Cgroup for shims and for pods without a parent of their own [default: /berth, or berth.slice under systemd]
+    #[arg(long, value_name = "PATH|SLICE")]
     pub(crate) cgroup_root: Option<String>,
     /// Address of the streaming server [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
@@ -116,15 +120,15 @@ pub(crate) enum Network {
     None,
 }
 
-/// Who makes cgroups.
+/// Who manages cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CgroupDriver {
-    /// cgroupfs, until the systemd driver is supported
+    /// systemd where it is the first process and cgroup v2 is alone, else Berth itself
     Auto,
-    /// By Berth itself
+    /// Berth itself
     Cgroupfs,
-    /// By systemd
+    /// systemd
     Systemd,
 }
 
@@ -154,8 +158,8 @@ pub(crate) struct Settings {
     pub(crate) table: String,
     pub(crate) cni_conf_dir: PathBuf,
     pub(crate) cni_bin_dirs: Vec<PathBuf>,
-    pub(crate) cgroup_root: String,
     pub(crate) streams: berth_streaming::Settings,
+    pub(crate) cgroups: Cgroups,
     pub(crate) handlers: BTreeMap<String, PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) log_level: String,
@@ -249,16 +253,7 @@ impl Given {
         if bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' ']) {
             return Err(invalid("bridge", &bridge, "an interface name must have 1 to 15 characters"));
         }
-        let cgroup_root = self.cgroup_root.unwrap_or(defaults.cgroup_root);
-        if !cgroup_root.starts_with('/')
-            || cgroup_root.split('/').any(|part| part == "..")
-            || cgroup_root.len() < 2
-        {
-            return Err(invalid("cgroup-root", &cgroup_root, "expected a path below / without .."));
-        }
-        if self.cgroup_driver == Some(CgroupDriver::Systemd) {
-            return Err(SettingsError::Later { name: "cgroup-driver systemd" });
-        }
+        let cgroups = Cgroups::of(&instance).given(self.cgroup_driver, self.cgroup_root)?;
         let tls = (self.stream_tls_cert, self.stream_tls_key);
         let streams = streams(self.stream_address, self.stream_port, tls, self.stream_idle_timeout)?;
         Ok(Settings {
@@ -280,7 +275,7 @@ impl Given {
                 self.cni_conf_dir.unwrap_or_else(|| "/etc/cni/net.d".into()),
             )?,
             cni_bin_dirs: bin_dirs(self.cni_bin_dir)?,
-            cgroup_root,
+            cgroups,
             streams,
             handlers: self.handler.iter().map(|text| handler(text)).collect::<Result<_, _>>()?,
             default_handler: self.default_handler.unwrap_or_else(|| "native".to_owned()),
@@ -385,7 +380,6 @@ struct Defaults {
     state: PathBuf,
     bridge: String,
     table: String,
-    cgroup_root: String,
 }
 
 impl Defaults {
@@ -396,7 +390,6 @@ impl Defaults {
                 state: "/run/berth".into(),
                 bridge: "berth0".into(),
                 table: "berth".into(),
-                cgroup_root: "/berth".into(),
             });
         }
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -415,7 +408,6 @@ impl Defaults {
             state: format!("/run/berth-{instance}").into(),
             bridge,
             table: format!("berth-{instance}"),
-            cgroup_root: format!("/berth-{instance}"),
         })
     }
 }

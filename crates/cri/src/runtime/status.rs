@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::model::Owner;
+use berth_engine::seams::Driver;
 use berth_engine::{Confinement, Engine};
 use tonic::Status;
 
@@ -11,9 +12,6 @@ use crate::error::status as to_status;
 
 /// The name by which kubelets prefix container ids; constant forever.
 const NAME: &str = "berth";
-
-/// Who makes cgroups: what a kubelet must have too.
-const CGROUP_DRIVER: api::CgroupDriver = api::CgroupDriver::Cgroupfs;
 
 /// Version
 pub(super) async fn version(_: &Engine, _: api::VersionRequest) -> Result<api::VersionResponse, Status> {
@@ -74,20 +72,24 @@ fn info(engine: &Engine) -> BTreeMap<String, String> {
         "instance": config.instance,
         "root": config.root,
         "state": config.state,
-        "cgroupRoot": config.cgroup_root,
-        "cgroupDriver": CGROUP_DRIVER.as_str_name().to_lowercase(),
+        "cgroupRoot": engine.cgroup_root(),
+        "cgroupDriver": engine.cgroup_driver().name(),
         "network": format!("{:?}", config.cri_network).to_lowercase(),
     });
     BTreeMap::from([("config".to_owned(), text.to_string())])
 }
 
-/// RuntimeConfig
+/// RuntimeConfig: a kubelet asks once, when it starts. The engine knows before there is a socket to ask on.
 pub(super) async fn runtime_config(
-    _: &Engine,
+    engine: &Engine,
     _: api::RuntimeConfigRequest,
 ) -> Result<api::RuntimeConfigResponse, Status> {
+    let driver = match engine.cgroup_driver() {
+        Driver::Cgroupfs => api::CgroupDriver::Cgroupfs,
+        Driver::Systemd => api::CgroupDriver::Systemd,
+    };
     Ok(api::RuntimeConfigResponse {
-        linux: Some(api::LinuxRuntimeConfiguration { cgroup_driver: CGROUP_DRIVER as i32 }),
+        linux: Some(api::LinuxRuntimeConfiguration { cgroup_driver: driver as i32 }),
     })
 }
 

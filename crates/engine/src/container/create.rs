@@ -107,11 +107,8 @@ impl Work {
     /// Prepares it up to just before its `execve`. What fails half-way is removed like any other container.
     pub(crate) async fn run(self) -> Result<Made, EngineError> {
         let handler = self.shared.handlers.of(&self.sandbox.handler)?;
-        let placement = &self.shared.placement;
-        let cgroup = match handler.has_container_cgroups() {
-            true => Some(placement.of_container(&self.cgroups.parent, &self.id)?),
-            false => None,
-        };
+        let cgroup = handler.has_container_cgroups().then(|| self.cgroups.parent.child(self.id.as_str()));
+        let cgroup = cgroup.transpose().map_err(|e| EngineError::failed("name the container's cgroup", e))?;
         match self.steps(&handler, cgroup.clone()).await {
             Ok(made) => {
                 self.shared.stages.add(&self.sandbox_id, "create container", &self.timeline);
@@ -163,9 +160,8 @@ impl Work {
         let spec = self.adjust(spec).await?;
         let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
         let limits = self.limits(&devices);
-        let prepared = self.prepare(handler, &facts, spec, limits.clone(), snapshot).await?;
+        let prepared = self.prepare(handler, &facts, spec, limits, snapshot).await?;
         let (pid, ()) = tokio::try_join!(self.tell(prepared), self.complete(&facts))?;
-        self.place(&facts, pid, limits).await?;
         Ok(Made { facts, pid })
     }
 
@@ -338,7 +334,7 @@ impl Work {
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
         Shared::blocking(move || {
             let since = Instant::now();
-            let cgroup = cgroup.map(|path| shared.placement.before(&path, &limits)).transpose()?;
+            let cgroup = cgroup.map(|path| shared.placement.make(&path, &limits)).transpose()?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
             let volumes = volumes::mount(&shared.images, &config, &snapshot.volumes, &dir)?;
@@ -403,15 +399,6 @@ impl Work {
             }
             Err(error) => Err(EngineError::failed("create the container", error)),
         }
-    }
-
-    /// What of the cgroup needs a process.
-    async fn place(&self, facts: &Facts, pid: i32, limits: Limits) -> Result<(), EngineError> {
-        let Some(cgroup) = facts.cgroup.clone().filter(|_| self.shared.placement.needs_process()) else {
-            return Ok(());
-        };
-        let shared = Arc::clone(&self.shared);
-        Shared::blocking(move || shared.placement.after(&cgroup, pid, &limits)).await
     }
 
     /// The record that everything is made.

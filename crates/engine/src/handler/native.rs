@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
+use std::sync::Arc;
 
 use berth_container::plan;
 use berth_sys::overlay;
@@ -17,14 +18,14 @@ use crate::profile::Profiles;
 /// Berth's own runtime.
 #[derive(Debug)]
 pub(crate) struct Native {
-    program: Program,
+    program: Arc<Program>,
     profiles: Profiles,
 }
 
 impl Native {
     /// With the shim's program.
-    pub(crate) fn new(shim: &'static [u8]) -> Self {
-        Self { program: Program::new(shim), profiles: Profiles::default() }
+    pub(crate) fn new(program: Arc<Program>) -> Self {
+        Self { program, profiles: Profiles::default() }
     }
 }
 

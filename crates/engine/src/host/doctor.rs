@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_net::Inventory;
-use berth_sys::cgroup::CgroupPath;
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
 
+use crate::host::placement::Roots;
 use crate::host::shims;
 use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
 use crate::shared::Shared;
@@ -79,7 +79,7 @@ impl HostState {
                 .map(|(path, name)| (path, name.parse().ok()))
                 .collect(),
             cgroups: cgroups(shared),
-            shims: shims::all(shared.launcher.cgroup())
+            shims: shims::all(shared)
                 .into_iter()
                 .flatten()
                 .map(|(pid, id)| (pid.as_raw_nonzero().get(), id))
@@ -139,8 +139,8 @@ impl HostState {
             }
         }
         for (path, name) in &self.cgroups {
-            let sandbox = name.parse::<SandboxId>().is_ok_and(|id| known.sandboxes.contains(&id));
-            if !sandbox && name != "shims" {
+            let sandbox = Roots::pod_of(name).is_some_and(|id| known.sandboxes.contains(&id));
+            if !sandbox && !shared.roots.is_shared(name) {
                 add(Thing::Cgroup, path.display().to_string(), "the cgroup of an unknown pod", restart);
             }
         }
@@ -237,10 +237,10 @@ pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     mounts.filter(|point| point.starts_with(dir) && point != dir).collect()
 }
 
-/// The children of the cgroup root in every hierarchy.
+/// The children of the instance's cgroups in every hierarchy.
 fn cgroups(shared: &Shared) -> Vec<(PathBuf, String)> {
-    let Ok(root) = CgroupPath::new(&shared.config.cgroup_root) else { return Vec::new() };
-    let dirs = shared.cgroups.open(&root).dirs();
+    let dirs = shared.roots.all().into_iter().flat_map(|root| shared.cgroups.open(&root).dirs());
+    let dirs: Vec<PathBuf> = dirs.collect();
     dirs.iter().flat_map(|dir| entries(dir)).filter(|(path, _)| path.is_dir()).collect()
 }
 

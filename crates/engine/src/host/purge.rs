@@ -1,21 +1,19 @@
 //! Removing everything of one instance.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use berth_sys::cgroup::CgroupPath;
 
 use crate::error::EngineError;
 use crate::host::doctor::mounts_below;
 use crate::host::record;
 use crate::host::shims;
 use crate::sandbox::Command;
+use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
 
 /// The time for all owners to release what they share.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
-/// The time for processes to die.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pods first, then what they were made of, then the directories.
 pub(crate) async fn everything(shared: Arc<Shared>) -> Vec<EngineError> {
@@ -69,7 +67,7 @@ async fn alone(shared: Arc<Shared>) -> Result<Box<Shared>, EngineError> {
 fn rest(shared: Shared) -> Vec<EngineError> {
     let mut failures = Vec::new();
     let mut attempt = |result: Result<(), EngineError>| failures.extend(result.err());
-    match shims::all(shared.launcher.cgroup()) {
+    match shims::all(&shared) {
         Ok(all) => {
             for (_, sandbox) in all {
                 attempt(shims::kill(&shared, &sandbox));
@@ -102,29 +100,13 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     failures
 }
 
-/// Kills whatever is left in the instance's cgroup and removes it with everything below.
+/// Kills whatever is left in the instance's cgroups and removes them with everything below.
 fn cgroups(shared: &Shared) -> Result<(), EngineError> {
-    let failed = |e| EngineError::failed("remove the instance's cgroup", e);
-    let root = CgroupPath::new(&shared.config.cgroup_root).map_err(failed)?;
-    let cgroup = shared.cgroups.open(&root);
-    cgroup.kill_all(Instant::now() + KILL_LIMIT).map_err(failed)?;
-    for dir in cgroup.dirs() {
-        remove_tree(&dir).map_err(|e| EngineError::system(format!("remove {}", dir.display()), e))?;
+    let mut failures = Failures::default();
+    // What lies in other programs' groups.
+    failures.take(shared.placement.sweep(&HashSet::new()));
+    for root in shared.roots.all() {
+        failures.take(shared.placement.end(&root));
     }
-    Ok(())
-}
-
-/// A cgroup is removed by rmdir alone, its children first.
-fn remove_tree(dir: &std::path::Path) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-    };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    std::fs::remove_dir(dir)
+    failures.result("remove the instance's cgroups")
 }

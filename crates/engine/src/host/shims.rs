@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use berth_sys::cgroup::Cgroup;
 use berth_types::SandboxId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
@@ -14,17 +13,19 @@ use rustix::process::{
 use crate::error::EngineError;
 use crate::shared::Shared;
 
-/// Every shim in the shims' cgroup with the pod it was started for. What runs there under another name is not among
+/// Every shim in the shims' cgroups with the pod it was started for. What runs there under another name is not among
 /// them.
 ///
 /// # Errors
-/// The cgroup or a process cannot be looked at: then nothing is known of any of them.
-pub(crate) fn all(cgroup: &Cgroup) -> Result<Vec<(Pid, SandboxId)>, EngineError> {
+/// A cgroup or a process cannot be looked at: then nothing is known of any of them.
+pub(crate) fn all(shared: &Shared) -> Result<Vec<(Pid, SandboxId)>, EngineError> {
     let failed = |e: io::Error| EngineError::system("look for shims", e);
-    let pids = cgroup.pids().map_err(|e| EngineError::failed("look for shims", e))?;
-    let mut shims = Vec::with_capacity(pids.len());
-    for pid in pids {
-        shims.extend(sandbox_of(pid).map_err(failed)?.map(|sandbox| (pid, sandbox)));
+    let mut shims = Vec::new();
+    for group in shared.roots.shims() {
+        let pids = shared.cgroups.open(&group).pids();
+        for pid in pids.map_err(|e| EngineError::failed("look for shims", e))? {
+            shims.extend(sandbox_of(pid).map_err(failed)?.map(|sandbox| (pid, sandbox)));
+        }
     }
     Ok(shims)
 }
@@ -34,7 +35,7 @@ pub(crate) fn all(cgroup: &Cgroup) -> Result<Vec<(Pid, SandboxId)>, EngineError>
 /// # Errors
 /// As [`all`].
 pub(crate) fn lives(shared: &Shared, sandbox: &SandboxId) -> Result<bool, EngineError> {
-    Ok(all(shared.launcher.cgroup())?.iter().any(|(_, of)| of == sandbox))
+    Ok(all(shared)?.iter().any(|(_, of)| of == sandbox))
 }
 
 /// The pod in a shim's command line: `berth-shim <sandbox>`. None for any other process, and for one that has ended.
@@ -58,7 +59,7 @@ fn sandbox_of(pid: Pid) -> io::Result<Option<SandboxId>> {
 /// # Errors
 /// As [`all`].
 pub(crate) fn kill(shared: &Shared, sandbox: &SandboxId) -> Result<(), EngineError> {
-    for (pid, _) in all(shared.launcher.cgroup())?.iter().filter(|(_, of)| of == sandbox) {
+    for (pid, _) in all(shared)?.iter().filter(|(_, of)| of == sandbox) {
         let Ok(pidfd) = pidfd_open(*pid, PidfdFlags::empty()) else { continue };
         // The number may have gone to another process before the descriptor was opened.
         if sandbox_of(*pid).is_ok_and(|now| now.as_ref() == Some(sandbox)) {

@@ -6,12 +6,10 @@ use berth_sys::cgroup::CgroupPath;
 use berth_types::{ContainerId, SandboxId};
 
 use crate::error::EngineError;
+use crate::host::placement::Roots;
 use crate::host::shims;
 use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
-
-/// What a container's group is called under systemd, around its id.
-const SCOPE: (&str, &str) = ("cri-berth-", ".scope");
 
 /// Kills the shim of a pod and everything in the groups that its children are in.
 pub(crate) fn end_shim(shared: &Shared, sandbox: &SandboxId) -> Result<(), EngineError> {
@@ -27,7 +25,7 @@ pub(crate) fn end_shim(shared: &Shared, sandbox: &SandboxId) -> Result<(), Engin
 
 /// The groups of containers that the descendants of a pod's shims are in.
 fn groups(shared: &Shared, sandbox: &SandboxId) -> Result<HashSet<CgroupPath>, EngineError> {
-    let shims: Vec<i32> = shims::all(shared.launcher.cgroup())?
+    let shims: Vec<i32> = shims::all(shared)?
         .iter()
         .filter(|(_, of)| of == sandbox)
         .map(|(pid, _)| pid.as_raw_nonzero().get())
@@ -57,10 +55,7 @@ fn lines(pid: &str) -> Vec<String> {
 /// The group of a container in a process' path: the last element that is an id. None when one of `spared`
 /// lies in it: that is the group of a container around this daemon.
 fn group(path: &str, spared: &[String]) -> Option<CgroupPath> {
-    let is_id = |name: &str| {
-        let scope = name.strip_prefix(SCOPE.0).and_then(|rest| rest.strip_suffix(SCOPE.1));
-        scope.unwrap_or(name).parse::<ContainerId>().is_ok()
-    };
+    let is_id = |name: &str| name.parse::<ContainerId>().is_ok();
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
     let last = names.iter().rposition(|name| is_id(name))?;
     let found = CgroupPath::new(&names[..=last].join("/")).ok()?;
@@ -90,21 +85,26 @@ fn parent(stat: &[u8]) -> Option<i32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Ends the groups below the instance's own that are named by pods which are not known.
+/// Ends the groups below the instance's own that are named by pods which are not known, and what else the manager of
+/// cgroups has of such pods.
 pub(crate) fn groups_of_none(shared: &Shared, known: &HashSet<SandboxId>) -> Result<(), EngineError> {
-    let root = CgroupPath::new(&shared.config.cgroup_root)
-        .map_err(|e| EngineError::failed("the instance's cgroup", e))?;
-    let mut names = HashSet::new();
-    for dir in shared.cgroups.open(&root).dirs() {
-        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        names.extend(entries.filter_map(|e| e.file_name().to_str()?.parse::<SandboxId>().ok()));
-    }
     let mut failures = Failures::default();
-    for name in names.difference(known) {
-        let group = root.child(name.as_str()).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
-        tracing::info!(sandbox = name.short(), "removed the cgroup of a pod that no longer exists");
-        failures.take(shared.placement.end(&group));
+    for root in shared.roots.all() {
+        let mut names = HashSet::new();
+        for dir in shared.cgroups.open(&root).dirs() {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            names.extend(entries.filter_map(|e| e.file_name().into_string().ok()));
+        }
+        for name in names {
+            let Some(sandbox) = Roots::pod_of(&name).filter(|sandbox| !known.contains(sandbox)) else {
+                continue;
+            };
+            let group = root.child(&name).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
+            tracing::info!(sandbox = sandbox.short(), "removed the cgroup of a pod that no longer exists");
+            failures.take(shared.placement.end(&group));
+        }
     }
+    failures.take(shared.placement.sweep(known));
     failures.result("remove the cgroups of pods that no longer exist")
 }
 
@@ -119,7 +119,11 @@ mod tests {
         for (path, want) in [
             (format!("/kubepods/burstable/pod1/{a}"), Some(format!("kubepods/burstable/pod1/{a}"))),
             (format!("/berth/{b}/{a}/inner/deep"), Some(format!("berth/{b}/{a}"))),
-            (format!("/x.slice/cri-berth-{a}.scope/init"), Some(format!("x.slice/cri-berth-{a}.scope"))),
+            (
+                format!("/x.slice/berth-pod{b}.scope/{a}/init"),
+                Some(format!("x.slice/berth-pod{b}.scope/{a}")),
+            ),
+            (format!("/x.slice/berth-pod{b}.scope/pause"), None),
             (format!("/docker/{b}"), None),
             (format!("/docker/{b}/kubelet/x"), None),
             ("/berth/shims".to_owned(), None),

@@ -39,8 +39,7 @@ pub(super) async fn undo(
 ) -> Result<(), EngineError> {
     tracing::info!(sandbox = id.short(), "removing a partly created pod");
     let path = |text: &str| CgroupPath::new(text).map_err(|e| EngineError::failed("a pod's cgroup", e));
-    let own = path(&shared.config.cgroup_root)?.child(id.as_str());
-    let own = own.map_err(|e| EngineError::failed("a pod's cgroup", e))?;
+    let own = shared.placement.of_pod(id, None)?.pod;
     let pod = match &found {
         Some(found) => path(&found.sandbox.cgroup)?,
         None => own.clone(),

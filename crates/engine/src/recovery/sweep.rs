@@ -31,7 +31,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
     let of_none = Arc::clone(shared);
     let swept = Shared::blocking(move || {
         let shared = of_none;
-        for (_, sandbox) in shims::all(shared.launcher.cgroup())? {
+        for (_, sandbox) in shims::all(&shared)? {
             if !known.contains(&sandbox)
                 && let Err(error) = orphans::end_shim(&shared, &sandbox)
             {

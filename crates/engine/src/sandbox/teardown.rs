@@ -96,6 +96,7 @@ impl Steps {
             Some(pid) => shims::await_end(shared, &self.id, pid, END_LIMIT),
             None => failures.take(orphans::end_shim(shared, &self.id)),
         }
+        failures.take(shared.placement.end_shim(&self.id));
         timeline.stage("shim ended", since);
         let since = Instant::now();
         for cgroup in &self.cgroups {

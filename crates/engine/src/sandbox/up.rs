@@ -173,13 +173,20 @@ impl Work {
         let since = Instant::now();
         let (shared, id, socket) = (Arc::clone(&self.shared), self.id.clone(), self.dir.socket());
         let handler = self.shared.handlers.of(&self.config.handler)?;
-        let launched =
-            Shared::blocking(move || shared.launcher.launch(handler.program(), &id, &socket)).await?;
+        let launched = Shared::blocking(move || {
+            let cgroup = shared.placement.make_shim(&id)?;
+            shared.launcher.launch(handler.program(), &cgroup, &id, &socket)
+        });
+        let launched = launched.await?;
         self.timeline.stage("shim spawned", since);
         let pid = launched.child.pid;
-        let said = greet(launched.connection, self.notices.clone(), SHIM_LIMIT).await;
-        shims::reap_later(launched.child.pidfd, said.is_err());
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let adopted = Shared::blocking(move || shared.placement.adopt_shim(&id, pid));
+        let greeted = greet(launched.connection, self.notices.clone(), SHIM_LIMIT);
+        let (said, adopted) = tokio::join!(greeted, adopted);
+        shims::reap_later(launched.child.pidfd, said.is_err() || adopted.is_err());
         self.timeline.stage("shim", since);
+        adopted?;
         let Greeted { shim, .. } =
             said.map_err(|e| EngineError::failed("exchange versions with the shim", e))?;
         Ok((shim, pid))
@@ -189,13 +196,12 @@ impl Work {
     async fn place(&self) -> Result<(), EngineError> {
         let (shared, config, cgroups, dir) =
             (Arc::clone(&self.shared), Arc::clone(&self.config), self.cgroups.clone(), self.dir.clone());
-        let timeline = self.timeline.clone();
+        let (id, timeline) = (self.id.clone(), self.timeline.clone());
         Shared::blocking(move || {
             let since = Instant::now();
-            if config.cgroup_parent.is_none() || config.namespaces.pid == PidMode::Pod {
-                let limits = oci::resources::cgroup(&config.resources, Vec::new(), &shared.facts);
-                shared.placement.before(&cgroups.pod, &limits)?;
-            }
+            let own = config.cgroup_parent.is_none() || config.namespaces.pid == PidMode::Pod;
+            let limits = own.then(|| oci::resources::cgroup(&config.resources, Vec::new(), &shared.facts));
+            shared.placement.make_pod(&id, &cgroups, limits.as_ref())?;
             timeline.stage("pod cgroup", since);
             let since = Instant::now();
             if config.namespaces.ipc == NamespaceMode::Pod {

@@ -1,7 +1,8 @@
 //! Starting a shim, and connecting to one that runs.
 //!
 //! The shim is executed from one sealed memory file shared by all pods. It gets its listening socket as
-//! descriptor 3, its first connection as 4 and the base of mount namespaces as 5, and joins the shims' cgroup outside every pod's limits.
+//! descriptor 3, its first connection as 4 and the base of mount namespaces as 5, and is born in a cgroup outside every
+//! pod's limits.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -9,23 +10,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
+use berth_sys::cgroup::Cgroup;
 use berth_sys::rlimit::{self, Limit};
 use berth_sys::spawn::{Child, Spawn};
 use berth_types::SandboxId;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::client::Connection;
-use crate::config::EngineConfig;
 use crate::error::EngineError;
-
-/// The leaf below the cgroup root that shims live in.
-const SHIMS: &str = "shims";
 
 /// Starts shims.
 #[derive(Debug)]
 pub(crate) struct Launcher {
-    cgroup: Cgroup,
     open_files: Option<Limit>,
     /// What the mount namespaces of containers begin as copies of, made with the first shim.
     base: OnceLock<OwnedFd>,
@@ -39,12 +35,9 @@ pub(crate) struct Launched {
 }
 
 impl Launcher {
-    /// Makes the shims' cgroup below `root`.
-    pub(crate) fn new(host: &Host, config: &EngineConfig) -> Result<Self, EngineError> {
-        let failed = |e| EngineError::failed("make the shims' cgroup", e);
-        let path = CgroupPath::new(&config.cgroup_root).and_then(|p| p.child(SHIMS)).map_err(failed)?;
-        let cgroup = host.ensure(&path, &Resources::default()).map_err(failed)?;
-        Ok(Self { cgroup, open_files: config.open_files, base: OnceLock::new() })
+    /// Of shims with that limit of open files.
+    pub(crate) fn new(open_files: Option<Limit>) -> Self {
+        Self { open_files, base: OnceLock::new() }
     }
 
     fn base(&self) -> io::Result<&OwnedFd> {
@@ -54,15 +47,11 @@ impl Launcher {
         }
     }
 
-    /// The cgroup that shims live in.
-    pub(crate) fn cgroup(&self) -> &Cgroup {
-        &self.cgroup
-    }
-
-    /// Starts the shim of `sandbox`, listening at `socket`.
+    /// Starts the shim of `sandbox` in that cgroup, listening at `socket`.
     pub(crate) fn launch(
         &self,
         program: &Program,
+        cgroup: &Cgroup,
         sandbox: &SandboxId,
         socket: &Path,
     ) -> Result<Launched, EngineError> {
@@ -71,7 +60,7 @@ impl Launcher {
         let listener = listen(socket).map_err(failed("listen on the shim's socket"))?;
         let (ours, theirs) = pair().map_err(failed("make the shim's first connection"))?;
         let base = self.base().map_err(failed("make the base of the containers' mount namespaces"))?;
-        let join = self.cgroup.join().map_err(|e| EngineError::failed("open the shims' cgroup", e))?;
+        let join = cgroup.join().map_err(|e| EngineError::failed("open the shims' cgroup", e))?;
         let name: &CStr = c"berth-shim";
         let id = CString::new(sandbox.as_str()).expect("an id has no NUL");
         let tasks: Vec<_> = join.tasks.iter().map(AsFd::as_fd).collect();
@@ -109,7 +98,7 @@ impl Program {
         Self { bytes, file: OnceLock::new() }
     }
 
-    fn file(&self) -> io::Result<&OwnedFd> {
+    pub(crate) fn file(&self) -> io::Result<&OwnedFd> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use berth_engine::Engine;
+use berth_sys::cgroup::Host;
 use berth_testkit::{require_root, wait_until};
 use berth_types::lifecycle::{container, sandbox as pod};
 use berth_types::{ContainerId, SandboxId};
@@ -15,7 +16,10 @@ struct Parent(String);
 
 impl Parent {
     fn of(world: &World) -> Self {
-        Self(format!("{}-parent", world.config.cgroup_root))
+        Self(match Host::has_systemd() {
+            true => format!("/{}", world.config.cgroup_slice.replace(".slice", "_parent.slice")),
+            false => format!("{}-parent", world.config.cgroup_root),
+        })
     }
 
     fn dirs(&self) -> Vec<PathBuf> {
@@ -24,10 +28,19 @@ impl Parent {
         all.chain([Path::new("/sys/fs/cgroup").join(name)]).filter(|dir| dir.is_dir()).collect()
     }
 
-    /// Groups that were left in it.
+    /// Groups that were left in it, the lowest first.
     fn left(&self) -> Vec<PathBuf> {
-        let below = |dir: PathBuf| std::fs::read_dir(dir).unwrap().flatten().map(|e| e.path());
-        self.dirs().into_iter().flat_map(below).filter(|path| path.is_dir()).collect()
+        let mut left = self.dirs();
+        let mut at = 0;
+        while at < left.len() {
+            let below = std::fs::read_dir(&left[at]).into_iter().flatten().flatten().map(|e| e.path());
+            left.extend(below.filter(|path| path.is_dir()).collect::<Vec<_>>());
+            at += 1;
+        }
+        let own = self.dirs().len();
+        left.drain(..own);
+        left.reverse();
+        left
     }
 }
 
@@ -37,6 +50,9 @@ impl Drop for Parent {
             let pids = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             drop(Command::new("kill").arg("-9").args(pids.lines()).output());
             wait_until(LIMIT, || std::fs::remove_dir(&dir).is_ok() || !dir.exists());
+        }
+        if Host::has_systemd() {
+            drop(Command::new("systemctl").args(["stop", self.0.trim_matches('/')]).output());
         }
     }
 }

@@ -12,7 +12,9 @@ use berth_engine::model::{
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
 use berth_engine::seams::Seams;
-use berth_engine::{BuiltinNetwork, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
+use berth_engine::{
+    BuiltinNetwork, CgroupDriver, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice,
+};
 use berth_image::pull::{Progress, PullRequest};
 use berth_testkit::Registry;
 use berth_testkit::image::{Compression, Format, Image, Layer};
@@ -71,7 +73,9 @@ impl World {
         let config = EngineConfig {
             root: dir.path().join("root"),
             state: dir.path().join("state"),
+            cgroup_driver: CgroupDriver::Auto,
             cgroup_root: format!("/berth-{instance}"),
+            cgroup_slice: format!("berth_{}.slice", instance.replace('-', "_")),
             handlers: BTreeMap::new(),
             default_handler: "native".to_owned(),
             images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
@@ -155,6 +159,8 @@ impl World {
             walk(&hierarchy.path().join(root), &mut traces);
         }
         walk(&Path::new("/sys/fs/cgroup").join(root), &mut traces);
+        walk(&Path::new("/sys/fs/cgroup").join(&self.config.cgroup_slice), &mut traces);
+        traces.extend(self.units());
         for entry in std::fs::read_dir(self.config.state.join("pods")).into_iter().flatten().flatten() {
             traces.insert(entry.path().display().to_string());
         }
@@ -165,13 +171,33 @@ impl World {
         traces
     }
 
+    /// What systemd, where it runs, knows of this engine, by lines of `systemctl list-units`.
+    pub(crate) fn units(&self) -> BTreeSet<String> {
+        if !berth_sys::cgroup::Host::has_systemd() {
+            return BTreeSet::new();
+        }
+        let slice = &self.config.cgroup_slice;
+        let scopes = slice.replace(".slice", "-*");
+        let listed = Command::new("systemctl")
+            .args(["list-units", "--all", "--plain", "--no-legend", slice, &scopes])
+            .output()
+            .unwrap();
+        String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
     /// Purges and checks that nothing is left.
-    pub(crate) fn finish(mut self, engine: Engine) {
+    pub(crate) fn finish(self, engine: Engine) {
+        self.finish_with(engine, || ());
+    }
+
+    /// The same, with what a test has to tidy up itself before the check.
+    pub(crate) fn finish_with(mut self, engine: Engine, tidy: impl FnOnce()) {
         let findings = self.run(engine.doctor());
         assert_eq!(findings, [], "the doctor finds nothing");
         let failures = self.run(engine.purge());
         assert!(failures.is_empty(), "{failures:?}");
         self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
+        tidy();
         assert_eq!(self.traces(), BTreeSet::new());
     }
 }

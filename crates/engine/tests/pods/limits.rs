@@ -151,14 +151,14 @@ fn a_pod_is_resized_and_stays_so_under_the_next_daemon() {
     require_root!();
     let mut world = World::new();
     let mut engine = world.with_image();
-    let parent = format!("/{}", world.config.cgroup_root.trim_matches('/'));
     let pod = world.run(async {
         let pod = engine.run_sandbox(sandbox("wide")).await.unwrap();
         let change = Resources { cpu_quota: Some(30_000), ..Resources::default() };
         engine.update_sandbox_resources(&pod, change).await.unwrap();
         pod
     });
-    let quota = || cpu_file(&format!("{parent}/{pod}"), "cpu.cfs_quota_us", "cpu.max");
+    let group = engine.sandbox(pod.as_str()).unwrap().cgroup.clone();
+    let quota = || cpu_file(&group, "cpu.cfs_quota_us", "cpu.max");
     assert!(quota().starts_with("30000"), "{}", quota());
     world.kill(engine);
     engine = world.open();

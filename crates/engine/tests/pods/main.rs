@@ -22,5 +22,6 @@ mod secrets;
 mod security;
 mod silent;
 mod stats;
+mod systemd;
 mod user_namespace;
 mod volumes;

@@ -1,25 +1,21 @@
 //! Second implementations of what an engine can be given: each interface works with more than what the engine brings along. (The
-//! network's is `--network none`, which most tests here run on.)
+//! network's is `--network none`, which most tests here run on; that of cgroups' placement is systemd's.)
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_container::plan::{self, Inputs};
 use berth_engine::EngineError;
 use berth_engine::model::{ContainerSecurity, EnvVar, IdMap, Resources, UserNamespace};
-use berth_engine::seams::{
-    Adjust, Adjusted, Cgroupfs, Handler, Placement, PodCgroups, Prepared, Preparing, Program, Seams, Subject,
-};
-use berth_sys::cgroup::{self, Cgroup, CgroupPath};
+use berth_engine::seams::{Adjust, Adjusted, Handler, Prepared, Preparing, Program, Seams, Subject};
 use berth_testkit::require_root;
 use berth_types::lifecycle::container;
 use berth_types::shim::{Create, Request};
-use berth_types::{ContainerId, SandboxId};
 use oci_spec::runtime::{LinuxNamespaceType, Process, RootBuilder, Spec};
 
-use crate::harness::{WAITS, World, ended, programs, sandbox, script, started};
+use crate::harness::{WAITS, World, programs, sandbox, script, started};
 
 /// A runtime that wants a bundle on the disk, with the root file system mounted in it, and knows no cgroup of a single
 /// container: as other OCI runtimes and sandboxed ones.
@@ -131,82 +127,6 @@ fn a_pod_runs_by_another_handler_and_is_found_again() {
         assert!(!dir.exists());
         engine.remove_sandbox(&id).await.unwrap();
     });
-    world.finish(engine);
-}
-
-/// A manager that sets limits only on a group that has a process, as systemd does with scopes.
-#[derive(Debug)]
-struct ProcessFirst {
-    inner: Cgroupfs,
-    said: Arc<Mutex<Vec<&'static str>>>,
-}
-
-impl Placement for ProcessFirst {
-    fn of_pod(&self, sandbox: &SandboxId, parent: Option<&str>) -> Result<PodCgroups, EngineError> {
-        self.inner.of_pod(sandbox, parent)
-    }
-
-    fn of_container(&self, parent: &CgroupPath, container: &ContainerId) -> Result<CgroupPath, EngineError> {
-        self.inner.of_container(parent, container)
-    }
-
-    fn before(&self, path: &CgroupPath, _limits: &cgroup::Resources) -> Result<Cgroup, EngineError> {
-        self.said.lock().unwrap().push("before");
-        self.inner.before(path, &cgroup::Resources::default())
-    }
-
-    fn needs_process(&self) -> bool {
-        true
-    }
-
-    fn after(&self, path: &CgroupPath, pid: i32, limits: &cgroup::Resources) -> Result<(), EngineError> {
-        self.said.lock().unwrap().push("after");
-        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        assert!(groups.contains(path.as_str()), "the process is in its group: {groups}");
-        self.inner.update(path, limits)
-    }
-
-    fn update(&self, path: &CgroupPath, limits: &cgroup::Resources) -> Result<(), EngineError> {
-        self.inner.update(path, limits)
-    }
-
-    fn end(&self, path: &CgroupPath) -> Result<(), EngineError> {
-        self.inner.end(path)
-    }
-}
-
-/// A file of a group, in whichever hierarchy has it.
-fn file_of(group: &str, name: &str) -> String {
-    let group = group.trim_start_matches('/');
-    let dirs = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|e| e.path());
-    let mut files = dirs.chain(["/sys/fs/cgroup".into()]).map(|dir| dir.join(group).join(name));
-    std::fs::read_to_string(files.find(|file| file.exists()).unwrap()).unwrap().trim().to_owned()
-}
-
-#[test]
-fn limits_that_need_a_process_are_in_force_before_it_is_started() {
-    require_root!();
-    let mut world = World::new();
-    let said = Arc::<Mutex<Vec<_>>>::default();
-    let root = CgroupPath::new(&world.config.cgroup_root).unwrap();
-    let inner = Cgroupfs::new(cgroup::Host::detect().unwrap(), root);
-    let placement = ProcessFirst { inner, said: Arc::clone(&said) };
-    let engine = world.open_with(Seams { placement: Some(Arc::new(placement)), ..Seams::default() });
-    world.pull(&engine);
-    world.run(async {
-        let id = engine.run_sandbox(sandbox("scoped")).await.unwrap();
-        let mut config = script("main", "exit 4");
-        config.resources.pids_limit = Some(33);
-        let main = engine.create_container(&id, config).await.unwrap();
-        let view = engine.container(main.as_str()).unwrap();
-        assert_eq!(view.state, container::State::Created);
-        assert_eq!(file_of(&view.cgroup, "pids.max"), "33");
-        engine.start_container(&main).await.unwrap();
-        assert_eq!(ended(&engine, &main).await.code, 4);
-        engine.remove_sandbox(&id).await.unwrap();
-    });
-    // The pod's own group, then the container's.
-    assert_eq!(*said.lock().unwrap(), ["before", "before", "after"]);
     world.finish(engine);
 }
 

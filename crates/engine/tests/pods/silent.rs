@@ -66,7 +66,7 @@ fn what_ended_in_between_is_reported_when_it_answers() {
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);
     let pid = engine.container(main.as_str()).unwrap().pid;
-    let pid = pid.unwrap_or_else(|| main_of(&world, &id, &main));
+    let pid = pid.unwrap_or_else(|| main_of(&engine, &main));
     signal("-KILL", pid);
     signal("-CONT", shim);
     world.run(async {
@@ -78,9 +78,8 @@ fn what_ended_in_between_is_reported_when_it_answers() {
 }
 
 /// The main process by the container's group.
-fn main_of(world: &World, id: &SandboxId, main: &ContainerId) -> i32 {
-    let group = Path::new(&world.config.cgroup_root).join(id.as_str()).join(main.as_str());
-    let group = group.strip_prefix("/").unwrap().to_owned();
+fn main_of(engine: &Engine, main: &ContainerId) -> i32 {
+    let group = engine.container(main.as_str()).unwrap().cgroup.clone();
     let dirs = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|e| e.path());
     let dirs = dirs.chain([Path::new("/sys/fs/cgroup").to_owned()]);
     let texts = dirs.filter_map(|dir| std::fs::read_to_string(dir.join(&group).join("cgroup.procs")).ok());
@@ -92,7 +91,7 @@ fn its_containers_and_its_pod_can_be_ended_without_it() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);
-    let pid = main_of(&world, &id, &main);
+    let pid = main_of(&engine, &main);
     world.run(async {
         engine.stop_container(&main, Duration::from_secs(3600)).await.unwrap();
         let exit = engine.container(main.as_str()).unwrap().exit.clone().unwrap();
@@ -116,7 +115,7 @@ fn a_pod_with_running_containers_is_removed_without_it() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);
-    let pid = main_of(&world, &id, &main);
+    let pid = main_of(&engine, &main);
     world.run(async {
         engine.stop_sandbox(&id).await.unwrap();
         assert_eq!(engine.container(main.as_str()).unwrap().state, container::State::Exited);

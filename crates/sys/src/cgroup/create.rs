@@ -36,6 +36,20 @@ impl Host {
         self.make(path, resources, Existing::Keep)
     }
 
+    /// Makes the directories of a group where they are missing, and nothing else: no controller is enabled and no limit
+    /// set. For groups that another manager is told about.
+    pub fn bare(&self, path: &CgroupPath) -> Result<Cgroup, CgroupError> {
+        let cgroup = self.open(path);
+        for member in &cgroup.members {
+            std::fs::create_dir_all(&member.dir).map_err(|source| CgroupError::Io {
+                action: "make",
+                path: member.dir.clone(),
+                source,
+            })?;
+        }
+        Ok(cgroup)
+    }
+
     /// The group of that path, whether it exists or not.
     pub fn open(&self, path: &CgroupPath) -> Cgroup {
         let member = |h: &Hierarchy| Member {

@@ -62,6 +62,11 @@ impl Cgroup {
         Ok(join)
     }
 
+    /// Moves a process with all its threads into the group.
+    pub fn take(&self, pid: i32) -> Result<(), CgroupError> {
+        self.members.iter().try_for_each(|member| write(&member.dir.join("cgroup.procs"), &pid.to_string()))
+    }
+
     pub(super) fn member(&self, controller: Controller) -> Option<&Member> {
         let version = self.shape().version(controller)?;
         self.members

@@ -79,8 +79,12 @@ impl Host {
                 hierarchy.controllers = Controllers::parse(read(file)?.split_whitespace());
             }
         }
-        let systemd = Path::new("/run/systemd/system").is_dir();
-        Host::from_hierarchies(found, systemd)
+        Host::from_hierarchies(found, Host::has_systemd())
+    }
+
+    /// Whether systemd is this host's first process (sd_booted(3)).
+    pub fn has_systemd() -> bool {
+        Path::new("/run/systemd/system").is_dir()
     }
 
     /// Chooses among hierarchies. Ignored are v1 hierarchies whose controllers limit nothing

@@ -2,7 +2,9 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(target_arch = "x86_64")]
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 
 /// clone3's flags beyond 32 bits, which libc's constants cannot hold.
 #[cfg(target_arch = "x86_64")]

@@ -9,7 +9,7 @@ fn without_anything_said_the_defaults_hold() {
     let s = Given::default().resolve().unwrap();
     assert_eq!(s.root, Path::new("/var/lib/berth"));
     assert_eq!(s.socket, Path::new("/run/berth/berth.sock"));
-    assert_eq!((s.bridge.as_str(), s.table.as_str(), s.cgroup_root.as_str()), ("berth0", "berth", "/berth"));
+    assert_eq!((s.bridge.as_str(), s.table.as_str(), s.cgroups.root.as_str()), ("berth0", "berth", "/berth"));
     assert_eq!(s.network, Network::Cni);
     assert_eq!(s.cni_conf_dir, Path::new("/etc/cni/net.d"));
     assert_eq!(s.cni_bin_dirs, [Path::new("/opt/cni/bin"), Path::new("/usr/lib/cni")]);
@@ -43,7 +43,8 @@ fn two_instances_share_nothing() {
     assert_ne!(one.socket, two.socket);
     assert_ne!(one.bridge, two.bridge);
     assert_ne!(one.table, two.table);
-    assert_ne!(one.cgroup_root, two.cgroup_root);
+    assert_ne!(one.cgroups.root, two.cgroups.root);
+    assert_ne!(one.cgroups.slice, two.cgroups.slice);
     let long =
         Given { instance: Some("a-very-long-instance-name".into()), ..Given::default() }.resolve().unwrap();
     assert!(long.bridge.len() <= 15);
@@ -59,10 +60,10 @@ fn what_cannot_be_taken_is_named() {
         ("cgroup-root = '/'", "--cgroup-root"),
         ("nri-socket = '/run/nri.sock'", "--nri-socket"),
         ("handler = ['runc=/usr/bin/runc']", "--handler"),
-        ("cgroup-driver = 'systemd'", "--cgroup-driver"),
         ("cni-conf-dir = 'net.d'", "--cni-conf-dir"),
         ("cni-bin-dir = ['/opt/cni/bin', '/a:b']", "--cni-bin-dir"),
         ("cni-bin-dir = ['bin']", "--cni-bin-dir"),
+        ("cgroup-driver = 'systemd'\ncgroup-root = '/x'", "--cgroup-root"),
     ];
     for (text, named) in cases {
         let error = given(text).resolve().unwrap_err().to_string();

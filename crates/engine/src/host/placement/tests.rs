@@ -1,0 +1,49 @@
+use berth_sys::cgroup::{Controllers, Hierarchy, Host, Version};
+
+use super::*;
+
+fn host(versions: &[Version]) -> Host {
+    let hierarchy = |version: &Version| Hierarchy {
+        mount: format!("/nowhere/{version:?}").into(),
+        version: *version,
+        controllers: Controllers::parse(["memory"]),
+        name: None,
+    };
+    Host::from_hierarchies(versions.iter().map(hierarchy).collect(), false).unwrap()
+}
+
+#[test]
+fn the_systemd_driver_is_refused_where_it_cannot_work() {
+    let (v1, v2) = (host(&[Version::V1]), host(&[Version::V2]));
+    for host in [&v1, &v2] {
+        assert_eq!(choose(CgroupDriver::Cgroupfs, host).unwrap(), Driver::Cgroupfs);
+    }
+    assert_eq!(choose(CgroupDriver::Auto, &v1).unwrap(), Driver::Cgroupfs);
+    let error = choose(CgroupDriver::Systemd, &v1).unwrap_err().to_string();
+    assert!(error.contains("cgroup-driver systemd"), "{error}");
+    let systemd = if Host::has_systemd() { Driver::Systemd } else { Driver::Cgroupfs };
+    assert_eq!(choose(CgroupDriver::Auto, &v2).unwrap(), systemd);
+    assert_eq!(choose(CgroupDriver::Systemd, &v2).is_ok(), systemd == Driver::Systemd);
+}
+
+#[test]
+fn what_another_driver_made_is_known_by_its_name() {
+    let id: SandboxId = "a".repeat(64).parse().unwrap();
+    let slice = Slice::parse("berth.slice").unwrap();
+    let roots = Roots { cgroupfs: CgroupPath::new("/berth").unwrap(), slice };
+    for name in [id.to_string(), format!("berth-pod{id}.scope")] {
+        assert_eq!(Roots::pod_of(&name), Some(id.clone()), "{name}");
+        assert!(!roots.is_shared(&name));
+    }
+    for name in ["shims", "berth-shims.slice"] {
+        assert_eq!(Roots::pod_of(name), None, "{name}");
+        assert!(roots.is_shared(name));
+    }
+    // A pod's own group stands for its whole scope, a container's for itself.
+    let scope = CgroupPath::new(&format!("k.slice/berth-pod{id}.scope")).unwrap();
+    let own = scope.child("pod").unwrap();
+    assert_eq!(systemd::whole(&own), scope);
+    assert_eq!(systemd::whole(&scope), scope);
+    let container = own.child(&"b".repeat(64)).unwrap();
+    assert_eq!(systemd::whole(&container), container);
+}
