@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use berth_engine::model::{HugepageLimit, Resources};
+use berth_engine::seams::Driver;
 use berth_testkit::require_root;
 use berth_types::lifecycle::sandbox::State;
 
@@ -179,7 +180,10 @@ fn a_pod_is_resized_and_stays_so_under_the_next_daemon() {
         engine.remove_sandbox(&pod).await.unwrap();
         // A group of the caller's is the caller's.
         let mut config = sandbox("given");
-        config.cgroup_parent = Some(format!("{parent}/given"));
+        config.cgroup_parent = Some(match engine.cgroup_driver() {
+            Driver::Cgroupfs => format!("{}/given", world.config.cgroup_root),
+            Driver::Systemd => world.config.cgroup_slice.replace(".slice", "-given.slice"),
+        });
         let given = engine.run_sandbox(config).await.unwrap();
         let change = Resources { cpu_quota: Some(30_000), ..Resources::default() };
         engine.update_sandbox_resources(&given, change).await.unwrap();
