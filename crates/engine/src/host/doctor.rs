@@ -1,6 +1,6 @@
 //! Leak accounting: what the records say against what the kernel and the disk have.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -237,11 +237,18 @@ pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     mounts.filter(|point| point.starts_with(dir) && point != dir).collect()
 }
 
-/// The children of the instance's cgroups in every hierarchy.
+/// The children of the instance's cgroups in every hierarchy, and pods' scopes in other slices.
 fn cgroups(shared: &Shared) -> Vec<(PathBuf, String)> {
     let dirs = shared.roots.all().into_iter().flat_map(|root| shared.cgroups.open(&root).dirs());
     let dirs: Vec<PathBuf> = dirs.collect();
-    dirs.iter().flat_map(|dir| entries(dir)).filter(|(path, _)| path.is_dir()).collect()
+    let children = dirs.iter().flat_map(|dir| entries(dir));
+    let scopes = shared.roots.scopes(&shared.cgroups).into_iter().flat_map(|(group, _)| {
+        let name = group.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+        shared.cgroups.open(&group).dirs().into_iter().map(move |dir| (dir, name.clone()))
+    });
+    let pods = scopes.filter(|(_, name)| Roots::pod_of(name).is_some());
+    let all: BTreeSet<_> = children.chain(pods).filter(|(path, _)| path.is_dir()).collect();
+    all.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@
 mod cgroupfs;
 mod systemd;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,7 @@ pub trait Placement: fmt::Debug + Send + Sync {
     /// As [`Placement::end`].
     fn end_shim(&self, sandbox: &SandboxId) -> Result<(), EngineError>;
 
-    /// Ends what the manager knows of pods that are not among these, wherever it lies.
+    /// Ends what the manager alone knows of pods that are not among these. Their groups have been ended.
     ///
     /// # Errors
     /// As [`Placement::end`].
@@ -155,6 +156,27 @@ impl Roots {
     pub(crate) fn shims(&self) -> [CgroupPath; 2] {
         let leaf = self.cgroupfs.child(SHIMS).expect("it was named when the roots were read");
         [leaf, systemd::shims(&self.slice).path()]
+    }
+
+    /// Every group that is named by a pod of this instance: the children of the roots, and scopes wherever they lie. Found
+    /// in the hierarchy itself, so that neither a record nor the manager is needed.
+    pub(crate) fn groups(&self, host: &cgroup::Host) -> HashMap<CgroupPath, SandboxId> {
+        let mut found: HashMap<_, _> = self.scopes(host).into_iter().collect();
+        for root in self.all() {
+            let names = host.open(&root).dirs().into_iter().flat_map(|dir| children(&dir));
+            found.extend(names.filter_map(|name| Some((root.child(&name).ok()?, Self::pod_of(&name)?))));
+        }
+        found
+    }
+
+    /// The scopes of pods and their shims, in whichever slice; none where systemd does not run.
+    pub(crate) fn scopes(&self, host: &cgroup::Host) -> Vec<(CgroupPath, SandboxId)> {
+        match host.hierarchies() {
+            [alone] if host.mode() == Mode::V2 && cgroup::Host::has_systemd() => {
+                systemd::scopes(&alone.mount, &self.slice)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The pod that a child of one of the roots is named by.
@@ -201,6 +223,12 @@ pub(crate) fn open(
         Driver::Cgroupfs => Arc::new(Cgroupfs::new(host.clone(), roots.cgroupfs.clone())?),
         Driver::Systemd => Arc::new(Systemd::new(host.clone(), roots.slice.clone(), program)),
     })
+}
+
+/// The names of what is in a group's directory; none where it does not exist.
+fn children(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Kills everything in a group and removes it. Succeeds when it does not exist.

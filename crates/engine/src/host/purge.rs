@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use crate::host::doctor::mounts_below;
 use crate::host::record;
 use crate::host::shims;
+use crate::recovery::orphans;
 use crate::sandbox::Command;
 use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
@@ -104,7 +105,7 @@ fn rest(shared: Shared) -> Vec<EngineError> {
 fn cgroups(shared: &Shared) -> Result<(), EngineError> {
     let mut failures = Failures::default();
     // What lies in other programs' groups.
-    failures.take(shared.placement.sweep(&HashSet::new()));
+    failures.take(orphans::groups_of_none(shared, &HashSet::new()));
     for root in shared.roots.all() {
         failures.take(shared.placement.end(&root));
     }

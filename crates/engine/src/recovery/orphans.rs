@@ -6,7 +6,6 @@ use berth_sys::cgroup::CgroupPath;
 use berth_types::{ContainerId, SandboxId};
 
 use crate::error::EngineError;
-use crate::host::placement::Roots;
 use crate::host::shims;
 use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
@@ -85,24 +84,20 @@ fn parent(stat: &[u8]) -> Option<i32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Ends the groups below the instance's own that are named by pods which are not known, and what else the manager of
-/// cgroups has of such pods.
+/// Ends every group of the instance that is named by a pod which is not known, and what else the manager of cgroups has of
+/// such pods.
 pub(crate) fn groups_of_none(shared: &Shared, known: &HashSet<SandboxId>) -> Result<(), EngineError> {
     let mut failures = Failures::default();
-    for root in shared.roots.all() {
-        let mut names = HashSet::new();
-        for dir in shared.cgroups.open(&root).dirs() {
-            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            names.extend(entries.filter_map(|e| e.file_name().into_string().ok()));
+    for (group, sandbox) in shared.roots.groups(&shared.cgroups) {
+        if known.contains(&sandbox) {
+            continue;
         }
-        for name in names {
-            let Some(sandbox) = Roots::pod_of(&name).filter(|sandbox| !known.contains(sandbox)) else {
-                continue;
-            };
-            let group = root.child(&name).map_err(|e| EngineError::failed("name a pod's cgroup", e))?;
-            tracing::info!(sandbox = sandbox.short(), "removed the cgroup of a pod that no longer exists");
-            failures.take(shared.placement.end(&group));
-        }
+        tracing::info!(
+            sandbox = sandbox.short(),
+            group = group.as_str(),
+            "ending the cgroup of a pod that no longer exists"
+        );
+        failures.take(shared.placement.end(&group));
     }
     failures.take(shared.placement.sweep(known));
     failures.result("remove the cgroups of pods that no longer exist")

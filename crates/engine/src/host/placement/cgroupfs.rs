@@ -1,12 +1,18 @@
 //! Groups made by mkdir, below the daemon's own or the caller's.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::{self, Cgroup, CgroupPath, Resources};
 use berth_types::SandboxId;
 
 use super::{Driver, Placement, PodCgroups, SHIMS, systemd};
 use crate::error::EngineError;
+
+/// The time for systemd to remove a scope that is empty.
+const FORGET_LIMIT: Duration = Duration::from_secs(2);
+/// How often is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Groups made by mkdir, below the daemon's own or the caller's.
 #[derive(Debug, Clone)]
@@ -26,6 +32,20 @@ impl Cgroupfs {
         let path = root.child(SHIMS).map_err(failed)?;
         let shims = host.ensure(&path, &Resources::default()).map_err(failed)?;
         Ok(Self { host, root, shims })
+    }
+}
+
+impl Cgroupfs {
+    /// Empties a scope that a daemon made under systemd, which removes it then, and forgets it. Removed before systemd has
+    /// looked, it may be made again by it, and stay.
+    fn forget(&self, scope: &CgroupPath) -> Result<(), EngineError> {
+        super::kill(&self.host, scope)?;
+        let deadline = Instant::now() + FORGET_LIMIT;
+        let exists = || self.host.open(scope).dirs().iter().any(|dir| dir.exists());
+        while exists() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
     }
 }
 
@@ -67,8 +87,11 @@ impl Placement for Cgroupfs {
     }
 
     fn end(&self, path: &CgroupPath) -> Result<(), EngineError> {
-        // systemd forgets a unit of its own when nothing is left in it.
-        super::end(&self.host, &systemd::whole(path))
+        let whole = systemd::whole(path);
+        if whole.as_str().ends_with(".scope") && cgroup::Host::has_systemd() {
+            self.forget(&whole)?;
+        }
+        super::end(&self.host, &whole)
     }
 
     fn make_shim(&self, _sandbox: &SandboxId) -> Result<Cgroup, EngineError> {
@@ -85,7 +108,7 @@ impl Placement for Cgroupfs {
         Ok(())
     }
 
-    /// Nothing has to be done: what is not below the root was made in a caller's group, and the caller removes that.
+    /// Nothing has to be done: groups are all that there is.
     fn sweep(&self, _known: &HashSet<SandboxId>) -> Result<(), EngineError> {
         Ok(())
     }

@@ -21,6 +21,7 @@ mod names;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_sys::cgroup::{self, Cgroup, CgroupPath, Resources};
@@ -127,6 +128,24 @@ impl Systemd {
     }
 }
 
+/// The scopes of an instance with their pods, in whichever slice below `mount`. Only slices are looked into: what is below a
+/// scope or a service is not systemd's alone.
+pub(super) fn scopes(mount: &Path, root: &Slice) -> Vec<(CgroupPath, SandboxId)> {
+    let mut found = Vec::new();
+    let mut slices = vec![String::new()];
+    while let Some(slice) = slices.pop() {
+        for name in super::children(&mount.join(&slice)) {
+            let path = if slice.is_empty() { name.clone() } else { format!("{slice}/{name}") };
+            if names::is_slice(&name) {
+                slices.push(path);
+            } else if let Some(sandbox) = names::own(root, &name) {
+                found.extend(CgroupPath::new(&path).ok().map(|group| (group, sandbox)));
+            }
+        }
+    }
+    found
+}
+
 /// What has to be ended with a group: the scope with the pod's own, else itself.
 pub(super) fn whole(path: &CgroupPath) -> CgroupPath {
     match names::scope_of(path) {
@@ -215,7 +234,8 @@ impl Placement for Systemd {
     fn sweep(&self, known: &HashSet<SandboxId>) -> Result<(), EngineError> {
         let mut failures = Failures::default();
         for (unit, group) in self.bus.scopes(names::patterns(&self.root))? {
-            let Some(sandbox) = names::any_pod_of(&unit).filter(|sandbox| !known.contains(sandbox)) else {
+            let Some(sandbox) = names::own(&self.root, &unit).filter(|sandbox| !known.contains(sandbox))
+            else {
                 continue;
             };
             tracing::info!(sandbox = sandbox.short(), unit, "ending a scope of a pod that no longer exists");

@@ -47,3 +47,29 @@ fn what_another_driver_made_is_known_by_its_name() {
     let container = own.child(&"b".repeat(64)).unwrap();
     assert_eq!(systemd::whole(&container), container);
 }
+
+#[test]
+fn scopes_are_found_in_whichever_slice_they_lie() {
+    let (id, other): (SandboxId, SandboxId) =
+        ("a".repeat(64).parse().unwrap(), "b".repeat(64).parse().unwrap());
+    let slice = Slice::parse("berth.slice").unwrap();
+    let mount = tempfile::tempdir().unwrap();
+    let ours = [
+        format!("berth.slice/berth-pod{id}.scope"),
+        format!("berth.slice/berth-shims.slice/berth-shim{id}.scope"),
+        format!("k.slice/k-burstable.slice/k-burstable-pod1.slice/berth-pod{other}.scope"),
+    ];
+    let others = [
+        format!("k.slice/berth_x-pod{id}.scope/{other}"),
+        format!("k.slice/x.service/berth-pod{id}.scope"),
+        format!("berth.slice/berth-pod{id}.scope/{other}/x.slice/berth-pod{other}.scope"),
+        format!("berth-pod{other}.slice"),
+    ];
+    for path in ours.iter().chain(&others) {
+        std::fs::create_dir_all(mount.path().join(path)).unwrap();
+    }
+    let mut found = systemd::scopes(mount.path(), &slice);
+    found.sort_by_key(|(group, _)| group.to_string());
+    let found: Vec<_> = found.iter().map(|(group, pod)| (group.as_str(), pod)).collect();
+    assert_eq!(found, [(ours[0].as_str(), &id), (&ours[1], &id), (&ours[2], &other)]);
+}

@@ -106,6 +106,18 @@ pub(super) fn any_pod_of(unit: &str) -> Option<SandboxId> {
     pod_of(unit).or_else(|| id_in(unit, SHIM))
 }
 
+/// The same, only of the instance with this slice.
+pub(super) fn own(root: &Slice, unit: &str) -> Option<SandboxId> {
+    let sandbox = any_pod_of(unit)?;
+    let own = unit == pod_unit(root, &sandbox) || unit == shim_unit(root, &sandbox);
+    own.then_some(sandbox)
+}
+
+/// Whether a group's name is that of a slice.
+pub(super) fn is_slice(name: &str) -> bool {
+    name.ends_with(SLICE)
+}
+
 fn id_in(unit: &str, kind: &str) -> Option<SandboxId> {
     let (_, id) = unit.strip_suffix(SCOPE)?.rsplit_once(kind)?;
     id.parse().ok()

@@ -81,6 +81,7 @@ fn two_instances_have_nothing_in_common() {
         unit.starts_with(before) && unit.ends_with(after)
     };
     for unit in [pod_unit(&two, &id('a')), shim_unit(&two, &id('a'))] {
+        assert_eq!((own(&two, &unit), own(&one, &unit)), (Some(id('a')), None), "{unit}");
         assert!(patterns(&two).iter().any(|p| matches(p, &unit)), "{unit}");
         assert!(!patterns(&one).iter().any(|p| matches(p, &unit)), "{unit}");
     }
