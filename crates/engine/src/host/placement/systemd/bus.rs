@@ -24,7 +24,7 @@ use crate::error::EngineError;
 
 /// The time for one call, its job included.
 const LIMIT: Duration = Duration::from_secs(20);
-/// The time for which bus or systemd may be away.
+/// The time for which bus or systemd may be away, from the first time that they are in one call.
 const AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// The pause before a call is repeated.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -384,16 +384,20 @@ impl Calls {
     where
         F: Future<Output = Result<T, Cut>>,
     {
-        let away_until = deadline.min(Instant::now() + AWAY_LIMIT);
+        // From the first time that they are: systemd may leave long after it was asked, and before it has answered.
+        let mut away_until = None;
         loop {
             match timeout_at(deadline, once()).await {
                 Err(_) => return Err(BusError::Late { call, unit: unit.to_owned() }),
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Cut::Refused(source))) => return Err(refused(call, unit, source)),
-                Ok(Err(Cut::Away(source))) if Instant::now() >= away_until => {
-                    return Err(BusError::Away { call, unit: unit.to_owned(), source });
+                Ok(Err(Cut::Away(source))) => {
+                    let now = Instant::now();
+                    if now >= *away_until.get_or_insert(deadline.min(now + AWAY_LIMIT)) {
+                        return Err(BusError::Away { call, unit: unit.to_owned(), source });
+                    }
+                    sleep(AGAIN).await;
                 }
-                Ok(Err(Cut::Away(_))) => sleep(AGAIN).await,
             }
         }
     }

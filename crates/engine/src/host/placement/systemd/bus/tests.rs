@@ -308,6 +308,33 @@ fn the_bus_may_be_restarted_and_systemd_may_leave_it() {
     started.join().unwrap().unwrap();
 }
 
+/// As when it executes itself again while a call is in its queue.
+#[tokio::test(start_paused = true)]
+async fn systemd_may_leave_long_after_it_was_asked() {
+    let calls = Calls { address: None, link: Mutex::default() };
+    let left = || Cut::Away(zbus::Error::FDO(Box::new(fdo::Error::NoReply("it left".to_owned()))));
+    let begun = Instant::now();
+    let asked = std::cell::Cell::new(0);
+    let once = || async {
+        asked.set(asked.get() + 1);
+        match asked.get() {
+            1 => {
+                sleep(2 * AWAY_LIMIT).await;
+                Err(left())
+            }
+            2 => Err(left()),
+            _ => Ok(()),
+        }
+    };
+    calls.persist("StopUnit", UNIT_NAME, begun + LIMIT, once).await.unwrap();
+    assert_eq!(asked.get(), 3);
+    // It does not come back.
+    let begun = Instant::now();
+    let error = calls.persist("StopUnit", UNIT_NAME, begun + LIMIT, || async { Err::<(), _>(left()) }).await;
+    assert!(matches!(error, Err(BusError::Away { .. })), "{error:?}");
+    assert!(begun.elapsed() >= AWAY_LIMIT && begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn scopes_are_told_with_their_groups() {
     require_bus!();
