@@ -26,7 +26,7 @@ mod read_only;
 mod trial;
 
 pub use idmapped::mount_idmapped;
-pub use read_only::mount_read_only;
+pub use read_only::{mount_read_only, mount_read_only_idmapped};
 pub use trial::{Unfit, trial, trial_idmapped};
 
 /// The most lower layers that the kernel accepts.

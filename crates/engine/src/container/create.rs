@@ -139,7 +139,7 @@ impl Work {
     ) -> Result<Made, EngineError> {
         let image = self.image()?;
         let since = Instant::now();
-        let volumes = volumes::images(&self.shared.images, &self.config)?;
+        let volumes = volumes::images(&self.shared.images, &self.config, self.sandbox.namespaces.user)?;
         let user = self.shared.users.resolve(&self.shared.images, &image, &self.config.security).await?;
         user_namespace::has(self.sandbox.namespaces.user, &user)?;
         self.timeline.stage("user", since);
@@ -337,7 +337,9 @@ impl Work {
             let cgroup = cgroup.map(|path| shared.placement.make(&path, &limits)).transpose()?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
-            let volumes = volumes::mount(&shared.images, &config, &snapshot.volumes, &dir)?;
+            let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
+            let namespace = namespace.as_ref().map(|namespace| namespace.as_fd());
+            let volumes = volumes::mount(&shared.images, &config, &snapshot.volumes, &dir, namespace)?;
             let dirs = cgroup.as_ref().map(berth_sys::cgroup::Cgroup::dirs).unwrap_or_default();
             let create = shim::Create { cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(), ..create };
             let root = berth_sys::overlay::Overlay {
@@ -345,14 +347,13 @@ impl Work {
                 upper: &snapshot.upper,
                 work: &snapshot.work,
             };
-            let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
             let prepared = handler.prepare(Preparing {
                 spec: &spec,
                 raw_env: &raw_env,
                 security: &config.security,
                 pid: &config.pid,
                 root,
-                user: user.zip(namespace.as_ref().map(|namespace| namespace.as_fd())),
+                user: user.zip(namespace),
                 volumes,
                 cgroup: cgroup.as_ref(),
                 pod: &pod,

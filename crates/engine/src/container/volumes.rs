@@ -7,17 +7,18 @@
 //! Each container has detached mounts of its own, made from the layers: nothing appears in the host's mount table, and nothing is left
 //! when a daemon dies on the way. Pages of the files are shared all the same.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_image::{Images, Volume, VolumeImage};
-use berth_sys::{mount, overlay};
+use berth_sys::mount::{self, Change};
+use berth_sys::overlay;
 use berth_types::{Classify, Digest, Kind};
 
 use crate::error::EngineError;
 use crate::handler::Detached;
-use crate::model::{ContainerConfig, ImageVolume, Mount, Propagation};
+use crate::model::{ContainerConfig, ImageVolume, Mount, Propagation, UserNamespace};
 
 /// The most image volumes of a container: their mounts go to the shim in one message.
 const MAX_VOLUMES: usize = 128;
@@ -26,14 +27,18 @@ const MAX_VOLUMES: usize = 128;
 ///
 /// # Errors
 /// One is not there, or cannot be mounted as it is asked for.
-pub(super) fn images(images: &Images, config: &ContainerConfig) -> Result<Vec<Digest>, EngineError> {
+pub(super) fn images(
+    images: &Images,
+    config: &ContainerConfig,
+    user: Option<UserNamespace>,
+) -> Result<Vec<Digest>, EngineError> {
     let volumes: Vec<_> = of(config).collect();
     if volumes.len() > MAX_VOLUMES {
         let message = format!("{} are image volumes, {MAX_VOLUMES} are allowed", volumes.len());
         return Err(EngineError::invalid("mounts", message));
     }
     let find = |(mount, volume): &(&Mount, &ImageVolume)| {
-        if let Some(problem) = problem(mount) {
+        if let Some(problem) = problem(mount, user) {
             return Err(failed(mount, volume, Problem(problem)));
         }
         let name = &volume.image.image;
@@ -48,16 +53,16 @@ fn of(config: &ContainerConfig) -> impl Iterator<Item = (&Mount, &ImageVolume)> 
 }
 
 /// What an image cannot be mounted with.
-fn problem(mount: &Mount) -> Option<&'static str> {
+fn problem(mount: &Mount, user: Option<UserNamespace>) -> Option<&'static str> {
     if !mount.host_path.as_os_str().is_empty() {
         return Some("it has a host_path beside the image");
     }
     if !mount.readonly {
         return Some("an image is mounted read-only");
     }
-    // Each layer would have to be idmapped, as for a root: `overlay::mount_idmapped`.
-    if !mount.uids.is_empty() || !mount.gids.is_empty() {
-        return Some("image volumes of pods with a user namespace are not supported yet");
+    let pods = user.is_some_and(|pod| mount.uids == [pod.uids] && mount.gids == [pod.gids]);
+    if is_mapped(mount) && !pods {
+        return Some("its id mappings are not those of the pod's user namespace");
     }
     if mount.propagation != Propagation::Private {
         return Some("nothing can be mounted in an image, so propagation must be private");
@@ -65,8 +70,13 @@ fn problem(mount: &Mount) -> Option<&'static str> {
     None
 }
 
+/// Whether it shows other owners than those on the disk.
+fn is_mapped(mount: &Mount) -> bool {
+    !mount.uids.is_empty() || !mount.gids.is_empty()
+}
+
 /// The configuration with a path for each image volume, as a specification needs one: where its mount would be, below the
-/// container's directory.
+/// container's directory. Its mount comes with its mappings.
 pub(super) fn with_sources(config: &Arc<ContainerConfig>, dir: &Path) -> Arc<ContainerConfig> {
     if of(config).next().is_none() {
         return Arc::clone(config);
@@ -75,6 +85,7 @@ pub(super) fn with_sources(config: &Arc<ContainerConfig>, dir: &Path) -> Arc<Con
     let volumes = config.mounts.iter_mut().filter(|mount| mount.image.is_some());
     for (number, mount) in volumes.enumerate() {
         mount.host_path = source(dir, number);
+        (mount.uids, mount.gids) = (Vec::new(), Vec::new());
     }
     Arc::new(config)
 }
@@ -83,7 +94,7 @@ fn source(dir: &Path, number: usize) -> PathBuf {
     dir.join("volumes").join(number.to_string())
 }
 
-/// Makes the mounts, of layers that the container's snapshot keeps.
+/// Makes the mounts, of layers that the container's snapshot keeps; `user` is the pod's user namespace.
 ///
 /// # Errors
 /// An image has nothing at the path asked for, or a mount cannot be made.
@@ -92,17 +103,30 @@ pub(super) fn mount(
     config: &ContainerConfig,
     layers: &[VolumeImage],
     dir: &Path,
+    user: Option<BorrowedFd<'_>>,
 ) -> Result<Vec<Detached>, EngineError> {
     let make = |(number, ((mount, volume), image)): (usize, ((&Mount, &ImageVolume), &VolumeImage))| {
         let found = images.volume(&image.lowers, &volume.sub_path).map_err(|e| failed(mount, volume, e))?;
-        let made = match found {
-            Volume::Stack(dirs) => overlay::mount_read_only(&dirs, images.dir()).map_err(Unmounted::Overlay),
-            Volume::Single(place) => mount::clone_tree(place.as_fd(), false).map_err(Unmounted::Clone),
-        };
-        let made = made.map_err(|e| failed(mount, volume, e))?;
+        let user = user.filter(|_| is_mapped(mount));
+        let made = detached(&found, images.dir(), user).map_err(|e| failed(mount, volume, e))?;
         Ok(Detached { source: source(dir, number), mount: made })
     };
     of(config).zip(layers).enumerate().map(make).collect()
+}
+
+fn detached(volume: &Volume, place: &Path, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Unmounted> {
+    match (volume, user) {
+        (Volume::Stack(dirs), None) => Ok(overlay::mount_read_only(dirs, place)?),
+        (Volume::Stack(dirs), Some(user)) => Ok(overlay::mount_read_only_idmapped(dirs, place, user)?),
+        (Volume::Single(found), user) => {
+            let made = mount::clone_tree(found.as_fd(), false).map_err(Unmounted::Clone)?;
+            if user.is_some() {
+                let mapped = Change { idmap: user, ..Change::default() };
+                mount::change(made.as_fd(), c"", mapped).map_err(Unmounted::Map)?;
+            }
+            Ok(made)
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -128,9 +152,11 @@ impl Classify for NotThere {
 #[derive(Debug, thiserror::Error)]
 enum Unmounted {
     #[error(transparent)]
-    Overlay(overlay::OverlayError),
+    Overlay(#[from] overlay::OverlayError),
     #[error("open_tree")]
     Clone(#[source] rustix::io::Errno),
+    #[error("its file system cannot be idmapped")]
+    Map(#[source] rustix::io::Errno),
 }
 
 impl Classify for Unmounted {

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use berth_engine::Engine;
-use berth_engine::model::{ContainerConfig, ImageSpec, ImageVolume, Mount, Propagation};
+use berth_engine::model::{
+    ContainerConfig, IdMap, ImageSpec, ImageVolume, Mount, Propagation, UserNamespace,
+};
 use berth_testkit::Registry;
 use berth_testkit::image::{Built, Compression, Content, Format, Image, Layer, digest_of};
 use berth_testkit::require_root;
@@ -107,6 +109,47 @@ fn an_image_is_a_volume_that_several_containers_share_and_keep() {
     });
     assert_eq!(stored(&world, "layers"), layers - 2, "nothing uses them any more");
     assert_eq!(world.traces(), before);
+    world.finish(engine);
+}
+
+/// contract 19, 32: an image volume of a pod with a user namespace has the owners that the image gives its files.
+#[test]
+fn a_pod_with_a_user_namespace_sees_the_owners_of_an_image() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let registry = Registry::start().unwrap();
+    let lower = Layer::new().dirs(["data"]).file("data/web", 0o640, "web").owner(33, 34);
+    let upper = Layer::new().file("data/root", 0o600, "root");
+    let [lower, upper] = [lower, upper].map(|layer| layer.build(Compression::Gzip).unwrap());
+    registry.push("test/owned", "1", &Image::new(Format::Oci).layer(&lower).layer(&upper).build());
+    let id = world.pull_from(&registry, "test/owned:1", &engine);
+    world.run(async {
+        let map = IdMap { container: 0, host: 400_000, length: 65_536 };
+        let mut config = sandbox("owners");
+        config.namespaces.user = Some(UserNamespace { uids: map, gids: map });
+        let pod = engine.run_sandbox(config).await.unwrap();
+        let mapped = |path| Mount { uids: vec![map], gids: vec![map], ..volume(&id, path) };
+        for (number, (path, files, expected)) in [
+            ("", "/vol/data/web /vol/data/root", "33:34\n0:0\n"),
+            ("data", "/vol/web /vol/root", "33:34\n0:0\n"),
+            ("data/web", "/vol", "33:34\n"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let container = started(&engine, &pod, with(&format!("c{number}"), mapped(path))).await;
+            let said = told(&engine, &container, &format!("stat -c %u:%g {files}")).await;
+            assert_eq!(said, expected, "{path:?}");
+        }
+        // Those of another namespace are refused.
+        let other = IdMap { host: 500_000, ..map };
+        let mount = Mount { uids: vec![other], ..mapped("") };
+        let error = engine.create_container(&pod, with("other", mount)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(chain(&error).contains("not those of the pod's user namespace"), "{}", chain(&error));
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
     world.finish(engine);
 }
 

@@ -16,7 +16,7 @@ use crate::kernel;
 use crate::mount::{self, Change};
 
 /// The first kernel whose overlayfs takes layers from detached mounts.
-const FROM_DETACHED: kernel::Version = (6, 15);
+pub(super) const FROM_DETACHED: kernel::Version = (6, 15);
 
 /// Mounts an overlay whose layers have the maps of the user namespace `user`, and returns the detached mount.
 ///

@@ -22,13 +22,27 @@ const PAGE: usize = 4096;
 /// Mounts an overlay, with the maps of the user namespace `user` on its layers if one is given, and returns the detached
 /// mount.
 pub(super) fn mount(overlay: &Overlay<'_>, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, OverlayError> {
+    in_thread(|| mount_apart(overlay, user))
+}
+
+/// Runs this in a thread of its own, which may leave the process' mount namespace.
+pub(super) fn in_thread(
+    work: impl FnOnce() -> Result<OwnedFd, OverlayError> + Send,
+) -> Result<OwnedFd, OverlayError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("overlay".to_owned());
-        let thread = thread.spawn_scoped(scope, || mount_apart(overlay, user)).map_err(|source| {
+        let thread = thread.spawn_scoped(scope, work).map_err(|source| {
             step("start a thread")(Errno::from_io_error(&source).unwrap_or(Errno::AGAIN))
         })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// In the thread: a mount namespace of its own, from which nothing is seen outside.
+pub(super) fn apart() -> Result<(), OverlayError> {
+    namespace::unshare(namespace::MOUNT).map_err(step("new mount namespace"))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(step("make mounts private"))
 }
 
 /// The options as mount(2) takes them, if they fit.
@@ -46,9 +60,7 @@ fn options(lowers: &Opened, upper: &Opened, work: &Opened) -> Option<CString> {
 /// In the thread: the directories are opened in its own mount namespace: overlayfs takes none of another's. The mount is
 /// made over the work directory there, and taken out of it.
 fn mount_apart(overlay: &Overlay<'_>, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, OverlayError> {
-    namespace::unshare(namespace::MOUNT).map_err(step("new mount namespace"))?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(step("make mounts private"))?;
+    apart()?;
     let lowers = match user {
         None => Opened::all(overlay.lowers)?,
         Some(user) => {

@@ -1,16 +1,18 @@
 //! Overlays that nothing is written to: of directories that are open, wherever in the layers they lie.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::idmapped::{FROM_DETACHED, Layers};
+use super::page::{apart, in_thread};
 use super::{APPENDS, MAX_LOWERS, MAX_VALUE, OPTIONS, OverlayError, create_with, set, step};
-use crate::{kernel, namespace};
+use crate::kernel;
 
 /// The most bytes of options that mount(2) takes, their end included.
 const PAGE: usize = 4096;
@@ -22,13 +24,34 @@ const PAGE: usize = 4096;
 /// # Errors
 /// [`OverlayError`].
 pub fn mount_read_only(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, OverlayError> {
-    if dirs.len() < 2 || dirs.len() > MAX_LOWERS {
-        return Err(OverlayError::Lowers(dirs.len()));
+    check(dirs)?;
+    if kernel::version() >= APPENDS { stack(dirs) } else { mount_joined(dirs, place) }
+}
+
+/// The same, with the maps of the user namespace `user` on the owners of all files.
+///
+/// # Errors
+/// [`OverlayError`]; `Unmappable` where the directories' file system cannot be idmapped.
+pub fn mount_read_only_idmapped(
+    dirs: &[OwnedFd],
+    place: &Path,
+    user: BorrowedFd<'_>,
+) -> Result<OwnedFd, OverlayError> {
+    check(dirs)?;
+    if kernel::version() >= FROM_DETACHED {
+        stack(&mapped(dirs, user)?.opened.0)
+    } else {
+        in_thread(|| mapped_apart(dirs, place, user))
     }
-    if kernel::version() >= APPENDS {
-        return create_with(|fs| names(dirs).iter().try_for_each(|name| set(fs, "lowerdir+", name)));
-    }
-    mount_joined(dirs, place)
+}
+
+fn check(dirs: &[OwnedFd]) -> Result<(), OverlayError> {
+    if dirs.len() < 2 || dirs.len() > MAX_LOWERS { Err(OverlayError::Lowers(dirs.len())) } else { Ok(()) }
+}
+
+/// On kernels from [`APPENDS`] on.
+fn stack(dirs: &[OwnedFd]) -> Result<OwnedFd, OverlayError> {
+    create_with(|fs| names(dirs).iter().try_for_each(|name| set(fs, "lowerdir+", name)))
 }
 
 /// All directories in one option.
@@ -37,12 +60,11 @@ pub(super) fn mount_joined(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, Ov
     if joined.len() <= MAX_VALUE {
         return create_with(|fs| set(fs, "lowerdir", &joined));
     }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("overlay".to_owned());
-        let thread = thread.spawn_scoped(scope, || mount_apart(dirs, place)).map_err(|source| {
-            step("start a thread")(Errno::from_io_error(&source).unwrap_or(Errno::AGAIN))
-        })?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    in_thread(|| {
+        apart()?;
+        let dirs =
+            dirs.iter().map(again).collect::<Result<Vec<_>, _>>().map_err(step("open a directory again"))?;
+        mount_on(&dirs, place)
     })
 }
 
@@ -50,16 +72,10 @@ fn names(dirs: &[OwnedFd]) -> Vec<String> {
     dirs.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect()
 }
 
-/// In the thread: the mount is made in a mount namespace of its own and taken out of it. The directories are opened
-/// there once more: overlayfs takes none of another namespace's.
-fn mount_apart(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, OverlayError> {
-    namespace::unshare(namespace::MOUNT).map_err(step("new mount namespace"))?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(step("make mounts private"))?;
-    let dirs =
-        dirs.iter().map(again).collect::<Result<Vec<_>, _>>().map_err(step("open a directory again"))?;
+/// Makes the mount by mount(2), in a mount namespace that the directories are opened in, and takes it out of there.
+fn mount_on(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, OverlayError> {
     let options: String = OPTIONS.iter().map(|(key, value)| format!(",{key}={value}")).collect();
-    let options = format!("lowerdir={}{options}", names(&dirs).join(":"));
+    let options = format!("lowerdir={}{options}", names(dirs).join(":"));
     if options.len() >= PAGE {
         return Err(OverlayError::OldKernel(dirs.len()));
     }
@@ -70,13 +86,45 @@ fn mount_apart(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, OverlayError> 
         .map_err(step("open_tree"))
 }
 
+/// The directories in an idmapped copy of the mount that they lie on, found there by their paths.
+fn mapped(dirs: &[OwnedFd], user: BorrowedFd<'_>) -> Result<Layers, OverlayError> {
+    let found = dirs.iter().map(path_of).collect::<Result<Vec<_>, _>>();
+    let layers = Layers::mapped(&found.map_err(step("name a directory"))?, user)?;
+    let same = dirs.iter().zip(&layers.opened.0).map(|(there, here)| is_same(there, here));
+    match same.collect::<Result<Vec<_>, _>>() {
+        Ok(same) if same.iter().all(|same| *same) => Ok(layers),
+        Ok(_) => Err(step("find a directory again")(Errno::STALE)),
+        Err(error) => Err(step("find a directory again")(error)),
+    }
+}
+
+/// On kernels before [`FROM_DETACHED`], in a thread: their layers must be attached somewhere.
+pub(super) fn mapped_apart(
+    dirs: &[OwnedFd],
+    place: &Path,
+    user: BorrowedFd<'_>,
+) -> Result<OwnedFd, OverlayError> {
+    apart()?;
+    let Layers { tree, opened } = mapped(dirs, user)?;
+    // Over the root, where no path of the host leads to it.
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(tree.as_fd(), c"", CWD, c"/", flags).map_err(step("attach the idmapped layers"))?;
+    if kernel::version() >= APPENDS { stack(&opened.0) } else { mount_on(&opened.0, place) }
+}
+
 /// The same directory, reached through this thread's mount namespace.
 fn again(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let path = rustix::fs::readlink(format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())?;
-    let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).to_owned();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let found = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
-    let (there, here) = (rustix::fs::fstat(dir)?, rustix::fs::fstat(&found)?);
-    let same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
-    if same { Ok(found) } else { Err(Errno::STALE) }
+    let found = rustix::fs::openat2(CWD, path_of(dir)?, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    if is_same(dir, &found)? { Ok(found) } else { Err(Errno::STALE) }
+}
+
+fn path_of(dir: &OwnedFd) -> Result<PathBuf, Errno> {
+    let path = rustix::fs::readlink(format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())?;
+    Ok(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).to_owned())
+}
+
+fn is_same(there: &OwnedFd, here: &OwnedFd) -> Result<bool, Errno> {
+    let (there, here) = (rustix::fs::fstat(there)?, rustix::fs::fstat(here)?);
+    Ok((there.st_dev, there.st_ino) == (here.st_dev, here.st_ino))
 }

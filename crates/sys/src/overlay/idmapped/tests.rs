@@ -1,5 +1,6 @@
 use std::os::unix::fs::{MetadataExt as _, chown};
 
+use super::super::{mount_read_only_idmapped, read_only};
 use super::*;
 use crate::user;
 
@@ -148,5 +149,33 @@ fn the_deepest_directory_above_all_is_found() {
     ] {
         let dirs: Vec<PathBuf> = dirs.iter().map(PathBuf::from).collect();
         assert_eq!(common(&dirs), Path::new(want), "{dirs:?}");
+    }
+}
+
+/// As image volumes of pods with a user namespace.
+#[test]
+fn directories_that_nothing_is_written_to_show_mapped_owners() {
+    if !is_root() {
+        return;
+    }
+    type Way = fn(&[OwnedFd], &Path, BorrowedFd<'_>) -> Result<OwnedFd, OverlayError>;
+    let apart: Way = |dirs, place, user| page::in_thread(|| read_only::mapped_apart(dirs, place, user));
+    for (name, way) in [("mount", mount_read_only_idmapped as Way), ("in a mount namespace", apart)] {
+        let dir = tempfile::tempdir().unwrap();
+        let made = dirs(dir.path(), &["layers/a/fs/sub", "layers/b/fs/sub", "layers/empty"]);
+        std::fs::write(made[0].join("root"), "1").unwrap();
+        std::fs::write(made[1].join("web"), "2").unwrap();
+        chown(made[1].join("web"), Some(33), Some(34)).unwrap();
+        let opened: Vec<OwnedFd> = made.iter().map(|dir| std::fs::File::open(dir).unwrap().into()).collect();
+        let user = user::namespace(&MAP, &MAP).unwrap();
+        let mounted = way(&opened, &made[2], user.as_fd()).expect(name);
+        for (file, owner) in [("root", (200_000, 200_000)), ("web", (200_033, 200_034))] {
+            let stat = rustix::fs::statat(&mounted, file, rustix::fs::AtFlags::empty()).expect(file);
+            assert_eq!((stat.st_uid, stat.st_gid), owner, "{name}: {file}");
+        }
+        let written = rustix::fs::openat(&mounted, "web", OFlags::WRONLY, Mode::empty());
+        assert_eq!(written.unwrap_err(), rustix::io::Errno::ROFS, "{name}");
+        let here = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!here.contains(dir.path().to_str().unwrap()), "{name}: {here}");
     }
 }
