@@ -10,7 +10,7 @@ use berth_testkit::require_root;
 use tonic::{Code, Status};
 
 use crate::cri;
-use crate::home::LIMIT;
+use crate::home::{BUSYBOX, LIMIT};
 use crate::world::{WAITS, World, messages};
 
 /// An id that nothing has.
@@ -126,6 +126,52 @@ fn a_checkpoint_with_a_negative_timeout_is_refused() {
     let status = world.cri.call(async |mut c| c.checkpoint_container(request).await).unwrap_err();
     assert!(matches!(status.code(), Code::InvalidArgument | Code::Unimplemented), "{status}");
     assert!(!Path::new(&location).exists());
+}
+
+/// Contract 5: a handler that does not exist is an error of pods and of pulls, and the default is told by both of its names.
+#[test]
+fn an_unknown_handler_is_refused_and_the_default_is_told() {
+    require_root!();
+    let world = World::start();
+    let request = api::RunPodSandboxRequest {
+        config: Some(world.config("elsewhere")),
+        runtime_handler: "no-such".into(),
+    };
+    let status = world.cri.call(async |mut c| c.run_pod_sandbox(request).await).unwrap_err();
+    assert!(status.message().contains("no-such"), "{status}");
+    let image =
+        api::ImageSpec { image: BUSYBOX.into(), runtime_handler: "no-such".into(), ..Default::default() };
+    let request = api::PullImageRequest { image: Some(image), ..Default::default() };
+    let pulled =
+        world.cri.call_on(async |channel| ImageServiceClient::new(channel).pull_image(request).await);
+    let status = pulled.unwrap_err();
+    assert!(status.message().contains("no-such"), "{status}");
+    let request = api::StatusRequest { verbose: false };
+    let told = world.cri.call(async |mut c| c.status(request).await).unwrap().runtime_handlers;
+    let features = |name: &str| told.iter().find(|handler| handler.name == name).map(|one| &one.features);
+    assert!(features("").is_some_and(Option::is_some), "{told:?}");
+    assert_eq!(features(""), features("native"));
+    assert_eq!(world.cri.pods().unwrap(), []);
+    world.finish();
+}
+
+/// Contract 41: the first file system of images is the one, at a path that can be looked at, with what images alone use.
+#[test]
+fn the_file_system_of_images_can_be_looked_at() {
+    require_root!();
+    let world = World::start();
+    let info = world.cri.call_on(async |channel| {
+        ImageServiceClient::new(channel).image_fs_info(api::ImageFsInfoRequest {}).await
+    });
+    let info = info.unwrap();
+    for used in [&info.image_filesystems[0], &info.container_filesystems[0]] {
+        let place = used.fs_id.as_ref().map(|id| Path::new(&id.mountpoint)).unwrap();
+        assert!(place.starts_with(world.home.daemon.dir()) && place.exists(), "{used:?}");
+        assert!(used.timestamp > 0 && used.inodes_used.is_some(), "{used:?}");
+    }
+    // The image that the daemon has.
+    assert!(info.image_filesystems[0].used_bytes.is_some_and(|used| used.value > 0), "{info:?}");
+    world.finish();
 }
 
 /// Contract 48: ids of containers begin with this name, for ever.

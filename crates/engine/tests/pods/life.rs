@@ -137,6 +137,7 @@ fn stopping_signals_once_waits_and_kills() {
     world.finish(engine);
 }
 
+/// contract 18: the PID namespace of the pod, of the container, and that of another one.
 #[test]
 fn containers_may_share_processes_and_memory() {
     require_root!();

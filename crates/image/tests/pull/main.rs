@@ -200,6 +200,7 @@ async fn joining_does_not_get_around_the_registrys_refusal() {
     assert_eq!(scene.pull("a/b:1").await.unwrap_err().kind(), Kind::Denied);
 }
 
+/// contract 42
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_changes_nothing() {
     if !root("a_client_that_goes_away_changes_nothing") {
