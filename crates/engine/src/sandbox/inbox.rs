@@ -306,14 +306,14 @@ impl Owner {
     /// What is known of a container that is neither being stopped nor ended; else it is refused by this verb.
     pub(super) fn alive(&self, id: &ContainerId, verb: &'static str) -> Result<Arc<Facts>, EngineError> {
         let life = self.pod.containers().get(id).ok_or_else(|| not_found(id))?;
-        match (self.state(), life.state(), life.facts()) {
-            (
-                State::Ready,
-                ContainerState::Created | ContainerState::Starting | ContainerState::Running,
-                Some(facts),
-            ) => Ok(Arc::clone(facts)),
-            (State::Ready, _, _) => Err(refused_container(id, life.refuse(verb))),
-            (_, _, _) => Err(self.refused(self.pod.sandbox().refuse(verb))),
+        match (life.state(), life.facts()) {
+            (ContainerState::Created | ContainerState::Starting | ContainerState::Running, Some(facts)) => {
+                match self.state() {
+                    State::Ready => Ok(Arc::clone(facts)),
+                    _ => Err(self.refused(self.pod.sandbox().refuse(verb))),
+                }
+            }
+            (_, _) => Err(refused_container(id, life.refuse(verb))),
         }
     }
 
