@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use berth_engine::Engine;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -263,6 +263,8 @@ fn text(status: StatusCode, text: &str) -> hyper::Response<Full<Bytes>> {
     let mut response = hyper::Response::new(Full::from(format!("{text}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    // A connection asks once: it does not keep its place among those that have not been upgraded.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

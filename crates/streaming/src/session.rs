@@ -13,8 +13,7 @@ use crate::request::{Request, Wanted};
 use crate::wire::{Activity, Connection, Control, Layer, Link, Packet, Source};
 use crate::{spdy, websocket};
 
-/// How long a client may take to close its side after the work is over. What it still sends is read meanwhile: bytes that
-/// nobody reads would make the kernel throw away what is on the way to it.
+/// How long a client may take to close its side when the server ends, or it has not said anything for long.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// The server's way to send on one stream.
@@ -246,7 +245,18 @@ impl Ends {
             self.link.finish().await.ok();
             read.await.ok();
         };
-        drop(tokio::time::timeout(LINGER, bye).await);
+        // Until the client has closed its side: it does so when it has read everything, however slowly. What it still sends is read
+        // meanwhile: bytes that nobody reads would make the kernel throw away what is on the way to it.
+        let limit = async {
+            tokio::select! {
+                () = tokio::time::sleep(self.idle) => {}
+                _ = self.ending.wait_for(|ending| *ending) => tokio::time::sleep(LINGER).await,
+            }
+        };
+        tokio::select! {
+            () = bye => {}
+            () = limit => {}
+        }
         Ok(())
     }
 }

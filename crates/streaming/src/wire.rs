@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use activity::Activity;
-pub(crate) use incoming::{Feeder, Incoming, Item, queue};
+pub(crate) use incoming::{Feeder, Incoming, Item, Reset, queue};
 pub(crate) use link::{Control, Layer, Link};
 pub(crate) use packet::Packet;
 pub(crate) use source::{Piece, Source};

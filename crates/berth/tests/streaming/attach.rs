@@ -89,6 +89,9 @@ fn a_terminal_is_joined_with_its_size() {
         let flags = ["-tty", "-sizes", "66x22", "-stdin", "usleep 200000; stty size\n"];
         let said = Outcome::one(attach(&world, way, &container, &flags));
         assert_eq!((said.code, said.stdout.contains("22 66\r\n")), (0, true), "{way:?}: {said:?}");
+        // crictl takes it for pipes, unless it is told: no stream of sizes comes then.
+        let said = Outcome::one(attach(&world, way, &container, &["-stdin", "echo as pipes\n"]));
+        assert_eq!((said.code, said.stdout.contains("as pipes\r\n")), (0, true), "{way:?}: {said:?}");
     }
     world.end();
 }

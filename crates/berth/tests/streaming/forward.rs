@@ -175,6 +175,34 @@ fn a_connection_that_is_broken_off_ends_no_other() {
     world.end();
 }
 
+/// The client gives a connection up in the middle of what it gets: half a frame would be the end of all of them.
+#[test]
+fn a_connection_that_the_client_breaks_off_ends_no_other() {
+    require_root!();
+    require!(has_program("go"), "needs Go 1.26");
+    let world = World::start();
+    serve(world.listen(v4(8001)), |mut stream| while stream.write_all(&[7; 64 << 10]).is_ok() {});
+    serve(world.listen(v4(8002)), |mut stream| {
+        let mut back = stream.try_clone().unwrap();
+        std::io::copy(&mut stream, &mut back).ok();
+    });
+    for way in [SPDY, WEBSOCKET] {
+        let mut client = Forwarded::start(&world, way, &[8001, 8002]);
+        let mut echo = client.connect(1);
+        let mut byte = [0];
+        for round in 0..20 {
+            let mut endless = client.connect(0);
+            endless.read_exact(&mut byte).unwrap();
+            drop(endless);
+            echo.write_all(b"x").unwrap();
+            echo.read_exact(&mut byte).unwrap_or_else(|e| panic!("{way:?}, {round}: {e}"));
+            assert_eq!(&byte, b"x", "{way:?}, {round}");
+        }
+        assert!(client.runs(), "{way:?}: the client has given up");
+    }
+    world.end();
+}
+
 /// As far as SPDY allows it, which has no flow control: what a stream and the kernel keep.
 #[test]
 fn a_pod_that_takes_little_on_one_connection_holds_up_no_other() {

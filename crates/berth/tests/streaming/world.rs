@@ -98,6 +98,8 @@ impl World {
     }
 
     pub fn end(self) {
+        // Of a task it would end nothing but the task.
+        assert!(!self.home.daemon.log().contains("panicked"), "{}", self.home.daemon.log());
         self.cri.stop_pod(&self.pod).unwrap();
         self.cri.remove_pod(&self.pod).unwrap();
         if !self.holds_network.get() {

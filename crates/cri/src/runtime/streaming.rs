@@ -33,11 +33,10 @@ pub(super) fn attach(
     request: &api::AttachRequest,
 ) -> Result<api::AttachResponse, Status> {
     let view = running(engine, &request.container_id)?;
-    let mut attach = convert::attach(view.id.clone(), request)?;
+    let attach = convert::attach(view.id.clone(), request)?;
     if attach.tty && !view.config.tty {
         return Err(FieldError::invalid("tty", "the container has no terminal").into());
     }
-    attach.tty = view.config.tty;
     Ok(api::AttachResponse { url: give(urls, Request::Attach(attach))? })
 }
 

@@ -40,10 +40,16 @@ pub(crate) enum Ends {
 /// others: text on the error stream makes clients give up all of them, so it is for a port that cannot be connected to.
 pub(super) async fn forward(engine: &Engine, sandbox: &SandboxId, pair: Pair) {
     let Pair { port, data, outlet, error, ends } = pair;
-    match engine.connect(sandbox, port).await {
+    let given_up = data.ended();
+    let connected = tokio::select! {
+        connected = engine.connect(sandbox, port) => connected,
+        () = given_up.wait() => return,
+    };
+    match connected {
         Ok(stream) => {
-            copy(stream, data, &outlet, ends).await;
+            // There can be no text any more, and clients of Kubernetes before 1.32 wait for its end before they close theirs.
             error.finish().await;
+            copy(stream, data, &outlet, ends).await;
         }
         Err(why) => {
             tracing::debug!(%sandbox, port, error = chain(&why), "failed to forward a port");
@@ -60,6 +66,7 @@ async fn copy(stream: TcpStream, data: Incoming, outlet: &Outlet, ends: Ends) {
     stream.set_nodelay(true).ok();
     let (read, write) = stream.into_split();
     let (told, mut ended) = watch::channel(false);
+    let given_up = data.ended();
     let both = async {
         let ended_well = down(read, outlet).await;
         // The client may send on, until it has ended its side.
@@ -69,8 +76,9 @@ async fn copy(stream: TcpStream, data: Incoming, outlet: &Outlet, ends: Ends) {
     };
     tokio::select! {
         () = both => {}
-        // The client gave the connection up.
+        // The client gave the connection up, perhaps while the pod takes nothing.
         () = up(data, write, told) => outlet.cancel().await,
+        () = given_up.wait() => outlet.cancel().await,
     }
 }
 

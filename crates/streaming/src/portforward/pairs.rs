@@ -15,8 +15,8 @@ use crate::session::Outlet;
 use crate::spdy::{Headers, Opened};
 use crate::wire::Packet;
 
-/// The most streams of one client: half as many connections.
-pub(crate) const MAX_STREAMS: usize = 1024;
+/// The most streams of one client that it may send on: its connections, and those that are being opened.
+pub(crate) const MAX_STREAMS: usize = 256;
 /// How long the second stream of a pair may take.
 const LIMIT: Duration = Duration::from_secs(30);
 

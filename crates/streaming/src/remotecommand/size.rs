@@ -25,13 +25,11 @@ impl Sizes {
         Self { from, text: Vec::new() }
     }
 
-    /// The next size that is one, as rows and columns. None when no more come, or what comes is no size.
+    /// The newest size of those that have come, as rows and columns. None when no more come, or what comes is no size.
     pub(crate) async fn next(&mut self) -> Option<(u16, u16)> {
         loop {
-            while let Some(size) = self.take().ok()? {
-                if size.0 > 0 && size.1 > 0 {
-                    return Some(size);
-                }
+            if let Some(size) = self.take().ok()? {
+                return Some(size);
             }
             match self.from.next().await? {
                 Item::Data(bytes) => self.text.extend_from_slice(&bytes),
@@ -40,18 +38,25 @@ impl Sizes {
         }
     }
 
-    /// The next size of what has come, if it is whole.
+    /// The last size of what has come. One without a side is none.
     fn take(&mut self) -> Result<Option<(u16, u16)>, ()> {
         let mut objects = serde_json::Deserializer::from_slice(&self.text).into_iter::<Size>();
-        let size = match objects.next() {
-            None => None,
-            Some(Ok(size)) => Some((size.height, size.width)),
-            Some(Err(e)) if e.is_eof() && self.text.len() < MAX => return Ok(None),
-            Some(Err(_)) => return Err(()),
+        let (mut last, mut read) = (None, 0);
+        let end = loop {
+            match objects.next() {
+                Some(Ok(size)) if size.width > 0 && size.height > 0 => last = Some((size.height, size.width)),
+                Some(Ok(_)) => {}
+                Some(Err(e)) => break Err(e),
+                None => break Ok(()),
+            }
+            read = objects.byte_offset();
         };
-        let read = objects.byte_offset();
+        let is_whole = match end {
+            Ok(()) => true,
+            Err(e) => e.is_eof() && self.text.len() - read < MAX,
+        };
         drop(self.text.drain(..read));
-        Ok(size)
+        if last.is_some() || is_whole { Ok(last) } else { Err(()) }
     }
 }
 
@@ -71,8 +76,7 @@ mod tests {
         {
             feeder.give(Item::Data(Bytes::from_static(piece.as_bytes()))).await;
         }
-        assert_eq!(sizes.next().await, Some((24, 80)));
-        assert_eq!(sizes.next().await, Some((2, 1)));
+        assert_eq!(sizes.next().await, Some((2, 1)), "the newest of what is there");
         feeder.give(Item::Data(Bytes::from_static(br#"{"Height":3,"Width":4,"Other":[]}"#))).await;
         assert_eq!(sizes.next().await, Some((3, 4)), "one without a side is passed over");
         feeder.give(Item::Data(Bytes::from_static(b"x"))).await;

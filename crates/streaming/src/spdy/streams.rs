@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
 use super::frame::{self, Decoder, Frame, Status};
 use super::{Headers, SpdyError};
 use crate::websocket::Opcode;
-use crate::wire::{Control, Feeder, Incoming, Item, Link, Packet, Piece, Source, queue};
+use crate::wire::{Control, Feeder, Incoming, Item, Link, Packet, Piece, Reset, Source, queue};
 
 /// New streams that wait for a decision.
 const OPENING: usize = 16;
@@ -29,8 +28,8 @@ pub(crate) struct Opened {
 pub(crate) struct Outlet {
     link: Arc<Link>,
     stream: u32,
-    /// The client reads no more.
-    reset: Arc<AtomicBool>,
+    /// Nothing is to be sent any more.
+    reset: Reset,
 }
 
 impl Outlet {
@@ -45,12 +44,12 @@ impl Outlet {
 
     /// Ends it in both directions.
     pub(crate) async fn cancel(&self) -> io::Result<()> {
-        self.reset.store(true, Ordering::Release);
+        self.reset.set();
         self.link.send(&mut Packet::of(&frame::reset(self.stream, Status::Cancel))).await
     }
 
     async fn put(&self, packet: &mut Packet, fin: bool) -> io::Result<()> {
-        if self.reset.load(Ordering::Acquire) {
+        if self.reset.is_set() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         packet.prepend(&frame::data_head(self.stream, packet.len(), fin));
@@ -136,8 +135,8 @@ impl<A: FnMut(&Headers) -> bool> Streams<A> {
                 }
             }
             Frame::Reset { stream } => {
-                if let Some(feeder) = self.feeders.remove(&stream) {
-                    feeder.give(Item::Reset).await;
+                if let Some(feeder) = self.feeders.get(&stream) {
+                    feeder.reset();
                 }
             }
             Frame::Ping { id } => self.answer(&frame::ping(id)).await,

@@ -43,7 +43,7 @@ impl Outlet {
             }
             Coding::Base64 => {
                 let mut text = Packet::of(STANDARD.encode(packet.bytes()).as_bytes());
-                text.prepend(&[b'0' + self.channel]);
+                text.prepend(&[b'0'.wrapping_add(self.channel)]);
                 self.link.send_as(Opcode::Text, &mut text).await
             }
         }

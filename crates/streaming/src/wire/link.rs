@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::{Mutex, mpsc};
 
 use super::{Activity, Connection, Packet};
@@ -22,15 +22,57 @@ pub(crate) enum Layer {
 
 /// The writing half of a connection.
 #[derive(Debug)]
-pub(crate) struct Link {
-    io: Mutex<WriteHalf<Connection>>,
+pub(crate) struct Link<C = Connection> {
+    writer: Mutex<Writer<C>>,
     layer: Layer,
     activity: Activity,
 }
 
-impl Link {
-    pub(crate) fn new(io: WriteHalf<Connection>, layer: Layer, activity: Activity) -> Self {
-        Self { io: Mutex::new(io), layer, activity }
+#[derive(Debug)]
+struct Writer<C> {
+    io: WriteHalf<C>,
+    /// The rest of a packet whose sender was dropped while it sent.
+    rest: Vec<u8>,
+}
+
+impl<C: AsyncWrite> Writer<C> {
+    /// Writes a packet, whole: what is not written when this is dropped is written before the next one.
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        while !self.rest.is_empty() {
+            let done = self.io.write(&self.rest).await?;
+            self.rest.drain(..some(done)?);
+        }
+        let mut sending = Sending { writer: self, bytes, done: 0 };
+        while sending.done < bytes.len() {
+            let done = sending.writer.io.write(&bytes[sending.done..]).await?;
+            sending.done += some(done)?;
+        }
+        Ok(())
+    }
+}
+
+fn some(written: usize) -> io::Result<usize> {
+    if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
+}
+
+/// A packet of which a part may have been written.
+struct Sending<'a, C> {
+    writer: &'a mut Writer<C>,
+    bytes: &'a [u8],
+    done: usize,
+}
+
+impl<C> Drop for Sending<'_, C> {
+    fn drop(&mut self) {
+        if self.done > 0 {
+            self.writer.rest.extend_from_slice(&self.bytes[self.done..]);
+        }
+    }
+}
+
+impl<C: AsyncWrite> Link<C> {
+    pub(crate) fn new(io: WriteHalf<C>, layer: Layer, activity: Activity) -> Self {
+        Self { writer: Mutex::new(Writer { io, rest: Vec::new() }), layer, activity }
     }
 
     /// Sends a packet.
@@ -44,9 +86,9 @@ impl Link {
             let (head, length) = websocket::head(opcode, packet.len());
             packet.prepend(&head[..length]);
         }
-        let mut io = self.io.lock().await;
-        io.write_all(packet.bytes()).await?;
-        io.flush().await?;
+        let mut writer = self.writer.lock().await;
+        writer.write(packet.bytes()).await?;
+        writer.io.flush().await?;
         self.activity.touch();
         Ok(())
     }
@@ -57,7 +99,9 @@ impl Link {
             let mut bye = Packet::of(&websocket::NORMAL.to_be_bytes());
             self.send_as(Opcode::Close, &mut bye).await?;
         }
-        self.io.lock().await.shutdown().await
+        let mut writer = self.writer.lock().await;
+        writer.write(&[]).await?;
+        writer.io.shutdown().await
     }
 }
 
@@ -87,3 +131,6 @@ impl Control {
         drop(self.0.send((opcode, Packet::of(payload))).await);
     }
 }
+
+#[cfg(test)]
+mod tests;
