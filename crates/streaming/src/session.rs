@@ -249,9 +249,10 @@ impl Ends {
         // meanwhile: bytes that nobody reads would make the kernel throw away what is on the way to it.
         let limit = async {
             tokio::select! {
-                () = tokio::time::sleep(self.idle) => {}
-                _ = self.ending.wait_for(|ending| *ending) => tokio::time::sleep(LINGER).await,
+                () = tokio::time::sleep(self.idle) => return,
+                _ = self.ending.wait_for(|ending| *ending) => {}
             }
+            tokio::time::sleep(LINGER).await;
         };
         tokio::select! {
             () = bye => {}

@@ -44,6 +44,7 @@ async fn the_end_waits_for_the_rest_of_a_packet() {
     }
     let mut all = Vec::new();
     let (read, ended) = tokio::join!(theirs.read_to_end(&mut all), link.finish());
-    (read.unwrap(), ended.unwrap());
+    ended.unwrap();
+    read.unwrap();
     assert_eq!(all, b"eight...");
 }
