@@ -399,9 +399,15 @@ impl Engine {
     }
 
     /// What fails since the container or its pod is stopped meanwhile is no failure: the state tells. The container takes its
-    /// processes, its cgroup and in the end its shim away.
+    /// processes, its cgroup and in the end its shim away. What its end cannot cause stays as it is: a probe's timeout must
+    /// be told during a grace, too.
     async fn settled<T>(&self, id: &ContainerId, result: Result<T, EngineError>) -> Result<T, EngineError> {
         match result {
+            Err(
+                error @ (EngineError::Command { .. }
+                | EngineError::Timeout { .. }
+                | EngineError::Invalid { .. }),
+            ) => Err(error),
             Err(error) => {
                 self.ask(id, |container, reply| Command::Alive { container, reply }).await?;
                 Err(error)

@@ -9,7 +9,6 @@ use berth_net::Inventory;
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
 
-use crate::host::placement::Roots;
 use crate::host::shims;
 use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
 use crate::shared::Shared;
@@ -139,7 +138,7 @@ impl HostState {
             }
         }
         for (path, name) in &self.cgroups {
-            let sandbox = Roots::pod_of(name).is_some_and(|id| known.sandboxes.contains(&id));
+            let sandbox = shared.roots.pod_of(name).is_some_and(|id| known.sandboxes.contains(&id));
             if !sandbox && !shared.roots.is_shared(name) {
                 add(Thing::Cgroup, path.display().to_string(), "the cgroup of an unknown pod", restart);
             }
@@ -246,7 +245,7 @@ fn cgroups(shared: &Shared) -> Vec<(PathBuf, String)> {
         let name = group.as_str().rsplit('/').next().unwrap_or_default().to_owned();
         shared.cgroups.open(&group).dirs().into_iter().map(move |dir| (dir, name.clone()))
     });
-    let pods = scopes.filter(|(_, name)| Roots::pod_of(name).is_some());
+    let pods = scopes.filter(|(_, name)| shared.roots.pod_of(name).is_some());
     let all: BTreeSet<_> = children.chain(pods).filter(|(path, _)| path.is_dir()).collect();
     all.into_iter().collect()
 }

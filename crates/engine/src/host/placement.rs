@@ -164,7 +164,7 @@ impl Roots {
         let mut found: HashMap<_, _> = self.scopes(host).into_iter().collect();
         for root in self.all() {
             let names = host.open(&root).dirs().into_iter().flat_map(|dir| children(&dir));
-            found.extend(names.filter_map(|name| Some((root.child(&name).ok()?, Self::pod_of(&name)?))));
+            found.extend(names.filter_map(|name| Some((root.child(&name).ok()?, self.pod_of(&name)?))));
         }
         found
     }
@@ -179,14 +179,16 @@ impl Roots {
         }
     }
 
-    /// The pod that a child of one of the roots is named by.
-    pub(crate) fn pod_of(name: &str) -> Option<SandboxId> {
-        name.parse().ok().or_else(|| systemd::pod_of(name))
+    /// The pod of this instance that a child of one of the roots is named by.
+    pub(crate) fn pod_of(&self, name: &str) -> Option<SandboxId> {
+        name.parse().ok().or_else(|| systemd::own(&self.slice, name))
     }
 
-    /// Whether a child of one of the roots is there for all pods.
+    /// Whether a child of one of the roots is there for all pods, or is the pod's of another instance, which a caller put
+    /// there.
     pub(crate) fn is_shared(&self, name: &str) -> bool {
-        name == SHIMS || name == systemd::shims(&self.slice).name()
+        let others = systemd::pod_of(name).is_some() && systemd::own(&self.slice, name).is_none();
+        name == SHIMS || name == systemd::shims(&self.slice).name() || others
     }
 }
 

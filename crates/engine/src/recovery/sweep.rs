@@ -7,6 +7,7 @@ use berth_types::{ContainerId, SandboxId};
 
 use super::{again, orphans};
 use crate::host::shims;
+use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
 
 /// Removes what belongs to no pod: shims, cgroups, leases and snapshots of removed pods. Those in `left`
@@ -43,8 +44,11 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, left: &HashSet<SandboxId>) {
                 );
             }
         }
-        orphans::groups_of_none(&shared, &known)?;
-        shared.networks.sweep(&known)
+        // Each whatever becomes of the other: a manager of cgroups that does not answer keeps no addresses.
+        let mut failures = Failures::default();
+        failures.take(orphans::groups_of_none(&shared, &known));
+        failures.take(shared.networks.sweep(&known));
+        failures.result("remove what belongs to no pod")
     });
     if let Err(error) = swept.await {
         tracing::warn!(error = berth_types::error::chain(&error), "failed to remove orphans");

@@ -57,14 +57,24 @@ pub(crate) struct Stack<'a> {
 
 impl<'a> Stack<'a> {
     pub(crate) fn new(layers: &'a [PathBuf]) -> Self {
-        Self { layers, steps: Cell::new(MAX_STEPS) }
+        Self::bounded(layers, MAX_STEPS)
+    }
+
+    /// With a bound of its own on the looks.
+    pub(crate) fn bounded(layers: &'a [PathBuf], steps: u64) -> Self {
+        Self { layers, steps: Cell::new(steps) }
     }
 
     /// What is at `name` in a merged directory.
     fn step(&self, dir: &Found, name: &[u8]) -> io::Result<Option<Found>> {
-        let left = self.steps.get().checked_sub(dir.merged.len() as u64);
-        self.steps.set(left.ok_or_else(|| io::Error::other(TooManySteps))?);
+        self.take_steps(dir.merged.len())?;
         step(dir, name)
+    }
+
+    fn take_steps(&self, number: usize) -> io::Result<()> {
+        let left = self.steps.get().checked_sub(number as u64);
+        self.steps.set(left.ok_or_else(|| io::Error::other(TooManySteps))?);
+        Ok(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -76,8 +86,7 @@ impl<'a> Stack<'a> {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)
         };
-        let left = self.steps.get().saturating_sub(self.layers.len() as u64);
-        self.steps.set(left);
+        self.take_steps(self.layers.len())?;
         let merged = self.layers.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let first = merged.first().ok_or(io::ErrorKind::NotFound)?;
         let stat = rustix::fs::fstat(first)?;

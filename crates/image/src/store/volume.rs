@@ -13,6 +13,9 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use super::Images;
 use super::lookup::Stack;
 
+/// The most looks at layers for one path: a second of them. A container may have many volumes.
+const MAX_STEPS: u64 = 200_000;
+
 /// What a volume is mounted from.
 #[derive(Debug)]
 pub enum Volume {
@@ -58,7 +61,7 @@ impl Images {
     /// [`VolumeError`].
     pub fn volume(&self, lowers: &[PathBuf], path: &Path) -> Result<Volume, VolumeError> {
         let failed = |source| VolumeError::Io { path: path.to_owned(), source };
-        let found = Stack::new(lowers).find(path, true).map_err(failed)?;
+        let found = Stack::bounded(lowers, MAX_STEPS).find(path, true).map_err(failed)?;
         let found = found.ok_or_else(|| VolumeError::NoSuchPath(path.to_owned()))?;
         match found.kind() {
             FileType::Directory => self.stack(found.merged).map_err(failed),

@@ -35,7 +35,7 @@ impl Cgroups {
         let Some(root) = root else { return Ok(Self { driver: chosen(driver), ..self }) };
         if root.ends_with(".slice") && driver != Some(CgroupDriver::Cgroupfs) {
             let slice = Slice::parse(&root).map_err(|why| invalid("cgroup-root", &root, &why))?;
-            return Ok(Self { driver: chosen(driver), slice: slice.name(), ..self });
+            return Ok(Self { driver: berth_engine::CgroupDriver::Systemd, slice: slice.name(), ..self });
         }
         if driver == Some(CgroupDriver::Systemd) {
             return Err(invalid(

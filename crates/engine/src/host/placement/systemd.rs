@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use berth_sys::cgroup::{self, Cgroup, CgroupPath, Resources};
 use berth_sys::spawn::Spawn;
 use berth_types::SandboxId;
+use berth_types::lifecycle::Refused;
 
 use super::{Driver, Placement, PodCgroups};
 use crate::error::EngineError;
@@ -36,7 +37,7 @@ use crate::shim::spawn::Program;
 use bus::{Bus, Scope};
 
 pub use names::Slice;
-pub(super) use names::{pod_of, shims};
+pub(super) use names::{own, pod_of, shims};
 
 /// A pod's own group in its scope.
 const POD: &str = "pod";
@@ -101,8 +102,37 @@ impl Systemd {
         pause.take(pid).map_err(failed)
     }
 
-    /// Ends a scope and everything in it.
+    fn exists(&self, group: &CgroupPath) -> bool {
+        self.host.open(group).dirs().iter().any(|dir| dir.exists())
+    }
+
+    /// Makes the scope of a pod again if it is gone, or was not made whole by a daemon that was killed or an error of systemd's: then
+    /// the waiting process has no group of its own, and there is nothing else in it. A pod's own group is not made again: its
+    /// limits are not known here.
+    fn keep(&self, sandbox: &SandboxId, scope: &CgroupPath, inside: &str) -> Result<(), EngineError> {
+        let failed = |e| EngineError::failed(format!("look for the pod's scope {scope}"), e);
+        let (pause, pod) = (scope.child(PAUSE).map_err(failed)?, scope.child(POD).map_err(failed)?);
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.exists(&pause) {
+            return Ok(());
+        }
+        if inside.starts_with("pod/") && !self.exists(&pod) {
+            let thing = "pod sandbox";
+            let refused = Refused { thing, event: "create a container in", state: "without its own cgroup" };
+            return Err(EngineError::Refused { thing, id: sandbox.short().to_owned(), refused });
+        }
+        self.end_scope(scope)?;
+        self.begin(sandbox, scope).inspect_err(|_| {
+            // The next try makes it anew; what is left of this one is ended with the pod at the latest.
+            self.end_scope(scope).ok();
+        })
+    }
+
+    /// Ends a scope and everything in it. One whose group is gone has ended: systemd keeps nothing of it.
     fn end_scope(&self, scope: &CgroupPath) -> Result<(), EngineError> {
+        if !self.exists(scope) {
+            return Ok(());
+        }
         // systemd would ask processes to end first, and wait.
         super::kill(&self.host, scope)?;
         let mut failures = Failures::default();
@@ -182,13 +212,10 @@ impl Placement for Systemd {
 
     fn make(&self, path: &CgroupPath, limits: &Resources) -> Result<Cgroup, EngineError> {
         // Someone may have ended it: systemctl stop, or a kill of everything in it.
-        if let Some((scope, _)) = names::scope_of(path)
+        if let Some((scope, inside)) = names::scope_of(path)
             && let Some(sandbox) = names::pod_of(names::split(&scope).1)
         {
-            let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-            if !self.host.open(&scope).dirs().iter().any(|dir| dir.exists()) {
-                self.begin(&sandbox, &scope)?;
-            }
+            self.keep(&sandbox, &scope, inside)?;
         }
         self.host.create(path, limits).map_err(|e| EngineError::failed(format!("make cgroup {path}"), e))
     }

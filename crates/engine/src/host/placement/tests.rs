@@ -32,13 +32,16 @@ fn what_another_driver_made_is_known_by_its_name() {
     let slice = Slice::parse("berth.slice").unwrap();
     let roots = Roots { cgroupfs: CgroupPath::new("/berth").unwrap(), slice };
     for name in [id.to_string(), format!("berth-pod{id}.scope")] {
-        assert_eq!(Roots::pod_of(&name), Some(id.clone()), "{name}");
+        assert_eq!(roots.pod_of(&name), Some(id.clone()), "{name}");
         assert!(!roots.is_shared(&name));
     }
     for name in ["shims", "berth-shims.slice"] {
-        assert_eq!(Roots::pod_of(name), None, "{name}");
+        assert_eq!(roots.pod_of(name), None, "{name}");
         assert!(roots.is_shared(name));
     }
+    // One of another instance that a caller put there is left alone.
+    let others = format!("berth_x-pod{id}.scope");
+    assert_eq!((roots.pod_of(&others), roots.is_shared(&others)), (None, true));
     // A pod's own group stands for its whole scope, a container's for itself.
     let scope = CgroupPath::new(&format!("k.slice/berth-pod{id}.scope")).unwrap();
     let own = scope.child("pod").unwrap();

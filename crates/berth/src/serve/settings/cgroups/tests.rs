@@ -14,7 +14,7 @@ fn a_root_chooses_the_manager_whose_form_it_has() {
         (Some(Auto), None, (Engines::Auto, "/berth-x-y", "berth_x_y.slice")),
         (Some(Systemd), None, (Engines::Systemd, "/berth-x-y", "berth_x_y.slice")),
         (None, Some("/mine"), (Engines::Cgroupfs, "/mine", "berth_x_y.slice")),
-        (Some(Auto), Some("a-b.slice"), (Engines::Auto, "/berth-x-y", "a-b.slice")),
+        (Some(Auto), Some("a-b.slice"), (Engines::Systemd, "/berth-x-y", "a-b.slice")),
         (Some(Systemd), Some("/a.slice/a-b.slice"), (Engines::Systemd, "/berth-x-y", "a-b.slice")),
         (Some(Cgroupfs), Some("/a.slice"), (Engines::Cgroupfs, "/a.slice", "berth_x_y.slice")),
     ] {

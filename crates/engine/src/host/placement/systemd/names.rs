@@ -5,8 +5,12 @@
 use berth_sys::cgroup::CgroupPath;
 use berth_types::SandboxId;
 
-/// The longest name that is taken. systemd's limit is 255 bytes; a path has all of a name's parents.
-const MAX_NAME: usize = 200;
+/// The longest name that is taken. systemd's limit is 255 bytes, and an instance's slice is in the names of its pods' and shims'
+/// scopes, with an id; a path has all of a name's parents.
+const MAX_NAME: usize = 180;
+/// Names below a slice, at most as long as these: a scope, in it the pod's own group, in it a container's; or the shims' slice and a
+/// scope in it.
+const BELOW: [usize; 3] = [255, 255, 64];
 /// Around the id of a pod in the name of its scope, behind the name of the instance's slice.
 const POD: &str = "-pod";
 /// The same for its shim.
@@ -36,7 +40,7 @@ impl Slice {
         };
         let refuse = |why: &str| Err(format!("{text:?} {why}"));
         if name.len() > MAX_NAME {
-            return refuse("is longer than 200 bytes");
+            return refuse("is longer than 180 bytes");
         }
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'\\');
         if !stem.bytes().all(plain) {
@@ -46,8 +50,9 @@ impl Slice {
             return refuse("has no name before or after a dash, or is the slice at the root");
         }
         let slice = Self { stem: stem.to_owned() };
-        if CgroupPath::new(&slice.expanded()).is_err() {
-            return refuse("lies deeper than 32 slices");
+        let below = BELOW.map(|length| "x".repeat(length)).join("/");
+        if CgroupPath::new(&format!("{}/{below}", slice.expanded())).is_err() {
+            return refuse("lies too deep for a pod: all of the path may have 32 levels and 2,048 bytes");
         }
         if inner != name && inner != slice.expanded() {
             return Err(format!("{text:?}: the slice {name} lies at /{}", slice.expanded()));
@@ -107,7 +112,7 @@ pub(super) fn any_pod_of(unit: &str) -> Option<SandboxId> {
 }
 
 /// The same, only of the instance with this slice.
-pub(super) fn own(root: &Slice, unit: &str) -> Option<SandboxId> {
+pub(in super::super) fn own(root: &Slice, unit: &str) -> Option<SandboxId> {
     let sandbox = any_pod_of(unit)?;
     let own = unit == pod_unit(root, &sandbox) || unit == shim_unit(root, &sandbox);
     own.then_some(sandbox)

@@ -40,12 +40,34 @@ fn a_parent_is_a_slice_by_its_name_or_its_whole_path() {
         ("../x.slice", "lies at /x.slice"),
         ("/other.slice/kubepods-burstable.slice", "lies at /kubepods.slice/kubepods-burstable.slice"),
         ("kubepods-burstable.slice/kubepods-burstable-a.slice", "lies at /kubepods.slice"),
-        (deep.as_str(), "32 slices"),
-        (&format!("{}.slice", "a".repeat(250)), "200 bytes"),
+        (deep.as_str(), "32 levels"),
+        (&format!("{}.slice", "a".repeat(250)), "180 bytes"),
     ] {
         let error = Slice::parse(text).unwrap_err();
         assert!(error.contains(why), "{text}: {error}");
     }
+}
+
+/// Whatever slice is taken has room for a pod and its containers.
+#[test]
+fn every_slice_that_is_taken_has_room_for_scopes() {
+    let mut taken = 0;
+    for root in ["berth", &"r".repeat(174)] {
+        let root = Slice::parse(&format!("{root}.slice")).unwrap();
+        assert!(shim_unit(&root, &id('a')).len() <= 255);
+        for levels in 1..40 {
+            for part in ["a", "ab", &"c".repeat(20)] {
+                let Ok(slice) = Slice::parse(&format!("{}.slice", vec![part; levels].join("-"))) else {
+                    continue;
+                };
+                let scope = slice.scope(&pod_unit(&root, &id('a')));
+                scope.child(POD.trim_matches('-')).unwrap().child(id('b').as_str()).unwrap();
+                taken += 1;
+            }
+        }
+        shims(&root).scope(&shim_unit(&root, &id('a')));
+    }
+    assert!(taken > 60, "{taken}");
 }
 
 #[test]
