@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use berth_engine::{EngineError, ExecRequest};
 use berth_testkit::require_root;
+use berth_types::lifecycle::container::State;
 use berth_types::{Classify, Kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -42,6 +43,35 @@ fn exec_gives_output_status_and_errors() {
         let big = "head -c 20000000 /dev/zero";
         let out = engine.exec_sync(&id, words(&["sh", "-c", big]), None).await.unwrap();
         assert_eq!((out.stdout.len(), out.code), (16 << 20, 0));
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+/// contract 4: a probe that hangs has failed, also in a container that is being stopped.
+#[test]
+fn a_timeout_is_told_during_a_grace_too() {
+    require_root!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    world.run(async {
+        let pod = engine.run_sandbox(sandbox("grace")).await.unwrap();
+        let id = started(&engine, &pod, script("deaf", "trap '' TERM; while :; do sleep 0.05; done")).await;
+        let stop = tokio::spawn({
+            let (engine, id) = (engine.clone(), id.clone());
+            async move { engine.stop_container(&id, Duration::from_secs(5)).await }
+        });
+        let stops = || matches!(engine.container(id.as_str()).unwrap().state, State::Stopping { .. });
+        while !stops() {
+            tokio::task::yield_now().await;
+        }
+        let limit = Some(Duration::from_millis(200));
+        let error = engine.exec_sync(&id, words(&["sleep", "100"]), limit).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout, "{error}");
+        let error = engine.exec_sync(&id, words(&["/nothing"]), limit).await.unwrap_err();
+        assert!(matches!(error, EngineError::Command { code: 127, .. }), "{error:?}");
+        assert!(stops(), "it was stopping all the time");
+        stop.await.unwrap().unwrap();
         engine.remove_sandbox(&pod).await.unwrap();
     });
     world.finish(engine);
