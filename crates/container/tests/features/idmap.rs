@@ -30,6 +30,12 @@ fn a_recursively_idmapped_mount_maps_what_is_mounted_below_it() {
     if !root("a_recursively_idmapped_mount_maps_what_is_mounted_below_it") {
         return;
     }
+    if berth_sys::kernel::version() < (6, 3) {
+        eprintln!(
+            "skipped: a_recursively_idmapped_mount_maps_what_is_mounted_below_it: a tmpfs can be idmapped from Linux 6.3 on"
+        );
+        return;
+    }
     let source = tempfile::tempdir().expect("tempdir");
     let below = Tmpfs::on(&source.path().join("below"), "tmpfs");
     std::fs::write(below.0.join("file"), "x").expect("write");

@@ -368,7 +368,9 @@ fn children_of(group: &Cgroup) -> Vec<PathBuf> {
 
 pub(crate) fn entries(path: &Path) -> Vec<String> {
     let text = String::from_utf8(std::fs::read(path).unwrap()).unwrap();
-    text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    // A reader may see a write before it is whole.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
 }
 
 /// A daemon's side of a connection.

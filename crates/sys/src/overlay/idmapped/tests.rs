@@ -99,6 +99,12 @@ fn a_file_system_that_cannot_be_idmapped_is_named() {
     if !is_root() {
         return;
     }
+    if kernel::version() < FROM_DETACHED {
+        eprintln!(
+            "skipped: a_file_system_that_cannot_be_idmapped_is_named: detached mounts are cloned from Linux 6.15 on"
+        );
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let made = dirs(dir.path(), &["lower", "upper", "work", "upper2", "work2"]);
     let below =
