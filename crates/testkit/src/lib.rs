@@ -8,6 +8,7 @@
 //! - [`isolated`]: namespaces of a test's own.
 //! - [`leak`]: what a test left behind on the machine.
 //! - [`daemon`]: a `berth serve` of a test's own.
+//! - [`rng`]: numbers for tests that meddle at random.
 //! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
 //!
 //! Nothing here is linked into the program that users get.
@@ -24,11 +25,13 @@ pub mod image;
 pub mod isolated;
 pub mod leak;
 pub mod registry;
+pub mod rng;
 
 pub(crate) use KitError as Error;
 pub use daemon::Daemon;
 pub use guard::{Deadline, wait_until};
 pub use registry::Registry;
+pub use rng::Rng;
 
 /// Why a function of the testkit failed.
 #[derive(Debug, thiserror::Error)]

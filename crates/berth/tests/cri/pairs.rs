@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use berth_cri::api;
 use berth_cri::api::runtime_service_client::RuntimeServiceClient;
+use berth_testkit::Rng;
 use berth_testkit::require_root;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -140,7 +141,7 @@ fn every_two_calls_at_the_same_time_leave_a_valid_pod_and_nothing_behind() {
     let world = World::start();
     let before = world.traces();
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let mut rng = Rng(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
+    let mut rng = Rng::new(u64::try_from(seed & u128::from(u64::MAX)).unwrap());
     for (number, (first, second)) in pairs().enumerate() {
         let state = [Before::Running, Before::Created, Before::Exited, Before::Running][rng.below(4)];
         let what = format!("{first:?} and {second:?} of one that is {state:?}, seed {seed}");
@@ -252,17 +253,5 @@ fn check_lists(world: &World, what: &str) {
         let ready = api::PodSandboxState::SandboxReady as i32;
         let runs = state == api::ContainerState::ContainerRunning;
         assert!(!runs || pod.is_some_and(|pod| pod.state == ready), "{what}: {status:?} in {pod:?}");
-    }
-}
-
-/// Numbers that differ from run to run (xorshift, Marsaglia 2003).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_cri::api::{self, NamespaceMode};
+use berth_testkit::Rng;
 use berth_testkit::guard::wait_until;
 use berth_testkit::{leak, require_root};
 use rustix::process::{Pid, Signal};
@@ -39,7 +40,7 @@ fn nothing_is_stuck_or_left_after_daemons_and_shims_were_killed() {
         home.daemon.start().unwrap();
     }
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let mut rng = Rng(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
+    let mut rng = Rng::new(u64::try_from(seed & u128::from(u64::MAX)).unwrap());
     for round in 0..programs::rounds() {
         let program = &daemons[round as usize % daemons.len()];
         crash(&mut home, &mut rng);
@@ -158,16 +159,4 @@ fn shims(home: &Home) -> Vec<i32> {
         entry.file_name().to_str()?.parse().ok().filter(|_| ours)
     };
     std::fs::read_dir("/proc").unwrap().filter_map(shim).collect()
-}
-
-/// Numbers that differ from run to run (xorshift, Marsaglia 2003).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
 }

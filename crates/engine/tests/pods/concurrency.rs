@@ -1,5 +1,6 @@
 //! Many at once.
 
+use berth_testkit::Rng;
 use berth_testkit::require_root;
 
 use std::time::Duration;
@@ -35,21 +36,9 @@ fn sixteen_pods_at_once_come_and_go() {
     world.finish(engine);
 }
 
-/// Numbers that look random and are the same in every run.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
-}
-
 /// One of many callers who know nothing of each other, as a kubelet's workers that repeat what took too long.
 async fn meddle(engine: Engine, seed: u64, shims: bool) {
-    let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     for _ in 0..40 {
         let pods = engine.sandboxes(None);
         let containers = engine.containers(None);

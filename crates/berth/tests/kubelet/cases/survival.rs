@@ -1,5 +1,6 @@
 //! The node itself changes: kubelet and daemon are killed, the disk is full, everything ends.
 
+use berth_testkit::Rng;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -98,7 +99,7 @@ pub fn both_are_killed_under_each_other(node: &Node) {
 fn rounds(node: &Node, prefix: &str, crash: impl Fn(&Node, &mut Rng)) {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     eprintln!("seed {seed}");
-    let mut rng = Rng(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1);
+    let mut rng = Rng::new(u64::try_from(seed & u128::from(u64::MAX)).unwrap());
     let rounds = std::env::var("BERTH_KUBELET_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
     let mut present: Vec<String> = Vec::new();
     let mut ids = BTreeMap::new();
@@ -201,16 +202,4 @@ pub fn nothing_is_left_of_pods_that_are_gone(node: &Node) {
     let doctor = node.daemon().command(&["doctor"]).output().unwrap();
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert_eq!(said, "nothing is left behind\n", "{doctor:?}");
-}
-
-/// Numbers that differ from run to run (xorshift, Marsaglia 2003).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
 }
