@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -45,18 +46,6 @@ pub(super) fn apart() -> Result<(), OverlayError> {
         .map_err(step("make mounts private"))
 }
 
-/// The options as mount(2) takes them, if they fit.
-fn options(lowers: &Opened, upper: &Opened, work: &Opened) -> Option<CString> {
-    let rest: String = OPTIONS.iter().map(|(key, value)| format!(",{key}={value}")).collect();
-    let all = format!(
-        "lowerdir={},upperdir={},workdir={}{rest},volatile",
-        lowers.joined(),
-        upper.joined(),
-        work.joined()
-    );
-    (all.len() < PAGE).then(|| CString::new(all).expect("numbers and words hold no NUL"))
-}
-
 /// In the thread: the directories are opened in its own mount namespace: overlayfs takes none of another's. The mount is
 /// made over the work directory there, and taken out of it.
 fn mount_apart(overlay: &Overlay<'_>, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, OverlayError> {
@@ -75,9 +64,26 @@ fn mount_apart(overlay: &Overlay<'_>, user: Option<BorrowedFd<'_>>) -> Result<Ow
     if user.is_some() && kernel::version() >= APPENDS {
         return create_opened(&lowers, &upper, &work);
     }
-    let options = options(&lowers, &upper, &work).ok_or(OverlayError::OldKernel(overlay.lowers.len()))?;
-    rustix::mount::mount("overlay", overlay.work, "overlay", MountFlags::empty(), options.as_c_str())
+    let dirs = format!(
+        "lowerdir={},upperdir={},workdir={},volatile",
+        lowers.joined(),
+        upper.joined(),
+        work.joined()
+    );
+    mount_on(overlay.work, &dirs, overlay.lowers.len())
+}
+
+/// Makes the mount by mount(2) over `place`, in a mount namespace that its `layers` directories were opened in, and takes it out
+/// of there.
+pub(super) fn mount_on(place: &Path, dirs: &str, layers: usize) -> Result<OwnedFd, OverlayError> {
+    let rest: String = OPTIONS.iter().map(|(key, value)| format!(",{key}={value}")).collect();
+    let options = format!("{dirs}{rest}");
+    if options.len() >= PAGE {
+        return Err(OverlayError::OldKernel(layers));
+    }
+    let options = CString::new(options).expect("numbers and words hold no NUL");
+    rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())
         .map_err(step("mount"))?;
-    open_tree(CWD, overlay.work, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    open_tree(CWD, place, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
         .map_err(step("open_tree"))
 }

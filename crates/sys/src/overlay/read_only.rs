@@ -1,21 +1,17 @@
 //! Overlays that nothing is written to: of directories that are open, wherever in the layers they lie.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::idmapped::{FROM_DETACHED, Layers};
-use super::page::{apart, in_thread};
-use super::{APPENDS, MAX_LOWERS, MAX_VALUE, OPTIONS, OverlayError, create_with, set, step};
+use super::page::{apart, in_thread, mount_on};
+use super::{APPENDS, MAX_LOWERS, MAX_VALUE, OverlayError, create_with, set, step};
 use crate::kernel;
-
-/// The most bytes of options that mount(2) takes, their end included.
-const PAGE: usize = 4096;
 
 /// Mounts an overlay without an upper directory and returns the detached mount. `dirs` are the directories, the uppermost
 /// first; one alone the kernel does not take. `place` is any directory of the host: kernels before 6.8 take many directories only
@@ -64,26 +60,12 @@ pub(super) fn mount_joined(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, Ov
         apart()?;
         let dirs =
             dirs.iter().map(again).collect::<Result<Vec<_>, _>>().map_err(step("open a directory again"))?;
-        mount_on(&dirs, place)
+        mount_on(place, &format!("lowerdir={}", names(&dirs).join(":")), dirs.len())
     })
 }
 
 fn names(dirs: &[OwnedFd]) -> Vec<String> {
     dirs.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect()
-}
-
-/// Makes the mount by mount(2), in a mount namespace that the directories are opened in, and takes it out of there.
-fn mount_on(dirs: &[OwnedFd], place: &Path) -> Result<OwnedFd, OverlayError> {
-    let options: String = OPTIONS.iter().map(|(key, value)| format!(",{key}={value}")).collect();
-    let options = format!("lowerdir={}{options}", names(dirs).join(":"));
-    if options.len() >= PAGE {
-        return Err(OverlayError::OldKernel(dirs.len()));
-    }
-    let options = CString::new(options).expect("numbers and words hold no NUL");
-    rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())
-        .map_err(step("mount"))?;
-    open_tree(CWD, place, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-        .map_err(step("open_tree"))
 }
 
 /// The directories in an idmapped copy of the mount that they lie on, found there by their paths.
@@ -109,7 +91,11 @@ pub(super) fn mapped_apart(
     // Over the root, where no path of the host leads to it.
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(tree.as_fd(), c"", CWD, c"/", flags).map_err(step("attach the idmapped layers"))?;
-    if kernel::version() >= APPENDS { stack(&opened.0) } else { mount_on(&opened.0, place) }
+    if kernel::version() >= APPENDS {
+        stack(&opened.0)
+    } else {
+        mount_on(place, &format!("lowerdir={}", opened.joined()), dirs.len())
+    }
 }
 
 /// The same directory, reached through this thread's mount namespace.
