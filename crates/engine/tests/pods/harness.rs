@@ -21,7 +21,7 @@ use berth_testkit::image::{Compression, Format, Image, Layer};
 use berth_types::{ContainerId, SandboxId};
 
 /// The longest that anything in these tests may take, on an emulated machine too.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
 pub(crate) struct Programs {
     pub(crate) shim: &'static [u8],

@@ -202,7 +202,7 @@ fn devices_are_bound_and_none_can_be_made() {
         let said = says(&engine, &main, look).await;
         assert!(said.starts_with("3\n2\n"), "{said}");
         assert_eq!(
-            said.matches("Operation not permitted").count() + said.matches("permission denied").count(),
+            said.matches("Operation not permitted").count() + said.matches("ermission denied").count(),
             3,
             "{said}"
         );
@@ -270,7 +270,7 @@ fn contract_17_sysctls_low_ports_and_pings_are_the_pods() {
     world.run(async {
         for mut config in [pod("mapped"), sandbox("host")] {
             let name = config.metadata.name.clone();
-            config.sysctls = [("net.ipv4.ip_forward", "1"), ("kernel.msgmax", "4321"), ("net.core.somaxconn", "77")]
+            config.sysctls = [("net.ipv4.ip_forward", "1"), ("kernel.msgmax", "4321"), ("net.ipv4.tcp_keepalive_time", "77")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into();
             let id = engine.run_sandbox(config).await.unwrap();
@@ -278,7 +278,7 @@ fn contract_17_sysctls_low_ports_and_pings_are_the_pods() {
             config.security.user = Some(User::Id(1000));
             config.security.drop_capabilities = vec!["ALL".to_owned()];
             let main = started(&engine, &id, config).await;
-            let look = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn \
+            let look = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax /proc/sys/net/ipv4/tcp_keepalive_time \
                         /proc/sys/net/ipv4/ip_unprivileged_port_start; hostname; \
                         (nc -l -p 80 </dev/null & ); until echo hi | nc -w 1 127.0.0.1 80 2>/dev/null; do :; done; echo low";
             assert_eq!(says(&engine, &main, look).await.replace("hi\n", ""), format!("1\n4321\n77\n0\n{name}\nlow\n"));
@@ -332,7 +332,8 @@ fn what_the_user_namespace_does_not_have_is_refused_by_name() {
     let mut world = World::new();
     let engine = world.with_image();
     world.run(async {
-        assert!(engine.has_user_namespaces().await);
+        // They are announced where all of a pod's volumes can have one, those in memory too.
+        assert_eq!(engine.has_user_namespaces().await, files::idmaps_tmpfs());
         let mut small = pod("small");
         let map = IdMap { container: 0, host: FIRST, length: 4 };
         small.namespaces.user = Some(UserNamespace { uids: map, gids: map });

@@ -16,6 +16,11 @@ fn volume(host_path: &Path, place: &str) -> Mount {
     Mount { uids: vec![uids], gids: vec![gids], ..Mount::new(host_path, place) }
 }
 
+/// Whether the kernel idmaps a tmpfs.
+pub(super) fn idmaps_tmpfs() -> bool {
+    berth_sys::kernel::version() >= (6, 3)
+}
+
 #[test]
 fn files_are_the_containers_inside_and_the_mapped_ids_outside() {
     require_root!();
@@ -91,7 +96,9 @@ fn volumes_keep_their_owners_with_the_mounts_below_them() {
     std::fs::write(volume_dir.join("roots"), "r").unwrap();
     std::fs::write(volume_dir.join("webs"), "w").unwrap();
     chown(volume_dir.join("webs"), Some(1000), Some(1000)).unwrap();
-    let _below = Mounted::tmpfs(&below);
+    let other = tempfile::tempdir().unwrap();
+    let _below =
+        if idmaps_tmpfs() { Mounted::of_kind("tmpfs", &below) } else { Mounted::bind(other.path(), &below) };
     std::fs::write(below.join("secret"), "s").unwrap();
     std::fs::set_permissions(below.join("secret"), std::fs::Permissions::from_mode(0o400)).unwrap();
     world.run(async {
@@ -179,8 +186,9 @@ fn the_root_of_one_pod_is_nobody_to_another() {
 struct Mounted(std::path::PathBuf);
 
 impl Mounted {
-    fn tmpfs(at: &Path) -> Self {
-        Self::of_kind("tmpfs", at)
+    fn bind(source: &Path, at: &Path) -> Self {
+        rustix::mount::mount_bind(source, at).unwrap();
+        Self(at.to_owned())
     }
 
     fn of_kind(kind: &str, at: &Path) -> Self {
