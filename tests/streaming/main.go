@@ -43,6 +43,7 @@ var (
 	sizes     = flag.String("sizes", "", "sizes of the terminal, COLUMNSxROWS with commas")
 	repeat    = flag.Int("repeat", 1, "how often")
 	parallel  = flag.Int("parallel", 1, "how many at once")
+	count     = flag.Bool("count", false, "only count the output, without its sum")
 	echo      = flag.Bool("echo", false, "give the output as text and not its sum")
 	limit     = flag.Duration("limit", 2*time.Minute, "how long all may take")
 	leave     = flag.Duration("leave", 0, "go away after that time, in the middle")
@@ -56,7 +57,9 @@ type Outcome struct {
 	Stdout string `json:"stdout"`
 	Stderr string `json:"stderr"`
 	Bytes  int64  `json:"bytes"`
-	Millis int64  `json:"millis"`
+	Micros int64  `json:"micros"`
+	// Ended is when it ended, in microseconds since the first of all began.
+	Ended int64 `json:"ended"`
 }
 
 func main() {
@@ -94,6 +97,7 @@ func many(work func() (*Outcome, error)) error {
 	var lock sync.Mutex
 	var failed error
 	out := json.NewEncoder(os.Stdout)
+	began := time.Now()
 	for range *repeat {
 		turns <- struct{}{}
 		group.Add(1)
@@ -107,6 +111,7 @@ func many(work func() (*Outcome, error)) error {
 				failed = err
 				return
 			}
+			outcome.Ended = time.Since(began).Microseconds()
 			_ = out.Encode(outcome)
 		}()
 	}
@@ -164,9 +169,10 @@ func (s *sink) Write(bytes []byte) (int, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.count += int64(len(bytes))
-	if *echo {
+	switch {
+	case *echo:
 		s.text.Write(bytes)
-	} else {
+	case !*count:
 		_, _ = s.sum.Write(bytes)
 	}
 	return len(bytes), nil
@@ -298,7 +304,7 @@ func command(ctx context.Context, cri runtimeapi.RuntimeServiceClient, words []s
 		time.AfterFunc(*leave, cancel)
 	}
 	err = executor.StreamWithContext(ctx, options)
-	outcome := &Outcome{Stdout: stdout.String(), Stderr: stderr.String(), Bytes: stdout.count, Millis: time.Since(began).Milliseconds()}
+	outcome := &Outcome{Stdout: stdout.String(), Stderr: stderr.String(), Bytes: stdout.count, Micros: time.Since(began).Microseconds()}
 	var exit exec.CodeExitError
 	if errors.As(err, &exit) {
 		outcome.Code = exit.Code

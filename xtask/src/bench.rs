@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: builds the programs with optimisation and runs the testkit's bench.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use crate::run::must;
+use crate::run::{go, has, must, root};
 use crate::tools::{Profile, berth, testkit};
 
 #[derive(Debug, clap::Args)]
@@ -14,10 +15,33 @@ pub(crate) struct Options {
     without_berth: bool,
     /// Passed on: --berth LABEL=PROGRAM (another build beside this one), --against LABEL=unix:///PATH,
     /// --listen ADDRESS, --steps host,lifecycle,users,exec,throughput,list,restart,memory,pull,
-    /// crowd,
-    /// --rounds N, --pods N, --profile, --plain, --json FILE
+    /// streams,crowd, --crowd N,M, --cni DIR (of CNI plugins), --rounds N, --pods N, --profile, --plain, --json FILE
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     flags: Vec<String>,
+}
+
+impl Options {
+    /// Whether exec and port forwarding by URL are measured.
+    fn streams(&self) -> bool {
+        let after =
+            self.flags.iter().position(|flag| flag == "--steps").and_then(|at| self.flags.get(at + 1));
+        let steps =
+            after.map(String::as_str).or_else(|| self.flags.iter().find_map(|f| f.strip_prefix("--steps=")));
+        steps.is_none_or(|steps| steps.split(',').any(|step| step == "streams"))
+    }
+}
+
+/// Kubernetes' client of the streaming server.
+fn client() -> Result<PathBuf> {
+    if !has("go") {
+        bail!(
+            "the client of the streams is built with Go 1.26, which is not on the PATH; choose other --steps"
+        );
+    }
+    let dir = root().join("tests/streaming");
+    let client = dir.join("bin/client");
+    must(go(&dir).args(["build", "-o"]).arg(&client).arg("."))?;
+    Ok(client)
 }
 
 /// The verb.
@@ -25,6 +49,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let testkit = testkit(Profile::Release)?;
     let mut command = Command::new(testkit);
     command.arg("bench");
+    if options.streams() {
+        command.arg("--client").arg(client()?);
+    }
     if !options.without_berth {
         command.arg("--berth").arg(berth(Profile::Release)?);
     }

@@ -18,7 +18,7 @@ use crate::tools::{Profile, berth, testkit};
 use lists::Lists;
 use report::{Outcome, Spec};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Test the runtime behind this socket instead of a Berth started for it
     #[arg(long, requires = "listen")]
@@ -35,6 +35,18 @@ pub(crate) struct Options {
     /// AppArmor is in force: the specs that wait for it must pass
     #[arg(long)]
     confined: bool,
+    /// In random order, by this seed; 0 chooses one
+    #[arg(long, value_name = "SEED")]
+    random: Option<u32>,
+    /// In so many processes at once
+    #[arg(long, value_name = "N")]
+    parallel: Option<u32>,
+    /// So many times, one after the other; every run must pass
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: u32,
+    /// The pods' network is made by the CNI plugins bridge, host-local and portmap of this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    cni: Option<PathBuf>,
     /// Evaluate an existing report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -73,6 +85,14 @@ impl Judged {
         }
     }
 
+    /// With those of a further run.
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+        self.gained.extend(other.gained);
+    }
+
     /// Names everything that is not a plain pass.
     pub(crate) fn print(&self) {
         for (name, reason) in &self.skipped {
@@ -92,6 +112,24 @@ const STREAMING: &str = "Streaming";
 /// What tells it otherwise.
 const OVER_WEBSOCKET: [&str; 3] = ["-websocket-exec", "-websocket-attach", "-websocket-portforward"];
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            listen: None,
+            focus: None,
+            release: false,
+            confined: false,
+            random: None,
+            parallel: None,
+            runs: 1,
+            cni: None,
+            report: None,
+            flags: Vec::new(),
+        }
+    }
+}
+
 /// Builds the suite, runs it, and evaluates the report. Specs of streaming run a second time over WebSocket.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
     let mut lists = Lists::read(&root().join("tests/conformance"))?;
@@ -102,14 +140,34 @@ pub(crate) fn run(options: &Options) -> Result<Judged> {
         return judge(&ran(report::read(file)?, options.focus.as_deref()), &lists);
     }
     let critest = build_suite()?;
-    let report = execute(options, options.focus.as_deref(), &options.flags, &critest, "conformance")?;
+    let mut judged = once(options, &critest, &lists)?;
+    for number in 2..=options.runs {
+        headline(&format!("conformance: run {number} of {}", options.runs));
+        judged.add(once(options, &critest, &lists)?);
+    }
+    Ok(judged)
+}
+
+fn once(options: &Options, critest: &Path, lists: &Lists) -> Result<Judged> {
+    let mut flags = options.flags.clone();
+    if let Some(seed) = options.random {
+        let seed = if seed == 0 { std::process::id() ^ now() } else { seed };
+        headline(&format!("conformance: in random order, --random {seed}"));
+        flags.extend(["-ginkgo.randomize-all".to_owned(), format!("-ginkgo.seed={seed}")]);
+    }
+    let report = execute(options, options.focus.as_deref(), &flags, critest, "conformance")?;
     let mut specs = ran(report::read(&report)?, options.focus.as_deref());
     if specs.iter().any(|spec| spec.name.contains(STREAMING)) && options.flags.is_empty() {
-        let flags = OVER_WEBSOCKET.map(str::to_owned);
-        let report = execute(options, Some(STREAMING), &flags, &critest, "conformance-websocket")?;
+        flags.extend(OVER_WEBSOCKET.map(str::to_owned));
+        let report = execute(options, Some(STREAMING), &flags, critest, "conformance-websocket")?;
         specs.extend(ran(report::read(&report)?, Some(STREAMING)));
     }
-    judge(&specs, &lists)
+    judge(&specs, lists)
+}
+
+fn now() -> u32 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.subsec_nanos()
 }
 
 /// Under a focus most specs do not run, and what did not run says nothing.
@@ -139,6 +197,12 @@ fn execute(
             command.arg("--berth").arg(berth(profile)?)
         }
     };
+    if let Some(dir) = &options.cni {
+        command.arg("--cni").arg(dir);
+    }
+    if let Some(parallel) = options.parallel {
+        command.arg("--ginkgo").arg(build_ginkgo()?).args(["--parallel", &parallel.to_string()]);
+    }
     if let Some(address) = options.listen {
         command.args(["--listen", &address.to_string()]);
     }
@@ -170,6 +234,14 @@ pub(crate) fn build_suite() -> Result<PathBuf> {
     must(go(&dir).args(["test", "-c", "-o"]).arg(&critest).arg("sigs.k8s.io/cri-tools/cmd/critest"))?;
     must(go(&dir).args(["build", "-o"]).arg(crictl()).arg("sigs.k8s.io/cri-tools/cmd/crictl"))?;
     Ok(critest)
+}
+
+/// Builds the program that runs a suite in several processes.
+fn build_ginkgo() -> Result<PathBuf> {
+    let dir = root().join("tests/conformance");
+    let ginkgo = dir.join("bin/ginkgo");
+    must(go(&dir).args(["build", "-o"]).arg(&ginkgo).arg("github.com/onsi/ginkgo/v2/ginkgo"))?;
+    Ok(ginkgo)
 }
 
 /// Compares what happened with what is expected.

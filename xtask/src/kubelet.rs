@@ -15,6 +15,8 @@ use crate::test::count::Counts;
 const PROGRAMS: &str = "BERTH_KUBELET";
 /// How many rounds the tests go through in which kubelet and daemon are killed.
 const ROUNDS: &str = "BERTH_KUBELET_ROUNDS";
+/// Feature gates of every kubelet that the tests start.
+const GATES: &str = "BERTH_KUBELET_GATES";
 /// The programs, by their packages.
 const PACKAGES: [&str; 2] = ["k8s.io/kubernetes/cmd/kubelet", "k8s.io/kubernetes/test/images/agnhost"];
 
@@ -23,6 +25,9 @@ pub(crate) struct Options {
     /// Rounds in which kubelet and daemon are killed
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// Feature gates of the kubelet that are switched on, separated by commas, such as EventedPLEG
+    #[arg(long, default_value = "")]
+    gates: String,
     /// Build the kubelet and run nothing
     #[arg(long)]
     build: bool,
@@ -45,7 +50,12 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
     headline("kubelet: the tests");
     let mut command: Command = cargo(&["test", "--package", "berth", "--test", "kubelet"]);
-    command.envs([programs]).env(ROUNDS, options.rounds.to_string()).arg("--").args(&options.filter);
+    command
+        .envs([programs])
+        .env(ROUNDS, options.rounds.to_string())
+        .env(GATES, &options.gates)
+        .arg("--")
+        .args(&options.filter);
     cargo_tests::run_one(&mut command, "cargo test", &mut counts);
     counts.close()
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::image::{Compression, big, standin};
-use crate::{Daemon, Registry};
+use crate::{Daemon, Registry, cni};
 use samples::Samples;
 
 /// What is measured.
@@ -38,6 +38,8 @@ pub enum Step {
     Pull,
     /// A new daemon's first answer, with 50 pods.
     Restart,
+    /// Exec and port forwarding by URL: calls, and streams of 1 GB.
+    Streams,
     /// A pod beside many others, their statistics, and the daemon's memory while they come and go.
     Crowd,
 }
@@ -66,6 +68,13 @@ pub struct Options {
     /// How many other pods there are in the step of that name, in turn; a bridge holds 1,023
     #[arg(long, value_delimiter = ',', default_value = "400")]
     pub crowd: Vec<usize>,
+    /// The pods' network of Berth is made by the CNI plugins bridge, host-local and portmap of this directory; they are
+    /// measured alone too
+    #[arg(long, value_name = "DIR")]
+    pub cni: Option<PathBuf>,
+    /// Kubernetes' client of the streaming server, as tests/streaming builds it
+    #[arg(long, value_name = "PROGRAM")]
+    pub client: Option<PathBuf>,
     /// Show every call of one pod's start, not only the sums
     #[arg(long)]
     pub profile: bool,
@@ -89,7 +98,7 @@ pub(crate) struct Target {
     daemon: Option<Daemon>,
 }
 
-const ALL: [Step; 10] = [
+const ALL: [Step; 11] = [
     Step::Host,
     Step::Lifecycle,
     Step::Users,
@@ -99,6 +108,7 @@ const ALL: [Step; 10] = [
     Step::Restart,
     Step::Memory,
     Step::Pull,
+    Step::Streams,
     Step::Crowd,
 ];
 
@@ -112,10 +122,15 @@ pub fn run(options: &Options) -> Result<()> {
             registry.push("bench/usr", tag, &big::image(compression, &options.dir)?);
         }
     }
+    let network = options.cni.as_deref().map(cni::Network::new).transpose()?;
     let mut targets = Vec::new();
     for program in &options.berth {
         let (label, program) = program.split_once('=').unwrap_or(("berth", program));
-        let daemon = Daemon::builder(Path::new(program))?.mirrors(&registry)?.start()?;
+        let mut daemon = Daemon::builder(Path::new(program))?.mirrors(&registry)?;
+        if let Some(network) = &network {
+            daemon = daemon.cni(network);
+        }
+        let daemon = daemon.start()?;
         let endpoint = daemon.endpoint();
         targets.push(Target { label: label.into(), endpoint, daemon: Some(daemon) });
     }
@@ -126,6 +141,10 @@ pub fn run(options: &Options) -> Result<()> {
     let mut samples = Samples::new(targets.iter().map(|t| t.label.clone()).collect());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for round in 1..=options.rounds {
+        if let Some(network) = &network {
+            samples.begin(&targets[0].label);
+            steps::plugins(network, options.pods, &mut samples)?;
+        }
         for step in &steps {
             for target in &mut targets {
                 samples.begin(&target.label);

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::guard::wait_until;
 use crate::image::standin;
-use crate::{Error, Registry, Result};
+use crate::{Error, Registry, Result, cni};
 
 /// How long a daemon may take until its socket answers, or until it has ended.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +22,7 @@ pub struct Builder {
     program: PathBuf,
     dir: tempfile::TempDir,
     instance: String,
+    network: Vec<String>,
     arguments: Vec<String>,
 }
 
@@ -50,9 +51,16 @@ impl Builder {
         self
     }
 
+    /// The network of its pods is made by CNI plugins.
+    #[must_use]
+    pub fn cni(self, network: &cni::Network) -> Self {
+        Self { network: network.arguments().into(), ..self }
+    }
+
     /// Starts it and waits until its socket answers.
     pub fn start(self) -> Result<Daemon> {
-        let Self { program, dir, instance, arguments } = self;
+        let Self { program, dir, instance, network, arguments } = self;
+        let arguments = [network, arguments].concat();
         let mut daemon = Daemon { program, dir, instance, arguments, child: None };
         daemon.start()?;
         Ok(daemon)
@@ -68,8 +76,8 @@ impl Daemon {
         let instance = format!("t{:x}{serial:x}", std::process::id() & 0xffff);
         let dir = tempfile::Builder::new().prefix("berth-").tempdir();
         let dir = dir.map_err(Error::io("make a directory for the daemon"))?;
-        Ok(Builder { program: program.to_owned(), dir, instance, arguments: Vec::new() })
-            .map(|builder| builder.arguments(["--network", "builtin"]))
+        let network = ["--network", "builtin"].map(str::to_owned).into();
+        Ok(Builder { program: program.to_owned(), dir, instance, network, arguments: Vec::new() })
     }
 
     /// The socket's path.

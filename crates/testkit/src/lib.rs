@@ -7,6 +7,7 @@
 //! - [`guard`]: root, deadlines, temporary places.
 //! - [`isolated`]: namespaces of a test's own.
 //! - [`leak`]: what a test left behind on the machine.
+//! - [`cni`]: the usual network of a node, made by CNI plugins.
 //! - [`daemon`]: a `berth serve` of a test's own.
 //! - [`rng`]: numbers for tests that meddle at random.
 //! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
@@ -17,6 +18,7 @@
 
 #[cfg(feature = "cri")]
 pub mod bench;
+pub mod cni;
 #[cfg(feature = "cri")]
 pub mod cri;
 pub mod daemon;

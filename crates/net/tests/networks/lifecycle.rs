@@ -226,7 +226,7 @@ fn purge_leaves_the_host_as_it_was() {
     let world = World::new();
     let look = || {
         world.host.sh(
-            "ip -o link | sed 's/<.*> mtu/mtu/; s/ state.*//'; ip addr show dev up0 | grep inet | sed 's/ tentative//'; ip route; nft list ruleset",
+            "ip -o link | sed 's/<.*> mtu/mtu/; s/ state.*//'; ip addr show dev up0 scope global | grep inet; ip route; nft list ruleset",
         )
     };
     let before = look();

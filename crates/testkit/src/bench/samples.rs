@@ -30,6 +30,7 @@ pub(super) enum Unit {
     Milliseconds,
     PerSecond,
     Mebibytes,
+    MegabytesPerSecond,
 }
 
 impl Unit {
@@ -38,6 +39,7 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::PerSecond => "/s",
             Self::Mebibytes => "MiB",
+            Self::MegabytesPerSecond => "MB/s",
         }
     }
 }

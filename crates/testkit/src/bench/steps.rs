@@ -1,6 +1,7 @@
 //! What is measured, step by step.
 
 mod crowd;
+mod streams;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::pod::{self, Calls, Hardening, IMAGE, Network, Pod};
 use super::samples::{Samples, Unit};
 use super::{Options, Step, Target};
 use crate::Daemon;
+use crate::cni;
 use crate::cri::Client;
 use crate::cri::api;
 
@@ -44,6 +46,7 @@ pub(super) async fn run(
         Step::Memory => memory(&client, target, hardening, samples).await,
         Step::Pull => pull(&mut client, target, samples).await,
         Step::Restart => restart(&client, target, hardening, samples).await,
+        Step::Streams => streams::run(&mut client, target, options, samples).await,
         Step::Crowd => crowd::run(&mut client, target, options, samples).await,
     };
     if done.is_err() {
@@ -52,6 +55,16 @@ pub(super) async fn run(
     }
     std::fs::remove_dir_all(pod::logs()).ok();
     done
+}
+
+/// What the plugins of a pod's network take by themselves.
+pub(super) fn plugins(network: &cni::Network, rounds: usize, samples: &mut Samples) -> Result<()> {
+    for _ in 0..rounds {
+        let took = network.alone().context("run the plugins alone")?;
+        samples.time("plugins alone, ADD", took.add);
+        samples.time("plugins alone, DEL", took.del);
+    }
+    Ok(())
 }
 
 fn hardening(options: &Options) -> Hardening {

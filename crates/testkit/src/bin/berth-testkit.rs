@@ -3,13 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use berth_testkit::image::{Compression, Digest, big, standin};
 use berth_testkit::leak::{Snapshot, Thing};
-use berth_testkit::{Daemon, Registry, bench};
+use berth_testkit::{Daemon, Registry, bench, cni};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -75,6 +75,15 @@ struct ConformanceOptions {
     /// Where the registry is to listen, when the runtime under test has its address already
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// The pods' network of the daemon is made by the CNI plugins of this directory
+    #[arg(long, value_name = "DIR")]
+    cni: Option<PathBuf>,
+    /// Ginkgo's program, which runs the specs in several processes
+    #[arg(long, requires = "parallel")]
+    ginkgo: Option<PathBuf>,
+    /// How many
+    #[arg(long, requires = "ginkgo")]
+    parallel: Option<u32>,
     /// Where the report goes: report.json, critest.log, daemon.log
     #[arg(long)]
     out: PathBuf,
@@ -177,12 +186,17 @@ fn conformance(options: &ConformanceOptions) -> Result<ExitCode> {
     }
     let registry = builder.start()?;
     let digest = standin::publish(&registry)?;
-    let suite = options.out.join("critest");
+    // Ginkgo's program takes only what has such a name.
+    let suite = options.out.join("critest.test");
     rename_image(&options.critest, &suite, digest.hex())?;
 
-    let daemon = match &options.berth {
-        Some(berth) => Some(Daemon::builder(berth)?.mirrors(&registry)?.start()?),
-        None => None,
+    let network = options.cni.as_deref().map(cni::Network::new).transpose()?;
+    let daemon = match (&options.berth, &network) {
+        (Some(berth), Some(network)) => {
+            Some(Daemon::builder(berth)?.mirrors(&registry)?.cni(network).start()?)
+        }
+        (Some(berth), None) => Some(Daemon::builder(berth)?.mirrors(&registry)?.start()?),
+        (None, _) => None,
     };
     let endpoint = match (&daemon, &options.socket) {
         (Some(daemon), _) => daemon.endpoint(),
@@ -191,13 +205,7 @@ fn conformance(options: &ConformanceOptions) -> Result<ExitCode> {
     };
     let report = options.out.join("report.json");
     let log = std::fs::File::create(options.out.join("critest.log"))?;
-    let status = Command::new(&suite)
-        .current_dir(&options.out)
-        .arg(format!("-runtime-endpoint={endpoint}"))
-        .arg(format!("-image-endpoint={endpoint}"))
-        .arg(format!("-ginkgo.json-report={}", report.display()))
-        .args(["-ginkgo.no-color", "-ginkgo.seed=1", "-ginkgo.timeout=25m"])
-        .args(&options.flags)
+    let status = suite_command(options, &suite, &endpoint, &report)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -218,9 +226,39 @@ fn conformance(options: &ConformanceOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The suite by itself, or by ginkgo's program, which has the flags of ginkgo under names of its own.
+fn suite_command(options: &ConformanceOptions, suite: &Path, endpoint: &str, report: &Path) -> Command {
+    const GINKGO: &str = "-ginkgo.";
+    let mut flags = vec!["-ginkgo.no-color".to_owned(), "-ginkgo.timeout=25m".to_owned()];
+    flags.extend(options.flags.iter().cloned());
+    if !flags.iter().any(|flag| flag.starts_with("-ginkgo.seed=")) {
+        flags.push("-ginkgo.seed=1".to_owned());
+    }
+    let of_critest = [format!("-runtime-endpoint={endpoint}"), format!("-image-endpoint={endpoint}")];
+    let mut command = match (&options.ginkgo, options.parallel) {
+        (Some(ginkgo), Some(parallel)) => {
+            let (of_ginkgo, others): (Vec<_>, Vec<_>) =
+                flags.iter().partition(|flag| flag.starts_with(GINKGO));
+            let mut command = Command::new(ginkgo);
+            command.args(["run", &format!("--procs={parallel}"), "--json-report=report.json"]);
+            command.arg("--output-dir").arg(&options.out);
+            command.args(of_ginkgo.iter().map(|flag| format!("--{}", &flag[GINKGO.len()..])));
+            command.arg(suite).arg("--").args(others);
+            command
+        }
+        _ => {
+            let mut command = Command::new(suite);
+            command.arg(format!("-ginkgo.json-report={}", report.display())).args(&flags);
+            command
+        }
+    };
+    command.current_dir(&options.out).args(of_critest);
+    command
+}
+
 /// The suite names one image by its upstream digest; in the copy that runs here it is that of the
 /// stand-in, which has as many digits.
-fn rename_image(from: &std::path::Path, to: &std::path::Path, digest: &str) -> Result<()> {
+fn rename_image(from: &Path, to: &Path, digest: &str) -> Result<()> {
     let mut program = std::fs::read(from).with_context(|| format!("read {}", from.display()))?;
     let old = UPSTREAM_DIGEST.as_bytes();
     let mut at = 0;

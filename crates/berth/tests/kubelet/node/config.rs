@@ -5,7 +5,7 @@ use std::path::Path;
 /// What differs from kubelet to kubelet of one node.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Feature gates that are switched on.
+    /// Feature gates that are switched on, beside those in `BERTH_KUBELET_GATES`, separated by commas.
     pub gates: &'static [&'static str],
     /// The disk counts as full: everything unused is removed, and no pod but critical ones may stay.
     pub full_disk: bool,
@@ -13,7 +13,10 @@ pub struct Settings {
 
 impl Settings {
     pub(super) fn document(&self, dir: &Path, endpoint: &str, cgroup: &str) -> String {
-        let gates: Vec<_> = self.gates.iter().map(|gate| format!("{gate}: true")).collect();
+        let wanted = std::env::var("BERTH_KUBELET_GATES").unwrap_or_default();
+        let wanted = wanted.split(',').filter(|gate| !gate.is_empty());
+        let gates: Vec<_> =
+            self.gates.iter().copied().chain(wanted).map(|gate| format!("{gate}: true")).collect();
         // 0% and 100% switch the threshold off.
         let left = if self.full_disk { "99%" } else { "0%" };
         format!(

@@ -78,7 +78,7 @@ pub(super) async fn lists(client: &mut Client, size: usize, samples: &mut Sample
 }
 
 /// Does it, and says how much memory the daemon had at most meanwhile, in KiB.
-async fn watched<T>(daemon: u32, work: impl Future<Output = Result<T>>) -> Result<(T, u64)> {
+pub(super) async fn watched<T>(daemon: u32, work: impl Future<Output = Result<T>>) -> Result<(T, u64)> {
     let mut work = std::pin::pin!(work);
     let mut most = 0;
     loop {
