@@ -1,7 +1,9 @@
 //! The published views: every read answers from here. A pod's owner puts a new view of its pod;
 //! the locks are held for the moment of a look-up or an exchange, never over a wait.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use berth_types::{ContainerId, SandboxId, id};
@@ -115,25 +117,25 @@ impl Views {
     }
 
     pub(crate) fn sandbox(&self, key: &str) -> Result<Arc<SandboxView>, EngineError> {
-        lookup("pod sandbox", key, &self.read().sandboxes, SandboxId::as_str)
+        lookup("pod sandbox", key, &self.read().sandboxes)
     }
 
     pub(crate) fn container(&self, key: &str) -> Result<Arc<ContainerView>, EngineError> {
-        lookup("container", key, &self.read().containers, ContainerId::as_str)
+        lookup("container", key, &self.read().containers)
     }
 }
 
-fn lookup<K: Ord, V>(
+fn lookup<K: Ord + Borrow<str>, V>(
     thing: &'static str,
     key: &str,
     map: &BTreeMap<K, Arc<V>>,
-    text: fn(&K) -> &str,
 ) -> Result<Arc<V>, EngineError> {
     let not_found = || EngineError::NotFound { thing, key: key.to_owned() };
     if !id::is_prefix(key) {
         return Err(not_found());
     }
-    let mut found = map.iter().filter(|(id, _)| text(id).starts_with(key)).map(|(_, view)| view);
+    let begins = map.range::<str, _>((Bound::Included(key), Bound::Unbounded));
+    let mut found = begins.take_while(|(id, _)| (*id).borrow().starts_with(key)).map(|(_, view)| view);
     match (found.next(), found.next()) {
         (Some(view), None) => Ok(Arc::clone(view)),
         (None, _) => Err(not_found()),

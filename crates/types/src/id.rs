@@ -53,6 +53,13 @@ macro_rules! id {
             }
         }
 
+        /// Ids are in the order of their digits, so that a map finds one by its beginning.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl std::str::FromStr for $name {
             type Err = ParseIdError;
             fn from_str(text: &str) -> Result<Self, ParseIdError> {

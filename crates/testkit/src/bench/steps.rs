@@ -37,9 +37,9 @@ pub(super) async fn run(
     client.ensure_image(IMAGE).await.context("pull the pods' image")?;
     let hardening = hardening(options);
     let done = match step {
-        Step::Host => lifecycle(&mut client, target, Network::Host, options, samples).await,
-        Step::Lifecycle => lifecycle(&mut client, target, Network::Pod, options, samples).await,
-        Step::Users => lifecycle(&mut client, target, Network::PodOfUsers, options, samples).await,
+        Step::Host => lifecycle(&mut client, target, (Network::Host, ""), options, samples).await,
+        Step::Lifecycle => lifecycle(&mut client, target, (Network::Pod, ""), options, samples).await,
+        Step::Users => lifecycle(&mut client, target, (Network::PodOfUsers, ""), options, samples).await,
         Step::Throughput => throughput(&client, hardening, samples).await,
         Step::Exec => exec(&mut client, hardening, samples).await,
         Step::List => list(&client, hardening, samples).await,
@@ -75,14 +75,16 @@ fn sum(calls: &Calls) -> Duration {
     calls.iter().map(|(_, took)| *took).sum()
 }
 
+/// Pods one after the other, in this network at this place.
 async fn lifecycle(
     client: &mut Client,
     target: &Target,
-    network: Network,
+    (network, place): (Network, &str),
     options: &Options,
     samples: &mut Samples,
 ) -> Result<()> {
     const WARM_UP: usize = 2;
+    let word = format!("{}{place}", network.word());
     let mut ids = HashSet::new();
     for number in 0..WARM_UP + options.pods {
         let mut pod = Pod::new(network, hardening(options));
@@ -91,7 +93,6 @@ async fn lifecycle(
         if number < WARM_UP {
             continue;
         }
-        let word = network.word();
         samples.time(&format!("pod up, {word}"), sum(&up));
         for (call, took) in &up {
             samples.detail(&format!("  {call}, {word}"), *took);
@@ -103,13 +104,13 @@ async fn lifecycle(
         ids.insert(pod.id);
     }
     match &target.daemon {
-        Some(daemon) if options.profile => stages(daemon, &ids, network, samples),
+        Some(daemon) if options.profile => stages(daemon, &ids, &word, samples),
         _ => Ok(()),
     }
 }
 
 /// What the daemon itself says of the stages of these pods' lives.
-fn stages(daemon: &Daemon, ids: &HashSet<String>, network: Network, samples: &mut Samples) -> Result<()> {
+fn stages(daemon: &Daemon, ids: &HashSet<String>, word: &str, samples: &mut Samples) -> Result<()> {
     let output = daemon.command(&["stages"]).output().context("run berth stages")?;
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let work: Work = serde_json::from_str(line).context("berth stages does not print JSON")?;
@@ -117,7 +118,7 @@ fn stages(daemon: &Daemon, ids: &HashSet<String>, network: Network, samples: &mu
             continue;
         }
         for (stage, nanoseconds) in work.stages {
-            let name = format!("    {}: {stage}, {}", work.verb, network.word());
+            let name = format!("    {}: {stage}, {word}", work.verb);
             samples.detail(&name, Duration::from_nanos(nanoseconds));
         }
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{SETTLE, end, hardening, mebibytes, start, sum};
-use crate::bench::pod::{Network, Pod};
+use super::{SETTLE, end, hardening, lifecycle, mebibytes, start};
+use crate::bench::pod::Network;
 use crate::bench::samples::{Samples, Unit};
 use crate::bench::{Options, Target, machine};
 use crate::cri::Client;
@@ -28,10 +28,10 @@ pub(super) async fn run(
     samples: &mut Samples,
 ) -> Result<()> {
     let daemon = machine::owner(&target.endpoint).context("whose socket it is")?;
-    up_and_down(client, "alone", options, samples).await?;
+    up_and_down(client, target, " alone", options, samples).await?;
     for size in &options.crowd {
         let (pods, coming) = watched(daemon, start(client, *size, CLIENTS, hardening(options))).await?;
-        up_and_down(client, &format!("beside {size}"), options, samples).await?;
+        up_and_down(client, target, &format!(" beside {size}"), options, samples).await?;
         lists(client, *size, samples).await?;
         let (_, going) = watched(daemon, end(client, pods, CLIENTS)).await?;
         let most = coming.max(going);
@@ -45,19 +45,14 @@ pub(super) async fn run(
 
 async fn up_and_down(
     client: &mut Client,
+    target: &Target,
     place: &str,
     options: &Options,
     samples: &mut Samples,
 ) -> Result<()> {
     tokio::time::sleep(SETTLE).await;
     for network in [Network::Host, Network::Pod] {
-        for _ in 0..options.pods {
-            let mut pod = Pod::new(network, hardening(options));
-            let up = pod.up(client).await?;
-            let down = pod.down(client).await?;
-            samples.time(&format!("pod up {place}, {}", network.word()), sum(&up));
-            samples.time(&format!("pod down {place}, {}", network.word()), sum(&down));
-        }
+        lifecycle(client, target, (network, place), options, samples).await?;
     }
     Ok(())
 }
