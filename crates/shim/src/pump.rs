@@ -30,7 +30,7 @@ mod stamp;
 
 pub(crate) use berth_sys::clock::now;
 use client::{Client, Fate};
-pub(crate) use client::{MAX_CLIENTS, Since};
+pub(crate) use client::{Joining, MAX_CLIENTS, Since};
 use input::Stdin;
 use recorder::Recorder;
 
@@ -48,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     /// Open the log again; answered by [`Note::Reopened`] with the ticket.
     Reopen(u64),
-    /// A further client, with its slot.
-    Attach(OwnedFd, Since, ClientSlot),
+    /// A further client.
+    Attach(Joining),
     /// Every writer is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
@@ -138,7 +138,7 @@ pub(crate) struct Setup {
     pub(crate) ends: Ends,
     /// Its log file, if it has one.
     pub(crate) log: Option<PathBuf>,
-    /// Whether stdin ends when the first client goes.
+    /// Whether stdin ends when the first client goes that gives input.
     pub(crate) stdin_once: bool,
 }
 
@@ -326,9 +326,7 @@ impl Pump {
                     let done = self.recorder.reopen();
                     self.notes.send(&self.container, Note::Reopened(ticket, done));
                 }
-                Ok(Command::Attach(socket, since, slot)) => {
-                    self.clients.extend(Client::new(socket, since, slot));
-                }
+                Ok(Command::Attach(client)) => self.clients.extend(Client::new(client)),
                 Ok(Command::Finish) => {
                     self.finish = Some(Instant::now() + GRACE);
                     self.slave = None;
@@ -350,7 +348,7 @@ impl Pump {
         self.clients.retain_mut(|client| {
             let stays = client.flush(now) != Fate::Gone && stdin.take(client, buffer);
             if !stays {
-                stdin.client_gone();
+                stdin.client_gone(client);
             }
             stays
         });
@@ -369,7 +367,7 @@ impl Pump {
                 self.clients.retain_mut(|client| {
                     let stays = client.send(source.stream, bytes, now) != Fate::Gone;
                     if !stays {
-                        stdin.client_gone();
+                        stdin.client_gone(client);
                     }
                     stays
                 });

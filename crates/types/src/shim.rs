@@ -167,6 +167,15 @@ pub enum Request {
     /// As [`Request::Pod`], of a pod with a user namespace, which owns its other namespaces. Fds: the user namespace, then
     /// those of [`Request::Pod`]. Since version 3.
     PodWithUser(Pod),
+    /// As [`Request::Attach`], of a client that says whether it gives input. One that only watches does not end the
+    /// stdin of a container whose stdin ends with a client ([`Create::stdin_once`]); what it sends goes nowhere. Since
+    /// version 3.
+    AttachClient {
+        /// Which.
+        container: ContainerId,
+        /// Whether it gives input.
+        stdin: bool,
+    },
 }
 
 /// The streams of an attached client.
@@ -206,7 +215,7 @@ pub struct Create {
     pub log: Option<String>,
     /// Whether stdin stays open for clients to attach; otherwise it reads as empty.
     pub stdin: bool,
-    /// Whether stdin closes for good when the first attached client goes.
+    /// Whether stdin closes for good when the first attached client goes that gives input.
     pub stdin_once: bool,
     /// Whether the container gets a terminal.
     pub tty: bool,

@@ -81,7 +81,7 @@ pub(super) async fn attach(
         return Err(Status::invalid_argument("the first message of an attach must be its join"));
     };
     let view = target::container(&service.engine, &join.container)?;
-    let mut session = service.engine.attach(&view.id).await.map_err(refuse)?;
+    let mut session = service.engine.attach(&view.id, join.stdin).await.map_err(refuse)?;
     resize(session.resizer.as_ref(), join.size).await;
     if join.release {
         service.pods.release(&view).await.map_err(refuse)?;

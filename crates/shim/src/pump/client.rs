@@ -25,12 +25,24 @@ const BUFFER: usize = 512 << 10;
 /// The most clients of one container.
 pub(crate) const MAX_CLIENTS: usize = 64;
 
+/// A client that is to be served.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    /// The shim's end of its socket pair.
+    pub(crate) socket: OwnedFd,
+    /// Since when it is there.
+    pub(crate) since: Since,
+    /// Whether it gives input; otherwise it only watches.
+    pub(crate) stdin: bool,
+    /// Its place among the container's clients.
+    #[allow(dead_code, reason = "it is held")]
+    pub(crate) slot: ClientSlot,
+}
+
 /// An attached client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    socket: OwnedFd,
-    since: Since,
-    _slot: ClientSlot,
+    joined: Joining,
     /// The packets that it has not read: one of each stream at most, until the container ended.
     waiting: VecDeque<Vec<u8>>,
     /// Until when it may leave the first of them; None is forever.
@@ -73,11 +85,16 @@ pub(crate) enum Fate {
 impl Client {
     /// Takes over a client's socket. Credentials are asked for with each packet, since an empty packet
     /// and the end look the same otherwise.
-    pub(crate) fn new(socket: OwnedFd, since: Since, slot: ClientSlot) -> std::io::Result<Self> {
-        sockopt::set_socket_passcred(&socket, true)?;
+    pub(crate) fn new(joined: Joining) -> std::io::Result<Self> {
+        sockopt::set_socket_passcred(&joined.socket, true)?;
         // Fails without the right to exceed the system's limit; then the usual buffer is enough.
-        let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER);
-        Ok(Self { socket, since, _slot: slot, waiting: VecDeque::new(), until: None })
+        let _ = sockopt::set_socket_send_buffer_size_force(&joined.socket, BUFFER);
+        Ok(Self { joined, waiting: VecDeque::new(), until: None })
+    }
+
+    /// Whether what it sends is input, and its end that of a stdin that ends with a client.
+    pub(crate) fn gives_input(&self) -> bool {
+        self.joined.stdin
     }
 
     /// Whether a packet waits to be taken.
@@ -88,7 +105,7 @@ impl Client {
     /// Whether the container's output waits for it.
     pub(crate) fn holds_back(&self, ended: bool) -> bool {
         // What a container that ended has left in its pipes is little, and is kept for a client that will read it.
-        self.waits() && !(ended && self.since == Since::Before)
+        self.waits() && !(ended && self.joined.since == Since::Before)
     }
 
     /// When it is cut off.
@@ -130,7 +147,7 @@ impl Client {
     }
 
     fn restart_timer(&mut self, now: Instant) {
-        self.until = match self.since {
+        self.until = match self.joined.since {
             Since::Before => None,
             Since::Later => Some(now + SEND_TIMEOUT),
         };
@@ -142,7 +159,7 @@ impl Client {
 
     fn try_send(&self, parts: &[std::io::IoSlice<'_>]) -> Result<usize, Errno> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        sendmsg(&self.socket, parts, &mut SendAncillaryBuffer::default(), flags)
+        sendmsg(&self.joined.socket, parts, &mut SendAncillaryBuffer::default(), flags)
     }
 
     /// Reads one packet.
@@ -151,7 +168,7 @@ impl Client {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [std::io::IoSliceMut::new(into)];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        match recvmsg(&self.socket, &mut parts, &mut control, flags) {
+        match recvmsg(&self.joined.socket, &mut parts, &mut control, flags) {
             Ok(got) if got.bytes > 0 => Input::Bytes(got.bytes),
             Ok(_) if control.drain().next().is_some() => Input::Close,
             Ok(_) => Input::Gone,
@@ -163,7 +180,7 @@ impl Client {
 
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.joined.socket.as_fd()
     }
 }
 
@@ -175,7 +192,7 @@ mod tests {
     fn pair(since: Since) -> (Client, OwnedFd) {
         let (a, b) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        (Client::new(a, since, ClientSlot::default()).unwrap(), b)
+        (Client::new(Joining { socket: a, since, stdin: true, slot: ClientSlot::default() }).unwrap(), b)
     }
 
     #[test]

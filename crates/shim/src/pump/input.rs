@@ -21,7 +21,7 @@ pub(crate) struct Stdin {
 enum To {
     /// Nowhere: it was never open, or is closed.
     Nothing,
-    /// A pipe; `once`: it closes when the first client goes.
+    /// A pipe; `once`: it closes when the first client goes that gives input.
     Pipe { fd: OwnedFd, once: bool },
     /// A terminal, which has no end of input: its users type one.
     Terminal(Arc<OwnedFd>),
@@ -69,6 +69,7 @@ impl Stdin {
         match client.receive(buffer) {
             Input::Nothing => true,
             Input::Gone => false,
+            Input::Bytes(_) | Input::Close if !client.gives_input() => true,
             Input::Close => {
                 self.close();
                 true
@@ -84,8 +85,8 @@ impl Stdin {
     }
 
     /// A client disconnected.
-    pub(crate) fn client_gone(&mut self) {
-        if matches!(self.to, To::Pipe { once: true, .. }) {
+    pub(crate) fn client_gone(&mut self, client: &Client) {
+        if client.gives_input() && matches!(self.to, To::Pipe { once: true, .. }) {
             self.close();
         }
     }

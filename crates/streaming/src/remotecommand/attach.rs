@@ -49,7 +49,7 @@ pub(crate) async fn attach(engine: &Engine, request: &Attach, mut streams: Strea
         // As kubectl expects (`run -i`, with and without --leave-stdin-open).
         let once = view.config.stdin_once && !view.config.tty;
         let end = if once { InputEnd::Ends } else { InputEnd::Leaves };
-        engine.attach(&request.container).await.map(|session| (session, end))
+        engine.attach(&request.container, request.streams.stdin).await.map(|session| (session, end))
     };
     let outcome = match joined.await {
         Ok((session, end)) => match run(session, end, &mut streams).await {

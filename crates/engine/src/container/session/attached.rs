@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 
 use super::stream::{Held, Never};
 use super::{AttachSession, Input, Output, Resize, Resizer};
+use crate::container::exec::Target;
 use crate::error::EngineError;
-use crate::model::ContainerConfig;
 use crate::shim::Shim;
 
 /// Bytes that wait for a slow reader.
@@ -31,15 +31,12 @@ const BUFFER: usize = 64 << 10;
 const RESIZE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The session on this socket. It is over when the container's output is, and when the client has released all its streams.
-pub(crate) fn attached(
-    container: ContainerId,
-    config: &ContainerConfig,
-    shim: Shim,
-    socket: OwnedFd,
-) -> io::Result<AttachSession> {
-    let Streams { stdin, stdout, stderr } = serve(socket, config.stdin)?;
-    let resizer = config.tty.then(|| Resizer(Arc::new(Terminal { shim, container })));
-    Ok(AttachSession { stdin, stdout, stderr: (!config.tty).then_some(stderr), resizer })
+pub(crate) fn attached(target: &Target, stdin: bool, socket: OwnedFd) -> io::Result<AttachSession> {
+    let Streams { stdin, stdout, stderr } = serve(socket, stdin)?;
+    let tty = target.config.tty;
+    let terminal = || Terminal { shim: target.shim.clone(), container: target.container.clone() };
+    let resizer = tty.then(|| Resizer(Arc::new(terminal())));
+    Ok(AttachSession { stdin, stdout, stderr: (!tty).then_some(stderr), resizer })
 }
 
 /// The client's ends.
