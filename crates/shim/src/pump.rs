@@ -297,8 +297,8 @@ impl Pump {
         self.clients.iter().any(|client| client.holds_back(self.finish.is_some()))
     }
 
-    /// Waits until there is something to do.
-    fn wait(&self) -> Result<(), Errno> {
+    /// Waits until there is something to do. Clients that have disconnected have left then.
+    fn wait(&mut self) -> Result<(), Errno> {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         if !self.held_back() {
             polled.extend(self.sources.iter().map(|s| PollFd::from_borrowed_fd(s.fd.as_fd(), PollFlags::IN)));
@@ -306,16 +306,25 @@ impl Pump {
         if let Some(fd) = self.stdin.waits_for() {
             polled.push(PollFd::from_borrowed_fd(fd, PollFlags::OUT));
         }
-        for client in &self.clients {
+        let (others, mut asked) = (polled.len(), Vec::with_capacity(self.clients.len()));
+        for (at, client) in self.clients.iter().enumerate() {
             let output = if client.waits() { PollFlags::OUT } else { PollFlags::empty() };
-            let input = if self.stdin.takes_input() { PollFlags::IN } else { PollFlags::empty() };
-            // A descriptor without wanted events would report a hang-up again and again.
-            if !(output | input).is_empty() {
+            let input = if self.stdin.takes_from(client) { PollFlags::IN } else { PollFlags::empty() };
+            // That it hangs up is told without being asked for, and of one that has again and again.
+            if !client.has_left() || !input.is_empty() {
                 polled.push(PollFd::from_borrowed_fd(client.as_fd(), output | input));
+                asked.push(at);
             }
         }
         let until = self.clients.iter().filter_map(Client::deadline).chain(self.finish).min();
-        poll_until(&mut polled, until)
+        poll_until(&mut polled, until)?;
+        let hung_up = |polled: &PollFd<'_>| polled.revents().contains(PollFlags::HUP);
+        asked =
+            asked.into_iter().zip(&polled[others..]).filter(|(_, p)| hung_up(p)).map(|(at, _)| at).collect();
+        drop(polled);
+        let now = Instant::now();
+        asked.into_iter().for_each(|at| self.clients[at].leave(now));
+        Ok(())
     }
 
     /// Does what the main thread asked for.
@@ -346,7 +355,10 @@ impl Pump {
         let now = Instant::now();
         let (stdin, buffer) = (&mut self.stdin, &mut self.buffer);
         self.clients.retain_mut(|client| {
-            let stays = client.flush(now) != Fate::Gone && stdin.take(client, buffer);
+            if client.flush(now) == Fate::Gone {
+                client.leave(now);
+            }
+            let stays = !client.is_over(now) && stdin.take(client, buffer);
             if !stays {
                 stdin.client_gone(client);
             }
@@ -363,14 +375,11 @@ impl Pump {
             Ok(n) => {
                 let bytes = &self.buffer[..n];
                 self.recorder.take(source.stream, bytes);
-                let stdin = &mut self.stdin;
-                self.clients.retain_mut(|client| {
-                    let stays = client.send(source.stream, bytes, now) != Fate::Gone;
-                    if !stays {
-                        stdin.client_gone(client);
+                for client in &mut self.clients {
+                    if client.send(source.stream, bytes, now) == Fate::Gone {
+                        client.leave(now);
                     }
-                    stays
-                });
+                }
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,

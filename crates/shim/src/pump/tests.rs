@@ -152,6 +152,57 @@ fn stdin_once_ends_with_the_first_client() {
     bench.finish();
 }
 
+/// Input on its way to a container that reads nothing yet: in the pipe, in the pump, in the client's socket.
+fn on_its_way(client: &OwnedFd) -> usize {
+    rustix::io::ioctl_fionbio(client, true).unwrap();
+    let mut sent = 0;
+    while send(client, &[b'i'; MAX_PACKET], SendFlags::empty()).is_ok() {
+        sent += MAX_PACKET;
+    }
+    assert!(sent > 128 << 10, "{sent}");
+    sent
+}
+
+#[test]
+fn input_of_a_client_that_went_reaches_the_container() {
+    // Whether output meets a client that is gone, has not been read by it, or neither.
+    for (unread, after) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut bench = bench(true);
+        let client = bench.attach();
+        if unread {
+            bench.stdout.write_all(b"unread\n").unwrap();
+            bench.round();
+        }
+        let sent = on_its_way(&client);
+        drop(client);
+        bench.round();
+        if after {
+            bench.stdout.write_all(b"later\n").unwrap();
+            bench.round();
+        }
+        let mut all = Vec::new();
+        bench.stdin.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), sent, "unread output: {unread}, output afterwards: {after}");
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_client_that_went_leaves_its_slot_when_its_input_is_taken() {
+    let mut bench = bench(false);
+    let clients: Vec<OwnedFd> = (0..MAX_CLIENTS).map(|_| bench.attach()).collect();
+    assert!(bench.pump.slot().is_none());
+    let sent: usize = clients.iter().map(on_its_way).sum();
+    drop(clients);
+    let mut taken = 0;
+    while taken < sent {
+        taken += bench.stdin.read(&mut [0; MAX_PACKET]).unwrap();
+    }
+    bench.round();
+    assert!(bench.pump.slot().is_some());
+    bench.finish();
+}
+
 #[test]
 fn stdin_once_stays_when_one_goes_that_only_watched() {
     let mut bench = bench(true);
