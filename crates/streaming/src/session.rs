@@ -288,3 +288,6 @@ async fn command(engine: &Engine, request: Request, streams: remotecommand::Stre
         Request::PortForward(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
