@@ -8,8 +8,9 @@
 
 mod error;
 mod existing;
+mod outage;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -24,11 +25,10 @@ use zbus::{
 
 pub(super) use error::BusError;
 use existing::Existing;
+use outage::Outage;
 
 /// The time for what is asked, with the jobs that it takes.
 const LIMIT: Duration = Duration::from_secs(20);
-/// The time for which bus or systemd may be away, from the first time that they are in one call.
-const AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// The pause before a call is repeated.
 const AGAIN: Duration = Duration::from_millis(50);
 /// How often a unit's state is looked at while its job is waited for.
@@ -170,11 +170,12 @@ struct Calls {
     /// The time for what is asked.
     limit: Duration,
     link: Mutex<Option<Arc<Link>>>,
+    outage: StdMutex<Outage>,
 }
 
 impl Calls {
     fn new(address: Option<String>, limit: Duration) -> Self {
-        Self { address, limit, link: Mutex::default() }
+        Self { address, limit, link: Mutex::default(), outage: StdMutex::default() }
     }
 
     fn deadline(&self) -> Instant {
@@ -361,16 +362,22 @@ impl Calls {
     where
         F: Future<Output = Result<T, Cut>>,
     {
-        // From the first time that they are: systemd may leave long after it was asked, and before it has answered.
-        let mut away_until = None;
+        let outage = || self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match timeout_at(deadline, once()).await {
                 Err(_) => return Err(self.late(call, unit)),
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(Cut::Refused(source))) => return Err(refused(call, unit, source)),
+                Ok(Ok(answer)) => {
+                    outage().over();
+                    return Ok(answer);
+                }
+                Ok(Err(Cut::Refused(source))) => {
+                    outage().over();
+                    return Err(refused(call, unit, source));
+                }
                 Ok(Err(Cut::Away(source))) => {
+                    // From when they were first seen to be: systemd may leave long after it was asked, and before it has answered.
                     let now = Instant::now();
-                    if now >= *away_until.get_or_insert(deadline.min(now + AWAY_LIMIT)) {
+                    if now >= outage().seen(now).min(deadline) {
                         return Err(BusError::Away { call, unit: unit.to_owned(), source });
                     }
                     sleep(AGAIN).await;
