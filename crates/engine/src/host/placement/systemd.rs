@@ -68,8 +68,15 @@ impl Systemd {
         Self { host, root, program, bus: Bus::system(), turns: Turns::default() }
     }
 
-    /// Makes the scope of a pod, with the process that keeps it.
+    /// Makes the scope of a pod, with the process that keeps it. Half of one is not left.
     fn begin(&self, sandbox: &SandboxId, scope: &CgroupPath) -> Result<(), EngineError> {
+        self.try_begin(sandbox, scope).inspect_err(|_| {
+            // What cannot be ended now is ended with the pod, or by the next try.
+            self.end_scope(scope).ok();
+        })
+    }
+
+    fn try_begin(&self, sandbox: &SandboxId, scope: &CgroupPath) -> Result<(), EngineError> {
         let what = || format!("make the pod's scope {scope}");
         let failed = |e| EngineError::failed(what(), e);
         let group = self.host.bare(scope).map_err(failed)?;
@@ -116,10 +123,7 @@ impl Systemd {
             Keep::Nothing => Ok(()),
             Keep::Again => {
                 self.end_scope(scope)?;
-                self.begin(sandbox, scope).inspect_err(|_| {
-                    // The next try makes it anew; what is left of this one is ended with the pod at the latest.
-                    self.end_scope(scope).ok();
-                })
+                self.begin(sandbox, scope)
             }
             Keep::Refused => {
                 let thing = "pod sandbox";
