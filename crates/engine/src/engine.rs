@@ -231,12 +231,13 @@ impl Engine {
         self.settled(id, begun.await).await
     }
 
-    /// Joins the stdio of a container that is created or running.
+    /// Joins the stdio of a container that is created or running; with `stdin` to give input, too. A client without leaves
+    /// the container's stdin as it is when it goes.
     ///
     /// # Errors
     /// `NotFound` or `Refused`.
-    pub async fn attach(&self, id: &ContainerId) -> Result<AttachSession, EngineError> {
-        let attached = async { exec::attach(&self.target(id).await?).await };
+    pub async fn attach(&self, id: &ContainerId, stdin: bool) -> Result<AttachSession, EngineError> {
+        let attached = async { exec::attach(&self.target(id).await?, stdin).await };
         self.settled(id, attached.await).await
     }
 

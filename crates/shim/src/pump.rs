@@ -30,7 +30,7 @@ mod stamp;
 
 pub(crate) use berth_sys::clock::now;
 use client::{Client, Fate};
-pub(crate) use client::{MAX_CLIENTS, Since};
+pub(crate) use client::{Joining, MAX_CLIENTS, Since};
 use input::Stdin;
 use recorder::Recorder;
 
@@ -48,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     /// Open the log again; answered by [`Note::Reopened`] with the ticket.
     Reopen(u64),
-    /// A further client, with its slot.
-    Attach(OwnedFd, Since, ClientSlot),
+    /// A further client.
+    Attach(Joining),
     /// Every writer is dead: read to the end, then [`Note::Drained`].
     Finish,
 }
@@ -138,7 +138,7 @@ pub(crate) struct Setup {
     pub(crate) ends: Ends,
     /// Its log file, if it has one.
     pub(crate) log: Option<PathBuf>,
-    /// Whether stdin ends when the first client goes.
+    /// Whether stdin ends when the first client goes that gives input.
     pub(crate) stdin_once: bool,
 }
 
@@ -297,8 +297,8 @@ impl Pump {
         self.clients.iter().any(|client| client.holds_back(self.finish.is_some()))
     }
 
-    /// Waits until there is something to do.
-    fn wait(&self) -> Result<(), Errno> {
+    /// Waits until there is something to do. Clients that have disconnected have left then.
+    fn wait(&mut self) -> Result<(), Errno> {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         if !self.held_back() {
             polled.extend(self.sources.iter().map(|s| PollFd::from_borrowed_fd(s.fd.as_fd(), PollFlags::IN)));
@@ -306,16 +306,25 @@ impl Pump {
         if let Some(fd) = self.stdin.waits_for() {
             polled.push(PollFd::from_borrowed_fd(fd, PollFlags::OUT));
         }
-        for client in &self.clients {
+        let (others, mut asked) = (polled.len(), Vec::with_capacity(self.clients.len()));
+        for (at, client) in self.clients.iter().enumerate() {
             let output = if client.waits() { PollFlags::OUT } else { PollFlags::empty() };
-            let input = if self.stdin.takes_input() { PollFlags::IN } else { PollFlags::empty() };
-            // A descriptor without wanted events would report a hang-up again and again.
-            if !(output | input).is_empty() {
+            let input = if self.stdin.takes_from(client) { PollFlags::IN } else { PollFlags::empty() };
+            // That it hangs up is told without being asked for, and of one that has again and again.
+            if !client.has_left() || !input.is_empty() {
                 polled.push(PollFd::from_borrowed_fd(client.as_fd(), output | input));
+                asked.push(at);
             }
         }
         let until = self.clients.iter().filter_map(Client::deadline).chain(self.finish).min();
-        poll_until(&mut polled, until)
+        poll_until(&mut polled, until)?;
+        let hung_up = |polled: &PollFd<'_>| polled.revents().contains(PollFlags::HUP);
+        asked =
+            asked.into_iter().zip(&polled[others..]).filter(|(_, p)| hung_up(p)).map(|(at, _)| at).collect();
+        drop(polled);
+        let now = Instant::now();
+        asked.into_iter().for_each(|at| self.clients[at].leave(now));
+        Ok(())
     }
 
     /// Does what the main thread asked for.
@@ -326,9 +335,7 @@ impl Pump {
                     let done = self.recorder.reopen();
                     self.notes.send(&self.container, Note::Reopened(ticket, done));
                 }
-                Ok(Command::Attach(socket, since, slot)) => {
-                    self.clients.extend(Client::new(socket, since, slot));
-                }
+                Ok(Command::Attach(client)) => self.clients.extend(Client::new(client)),
                 Ok(Command::Finish) => {
                     self.finish = Some(Instant::now() + GRACE);
                     self.slave = None;
@@ -348,9 +355,12 @@ impl Pump {
         let now = Instant::now();
         let (stdin, buffer) = (&mut self.stdin, &mut self.buffer);
         self.clients.retain_mut(|client| {
-            let stays = client.flush(now) != Fate::Gone && stdin.take(client, buffer);
+            if client.flush(now) == Fate::Gone {
+                client.leave(now);
+            }
+            let stays = !client.is_over(now) && stdin.take(client, buffer);
             if !stays {
-                stdin.client_gone();
+                stdin.client_gone(client);
             }
             stays
         });
@@ -365,14 +375,11 @@ impl Pump {
             Ok(n) => {
                 let bytes = &self.buffer[..n];
                 self.recorder.take(source.stream, bytes);
-                let stdin = &mut self.stdin;
-                self.clients.retain_mut(|client| {
-                    let stays = client.send(source.stream, bytes, now) != Fate::Gone;
-                    if !stays {
-                        stdin.client_gone();
+                for client in &mut self.clients {
+                    if client.send(source.stream, bytes, now) == Fate::Gone {
+                        client.leave(now);
                     }
-                    stays
-                });
+                }
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,

@@ -1,5 +1,6 @@
 //! The server: connections, up to their upgrade.
 
+mod asking;
 mod tls;
 
 use std::convert::Infallible;
@@ -29,14 +30,13 @@ use crate::handshake::{self, Agreed, Refused};
 use crate::session::Session;
 use crate::token::Urls;
 use crate::wire::Connection;
+use asking::{Asking, Place};
 
 /// How long a client may take for TLS, and how long for its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// The longest head of a request.
 const MAX_HEAD: usize = 16 << 10;
-/// Connections that have not been upgraded: anyone who reaches the address can open some.
-const MAX_ASKING: usize = 256;
-/// Connections that have been.
+/// Connections that have been upgraded.
 const MAX_SESSIONS: usize = 1000;
 /// The wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -130,15 +130,10 @@ impl Server {
     /// Answers until `stop` is done. Then it ends all connections and what they were for, and tells the clients so.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Server { bound, shared } = self;
-        let asking = Arc::new(Semaphore::new(MAX_ASKING));
+        let asking = Asking::default();
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
-            // With too many the next waits in the kernel's queue.
-            let turn = tokio::select! {
-                Ok(turn) = Arc::clone(&asking).acquire_owned() => turn,
-                () = &mut stop => break,
-            };
             let stream = tokio::select! {
                 () = &mut stop => break,
                 accepted = bound.listener.accept() => match accepted {
@@ -153,9 +148,15 @@ impl Server {
                 Some(_) = connections.join_next() => continue,
             };
             let (shared, tls) = (Arc::clone(&shared), bound.tls.clone());
+            let (place, lost) = asking.enter();
             connections.spawn(async move {
-                if let Err(e) = connection(stream, tls, turn, shared).await {
-                    tracing::debug!(error = %e, "a connection for streams failed");
+                tokio::select! {
+                    done = connection(stream, tls, place, shared) => {
+                        if let Err(e) = done {
+                            tracing::debug!(error = %e, "a connection for streams failed");
+                        }
+                    }
+                    () = lost.wait() => tracing::debug!("a connection for streams asked for nothing, and others came"),
                 }
             });
         }
@@ -170,7 +171,7 @@ impl Server {
 async fn connection(
     stream: TcpStream,
     tls: Option<Arc<ServerConfig>>,
-    turn: OwnedSemaphorePermit,
+    place: Place,
     shared: Arc<Shared>,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
@@ -184,7 +185,7 @@ async fn connection(
     };
     let (agreed, mut session) = tokio::sync::mpsc::channel(1);
     let service = service_fn(|request| {
-        let answer = answer(&shared, request, &agreed);
+        let answer = answer(&shared, request, &place, &agreed);
         async move { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -195,7 +196,7 @@ async fn connection(
         .with_upgrades()
         .await
         .map_err(std::io::Error::other)?;
-    drop(turn);
+    drop(place);
     match session.try_recv() {
         Ok(upgrading) => upgrade(upgrading).await,
         // Every request was refused.
@@ -232,11 +233,13 @@ async fn upgrade(upgrading: Upgrading) -> std::io::Result<()> {
 fn answer(
     shared: &Arc<Shared>,
     mut request: hyper::Request<Incoming>,
+    place: &Place,
     agreed: &tokio::sync::mpsc::Sender<Upgrading>,
 ) -> hyper::Response<Full<Bytes>> {
     let Some(wanted) = shared.urls.take(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, "this URL does not exist, was used already or has expired");
     };
+    place.leave();
     let Agreed { protocol, headers } = match handshake::agree(&wanted, request.method(), request.headers()) {
         Ok(agreed) => agreed,
         Err(Refused { status, headers, text: why }) => {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_engine::Engine;
+use berth_types::shim::LEFT_INPUT_LIMIT;
 use tokio::sync::watch;
 
 use crate::handshake::Protocol;
 use crate::portforward;
 use crate::remotecommand::{self, Kind, Outcome, Version};
 use crate::request::{Request, Wanted};
-use crate::wire::{Activity, Connection, Control, Layer, Link, Packet, Source};
+use crate::wire::{Activity, Connection, Control, Layer, Link, Packet, Parting, Source};
 use crate::{spdy, websocket};
 
 /// How long a client may take to close its side when the server ends, or it has not said anything for long.
@@ -70,6 +71,7 @@ struct Ends {
     link: Arc<Link>,
     source: Source,
     activity: Activity,
+    parting: Parting,
     idle: Duration,
     ending: watch::Receiver<bool>,
 }
@@ -111,12 +113,18 @@ impl Session {
         };
         let layer = if frames.is_some() { Layer::WebSocket } else { Layer::Plain };
         let activity = Activity::new();
+        let parting = Parting::new(match &request {
+            Request::Attach(attach) if attach.streams.stdin => LEFT_INPUT_LIMIT,
+            // A client that goes ends its command, and its connections to ports.
+            Request::Attach(_) | Request::Exec(_) | Request::PortForward(_) => Duration::ZERO,
+        });
         let socket = rustix::io::fcntl_dupfd_cloexec(connection.socket(), 0)?;
         let (read, write) = tokio::io::split(connection);
         let ends = Ends {
             link: Arc::new(Link::new(write, layer, activity.clone())),
-            source: Source::new(read, socket, &before, frames, activity.clone()),
+            source: Source::new(read, socket, &before, frames, activity.clone(), parting.clone()),
             activity,
+            parting,
             idle,
             ending,
         };
@@ -232,8 +240,11 @@ impl Ends {
             let mut answers = std::pin::pin!(answers);
             let mut work = std::pin::pin!(work);
             tokio::select! {
-                // The client is gone; what was done for it is dropped, and so ended.
-                ended = &mut read => return ended,
+                ended = &mut read => {
+                    // The client is gone. What it has sent may still be given; then what was done for it is dropped, and so ended.
+                    drop(tokio::time::timeout_at(self.parting.until(), work).await);
+                    return ended;
+                }
                 () = &mut answers => {}
                 () = &mut work => {}
                 // Commands have said so before.
@@ -277,3 +288,6 @@ async fn command(engine: &Engine, request: Request, streams: remotecommand::Stre
         Request::PortForward(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

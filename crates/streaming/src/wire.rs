@@ -4,6 +4,7 @@ mod activity;
 mod incoming;
 mod link;
 mod packet;
+mod parting;
 mod source;
 
 use std::io;
@@ -18,6 +19,7 @@ pub(crate) use activity::Activity;
 pub(crate) use incoming::{Feeder, Incoming, Item, Reset, queue};
 pub(crate) use link::{Control, Layer, Link};
 pub(crate) use packet::Packet;
+pub(crate) use parting::Parting;
 pub(crate) use source::{Piece, Source};
 
 /// A client's connection.

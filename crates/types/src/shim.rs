@@ -57,6 +57,8 @@ pub const MAX_FRAME: usize = 8 << 20;
 pub const MAX_FDS: usize = 200;
 /// The most bytes of output or input in one packet of an attached client.
 pub const MAX_PACKET: usize = 16 << 10;
+/// How long what an attached client has sent before it went is input still: a container may never read it.
+pub const LEFT_INPUT_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 /// The descriptor on which a new shim finds its listening socket, on the next the connection to the daemon that made it, and
 /// then the mount namespace that those of its containers begin as copies of.
 pub const LISTEN_FD: i32 = 3;
@@ -143,7 +145,8 @@ pub enum Request {
     /// Joins the stdio of a running container. Fds: one end of a SOCK_SEQPACKET pair. Each packet
     /// from the shim is a [`Stream`] byte and output; each packet to the shim is input; neither has
     /// more than [`MAX_PACKET`] bytes of content. An empty packet to the shim closes the container's
-    /// stdin. A client that does not read for two seconds is cut off. The end of all output is the
+    /// stdin. What a client sent before it disconnected is input for [`LEFT_INPUT_LIMIT`]. A client that does not read for
+    /// two seconds is cut off. The end of all output is the
     /// end of the connection. A container that is prepared may be joined too: nothing is missed then.
     Attach {
         /// Which.
@@ -167,6 +170,15 @@ pub enum Request {
     /// As [`Request::Pod`], of a pod with a user namespace, which owns its other namespaces. Fds: the user namespace, then
     /// those of [`Request::Pod`]. Since version 3.
     PodWithUser(Pod),
+    /// As [`Request::Attach`], of a client that says whether it gives input. One that only watches does not end the
+    /// stdin of a container whose stdin ends with a client ([`Create::stdin_once`]); what it sends goes nowhere. Since
+    /// version 3.
+    AttachClient {
+        /// Which.
+        container: ContainerId,
+        /// Whether it gives input.
+        stdin: bool,
+    },
 }
 
 /// The streams of an attached client.
@@ -206,7 +218,7 @@ pub struct Create {
     pub log: Option<String>,
     /// Whether stdin stays open for clients to attach; otherwise it reads as empty.
     pub stdin: bool,
-    /// Whether stdin closes for good when the first attached client goes.
+    /// Whether stdin closes for good when the first attached client goes that gives input.
     pub stdin_once: bool,
     /// Whether the container gets a terminal.
     pub tty: bool,

@@ -74,7 +74,12 @@ impl Attach {
         let found = super::logs::find(&mut client, &self.container).await?;
         let session =
             Session { tty: found.tty && terminal::is_interactive(), stdin: found.stdin, stops: None };
-        let join = api::AttachStart { container: found.id.clone(), release: false, size: terminal::size() };
+        let join = api::AttachStart {
+            container: found.id.clone(),
+            release: false,
+            size: terminal::size(),
+            stdin: found.stdin,
+        };
         session.attach(&mut client, join).await.map_err(|e| named(&self.container, e))?;
         let end = client.wait(api::WaitRequest { container: found.id }).await.map_err(told)?.into_inner();
         Ok(exit_code(end.exit_code))

@@ -54,8 +54,12 @@ impl Run {
     }
 
     async fn foreground(&self, client: &mut Client, container: &api::Container) -> anyhow::Result<ExitCode> {
-        let join =
-            api::AttachStart { container: container.id.clone(), release: true, size: terminal::size() };
+        let join = api::AttachStart {
+            container: container.id.clone(),
+            release: true,
+            size: terminal::size(),
+            stdin: self.interactive,
+        };
         let session =
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
         if let Err(error) = session.attach(client, join).await {

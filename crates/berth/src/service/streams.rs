@@ -1,6 +1,7 @@
 //! Exec and attach: bytes in both directions, the terminal's size, the exit status.
 
 use berth_engine::{EngineError, ExecRequest, Input, Resizer};
+use berth_types::shim::LEFT_INPUT_LIMIT;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -81,7 +82,7 @@ pub(super) async fn attach(
         return Err(Status::invalid_argument("the first message of an attach must be its join"));
     };
     let view = target::container(&service.engine, &join.container)?;
-    let mut session = service.engine.attach(&view.id).await.map_err(refuse)?;
+    let mut session = service.engine.attach(&view.id, join.stdin).await.map_err(refuse)?;
     resize(session.resizer.as_ref(), join.size).await;
     if join.release {
         service.pods.release(&view).await.map_err(refuse)?;
@@ -92,10 +93,15 @@ pub(super) async fn attach(
     tokio::spawn(async move {
         let outputs = outputs(&sender, session.stdout, session.stderr);
         tokio::select! {
-            () = outputs => {}
-            () = sender.closed() => {}
+            () = outputs => feed.abort(),
+            // What it has sent is input still.
+            () = sender.closed() => drop(tokio::spawn(async move {
+                let abort = feed.abort_handle();
+                if tokio::time::timeout(LEFT_INPUT_LIMIT, feed).await.is_err() {
+                    abort.abort();
+                }
+            })),
         }
-        feed.abort();
         if join.release {
             service.pods.left(&view).await;
         }

@@ -33,6 +33,31 @@ fn input_of_the_first_client_reaches_the_container_and_ends_it() {
     world.end();
 }
 
+/// contract 50
+#[test]
+fn a_client_that_only_watches_does_not_end_stdin_when_it_goes() {
+    require_root!();
+    require!(has_program("go"), "needs Go 1.26");
+    let world = World::start();
+    for (n, way) in [SPDY, WEBSOCKET].into_iter().enumerate() {
+        let line = "while ! [ -e /go ]; do echo ready; sleep 0.1; done; cat; echo closed";
+        let container = world.run(&format!("watched{n}"), line, with_stdin(true));
+        let mut command = world.client(way, &["-slow", "-container", &container, "attach"]);
+        command.stdin(Stdio::piped());
+        let watching = Call::spawn(command);
+        watching.complains("not reading");
+        watching.kill();
+        // By what is written after its end it is known to have gone.
+        let lines = || std::fs::read_to_string(world.log(&format!("watched{n}"))).unwrap().lines().count();
+        let gone = lines();
+        assert!(wait_until(LIMIT, || lines() > gone + 3), "{way:?}: the container is silent");
+        world.cri.exec(&container, &["touch", "/go"]).unwrap();
+        let said = Outcome::one(attach(&world, way, &container, &["-stdin", "typed\n"]));
+        assert!(said.code == 0 && said.stdout.ends_with("typed\nclosed\n"), "{way:?}: {said:?}");
+    }
+    world.end();
+}
+
 /// As `kubectl run -i --leave-stdin-open` expects.
 #[test]
 fn a_stdin_that_stays_open_lets_its_clients_go_one_after_the_other() {

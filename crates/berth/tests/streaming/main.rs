@@ -15,6 +15,7 @@ mod forward;
 #[path = "../cli/home.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line")]
 mod home;
+mod input;
 mod leaks;
 mod server;
 mod terminal;

@@ -66,6 +66,25 @@ fn a_url_works_once_and_on_loopback_only() {
     world.end();
 }
 
+/// Any process of the machine may open connections and ask for nothing.
+#[test]
+fn connections_that_ask_for_nothing_keep_no_client_waiting() {
+    require_root!();
+    let world = World::start();
+    let (address, path) = parts(&url(&world));
+    let idle: Vec<TcpStream> = (0..266).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let is_open = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = stream;
+        stream.read(&mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert_eq!(ask(address, &path, SPDY_V4), "HTTP/1.1 101 Switching Protocols");
+    // It did not wait until the others' time was over: there are places for 256, and the oldest have lost theirs.
+    assert!(idle[11..].iter().all(is_open), "connections were closed for no other");
+    assert!(wait_until(LIMIT, || !idle[..11].iter().any(is_open)), "more than 256 are open");
+    world.end();
+}
+
 #[test]
 fn streams_go_over_tls_where_it_is_set_up() {
     require_root!();

@@ -285,19 +285,18 @@ impl Collect {
     }
 }
 
-/// Joins the container's stdio.
-pub(crate) async fn attach(target: &Target) -> Result<AttachSession, EngineError> {
+/// Joins the container's stdio; with `stdin` to give input, too.
+pub(crate) async fn attach(target: &Target, stdin: bool) -> Result<AttachSession, EngineError> {
+    let stdin = stdin && target.config.stdin;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
         .map_err(|e| EngineError::system("make a socket to attach with", e))?;
-    let request = Request::Attach { container: target.container.clone() };
     target
         .shim
-        .tell(request, vec![theirs], LIMIT)
+        .attach(target.container.clone(), stdin, theirs, LIMIT)
         .await
         .map_err(|e| EngineError::failed("attach to the container", e))?;
-    session::attached(target.container.clone(), &target.config, target.shim.clone(), ours)
-        .map_err(|e| EngineError::system("attach to the container", e))
+    session::attached(target, stdin, ours).map_err(|e| EngineError::system("attach to the container", e))
 }
 
 /// Opens the container's log again.

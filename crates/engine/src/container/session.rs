@@ -146,7 +146,7 @@ impl Ending {
 /// The stdio of a running container.
 #[derive(Debug)]
 pub struct AttachSession {
-    /// What it reads; None when the container was made without stdin.
+    /// What it reads; None when the container was made without stdin, or the client gives none.
     pub stdin: Option<Input>,
     /// What it writes from now on; everything of a terminal.
     pub stdout: Output,

@@ -254,6 +254,22 @@ impl Shim {
         }
     }
 
+    /// Joins a client to a container's stdio by the shim's end of its socket pair. Shims before version 3 take each client
+    /// for one that gives input.
+    pub(crate) async fn attach(
+        &self,
+        container: ContainerId,
+        stdin: bool,
+        socket: OwnedFd,
+        limit: Duration,
+    ) -> Result<(), ShimError> {
+        let mut request = Request::AttachClient { container: container.clone(), stdin };
+        if self.peer().knows(&request).is_err() {
+            request = Request::Attach { container };
+        }
+        self.tell(request, vec![socket], limit).await
+    }
+
     /// Whether the connection has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.calls.is_closed()

@@ -158,7 +158,7 @@ fn an_attached_client_talks_to_the_main_process() {
         let mut config = script("c", "read a; echo got $a; echo e >&2; read b; exit 9");
         config.stdin = true;
         let id = started(&engine, &pod, config).await;
-        let mut session = engine.attach(&id).await.unwrap();
+        let mut session = engine.attach(&id, true).await.unwrap();
         session.stdin.as_mut().unwrap().write_all(b"one\n").await.unwrap();
         let mut line = [0; 8];
         session.stdout.read_exact(&mut line).await.unwrap();

@@ -288,6 +288,51 @@ fn nothing_is_left_whatever_was_killed() {
 }
 
 #[test]
+fn a_scope_that_cannot_be_made_whole_leaves_nothing() {
+    require_systemd!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let kubelet = Kubelet::of(&world);
+    let scopes = || world.units().into_iter().filter(|line| line.contains(".scope")).collect::<Vec<_>>();
+    // Without a process in it, which is before systemd hears of it; and without the group of that process, which is when it has.
+    for (file, value) in [("pids.max", "0"), ("cgroup.max.descendants", "1")] {
+        let file = format!("/sys/fs/cgroup{}/{file}", kubelet.path());
+        std::fs::write(&file, value).unwrap();
+        let mut config = sandbox("half");
+        config.cgroup_parent = Some(kubelet.pod.clone());
+        let error = world.run(async { engine.run_sandbox(config).await.unwrap_err() });
+        assert!(berth_types::error::chain(&error).contains("scope"), "{file}: {error:?}");
+        assert!(kubelet.left().is_empty(), "{file}: {:?}", kubelet.left());
+        assert!(wait_until(LIMIT, || scopes().is_empty()), "{file}: {:?}", scopes());
+        std::fs::write(&file, "max").unwrap();
+        let (id, _) = world.run(run_in(&engine, "whole", Some(&kubelet.pod)));
+        world.run(async { engine.remove_sandbox(&id).await.unwrap() });
+        assert!(wait_until(LIMIT, || scopes().is_empty()), "{file}: {:?}", scopes());
+    }
+    world.finish(engine);
+}
+
+#[test]
+fn a_pod_whose_own_group_is_gone_takes_no_more_containers() {
+    require_systemd!();
+    let mut world = World::new();
+    let engine = world.with_image();
+    let stem = world.config.cgroup_slice.replace(".slice", "");
+    world.run(async {
+        let (id, main) = run_in(&engine, "own", None).await;
+        systemctl(&["stop", &format!("{stem}-pod{id}.scope")]);
+        ended(&engine, &main).await;
+        // It would be without the pod's limits.
+        let refused = engine.create_container(&id, script("next", WAITS)).await.unwrap_err();
+        let text = berth_types::error::chain(&refused);
+        assert!(text.contains("without its own cgroup"), "{text}");
+        engine.remove_sandbox(&id).await.unwrap();
+        assert!(!world.units().iter().any(|line| line.contains(id.as_str())), "{:?}", world.units());
+    });
+    world.finish(engine);
+}
+
+#[test]
 fn a_pod_that_was_made_under_another_driver_goes_on_and_ends() {
     require_systemd!();
     for (before, after) in

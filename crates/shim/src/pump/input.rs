@@ -21,7 +21,7 @@ pub(crate) struct Stdin {
 enum To {
     /// Nowhere: it was never open, or is closed.
     Nothing,
-    /// A pipe; `once`: it closes when the first client goes.
+    /// A pipe; `once`: it closes when the first client goes that gives input.
     Pipe { fd: OwnedFd, once: bool },
     /// A terminal, which has no end of input: its users type one.
     Terminal(Arc<OwnedFd>),
@@ -51,9 +51,9 @@ impl Stdin {
         }
     }
 
-    /// Whether clients are read from. Without a stdin they are, so that their input goes nowhere.
-    pub(crate) fn takes_input(&self) -> bool {
-        self.pending.is_empty()
+    /// Whether this client is read from. Without a stdin it is, so that its input goes nowhere.
+    pub(crate) fn takes_from(&self, client: &Client) -> bool {
+        self.pending.is_empty() && client.gives_input()
     }
 
     /// What must become writable first.
@@ -61,9 +61,9 @@ impl Stdin {
         if self.pending.is_empty() { None } else { self.fd() }
     }
 
-    /// Takes one packet of a client. False when the client has disconnected.
+    /// Takes one packet of a client. False when the client has disconnected and all of its input is taken.
     pub(crate) fn take(&mut self, client: &Client, buffer: &mut [u8]) -> bool {
-        if !self.takes_input() {
+        if !self.takes_from(client) {
             return true;
         }
         match client.receive(buffer) {
@@ -83,9 +83,9 @@ impl Stdin {
         }
     }
 
-    /// A client disconnected.
-    pub(crate) fn client_gone(&mut self) {
-        if matches!(self.to, To::Pipe { once: true, .. }) {
+    /// A client is gone, and its input.
+    pub(crate) fn client_gone(&mut self, client: &Client) {
+        if client.gives_input() && matches!(self.to, To::Pipe { once: true, .. }) {
             self.close();
         }
     }

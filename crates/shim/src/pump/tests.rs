@@ -42,14 +42,23 @@ impl Bench {
     }
 
     fn attach(&self) -> OwnedFd {
-        self.client(Since::Later)
+        self.client(Since::Later, true)
     }
 
-    fn client(&self, since: Since) -> OwnedFd {
-        let (a, b) =
+    fn client(&self, since: Since, stdin: bool) -> OwnedFd {
+        let (socket, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        assert!(self.pump.send(Command::Attach(a, since, self.pump.slot().unwrap())));
-        b
+        let slot = self.pump.slot().unwrap();
+        assert!(self.pump.send(Command::Attach(Joining { socket, since, stdin, slot })));
+        theirs
+    }
+
+    /// A whole round of the pump is over: what was to be seen has been seen.
+    fn round(&self) {
+        for ticket in 0..2 {
+            self.pump.send(Command::Reopen(ticket));
+            assert!(matches!(self.note(), Note::Reopened(of, Ok(())) if of == ticket));
+        }
     }
 
     /// Ends the output and gives the log's entries without their times.
@@ -143,6 +152,75 @@ fn stdin_once_ends_with_the_first_client() {
     bench.finish();
 }
 
+/// Input on its way to a container that reads nothing yet: in the pipe, in the pump, in the client's socket.
+fn on_its_way(client: &OwnedFd) -> usize {
+    rustix::io::ioctl_fionbio(client, true).unwrap();
+    let mut sent = 0;
+    while send(client, &[b'i'; MAX_PACKET], SendFlags::empty()).is_ok() {
+        sent += MAX_PACKET;
+    }
+    assert!(sent > 128 << 10, "{sent}");
+    sent
+}
+
+#[test]
+fn input_of_a_client_that_went_reaches_the_container() {
+    // Whether output meets a client that is gone, has not been read by it, or neither.
+    for (unread, after) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut bench = bench(true);
+        let client = bench.attach();
+        if unread {
+            bench.stdout.write_all(b"unread\n").unwrap();
+            bench.round();
+        }
+        let sent = on_its_way(&client);
+        drop(client);
+        bench.round();
+        if after {
+            bench.stdout.write_all(b"later\n").unwrap();
+            bench.round();
+        }
+        let mut all = Vec::new();
+        bench.stdin.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), sent, "unread output: {unread}, output afterwards: {after}");
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_client_that_went_leaves_its_slot_when_its_input_is_taken() {
+    let mut bench = bench(false);
+    let clients: Vec<OwnedFd> = (0..MAX_CLIENTS).map(|_| bench.attach()).collect();
+    assert!(bench.pump.slot().is_none());
+    let sent: usize = clients.iter().map(on_its_way).sum();
+    drop(clients);
+    let mut taken = 0;
+    while taken < sent {
+        taken += bench.stdin.read(&mut [0; MAX_PACKET]).unwrap();
+    }
+    bench.round();
+    assert!(bench.pump.slot().is_some());
+    bench.finish();
+}
+
+#[test]
+fn stdin_once_stays_when_one_goes_that_only_watched() {
+    let mut bench = bench(true);
+    let watching = bench.client(Since::Later, false);
+    for packet in [&b"no input"[..], b""] {
+        send(&watching, packet, SendFlags::empty()).unwrap();
+    }
+    drop(watching);
+    bench.round();
+    let client = bench.attach();
+    send(&client, b"all", SendFlags::empty()).unwrap();
+    drop(client);
+    let mut all = String::new();
+    bench.stdin.read_to_string(&mut all).unwrap();
+    assert_eq!(all, "all");
+    bench.finish();
+}
+
 #[test]
 fn a_client_that_does_not_read_is_cut_off_and_nothing_is_lost() {
     let mut bench = bench(false);
@@ -158,7 +236,7 @@ fn a_client_that_does_not_read_is_cut_off_and_nothing_is_lost() {
 #[test]
 fn a_client_from_the_beginning_gets_all_after_the_end_too() {
     let mut bench = bench(false);
-    let client = bench.client(Since::Before);
+    let client = bench.client(Since::Before, true);
     let mut out = bench.stdout.try_clone().unwrap();
     let writer = std::thread::spawn(move || {
         let line = "x".repeat(1023) + "\n";

@@ -14,7 +14,7 @@ use crate::container::{Asker, Container};
 use crate::init;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
-use crate::pump::{Command, MAX_CLIENTS, Since};
+use crate::pump::{Command, Joining, MAX_CLIENTS, Since};
 use crate::stage::{Ask, Stage, Verdict};
 
 /// The outcome of a request that is answered at once; None when the answer comes later.
@@ -41,7 +41,8 @@ impl Server {
             Request::Exec(exec) => self.exec(asker, exec, fds),
             Request::KillExec { exec } => self.kill_exec(&exec),
             Request::ReopenLog { container } => self.reopen(asker, &container),
-            Request::Attach { container } => self.attach(&container, fds),
+            Request::Attach { container } => self.attach(&container, true, fds),
+            Request::AttachClient { container, stdin } => self.attach(&container, stdin, fds),
             Request::Resize { container, exec, rows, columns } => {
                 let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
                 match exec {
@@ -152,7 +153,8 @@ impl Server {
         Ok(None)
     }
 
-    fn attach(&mut self, id: &ContainerId, mut fds: Vec<OwnedFd>) -> Outcome {
+    /// Joins a client; whether one of an older daemon gives input is not known, so it is taken for one that does.
+    fn attach(&mut self, id: &ContainerId, stdin: bool, mut fds: Vec<OwnedFd>) -> Outcome {
         match (fds.pop(), fds.is_empty()) {
             (Some(socket), true) => {
                 let since = match self.container(id)?.stage {
@@ -163,7 +165,7 @@ impl Server {
                 container.stage.allows(Ask::Attach)?;
                 let full = || failure(Reason::State, format!("{MAX_CLIENTS} clients are attached already"));
                 let slot = container.pump.slot().ok_or_else(full)?;
-                self.command(id, Ask::Attach, Command::Attach(socket, since, slot))
+                self.command(id, Ask::Attach, Command::Attach(Joining { socket, since, stdin, slot }))
             }
             _ => Err(failure(Reason::Protocol, "Attach comes with one descriptor")),
         }

@@ -8,7 +8,7 @@ use berth_types::lifecycle::container::State;
 use tokio::io::AsyncWriteExt;
 
 use super::Streams;
-use super::copy;
+use super::copy::{self, InputEnd};
 use super::size::Sizes;
 use super::status::Outcome;
 use crate::request::Attach;
@@ -29,14 +29,14 @@ const CUT_OFF: &str = "this client took no output for too long and was cut off; 
 enum Over {
     /// There is no more output.
     Output,
-    /// The client has ended its input, and leaves.
+    /// The client has gone, or has ended its input and leaves.
     Left,
 }
 
-/// What the end of a client's input means.
+/// What it means that a client ends its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InputEnd {
-    /// The container's stdin ends with it.
+enum Meaning {
+    /// The container's stdin ends, too.
     Ends,
     /// The container's stdin stays open for others, and the client leaves.
     Leaves,
@@ -48,11 +48,11 @@ pub(crate) async fn attach(engine: &Engine, request: &Attach, mut streams: Strea
         let view = engine.container(request.container.as_str())?;
         // As kubectl expects (`run -i`, with and without --leave-stdin-open).
         let once = view.config.stdin_once && !view.config.tty;
-        let end = if once { InputEnd::Ends } else { InputEnd::Leaves };
-        engine.attach(&request.container).await.map(|session| (session, end))
+        let meaning = if once { Meaning::Ends } else { Meaning::Leaves };
+        engine.attach(&request.container, request.streams.stdin).await.map(|session| (session, meaning))
     };
     let outcome = match joined.await {
-        Ok((session, end)) => match run(session, end, &mut streams).await {
+        Ok((session, meaning)) => match run(session, meaning, &mut streams).await {
             Over::Left => Outcome::Success,
             Over::Output if ends(engine, request).await => Outcome::Success,
             Over::Output => Outcome::failed(&CUT_OFF),
@@ -75,30 +75,27 @@ async fn ends(engine: &Engine, request: &Attach) -> bool {
     false
 }
 
-async fn run(session: AttachSession, end: InputEnd, streams: &mut Streams) -> Over {
+async fn run(session: AttachSession, meaning: Meaning, streams: &mut Streams) -> Over {
     let AttachSession { stdin, stdout, stderr, resizer } = session;
     let sizes = streams.resize.take().map(Sizes::new);
     let from = streams.stdin.take();
-    let gives_input = from.is_some();
-    let stdin = stdin.filter(|_| gives_input);
     let output = Activity::new();
     let input = async {
-        let ended = copy::input(from, stdin).await;
-        match end {
-            InputEnd::Ends => {
-                if let Some(mut stdin) = ended {
+        let (Some(mut from), mut stdin) = (from, stdin) else { return std::future::pending().await };
+        match (copy::input(&mut from, &mut stdin).await, meaning) {
+            (InputEnd::Told, Meaning::Ends) => {
+                if let Some(mut stdin) = stdin.take() {
                     // The container has closed it when this fails.
                     stdin.shutdown().await.ok();
                 }
+                from.over().await;
             }
-            InputEnd::Leaves if gives_input => {
+            (InputEnd::Told, Meaning::Leaves) => {
                 output.touch();
                 drop(tokio::time::timeout(PARTING, output.idle(QUIET)).await);
-                return;
             }
-            InputEnd::Leaves => {}
+            (InputEnd::Gone, _) => {}
         }
-        std::future::pending().await
     };
     let sizes = async {
         copy::sizes(sizes, resizer).await;

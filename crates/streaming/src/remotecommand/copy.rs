@@ -22,22 +22,28 @@ pub(super) async fn output(mut from: impl AsyncRead + Unpin, to: &Outlet, seen: 
     to.finish().await;
 }
 
-/// Input to its end, or until the process takes no more. Over when the client has ended it.
-pub(super) async fn input(from: Option<Incoming>, to: Option<Input>) -> Option<Input> {
-    let mut to = to;
-    let Some(mut from) = from else { return to };
+/// How input came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InputEnd {
+    /// The client has ended it.
+    Told,
+    /// The connection is over. All that came has been given.
+    Gone,
+}
+
+/// Input to its end, or until the process takes no more.
+pub(super) async fn input(from: &mut Incoming, to: &mut Option<Input>) -> InputEnd {
     loop {
         match from.next().await {
             Some(Item::Data(bytes)) => {
-                if let Some(process) = &mut to
+                if let Some(process) = to
                     && process.write_all(&bytes).await.is_err()
                 {
-                    to = None;
+                    *to = None;
                 }
             }
-            Some(Item::Fin | Item::Reset) => return to,
-            // The connection is over, and with it all of this.
-            None => std::future::pending().await,
+            Some(Item::Fin | Item::Reset) => return InputEnd::Told,
+            None => return InputEnd::Gone,
         }
     }
 }

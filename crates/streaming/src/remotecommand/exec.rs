@@ -7,7 +7,7 @@ use berth_types::error::chain;
 use tokio::io::AsyncWriteExt;
 
 use super::Streams;
-use super::copy;
+use super::copy::{self, InputEnd};
 use super::size::Sizes;
 use super::status::Outcome;
 use crate::request::Exec;
@@ -58,11 +58,15 @@ async fn run(
 ) -> Result<ExecEnd, EngineError> {
     let (stdout, stderr) = session.outputs();
     let resizer = session.resizer.take();
-    let (from, to) = (streams.stdin.take(), session.stdin.take());
+    let (mut from, mut to) = (streams.stdin.take(), session.stdin.take());
     let (out, err): (&Outlet, &Outlet) = (&streams.stdout, &streams.stderr);
     let inputs = async {
         let input = async {
-            if let Some(mut ended) = copy::input(from, to).await {
+            let Some(from) = &mut from else { return };
+            // The end of a connection is that of the command, and not of its input: that would be half of what was meant.
+            if copy::input(from, &mut to).await == InputEnd::Told
+                && let Some(mut ended) = to.take()
+            {
                 // It has ended by itself when this fails.
                 ended.shutdown().await.ok();
             }

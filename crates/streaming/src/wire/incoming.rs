@@ -88,6 +88,11 @@ impl Incoming {
         }
     }
 
+    /// Waits until the connection is over. What still comes goes nowhere.
+    pub(crate) async fn over(&mut self) {
+        while self.items.recv().await.is_some() {}
+    }
+
     /// The stream's end by a reset, for whoever does not read meanwhile.
     pub(crate) fn ended(&self) -> Reset {
         self.reset.clone()

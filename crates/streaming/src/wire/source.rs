@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::time::Instant;
 
-use super::{Activity, Connection};
+use super::{Activity, Connection, Parting};
 use crate::websocket::{self, Decoder};
 
 /// The most that is read at once.
@@ -41,6 +42,7 @@ pub(crate) struct Source {
     activity: Activity,
     /// To see a client go while nothing is read.
     socket: OwnedFd,
+    parting: Parting,
 }
 
 impl Source {
@@ -50,8 +52,9 @@ impl Source {
         before: &[u8],
         frames: Option<Decoder>,
         activity: Activity,
+        parting: Parting,
     ) -> Self {
-        Self { io, buffer: before.into(), frames, activity, socket }
+        Self { io, buffer: before.into(), frames, activity, socket, parting }
     }
 
     /// The next piece; None when the client has closed the connection.
@@ -84,7 +87,7 @@ impl Source {
     }
 
     /// Does something that may take long, such as giving bytes to a process that does not read. False when the client went
-    /// meanwhile: what it sent before its end is not read, so the end is not seen otherwise.
+    /// meanwhile, and what it has sent counts no more: that is not read before its end, so the end is not seen otherwise.
     pub(crate) async fn while_there(&self, work: impl Future<Output = ()>) -> bool {
         let mut work = std::pin::pin!(work);
         loop {
@@ -93,7 +96,7 @@ impl Source {
                 () = &mut work => return true,
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if has_gone(&self.socket) {
+            if has_gone(&self.socket) && Instant::now() >= self.parting.until() {
                 return false;
             }
         }

@@ -129,6 +129,7 @@ impl Request {
             Request::Resize { .. } => "Resize",
             Request::Shutdown => "Shutdown",
             Request::PodWithUser(_) => "PodWithUser",
+            Request::AttachClient { .. } => "AttachClient",
         }
     }
 
@@ -147,7 +148,7 @@ impl Request {
             | Request::Attach { .. }
             | Request::Resize { .. }
             | Request::Shutdown => 1,
-            Request::PodWithUser(_) => 3,
+            Request::PodWithUser(_) | Request::AttachClient { .. } => 3,
         }
     }
 
@@ -166,6 +167,7 @@ impl Request {
             | Request::Attach { .. }
             | Request::Resize { .. }
             | Request::PodWithUser(_)
+            | Request::AttachClient { .. }
             | Request::Shutdown => return None,
         };
         // A plan without a version is malformed, which is for the shim to report.

@@ -2,27 +2,28 @@
 //!
 //! ```text
 //! shim --[stream byte, output]--> read task --> stdout, stderr
-//! shim <--[input]---------------- write task <-- stdin       (an empty packet closes it)
+//! shim <--[input]------------------------------ stdin       (an empty packet closes it)
 //! ```
+//!
+//! Input that is written is in the shim's socket: when the client goes nothing of it is left here.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use berth_types::ContainerId;
 use berth_types::shim::{MAX_PACKET, Request, Stream};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::stream::{Held, Never};
 use super::{AttachSession, Input, Output, Resize, Resizer};
+use crate::container::exec::Target;
 use crate::error::EngineError;
-use crate::model::ContainerConfig;
 use crate::shim::Shim;
 
 /// Bytes that wait for a slow reader.
@@ -31,15 +32,12 @@ const BUFFER: usize = 64 << 10;
 const RESIZE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The session on this socket. It is over when the container's output is, and when the client has released all its streams.
-pub(crate) fn attached(
-    container: ContainerId,
-    config: &ContainerConfig,
-    shim: Shim,
-    socket: OwnedFd,
-) -> io::Result<AttachSession> {
-    let Streams { stdin, stdout, stderr } = serve(socket, config.stdin)?;
-    let resizer = config.tty.then(|| Resizer(Arc::new(Terminal { shim, container })));
-    Ok(AttachSession { stdin, stdout, stderr: (!config.tty).then_some(stderr), resizer })
+pub(crate) fn attached(target: &Target, stdin: bool, socket: OwnedFd) -> io::Result<AttachSession> {
+    let Streams { stdin, stdout, stderr } = serve(socket, stdin)?;
+    let tty = target.config.tty;
+    let terminal = || Terminal { shim: target.shim.clone(), container: target.container.clone() };
+    let resizer = tty.then(|| Resizer(Arc::new(terminal())));
+    Ok(AttachSession { stdin, stdout, stderr: (!tty).then_some(stderr), resizer })
 }
 
 /// The client's ends.
@@ -54,12 +52,7 @@ fn serve(socket: OwnedFd, wants_stdin: bool) -> io::Result<Streams> {
     let (stdout, out) = tokio::io::duplex(BUFFER);
     let (stderr, err) = tokio::io::duplex(BUFFER);
     let (held, let_go) = mpsc::channel(1);
-    let stdin = wants_stdin.then(|| {
-        let (stdin, input) = tokio::io::duplex(BUFFER);
-        let closed = Arc::<AtomicBool>::default();
-        tokio::spawn(write(Arc::clone(&socket), input, Arc::clone(&closed)));
-        Input::memory(stdin, Held(held.clone()), closed)
-    });
+    let stdin = wants_stdin.then(|| Input::packets(Arc::clone(&socket), Held(held.clone())));
     tokio::spawn(read(socket, out, err, let_go));
     let (stdout, stderr) = (Output::memory(stdout, Held(held.clone())), Output::memory(stderr, Held(held)));
     Ok(Streams { stdin, stdout, stderr })
@@ -77,7 +70,7 @@ async fn read(
         () = copy(&socket, stdout, stderr) => {}
         _ = let_go.recv() => {}
     }
-    // The write task may wait for its client; the shim is to see that this one is gone.
+    // The client may still hold its input; the shim is to see that this one is gone.
     let _ = rustix::net::shutdown(socket.get_ref(), Shutdown::Both);
 }
 
@@ -98,23 +91,6 @@ async fn copy(socket: &AsyncFd<OwnedFd>, stdout: DuplexStream, stderr: DuplexStr
             && to.write_all(&packet[1..got]).await.is_err()
         {
             *stream = None;
-        }
-    }
-}
-
-/// Ends when the client closes its input or releases it, or when the shim is gone. Only the first closes the container's.
-async fn write(socket: Arc<AsyncFd<OwnedFd>>, mut input: DuplexStream, closed: Arc<AtomicBool>) {
-    let mut chunk = vec![0; MAX_PACKET];
-    while let Ok(got) = input.read(&mut chunk).await {
-        if got == 0 && !closed.load(Ordering::Acquire) {
-            break;
-        }
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = socket
-            .async_io(tokio::io::Interest::WRITABLE, |fd| Ok(rustix::net::send(fd, &chunk[..got], flags)?))
-            .await;
-        if got == 0 || sent.is_err() {
-            break;
         }
     }
 }

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use berth_types::shim::MAX_PACKET;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
@@ -27,7 +28,7 @@ pub struct Output(Source);
 enum Sink {
     Pipe(Option<pipe::Sender>),
     Terminal(Arc<AsyncFd<OwnedFd>>),
-    Memory { stream: tokio::io::DuplexStream, closed: Arc<AtomicBool>, _held: Held },
+    Packets { socket: Arc<AsyncFd<OwnedFd>>, _held: Held },
 }
 
 #[derive(Debug)]
@@ -57,9 +58,10 @@ impl Input {
         Self(Sink::Terminal(master))
     }
 
-    /// `closed` says, when `stream` has ended, whether that was meant.
-    pub(crate) fn memory(stream: tokio::io::DuplexStream, held: Held, closed: Arc<AtomicBool>) -> Self {
-        Self(Sink::Memory { stream, closed, _held: held })
+    /// Packets to a shim; an empty one closes the container's stdin. What is written is the shim's, whatever becomes of the
+    /// client.
+    pub(crate) fn packets(socket: Arc<AsyncFd<OwnedFd>>, held: Held) -> Self {
+        Self(Sink::Packets { socket, _held: held })
     }
 }
 
@@ -103,15 +105,15 @@ impl AsyncWrite for Input {
                     Err(_would_block) => {}
                 }
             },
-            Sink::Memory { stream, .. } => Pin::new(stream).poll_write(cx, buf),
+            Sink::Packets { .. } if buf.is_empty() => Poll::Ready(Ok(0)),
+            Sink::Packets { socket, .. } => poll_send(socket, cx, &buf[..buf.len().min(MAX_PACKET)]),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
             Sink::Pipe(Some(pipe)) => Pin::new(pipe).poll_flush(cx),
-            Sink::Pipe(None) | Sink::Terminal(_) => Poll::Ready(Ok(())),
-            Sink::Memory { stream, .. } => Pin::new(stream).poll_flush(cx),
+            Sink::Pipe(None) | Sink::Terminal(_) | Sink::Packets { .. } => Poll::Ready(Ok(())),
         }
     }
 
@@ -123,10 +125,18 @@ impl AsyncWrite for Input {
                 Poll::Ready(Ok(()))
             }
             Sink::Terminal(_) => Poll::Ready(Ok(())),
-            Sink::Memory { stream, closed, .. } => {
-                closed.store(true, Ordering::Release);
-                Pin::new(stream).poll_shutdown(cx)
-            }
+            Sink::Packets { socket, .. } => poll_send(socket, cx, &[]).map_ok(drop),
+        }
+    }
+}
+
+/// Sends one packet, when there is space for it.
+fn poll_send(socket: &AsyncFd<OwnedFd>, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<usize>> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    loop {
+        let mut ready = ready!(socket.poll_write_ready(cx))?;
+        if let Ok(sent) = ready.try_io(|fd| Ok(rustix::net::send(fd, packet, flags)?)) {
+            return Poll::Ready(sent);
         }
     }
 }

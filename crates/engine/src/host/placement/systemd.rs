@@ -16,13 +16,14 @@
 //! containers, execs and updates need none (docs/adr/0010).
 
 mod bus;
+mod keeping;
 mod names;
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use berth_sys::cgroup::{self, Cgroup, CgroupPath, Resources};
 use berth_sys::spawn::Spawn;
@@ -35,6 +36,7 @@ use crate::host::shims::reap_later;
 use crate::sandbox::teardown::Failures;
 use crate::shim::spawn::Program;
 use bus::{Bus, Scope};
+use keeping::{Keep, Turns};
 
 pub use names::Slice;
 pub(super) use names::{own, pod_of, shims};
@@ -55,19 +57,26 @@ pub(crate) struct Systemd {
     root: Slice,
     program: Arc<Program>,
     bus: Bus,
-    /// Held while a pod's scope is looked for and made again.
-    making: Mutex<()>,
+    /// For looking for a pod's scope and making it again.
+    turns: Turns,
 }
 
 impl Systemd {
     /// On this host; pods without a parent of their own go into `root`. The program is the shim's. To be called on the
     /// runtime that calls to systemd are made on.
     pub(crate) fn new(host: cgroup::Host, root: Slice, program: Arc<Program>) -> Self {
-        Self { host, root, program, bus: Bus::system(), making: Mutex::default() }
+        Self { host, root, program, bus: Bus::system(), turns: Turns::default() }
     }
 
-    /// Makes the scope of a pod, with the process that keeps it.
+    /// Makes the scope of a pod, with the process that keeps it. Half of one is not left.
     fn begin(&self, sandbox: &SandboxId, scope: &CgroupPath) -> Result<(), EngineError> {
+        self.try_begin(sandbox, scope).inspect_err(|_| {
+            // What cannot be ended now is ended with the pod, or by the next try.
+            self.end_scope(scope).ok();
+        })
+    }
+
+    fn try_begin(&self, sandbox: &SandboxId, scope: &CgroupPath) -> Result<(), EngineError> {
         let what = || format!("make the pod's scope {scope}");
         let failed = |e| EngineError::failed(what(), e);
         let group = self.host.bare(scope).map_err(failed)?;
@@ -106,25 +115,22 @@ impl Systemd {
         self.host.open(group).dirs().iter().any(|dir| dir.exists())
     }
 
-    /// Makes the scope of a pod again if it is gone, or was not made whole by a daemon that was killed or an error of systemd's: then
-    /// the waiting process has no group of its own, and there is nothing else in it. A pod's own group is not made again: its
-    /// limits are not known here.
+    /// Makes the scope of a pod again if that is needed for a group in it.
     fn keep(&self, sandbox: &SandboxId, scope: &CgroupPath, inside: &str) -> Result<(), EngineError> {
         let failed = |e| EngineError::failed(format!("look for the pod's scope {scope}"), e);
         let (pause, pod) = (scope.child(PAUSE).map_err(failed)?, scope.child(POD).map_err(failed)?);
-        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.exists(&pause) {
-            return Ok(());
-        }
-        if inside.starts_with("pod/") && !self.exists(&pod) {
-            let thing = "pod sandbox";
-            let refused = Refused { thing, event: "create a container in", state: "without its own cgroup" };
-            return Err(EngineError::Refused { thing, id: sandbox.short().to_owned(), refused });
-        }
-        self.end_scope(scope)?;
-        self.begin(sandbox, scope).inspect_err(|_| {
-            // The next try makes it anew; what is left of this one is ended with the pod at the latest.
-            self.end_scope(scope).ok();
+        self.turns.with(sandbox, || match Keep::of(self.exists(&pause), self.exists(&pod), inside) {
+            Keep::Nothing => Ok(()),
+            Keep::Again => {
+                self.end_scope(scope)?;
+                self.begin(sandbox, scope)
+            }
+            Keep::Refused => {
+                let thing = "pod sandbox";
+                let refused =
+                    Refused { thing, event: "create a container in", state: "without its own cgroup" };
+                Err(EngineError::Refused { thing, id: sandbox.short().to_owned(), refused })
+            }
         })
     }
 

@@ -196,6 +196,26 @@ async fn what_a_shim_does_not_know_is_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_older_shim_is_asked_to_attach_as_it_knows_it() {
+    let (shim, _told, mut script) = scripted();
+    let container = ContainerId::from_random([1; 32]);
+    let older = Request::Attach { container: container.clone() };
+    let newer = Request::AttachClient { container: container.clone(), stdin: false };
+    for (version, expected) in [(2, older), (3, newer)] {
+        let (plans, abilities) = (vec![1], Abilities::NONE);
+        let welcome = Answer::Welcome { version, plans, abilities, sandbox: None, containers: known() };
+        greeted(&shim, &mut script, welcome).await.unwrap();
+        let (asking, container) = (shim.clone(), container.clone());
+        let socket = std::io::pipe().unwrap().0.into();
+        let attaching = tokio::spawn(async move { asking.attach(container, false, socket, LIMIT).await });
+        let asked = script.next().0;
+        assert_eq!(asked.request, expected, "version {version}");
+        script.done(asked.number);
+        attaching.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_understood_fails_one_request() {
     let (shim, _told, mut script) = scripted();
     let (first, second) = (tell(&shim, start(1)), tell(&shim, start(2)));

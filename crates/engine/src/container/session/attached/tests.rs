@@ -1,6 +1,7 @@
 //! Against the shim's end of the socket pair.
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use tokio::io::AsyncReadExt;
 
 use super::*;
 
@@ -47,6 +48,26 @@ async fn input_that_is_dropped_stays_open_and_input_that_is_shut_down_is_closed(
     assert_eq!(packet(&shim).await.as_deref(), Some(&b""[..]));
     drop((stdin, stdout, stderr));
     assert_eq!(packet(&shim).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_of_a_client_that_goes_is_with_the_shim() {
+    let (Streams { stdin, stdout, stderr }, shim) = attached_to();
+    rustix::net::sockopt::set_socket_passcred(&shim, true).unwrap();
+    // More than the socket holds.
+    let size = 1 << 20;
+    let client = tokio::spawn(async move {
+        let mut stdin = stdin.unwrap();
+        stdin.write_all(&vec![b'i'; size]).await.unwrap();
+        drop((stdin, stdout, stderr));
+    });
+    let mut got = 0;
+    while let Some(bytes) = packet(&shim).await {
+        assert!(!bytes.is_empty(), "stdin was closed, which nobody has asked for");
+        got += bytes.len();
+    }
+    assert_eq!(got, size);
+    client.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

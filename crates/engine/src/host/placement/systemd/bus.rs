@@ -6,10 +6,13 @@
 //!
 //! The interface is org.freedesktop.systemd1(5).
 
-use std::sync::Arc;
+mod error;
+mod existing;
+mod outage;
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use berth_types::{Classify, Kind};
 use futures_util::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, broadcast};
@@ -20,12 +23,12 @@ use zbus::{
     Variant, connection, fdo,
 };
 
-use crate::error::EngineError;
+pub(super) use error::BusError;
+use existing::Existing;
+use outage::Outage;
 
-/// The time for one call, its job included.
+/// The time for what is asked, with the jobs that it takes.
 const LIMIT: Duration = Duration::from_secs(20);
-/// The time for which bus or systemd may be away, from the first time that they are in one call.
-const AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// The pause before a call is repeated.
 const AGAIN: Duration = Duration::from_millis(50);
 /// How often a unit's state is looked at while its job is waited for.
@@ -41,53 +44,6 @@ const SCOPE: &str = "org.freedesktop.systemd1.Scope";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
-
-/// Why systemd did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BusError {
-    /// The bus, or systemd on it, cannot be reached.
-    #[error("{call} of systemd ({unit}): it cannot be reached over the system bus")]
-    Away { call: &'static str, unit: String, source: zbus::Error },
-    /// systemd answered with an error.
-    #[error("systemd refuses {call} ({unit})")]
-    Refused { call: &'static str, unit: String, source: zbus::Error },
-    /// It did what was asked, without success.
-    #[error("systemd's job {call} for {unit} ended as {result:?}")]
-    Job { call: &'static str, unit: String, result: String },
-    /// It did not answer.
-    #[error("systemd did not do {call} ({unit}) within {} s", LIMIT.as_secs())]
-    Late { call: &'static str, unit: String },
-    /// The daemon ends.
-    #[error("the daemon ended before systemd had answered")]
-    Closed,
-}
-
-impl Classify for BusError {
-    fn kind(&self) -> Kind {
-        match self {
-            BusError::Away { .. } | BusError::Closed => Kind::Unavailable,
-            BusError::Refused { .. } | BusError::Job { .. } => Kind::Internal,
-            BusError::Late { .. } => Kind::Timeout,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            BusError::Away { .. } => Some(
-                "is dbus installed and running? a host without it needs --cgroup-driver cgroupfs, and a kubelet with the same"
-                    .to_owned(),
-            ),
-            BusError::Job { unit, .. } | BusError::Late { unit, .. } => Some(format!("see journalctl -u {unit}")),
-            BusError::Refused { .. } | BusError::Closed => None,
-        }
-    }
-}
-
-impl From<BusError> for EngineError {
-    fn from(error: BusError) -> Self {
-        EngineError::failed("ask systemd", error)
-    }
-}
 
 /// A scope to be started around a process.
 #[derive(Debug, Clone)]
@@ -142,16 +98,15 @@ pub(super) struct Bus {
 impl Bus {
     /// Over the system bus, on the runtime of the caller.
     pub(super) fn system() -> Self {
-        Self::at(None)
+        Self::of(Calls::new(None, LIMIT))
     }
 
-    /// Over the bus at this address.
-    pub(super) fn at(address: Option<String>) -> Self {
-        Self { calls: Arc::new(Calls { address, link: Mutex::default() }), runtime: Handle::current() }
+    fn of(calls: Calls) -> Self {
+        Self { calls: Arc::new(calls), runtime: Handle::current() }
     }
 
-    /// Starts a scope. One that is active under this name already is taken as it is: a call whose answer was lost has made
-    /// it.
+    /// Starts a scope. One that is active under this name already, or becomes it, is taken as it is: a call whose answer was
+    /// lost has made it.
     pub(super) fn start(&self, scope: Scope) -> Result<(), BusError> {
         self.run(move |calls| async move { calls.start(&scope).await })
     }
@@ -159,7 +114,7 @@ impl Bus {
     /// Stops a unit; success when systemd does not know it.
     pub(super) fn stop(&self, unit: &str) -> Result<(), BusError> {
         let unit = unit.to_owned();
-        self.run(move |calls| async move { calls.stop(&unit).await })
+        self.run(move |calls| async move { calls.stop(&unit, calls.deadline()).await })
     }
 
     /// The scopes whose names match a pattern, with their groups (empty when they have none).
@@ -210,41 +165,60 @@ enum Cut {
 
 #[derive(Debug)]
 struct Calls {
+    /// That of the system bus, if there is none.
     address: Option<String>,
+    /// The time for what is asked.
+    limit: Duration,
     link: Mutex<Option<Arc<Link>>>,
+    outage: StdMutex<Outage>,
 }
 
 impl Calls {
+    fn new(address: Option<String>, limit: Duration) -> Self {
+        Self { address, limit, link: Mutex::default(), outage: StdMutex::default() }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.limit
+    }
+
     async fn start(&self, scope: &Scope) -> Result<(), BusError> {
         const CALL: &str = "StartTransientUnit";
         let none: Vec<(&str, Vec<Property<'_>>)> = Vec::new();
         let body = (scope.unit.as_str(), "fail", scope.properties(), none);
-        let wanted = |state: Option<&str>| state == Some("active");
-        let started = self.job(CALL, &scope.unit, &body, wanted).await;
-        match started {
-            Err(BusError::Refused { source, .. }) if is_named(&source, UNIT_EXISTS) => {}
-            other => return other,
+        let wanted = |state: Option<&str>| Existing::of(state) == Existing::Wanted;
+        let (deadline, mut replaced) = (self.deadline(), false);
+        loop {
+            match self.job(CALL, &scope.unit, &body, wanted, deadline).await {
+                Err(BusError::Refused { source, .. }) if is_named(&source, UNIT_EXISTS) => {}
+                other => return other,
+            }
+            let state = self.state(&scope.unit, deadline).await?;
+            match Existing::of(state.as_deref()) {
+                Existing::Wanted => return Ok(()),
+                Existing::Over if !replaced => {
+                    self.stop(&scope.unit, deadline).await?;
+                    replaced = true;
+                    continue;
+                }
+                Existing::Over | Existing::Changing => {}
+            }
+            if Instant::now() + AGAIN >= deadline {
+                let state = state.unwrap_or_else(|| "gone".to_owned());
+                return Err(BusError::Exists { unit: scope.unit.clone(), state, after: self.limit });
+            }
+            sleep(AGAIN).await;
         }
-        let deadline = Instant::now() + LIMIT;
-        if wanted(self.state(&scope.unit, deadline).await?.as_deref()) {
-            return Ok(());
-        }
-        // What was left of one that failed.
-        self.stop(&scope.unit).await?;
-        self.job(CALL, &scope.unit, &body, wanted).await
     }
 
-    async fn stop(&self, unit: &str) -> Result<(), BusError> {
-        let over = |state: Option<&str>| matches!(state, None | Some("inactive" | "failed"));
-        match self.job("StopUnit", unit, &(unit, "replace"), over).await {
+    async fn stop(&self, unit: &str, deadline: Instant) -> Result<(), BusError> {
+        let over = |state: Option<&str>| Existing::of(state) == Existing::Over;
+        match self.job("StopUnit", unit, &(unit, "replace"), over, deadline).await {
             Err(BusError::Refused { source, .. }) if is_named(&source, NO_SUCH_UNIT) => return Ok(()),
             other => other?,
         }
         // One that failed is kept otherwise.
-        match self
-            .call("ResetFailedUnit", unit, MANAGER_PATH, MANAGER, &(unit,), Instant::now() + LIMIT)
-            .await
-        {
+        match self.call("ResetFailedUnit", unit, MANAGER_PATH, MANAGER, &(unit,), deadline).await {
             Err(BusError::Refused { source, .. }) if is_named(&source, NO_SUCH_UNIT) => Ok(()),
             other => other.map(drop),
         }
@@ -254,7 +228,7 @@ impl Calls {
         const CALL: &str = "ListUnitsByPatterns";
         type Listed =
             (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-        let deadline = Instant::now() + LIMIT;
+        let deadline = self.deadline();
         let unit = patterns.join(" ");
         let body = (Vec::<&str>::new(), patterns.as_slice());
         let answer = self.call(CALL, &unit, MANAGER_PATH, MANAGER, &body, deadline).await?;
@@ -282,11 +256,11 @@ impl Calls {
         unit: &str,
         body: &B,
         wanted: impl Fn(Option<&str>) -> bool,
+        deadline: Instant,
     ) -> Result<(), BusError>
     where
         B: serde::Serialize + DynamicType + Sync,
     {
-        let deadline = Instant::now() + LIMIT;
         // Before the call: its job may end before its answer is read.
         let mut ended = self.ended(call, unit, deadline).await?;
         let answer = self.call(call, unit, MANAGER_PATH, MANAGER, body, deadline).await?;
@@ -308,7 +282,11 @@ impl Calls {
                 return Ok(());
             }
         }
-        Err(BusError::Late { call, unit: unit.to_owned() })
+        Err(self.late(call, unit))
+    }
+
+    fn late(&self, call: &'static str, unit: &str) -> BusError {
+        BusError::Late { call, unit: unit.to_owned(), after: self.limit }
     }
 
     /// A unit's state; None when systemd does not know it.
@@ -384,16 +362,22 @@ impl Calls {
     where
         F: Future<Output = Result<T, Cut>>,
     {
-        // From the first time that they are: systemd may leave long after it was asked, and before it has answered.
-        let mut away_until = None;
+        let outage = || self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match timeout_at(deadline, once()).await {
-                Err(_) => return Err(BusError::Late { call, unit: unit.to_owned() }),
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(Cut::Refused(source))) => return Err(refused(call, unit, source)),
+                Err(_) => return Err(self.late(call, unit)),
+                Ok(Ok(answer)) => {
+                    outage().over();
+                    return Ok(answer);
+                }
+                Ok(Err(Cut::Refused(source))) => {
+                    outage().over();
+                    return Err(refused(call, unit, source));
+                }
                 Ok(Err(Cut::Away(source))) => {
+                    // From when they were first seen to be: systemd may leave long after it was asked, and before it has answered.
                     let now = Instant::now();
-                    if now >= *away_until.get_or_insert(deadline.min(now + AWAY_LIMIT)) {
+                    if now >= outage().seen(now).min(deadline) {
                         return Err(BusError::Away { call, unit: unit.to_owned(), source });
                     }
                     sleep(AGAIN).await;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 
 use berth_testkit::guard::has_program;
 use berth_testkit::{require, wait_until};
+use berth_types::{Classify, Kind};
 use zbus::message::Header;
 
 use super::*;
@@ -232,10 +233,15 @@ struct World {
 
 impl World {
     fn new(manner: Manner) -> Self {
+        Self::with(manner, LIMIT)
+    }
+
+    fn with(manner: Manner, limit: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let (runtime, broker) = (runtime.unwrap(), Broker::new());
         let (manager, bus) = runtime.block_on(async {
-            (Manager::new(&broker.address(), manner).await, Bus::at(Some(broker.address())))
+            let calls = Calls::new(Some(broker.address()), limit);
+            (Manager::new(&broker.address(), manner).await, Bus::of(calls))
         });
         Self { manager, bus, broker, runtime }
     }
@@ -281,6 +287,57 @@ fn a_unit_that_exists_is_taken_when_it_is_active_and_replaced_when_it_failed() {
 }
 
 #[test]
+fn a_unit_that_exists_is_waited_for_while_it_changes() {
+    require_bus!();
+    let world = World::new(Manner::Does);
+    for (state, then) in [("activating", Some("active")), ("deactivating", None)] {
+        world.manager.unit(Some(state));
+        world.manager.calls();
+        let bus = world.bus.clone();
+        let started = std::thread::spawn(move || bus.start(scope()));
+        let asked = || world.manager.calls.lock().unwrap().iter().any(|call| call == "Get");
+        assert!(wait_until(WAIT, asked), "{state}: {:?}", world.manager.calls());
+        world.manager.unit(then);
+        started.join().unwrap().unwrap();
+        let calls = world.manager.calls();
+        assert!(!calls.contains(&"StopUnit".to_owned()), "{state}: {calls:?}");
+        assert_eq!(world.manager.units.lock().unwrap().get(UNIT_NAME), Some(&"active"), "{state}");
+    }
+}
+
+#[test]
+fn a_unit_that_neither_becomes_active_nor_goes_is_named_with_its_state() {
+    require_bus!();
+    let world = World::with(Manner::Does, Duration::from_millis(500));
+    for state in ["activating", "deactivating"] {
+        world.manager.unit(Some(state));
+        let error = world.bus.start(scope()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout);
+        let text = error.to_string();
+        assert!(text.contains(UNIT_NAME) && text.contains(&format!("still {state} after")), "{text}");
+        assert!(error.hint().unwrap().contains(UNIT_NAME), "{error:?}");
+    }
+}
+
+#[test]
+fn what_is_done_about_a_unit_is_in_its_state() {
+    let all = [
+        (None, Existing::Over),
+        (Some("active"), Existing::Wanted),
+        (Some("reloading"), Existing::Changing),
+        (Some("inactive"), Existing::Over),
+        (Some("failed"), Existing::Over),
+        (Some("activating"), Existing::Changing),
+        (Some("deactivating"), Existing::Changing),
+        (Some("maintenance"), Existing::Changing),
+        (Some("one to come"), Existing::Changing),
+    ];
+    for (state, expected) in all {
+        assert_eq!(Existing::of(state), expected, "{state:?}");
+    }
+}
+
+#[test]
 fn a_job_whose_end_is_not_heard_is_seen_in_its_unit() {
     require_bus!();
     let world = World::new(Manner::IsNotHeard);
@@ -311,7 +368,7 @@ fn the_bus_may_be_restarted_and_systemd_may_leave_it() {
 /// As when it executes itself again while a call is in its queue.
 #[tokio::test(start_paused = true)]
 async fn systemd_may_leave_long_after_it_was_asked() {
-    let calls = Calls { address: None, link: Mutex::default() };
+    let calls = Calls::new(None, LIMIT);
     let left = || Cut::Away(zbus::Error::FDO(Box::new(fdo::Error::NoReply("it left".to_owned()))));
     let begun = Instant::now();
     let asked = std::cell::Cell::new(0);
@@ -319,7 +376,7 @@ async fn systemd_may_leave_long_after_it_was_asked() {
         asked.set(asked.get() + 1);
         match asked.get() {
             1 => {
-                sleep(2 * AWAY_LIMIT).await;
+                sleep(2 * outage::LIMIT).await;
                 Err(left())
             }
             2 => Err(left()),
@@ -332,7 +389,15 @@ async fn systemd_may_leave_long_after_it_was_asked() {
     let begun = Instant::now();
     let error = calls.persist("StopUnit", UNIT_NAME, begun + LIMIT, || async { Err::<(), _>(left()) }).await;
     assert!(matches!(error, Err(BusError::Away { .. })), "{error:?}");
-    assert!(begun.elapsed() >= AWAY_LIMIT && begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= outage::LIMIT && begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    // Those that ask next do not wait once more: a daemon that starts may have many to ask for.
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let error =
+            calls.persist("StopUnit", UNIT_NAME, begun + LIMIT, || async { Err::<(), _>(left()) }).await;
+        assert!(matches!(error, Err(BusError::Away { .. })), "{error:?}");
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[test]
