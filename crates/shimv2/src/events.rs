@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prost::Message;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{Mode, chmod};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -22,6 +22,9 @@ use crate::message::rpc::{Request, Response, Status, code};
 const MAX_CONNECTIONS: usize = 64;
 /// The most bytes of answers that wait for one that does not read them; then it is disconnected.
 const MAX_QUEUE: usize = 64 << 10;
+
+/// When to try again to accept a caller, for lack of descriptors.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The service, until it is dropped; its socket goes with it.
 #[derive(Debug)]
@@ -66,11 +69,16 @@ impl Drop for Events {
 
 fn serve(listener: &OwnedFd, stop: &OwnedFd, mut sink: impl FnMut(Envelope)) {
     let mut connections: Vec<Connection> = Vec::new();
+    // Whether the last caller could not be accepted: it is there still, and must not wake us again at once.
+    let mut lacks = false;
     loop {
-        let accepts = if connections.len() < MAX_CONNECTIONS { PollFlags::IN } else { PollFlags::empty() };
+        let takes = connections.len() < MAX_CONNECTIONS && !lacks;
+        let accepts = if takes { PollFlags::IN } else { PollFlags::empty() };
+        let until = lacks.then_some(&AGAIN);
+        lacks = false;
         let mut fds = vec![PollFd::new(stop, PollFlags::IN), PollFd::new(listener, accepts)];
         fds.extend(connections.iter().map(|c| PollFd::new(&c.socket, c.interest())));
-        match poll(&mut fds, None) {
+        match poll(&mut fds, until) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(_) => return,
@@ -83,9 +91,12 @@ fn serve(listener: &OwnedFd, stop: &OwnedFd, mut sink: impl FnMut(Envelope)) {
         let mut active = others.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
         connections.retain_mut(|c| !active.next().unwrap_or(false) || c.turn(&mut sink).is_ok());
         if ready {
-            // It fails for one that has gone, or for lack of descriptors.
-            let accepted = rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
-            connections.extend(accepted.ok().map(Connection::new));
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match rustix::net::accept_with(listener, flags) {
+                Ok(socket) => connections.push(Connection::new(socket)),
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => lacks = true,
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Starting a shim, and taking away what one that is gone has left: the two actions of a shim's program.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,22 @@ pub struct Bundle<'a> {
     pub dir: &'a Path,
     /// The container's id.
     pub id: &'a str,
+}
+
+/// What a shim's program does for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Start,
+    Delete,
+}
+
+impl Action {
+    fn word(self) -> &'static str {
+        match self {
+            Action::Start => "start",
+            Action::Delete => "delete",
+        }
+    }
 }
 
 /// Why there is no shim.
@@ -220,13 +237,13 @@ impl Program {
         };
         let run = Run {
             program: &self.path,
-            args: self.args(bundle, "start"),
+            args: self.args(bundle, Action::Start),
             env,
             dir: bundle.dir,
             input: &stdin,
             limit: self.limit,
         };
-        let Output { stdout, words } = run.run("start")?;
+        let Output { stdout, words } = run.run(Action::Start.word())?;
         let started = parse(&stdout).map_err(|source| StartFailure::Answer {
             program: self.path.clone(),
             words,
@@ -234,10 +251,9 @@ impl Program {
         })?;
         let shim = Shim::connect(&started, deadline.saturating_duration_since(Instant::now()))?;
         let file = bundle.dir.join(ADDRESS_FILE);
-        if !file.exists() {
-            // Without it a socket is left, and nothing else.
-            drop(std::fs::write(file, started.address.to_string()));
-        }
+        let file = std::fs::File::options().write(true).create_new(true).open(file);
+        // It has written it itself. If we cannot, a socket is left, and nothing else.
+        drop(file.and_then(|mut file| write!(file, "{}", started.address)));
         Ok(Launched { started, shim, input })
     }
 
@@ -271,13 +287,14 @@ impl Program {
         let id = || bundle.id.to_owned();
         let run = Run {
             program: &self.path,
-            args: self.args(bundle, "delete"),
+            args: self.args(bundle, Action::Delete),
             env: self.env(),
             dir: bundle.dir,
             input: &[],
             limit: self.limit,
         };
-        let output = run.run("delete").map_err(|source| DeleteError::Program { id: id(), source })?;
+        let output =
+            run.run(Action::Delete.word()).map_err(|source| DeleteError::Program { id: id(), source })?;
         if let Some(path) = started.and_then(|started| started.address.path()) {
             remove_if_dead(path);
         }
@@ -290,7 +307,7 @@ impl Program {
         })
     }
 
-    fn args(&self, bundle: Bundle<'_>, action: &str) -> Vec<OsString> {
+    fn args(&self, bundle: Bundle<'_>, action: Action) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec![
             "-namespace".into(),
             self.namespace.clone().into(),
@@ -300,11 +317,12 @@ impl Program {
             self.publisher.clone().into(),
             "-id".into(),
             bundle.id.into(),
-            "-bundle".into(),
-            bundle.dir.into(),
         ];
+        if action == Action::Delete {
+            args.extend(["-bundle".into(), bundle.dir.into()]);
+        }
         args.extend(self.debug.then(|| "-debug".into()));
-        args.push(action.into());
+        args.push(action.word().into());
         args
     }
 
@@ -347,8 +365,11 @@ fn remove_socket(bundle: &Path) {
     }
 }
 
-/// Removes a socket to which nobody listens.
+/// Removes a socket to which nobody listens. The path is what a foreign program says, so it may be anything.
 fn remove_if_dead(path: &Path) {
+    if !std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        return;
+    }
     let connected = crate::shim::connect(&Address::Path(path.to_owned()), Duration::ZERO);
     if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         // The next shim of this name would replace it as well.

@@ -22,10 +22,13 @@ const TAIL: usize = 4 << 10;
 /// The most bytes of one line; what is longer comes in parts.
 const MAX_LINE: usize = 4 << 10;
 
+/// What is read in one go, so that a shim which logs without end keeps nobody.
+const AT_ONCE: usize = 1 << 20;
+
 /// The reader of a shim's log, until it is dropped.
 #[derive(Debug)]
 pub struct Log {
-    tail: Arc<Mutex<VecDeque<u8>>>,
+    reader: Arc<Mutex<Reader>>,
     stop: Arc<OwnedFd>,
 }
 
@@ -45,18 +48,26 @@ impl Log {
         if FileType::from_raw_mode(rustix::fs::fstat(&fifo)?.st_mode) != FileType::Fifo {
             return Err(io::Error::other("it is no FIFO"));
         }
-        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let fifo = Arc::new(fifo);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let log = Self { tail: Arc::clone(&tail), stop: Arc::clone(&stop) };
-        std::thread::Builder::new().name("shim log".to_owned()).spawn(move || {
-            Reader { fifo, stop, tail, line, begun: Vec::new() }.run();
-        })?;
+        let reader = Reader {
+            fifo: Arc::clone(&fifo),
+            tail: VecDeque::new(),
+            line: Box::new(line),
+            begun: Vec::new(),
+        };
+        let log = Self { reader: Arc::new(Mutex::new(reader)), stop: Arc::clone(&stop) };
+        let reader = Arc::clone(&log.reader);
+        let thread = std::thread::Builder::new().name("shim log".to_owned());
+        thread.spawn(move || run(&fifo, &stop, &reader))?;
         Ok(log)
     }
 
-    /// What came last.
+    /// What came last, up to now.
     pub fn words(&self) -> Words {
-        let tail: Vec<u8> = lock(&self.tail).iter().copied().collect();
+        let mut reader = lock(&self.reader);
+        reader.read();
+        let tail: Vec<u8> = reader.tail.iter().copied().collect();
         words(&tail)
     }
 }
@@ -68,42 +79,52 @@ impl Drop for Log {
     }
 }
 
-struct Reader<F> {
-    fifo: OwnedFd,
-    stop: Arc<OwnedFd>,
-    tail: Arc<Mutex<VecDeque<u8>>>,
-    line: F,
+/// Reads until the log is dropped.
+fn run(fifo: &OwnedFd, stop: &OwnedFd, reader: &Mutex<Reader>) {
+    loop {
+        let mut fds = [PollFd::new(fifo, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let stopped = !fds[1].revents().is_empty();
+        let mut reader = lock(reader);
+        reader.read();
+        if stopped {
+            reader.end();
+            return;
+        }
+    }
+}
+
+struct Reader {
+    fifo: Arc<OwnedFd>,
+    tail: VecDeque<u8>,
+    line: Box<dyn FnMut(&[u8]) + Send>,
     begun: Vec<u8>,
 }
 
-impl<F: FnMut(&[u8])> Reader<F> {
-    fn run(mut self) {
+impl Reader {
+    /// Takes what is there.
+    fn read(&mut self) {
         let mut buffer = [0; 8 << 10];
-        loop {
-            let mut fds = [PollFd::new(&self.fifo, PollFlags::IN), PollFd::new(&*self.stop, PollFlags::IN)];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
+        let mut all = 0;
+        while all < AT_ONCE {
+            match rustix::io::read(self.fifo.as_fd(), &mut buffer) {
+                Ok(count) => {
+                    all += count;
+                    self.take(buffer.get(..count).unwrap_or_default());
+                }
+                Err(Errno::INTR) => {}
                 Err(_) => return,
             }
-            let stopped = !fds[1].revents().is_empty();
-            match rustix::io::read(self.fifo.as_fd(), &mut buffer) {
-                Ok(count) => self.take(buffer.get(..count).unwrap_or_default()),
-                Err(Errno::AGAIN) if stopped => break,
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(_) => break,
-            }
-        }
-        if !self.begun.is_empty() {
-            (self.line)(&self.begun);
         }
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        let mut tail = lock(&self.tail);
-        tail.extend(bytes);
-        let over = tail.len().saturating_sub(TAIL);
-        tail.drain(..over);
-        drop(tail);
+        self.tail.extend(bytes);
+        let over = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..over);
         for byte in bytes {
             if *byte != b'\n' {
                 self.begun.push(*byte);
@@ -114,8 +135,22 @@ impl<F: FnMut(&[u8])> Reader<F> {
             }
         }
     }
+
+    /// The line without an end.
+    fn end(&mut self) {
+        if !self.begun.is_empty() {
+            (self.line)(&self.begun);
+            self.begun.clear();
+        }
+    }
 }
 
-fn lock(tail: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
-    tail.lock().unwrap_or_else(PoisonError::into_inner)
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("fifo", &self.fifo).finish_non_exhaustive()
+    }
+}
+
+fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
+    reader.lock().unwrap_or_else(PoisonError::into_inner)
 }

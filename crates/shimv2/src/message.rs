@@ -1,7 +1,7 @@
 //! The messages, as prost structs.
 //!
 //! They are written by hand from containerd's published interface (`runtime/task/v2` and `v3`, whose messages are the same, `runtime/sandbox/v1`,
-//! `runtime/bootstrap/v1`, `services/ttrpc/events/v1`, `events`, `types/runc/options`, of containerd/api 1.12, and the `Metrics` of
+//! `runtime/bootstrap/v1`, `services/ttrpc/events/v1`, `events`, `types/runc/options`, `types/runtimeoptions`, of containerd/api 1.12, and the `Metrics` of
 //! containerd/cgroups 3.1): fewer lines than the interface files, one set of types for both versions of the Task service,
 //! and no generator. What Berth has no use for is left out: a reader passes over unknown fields.
 
@@ -31,6 +31,8 @@ pub mod type_url {
     pub const RESOURCES: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
     /// [`task::RuncOptions`](super::task::RuncOptions).
     pub const RUNC_OPTIONS: &str = "containerd.runc.v1.Options";
+    /// [`task::ConfigOptions`](super::task::ConfigOptions).
+    pub const CONFIG_OPTIONS: &str = "runtimeoptions.v1.Options";
     /// [`task::CheckpointOptions`](super::task::CheckpointOptions).
     pub const CHECKPOINT_OPTIONS: &str = "containerd.runc.v1.CheckpointOptions";
 }

@@ -414,6 +414,20 @@ pub struct RuncOptions {
     pub systemd_cgroup: bool,
 }
 
+/// Options as text, which shims with a configuration of their own take: gVisor's, Kata's (`runtimeoptions.v1.Options`).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ConfigOptions {
+    /// What the configuration is: `io.containerd.runsc.v1.options`, say.
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    /// A file with it.
+    #[prost(string, tag = "2")]
+    pub config_path: String,
+    /// Or itself.
+    #[prost(bytes = "vec", tag = "3")]
+    pub config_body: Vec<u8>,
+}
+
 /// How runc is to checkpoint (`containerd.runc.v1.CheckpointOptions`).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CheckpointOptions {

@@ -10,7 +10,7 @@ use berth_shimv2::launch::{Bundle, Input, Program};
 use berth_shimv2::log::Log;
 use berth_shimv2::message::Version;
 use berth_shimv2::program::ProgramError;
-use berth_testkit::guard::{WAIT_LIMIT, wait_until};
+use berth_testkit::guard::WAIT_LIMIT;
 use berth_types::error::{Classify, Kind, chain};
 
 /// Enough for a shell that does what it is asked.
@@ -164,7 +164,7 @@ fn a_program_is_told_all_that_containerd_tells() {
     let read = |name| String::from_utf8_lossy(&std::fs::read(fake.path(name)).unwrap()).into_owned();
     let dir = fake.dir.path().display().to_string();
     let expected = format!(
-        "-namespace berth-test -address {dir}/events -publish-binary /bin/false -id c1 -bundle {dir} -debug start\n"
+        "-namespace berth-test -address {dir}/events -publish-binary /bin/false -id c1 -debug start\n"
     );
     assert_eq!(read("args"), expected);
     assert_eq!(read("cwd"), format!("{dir}\n"));
@@ -225,10 +225,8 @@ fn kill(file: &Path) {
 #[test]
 fn the_end_of_the_log_is_in_the_error() {
     let fake = Fake::new("echo 'level=error msg=why' >log; exit 1", AMPLE);
-    fake.start().unwrap_err();
-    assert!(wait_until(WAIT_LIMIT, || fake.log.words().0 == "level=error msg=why"));
     let (error, _) = fake.start().unwrap_err();
-    assert!(error.contains("its log: \"level=error msg=why"), "{error}");
+    assert!(error.contains("(its log: \"level=error msg=why\")"), "{error}");
 }
 
 #[test]
@@ -282,6 +280,28 @@ fn delete_removes_the_socket_of_a_dead_shim() {
     let deleted = fake.program.delete(fake.bundle(), Some(&started)).unwrap();
     assert_eq!((deleted.pid, deleted.exit_status), (7, 137));
     assert!(!fake.path("socket").exists());
+}
+
+#[test]
+fn what_is_no_socket_is_not_removed_whatever_a_program_says() {
+    let fake = Fake::new("printf %s \"unix://$PWD/precious\" >address; exit 1", AMPLE);
+    std::fs::write(fake.path("precious"), "data").unwrap();
+    fake.start().unwrap_err();
+    assert!(fake.path("precious").exists());
+    let fake = Fake::new("exit 0", AMPLE);
+    std::fs::write(fake.path("precious"), "data").unwrap();
+    let started = Started { address: Address::Path(fake.path("precious")), version: Version::V2 };
+    fake.program.delete(fake.bundle(), Some(&started)).unwrap();
+    assert!(fake.path("precious").exists());
+}
+
+#[test]
+fn delete_is_told_where_the_bundle_is() {
+    let fake = Fake::new("echo \"$@\" >args", AMPLE);
+    fake.program.delete(fake.bundle(), None).unwrap();
+    let args = std::fs::read_to_string(fake.path("args")).unwrap();
+    let dir = fake.dir.path().display();
+    assert!(args.ends_with(&format!("-id c1 -bundle {dir} delete\n")), "{args}");
 }
 
 #[test]

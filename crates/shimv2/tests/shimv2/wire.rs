@@ -223,3 +223,44 @@ fn the_last_client_ends_the_connection() {
     let error = waits.recv_timeout(WAIT_LIMIT).unwrap().unwrap_err();
     assert!(matches!(error, CallError::Lost { reason: Lost::Ended, .. }), "{error}");
 }
+
+#[test]
+fn a_shim_is_found_at_a_path_and_at_an_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
+    use berth_shimv2::answer::{Address, Started};
+    use berth_shimv2::message::{Version, task};
+    use berth_shimv2::shim::Shim;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let name = path.to_str().unwrap().as_bytes().to_vec();
+    let listeners = [
+        (UnixListener::bind(&path).unwrap(), Address::Path(path.clone())),
+        (
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+            Address::Abstract(name),
+        ),
+    ];
+    for (listener, address) in listeners {
+        let shim = Shim::connect(&Started { address, version: Version::V3 }, WAIT_LIMIT).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
+        let mut server = Server { socket, frames: Frames::new(), rest: vec![] };
+        let (send, receive) = channel();
+        let state = task::State { id: "c1".into(), exec_id: String::new() };
+        let _call = shim.begin(&state, None, move |outcome| send.send(outcome).unwrap());
+        let (stream, request) = server.next().unwrap();
+        assert_eq!((request.service.as_str(), request.method.as_str()), ("containerd.task.v3.Task", "State"));
+        server.answer(stream, &task::StateAnswer { pid: 7, ..task::StateAnswer::default() }.encode_to_vec());
+        assert_eq!(receive.recv_timeout(WAIT_LIMIT).unwrap().unwrap().pid, 7);
+        // An answer of another type is an error of its call.
+        let (send, receive) = channel();
+        let _call = shim.begin(&state, None, move |outcome| send.send(outcome).unwrap());
+        let (stream, _) = server.next().unwrap();
+        server.answer(stream, &[0xff]);
+        let error = receive.recv_timeout(WAIT_LIMIT).unwrap().unwrap_err();
+        assert!(matches!(error, CallError::Answer { .. }), "{error}");
+    }
+}
