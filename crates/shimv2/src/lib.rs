@@ -1,6 +1,7 @@
 //! Speaks containerd's shim v2 protocol to shims that others wrote.
 //!
 //! ```text
+//! container one container: all of the below
 //! launch    start and delete by the shim's program         program   runs it, with bounds
 //!   answer    what it prints (pure)                         strays    what a failed start leaves
 //! shim      a connected shim: methods by their requests    message   the messages
@@ -18,6 +19,7 @@
 pub mod answer;
 mod calls;
 pub mod client;
+pub mod container;
 pub mod error;
 pub mod events;
 pub mod frame;

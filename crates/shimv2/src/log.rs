@@ -97,10 +97,13 @@ fn run(fifo: &OwnedFd, stop: &OwnedFd, reader: &Mutex<Reader>) {
     }
 }
 
+/// What gets each line.
+type Line = Box<dyn FnMut(&[u8]) + Send>;
+
 struct Reader {
     fifo: Arc<OwnedFd>,
     tail: VecDeque<u8>,
-    line: Box<dyn FnMut(&[u8]) + Send>,
+    line: Line,
     begun: Vec<u8>,
 }
 

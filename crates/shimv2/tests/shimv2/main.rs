@@ -7,5 +7,6 @@ mod events;
 mod faulty;
 mod real;
 mod stdio;
+mod whole;
 mod wire;
 mod world;

@@ -16,6 +16,11 @@ use rustix::process::Signal;
 
 use crate::world::{LIMIT, World, call, read_all, read_until, write};
 
+use crate::whole::{
+    a_container_is_made_and_removed, a_container_without_its_shim_is_removed,
+    a_creation_that_fails_leaves_nothing,
+};
+
 const PIPES: Streams = Streams { stdin: false, terminal: false };
 const INPUT: Streams = Streams { stdin: true, terminal: false };
 const TERMINAL: Streams = Streams { stdin: true, terminal: true };
@@ -74,6 +79,9 @@ with_both! {
     containers_of_a_pod_share_a_shim
     a_killed_shim_fails_every_call_and_leaves_nothing
     twenty_at_once
+    a_container_is_made_and_removed
+    a_creation_that_fails_leaves_nothing
+    a_container_without_its_shim_is_removed
 }
 
 fn a_container_goes_through_its_whole_life(world: &World) {

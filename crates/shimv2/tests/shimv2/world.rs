@@ -127,6 +127,16 @@ impl World {
         Any::of(type_url::RUNC_OPTIONS, &RuncOptions { root, ..RuncOptions::default() })
     }
 
+    /// The root of every container.
+    pub(crate) fn root(&self) -> Mount {
+        Mount {
+            kind: "bind".into(),
+            source: self.path("root").to_str().unwrap().into(),
+            target: String::new(),
+            options: vec!["rbind".into(), "ro".into()],
+        }
+    }
+
     /// A shim of its own with a container that was created.
     pub(crate) fn create(&self, id: &str, command: &str, streams: Streams) -> Container {
         let terminal = |config: &mut Value| config["process"]["terminal"] = streams.terminal.into();
@@ -151,16 +161,10 @@ impl World {
         let Launched { started, shim, .. } = launched;
         let dir = self.path(id);
         let mut io = self.stdio(id, "main", streams);
-        let root = Mount {
-            kind: "bind".into(),
-            source: self.path("root").to_str().unwrap().into(),
-            target: String::new(),
-            options: vec!["rbind".into(), "ro".into()],
-        };
         let request = task::Create {
             id: id.into(),
             bundle: dir.to_str().unwrap().into(),
-            rootfs: vec![root],
+            rootfs: vec![self.root()],
             terminal: streams.terminal,
             stdin: io.paths.stdin.clone(),
             stdout: io.paths.stdout.clone(),
