@@ -1,13 +1,12 @@
 //! A real kubelet for the tests: Kubernetes as a pinned Go module, and the tests that need it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
+use anyhow::Result;
 
-use crate::run::{cargo, go, has, headline, must, root, target};
+use crate::pinned;
+use crate::run::{cargo, headline};
 use crate::test::cargo_tests;
 use crate::test::count::Counts;
 
@@ -60,34 +59,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     counts.close()
 }
 
-/// Builds what `tests/kubelet/go.mod` pins, once for each state of it; the environment that hands it to the tests.
+/// Builds what `tests/kubelet/go.mod` pins; the environment that hands it to the tests.
 pub(crate) fn build() -> Result<(&'static str, OsString)> {
-    if !has("go") {
-        bail!("the kubelet is built with Go 1.26, which is not on the PATH");
-    }
-    let module = root().join("tests/kubelet");
-    let dir = target().join("kubelet").join(state_of(&module)?);
-    if !PACKAGES.iter().all(|package| dir.join(name_of(package)).exists()) {
-        headline("kubelet: building it");
-        let made = dir.with_extension("new");
-        std::fs::create_dir_all(&made)?;
-        // Without debugging information: half the size, and less to link.
-        must(go(&module).args(["build", "-ldflags", "-s -w", "-o"]).arg(&made).args(PACKAGES))?;
-        std::fs::rename(&made, &dir).with_context(|| format!("rename {}", made.display()))?;
-    }
-    Ok((PROGRAMS, dir.into()))
-}
-
-/// A name for what the module pins.
-fn state_of(module: &std::path::Path) -> Result<String> {
-    let mut sum = Sha256::new();
-    for name in ["go.mod", "go.sum"] {
-        let path: PathBuf = module.join(name);
-        sum.update(std::fs::read(&path).with_context(|| format!("read {}", path.display()))?);
-    }
-    Ok(sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn name_of(package: &str) -> &str {
-    package.rsplit('/').next().unwrap_or(package)
+    Ok((PROGRAMS, pinned::build("kubelet", &PACKAGES)?.into()))
 }

@@ -10,6 +10,7 @@ mod demo;
 mod docs;
 mod kubelet;
 mod package;
+mod pinned;
 mod run;
 mod setup;
 mod test;

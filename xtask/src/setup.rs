@@ -37,6 +37,11 @@ const PACKAGES: &[Package] = &[
     Package { name: "runc", shows: &["/usr/sbin/runc", "/usr/bin/runc"], purpose: "runs bundles beside us" },
     Package { name: "crun", shows: &["/usr/bin/crun"], purpose: "runs bundles beside us" },
     Package {
+        name: "containerd",
+        shows: &["/usr/bin/containerd-shim-runc-v2"],
+        purpose: "is a shim of others",
+    },
+    Package {
         name: "libseccomp-dev",
         shows: &["/usr/include/seccomp.h"],
         purpose: "compiles seccomp profiles beside us",

@@ -11,11 +11,15 @@ use std::process::ExitCode;
 
 use crate::conformance::{self, Judged};
 use crate::run::{headline, target};
-use crate::{kubelet, setup, tidy, tools, upgrade};
+use crate::{kubelet, pinned, setup, tidy, tools, upgrade};
 use count::Counts;
 
 /// Where the tests find crictl.
 const CRICTL: &str = "BERTH_CRICTL";
+/// Where the tests find the directory with containerd's shim.
+const SHIMS: &str = "BERTH_SHIMS";
+/// Its package.
+const SHIM: &str = "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -87,6 +91,10 @@ fn programs(counts: &mut Counts) -> upgrade::Programs {
     match kubelet::build() {
         Ok(kubelet) => programs.push(kubelet),
         Err(error) => counts.fail(format!("kubelet: {error:#}")),
+    }
+    match pinned::build("shims", &[SHIM]) {
+        Ok(shims) => programs.push((SHIMS, shims.into())),
+        Err(error) => counts.fail(format!("shims: {error:#}")),
     }
     programs
 }

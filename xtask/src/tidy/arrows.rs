@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("image", &["types", "sys"]),
     ("net", &["types", "sys"]),
     ("shim", &["types", "sys", "container"]),
+    ("shimv2", &["types", "sys"]),
     ("demo", &[]),
     ("engine", &["types", "sys", "image", "net", "container"]),
     ("streaming", &["types", "engine"]),
