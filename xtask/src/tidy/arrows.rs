@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("image", &["types", "sys"]),
     ("net", &["types", "sys"]),
     ("shim", &["types", "sys", "container"]),
+    ("oci", &["types", "sys", "container"]),
     ("demo", &[]),
     ("engine", &["types", "sys", "image", "net", "container"]),
     ("streaming", &["types", "engine"]),
