@@ -42,6 +42,7 @@ mod threads;
 
 pub use berth_sys::cgroup::Join;
 pub use error::{ExecFailure, RunError};
+pub use process::DEFAULT_PATH;
 
 use crate::plan::{Plan, ProcessPlan};
 

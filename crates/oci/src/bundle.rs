@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, Inputs, MAX_SPEC, Plan, PlanError, ProcessPlan, Seccomp};
+use berth_container::run::DEFAULT_PATH;
 use berth_container::seccomp;
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
 use berth_sys::fs::read_bounded;
@@ -170,10 +171,8 @@ pub(crate) fn find_command(process: &ProcessPlan, pid: i32) -> Result<(), OciErr
         })
     } else {
         let path = process.env.iter().rev().find_map(|e| e.strip_prefix(b"PATH="));
-        path.is_none_or(|path| {
-            let dirs = path.split(|b| *b == b':').filter(|dir| !dir.is_empty());
-            dirs.into_iter().any(|dir| exists([dir, b"/", command].concat()))
-        })
+        let dirs = path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| !dir.is_empty());
+        dirs.into_iter().any(|dir| exists([dir, b"/", command].concat()))
     };
     if found {
         return Ok(());

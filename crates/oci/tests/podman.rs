@@ -1,11 +1,11 @@
 //! Debian's podman, with conmon, running its containers on berth-oci: in a mount namespace of the test's own, so that nothing of
 //! its state is the machine's.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
 mod support;
+use support::apart::{Apart, Parent, has};
 use support::life::wait_until;
 use support::{root, rootfs, unique};
 
@@ -15,32 +15,15 @@ const ELSEWHERE: [&str; 4] = ["/var/lib/containers", "/run/containers", "/run/lo
 /// Podman with everything of its own. Its containers are removed when this is dropped.
 struct Podman {
     dir: tempfile::TempDir,
-    /// Keeps the mount namespace.
-    holder: Child,
-    cgroup: String,
+    apart: Apart,
+    cgroup: Parent,
 }
 
 impl Podman {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("tempdir");
         let at = |name: &str| dir.path().join(name);
-        let mut mounts = String::new();
-        for (number, path) in ELSEWHERE.iter().enumerate() {
-            std::fs::create_dir(at(&number.to_string())).expect("mkdir");
-            mounts.push_str(&format!(
-                "mkdir -p {path}; mount --bind {} {path}; ",
-                at(&number.to_string()).display()
-            ));
-        }
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-ec", &format!("{mounts} echo ready; cat")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare");
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().expect("piped")).read_line(&mut line).expect("read");
-        assert_eq!(line, "ready\n");
+        let apart = Apart::new(dir.path(), &ELSEWHERE);
         // What podman runs when a container has ended does not know the options for its runtime: a program that adds the root.
         let program = format!(
             "#!/bin/sh\nexec {} --root {} \"$@\"\n",
@@ -53,7 +36,7 @@ impl Podman {
         let config = "[engine]\nlock_type = \"file\"\nevents_logger = \"file\"\n\
              [containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
         std::fs::write(at("containers.conf"), config).expect("write");
-        let podman = Self { dir, holder, cgroup: unique() };
+        let podman = Self { dir, apart, cgroup: Parent(unique()) };
         let rootfs = rootfs();
         let image = podman.dir.path().join("image.tar");
         let tar = Command::new("tar").arg("-C").arg(rootfs.path()).arg("-cf").arg(&image).arg(".").status();
@@ -67,8 +50,7 @@ impl Podman {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.holder.id().to_string(), "--mount", "podman"]);
+        let mut command = self.apart.command("podman");
         for (option, value) in
             [("--runtime", "berth-oci"), ("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")]
         {
@@ -76,7 +58,6 @@ impl Podman {
         }
         command.args(["--cgroup-manager", "cgroupfs", "--storage-driver", "vfs"]).args(words);
         command.env("CONTAINERS_CONF", self.at("containers.conf")).env("HOME", self.dir.path());
-        command.stdin(Stdio::null());
         command
     }
 
@@ -86,8 +67,8 @@ impl Podman {
 
     /// `run` with what all containers of the test have.
     fn run(&self, words: &[&str]) -> (Option<i32>, String) {
-        let output =
-            self.call(&[&["run", "--network", "none", "--cgroup-parent", &self.cgroup][..], words].concat());
+        let output = self
+            .call(&[&["run", "--network", "none", "--cgroup-parent", &self.cgroup.0][..], words].concat());
         (output.status.code(), support::bundle::text(&output))
     }
 
@@ -112,12 +93,6 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         drop(self.call(&["rm", "--force", "--all", "--time", "0"]));
-        drop(self.holder.stdin.take());
-        drop(self.holder.wait());
-        // Podman makes its parent in every hierarchy, in those too that Berth does not use.
-        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let dirs = hierarchies.map(|dir| dir.path().join(&self.cgroup)).filter(|dir| dir.exists());
-        drop(berth_sys::cgroup::Cgroup::from_dirs(dirs.collect()).remove());
     }
 }
 
@@ -125,14 +100,8 @@ fn podman(test: &str) -> Option<Podman> {
     if !root(test) {
         return None;
     }
-    let programs = ["/usr/bin/podman", "/usr/bin/conmon", "/usr/bin/unshare", "/usr/bin/nsenter", "/bin/tar"];
-    match programs.iter().find(|path| !Path::new(path).exists()) {
-        None => Some(Podman::new()),
-        Some(path) => {
-            eprintln!("skipped: {test}: needs {path} (package podman)");
-            None
-        }
-    }
+    let programs = ["/usr/bin/podman", "/usr/bin/conmon"];
+    has(test, &programs, "podman").then(Podman::new)
 }
 
 #[test]
@@ -243,8 +212,9 @@ fn podman_has_two_containers_share_a_pod() {
         "container:one",
     ];
     let look = "hostname; cat /proc/1/cmdline | grep -c sleep; test $(readlink /proc/self/ns/net) = $(readlink /proc/1/ns/net) && echo net";
-    let output = podman
-        .call(&[&["run", "--cgroup-parent", &podman.cgroup][..], &join, &["box", "sh", "-c", look]].concat());
+    let output = podman.call(
+        &[&["run", "--cgroup-parent", &podman.cgroup.0][..], &join, &["box", "sh", "-c", look]].concat(),
+    );
     assert_eq!(support::bundle::text(&output), "pod\n1\nnet\n");
     podman.fine(&["rm", "--force", "--time", "0", "one"]);
     wait_until(|| podman.states() == 0, || format!("{} containers are left", podman.states()));

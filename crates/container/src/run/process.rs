@@ -20,7 +20,7 @@ use super::{Note, RunError};
 use crate::plan::{Capabilities, ProcessPlan, WindowSize};
 
 /// Where a command without a slash is looked for when the environment has no `PATH`.
-const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const UNLIMITED: u64 = u64::MAX;
 
 /// A process, prepared.

@@ -11,6 +11,7 @@
 #[path = "../../../container/tests/support/mod.rs"]
 mod container;
 
+pub mod apart;
 pub mod bundle;
 pub mod life;
 

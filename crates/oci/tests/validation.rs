@@ -1,0 +1,78 @@
+//! The OCI runtime-tools' own validation, built from the module that `tests/oci/go.mod` pins: each of its programs makes containers
+//! by runc's command line and looks at them from the inside.
+//!
+//! What is not run, and why: the programs that runc fails too (delete, hooks, hooks_stdin, misc_props, pidfile, poststart, prestart,
+//! process_rlimits, start, the ones that expect a failure); killsig, which signals before its shell has set its trap; those of settings that
+//! Berth refuses (kernel memory, leaf weights and network classes, mount labels, a mount namespace by path or none, an option without effect on a bind mount); those of
+//! cgroups, which leave their parents behind; and process_capabilities, which needs a machine whose root has all of them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+mod support;
+use support::root;
+
+fn go(dir: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(dir).env("GOFLAGS", "-mod=readonly").env("CGO_ENABLED", "0").stdin(Stdio::null());
+    go
+}
+
+/// Builds the programs; the directory with them and the root file system that they unpack.
+fn build() -> PathBuf {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/oci");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtime-tools");
+    std::fs::create_dir_all(&dir).expect("mkdir");
+    let built = go(&module).args(["build", "-o"]).arg(&dir).arg("tool").output().expect("go");
+    assert!(built.status.success(), "{}", support::bundle::text(&built));
+    let list = ["list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runtime-tools"];
+    let source = String::from_utf8(go(&module).args(list).output().expect("go").stdout).expect("a path");
+    let archive = if cfg!(target_arch = "x86_64") { "rootfs-amd64.tar.gz" } else { "rootfs-386.tar.gz" };
+    let bytes = std::fs::read(Path::new(source.trim()).join(archive)).expect("the root file system");
+    std::fs::write(dir.join(archive), bytes).expect("write");
+    dir
+}
+
+#[test]
+fn the_programs_of_the_oci_runtime_tools_find_nothing_wrong() {
+    let test = "the_programs_of_the_oci_runtime_tools_find_nothing_wrong";
+    if !root(test) {
+        return;
+    }
+    if !cfg!(target_arch = "x86_64") || Command::new("go").arg("version").output().is_err() {
+        eprintln!("skipped: {test}: needs Go and an x86_64 machine");
+        return;
+    }
+    let programs = build();
+    let own = tempfile::tempdir().expect("tempdir");
+    // They know no options.
+    let runtime = own.path().join("berth-oci");
+    let (program, state) = (env!("CARGO_BIN_EXE_berth-oci"), own.path().join("state"));
+    std::fs::write(&runtime, format!("#!/bin/sh\nexec {program} --root {} \"$@\"\n", state.display()))
+        .expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&runtime, mode).expect("chmod");
+    let (mut wrong, mut points) = (Vec::new(), 0);
+    for entry in std::fs::read_dir(&programs).expect("the programs") {
+        let name = entry.expect("entry").file_name().into_string().expect("a name");
+        if name == "runtimetest" || name.ends_with(".gz") {
+            continue;
+        }
+        let mut command = Command::new(programs.join(&name));
+        command
+            .current_dir(&programs)
+            .env("RUNTIME", &runtime)
+            .env("TMPDIR", own.path())
+            .stdin(Stdio::null());
+        let output = command.output().expect("run");
+        let text = support::bundle::text(&output);
+        let fine = text.lines().filter(|line| line.starts_with("ok ")).count();
+        points += fine;
+        if fine == 0 || !output.status.success() || text.lines().any(|line| line.starts_with("not ok ")) {
+            wrong.push(format!("{name}: {}\n{text}", output.status));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(points > 2000, "only {points} points were looked at");
+    assert_eq!(std::fs::read_dir(&state).map_or(0, Iterator::count), 0, "containers are left");
+}
