@@ -86,7 +86,7 @@ pub(crate) enum Verb {
         force: bool,
     },
     /// Run a further process in a container
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Make and start a container, wait for its end and remove it
     Run(Run),
     /// List the processes of a container

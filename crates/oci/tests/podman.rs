@@ -135,8 +135,8 @@ fn podman_runs_containers_in_the_foreground() {
     ];
     let (_, text) = podman.run(&words);
     assert!(text.starts_with("7\n8\nh\n/tmp\nb c\n5\nmkdir:"), "{text}");
-    let (_, text) = podman.run(&["--rm", "--tty", "box", "sh", "-c", "test -t 1 && stty size | wc -w"]);
-    assert_eq!(text, "2\r\n");
+    let (_, text) = podman.run(&["--rm", "--tty", "box", "sh", "-c", "test -t 1 && echo terminal"]);
+    assert_eq!(text, "terminal\r\n");
     let limits = [
         "--rm",
         "--memory",

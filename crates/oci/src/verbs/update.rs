@@ -18,7 +18,7 @@ pub(super) fn update(store: &Store, options: &Update) -> Result<(), OciError> {
         Some(path) => from_file(path)?,
         None => from_options(options)?,
     };
-    let resources = converted(resources)?;
+    let resources = converted(&resources)?;
     let (locked, record) = store.locked(&options.id)?;
     match locked.container.status(&record)? {
         Status::Created | Status::Running | Status::Paused => {}
@@ -31,7 +31,7 @@ pub(super) fn update(store: &Store, options: &Update) -> Result<(), OciError> {
 }
 
 /// By way of a whole specification, whose parser and conversion refuse what is not known or not done.
-fn converted(resources: Value) -> Result<Resources, OciError> {
+fn converted(resources: &Value) -> Result<Resources, OciError> {
     let has_devices = resources.get("devices").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let whole =
         json!({ "ociVersion": "1.0.0", "root": { "path": "/" }, "linux": { "resources": resources } });
