@@ -5,6 +5,7 @@
     unused_imports,
     unreachable_pub,
     missing_debug_implementations,
+    clippy::print_stderr,
     reason = "each test file uses a part of it"
 )]
 
