@@ -33,6 +33,19 @@ fn build() -> PathBuf {
     dir
 }
 
+/// How many points one program found right, or what it said.
+fn validate(program: &Path, runtime: &Path, own: &Path) -> Result<usize, String> {
+    let mut command = Command::new(program);
+    command.current_dir(program.parent().expect("a directory")).env("RUNTIME", runtime).env("TMPDIR", own);
+    let output = command.stdin(Stdio::null()).output().expect("run");
+    let text = support::bundle::text(&output);
+    let right = text.lines().filter(|line| line.starts_with("ok ")).count();
+    if right == 0 || !output.status.success() || text.lines().any(|line| line.starts_with("not ok ")) {
+        return Err(format!("{}: {}\n{text}", program.display(), output.status));
+    }
+    Ok(right)
+}
+
 #[test]
 fn the_programs_of_the_oci_runtime_tools_find_nothing_wrong() {
     let test = "the_programs_of_the_oci_runtime_tools_find_nothing_wrong";
@@ -52,26 +65,19 @@ fn the_programs_of_the_oci_runtime_tools_find_nothing_wrong() {
         .expect("write");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&runtime, mode).expect("chmod");
-    let (mut wrong, mut points) = (Vec::new(), 0);
-    for entry in std::fs::read_dir(&programs).expect("the programs") {
-        let name = entry.expect("entry").file_name().into_string().expect("a name");
-        if name == "runtimetest" || name.ends_with(".gz") {
-            continue;
-        }
-        let mut command = Command::new(programs.join(&name));
-        command
-            .current_dir(&programs)
-            .env("RUNTIME", &runtime)
-            .env("TMPDIR", own.path())
-            .stdin(Stdio::null());
-        let output = command.output().expect("run");
-        let text = support::bundle::text(&output);
-        let fine = text.lines().filter(|line| line.starts_with("ok ")).count();
-        points += fine;
-        if fine == 0 || !output.status.success() || text.lines().any(|line| line.starts_with("not ok ")) {
-            wrong.push(format!("{name}: {}\n{text}", output.status));
-        }
-    }
+    let names = std::fs::read_dir(&programs).expect("the programs");
+    let names = names.map(|entry| entry.expect("entry").file_name().into_string().expect("a name"));
+    let names: Vec<String> = names.filter(|name| name != "runtimetest" && !name.ends_with(".gz")).collect();
+    // They mostly wait.
+    let run = &|names: &[String]| -> Vec<Result<usize, String>> {
+        names.iter().map(|name| validate(&programs.join(name), &runtime, own.path())).collect()
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = names.chunks(5).map(|some| scope.spawn(move || run(some))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
+    });
+    let wrong: Vec<String> = results.iter().filter_map(|result| result.clone().err()).collect();
+    let points: usize = results.iter().flatten().sum();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(points > 2000, "only {points} points were looked at");
     assert_eq!(std::fs::read_dir(&state).map_or(0, Iterator::count), 0, "containers are left");

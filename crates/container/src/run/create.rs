@@ -15,7 +15,7 @@ use super::new_process::{Expects, MadeBy, Moves, NewProcess};
 use super::op::{Op, c_string, propagation, step};
 use super::process::{Form, Process};
 use super::report::Names;
-use super::{Company, Given, Join, Prepared, RunError, Stdio, gate, procfs};
+use super::{Company, Given, Join, Note, Prepared, RunError, Stdio, Visitor, gate, procfs};
 use crate::plan::{ClockOffsets, Namespaces, Plan, RootSource, Space};
 
 /// The namespaces of the new process.
@@ -171,14 +171,25 @@ pub(super) fn create(
         .map_err(step("clone a process"))?;
     drop(work);
     drop(theirs);
+    let new = NewProcess::new(child, ours);
+    follow(new, plan, &process, entered, (&new_namespaces, stdio.is_none(), company.visitor), notes)
+}
+
+/// The parent's part from the clone until the container is prepared.
+fn follow(
+    mut new: NewProcess,
+    plan: &Plan,
+    process: &Process,
+    entered: Vec<String>,
+    (namespaces, terminal, visitor): (&NewNamespaces, bool, Option<Visitor<'_>>),
+    notes: Vec<Note>,
+) -> Result<Prepared, RunError> {
     let names = Names { plan: Some(plan), entered, process: &plan.process };
-    let mut new = NewProcess::new(child, ours);
-    if new_namespaces.new_user {
-        let made_by = if new_namespaces.unshare_user { MadeBy::Process } else { MadeBy::Clone };
-        new.map(plan, &process, made_by, &names)?;
+    if namespaces.new_user {
+        let made_by = if namespaces.unshare_user { MadeBy::Process } else { MadeBy::Clone };
+        new.map(plan, process, made_by, &names)?;
     }
-    let expects = Expects { terminal: stdio.is_none(), moves: new_namespaces.moves, ready: true };
-    new.hear_out(&expects, &names, company.visitor)?;
+    new.hear_out(&Expects { terminal, moves: namespaces.moves, ready: true }, &names, visitor)?;
     new.prepared(plan, notes)
 }
 
