@@ -7,8 +7,6 @@ tool (
 	github.com/opencontainers/runtime-tools/validation/config_updates_without_affect
 	github.com/opencontainers/runtime-tools/validation/create
 	github.com/opencontainers/runtime-tools/validation/default
-	github.com/opencontainers/runtime-tools/validation/delete_only_create_resources
-	github.com/opencontainers/runtime-tools/validation/delete_resources
 	github.com/opencontainers/runtime-tools/validation/hostname
 	github.com/opencontainers/runtime-tools/validation/kill_no_effect
 	github.com/opencontainers/runtime-tools/validation/linux_devices
