@@ -54,6 +54,7 @@ pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     headline(&format!("package: building Berth, profile {profile}"));
     must(&mut cargo(&["build", "--profile", profile, "--package", "berth"]))?;
     let program = target().join(profile).join("berth");
+    let runtime = runtime(profile)?;
     let dir = target().join("package");
     let tree = dir.join("tree");
     if tree.exists() {
@@ -63,6 +64,8 @@ pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     let arch = said(Command::new("dpkg").arg("--print-architecture"))?;
     let libc = said(Command::new("dpkg-query").args(["--show", "--showformat=${Version}", "libc6"]))?;
     fill(&tree, &program)?;
+    let binary = std::fs::read(&runtime).with_context(|| format!("read {}", runtime.display()))?;
+    put(&tree, "usr/bin/berth-oci", &binary, 0o755)?;
     put(&tree, "DEBIAN/control", control(arch.trim(), upstream(&libc)).as_bytes(), 0o644)?;
     put(&tree, "DEBIAN/conffiles", CONFFILES.as_bytes(), 0o644)?;
     for (name, text) in SCRIPTS {
@@ -76,6 +79,19 @@ pub(crate) fn build(profile: &str) -> Result<PathBuf> {
             .stdout(Stdio::null()),
     )?;
     Ok(package)
+}
+
+/// `berth-oci`: static, as it executes itself from memory for every container, and small.
+fn runtime(profile: &str) -> Result<PathBuf> {
+    let profile = if profile == "quick" { profile } else { "small" };
+    let host = said(Command::new("rustc").arg("-vV"))?;
+    let host =
+        host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names its host")?.to_owned();
+    let mut build = cargo(&["build", "--profile", profile, "--package", "berth-oci", "--target", &host]);
+    // With a target, these flags are not for build scripts.
+    let flags = "-Ctarget-feature=+crt-static\u{1f}-Crelocation-model=static";
+    must(build.env("CARGO_ENCODED_RUSTFLAGS", flags).env_remove("RUSTFLAGS"))?;
+    Ok(target().join(host).join(profile).join("berth-oci"))
 }
 
 /// The files of the package.

@@ -36,6 +36,13 @@ const PACKAGES: &[Package] = &[
     Package { name: "umoci", shows: &["/usr/bin/umoci"], purpose: "unpacks beside us" },
     Package { name: "runc", shows: &["/usr/sbin/runc", "/usr/bin/runc"], purpose: "runs bundles beside us" },
     Package { name: "crun", shows: &["/usr/bin/crun"], purpose: "runs bundles beside us" },
+    Package { name: "podman", shows: &["/usr/bin/podman"], purpose: "runs its containers on berth-oci" },
+    Package { name: "conmon", shows: &["/usr/bin/conmon"], purpose: "is the parent of podman's containers" },
+    Package {
+        name: "procps",
+        shows: &["/usr/bin/ps", "/bin/ps"],
+        purpose: "shows the processes of a container",
+    },
     Package {
         name: "containerd",
         shows: &["/usr/bin/containerd-shim-runc-v2"],

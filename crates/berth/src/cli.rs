@@ -74,8 +74,6 @@ enum Command {
     Doctor(command::maintenance::Doctor),
     /// Stop and remove everything of an instance
     Purge(command::maintenance::Purge),
-    /// Run an OCI bundle without a daemon
-    Oci(command::oci::Oci),
     /// Answer kubelets, crictl and this command line
     Serve(Serve),
     /// Write the completions of a shell to standard output
@@ -110,7 +108,6 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let reach = cli.reach.or_environment(|name| std::env::var(name).ok());
     match cli.command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
-        Command::Oci(oci) => oci.run(),
         Command::Completion(completion) => completion.run(tree()),
         Command::Documents(documents) => documents.run(tree()),
         Command::Purge(purge) => on_runtime(purge.run(reach)),

@@ -8,7 +8,6 @@ pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
-pub(crate) mod oci;
 pub(crate) mod play;
 pub(crate) mod run;
 mod stream;

@@ -10,10 +10,6 @@
 //! resolved, nothing is left to find out but what only the kernel can say. Each setting of the
 //! runtime specification is applied or refused by name. See docs/adr/0001 and docs/adr/0003.
 
-#[cfg(feature = "plan")]
-mod accounts;
-#[cfg(feature = "plan")]
-pub mod bundle;
 pub mod plan;
 pub mod run;
 #[cfg(feature = "plan")]

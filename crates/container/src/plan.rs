@@ -33,6 +33,8 @@ pub use capability::{capability, capability_names};
 #[cfg(feature = "plan")]
 pub use error::PlanError;
 #[cfg(feature = "plan")]
+pub use options::mount_options;
+#[cfg(feature = "plan")]
 pub use parse::parse;
 #[cfg(feature = "plan")]
 pub use process_of::process;

@@ -42,6 +42,7 @@ mod threads;
 
 pub use berth_sys::cgroup::Join;
 pub use error::{ExecFailure, RunError};
+pub use process::DEFAULT_PATH;
 
 use crate::plan::{Plan, ProcessPlan};
 
@@ -69,6 +70,22 @@ pub struct Given<'a> {
     /// ([`berth_sys::mount::base_namespace`]); None is the caller's, which is slow where there are many mounts. Not used
     /// where a new file system names files of the host, nor in a new user namespace, which has no right to it.
     pub base: Option<BorrowedFd<'a>>,
+}
+
+/// Called with a process id in the caller's PID namespace.
+pub type Visitor<'a> = &'a mut dyn FnMut(i32) -> Result<(), RunError>;
+
+/// Who else has to do with a new container.
+#[derive(Default)]
+#[allow(missing_debug_implementations, reason = "a closure")]
+pub struct Company<'a> {
+    /// A listening `SOCK_SEQPACKET` socket at which the process waits for its start ([`start_at`]), so that its maker may
+    /// end before. Without one it ends with its maker.
+    pub door: Option<BorrowedFd<'a>>,
+    /// Called when the container's namespaces and mounts are made and the host's mounts are still there, with the
+    /// process, which waits meanwhile. The root, if the plan has it as a path, is mounted there. In a PID
+    /// namespace that others are in too it is a process that ends soon (docs/adr/0070).
+    pub visitor: Option<Visitor<'a>>,
 }
 
 /// What a process gets as standard input, output and error.
@@ -175,7 +192,32 @@ pub struct Running {
 /// The step that failed, named.
 #[allow(clippy::needless_pass_by_value, reason = "the caller's copies must not keep the streams open")]
 pub fn create(plan: &Plan, given: &Given<'_>, stdio: Stdio, join: &Join) -> Result<Prepared, RunError> {
-    create::create(plan, given, &stdio, join)
+    create::create(plan, given, &stdio, join, Company::default())
+}
+
+/// Prepares a container in company.
+///
+/// # Errors
+/// The step that failed, named, or the visitor's error.
+#[allow(clippy::needless_pass_by_value, reason = "the caller's copies must not keep the streams open")]
+pub fn create_in_company(
+    plan: &Plan,
+    given: &Given<'_>,
+    stdio: Stdio,
+    join: &Join,
+    company: Company<'_>,
+) -> Result<Prepared, RunError> {
+    create::create(plan, given, &stdio, join, company)
+}
+
+/// Starts the container that waits at a door, to which `connection` is connected, and returns when its `execve`
+/// succeeded. `command` is its first argument, for an error.
+///
+/// # Errors
+/// [`RunError::Exec`] when the command cannot be executed, or the step before it that failed.
+pub fn start_at(connection: BorrowedFd<'_>, command: &[u8]) -> Result<(), RunError> {
+    gate::release(connection).map_err(|_| RunError::Died { before: "it was started" })?;
+    gate_outcome(connection, &ProcessPlan { args: vec![command.to_vec()], ..ProcessPlan::default() })
 }
 
 /// Runs a further process in the container of the process `target`, and returns when its `execve`
@@ -190,7 +232,22 @@ pub fn exec(
     stdio: Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
-    exec::exec(plan, target, &stdio, join)
+    exec::exec(plan, None, target, &stdio, join)
+}
+
+/// The same for the file `file` of the container, whatever the first argument says.
+///
+/// # Errors
+/// As [`exec`](fn@exec).
+#[allow(clippy::needless_pass_by_value, reason = "the caller's copies must not keep the streams open")]
+pub fn exec_file(
+    plan: &ProcessPlan,
+    file: &[u8],
+    target: BorrowedFd<'_>,
+    stdio: Stdio,
+    join: &Join,
+) -> Result<Running, RunError> {
+    exec::exec(plan, Some(file), target, &stdio, join)
 }
 
 impl Prepared {
@@ -249,23 +306,28 @@ impl Prepared {
     /// # Errors
     /// Those of [`Prepared::start`]. The process is ending by itself or is killed when this is dropped.
     pub fn outcome(&self) -> Result<(), RunError> {
-        match gate::hear(self.gate.as_fd()) {
-            // By execve, or because the process was killed: then its exit says so.
-            Ok((gate::Heard::Closed, _)) => Ok(()),
-            Ok((gate::Heard::Failed { what, index, errno }, _)) => {
-                let names = report::Names { plan: None, entered: Vec::new(), process: &self.process };
-                Err(report::failure(&names, &what, index, errno))
-            }
-            Ok((gate::Heard::Silent, _)) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
-            Ok((gate::Heard::Ready | gate::Heard::Terminal(_) | gate::Heard::Moved { .. }, _)) | Err(_) => {
-                Err(RunError::Died { before: "it was started" })
-            }
-        }
+        gate_outcome(self.gate.as_fd(), &self.process)
     }
 
     /// The process, which is the caller's from now on.
     pub fn into_running(mut self) -> Running {
         self.running.take().expect("only this and drop take it, and both have the value")
+    }
+}
+
+fn gate_outcome(gate: BorrowedFd<'_>, process: &ProcessPlan) -> Result<(), RunError> {
+    use gate::Heard;
+    match gate::hear(gate) {
+        // By execve, or because the process was killed: then its exit says so.
+        Ok((Heard::Closed, _)) => Ok(()),
+        Ok((Heard::Failed { what, index, errno }, _)) => {
+            let names = report::Names { plan: None, entered: Vec::new(), process };
+            Err(report::failure(&names, &what, index, errno))
+        }
+        Ok((Heard::Silent, _)) => Err(RunError::Slow { seconds: gate::DEADLINE.as_secs() }),
+        Ok((Heard::Ready | Heard::Arranged | Heard::Terminal(_) | Heard::Moved { .. }, _)) | Err(_) => {
+            Err(RunError::Died { before: "it was started" })
+        }
     }
 }
 

@@ -1,19 +1,15 @@
 //! Features that the comparison does not reach: user namespaces and exec, idmapped mounts, clocks,
 //! propagation, limits, signals, and that a failure leaves nothing.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::chown;
-use std::process::Stdio as Std;
 
 use berth_container::plan::{ClockOffsets, IdMap, Plan, Propagation, Rlimit, Space, Step};
 use berth_container::run::{self, Given, Join, Note, RunError, Running, Stdio};
-use serde_json::json;
 
 #[path = "features/idmap.rs"]
 mod idmap;
 mod support;
-use support::bundle::{Bundle, Runtime, oracles};
 use support::{
     bind, capture, filesystem, in_user_namespace, plan, process, read_all, root, rootfs, run_plan, silent,
 };
@@ -316,25 +312,6 @@ fn many_threads_make_containers_at_once() {
 }
 
 #[test]
-fn signals_go_to_the_container() {
-    if !root("signals_go_to_the_container") {
-        return;
-    }
-    let bundle = Bundle::new("trap 'exit 9' TERM; echo ready; while :; do sleep 1000 & wait; done");
-    let mut runtimes = oracles("signals_go_to_the_container");
-    runtimes.push(Runtime::Ours);
-    for runtime in runtimes {
-        let mut child = bundle.command(runtime).stdout(Std::piped()).spawn().expect("spawn");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
-        assert_eq!(line, "ready\n");
-        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
-        assert_eq!(child.wait().expect("wait").code(), Some(9), "{runtime:?}");
-    }
-}
-
-#[test]
 fn a_failure_leaves_nothing() {
     if !root("a_failure_leaves_nothing") {
         return;
@@ -395,26 +372,4 @@ fn a_namespace_that_cannot_be_entered_is_named() {
     let given = Given { net: Some(file.as_fd()), ..Given::default() };
     let error = run::create(&plan, &given, silent(), &Join::default()).expect_err("no namespace");
     assert_eq!(error.to_string(), "enter the given network namespace");
-}
-
-#[test]
-fn a_bad_bundle_leaves_no_cgroup() {
-    if !root("a_bad_bundle_leaves_no_cgroup") {
-        return;
-    }
-    let mut bundle = Bundle::new("true");
-    bundle.config["process"]["args"] = json!(["/no/such/program"]);
-    let left = |bundle: &Bundle| {
-        let host = berth_sys::cgroup::Host::detect().expect("cgroups");
-        let name = bundle.last_id();
-        host.hierarchies().iter().any(|h| h.mount.join(&name).exists())
-    };
-    let (code, output) = bundle.ours();
-    assert!(code == 127 && output.contains("/no/such/program"), "{code} {output}");
-    assert!(!left(&bundle));
-    let mount = json!({ "destination": "/x", "type": "bind", "source": "/no/such" });
-    bundle.config["mounts"].as_array_mut().expect("array").push(mount);
-    let (code, output) = bundle.ours();
-    assert!(code == 125 && output.contains("/no/such"), "{code} {output}");
-    assert!(!left(&bundle));
 }

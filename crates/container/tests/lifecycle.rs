@@ -114,8 +114,7 @@ fn what_cannot_be_killed_does_not_block_its_maker_forever() {
     let freezer = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| {
         matches!(words[..], [_, _, "cgroup", options, ..] if options.split(',').any(|o| o == "freezer"))
     });
-    let Some(freezer) = freezer.map(|words| std::path::Path::new(words[1]).join(support::bundle::unique()))
-    else {
+    let Some(freezer) = freezer.map(|words| std::path::Path::new(words[1]).join(support::unique())) else {
         eprintln!("skipped: {test}: needs the freezer of cgroup v1");
         return;
     };

@@ -26,7 +26,6 @@ mod file;
 mod input;
 mod lines;
 mod recorder;
-mod stamp;
 
 pub(crate) use berth_sys::clock::now;
 use client::{Client, Fate};

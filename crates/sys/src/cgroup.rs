@@ -20,6 +20,7 @@ pub mod convert;
 mod create;
 mod devices;
 mod error;
+mod freeze;
 mod group;
 mod host;
 mod kill;

@@ -253,6 +253,12 @@ pub mod call {
     pub const SENDMSG: u32 = libc::SYS_sendmsg as u32;
     /// clone(2)
     pub const CLONE: u32 = libc::SYS_clone as u32;
+    /// accept4(2)
+    pub const ACCEPT4: u32 = libc::SYS_accept4 as u32;
+    /// dup3(2)
+    pub const DUP3: u32 = libc::SYS_dup3 as u32;
+    /// close(2)
+    pub const CLOSE: u32 = libc::SYS_close as u32;
     /// capset(2)
     pub const CAPSET: u32 = libc::SYS_capset as u32;
     /// setsid(2)

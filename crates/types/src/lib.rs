@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod quantity;
 pub mod reference;
 pub mod shim;
+pub mod stamp;
 
 pub use digest::Digest;
 pub use error::{Classify, Kind};

@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("net", &["types", "sys"]),
     ("shim", &["types", "sys", "container"]),
     ("shimv2", &["types", "sys"]),
+    ("oci", &["types", "sys", "container"]),
     ("demo", &[]),
     ("engine", &["types", "sys", "image", "net", "container"]),
     ("streaming", &["types", "engine"]),

@@ -21,7 +21,7 @@ fn help_is_asked_for_or_given_with_an_error() {
     said.refused();
     for command in [
         "run", "play", "down", "ps", "pods", "logs", "exec", "attach", "stop", "rm", "wait", "pull",
-        "images", "rmi", "load", "save", "inspect", "doctor", "purge", "oci", "serve", "version",
+        "images", "rmi", "load", "save", "inspect", "doctor", "purge", "serve", "version",
     ] {
         let help = berth(&[command, "--help"]).fine();
         assert!(help.contains(&format!("Usage: berth {command}")), "{help}");

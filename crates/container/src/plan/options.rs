@@ -60,6 +60,54 @@ fn propagation(word: &str) -> Option<Propagation> {
     })
 }
 
+/// The words that mean the same for every file system.
+const WORDS: [&str; 32] = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "idmap",
+    "loud",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "rbind",
+    "relatime",
+    "ridmap",
+    "ro",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "unbindable",
+    "rprivate",
+];
+
+/// The mount options that this program understands itself, in their order.
+pub fn mount_options() -> Vec<String> {
+    let recursive = |word: &&str| attribute(word).is_some() || propagation(word).is_some();
+    let mut words: Vec<String> = WORDS.map(str::to_owned).into();
+    words.extend(
+        WORDS.iter().filter(|w| recursive(w) && !w.starts_with("rpriv")).map(|word| format!("r{word}")),
+    );
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
 /// `linux.rootfsPropagation`.
 pub(super) fn root_propagation(word: &str) -> Result<Propagation, PlanError> {
     match word {
@@ -123,5 +171,25 @@ impl Options {
             None => (word, None),
         };
         self.data.push((key.to_owned(), value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_that_are_named_are_understood() {
+        let words = mount_options();
+        assert!(
+            words.is_sorted() && words.contains(&"rro".to_owned()) && words.contains(&"rslave".to_owned())
+        );
+        for word in words {
+            assert_eq!(
+                Options::parse(std::slice::from_ref(&word), "options").unwrap().data,
+                Vec::new(),
+                "{word}"
+            );
+        }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A process to run: the container's main process, or a further one in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProcessPlan {
     /// The command and its arguments; never empty. A command without a slash is looked for in the
     /// directories of `PATH` in `env`, as execvp does.

@@ -1,5 +1,6 @@
 //! The child of `create` and of `exec`, from clone to execve. No allocation here: see [`super`].
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use berth_sys::mount::{self, Change};
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
 
 use super::gate::{self, ENTER, Fail, STEP};
-use super::last::GATE;
+use super::last::{DOOR, GATE};
 use super::op::Op;
 use super::path::is_device;
 use super::process::{Process, at};
@@ -37,6 +38,8 @@ pub(super) struct Work<'a> {
     /// Where the host's mounts are left for.
     pub(super) base: Option<BorrowedFd<'a>>,
     pub(super) enter: Vec<Entry<'a>>,
+    /// A listening socket at which the process waits for its start.
+    pub(super) door: Option<BorrowedFd<'a>>,
     /// None for a terminal.
     pub(super) stdio: Option<[Option<BorrowedFd<'a>>; 3]>,
     /// Whether the process is root in a user namespace of the container first.
@@ -50,6 +53,10 @@ pub(super) struct Work<'a> {
 #[derive(Debug)]
 pub(super) struct Setup<'a> {
     pub(super) root: BorrowedFd<'a>,
+    /// Where it is attached for the time until it is the root.
+    pub(super) root_at: &'a CStr,
+    /// Whether somebody wants to see the container before its root is its root.
+    pub(super) visited: bool,
     pub(super) ops: &'a [Op],
     /// Whether a user namespace that exists gets a new PID namespace: those belong to children only, so
     /// a sibling, made in there, goes on.
@@ -213,7 +220,7 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
         setup.root,
         c"",
         rustix::fs::CWD,
-        c"/",
+        setup.root_at,
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .map_err(at("attach the root file system"))?;
@@ -224,6 +231,12 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
     }
     for (mount, peer) in setup.ops.iter().filter_map(Op::to_share) {
         mount::share(peer, mount).map_err(at("share a mount with the host"))?;
+    }
+    if setup.visited {
+        gate::say_arranged(work.gate).map_err(at("report the mounts"))?;
+        if !gate::wait(work.gate) {
+            process::exit_now(0);
+        }
     }
     pivot(setup.root).map_err(at("pivot to the root file system"))?;
     finish_root(setup)?;
@@ -285,6 +298,7 @@ fn settle(work: &Work<'_>, pty: Option<Pty>) -> Result<(), Fail> {
     // First out of the way of the numbers they get, then onto them.
     let away = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 16).map_err(&name);
     let gate = away(work.gate)?;
+    let door = work.door.map(away).transpose()?;
     let fds = match (&pty, work.stdio) {
         (Some(pty), _) => {
             if let Some(size) = work.process.window {
@@ -300,9 +314,16 @@ fn settle(work: &Work<'_>, pty: Option<Pty>) -> Result<(), Fail> {
         process::place_fd(fd.as_fd(), number, true).map_err(&name)?;
     }
     process::place_fd(gate.as_fd(), GATE, false).map_err(&name)?;
+    let last = match &door {
+        Some(door) => {
+            process::place_fd(door.as_fd(), DOOR, false).map_err(&name)?;
+            DOOR
+        }
+        None => GATE,
+    };
     // Their numbers are closed next, or others' by now.
-    std::mem::forget((gate, fds, pty));
-    process::close_range(GATE.cast_unsigned() + 1, u32::MAX).map_err(at("close descriptors"))
+    std::mem::forget((gate, door, fds, pty));
+    process::close_range(last.cast_unsigned() + 1, u32::MAX).map_err(at("close descriptors"))
 }
 
 /// A copy of the given stream, or the container's own null device.
@@ -366,6 +387,7 @@ pub(super) fn needed<'a>(work: &'a Work<'_>) -> impl Iterator<Item = i32> + 'a {
         .chain(&work.tasks)
         .chain(&work.pid)
         .chain(&work.base)
+        .chain(&work.door)
         .chain(work.enter.iter().map(|e| &e.fd))
         .chain(stdio)
         .map(AsRawFd::as_raw_fd)

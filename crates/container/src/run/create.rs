@@ -1,5 +1,6 @@
 //! The parent's side of `create`.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use berth_sys::process;
@@ -12,9 +13,9 @@ use super::idmap::{Maps, ranges};
 use super::last::RunsIn;
 use super::new_process::{Expects, MadeBy, Moves, NewProcess};
 use super::op::{Op, c_string, propagation, step};
-use super::process::Process;
+use super::process::{Form, Process};
 use super::report::Names;
-use super::{Given, Join, Prepared, RunError, Stdio, gate, procfs};
+use super::{Company, Given, Join, Note, Prepared, RunError, Stdio, Visitor, gate, procfs};
 use crate::plan::{ClockOffsets, Namespaces, Plan, RootSource, Space};
 
 /// The namespaces of the new process.
@@ -109,6 +110,7 @@ pub(super) fn create(
     given: &Given<'_>,
     stdio: &Stdio,
     join: &Join,
+    company: Company<'_>,
 ) -> Result<Prepared, RunError> {
     let mut notes = Vec::new();
     let has_user = plan.namespaces.user != Space::Host;
@@ -126,7 +128,8 @@ pub(super) fn create(
     let (entries, entered): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
     let goes_on = if pid_space.is_some() { RunsIn::SiblingReports } else { RunsIn::Here };
     let stdio = stdio.fds();
-    let process = Process::new(&plan.process, goes_on, stdio.is_none(), &mut notes)?;
+    let form = Form { goes_on, terminal: stdio.is_none(), door: company.door.is_some(), file: None };
+    let process = Process::new(&plan.process, form, &mut notes)?;
     give_procfs(&mut ops, pid_space, &entries)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let base = usable_base(given, &ops);
@@ -138,14 +141,18 @@ pub(super) fn create(
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
         pid: pid_space,
         base: base.filter(|_| new_namespaces.from_base),
+        door: company.door,
         become_root: has_user,
         limits_from_outside: new_namespaces.new_user && !new_namespaces.unshare_user,
         enter: entries,
         stdio,
         process: &process,
     };
+    let root_at = root_at(plan, company.visitor.is_some())?;
     let setup = Setup {
         root,
+        root_at: &root_at,
+        visited: company.visitor.is_some(),
         ops: &ops,
         sibling: new_namespaces.moves == Moves::Early,
         unshare: new_namespaces.late,
@@ -164,13 +171,25 @@ pub(super) fn create(
         .map_err(step("clone a process"))?;
     drop(work);
     drop(theirs);
+    let new = NewProcess::new(child, ours);
+    follow(new, plan, &process, entered, (&new_namespaces, stdio.is_none(), company.visitor), notes)
+}
+
+/// The parent's part from the clone until the container is prepared.
+fn follow(
+    mut new: NewProcess,
+    plan: &Plan,
+    process: &Process,
+    entered: Vec<String>,
+    (namespaces, terminal, visitor): (&NewNamespaces, bool, Option<Visitor<'_>>),
+    notes: Vec<Note>,
+) -> Result<Prepared, RunError> {
     let names = Names { plan: Some(plan), entered, process: &plan.process };
-    let mut new = NewProcess::new(child, ours);
-    if new_namespaces.new_user {
-        let made_by = if new_namespaces.unshare_user { MadeBy::Process } else { MadeBy::Clone };
-        new.map(plan, &process, made_by, &names)?;
+    if namespaces.new_user {
+        let made_by = if namespaces.unshare_user { MadeBy::Process } else { MadeBy::Clone };
+        new.map(plan, process, made_by, &names)?;
     }
-    new.hear_out(&Expects { terminal: stdio.is_none(), moves: new_namespaces.moves, ready: true }, &names)?;
+    new.hear_out(&Expects { terminal, moves: namespaces.moves, ready: true }, &names, visitor)?;
     new.prepared(plan, notes)
 }
 
@@ -244,6 +263,14 @@ pub(super) fn give_streams(map: &[user::Range], uid: u32, stdio: Option<[Option<
 fn take_pid_space<'a>(entries: &mut Vec<(Entry<'a>, String)>) -> Option<BorrowedFd<'a>> {
     let at = entries.iter().position(|(e, _)| e.kinds == namespace::PID)?;
     Some(entries.remove(at).0.fd)
+}
+
+/// Where the new root is attached until it is the root: at its own path for a visitor, who looks for it there.
+fn root_at(plan: &Plan, visited: bool) -> Result<CString, RunError> {
+    match &plan.root.source {
+        RootSource::Path(path) if visited => c_string(path, "the root file system"),
+        RootSource::Path(_) | RootSource::Given => Ok(c"/".to_owned()),
+    }
 }
 
 /// The root as a mount of its own, if the plan has it as a path.

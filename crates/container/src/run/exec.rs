@@ -10,7 +10,7 @@ use super::create::give_streams;
 use super::last::RunsIn;
 use super::new_process::{Expects, Moves, NewProcess};
 use super::op::step;
-use super::process::Process;
+use super::process::{Form, Process};
 use super::report::Names;
 use super::{Join, RunError, Running, Stdio, gate, group, threads};
 use crate::plan::ProcessPlan;
@@ -22,13 +22,14 @@ const ENTERED: u64 =
 /// See [`super::exec`].
 pub(super) fn exec(
     plan: &ProcessPlan,
+    file: Option<&[u8]>,
     target: BorrowedFd<'_>,
     stdio: &Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
     let user = if plan.user_namespace { namespace::USER } else { 0 };
     let by_process = [Entry { fd: target, kinds: ENTERED | user }];
-    match enter_and_run(plan, target, None, &by_process, stdio, join) {
+    match enter_and_run((plan, file), target, None, &by_process, stdio, join) {
         // A first thread that has ended has no namespaces any more; the others of its process have.
         Err(RunError::Step { source, .. }) if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
             let spaces = threads::spaces(target, user != 0).ok_or(RunError::Step {
@@ -36,14 +37,14 @@ pub(super) fn exec(
                 source,
             })?;
             let entries = spaces.entries();
-            enter_and_run(plan, target, Some(spaces.pid.as_fd()), &entries, stdio, join)
+            enter_and_run((plan, file), target, Some(spaces.pid.as_fd()), &entries, stdio, join)
         }
         done => done,
     }
 }
 
 fn enter_and_run(
-    plan: &ProcessPlan,
+    (plan, file): (&ProcessPlan, Option<&[u8]>),
     target: BorrowedFd<'_>,
     pid: Option<BorrowedFd<'_>>,
     enter: &[Entry<'_>],
@@ -52,7 +53,8 @@ fn enter_and_run(
 ) -> Result<Running, RunError> {
     let mut notes = Vec::new();
     let stdio = stdio.fds();
-    let process = Process::new(plan, RunsIn::Sibling, stdio.is_none(), &mut notes)?;
+    let form = Form { goes_on: RunsIn::Sibling, terminal: stdio.is_none(), door: false, file };
+    let process = Process::new(plan, form, &mut notes)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let mut work = Work {
         gate: theirs.as_fd(),
@@ -60,6 +62,7 @@ fn enter_and_run(
         tasks: join.tasks.iter().map(AsFd::as_fd).collect(),
         pid,
         base: None,
+        door: None,
         enter: enter.to_vec(),
         stdio,
         become_root: plan.user_namespace,
@@ -90,7 +93,7 @@ fn enter_and_run(
     let names = Names { plan: None, entered, process: plan };
     let mut new = NewProcess::new(child, ours);
     let expects = Expects { terminal: stdio.is_none(), moves: Moves::Late, ready: false };
-    new.hear_out(&expects, &names)?;
+    new.hear_out(&expects, &names, None)?;
     new.until_execve(&names)?;
     new.running(notes)
 }

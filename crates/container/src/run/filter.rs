@@ -29,13 +29,16 @@ pub(super) struct Case {
     /// Whether the process goes on as a sibling.
     pub(super) sibling: bool,
     pub(super) terminal: bool,
+    /// Whether it waits at a door for its start.
+    pub(super) door: bool,
     pub(super) no_new_privileges: bool,
 }
 
 /// When a filter is loaded in this case.
 pub(super) fn when(filter: &[u64], case: Case) -> When {
     let passes = |number: u32| passes(filter, number, 0);
-    let waits = [call::READ, call::SENDMSG, call::SENDTO, call::EXIT].into_iter().all(passes);
+    let waits = [call::READ, call::SENDMSG, call::SENDTO, call::EXIT].into_iter().all(passes)
+        && (!case.door || [call::ACCEPT4, call::DUP3, call::CLOSE].into_iter().all(passes));
     if case.no_new_privileges {
         return if waits { When::BeforeWait } else { When::Last };
     }

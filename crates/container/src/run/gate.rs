@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use berth_sys::process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -61,6 +62,8 @@ pub(super) enum Heard {
     Terminal(OwnedFd),
     /// The process went on as another, a sibling of the one that says so and ends.
     Moved { pid: i32, pidfd: OwnedFd },
+    /// Its mounts are made, and the host's are still there.
+    Arranged,
     /// A step failed.
     Failed { what: String, index: u32, errno: Errno },
     /// The child's end is closed: by execve, or by its death.
@@ -73,6 +76,7 @@ const READY: u8 = 1;
 const FAILED: u8 = 2;
 const MOVED: u8 = 3;
 const TERMINAL: u8 = 4;
+const ARRANGED: u8 = 5;
 
 /// The child's end, in the parent until the child has its copy. There is one at a time in the process: another child that was
 /// cloned at the same time would have a copy of it too, and if that is stopped or frozen before it closes what is not its own, the
@@ -103,6 +107,11 @@ pub(super) fn pair() -> Result<(OwnedFd, ChildEnd), Errno> {
 /// Child: says that it is ready.
 pub(super) fn say_ready(gate: BorrowedFd<'_>) -> Result<(), Errno> {
     say(gate, &[READY], None)
+}
+
+/// Child: says that its mounts are made.
+pub(super) fn say_arranged(gate: BorrowedFd<'_>) -> Result<(), Errno> {
+    say(gate, &[ARRANGED], None)
 }
 
 /// Child: hands over the master of its terminal.
@@ -152,6 +161,25 @@ pub(super) fn wait(gate: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Child: waits at a door until somebody comes in and says that it may go on; that connection is the gate from then on, at
+/// the number `gate`. Who goes away without a word is forgotten. False when the door is broken.
+pub(super) fn admit(door: BorrowedFd<'_>, gate: i32) -> bool {
+    loop {
+        match rustix::net::accept_with(door, SocketFlags::CLOEXEC) {
+            Ok(connection) => {
+                if process::place_fd(connection.as_fd(), gate, false).is_err() {
+                    return false;
+                }
+            }
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            Err(_) => return false,
+        }
+        if wait(process::fd_at(gate)) {
+            return true;
+        }
+    }
+}
+
 /// Parent: lets the child continue.
 pub(super) fn release(gate: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::net::send(gate, &[1], SendFlags::NOSIGNAL)?;
@@ -183,6 +211,7 @@ pub(super) fn hear(gate: BorrowedFd<'_>) -> Result<(Heard, Option<i32>), Errno> 
         (5, MOVED) => Heard::Moved { pid: number, pidfd: given.ok_or(Errno::BADF)? },
         (0, _) => Heard::Closed,
         (_, READY) => Heard::Ready,
+        (_, ARRANGED) => Heard::Arranged,
         (_, TERMINAL) => Heard::Terminal(given.ok_or(Errno::BADF)?),
         _ => Heard::Failed {
             what: packet[9..].iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),

@@ -19,6 +19,8 @@ use crate::plan::Capabilities;
 
 /// Where the child keeps its end of the gate from here on.
 pub(super) const GATE: i32 = 3;
+/// Where it keeps the door at which it waits for its start, if it has one.
+pub(super) const DOOR: i32 = 4;
 /// As many limits as there are.
 pub(super) const MAX_LIMITS: usize = 16;
 
@@ -27,6 +29,8 @@ pub(super) const MAX_LIMITS: usize = 16;
 pub(super) struct Last {
     pub(super) goes_on: RunsIn,
     pub(super) terminal: bool,
+    /// Whether its start comes through [`DOOR`].
+    pub(super) door: bool,
     pub(super) filter: Option<Filter>,
     /// The container's; before the filter is loaded there is one more.
     pub(super) capabilities: Capabilities,
@@ -116,13 +120,18 @@ fn go_on(program: Program, last: Last) -> Result<(), Fail> {
 fn wait_and_become(program: Program, last: Last) -> i32 {
     let failure = match prepare(program, last) {
         Err(fail) => fail,
-        Ok(()) if last.goes_on != RunsIn::Sibling && !gate::wait(gate()) => return 0,
+        Ok(()) if last.goes_on != RunsIn::Sibling && !wait(last) => return 0,
         Ok(()) => match load_filter(program, last, When::Last) {
             Err(fail) => fail,
             Ok(()) => execute(program),
         },
     };
     failed(failure)
+}
+
+/// Waits for the start; false when nobody is left who could give it.
+fn wait(last: Last) -> bool {
+    if last.door { gate::admit(fd_at(DOOR), GATE) } else { gate::wait(gate()) }
 }
 
 fn prepare(program: Program, last: Last) -> Result<(), Fail> {

@@ -10,7 +10,7 @@ use super::idmap::ranges;
 use super::op::step;
 use super::process::Process;
 use super::report::{self, Names};
-use super::{END_LIMIT, Note, Prepared, RunError, Running};
+use super::{END_LIMIT, Note, Prepared, RunError, Running, Visitor};
 use crate::plan::{Plan, ProcessPlan};
 
 /// A child that is killed and reaped unless it is taken over.
@@ -86,7 +86,9 @@ impl NewProcess {
                     return Err(report::failure(names, &what, index, errno));
                 }
                 Heard::Silent => return Err(slow()),
-                Heard::Closed | Heard::Terminal(_) | Heard::Moved { .. } => return Err(died()),
+                Heard::Closed | Heard::Arranged | Heard::Terminal(_) | Heard::Moved { .. } => {
+                    return Err(died());
+                }
             }
         }
         let pid = self.pid();
@@ -99,7 +101,13 @@ impl NewProcess {
 
     /// Listens until everything that is expected was said. A process that can be seen in the container may be controlled by
     /// another: only "ready" and "failed" are believed.
-    pub(super) fn hear_out(&mut self, expects: &Expects, names: &Names<'_>) -> Result<(), RunError> {
+    pub(super) fn hear_out(
+        &mut self,
+        expects: &Expects,
+        names: &Names<'_>,
+        mut visitor: Option<Visitor<'_>>,
+    ) -> Result<(), RunError> {
+        let mut arranged = false;
         let mut ready = !expects.ready;
         let mut failed = None;
         loop {
@@ -107,6 +115,11 @@ impl NewProcess {
             // The one that moves reports it, also when the one that goes on has failed: that one is to be reaped.
             if moved && (failed.is_some() || ready && self.console.is_some() == expects.terminal) {
                 break;
+            }
+            // One that moves early is visited as what it became.
+            if arranged && (moved || expects.moves == Moves::Late) {
+                self.visit(visitor.take())?;
+                arranged = false;
             }
             let (heard, sender) = self.hear()?;
             let unseen =
@@ -119,13 +132,14 @@ impl NewProcess {
                     self.first = self.child.replace(Child { pid, pidfd });
                 }
                 Heard::Ready => ready = true,
+                Heard::Arranged if visitor.is_some() => arranged = true,
                 Heard::Failed { what, index, errno } => {
                     failed.get_or_insert_with(|| report::failure(names, &what, index, errno));
                 }
                 // The first process failed and made no other.
                 Heard::Closed if failed.is_some() => break,
                 Heard::Silent => return Err(failed.unwrap_or_else(slow)),
-                Heard::Closed | Heard::Terminal(_) | Heard::Moved { .. } => {
+                Heard::Closed | Heard::Arranged | Heard::Terminal(_) | Heard::Moved { .. } => {
                     return Err(failed.unwrap_or_else(died));
                 }
             }
@@ -134,6 +148,14 @@ impl NewProcess {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Has the visitor look at the process, which waits meanwhile.
+    fn visit(&self, visitor: Option<Visitor<'_>>) -> Result<(), RunError> {
+        if let Some(visitor) = visitor {
+            visitor(self.pid())?;
+        }
+        gate::release(self.gate.as_fd()).map_err(step("release the new process"))
     }
 
     /// Waits for a context from a process that can be seen: one that controls it may send another context, so it is
@@ -152,7 +174,17 @@ impl NewProcess {
                     return Err(RunError::Step { step: what, source: errno.into() });
                 }
                 ((Heard::Silent, _), _) => return Err(slow()),
-                ((Heard::Closed | Heard::Ready | Heard::Terminal(_) | Heard::Moved { .. }, _), _) => {
+                (
+                    (
+                        Heard::Closed
+                        | Heard::Ready
+                        | Heard::Arranged
+                        | Heard::Terminal(_)
+                        | Heard::Moved { .. },
+                        _,
+                    ),
+                    _,
+                ) => {
                     return Err(died());
                 }
             }
@@ -171,7 +203,7 @@ impl NewProcess {
             Heard::Closed => Ok(()),
             Heard::Failed { what, index, errno } => Err(report::failure(names, &what, index, errno)),
             Heard::Silent => Err(slow()),
-            Heard::Ready | Heard::Terminal(_) | Heard::Moved { .. } => Err(died()),
+            Heard::Ready | Heard::Arranged | Heard::Terminal(_) | Heard::Moved { .. } => Err(died()),
         }
     }
 

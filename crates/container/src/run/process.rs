@@ -20,7 +20,7 @@ use super::{Note, RunError};
 use crate::plan::{Capabilities, ProcessPlan, WindowSize};
 
 /// Where a command without a slash is looked for when the environment has no `PATH`.
-const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const UNLIMITED: u64 = u64::MAX;
 
 /// A process, prepared.
@@ -38,6 +38,7 @@ pub(super) struct Process {
     filter: Option<Filter>,
     goes_on: RunsIn,
     terminal: bool,
+    door: bool,
     personality: Option<u32>,
     pub(super) window: Option<WindowSize>,
     /// Numbers and limits.
@@ -46,6 +47,17 @@ pub(super) struct Process {
     pub(super) oom_score: Option<Vec<u8>>,
     /// What it writes to have another AppArmor profile after its execve.
     profile: Option<Vec<u8>>,
+}
+
+/// How a process comes to be, beside its plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form<'a> {
+    pub(super) goes_on: RunsIn,
+    pub(super) terminal: bool,
+    /// Whether it waits at a door for its start.
+    pub(super) door: bool,
+    /// What is executed instead of what the first argument names.
+    pub(super) file: Option<&'a [u8]>,
 }
 
 /// Names the step that failed.
@@ -57,8 +69,7 @@ impl Process {
     /// Prepares a process. What this machine does not allow is left out and noted.
     pub(super) fn new(
         plan: &ProcessPlan,
-        goes_on: RunsIn,
-        terminal: bool,
+        Form { goes_on, terminal, door, file }: Form<'_>,
         notes: &mut Vec<Note>,
     ) -> Result<Self, RunError> {
         let strings = |list: &[Vec<u8>], what: &str| {
@@ -68,9 +79,13 @@ impl Process {
         let (args, env) =
             (strings(&plan.args, "an argument")?, strings(&plan.env, "an environment variable")?);
         let instructions = plan.seccomp.as_ref().map_or(&[][..], |s| &s.filter);
-        let context = ExecContext::new(&candidates(plan)?, &args, &env, instructions);
+        let files = match file {
+            Some(file) => vec![c_string(file, "the command")?],
+            None => candidates(plan)?,
+        };
+        let context = ExecContext::new(&files, &args, &env, instructions);
         let no_new_privileges = plan.no_new_privileges;
-        let case = Case { sibling: goes_on != RunsIn::Here, terminal, no_new_privileges };
+        let case = Case { sibling: goes_on != RunsIn::Here, terminal, door, no_new_privileges };
         let filter = plan.seccomp.as_ref().map(|seccomp| Filter {
             when: filter::when(&seccomp.filter, case),
             flags: seccomp.flags,
@@ -89,6 +104,7 @@ impl Process {
             filter,
             goes_on,
             terminal,
+            door,
             personality: plan.personality,
             window: plan.window,
             rlimits: Limits::of(&limits(plan, notes)?).ok_or_else(too_many)?,
@@ -192,6 +208,7 @@ impl Process {
         let last = Last {
             goes_on: self.goes_on,
             terminal: self.terminal,
+            door: self.door,
             filter: self.filter,
             capabilities: self.capabilities,
             limits: self.rlimits,

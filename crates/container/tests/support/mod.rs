@@ -8,12 +8,11 @@
     reason = "each test file uses a part of it"
 )]
 
-pub mod bundle;
-
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use berth_container::plan::{
     Attributes, Capabilities, Device, DeviceKind, Filesystem, IdMap, Identity, Mount, MountSource,
@@ -32,6 +31,13 @@ pub fn root(test: &str) -> bool {
         eprintln!("skipped: {test}: needs /bin/busybox (package busybox-static)");
     }
     is_root && busybox
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A name that no other test and no other run has.
+pub fn unique() -> String {
+    format!("berth-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A directory with busybox and nothing else.

@@ -5,8 +5,7 @@
 //! the end of the output is a `P` entry. containerd does the same, and the kubelet joins them again.
 
 use berth_types::shim::Stream;
-
-use super::stamp::{LEN, Stamper};
+use berth_types::stamp::{LEN, Stamper};
 
 /// The most content of one entry.
 pub(crate) const MAX_LINE: usize = 16 << 10;

@@ -76,6 +76,12 @@ pub enum CgroupError {
         /// How many processes were seen last.
         left: usize,
     },
+    /// Not every process stopped before the time was up.
+    #[error("not all processes in {} could be frozen", path.display())]
+    NotFrozen {
+        /// The directory of the group.
+        path: PathBuf,
+    },
     /// There are too many groups below one to look at all of them.
     #[error("more than {limit} groups are below {}", path.display())]
     Groups {
@@ -138,7 +144,7 @@ impl Classify for CgroupError {
                 _ => Kind::Internal,
             },
             CgroupError::Groups { .. } => Kind::Exhausted,
-            CgroupError::NotEmpty { .. } => Kind::Timeout,
+            CgroupError::NotEmpty { .. } | CgroupError::NotFrozen { .. } => Kind::Timeout,
             CgroupError::Content { .. } | CgroupError::Devices { .. } => Kind::Internal,
             CgroupError::Several(errors) => errors.first().map_or(Kind::Internal, Classify::kind),
         }

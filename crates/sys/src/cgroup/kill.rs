@@ -177,7 +177,7 @@ fn members_below(dir: &Path, mut each: impl FnMut(Vec<i32>)) -> Result<(), Cgrou
 }
 
 /// Waits a moment where the kernel has nothing to wait for.
-fn pause(time: Duration) {
+pub(super) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

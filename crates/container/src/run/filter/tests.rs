@@ -18,7 +18,8 @@ fn forbids(numbers: &[u32]) -> Vec<u64> {
 
 #[test]
 fn every_case_of_when_a_filter_is_loaded() {
-    let case = |sibling, terminal, no_new_privileges| Case { sibling, terminal, no_new_privileges };
+    let case =
+        |sibling, terminal, no_new_privileges| Case { sibling, terminal, door: false, no_new_privileges };
     use When::{BeforeSibling, BeforeWait, Last};
     // What is forbidden, and then: with no_new_privs; without, alone; without, as a sibling; the same with a terminal.
     let table: &[(&[u32], [When; 4])] = &[
@@ -55,7 +56,7 @@ fn the_default_profile_is_taken_on_before_a_process_can_be_seen() {
     for capabilities in [0, u64::MAX] {
         let profile = crate::seccomp::default_profile(capabilities, native);
         let filter = crate::seccomp::compile(&profile, native).expect("compiles").encode().filter;
-        let case = Case { sibling: true, terminal: true, no_new_privileges: false };
+        let case = Case { sibling: true, terminal: true, door: false, no_new_privileges: false };
         assert_eq!(when(&filter, case), When::BeforeSibling);
         // It forbids new namespaces: the arguments count.
         assert_eq!(passes(&filter, call::CLONE, 0x1000_0000), capabilities != 0);

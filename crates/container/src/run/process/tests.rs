@@ -1,5 +1,7 @@
 use super::*;
 
+const HERE: Form<'static> = Form { goes_on: RunsIn::Here, terminal: false, door: false, file: None };
+
 fn plan(args: &[&str], env: &[&str]) -> ProcessPlan {
     let bytes = |list: &[&str]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
     ProcessPlan {
@@ -42,9 +44,8 @@ fn a_bare_command_is_looked_for_in_path() {
 #[test]
 fn nothing_to_run_and_null_bytes_are_refused() {
     assert!(candidates(&plan(&[], &[])).is_err());
-    assert!(Process::new(&plan(&["a\0b"], &[]), RunsIn::Here, false, &mut Vec::new()).is_err());
-    let error =
-        Process::new(&plan(&["a"], &["b\0"]), RunsIn::Here, false, &mut Vec::new()).expect_err("null");
+    assert!(Process::new(&plan(&["a\0b"], &[]), HERE, &mut Vec::new()).is_err());
+    let error = Process::new(&plan(&["a"], &["b\0"]), HERE, &mut Vec::new()).expect_err("null");
     assert!(error.to_string().contains("environment variable"), "{error}");
 }
 
@@ -53,7 +54,7 @@ fn limits_are_not_above_what_this_process_may_set() {
     let mut notes = Vec::new();
     let mut wanted = plan(&["a"], &[]);
     wanted.rlimits.push(crate::plan::Rlimit { resource: 7, soft: 16, hard: u64::MAX - 1 });
-    let process = Process::new(&wanted, RunsIn::Here, false, &mut notes).expect("prepared");
+    let process = Process::new(&wanted, HERE, &mut notes).expect("prepared");
     let own = rlimit::get(0, 7).expect("own limit");
     let may_raise = caps::effective().expect("capabilities") & caps::SYS_RESOURCE != 0;
     let hard = process.rlimits.list()[0].1.hard;
@@ -66,7 +67,7 @@ fn limits_are_not_above_what_this_process_may_set() {
 fn more_limits_than_there_are_kinds_are_refused() {
     let mut wanted = plan(&["a"], &[]);
     wanted.rlimits = vec![crate::plan::Rlimit { resource: 7, soft: 16, hard: 16 }; last::MAX_LIMITS];
-    let new = |plan: &ProcessPlan| Process::new(plan, RunsIn::Here, false, &mut Vec::new());
+    let new = |plan: &ProcessPlan| Process::new(plan, HERE, &mut Vec::new());
     assert_eq!(new(&wanted).expect("as many as there are").rlimits.list().len(), last::MAX_LIMITS);
     wanted.rlimits.push(wanted.rlimits[0]);
     assert!(matches!(new(&wanted), Err(RunError::Plan { .. })));

@@ -1,13 +1,13 @@
 //! Times in log lines: RFC 3339, UTC, nine digits of a second.
 
 /// Length of `2026-11-25T01:02:03.000000004Z`.
-pub(crate) const LEN: usize = 30;
+pub const LEN: usize = 30;
 
 const NANOS: i64 = 1_000_000_000;
 
 /// Writes times, and remembers the text of the last second: lines come in bursts.
 #[derive(Debug)]
-pub(crate) struct Stamper {
+pub struct Stamper {
     second: i64,
     text: [u8; LEN],
 }
@@ -20,7 +20,7 @@ impl Default for Stamper {
 
 impl Stamper {
     /// The time `nanos` after 1970 as text.
-    pub(crate) fn text(&mut self, nanos: i64) -> &[u8; LEN] {
+    pub fn text(&mut self, nanos: i64) -> &[u8; LEN] {
         let second = nanos.div_euclid(NANOS);
         if second != self.second {
             self.second = second;

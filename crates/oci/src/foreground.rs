@@ -16,7 +16,7 @@ const GRACE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// Connects the caller's streams with a container.
 #[derive(Debug)]
-pub(super) struct Foreground {
+pub(crate) struct Foreground {
     signals: SignalFd,
     /// The caller's terminal as it was, to be restored.
     before: Option<Termios>,
@@ -31,22 +31,25 @@ impl Drop for Foreground {
 }
 
 impl Foreground {
-    /// Takes the signals and, with `terminal`, makes the caller's terminal raw if there is one.
-    pub(super) fn new(terminal: bool) -> std::io::Result<Self> {
-        let signals = SignalFd::new(&FORWARDED)?;
-        let mut foreground = Self { signals, before: None };
-        if terminal && let Ok(before) = rustix::termios::tcgetattr(std::io::stdin()) {
+    /// Takes the signals.
+    pub(crate) fn signals() -> std::io::Result<Self> {
+        Ok(Self { signals: SignalFd::new(&FORWARDED)?, before: None })
+    }
+
+    /// Makes the caller's terminal raw, if there is one.
+    pub(crate) fn take_terminal(&mut self) -> std::io::Result<()> {
+        if let Ok(before) = rustix::termios::tcgetattr(std::io::stdin()) {
             let mut raw = before.clone();
             raw.make_raw();
             rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &raw)?;
-            foreground.before = Some(before);
+            self.before = Some(before);
         }
-        Ok(foreground)
+        Ok(())
     }
 
     /// Serves until the process has ended and its terminal is drained; its exit status. `ended` is called
     /// in between, to end what the process left behind, which might hold the terminal.
-    pub(super) fn until_exit(
+    pub(crate) fn until_exit(
         self,
         pidfd: BorrowedFd<'_>,
         console: Option<OwnedFd>,
@@ -122,11 +125,11 @@ impl Foreground {
 /// Gives the container's terminal the size of the caller's.
 fn resize(console: Option<&OwnedFd>) {
     if let Some(console) = console
-        && let Some(size) = super::window_of(std::io::stdin().as_fd())
+        && let Some(size) = window_of(std::io::stdin().as_fd())
         // A caller's terminal may have no size; then `consoleSize` counts, if it is set.
-        && (size.rows, size.columns) != (0, 0)
+        && (size.ws_row, size.ws_col) != (0, 0)
     {
-        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_xpixel: 0, ws_ypixel: 0, ..size };
         let _ = rustix::termios::tcsetwinsize(console, size);
     }
 }
@@ -152,4 +155,9 @@ fn copy(from: BorrowedFd<'_>, to: Option<BorrowedFd<'_>>) -> bool {
         // EIO: the terminal's other side is closed by all.
         Err(_) => false,
     }
+}
+
+/// The size of a terminal.
+fn window_of(fd: BorrowedFd<'_>) -> Option<Winsize> {
+    rustix::termios::tcgetwinsize(fd).ok()
 }

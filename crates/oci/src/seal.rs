@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use berth_sys::process::{StringArray, execve};
 use rustix::fs::SealFlags;
 
-use super::BundleError;
+use crate::OciError;
 
 /// Makes this program run from a sealed copy in memory: at the first call it executes itself again from
 /// there, at the second, in the copy, it returns. Call it first in `main`.
@@ -16,24 +16,24 @@ use super::BundleError;
 ///
 /// # Errors
 /// When the program cannot be read or executed again.
-pub fn seal_program() -> Result<(), BundleError> {
-    let exe = std::fs::File::open("/proc/self/exe").map_err(BundleError::system("open this program"))?;
+pub(crate) fn seal_program() -> Result<(), OciError> {
+    let exe = std::fs::File::open("/proc/self/exe").map_err(OciError::system("open this program"))?;
     let is_sealed = rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
     if is_sealed {
         return Ok(());
     }
-    let program = std::fs::read("/proc/self/exe").map_err(BundleError::system("read this program"))?;
+    let program = std::fs::read("/proc/self/exe").map_err(OciError::system("read this program"))?;
     let copy =
-        berth_sys::memfd::sealed("berth", &program).map_err(BundleError::system("make a sealed memfd"))?;
+        berth_sys::memfd::sealed("berth", &program).map_err(OciError::system("make a sealed memfd"))?;
     let strings = |list: Vec<Vec<u8>>| {
         let list = list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
-        list.map(StringArray::new).map_err(|e| BundleError::system("copy the command line")(e))
+        list.map(StringArray::new).map_err(|e| OciError::system("copy the command line")(e))
     };
     let args = strings(std::env::args_os().map(OsStringExt::into_vec).collect())?;
     let env = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
     let env = strings(env.collect())?;
     let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd()))
-        .map_err(|e| BundleError::system("copy the command line")(e))?;
+        .map_err(|e| OciError::system("copy the command line")(e))?;
     let errno = execve(&path, &args, &env);
-    Err(BundleError::system("execute the sealed copy of this program")(errno))
+    Err(OciError::system("execute the sealed copy of this program")(errno))
 }

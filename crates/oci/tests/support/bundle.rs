@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
+
+use super::unique;
 
 /// A bundle that is removed at the end.
 pub struct Bundle {
@@ -23,11 +24,14 @@ pub enum Runtime {
     Crun,
 }
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
-/// A name that no other test and no other run has.
-pub fn unique() -> String {
-    format!("berth-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+impl Runtime {
+    pub fn program(self) -> &'static str {
+        match self {
+            Runtime::Ours => env!("CARGO_BIN_EXE_berth-oci"),
+            Runtime::Runc => "runc",
+            Runtime::Crun => "crun",
+        }
+    }
 }
 
 impl Bundle {
@@ -95,8 +99,13 @@ impl Bundle {
         self.last_id.borrow().clone()
     }
 
+    /// The directory for the states of containers.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
     /// Writes the configuration with a cgroup of its own.
-    fn write(&self, id: &str) {
+    pub fn write(&self, id: &str) {
         let mut config = self.config.clone();
         config["linux"]["cgroupsPath"] = json!(format!("/{id}"));
         let text = serde_json::to_vec(&config).expect("json");
@@ -109,20 +118,9 @@ impl Bundle {
         let id = unique();
         self.write(&id);
         self.last_id.replace(id.clone());
-        let mut command = match runtime {
-            Runtime::Ours => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_berth-oci"));
-                command.arg("run").arg(self.path()).arg(&id);
-                command
-            }
-            Runtime::Runc | Runtime::Crun => {
-                let name = if runtime == Runtime::Runc { "runc" } else { "crun" };
-                let mut command = Command::new(name);
-                command.arg("--root").arg(self.path().join("state"));
-                command.args(["run", "--bundle"]).arg(self.path()).arg(&id);
-                command
-            }
-        };
+        let mut command = Command::new(runtime.program());
+        command.arg("--root").arg(self.state());
+        command.args(["run", "--bundle"]).arg(self.path()).arg(&id);
         command.stdin(Stdio::piped());
         command
     }

@@ -1,0 +1,181 @@
+//! A bundle: a directory with `config.json` and a root file system, and what becomes of it.
+//!
+//! ```text
+//! config.json --parse--> Spec --plan--> Plan
+//!                          +--resources--> cgroup
+//!                          +--seccomp--> filter
+//! ```
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use berth_container::plan::{self, Inputs, MAX_SPEC, Plan, PlanError, ProcessPlan, Seccomp};
+use berth_container::run::DEFAULT_PATH;
+use berth_container::seccomp;
+use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
+use berth_sys::fs::read_bounded;
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::OciError;
+use crate::accounts::home;
+use crate::record::LaterHooks;
+
+/// A specification, and its hooks apart: they are the runtime's, not the plan's.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    pub(crate) dir: PathBuf,
+    pub(crate) spec: Spec,
+    /// `config.json` as it was read.
+    pub(crate) json: Vec<u8>,
+    pub(crate) hooks: Hooks,
+}
+
+/// All hooks of a specification.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    pub(crate) prestart: Vec<Hook>,
+    pub(crate) create_runtime: Vec<Hook>,
+    pub(crate) create_container: Vec<Hook>,
+    pub(crate) later: LaterHooks,
+}
+
+impl Bundle {
+    /// Reads and checks the bundle in `dir`.
+    pub(crate) fn read(dir: &Path) -> Result<Self, OciError> {
+        let dir = dir.canonicalize().map_err(OciError::io("open the bundle", dir))?;
+        let path = dir.join("config.json");
+        let json = read_bounded(&path, MAX_SPEC as u64).map_err(OciError::io("read", &path))?;
+        let mut spec = plan::parse(&json)?;
+        let hooks = take_hooks(&mut spec)?;
+        Ok(Self { dir, spec, json, hooks })
+    }
+
+    /// Whether its process has a terminal.
+    pub(crate) fn terminal(&self) -> bool {
+        self.spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false)
+    }
+
+    /// The directory of its root file system.
+    pub(crate) fn rootfs(&self) -> PathBuf {
+        self.spec.root().as_ref().map(|root| self.dir.join(root.path())).unwrap_or_default()
+    }
+
+    /// The name of its command.
+    pub(crate) fn command(&self) -> String {
+        let args = self.spec.process().as_ref().and_then(|p| p.args().as_ref());
+        args.and_then(|args| args.first()).cloned().unwrap_or_default()
+    }
+
+    /// Where its cgroup is: as it says, or by the container's name below the root.
+    pub(crate) fn cgroup_path(&self, id: &str) -> Result<CgroupPath, OciError> {
+        let path = self.spec.linux().as_ref().and_then(|l| l.cgroups_path().as_ref());
+        Ok(match path.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => CgroupPath::new(&path.to_string_lossy())?,
+            None => CgroupPath::new(id)?,
+        })
+    }
+
+    /// What its container is made by.
+    pub(crate) fn plan(&self, host: &Host, cgroup: &Cgroup) -> Result<Plan, OciError> {
+        let inputs = Inputs {
+            bundle: Some(&self.dir),
+            seccomp: filter(&self.spec)?,
+            cgroups: plan::cgroup_mounts(host.mode(), host.hierarchies(), cgroup),
+            ..Inputs::default()
+        };
+        let mut plan = plan::plan(&self.spec, &inputs)?;
+        let root = File::open(self.rootfs()).ok();
+        set_home(&mut plan.process, root.as_ref().map(File::as_fd));
+        Ok(plan)
+    }
+}
+
+/// The compiled seccomp profile of a specification, if it has one.
+pub(crate) fn filter(spec: &Spec) -> Result<Option<Seccomp>, OciError> {
+    let Some(profile) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else {
+        return Ok(None);
+    };
+    let native = seccomp::Arch::native().ok_or(OciError::Machine)?;
+    let profile = seccomp::Profile::try_from(profile)?;
+    Ok(Some(seccomp::compile(&profile, native)?.encode()))
+}
+
+/// Whether a container of this specification is in a user namespace of its own.
+pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
+    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::User)
+}
+
+#[allow(deprecated, reason = "the prestart hooks are still written by others")]
+fn take_hooks(spec: &mut Spec) -> Result<Hooks, OciError> {
+    let Some(given) = spec.hooks().clone() else { return Ok(Hooks::default()) };
+    let of = |kind: &str, list: &Option<Vec<Hook>>| {
+        let list = list.clone().unwrap_or_default();
+        for (index, hook) in list.iter().enumerate() {
+            let wrong = |problem: &str| PlanError::Invalid {
+                field: format!("hooks.{kind}[{index}]"),
+                problem: problem.to_owned(),
+            };
+            if !hook.path().is_absolute() {
+                return Err(OciError::Spec(wrong("its path is not absolute")));
+            }
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                return Err(OciError::Spec(wrong("its timeout is not above zero")));
+            }
+        }
+        Ok(list)
+    };
+    let hooks = Hooks {
+        prestart: of("prestart", given.prestart())?,
+        create_runtime: of("createRuntime", given.create_runtime())?,
+        create_container: of("createContainer", given.create_container())?,
+        later: LaterHooks {
+            start_container: of("startContainer", given.start_container())?,
+            poststart: of("poststart", given.poststart())?,
+            poststop: of("poststop", given.poststop())?,
+        },
+    };
+    spec.set_hooks(None);
+    Ok(hooks)
+}
+
+/// Gives the process a HOME, as runc does: programs rely on it.
+pub(crate) fn set_home(process: &mut ProcessPlan, root: Option<BorrowedFd<'_>>) {
+    if process.env.iter().any(|e| e.starts_with(b"HOME=") && e.len() > 5) {
+        return;
+    }
+    let home = root.and_then(|root| home(root, process.identity.uid).ok());
+    process.env.retain(|e| e != b"HOME=");
+    process.env.push([b"HOME=".as_slice(), &home.unwrap_or_else(|| b"/".to_vec())].concat());
+}
+
+/// Whether the command of a process is somewhere in its container, whose first process is `pid`; so that `create` can say that it is not.
+/// Whether it can be executed is for the execve to say.
+pub(crate) fn find_command(process: &ProcessPlan, pid: i32) -> Result<(), OciError> {
+    let Some(command) = process.args.first() else { return Ok(()) };
+    let Ok(root) = File::open(format!("/proc/{pid}/root")) else { return Ok(()) };
+    let exists = |path: Vec<u8>| {
+        let Ok(path) = std::ffi::CString::new(path) else { return false };
+        let found = berth_sys::mount::open_in_root(root.as_fd(), &path, OFlags::PATH, false);
+        // What cannot be looked at may be there.
+        !matches!(found, Err(Errno::NOENT | Errno::NOTDIR))
+    };
+    let found = if command.contains(&b'/') {
+        exists(if command.starts_with(b"/") {
+            command.clone()
+        } else {
+            [process.cwd.as_slice(), b"/", command].concat()
+        })
+    } else {
+        let path = process.env.iter().rev().find_map(|e| e.strip_prefix(b"PATH="));
+        let dirs = path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| !dir.is_empty());
+        dirs.into_iter().any(|dir| exists([dir, b"/", command].concat()))
+    };
+    if found {
+        return Ok(());
+    }
+    Err(OciError::NoCommand { command: String::from_utf8_lossy(command).into_owned() })
+}

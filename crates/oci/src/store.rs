@@ -1,0 +1,274 @@
+//! The containers of one `--root`: a directory for each.
+//!
+//! ```text
+//! ROOT/ID/state.json    the record
+//!         config.json   the specification as it was at create, for exec
+//!         door          where the container's process waits for its start
+//! ```
+//!
+//! A command that changes a container holds the lock of its directory. Those that only look, and `kill`, do not: the record is
+//! replaced as a whole.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use berth_sys::cgroup::Cgroup;
+use berth_sys::fs::{Durability, read_bounded, write_atomic};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::OciError;
+use crate::record::{MAX_RECORD, Phase, Record, Status, VERSION};
+
+/// How long a command waits for another one that works on the same container.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// The wait before a lock is tried again.
+const LOCK_AGAIN: Duration = Duration::from_millis(2);
+/// The longest name of a container: it is the name of a directory.
+const MAX_ID: usize = 255;
+/// The most containers that are listed.
+const MAX_LISTED: usize = 1 << 16;
+/// How many may wait at a door.
+const BACKLOG: i32 = 16;
+
+/// The containers of one root.
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    dir: PathBuf,
+    fd: File,
+}
+
+/// The lock of a container, for as long as it lives. The value, and not only the descriptor: a child shares that until it executes.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    pub(crate) container: Container,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _released = rustix::fs::flock(&self.container.fd, FlockOperation::Unlock);
+    }
+}
+
+impl Store {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Makes the directory of a new container, locked.
+    pub(crate) fn claim(&self, id: &str) -> Result<Locked, OciError> {
+        let dir = self.dir(id)?;
+        let make = |dir: &Path| std::fs::DirBuilder::new().mode(0o700).create(dir);
+        match make(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let mut above = std::fs::DirBuilder::new();
+                above.recursive(true).mode(0o700);
+                above.create(&self.root).map_err(OciError::io("make", &self.root))?;
+                make(&dir)
+            }
+            made => made,
+        }
+        .map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => OciError::Exists { id: id.to_owned() },
+            _ => OciError::io("make", &dir)(e),
+        })?;
+        let fd = File::open(&dir).map_err(OciError::io("open", &dir))?;
+        Container { id: id.to_owned(), dir, fd }.lock()
+    }
+
+    /// The container of that name.
+    pub(crate) fn open(&self, id: &str) -> Result<Container, OciError> {
+        let dir = self.dir(id)?;
+        match File::open(&dir) {
+            Ok(fd) => Ok(Container { id: id.to_owned(), dir, fd }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(OciError::NotFound { id: id.to_owned() })
+            }
+            Err(e) => Err(OciError::io("open", &dir)(e)),
+        }
+    }
+
+    /// The container of that name and what is known of it, locked.
+    pub(crate) fn locked(&self, id: &str) -> Result<(Locked, Record), OciError> {
+        let locked = self.open(id)?.lock()?;
+        let record = locked.container.load()?;
+        Ok((locked, record))
+    }
+
+    /// All containers, by name.
+    pub(crate) fn list(&self) -> Result<Vec<Container>, OciError> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(OciError::io("list", &self.root)(e)),
+        };
+        let mut names = Vec::new();
+        for entry in entries.take(MAX_LISTED) {
+            let entry = entry.map_err(OciError::io("list", &self.root))?;
+            names.extend(entry.file_name().into_string());
+        }
+        names.sort_unstable();
+        // One that is removed meanwhile is not listed, nor is what is no container.
+        Ok(names.iter().filter_map(|name| self.open(name).ok()).collect())
+    }
+
+    fn dir(&self, id: &str) -> Result<PathBuf, OciError> {
+        check_id(id)?;
+        Ok(self.root.join(id))
+    }
+}
+
+/// The characters that runc allows, within the length of a file name.
+fn check_id(id: &str) -> Result<(), OciError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+    if id.is_empty() || id.len() > MAX_ID || id == "." || id == ".." || !id.chars().all(allowed) {
+        let problem = "1 to 255 letters, digits, _, +, - and . are allowed";
+        return Err(OciError::invalid(format!("container id {id:?}"), problem));
+    }
+    Ok(())
+}
+
+impl Container {
+    /// Waits for its lock.
+    pub(crate) fn lock(self) -> Result<Locked, OciError> {
+        let begun = Instant::now();
+        while !self.try_lock()? {
+            if begun.elapsed() > LOCK_LIMIT {
+                return Err(OciError::Busy { id: self.id, seconds: LOCK_LIMIT.as_secs() });
+            }
+            std::thread::sleep(LOCK_AGAIN);
+        }
+        let locked = Locked { container: self };
+        // The directory may have been removed meanwhile, and another made in its place.
+        let own = locked.container.fd.metadata().map(|m| m.ino());
+        let there = std::fs::metadata(&locked.container.dir).map(|m| m.ino());
+        match (own, there) {
+            (Ok(own), Ok(there)) if own == there => Ok(locked),
+            _ => Err(OciError::NotFound { id: locked.container.id.clone() }),
+        }
+    }
+
+    fn try_lock(&self) -> Result<bool, OciError> {
+        match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
+            Err(e) => Err(OciError::io("lock", &self.dir)(e)),
+        }
+    }
+
+    /// What is known of it.
+    pub(crate) fn load(&self) -> Result<Record, OciError> {
+        let path = self.dir.join("state.json");
+        let bytes = match read_bounded(&path, MAX_RECORD) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(OciError::NotFound { id: self.id.clone() });
+            }
+            Err(e) => return Err(OciError::io("read", &path)(e)),
+        };
+        decode(&bytes).map_err(|problem| OciError::invalid(path.display().to_string(), problem))
+    }
+
+    /// Writes what is known of it.
+    pub(crate) fn save(&self, record: &Record) -> Result<(), OciError> {
+        let path = self.dir.join("state.json");
+        let bytes = serde_json::to_vec(record).map_err(|e| OciError::invalid("the record", e))?;
+        write_atomic(&path, &bytes, Durability::Process).map_err(OciError::io("write", &path))
+    }
+
+    /// The path of its copy of the specification.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.join("config.json")
+    }
+
+    /// Makes the door: the socket at which its process waits.
+    pub(crate) fn make_door(&self) -> Result<OwnedFd, OciError> {
+        let door = socket()?;
+        rustix::net::bind(&door, &self.door()?).map_err(OciError::io("make a socket in", &self.dir))?;
+        rustix::net::listen(&door, BACKLOG).map_err(OciError::system("listen at the door"))?;
+        Ok(door)
+    }
+
+    /// A connection with the process that waits behind the door; None when none does any more.
+    pub(crate) fn knock(&self) -> Result<Option<OwnedFd>, OciError> {
+        let socket = socket()?;
+        match rustix::net::connect(&socket, &self.door()?) {
+            Ok(()) => Ok(Some(socket)),
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
+            Err(e) => Err(OciError::io("connect to the door in", &self.dir)(e)),
+        }
+    }
+
+    /// By the descriptor of the directory: the address of a socket is short, the path of a root need not be.
+    fn door(&self) -> Result<SocketAddrUnix, OciError> {
+        let path = format!("/proc/self/fd/{}/door", self.fd.as_fd().as_raw_fd());
+        SocketAddrUnix::new(path).map_err(OciError::system("make the address of the door"))
+    }
+
+    /// How it is, by its record and the kernel.
+    pub(crate) fn status(&self, record: &Record) -> Result<Status, OciError> {
+        if record.phase == Phase::Creating {
+            // A create that was killed has no lock.
+            let abandoned = self.try_lock()?;
+            if abandoned {
+                let _released = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
+            }
+            return Ok(if abandoned { Status::Stopped } else { Status::Creating });
+        }
+        let process = record.process.map(|p| p.open()).transpose();
+        if process.map_err(OciError::system("look for the container's process"))?.flatten().is_none() {
+            return Ok(Status::Stopped);
+        }
+        if Cgroup::from_dirs(record.cgroups.clone()).is_frozen()? {
+            return Ok(Status::Paused);
+        }
+        // A start that was killed has not changed the record.
+        let waits = record.phase == Phase::Created && self.knock()?.is_some();
+        Ok(if waits { Status::Created } else { Status::Running })
+    }
+
+    /// Removes all that is known of it.
+    pub(crate) fn remove(&self) -> Result<(), OciError> {
+        for name in ["door", "config.json", "state.json"] {
+            match std::fs::remove_file(self.dir.join(name)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(OciError::io("remove", &self.dir.join(name))(e));
+                }
+                _ => {}
+            }
+        }
+        // What a write that was interrupted has left.
+        std::fs::remove_dir_all(&self.dir).map_err(OciError::io("remove", &self.dir))
+    }
+}
+
+fn socket() -> Result<OwnedFd, OciError> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(OciError::system("make a socket"))
+}
+
+fn decode(bytes: &[u8]) -> Result<Record, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if version != VERSION {
+        return Err(format!("a record of version {version}, this program knows {VERSION}"));
+    }
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests;

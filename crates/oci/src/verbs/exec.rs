@@ -1,0 +1,162 @@
+//! `exec`: a further process in a container.
+
+use std::os::fd::AsFd as _;
+
+use berth_container::plan::{self, Inputs, ProcessPlan};
+use berth_container::run;
+use berth_sys::cgroup::Cgroup;
+use berth_sys::fs::read_bounded;
+use oci_spec::runtime::Spec;
+use serde_json::{Value, json};
+
+use super::{refused, seal, tell, write_pid};
+use crate::bundle;
+use crate::cli::Exec;
+use crate::console::ConsoleSocket;
+use crate::foreground::Foreground;
+use crate::log::Log;
+use crate::record::Status;
+use crate::store::{Container, Store};
+use crate::{OciError, stdio};
+
+pub(super) fn exec(store: &Store, options: &Exec, log: &Log) -> Result<i32, OciError> {
+    refuse(options)?;
+    seal(log)?;
+    let container = store.open(&options.id)?;
+    let record = container.load()?;
+    let wrong = |status| {
+        let (id, needed) = (options.id.clone(), "running");
+        OciError::State { verb: "exec in", id, status, needed }
+    };
+    match container.status(&record)? {
+        Status::Created | Status::Running => {}
+        Status::Paused if options.ignore_paused => {}
+        status => return Err(wrong(status)),
+    }
+    let (spec, process) = specified(&container, options)?;
+    let terminal = process.terminal().unwrap_or(false);
+    let console = console(options, terminal)?;
+    let inputs = Inputs { seccomp: bundle::filter(&spec)?, ..Inputs::default() };
+    let mut plan = plan::process(&process, &inputs, bundle::has_user_namespace(&spec))?;
+    let target = record.process.map(|p| p.open()).transpose();
+    let target = target.map_err(OciError::system("look for the container's process"))?.flatten();
+    let target = target.ok_or_else(|| wrong(Status::Stopped))?;
+    home(&mut plan, record.pid());
+    let cgroup = Cgroup::from_dirs(record.cgroups.clone());
+    let stdio = if terminal { run::Stdio::Terminal } else { stdio::own()? };
+    let mut foreground = match options.detach {
+        true => None,
+        false => Some(Foreground::signals().map_err(OciError::system("set up signals"))?),
+    };
+    let running = run::exec(&plan, target.as_fd(), stdio, &cgroup.join()?);
+    let mut running = running?;
+    tell(&running.notes, log);
+    let mut master = running.console.take();
+    if let Some(console) = &console
+        && let Some(master) = master.take()
+    {
+        console.send(master.as_fd())?;
+    }
+    write_pid(options.pid_file.as_deref(), running.pid)?;
+    let Some(mut foreground) = foreground.take() else { return Ok(0) };
+    if master.is_some() {
+        foreground.take_terminal().map_err(OciError::system("take the terminal"))?;
+    }
+    foreground
+        .until_exit(running.pidfd.as_fd(), master, || ())
+        .map_err(OciError::system("wait for the process"))
+}
+
+fn refuse(options: &Exec) -> Result<(), OciError> {
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if given(&options.process_label) {
+        return Err(refused("--process-label", "Berth sets no SELinux labels"));
+    }
+    if given(&options.cgroup) {
+        return Err(refused("--cgroup", "a process joins the container's own cgroup"));
+    }
+    if options.preserve_fds > 0 {
+        return Err(refused("--preserve-fds", "a process has no descriptors but its streams"));
+    }
+    Ok(())
+}
+
+fn console(options: &Exec, terminal: bool) -> Result<Option<ConsoleSocket>, OciError> {
+    match (&options.console_socket, terminal) {
+        (Some(path), true) => ConsoleSocket::connect(path).map(Some),
+        (None, true) if options.detach => {
+            Err(OciError::invalid("--tty", "a terminal needs --console-socket with --detach"))
+        }
+        (Some(_), false) => Err(OciError::invalid("--console-socket", "the process has no terminal")),
+        (None, _) => Ok(None),
+    }
+}
+
+/// The container's specification, and the process that the options say. It goes through the parser of whole specifications, as
+/// that refuses what is not known.
+fn specified(container: &Container, options: &Exec) -> Result<(Spec, oci_spec::runtime::Process), OciError> {
+    let path = container.config();
+    let json = read_bounded(&path, plan::MAX_SPEC as u64).map_err(OciError::io("read", &path))?;
+    let spec = plan::parse(&json)?;
+    let process = match &options.process {
+        Some(file) => {
+            let bytes = read_bounded(file, plan::MAX_SPEC as u64).map_err(OciError::io("read", file))?;
+            serde_json::from_slice(&bytes).map_err(|e| OciError::invalid(file.display().to_string(), e))?
+        }
+        None => {
+            let mut whole: Value = serde_json::from_slice(&json)
+                .map_err(|e| OciError::invalid(path.display().to_string(), e))?;
+            changed(whole["process"].take(), options)?
+        }
+    };
+    let whole = json!({ "ociVersion": spec.version(), "process": process, "root": { "path": "/" } });
+    let whole = serde_json::to_vec(&whole).map_err(|e| OciError::invalid("process", e))?;
+    let process = plan::parse(&whole)?.process().clone();
+    Ok((spec, process.ok_or_else(|| OciError::invalid("process", "there is none"))?))
+}
+
+/// The container's own process with what the options say otherwise.
+fn changed(mut process: Value, options: &Exec) -> Result<Value, OciError> {
+    if options.args.is_empty() {
+        return Err(OciError::invalid("the command line", "there is no command to execute"));
+    }
+    process["args"] = json!(options.args);
+    process["terminal"] = json!(options.tty);
+    if let Some(cwd) = &options.cwd {
+        process["cwd"] = json!(cwd);
+    }
+    if !options.env.is_empty() {
+        let mut env = process["env"].as_array().cloned().unwrap_or_default();
+        env.extend(options.env.iter().map(|e| json!(e)));
+        process["env"] = json!(env);
+    }
+    if let Some(user) = options.user.as_deref() {
+        let (uid, gid) = user.split_once(':').map_or((user, None), |(uid, gid)| (uid, Some(gid)));
+        let number = |text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| OciError::invalid("--user", "user and group are numbers, as 1000:1000"))
+        };
+        process["user"] = json!({ "uid": number(uid)?, "gid": gid.map(number).transpose()?.unwrap_or(0) });
+    }
+    if !options.additional_gids.is_empty() {
+        process["user"]["additionalGids"] = json!(options.additional_gids);
+    }
+    if options.no_new_privs {
+        process["noNewPrivileges"] = json!(true);
+    }
+    if let Some(profile) = options.apparmor.as_deref().filter(|name| !name.is_empty()) {
+        process["apparmorProfile"] = json!(profile);
+    }
+    for set in ["bounding", "effective", "permitted"].iter().filter(|_| !options.cap.is_empty()) {
+        let mut list = process["capabilities"][*set].as_array().cloned().unwrap_or_default();
+        list.extend(options.cap.iter().map(|name| json!(name)));
+        list.dedup();
+        process["capabilities"][*set] = json!(list);
+    }
+    Ok(process)
+}
+
+fn home(plan: &mut ProcessPlan, pid: i32) {
+    let root = std::fs::File::open(format!("/proc/{pid}/root")).ok();
+    bundle::set_home(plan, root.as_ref().map(std::os::fd::AsFd::as_fd));
+}

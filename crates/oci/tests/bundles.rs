@@ -1,0 +1,125 @@
+//! Whole bundles, run in the foreground: what hostile ones try, signals, and that a failure leaves nothing.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio as Std;
+
+use serde_json::json;
+
+mod support;
+use support::bundle::{Bundle, Runtime, oracles};
+use support::root;
+
+/// CVE-2019-5736: a program of the image that is a link to, or a script for, `/proc/self/exe` makes the
+/// runtime execute itself inside; its file must not be the host's.
+#[test]
+fn the_runtime_cannot_be_overwritten_through_proc_self_exe() {
+    if !root("the_runtime_cannot_be_overwritten_through_proc_self_exe") {
+        return;
+    }
+    let mut bundle = Bundle::new("");
+    // Executed, this is the runtime again, with these arguments, in the container.
+    std::fs::write(bundle.rootfs().join("evil"), "#!/proc/self/exe\n").expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bundle.rootfs().join("evil"), mode).expect("chmod");
+    bundle.config["process"]["args"] = json!(["/evil"]);
+    for libraries in ["/lib", "/lib64", "/usr/lib"] {
+        let mount = json!({ "destination": libraries, "type": "bind", "source": libraries, "options": ["rbind", "ro"] });
+        bundle.config["mounts"].as_array_mut().expect("array").push(mount);
+    }
+    let before = std::fs::read(env!("CARGO_BIN_EXE_berth-oci")).expect("read");
+    let (code, output) = bundle.ours();
+    // It ran, as the sealed copy, and refused its arguments.
+    assert!(code != 0 && output.contains("Usage"), "{code} {output}");
+    assert_eq!(std::fs::read(env!("CARGO_BIN_EXE_berth-oci")).expect("read"), before);
+}
+
+/// The same from a container that shares its PID namespace and watches for the exec: with all rights it
+/// may look, and finds a sealed memfd; a prepared container shows nothing else.
+#[test]
+fn a_prepared_process_shows_no_file_of_the_host() {
+    if !root("a_prepared_process_shows_no_file_of_the_host") {
+        return;
+    }
+    let mut bundle = Bundle::new("readlink /proc/self/exe; cat /proc/1/maps | grep -c memfd");
+    let all: Vec<String> =
+        berth_container::plan::capability_names(berth_sys::caps::effective().expect("caps"));
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] = json!(all);
+    }
+    let (_, output) = bundle.ours();
+    assert_eq!(output, "/bin/busybox\n0\n");
+}
+
+/// The host's null device cannot be changed through the mask.
+#[test]
+fn a_mask_does_not_give_the_hosts_device_away() {
+    if !root("a_mask_does_not_give_the_hosts_device_away") {
+        return;
+    }
+    let before = std::fs::metadata("/dev/null").expect("stat");
+    let mut bundle = Bundle::new(
+        "chmod 000 /proc/interrupts 2>/dev/null; chown 5 /proc/interrupts; echo x > /proc/interrupts",
+    );
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] =
+            json!(["CAP_FOWNER", "CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
+    }
+    let (code, _) = bundle.ours();
+    let after = std::fs::metadata("/dev/null").expect("stat");
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!((before.mode(), before.uid()), (after.mode(), after.uid()));
+    // It still swallows what is written.
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_sysctl_of_a_bundle_cannot_name_another_file() {
+    if !root("a_sysctl_of_a_bundle_cannot_name_another_file") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    bundle.config["linux"]["sysctl"] = json!({ "net/../../sysrq-trigger": "b" });
+    let (code, output) = bundle.ours();
+    assert!(code == 1 && output.contains("linux.sysctl"), "{output}");
+}
+
+#[test]
+fn signals_go_to_the_container() {
+    if !root("signals_go_to_the_container") {
+        return;
+    }
+    let bundle = Bundle::new("trap 'exit 9' TERM; echo ready; while :; do sleep 1000 & wait; done");
+    let mut runtimes = oracles("signals_go_to_the_container");
+    runtimes.push(Runtime::Ours);
+    for runtime in runtimes {
+        let mut child = bundle.command(runtime).stdout(Std::piped()).spawn().expect("spawn");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
+        assert_eq!(line, "ready\n");
+        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
+        assert_eq!(child.wait().expect("wait").code(), Some(9), "{runtime:?}");
+    }
+}
+
+#[test]
+fn a_bad_bundle_leaves_no_cgroup() {
+    if !root("a_bad_bundle_leaves_no_cgroup") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    bundle.config["process"]["args"] = json!(["/no/such/program"]);
+    let left = |bundle: &Bundle| {
+        let host = berth_sys::cgroup::Host::detect().expect("cgroups");
+        let name = bundle.last_id();
+        host.hierarchies().iter().any(|h| h.mount.join(&name).exists())
+    };
+    let (code, output) = bundle.ours();
+    assert!(code == 127 && output.contains("/no/such/program"), "{code} {output}");
+    assert!(!left(&bundle));
+    let mount = json!({ "destination": "/x", "type": "bind", "source": "/no/such" });
+    bundle.config["mounts"].as_array_mut().expect("array").push(mount);
+    let (code, output) = bundle.ours();
+    assert!(code == 1 && output.contains("/no/such"), "{code} {output}");
+    assert!(!left(&bundle));
+}

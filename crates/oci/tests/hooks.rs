@@ -1,0 +1,174 @@
+//! Hooks: their order, what they are told, where they run, and what follows when they fail.
+
+use serde_json::{Value, json};
+
+mod support;
+use support::bundle::{Bundle, Runtime, oracles};
+use support::life::{Life, wait_until};
+use support::root;
+
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A line for each hook: its name, its argument, its environment, the status that it was told, and in which namespaces it ran.
+fn script(log: &str, kind: &str) -> String {
+    format!(
+        "status=$(tr -d '\\n ' | grep -o '\"status\":\"[a-z]*' | grep -o '[a-z]*$'); \
+         echo {kind} $0 $A $status $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/net) >> {log}"
+    )
+}
+
+/// What the hooks of one runtime write, namespaces as `host` or `own`.
+fn hooks(runtime: Runtime) -> Vec<String> {
+    let mut bundle = Bundle::new("sleep 1000");
+    let log = bundle.rootfs().join("tmp/log");
+    for kind in KINDS {
+        let inside = kind == "startContainer";
+        let path = if inside { "/bin/sh" } else { "/bin/busybox" };
+        let log = if inside { "/tmp/log".to_owned() } else { log.display().to_string() };
+        let args = json!(["sh", "-c", script(&log, kind), format!("name-of-{kind}")]);
+        bundle.config["hooks"][kind] =
+            json!([{ "path": path, "args": args, "env": ["A=env", "PATH=/bin:/usr/bin"], "timeout": 30 }]);
+    }
+    for applet in ["tr", "grep", "readlink"] {
+        let link = bundle.rootfs().join("bin").join(applet);
+        drop(std::os::unix::fs::symlink("busybox", link));
+    }
+    let life = Life::new(&bundle, runtime);
+    life.create(&[]).fine();
+    life.verb("start").fine();
+    life.call(&["kill", &life.id, "KILL"]).fine();
+    life.until("stopped");
+    life.verb("delete").fine();
+    let host =
+        ["mnt", "net"].map(|kind| std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("readlink"));
+    let text = std::fs::read_to_string(&log).expect("the log");
+    let place = |word: &str| match word.contains(":[") {
+        true if host.iter().any(|ns| ns.as_os_str() == word) => "host".to_owned(),
+        true => "own".to_owned(),
+        false => word.to_owned(),
+    };
+    text.lines().map(|line| line.split(' ').map(place).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn hooks_run_in_their_order_and_places_as_under_runc() {
+    let test = "hooks_run_in_their_order_and_places_as_under_runc";
+    if !root(test) {
+        return;
+    }
+    let ours = hooks(Runtime::Ours);
+    let wanted = [
+        "prestart name-of-prestart env creating host host",
+        "createRuntime name-of-createRuntime env creating host host",
+        "createContainer name-of-createContainer env creating own own",
+        "startContainer name-of-startContainer env created own own",
+        "poststart name-of-poststart env running host host",
+        "poststop name-of-poststop env stopped host host",
+    ];
+    assert_eq!(ours, wanted);
+    for oracle in oracles(test).into_iter().filter(|o| *o == Runtime::Runc) {
+        // It says "created" to poststart hooks, and may run them before those of startContainer.
+        let but_poststart = |list: &[String]| -> Vec<String> {
+            list.iter().filter(|line| !line.starts_with("poststart")).cloned().collect()
+        };
+        assert_eq!(but_poststart(&ours), but_poststart(&hooks(oracle)), "{oracle:?}");
+    }
+}
+
+/// What a createRuntime hook mounts at the root's path is in the container: nvidia's hooks do that.
+#[test]
+fn a_hook_finds_the_root_where_the_bundle_has_it() {
+    let test = "a_hook_finds_the_root_where_the_bundle_has_it";
+    if !root(test) {
+        return;
+    }
+    for runtime in std::iter::once(Runtime::Ours).chain(oracles(test)) {
+        let mut bundle = Bundle::new("cat /tmp/seen/file");
+        std::fs::create_dir(bundle.rootfs().join("tmp/seen")).expect("mkdir");
+        std::fs::write(bundle.path().join("file"), "from the hook\n").expect("write");
+        let script =
+            format!("mount --bind {} {}/tmp/seen", bundle.path().display(), bundle.rootfs().display());
+        bundle.config["hooks"]["createContainer"] =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+        let output = bundle.run(runtime);
+        assert_eq!(support::bundle::text(&output), "from the hook\n", "{runtime:?}");
+    }
+}
+
+#[test]
+fn a_hook_that_fails_leaves_nothing_and_says_why() {
+    if !root("a_hook_that_fails_leaves_nothing_and_says_why") {
+        return;
+    }
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let mut bundle = Bundle::new("true");
+        let log = bundle.path().join("log");
+        let hook = |script: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+        bundle.config["hooks"][kind] = hook("echo no such device >&2; exit 5");
+        bundle.config["hooks"]["poststop"] = hook(&format!("echo stopped >> {}", log.display()));
+        let life = Life::new(&bundle, Runtime::Ours);
+        let said = life.create(&[]);
+        assert!(said.err.contains(kind) && said.err.contains("no such device"), "{said:?}");
+        said.refused("/bin/sh");
+        life.verb("state").refused("does not exist");
+        assert!(!life.has_cgroup());
+        assert_eq!(std::fs::read_to_string(&log).expect("the poststop hook ran"), "stopped\n");
+    }
+}
+
+#[test]
+fn hooks_of_a_start_that_fail() {
+    if !root("hooks_of_a_start_that_fail") {
+        return;
+    }
+    let mut bundle = Bundle::new("echo ran; sleep 1000");
+    bundle.config["hooks"] =
+        json!({ "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "exit 6"] }] });
+    let life = Life::new(&bundle, Runtime::Ours);
+    life.create(&[]).fine();
+    life.verb("start").refused("exit status 6");
+    assert_eq!(life.text("out"), "");
+    life.call(&["delete", "--force", &life.id]).fine();
+    drop(life);
+    // Afterwards it is only told.
+    bundle.config["hooks"] = json!({ "poststart": [{ "path": "/bin/false" }] });
+    let life = Life::new(&bundle, Runtime::Ours);
+    life.create(&[]).fine();
+    let said = life.verb("start");
+    assert!(said.code == 0 && said.err.contains("poststart"), "{said:?}");
+    assert_eq!(life.status(), "running");
+}
+
+#[test]
+fn a_hook_that_hangs_is_killed_with_what_it_has_started() {
+    if !root("a_hook_that_hangs_is_killed_with_what_it_has_started") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    let pid_file = bundle.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > {}; wait", pid_file.display());
+    bundle.config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"], "timeout": 1 }]);
+    let life = Life::new(&bundle, Runtime::Ours);
+    life.create(&[]).refused("did not end within 1 seconds");
+    let pid = std::fs::read_to_string(&pid_file).expect("the hook ran").trim().to_owned();
+    let ended =
+        || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    wait_until(ended, || format!("{pid} runs"));
+}
+
+#[test]
+fn a_hook_needs_an_absolute_path_and_a_time() {
+    if !root("a_hook_needs_an_absolute_path_and_a_time") {
+        return;
+    }
+    let wrong: [(Value, &str); 2] = [
+        (json!([{ "path": "true" }]), "hooks.poststop[0]: its path is not absolute"),
+        (json!([{ "path": "/bin/true", "timeout": 0 }]), "hooks.poststop[0]: its timeout is not above zero"),
+    ];
+    for (hooks, word) in wrong {
+        let mut bundle = Bundle::new("true");
+        bundle.config["hooks"]["poststop"] = hooks;
+        Life::new(&bundle, Runtime::Ours).create(&[]).refused(word);
+    }
+}
