@@ -149,14 +149,14 @@ impl HostState {
                 add(Thing::Process, pid.to_string(), &why, restart);
             }
         }
-        for id in self.leases.iter().filter(|id| !known.sandboxes.contains(id)) {
+        for id in self.leases.iter().filter(|id| !known.sandboxes.contains(*id)) {
             add(Thing::Address, id.to_string(), "addresses are leased to an unknown pod", restart);
         }
         for name in &self.interfaces {
             let remedy = format!("ip link delete {name}");
             add(Thing::Network, name.clone(), "an interface on the bridge without a pod", &remedy);
         }
-        for id in self.snapshots.iter().filter(|id| !known.containers.contains(id)) {
+        for id in self.snapshots.iter().filter(|id| !known.containers.contains(*id)) {
             // One that is being made or removed has its directory in its pod.
             if !being_made(shared, id) {
                 add(Thing::Snapshot, id.to_string(), "the layer of an unknown container", restart);

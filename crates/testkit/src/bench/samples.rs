@@ -20,6 +20,9 @@ const PROMISED: &[(&str, f64)] = &[
     ("daemon memory after pulls", 20.0),
     ("pull gzip", 2600.0),
     ("pull zstd", 1800.0),
+    ("ListContainerStats, 50 pods", 2.0),
+    ("ListPodSandboxStats, 50 pods", 2.0),
+    ("ListContainerStats, 400 pods", 10.0),
     ("answers after stop, 50 pods", 100.0),
     ("answers after kill, 50 pods", 100.0),
 ];

@@ -40,7 +40,7 @@ const CHAIN: [&str; 3] = ["first", "second", "third"];
 #[test]
 fn a_plugin_that_fails_at_any_step_leaves_nothing() {
     require_root!("a_plugin_that_fails_at_any_step_leaves_nothing");
-    fails(CniWorld::new(), 0..CHAIN.len(), &FAULTS);
+    fails(&CniWorld::new(), 0..CHAIN.len(), &FAULTS);
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn a_plugin_that_does_not_end_leaves_nothing() {
     require_root!("a_plugin_that_does_not_end_leaves_nothing");
     let mut cni = CniWorld::new();
     cni.limits.add = Duration::from_secs(5);
-    fails(cni, 1..2, &HANGS);
+    fails(&cni, 1..2, &HANGS);
 }
 
 /// Each of the plugins at these places of the chain fails in each of these ways.
-fn fails(cni: CniWorld, places: std::ops::Range<usize>, faults: &[(&str, &str)]) {
+fn fails(cni: &CniWorld, places: std::ops::Range<usize>, faults: &[(&str, &str)]) {
     cni.chain("1.0.0", &CHAIN);
     for name in CHAIN {
         cni.plugin(name, GOOD);
