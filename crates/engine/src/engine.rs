@@ -400,20 +400,14 @@ impl Engine {
     }
 
     /// What fails since the container or its pod is stopped meanwhile is no failure: the state tells. The container takes its
-    /// processes, its cgroup and in the end its shim away. What its end cannot cause stays as it is: a probe's timeout must
-    /// be told during a grace, too.
+    /// processes, its cgroup and in the end its shim away.
     async fn settled<T>(&self, id: &ContainerId, result: Result<T, EngineError>) -> Result<T, EngineError> {
         match result {
-            Err(
-                error @ (EngineError::Command { .. }
-                | EngineError::Timeout { .. }
-                | EngineError::Invalid { .. }),
-            ) => Err(error),
-            Err(error) => {
+            Err(error) if error.can_be_of_an_end() => {
                 self.ask(id, |container, reply| Command::Alive { container, reply }).await?;
                 Err(error)
             }
-            Ok(done) => Ok(done),
+            settled => settled,
         }
     }
 }

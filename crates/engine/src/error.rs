@@ -160,6 +160,22 @@ impl EngineError {
     }
 }
 
+impl EngineError {
+    /// Whether a call to a container can fail so because the container ends meanwhile. What its end cannot cause is told as it
+    /// is: a probe's timeout during a grace, too.
+    pub(crate) fn can_be_of_an_end(&self) -> bool {
+        match self {
+            EngineError::Timeout { .. } | EngineError::Invalid { .. } => false,
+            // A step towards the command may have failed, as entering a container that has ended.
+            EngineError::Command { code, .. } => *code != NOT_FOUND,
+            _ => true,
+        }
+    }
+}
+
+/// The exit status of a shell for a command that is not there.
+const NOT_FOUND: i32 = 127;
+
 impl Classify for EngineError {
     fn kind(&self) -> Kind {
         match self {
@@ -198,3 +214,6 @@ impl Classify for EngineError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
