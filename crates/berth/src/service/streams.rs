@@ -93,7 +93,8 @@ pub(super) async fn attach(
     tokio::spawn(async move {
         let outputs = outputs(&sender, session.stdout, session.stderr);
         tokio::select! {
-            () = outputs => feed.abort(),
+            // Looked at first: output that cannot be sent to it any more ends at the same moment.
+            biased;
             // What it has sent is input still.
             () = sender.closed() => drop(tokio::spawn(async move {
                 let abort = feed.abort_handle();
@@ -101,6 +102,7 @@ pub(super) async fn attach(
                     abort.abort();
                 }
             })),
+            () = outputs => feed.abort(),
         }
         if join.release {
             service.pods.left(&view).await;

@@ -109,7 +109,8 @@ impl Client {
             // Where it has not disconnected itself.
             let _ = shutdown(&self.joined.socket, Shutdown::Both);
             self.waiting.clear();
-            self.left = Some(now + LEFT_INPUT_LIMIT);
+            // One that only watches has sent nothing that counts.
+            self.left = Some(if self.gives_input() { now + LEFT_INPUT_LIMIT } else { now });
         }
     }
 
@@ -118,9 +119,10 @@ impl Client {
         self.left.is_some()
     }
 
-    /// Whether it has, and none of its input is taken any more.
+    /// Whether it has, and there is no more input of it that is taken.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.left.is_some_and(|until| now >= until || !self.gives_input())
+        let nothing_left = || matches!(self.look(&mut [0], RecvFlags::PEEK), Input::Gone);
+        self.left.is_some_and(|until| now >= until || !self.gives_input() || nothing_left())
     }
 
     /// Whether a packet waits to be taken.
@@ -193,9 +195,13 @@ impl Client {
 
     /// Reads one packet.
     pub(crate) fn receive(&self, into: &mut [u8]) -> Input {
-        let received = match self.try_receive(into) {
+        self.look(into, RecvFlags::empty())
+    }
+
+    fn look(&self, into: &mut [u8], how: RecvFlags) -> Input {
+        let received = match self.try_receive(into, how) {
             // It went without having read all output. That is told once, in front of what it has sent.
-            Err(Errno::CONNRESET) => self.try_receive(into),
+            Err(Errno::CONNRESET) => self.try_receive(into, how),
             received => received,
         };
         match received {
@@ -205,11 +211,11 @@ impl Client {
         }
     }
 
-    fn try_receive(&self, into: &mut [u8]) -> Result<Input, Errno> {
+    fn try_receive(&self, into: &mut [u8], how: RecvFlags) -> Result<Input, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [std::io::IoSliceMut::new(into)];
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC | how;
         let got = recvmsg(&self.joined.socket, &mut parts, &mut control, flags)?;
         Ok(match got.bytes {
             1.. => Input::Bytes(got.bytes),

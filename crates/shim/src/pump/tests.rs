@@ -204,6 +204,21 @@ fn a_client_that_went_leaves_its_slot_when_its_input_is_taken() {
 }
 
 #[test]
+fn a_client_that_went_without_input_leaves_its_slot_beside_input_that_waits() {
+    for gives_input in [true, false] {
+        let bench = bench(false);
+        let blocks = bench.attach();
+        on_its_way(&blocks);
+        let silent: Vec<_> = (1..MAX_CLIENTS).map(|_| bench.client(Since::Later, gives_input)).collect();
+        assert!(bench.pump.slot().is_none());
+        drop(silent);
+        bench.round();
+        assert!(bench.pump.slot().is_some(), "{gives_input}");
+        bench.finish();
+    }
+}
+
+#[test]
 fn stdin_once_stays_when_one_goes_that_only_watched() {
     let mut bench = bench(true);
     let watching = bench.client(Since::Later, false);
