@@ -18,7 +18,7 @@ use crate::tools::{Profile, berth, testkit};
 use lists::Lists;
 use report::{Outcome, Spec};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Options {
     /// Test the runtime behind this socket instead of a Berth started for it
     #[arg(long, requires = "listen")]
@@ -41,9 +41,9 @@ pub(crate) struct Options {
     /// In so many processes at once
     #[arg(long, value_name = "N")]
     parallel: Option<u32>,
-    /// So many times, one after the other; every run must pass
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    runs: u32,
+    /// So many times instead of once, one after the other; every run must pass
+    #[arg(long, value_name = "N")]
+    runs: Option<u32>,
     /// The pods' network is made by the CNI plugins bridge, host-local and portmap of this directory
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     cni: Option<PathBuf>,
@@ -112,24 +112,6 @@ const STREAMING: &str = "Streaming";
 /// What tells it otherwise.
 const OVER_WEBSOCKET: [&str; 3] = ["-websocket-exec", "-websocket-attach", "-websocket-portforward"];
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            socket: None,
-            listen: None,
-            focus: None,
-            release: false,
-            confined: false,
-            random: None,
-            parallel: None,
-            runs: 1,
-            cni: None,
-            report: None,
-            flags: Vec::new(),
-        }
-    }
-}
-
 /// Builds the suite, runs it, and evaluates the report. Specs of streaming run a second time over WebSocket.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
     let mut lists = Lists::read(&root().join("tests/conformance"))?;
@@ -141,8 +123,9 @@ pub(crate) fn run(options: &Options) -> Result<Judged> {
     }
     let critest = build_suite()?;
     let mut judged = once(options, &critest, &lists)?;
-    for number in 2..=options.runs {
-        headline(&format!("conformance: run {number} of {}", options.runs));
+    let runs = options.runs.unwrap_or(1);
+    for number in 2..=runs {
+        headline(&format!("conformance: run {number} of {runs}"));
         judged.add(once(options, &critest, &lists)?);
     }
     Ok(judged)

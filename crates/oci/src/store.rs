@@ -55,6 +55,16 @@ pub(crate) struct Locked {
     pub(crate) container: Container,
 }
 
+impl Locked {
+    /// How it is. A create that goes on would hold the lock, which its holder must not try again: that would give it up.
+    pub(crate) fn status(&self, record: &Record) -> Result<Status, OciError> {
+        match record.phase {
+            Phase::Creating => Ok(Status::Stopped),
+            _ => self.container.status(record),
+        }
+    }
+}
+
 impl Drop for Locked {
     fn drop(&mut self) {
         let _released = rustix::fs::flock(&self.container.fd, FlockOperation::Unlock);
@@ -216,7 +226,7 @@ impl Container {
         SocketAddrUnix::new(path).map_err(OciError::system("make the address of the door"))
     }
 
-    /// How it is, by its record and the kernel.
+    /// How it is, by its record and the kernel, to who has no lock: see [`Locked::status`].
     pub(crate) fn status(&self, record: &Record) -> Result<Status, OciError> {
         if record.phase == Phase::Creating {
             // A create that was killed has no lock.

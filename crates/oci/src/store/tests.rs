@@ -45,6 +45,21 @@ fn a_name_is_taken_once_and_free_again() {
 }
 
 #[test]
+fn who_has_the_lock_keeps_it_while_it_looks_at_a_killed_create() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::new(root.path().to_owned());
+    let locked = store.claim("a").unwrap();
+    let record = decode(FIRST.replace("\"created\",\"process", "\"creating\",\"process").as_bytes()).unwrap();
+    assert_eq!(record.phase, Phase::Creating);
+    let other = store.open("a").unwrap();
+    assert!(matches!(other.status(&record), Ok(Status::Creating)));
+    assert!(matches!(locked.status(&record), Ok(Status::Stopped)));
+    assert!(!other.try_lock().unwrap());
+    drop(locked);
+    assert!(matches!(other.status(&record), Ok(Status::Stopped)));
+}
+
+#[test]
 fn a_door_leads_to_who_listens() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::new(root.path().join("x".repeat(120)));

@@ -26,9 +26,8 @@ pub(super) fn delete(store: &Store, id: &str, force: bool, log: &Log) -> Result<
         Err(OciError::NotFound { .. }) if force => return container.remove(),
         record => record?,
     };
-    match container.status(&record)? {
-        Status::Running | Status::Paused if !force => {
-            let status = container.status(&record)?;
+    match locked.status(&record)? {
+        status @ (Status::Running | Status::Paused) if !force => {
             return Err(OciError::State { verb: "delete", id: id.to_owned(), status, needed: "stopped" });
         }
         _ => {}

@@ -13,7 +13,7 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn pause(store: &Store, id: &str) -> Result<(), OciError> {
     let (locked, record) = store.locked(id)?;
-    match locked.container.status(&record)? {
+    match locked.status(&record)? {
         Status::Created | Status::Running => {}
         status => {
             let needed = "created or running";
@@ -25,7 +25,7 @@ pub(super) fn pause(store: &Store, id: &str) -> Result<(), OciError> {
 
 pub(super) fn resume(store: &Store, id: &str) -> Result<(), OciError> {
     let (locked, record) = store.locked(id)?;
-    match locked.container.status(&record)? {
+    match locked.status(&record)? {
         Status::Paused => Ok(Cgroup::from_dirs(record.cgroups).thaw()?),
         status => Err(OciError::State { verb: "resume", id: id.to_owned(), status, needed: "paused" }),
     }

@@ -17,7 +17,7 @@ pub(super) fn start(store: &Store, id: &str, log: &Log) -> Result<(), OciError> 
     let (locked, mut record) = store.locked(id)?;
     let container = &locked.container;
     let wrong = |status| OciError::State { verb: "start", id: id.to_owned(), status, needed: "created" };
-    match container.status(&record)? {
+    match locked.status(&record)? {
         Status::Created => {}
         status => return Err(wrong(status)),
     }

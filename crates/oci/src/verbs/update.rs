@@ -20,7 +20,7 @@ pub(super) fn update(store: &Store, options: &Update) -> Result<(), OciError> {
     };
     let resources = converted(&resources)?;
     let (locked, record) = store.locked(&options.id)?;
-    match locked.container.status(&record)? {
+    match locked.status(&record)? {
         Status::Created | Status::Running | Status::Paused => {}
         status => {
             let (id, needed) = (options.id.clone(), "created or running");
