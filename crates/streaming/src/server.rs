@@ -236,10 +236,16 @@ fn answer(
     place: &Place,
     agreed: &tokio::sync::mpsc::Sender<Upgrading>,
 ) -> hyper::Response<Full<Bytes>> {
+    // First: one that is being closed for another does not use its URL up. Whatever the answer is, it asks for nothing more.
+    if !place.leave() {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many connections were opened and asked for nothing",
+        );
+    }
     let Some(wanted) = shared.urls.take(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, "this URL does not exist, was used already or has expired");
     };
-    place.leave();
     let Agreed { protocol, headers } = match handshake::agree(&wanted, request.method(), request.headers()) {
         Ok(agreed) => agreed,
         Err(Refused { status, headers, text: why }) => {

@@ -242,7 +242,14 @@ impl Ends {
             tokio::select! {
                 ended = &mut read => {
                     // The client is gone. What it has sent may still be given; then what was done for it is dropped, and so ended.
-                    drop(tokio::time::timeout_at(self.parting.until(), work).await);
+                    let answered = self.link.answer_close();
+                    if is_not_of_the_protocol(&ended) {
+                        // Where it does not take the answer at once it gets none.
+                        tokio::select! { biased; () = answered => {} () = std::future::ready(()) => {} }
+                    } else {
+                        let seen_off = async { tokio::join!(answered, work) };
+                        drop(tokio::time::timeout_at(self.parting.until(), seen_off).await);
+                    }
                     return ended;
                 }
                 () = &mut answers => {}
@@ -271,6 +278,11 @@ impl Ends {
         }
         Ok(())
     }
+}
+
+/// Whether reading ended since what came is nothing that the client may send: then nothing of it counts.
+fn is_not_of_the_protocol(ended: &std::io::Result<()>) -> bool {
+    ended.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::InvalidData)
 }
 
 fn streams_of(request: &Request) -> (Wanted, bool) {

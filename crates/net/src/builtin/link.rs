@@ -94,7 +94,9 @@ impl<'a> Pod<'a> {
             netns: self.netns,
             mtu: uplink.mtu,
         };
-        host.socket.exchange(vec![route::add_veth(&veth), route::set_port_up(&name)]).map(drop)
+        host.socket.exchange(vec![route::add_veth(&veth)])?;
+        forwarding::prepare_port(&name);
+        host.socket.exchange(vec![route::set_port_up(&name)]).map(drop)
     }
 
     /// Sets `lo` and `eth0` up, with addresses and default routes.

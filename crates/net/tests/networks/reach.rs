@@ -64,6 +64,11 @@ fn a_pod_has_what_was_configured() {
     assert_eq!(pod.ns.sh("ip -4 route show default").trim(), "default via 10.208.0.1 dev eth0");
     assert!(pod.ns.sh("ip -6 route show default").contains("dev eth0"));
     assert_eq!(pod.ns.sh("cat /proc/sys/net/ipv6/conf/eth0/accept_ra").trim(), "0");
+    // The port has none of its own, and no route: pods that come would pay for each.
+    assert_eq!(
+        world.host.sh("ip -o -6 addr show dev veth0ad00002; ip -6 route show table all dev veth0ad00002"),
+        ""
+    );
 }
 
 #[test]

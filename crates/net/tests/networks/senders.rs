@@ -206,8 +206,11 @@ fn no_neighbour_takes_an_arp_message_for_anothers_address() {
     assert_eq!(scene.known_to_host(victim.ip4()), mac(victim));
 
     scene.unprotect();
-    request();
-    wait_until("the host believes it", || scene.known_to_host(victim.ip4()) == mac(attacker));
+    wait_until("the host believes it", || {
+        // What has been learnt stays for a second (`locktime`).
+        request();
+        scene.known_to_host(victim.ip4()) == mac(attacker)
+    });
 }
 
 /// A socket for whole ICMPv6 messages; its hop limit is that of neighbour discovery.

@@ -1,4 +1,4 @@
-//! Connections that have not shown a URL that works: anyone who reaches the address can open some, and leave them so.
+//! Connections that have not asked for anything: anyone who reaches the address can open some, and leave them so.
 //!
 //! There are places for a few. When all are taken the oldest connection is closed for the next one, so that none waits to be
 //! accepted: a client that has a URL asks as soon as it is connected.
@@ -56,9 +56,9 @@ impl Asking {
 }
 
 impl Place {
-    /// The connection has shown a URL that works. It is not closed for another any more.
-    pub(super) fn leave(&self) {
-        self.of.lock().taken.remove(&self.number);
+    /// The connection has asked. It is not closed for another any more; false when it has been already.
+    pub(super) fn leave(&self) -> bool {
+        self.of.lock().taken.remove(&self.number).is_some()
     }
 }
 

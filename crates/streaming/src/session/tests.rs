@@ -189,3 +189,36 @@ async fn input_of_a_client_that_went_is_given_for_as_long_as_it_counts() {
     assert_eq!(taken(true).await, MESSAGES);
     assert_eq!(taken(false).await, 0);
 }
+
+/// What a client hears that sent this and waits, while the process reads nothing and the clock stands still; and how the session
+/// ended, if it has.
+async fn heard(sent: Vec<u8>) -> ((u8, Vec<u8>), Option<std::io::Result<()>>) {
+    let (ours, mut theirs) = connection().await;
+    theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let session = tokio::spawn(serve(ours, LEFT_INPUT_LIMIT, async |_streams| std::future::pending().await));
+    let client = tokio::task::spawn_blocking(move || {
+        theirs.write_all(&sent).unwrap();
+        message(&mut theirs)
+    });
+    let message = client.await.unwrap();
+    // It has nothing to wait for but the clock, if it goes on.
+    tokio::task::yield_now().await;
+    let ended = if session.is_finished() { Some(session.await.unwrap()) } else { None };
+    (message, ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_hears_the_same_while_its_input_is_kept() {
+    let input = masked(Kind::Stdin as u8, b"input");
+    let (message, ended) = heard([&input[..], &[0x88, 0x80, 0, 0, 0, 0]].concat()).await;
+    assert_eq!(message, (0x88, websocket::NORMAL.to_be_bytes().to_vec()));
+    assert!(ended.is_none(), "the input of a client that went is kept: {ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_websocket_ends_the_session_at_once() {
+    // A frame of a client that is not masked.
+    let (message, ended) = heard(vec![0x82, 1, 0]).await;
+    assert_eq!(message.0, 0x88);
+    assert_eq!(ended.unwrap().unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+}

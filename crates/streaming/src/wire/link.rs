@@ -93,6 +93,14 @@ impl<C: AsyncWrite> Link<C> {
         Ok(())
     }
 
+    /// Answers a client that has closed the connection, where it waits to hear so (RFC 6455, 5.5.1). One that has gone without a
+    /// word cannot be told.
+    pub(crate) async fn answer_close(&self) {
+        if self.layer == Layer::WebSocket {
+            self.finish().await.ok();
+        }
+    }
+
     /// Tells the client that nothing more comes.
     pub(crate) async fn finish(&self) -> io::Result<()> {
         if self.layer == Layer::WebSocket {

@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use berth_sys::cgroup::{self, Cgroup, CgroupPath, Resources};
 use berth_sys::spawn::Spawn;
-use berth_types::SandboxId;
 use berth_types::lifecycle::Refused;
+use berth_types::{Classify as _, Kind, SandboxId};
 
 use super::{Driver, Placement, PodCgroups};
 use crate::error::EngineError;
@@ -70,9 +70,21 @@ impl Systemd {
 
     /// Makes the scope of a pod, with the process that keeps it. Half of one is not left.
     fn begin(&self, sandbox: &SandboxId, scope: &CgroupPath) -> Result<(), EngineError> {
-        self.try_begin(sandbox, scope).inspect_err(|_| {
+        self.try_begin(sandbox, scope).inspect_err(|error| {
+            let ended = match error.kind() {
+                // systemd does not answer, and is not waited for once more: a scope without processes ends by itself.
+                Kind::Timeout | Kind::Unavailable => super::end(&self.host, scope),
+                _ => self.end_scope(scope),
+            };
             // What cannot be ended now is ended with the pod, or by the next try.
-            self.end_scope(scope).ok();
+            if let Err(left) = ended {
+                let error = berth_types::error::chain(&left);
+                tracing::warn!(
+                    sandbox = sandbox.short(),
+                    error,
+                    "half of a pod's scope could not be ended yet"
+                );
+            }
         })
     }
 

@@ -12,8 +12,9 @@ fn the_oldest_that_has_asked_for_nothing_makes_way() {
     assert!(lost(&mut all).is_empty());
     all.push(asking.enter());
     assert_eq!(lost(&mut all), [0]);
-    // The oldest has shown a URL, and keeps its connection; so there is a place.
-    all[1].0.leave();
+    assert!(!all[0].0.leave(), "it is too late");
+    // The oldest has asked, and keeps its connection; so there is a place.
+    assert!(all[1].0.leave());
     all.push(asking.enter());
     assert!(lost(&mut all).is_empty());
     all.push(asking.enter());
@@ -31,7 +32,7 @@ fn the_oldest_that_has_asked_for_nothing_makes_way() {
 async fn a_place_that_was_left_is_not_lost() {
     let asking = Asking::default();
     let (place, lost) = asking.enter();
-    place.leave();
+    assert!(place.leave());
     let mut waiting = std::pin::pin!(lost.wait());
     tokio::select! {
         biased;

@@ -183,6 +183,18 @@ impl Calls {
     }
 
     async fn start(&self, scope: &Scope) -> Result<(), BusError> {
+        let mut seen = None;
+        match (self.start_beside(scope, &mut seen).await, seen) {
+            // The time ran out while a unit was in the way: that is what to look at.
+            (Err(BusError::Late { .. }), Some(state)) => {
+                Err(BusError::Exists { unit: scope.unit.clone(), state, after: self.limit })
+            }
+            (started, _) => started,
+        }
+    }
+
+    /// Starts a scope; a unit of its name that changes is waited for. `seen` is that unit's last state.
+    async fn start_beside(&self, scope: &Scope, seen: &mut Option<String>) -> Result<(), BusError> {
         const CALL: &str = "StartTransientUnit";
         let none: Vec<(&str, Vec<Property<'_>>)> = Vec::new();
         let body = (scope.unit.as_str(), "fail", scope.properties(), none);
@@ -193,10 +205,10 @@ impl Calls {
                 Err(BusError::Refused { source, .. }) if is_named(&source, UNIT_EXISTS) => {}
                 other => return other,
             }
-            let state = self.state(&scope.unit, deadline).await?;
-            match Existing::of(state.as_deref()) {
+            *seen = self.state(&scope.unit, deadline).await?;
+            match Existing::of(seen.as_deref()) {
                 Existing::Wanted => return Ok(()),
-                Existing::Over if !replaced => {
+                Existing::Over if seen.is_some() && !replaced => {
                     self.stop(&scope.unit, deadline).await?;
                     replaced = true;
                     continue;
@@ -204,8 +216,7 @@ impl Calls {
                 Existing::Over | Existing::Changing => {}
             }
             if Instant::now() + AGAIN >= deadline {
-                let state = state.unwrap_or_else(|| "gone".to_owned());
-                return Err(BusError::Exists { unit: scope.unit.clone(), state, after: self.limit });
+                return Err(BusError::Late { call: CALL, unit: scope.unit.clone(), after: self.limit });
             }
             sleep(AGAIN).await;
         }

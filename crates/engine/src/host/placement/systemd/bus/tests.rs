@@ -308,7 +308,7 @@ fn a_unit_that_exists_is_waited_for_while_it_changes() {
 #[test]
 fn a_unit_that_neither_becomes_active_nor_goes_is_named_with_its_state() {
     require_bus!();
-    let world = World::with(Manner::Does, Duration::from_millis(500));
+    let world = World::with(Manner::Does, Duration::from_secs(1));
     for state in ["activating", "deactivating"] {
         world.manager.unit(Some(state));
         let error = world.bus.start(scope()).unwrap_err();
