@@ -193,7 +193,8 @@ pub(crate) fn netns_path(ns: &Ns) -> PathBuf {
 
 /// A short time for plugins that hang.
 pub(crate) fn impatient() -> CniLimits {
-    let short = Duration::from_millis(500);
+    // Long enough for what only has to run a script, on an emulated machine too.
+    let short = Duration::from_secs(3);
     CniLimits { add: short, del: short, upkeep: short, status: short, sweep: short }
 }
 
