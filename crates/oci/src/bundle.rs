@@ -7,7 +7,7 @@
 //! ```
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, Inputs, MAX_SPEC, Plan, PlanError, ProcessPlan, Seccomp};
@@ -15,12 +15,13 @@ use berth_container::run::DEFAULT_PATH;
 use berth_container::seccomp;
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
 use berth_sys::fs::read_bounded;
-use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::OciError;
 use crate::accounts::home;
+use crate::copy_up::{self, CopyUp};
 use crate::record::LaterHooks;
 
 /// A specification, and its hooks apart: they are the runtime's, not the plan's.
@@ -31,6 +32,7 @@ pub(crate) struct Bundle {
     /// `config.json` as it was read.
     pub(crate) json: Vec<u8>,
     pub(crate) hooks: Hooks,
+    copies: Vec<CopyUp>,
 }
 
 /// All hooks of a specification.
@@ -47,10 +49,10 @@ impl Bundle {
     pub(crate) fn read(dir: &Path) -> Result<Self, OciError> {
         let dir = dir.canonicalize().map_err(OciError::io("open the bundle", dir))?;
         let path = dir.join("config.json");
-        let json = read_bounded(&path, MAX_SPEC as u64).map_err(OciError::io("read", &path))?;
-        let mut spec = plan::parse(&json)?;
+        let (mut spec, json) = read_config(&path)?;
         let hooks = take_hooks(&mut spec)?;
-        Ok(Self { dir, spec, json, hooks })
+        let copies = copy_up::take(&mut spec)?;
+        Ok(Self { dir, spec, json, hooks, copies })
     }
 
     /// Whether its process has a terminal.
@@ -78,12 +80,18 @@ impl Bundle {
         })
     }
 
+    /// The mounts that its plan refers to.
+    pub(crate) fn mounts(&self) -> Result<Vec<OwnedFd>, OciError> {
+        self.copies.iter().map(|copy| copy.mount(&self.rootfs())).collect()
+    }
+
     /// What its container is made by.
     pub(crate) fn plan(&self, host: &Host, cgroup: &Cgroup) -> Result<Plan, OciError> {
         let inputs = Inputs {
             bundle: Some(&self.dir),
             seccomp: filter(&self.spec)?,
             cgroups: plan::cgroup_mounts(host.mode(), host.hierarchies(), cgroup),
+            given_mounts: self.copies.iter().map(|copy| copy.source.clone()).collect(),
             ..Inputs::default()
         };
         let mut plan = plan::plan(&self.spec, &inputs)?;
@@ -105,8 +113,32 @@ pub(crate) fn filter(spec: &Spec) -> Result<Option<Seccomp>, OciError> {
 
 /// Whether a container of this specification is in a user namespace of its own.
 pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
+    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::User)
+}
+
+/// Whether it is alone in a PID namespace, so that its end ends everything in there.
+pub(crate) fn has_own_pids(spec: &Spec) -> bool {
+    let is_new = |n: &LinuxNamespace| n.path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::Pid && is_new(n))
+}
+
+fn namespaces(spec: &Spec) -> impl Iterator<Item = &LinuxNamespace> {
     let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::User)
+    namespaces.into_iter().flatten()
+}
+
+/// A specification that was read before, and its text.
+pub(crate) fn read_config(path: &Path) -> Result<(Spec, Vec<u8>), OciError> {
+    let json = read_bounded(path, MAX_SPEC as u64).map_err(OciError::io("read", path))?;
+    Ok((plan::parse(&json)?, json))
+}
+
+/// The plan of a further process in a container of this specification.
+pub(crate) fn further_process(spec: &Spec, process: &Process) -> Result<ProcessPlan, OciError> {
+    let inputs = Inputs { seccomp: filter(spec)?, ..Inputs::default() };
+    let mut plan = plan::process(process, &inputs, has_user_namespace(spec))?;
+    plan.personality = plan::personality(spec)?;
+    Ok(plan)
 }
 
 #[allow(deprecated, reason = "the prestart hooks are still written by others")]
