@@ -49,6 +49,11 @@ const PACKAGES: &[Package] = &[
         purpose: "is a shim of others",
     },
     Package {
+        name: "docker.io",
+        shows: &["/usr/sbin/dockerd"],
+        purpose: "runs its containers on berth-oci",
+    },
+    Package {
         name: "libseccomp-dev",
         shows: &["/usr/include/seccomp.h"],
         purpose: "compiles seccomp profiles beside us",

@@ -6,6 +6,7 @@
 //!                          +--seccomp--> filter
 //! ```
 
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use berth_container::seccomp;
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
 use berth_sys::fs::read_bounded;
 use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Process, Spec};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::OciError;
@@ -184,19 +185,22 @@ pub(crate) fn set_home(process: &mut ProcessPlan, root: Option<BorrowedFd<'_>>) 
     process.env.push([b"HOME=".as_slice(), &home.unwrap_or_else(|| b"/".to_vec())].concat());
 }
 
-/// Whether the command of a process is somewhere in its container, whose first process is `pid`; so that `create` can say that it is not.
-/// Whether it can be executed is for the execve to say.
+/// Whether the command of a process is somewhere in its container, whose first process is `pid`, and may be a program; so that
+/// `create` can say that it is not, as runc does: callers clean up after that only. What else the execve needs is for that to say.
 pub(crate) fn find_command(process: &ProcessPlan, pid: i32) -> Result<(), OciError> {
     let Some(command) = process.args.first() else { return Ok(()) };
     let Ok(root) = File::open(format!("/proc/{pid}/root")) else { return Ok(()) };
-    let exists = |path: Vec<u8>| {
-        let Ok(path) = std::ffi::CString::new(path) else { return false };
-        let found = berth_sys::mount::open_in_root(root.as_fd(), &path, OFlags::PATH, false);
-        // What cannot be looked at may be there.
-        !matches!(found, Err(Errno::NOENT | Errno::NOTDIR))
+    let look = |path: Vec<u8>| {
+        let Ok(path) = CString::new(path) else { return Found::Nothing };
+        match berth_sys::mount::open_in_root(root.as_fd(), &path, OFlags::PATH, false) {
+            Ok(file) => found(file.as_fd()),
+            Err(Errno::NOENT | Errno::NOTDIR) => Found::Nothing,
+            // What cannot be looked at may be one.
+            Err(_) => Found::Program,
+        }
     };
-    let found = if command.contains(&b'/') {
-        exists(if command.starts_with(b"/") {
+    let best = if command.contains(&b'/') {
+        look(if command.starts_with(b"/") {
             command.clone()
         } else {
             [process.cwd.as_slice(), b"/", command].concat()
@@ -204,10 +208,27 @@ pub(crate) fn find_command(process: &ProcessPlan, pid: i32) -> Result<(), OciErr
     } else {
         let path = process.env.iter().rev().find_map(|e| e.strip_prefix(b"PATH="));
         let dirs = path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| !dir.is_empty());
-        dirs.into_iter().any(|dir| exists([dir, b"/", command].concat()))
+        dirs.map(|dir| look([dir, b"/", command].concat())).max().unwrap_or(Found::Nothing)
     };
-    if found {
-        return Ok(());
+    let command = String::from_utf8_lossy(command).into_owned();
+    match best {
+        Found::Program => Ok(()),
+        Found::Other => Err(OciError::NoProgram { command }),
+        Found::Nothing => Err(OciError::NoCommand { command }),
     }
-    Err(OciError::NoCommand { command: String::from_utf8_lossy(command).into_owned() })
+}
+
+/// What is at a path, the better the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    /// A directory, or a file that nobody may execute.
+    Other,
+    Program,
+}
+
+fn found(file: BorrowedFd<'_>) -> Found {
+    let Ok(stat) = rustix::fs::fstat(file) else { return Found::Program };
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if is_file && stat.st_mode & 0o111 != 0 { Found::Program } else { Found::Other }
 }

@@ -94,6 +94,12 @@ pub enum OciError {
         /// The command.
         command: String,
     },
+    /// The command is no program.
+    #[error("exec {command:?}: permission denied")]
+    NoProgram {
+        /// The command.
+        command: String,
+    },
     /// A hook failed.
     #[error("hook {kind} {}: {problem}", path.display())]
     Hook {
@@ -161,6 +167,7 @@ impl OciError {
         match self {
             OciError::Run(RunError::Exec { failure, .. }) => failure.exit_code(),
             OciError::NoCommand { .. } => ExecFailure::NotFound.exit_code(),
+            OciError::NoProgram { .. } => ExecFailure::Denied.exit_code(),
             _ => 1,
         }
     }
@@ -171,6 +178,7 @@ impl Classify for OciError {
         match self {
             OciError::NotFound { .. } | OciError::NoCommand { .. } => Kind::NotFound,
             OciError::Exists { .. } => Kind::AlreadyExists,
+            OciError::NoProgram { .. } => Kind::Denied,
             OciError::State { .. } | OciError::NotRunning { .. } => Kind::Precondition,
             OciError::Busy { .. } | OciError::Silent { .. } => Kind::Timeout,
             OciError::Refused { .. } | OciError::Machine | OciError::NoMemfd(_) => Kind::Unsupported,

@@ -121,6 +121,15 @@ fn errors_have_the_words_that_callers_look_for() {
     said.refused("exec \"nosuch\": executable file not found in $PATH");
     life.verb("state").refused("does not exist");
     assert!(!life.has_cgroup());
+    // What is no program is found at create too, as runc has it: who only starts does not clean up.
+    drop(life);
+    bundle.config["process"]["args"] = json!(["/etc"]);
+    let life = Life::new(&bundle, Runtime::Ours);
+    let said = life.create(&[]);
+    assert_eq!(said.code, 126);
+    said.refused("exec \"/etc\": permission denied");
+    life.verb("state").refused("does not exist");
+    assert!(!life.has_cgroup());
     let log = bundle.path().join("log");
     let log_option = log.to_str().expect("a path");
     drop(life.call(&["--log", log_option, "--log-format", "json", "state", "none"]));
