@@ -96,8 +96,7 @@ impl Bundle {
             ..Inputs::default()
         };
         let mut plan = plan::plan(&self.spec, &inputs)?;
-        let root = File::open(self.rootfs()).ok();
-        set_home(&mut plan.process, root.as_ref().map(File::as_fd));
+        set_home(&mut plan.process, |uid| home(File::open(self.rootfs()).ok()?.as_fd(), uid).ok());
         Ok(plan)
     }
 }
@@ -175,12 +174,12 @@ fn take_hooks(spec: &mut Spec) -> Result<Hooks, OciError> {
     Ok(hooks)
 }
 
-/// Gives the process a HOME, as runc does: programs rely on it.
-pub(crate) fn set_home(process: &mut ProcessPlan, root: Option<BorrowedFd<'_>>) {
+/// Gives the process a HOME, as runc does: programs rely on it. `find` is asked for that of a user if there is none.
+pub(crate) fn set_home(process: &mut ProcessPlan, find: impl FnOnce(u32) -> Option<Vec<u8>>) {
     if process.env.iter().any(|e| e.starts_with(b"HOME=") && e.len() > 5) {
         return;
     }
-    let home = root.and_then(|root| home(root, process.identity.uid).ok());
+    let home = find(process.identity.uid);
     process.env.retain(|e| e != b"HOME=");
     process.env.push([b"HOME=".as_slice(), &home.unwrap_or_else(|| b"/".to_vec())].concat());
 }

@@ -244,3 +244,35 @@ fn a_run_whose_container_another_deletes_has_the_status_of_its_process() {
     life.call(&["delete", "--force", &life.id]).fine();
     assert_eq!(run.wait().expect("wait").code(), Some(137));
 }
+
+/// A container that shows files by a file system of its own: who executes something in it does not wait for that.
+#[test]
+fn a_file_system_that_never_answers_does_not_hold_an_exec_up() {
+    let test = "a_file_system_that_never_answers_does_not_hold_an_exec_up";
+    if !root(test) {
+        return;
+    }
+    if !std::path::Path::new("/dev/fuse").exists() {
+        eprintln!("skipped: {test}: needs /dev/fuse");
+        return;
+    }
+    // Nobody reads what the kernel asks.
+    let script = "exec 3<>/dev/fuse; mount -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none /etc && \
+                  echo mounted; sleep 1000";
+    let mut bundle = Bundle::new(script);
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+    }
+    bundle.config["linux"]["devices"] =
+        json!([{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 }]);
+    let rules = bundle.config["linux"]["resources"]["devices"].as_array_mut().expect("a list");
+    rules.push(json!({ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm" }));
+    let life = Life::new(&bundle, Runtime::Ours);
+    life.create(&[]).fine();
+    life.verb("start").fine();
+    wait_until(|| !(life.text("out") + &life.text("err")).is_empty(), || "it says nothing".into());
+    assert_eq!(life.text("out"), "mounted\n", "{}", life.text("err"));
+    let said = in_time(&life, &["exec", &life.id, "sh", "-c", "echo $HOME"]);
+    assert!(said.err.contains("/etc/passwd"), "{said:?}");
+    assert_eq!(said.fine(), "/\n");
+}

@@ -1,23 +1,29 @@
 //! `exec`: a further process in a container.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use berth_container::plan::{self, ProcessPlan};
+use berth_container::plan;
 use berth_container::run::{self, Extra};
 use berth_sys::cgroup::Cgroup;
 use berth_sys::fs::read_bounded;
 use oci_spec::runtime::Spec;
+use rustix::event::Timespec;
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 
 use super::{refused, seal, tell, write_pid};
-use crate::bundle;
 use crate::cli::Exec;
 use crate::console::{ConsoleSocket, Wanted};
 use crate::foreground::Foreground;
+use crate::identity::has_ended;
 use crate::log::Log;
 use crate::record::Status;
 use crate::store::{Container, Store};
-use crate::{OciError, stdio};
+use crate::{OciError, accounts, bundle, stdio};
+
+/// How long a file system in the container may take to show its users.
+const PASSWD_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn exec(store: &Store, options: &Exec, log: &Log) -> Result<i32, OciError> {
     refuse(options)?;
@@ -40,7 +46,7 @@ pub(super) fn exec(store: &Store, options: &Exec, log: &Log) -> Result<i32, OciE
     let console = ConsoleSocket::wanted(options.console_socket.as_deref(), wanted, "--tty")?;
     let mut plan = bundle::further_process(&spec, &process)?;
     let target = record.open()?.ok_or_else(|| wrong(Status::Stopped))?;
-    home(&mut plan, record.pid());
+    bundle::set_home(&mut plan, |uid| home(record.pid(), target.as_fd(), uid, log));
     let group = record.group()?;
     let stdio = if terminal { run::Stdio::Terminal } else { stdio::own()? };
     let mut foreground = match options.detach {
@@ -156,7 +162,22 @@ fn changed(mut process: Value, options: &Exec) -> Result<Value, OciError> {
     Ok(process)
 }
 
-fn home(plan: &mut ProcessPlan, pid: i32) {
-    let root = std::fs::File::open(format!("/proc/{pid}/root")).ok();
-    bundle::set_home(plan, root.as_ref().map(std::os::fd::AsFd::as_fd));
+/// As the container's own file says.
+fn home(pid: i32, target: BorrowedFd<'_>, uid: u32, log: &Log) -> Option<Vec<u8>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;
+    // It was found by the number: that is another's only when the process has ended.
+    if has_ended(target, Timespec::default()).unwrap_or(true) {
+        return None;
+    }
+    match accounts::home_within(root.as_fd(), uid, PASSWD_LIMIT) {
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => {
+            let seconds = PASSWD_LIMIT.as_secs();
+            log.warn(&format!(
+                "/etc/passwd of the container did not answer within {seconds} seconds: HOME is /"
+            ));
+            None
+        }
+        home => home.ok(),
+    }
 }
