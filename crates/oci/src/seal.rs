@@ -24,8 +24,7 @@ pub(crate) fn seal_program() -> Result<(), OciError> {
         return rustix::thread::set_name(c"berth-oci")
             .map_err(OciError::system("set the name of this process"));
     }
-    let program = std::fs::read("/proc/self/exe").map_err(OciError::system("read this program"))?;
-    let copy = berth_sys::memfd::sealed("berth", &program).map_err(|e| match e.kind() {
+    let copy = berth_sys::memfd::sealed_copy("berth", exe).map_err(|e| match e.kind() {
         std::io::ErrorKind::PermissionDenied => OciError::NoMemfd(e),
         _ => OciError::system("make a sealed memfd")(e),
     })?;

@@ -87,9 +87,9 @@ impl Docker {
 impl Drop for Docker {
     fn drop(&mut self) {
         drop(self.call(&["rm", "--force", "one"]));
-        let pid = rustix::process::Pid::from_raw(self.daemon.id().cast_signed());
+        let pid = rustix::process::Pid::from_child(&self.daemon);
         // It ends its containerd.
-        drop(pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM)));
+        let _ended = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         drop(self.daemon.wait());
     }
 }
