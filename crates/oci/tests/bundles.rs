@@ -50,6 +50,38 @@ fn a_prepared_process_shows_no_file_of_the_host() {
     assert_eq!(output, "/bin/busybox\n0\n");
 }
 
+/// What a process that waits for its start is executed from is the sealed copy: who may look at it there cannot change the host's
+/// program, now or when that runs no more.
+#[test]
+fn a_process_that_waits_runs_from_a_sealed_copy() {
+    if !root("a_process_that_waits_runs_from_a_sealed_copy") {
+        return;
+    }
+    let bundle = Bundle::new("sleep 1000");
+    let life = support::life::Life::new(&bundle, Runtime::Ours);
+    life.create(&[]).fine();
+    let exe = format!("/proc/{}/exe", life.state()["pid"]);
+    let opened = std::fs::File::open(&exe).expect("open");
+    let seals = rustix::fs::fcntl_get_seals(&opened).expect("it is a memfd");
+    assert!(seals.contains(rustix::fs::SealFlags::WRITE | rustix::fs::SealFlags::SEAL), "{seals:?}");
+    assert!(std::fs::OpenOptions::new().write(true).open(&exe).is_err());
+    // And it is not called by the number of a descriptor.
+    let comm = std::fs::read_to_string(exe.replace("/exe", "/comm")).expect("read");
+    assert_eq!(comm, "berth-oci\n");
+    life.verb("start").fine();
+    let program = std::fs::read_link(&exe).expect("readlink");
+    assert!(program.ends_with("busybox"), "{program:?}");
+    // Nobody runs the copy any more, and still it cannot be written.
+    drop(life);
+    use std::os::fd::AsRawFd as _;
+    let again = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    let error = std::fs::OpenOptions::new().write(true).open(again).and_then(|mut copy| {
+        use std::io::Write as _;
+        copy.write_all(b"x")
+    });
+    assert!(error.is_err());
+}
+
 /// The host's null device cannot be changed through the mask.
 #[test]
 fn a_mask_does_not_give_the_hosts_device_away() {
