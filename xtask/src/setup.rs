@@ -48,6 +48,7 @@ const PACKAGES: &[Package] = &[
         shows: &["/usr/bin/containerd-shim-runc-v2"],
         purpose: "is a shim of others",
     },
+    Package { name: "docker.io", shows: &["/usr/sbin/dockerd"], purpose: "runs its containers on berth-oci" },
     Package {
         name: "libseccomp-dev",
         shows: &["/usr/include/seccomp.h"],

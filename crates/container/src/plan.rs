@@ -37,7 +37,7 @@ pub use options::mount_options;
 #[cfg(feature = "plan")]
 pub use parse::parse;
 #[cfg(feature = "plan")]
-pub use process_of::process;
+pub use process_of::{personality, process};
 #[cfg(feature = "plan")]
 pub use resources::resources;
 #[cfg(feature = "plan")]

@@ -16,7 +16,8 @@
 //!
 //! Between clone and execve the child neither allocates nor locks: everything it needs was prepared
 //! by the parent, and it speaks to the kernel only. No process is in a PID namespace that others are in before it has left the
-//! host behind, memory included (docs/adr/0070); it holds no descriptor of the host at its execve but its stdio. How
+//! host behind, memory included (docs/adr/0070); it holds no descriptor of the host at its execve but its stdio and what its
+//! caller explicitly gives it ([`Extra::fds`]). How
 //! namespaces, cgroups and mounts are entered is in docs/adr/0005.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,6 +44,7 @@ mod threads;
 pub use berth_sys::cgroup::Join;
 pub use error::{ExecFailure, RunError};
 pub use process::DEFAULT_PATH;
+use rustix::io::Errno;
 
 use crate::plan::{Plan, ProcessPlan};
 
@@ -86,6 +88,21 @@ pub struct Company<'a> {
     /// process, which waits meanwhile. The root, if the plan has it as a path, is mounted there. In a PID
     /// namespace that others are in too it is a process that ends soon (docs/adr/0070).
     pub visitor: Option<Visitor<'a>>,
+    /// What the program finds from descriptor 3 on, where they are already: see [`Extra::fds`].
+    pub fds: &'a [BorrowedFd<'a>],
+}
+
+/// The most descriptors that a program is given beside its streams.
+pub const MAX_FDS: usize = 253;
+
+/// What a further process may be given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extra<'a> {
+    /// The file of the container that is executed, whatever the first argument says.
+    pub file: Option<&'a [u8]>,
+    /// What the program finds from descriptor 3 on. They have these numbers in the caller too, which was given them itself; at
+    /// most [`MAX_FDS`].
+    pub fds: &'a [BorrowedFd<'a>],
 }
 
 /// What a process gets as standard input, output and error.
@@ -216,7 +233,14 @@ pub fn create_in_company(
 /// # Errors
 /// [`RunError::Exec`] when the command cannot be executed, or the step before it that failed.
 pub fn start_at(connection: BorrowedFd<'_>, command: &[u8]) -> Result<(), RunError> {
-    gate::release(connection).map_err(|_| RunError::Died { before: "it was started" })?;
+    match gate::release(connection) {
+        Ok(()) => {}
+        // Its end of the connection is closed.
+        Err(Errno::PIPE | Errno::CONNRESET) => return Err(RunError::Died { before: "it was started" }),
+        Err(errno) => {
+            return Err(RunError::Step { step: "release the process".into(), source: errno.into() });
+        }
+    }
     gate_outcome(connection, &ProcessPlan { args: vec![command.to_vec()], ..ProcessPlan::default() })
 }
 
@@ -232,22 +256,22 @@ pub fn exec(
     stdio: Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
-    exec::exec(plan, None, target, &stdio, join)
+    exec::exec(plan, Extra::default(), target, &stdio, join)
 }
 
-/// The same for the file `file` of the container, whatever the first argument says.
+/// The same with what a process may be given more.
 ///
 /// # Errors
 /// As [`exec`](fn@exec).
 #[allow(clippy::needless_pass_by_value, reason = "the caller's copies must not keep the streams open")]
-pub fn exec_file(
+pub fn exec_with(
     plan: &ProcessPlan,
-    file: &[u8],
+    extra: Extra<'_>,
     target: BorrowedFd<'_>,
     stdio: Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
-    exec::exec(plan, Some(file), target, &stdio, join)
+    exec::exec(plan, extra, target, &stdio, join)
 }
 
 impl Prepared {

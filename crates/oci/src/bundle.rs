@@ -6,8 +6,9 @@
 //!                          +--seccomp--> filter
 //! ```
 
+use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, Inputs, MAX_SPEC, Plan, PlanError, ProcessPlan, Seccomp};
@@ -15,12 +16,13 @@ use berth_container::run::DEFAULT_PATH;
 use berth_container::seccomp;
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
 use berth_sys::fs::read_bounded;
-use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
-use rustix::fs::OFlags;
+use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::OciError;
 use crate::accounts::home;
+use crate::copy_up::{self, CopyUp};
 use crate::record::LaterHooks;
 
 /// A specification, and its hooks apart: they are the runtime's, not the plan's.
@@ -31,6 +33,7 @@ pub(crate) struct Bundle {
     /// `config.json` as it was read.
     pub(crate) json: Vec<u8>,
     pub(crate) hooks: Hooks,
+    copies: Vec<CopyUp>,
 }
 
 /// All hooks of a specification.
@@ -47,10 +50,10 @@ impl Bundle {
     pub(crate) fn read(dir: &Path) -> Result<Self, OciError> {
         let dir = dir.canonicalize().map_err(OciError::io("open the bundle", dir))?;
         let path = dir.join("config.json");
-        let json = read_bounded(&path, MAX_SPEC as u64).map_err(OciError::io("read", &path))?;
-        let mut spec = plan::parse(&json)?;
+        let (mut spec, json) = read_config(&path)?;
         let hooks = take_hooks(&mut spec)?;
-        Ok(Self { dir, spec, json, hooks })
+        let copies = copy_up::take(&mut spec)?;
+        Ok(Self { dir, spec, json, hooks, copies })
     }
 
     /// Whether its process has a terminal.
@@ -78,17 +81,22 @@ impl Bundle {
         })
     }
 
+    /// The mounts that its plan refers to.
+    pub(crate) fn mounts(&self) -> Result<Vec<OwnedFd>, OciError> {
+        self.copies.iter().map(|copy| copy.mount(&self.rootfs())).collect()
+    }
+
     /// What its container is made by.
     pub(crate) fn plan(&self, host: &Host, cgroup: &Cgroup) -> Result<Plan, OciError> {
         let inputs = Inputs {
             bundle: Some(&self.dir),
             seccomp: filter(&self.spec)?,
             cgroups: plan::cgroup_mounts(host.mode(), host.hierarchies(), cgroup),
+            given_mounts: self.copies.iter().map(|copy| copy.source.clone()).collect(),
             ..Inputs::default()
         };
         let mut plan = plan::plan(&self.spec, &inputs)?;
-        let root = File::open(self.rootfs()).ok();
-        set_home(&mut plan.process, root.as_ref().map(File::as_fd));
+        set_home(&mut plan.process, |uid| home(File::open(self.rootfs()).ok()?.as_fd(), uid).ok());
         Ok(plan)
     }
 }
@@ -105,8 +113,32 @@ pub(crate) fn filter(spec: &Spec) -> Result<Option<Seccomp>, OciError> {
 
 /// Whether a container of this specification is in a user namespace of its own.
 pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
+    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::User)
+}
+
+/// Whether it is alone in a PID namespace, so that its end ends everything in there.
+pub(crate) fn has_own_pids(spec: &Spec) -> bool {
+    let is_new = |n: &LinuxNamespace| n.path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::Pid && is_new(n))
+}
+
+fn namespaces(spec: &Spec) -> impl Iterator<Item = &LinuxNamespace> {
     let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::User)
+    namespaces.into_iter().flatten()
+}
+
+/// A specification that was read before, and its text.
+pub(crate) fn read_config(path: &Path) -> Result<(Spec, Vec<u8>), OciError> {
+    let json = read_bounded(path, MAX_SPEC as u64).map_err(OciError::io("read", path))?;
+    Ok((plan::parse(&json)?, json))
+}
+
+/// The plan of a further process in a container of this specification.
+pub(crate) fn further_process(spec: &Spec, process: &Process) -> Result<ProcessPlan, OciError> {
+    let inputs = Inputs { seccomp: filter(spec)?, ..Inputs::default() };
+    let mut plan = plan::process(process, &inputs, has_user_namespace(spec))?;
+    plan.personality = plan::personality(spec)?;
+    Ok(plan)
 }
 
 #[allow(deprecated, reason = "the prestart hooks are still written by others")]
@@ -142,29 +174,32 @@ fn take_hooks(spec: &mut Spec) -> Result<Hooks, OciError> {
     Ok(hooks)
 }
 
-/// Gives the process a HOME, as runc does: programs rely on it.
-pub(crate) fn set_home(process: &mut ProcessPlan, root: Option<BorrowedFd<'_>>) {
+/// Gives the process a HOME, as runc does: programs rely on it. `find` is asked for that of a user if there is none.
+pub(crate) fn set_home(process: &mut ProcessPlan, find: impl FnOnce(u32) -> Option<Vec<u8>>) {
     if process.env.iter().any(|e| e.starts_with(b"HOME=") && e.len() > 5) {
         return;
     }
-    let home = root.and_then(|root| home(root, process.identity.uid).ok());
+    let home = find(process.identity.uid);
     process.env.retain(|e| e != b"HOME=");
     process.env.push([b"HOME=".as_slice(), &home.unwrap_or_else(|| b"/".to_vec())].concat());
 }
 
-/// Whether the command of a process is somewhere in its container, whose first process is `pid`; so that `create` can say that it is not.
-/// Whether it can be executed is for the execve to say.
+/// Whether the command of a process is somewhere in its container, whose first process is `pid`, and may be a program; so that
+/// `create` can say that it is not, as runc does: callers clean up after that only. What else the execve needs is for that to say.
 pub(crate) fn find_command(process: &ProcessPlan, pid: i32) -> Result<(), OciError> {
     let Some(command) = process.args.first() else { return Ok(()) };
     let Ok(root) = File::open(format!("/proc/{pid}/root")) else { return Ok(()) };
-    let exists = |path: Vec<u8>| {
-        let Ok(path) = std::ffi::CString::new(path) else { return false };
-        let found = berth_sys::mount::open_in_root(root.as_fd(), &path, OFlags::PATH, false);
-        // What cannot be looked at may be there.
-        !matches!(found, Err(Errno::NOENT | Errno::NOTDIR))
+    let look = |path: Vec<u8>| {
+        let Ok(path) = CString::new(path) else { return Found::Nothing };
+        match berth_sys::mount::open_in_root(root.as_fd(), &path, OFlags::PATH, false) {
+            Ok(file) => found(file.as_fd()),
+            Err(Errno::NOENT | Errno::NOTDIR) => Found::Nothing,
+            // What cannot be looked at may be one.
+            Err(_) => Found::Program,
+        }
     };
-    let found = if command.contains(&b'/') {
-        exists(if command.starts_with(b"/") {
+    let best = if command.contains(&b'/') {
+        look(if command.starts_with(b"/") {
             command.clone()
         } else {
             [process.cwd.as_slice(), b"/", command].concat()
@@ -172,10 +207,27 @@ pub(crate) fn find_command(process: &ProcessPlan, pid: i32) -> Result<(), OciErr
     } else {
         let path = process.env.iter().rev().find_map(|e| e.strip_prefix(b"PATH="));
         let dirs = path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| !dir.is_empty());
-        dirs.into_iter().any(|dir| exists([dir, b"/", command].concat()))
+        dirs.map(|dir| look([dir, b"/", command].concat())).max().unwrap_or(Found::Nothing)
     };
-    if found {
-        return Ok(());
+    let command = String::from_utf8_lossy(command).into_owned();
+    match best {
+        Found::Program => Ok(()),
+        Found::Other => Err(OciError::NoProgram { command }),
+        Found::Nothing => Err(OciError::NoCommand { command }),
     }
-    Err(OciError::NoCommand { command: String::from_utf8_lossy(command).into_owned() })
+}
+
+/// What is at a path, the better the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    /// A directory, or a file that nobody may execute.
+    Other,
+    Program,
+}
+
+fn found(file: BorrowedFd<'_>) -> Found {
+    let Ok(stat) = rustix::fs::fstat(file) else { return Found::Program };
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if is_file && stat.st_mode & 0o111 != 0 { Found::Program } else { Found::Other }
 }

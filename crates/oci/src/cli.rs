@@ -63,7 +63,26 @@ pub(crate) enum Format {
     Json,
 }
 
-/// An empty name is none.
+impl Args {
+    /// Without the files of no name, which callers give for none.
+    pub(crate) fn without_empty_names(mut self) -> Self {
+        let files = [&mut self.globals.log, &mut self.globals.criu].into_iter();
+        let of_verb = match &mut self.verb {
+            Some(Verb::Create(create) | Verb::Run(Run { create, .. })) => {
+                vec![&mut create.console_socket, &mut create.pid_file]
+            }
+            Some(Verb::Exec(exec)) => vec![&mut exec.console_socket, &mut exec.pid_file, &mut exec.process],
+            Some(Verb::Update(update)) => vec![&mut update.resources],
+            _ => Vec::new(),
+        };
+        for file in files.chain(of_verb) {
+            file.take_if(|path| path.as_os_str().is_empty());
+        }
+        self
+    }
+}
+
+/// A path that may be empty.
 fn file(text: &str) -> Result<PathBuf, std::convert::Infallible> {
     Ok(PathBuf::from(text))
 }
@@ -175,7 +194,7 @@ pub(crate) struct Create {
     /// Not supported: the session keyring of the caller
     #[arg(long)]
     pub(crate) no_new_keyring: bool,
-    /// Not supported above 0: how many further descriptors the container gets
+    /// How many descriptors after standard error the container's process gets
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
     pub(crate) id: String,
@@ -210,7 +229,7 @@ pub(crate) struct Kill {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Exec {
     /// File with the process as config.json has it
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file)]
     pub(crate) process: Option<PathBuf>,
     /// Working directory
     #[arg(long, value_name = "DIR")]
@@ -254,7 +273,7 @@ pub(crate) struct Exec {
     /// Also in a container that is paused
     #[arg(long)]
     pub(crate) ignore_paused: bool,
-    /// Not supported above 0: how many further descriptors the process gets
+    /// How many descriptors after standard error the process gets
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
     pub(crate) id: String,
@@ -265,7 +284,7 @@ pub(crate) struct Exec {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Update {
     /// File with linux.resources, - for standard input; no other option counts then
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file)]
     pub(crate) resources: Option<PathBuf>,
     /// Relative share of block I/O, 10 to 1000
     #[arg(long)]

@@ -56,6 +56,16 @@ pub enum OciError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// Its process does not react.
+    #[error(
+        "container {id:?}: its process has let nobody in for {seconds} seconds; is it stopped by a signal?"
+    )]
+    Silent {
+        /// The container.
+        id: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Something that this program does not do.
     #[error("{what} is not supported: {why}")]
     Refused {
@@ -72,9 +82,21 @@ pub enum OciError {
         /// What is wrong.
         problem: String,
     },
+    /// ps(1) does not do what it is asked for.
+    #[error("ps: {problem}")]
+    Ps {
+        /// Its words.
+        problem: String,
+    },
     /// The command is not in the container.
     #[error("exec {command:?}: executable file not found in $PATH")]
     NoCommand {
+        /// The command.
+        command: String,
+    },
+    /// The command is no program.
+    #[error("exec {command:?}: permission denied")]
+    NoProgram {
         /// The command.
         command: String,
     },
@@ -106,6 +128,9 @@ pub enum OciError {
         /// Why.
         source: std::io::Error,
     },
+    /// No program may be executed from memory.
+    #[error("make a sealed memfd (the sysctl vm.memfd_noexec must not be 2)")]
+    NoMemfd(#[source] std::io::Error),
     /// The specification is not supported.
     #[error("config.json")]
     Spec(#[from] PlanError),
@@ -142,6 +167,7 @@ impl OciError {
         match self {
             OciError::Run(RunError::Exec { failure, .. }) => failure.exit_code(),
             OciError::NoCommand { .. } => ExecFailure::NotFound.exit_code(),
+            OciError::NoProgram { .. } => ExecFailure::Denied.exit_code(),
             _ => 1,
         }
     }
@@ -152,12 +178,15 @@ impl Classify for OciError {
         match self {
             OciError::NotFound { .. } | OciError::NoCommand { .. } => Kind::NotFound,
             OciError::Exists { .. } => Kind::AlreadyExists,
+            OciError::NoProgram { .. } => Kind::Denied,
             OciError::State { .. } | OciError::NotRunning { .. } => Kind::Precondition,
-            OciError::Busy { .. } => Kind::Timeout,
-            OciError::Refused { .. } | OciError::Machine => Kind::Unsupported,
+            OciError::Busy { .. } | OciError::Silent { .. } => Kind::Timeout,
+            OciError::Refused { .. } | OciError::Machine | OciError::NoMemfd(_) => Kind::Unsupported,
             OciError::Invalid { .. } => Kind::Invalid,
             OciError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
-            OciError::Hook { .. } | OciError::Io { .. } | OciError::System { .. } => Kind::Internal,
+            OciError::Hook { .. } | OciError::Ps { .. } | OciError::Io { .. } | OciError::System { .. } => {
+                Kind::Internal
+            }
             OciError::Spec(e) => e.kind(),
             OciError::Seccomp(e) => e.kind(),
             OciError::Cgroup(e) => e.kind(),

@@ -7,6 +7,9 @@
 //!          poststart                     here           after its execve
 //! delete   poststop                      here           when everything of it is gone
 //! ```
+//!
+//! Hooks begin with no signal blocked and, those that run here, in the bundle. Hooks in the container are told the number that its
+//! process has there.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,14 +17,17 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use berth_container::plan::ProcessPlan;
-use berth_container::run::{self, Join};
+use berth_container::run::{self, Extra, Join};
 use berth_sys::namespace;
+use berth_sys::process::Exit;
+use berth_sys::signal::{self, SignalFd};
 use oci_spec::runtime::Hook;
-use rustix::event::Timespec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::OciError;
@@ -31,10 +37,19 @@ use crate::record::State;
 /// The most of what a hook says that is repeated.
 const MAX_SAID: u64 = 2 << 10;
 
-/// Runs hooks of one kind, one after the other, in the caller's namespaces. The first failure ends it.
-pub(crate) fn run_here(kind: &'static str, hooks: &[Hook], state: &State<'_>) -> Result<(), OciError> {
+/// The signals that interrupt a hook: HUP, INT, QUIT and TERM.
+const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
+
+/// Runs hooks of one kind, one after the other, in the caller's namespaces. The first failure ends it, and so do those of
+/// `signals` that end a program.
+pub(crate) fn run_here(
+    kind: &'static str,
+    hooks: &[Hook],
+    state: &State<'_>,
+    signals: Option<&SignalFd>,
+) -> Result<(), OciError> {
     for hook in hooks {
-        run_one(kind, hook, state, command(hook, None))?;
+        run_one((kind, hook), state, command(hook, None), signals)?;
     }
     Ok(())
 }
@@ -45,9 +60,10 @@ pub(crate) fn run_beside(
     hooks: &[Hook],
     state: &State<'_>,
     (pid, user): (i32, bool),
+    signals: Option<&SignalFd>,
 ) -> Result<(), OciError> {
     for hook in hooks {
-        run_one(kind, hook, state, command(hook, Some((pid, user))))?;
+        run_one((kind, hook), state, command(hook, Some((pid, user))), signals)?;
     }
     Ok(())
 }
@@ -58,6 +74,7 @@ pub(crate) fn run_inside(
     hooks: &[Hook],
     state: &State<'_>,
     (process, target, join): (&ProcessPlan, BorrowedFd<'_>, &Join),
+    signals: Option<&SignalFd>,
 ) -> Result<(), OciError> {
     for hook in hooks {
         let failed = |problem: String| failure(kind, hook, &problem);
@@ -78,23 +95,20 @@ pub(crate) fn run_inside(
         if let Some(env) = hook.env() {
             plan.env = bytes(env);
         }
-        let running = run::exec_file(&plan, hook.path().as_os_str().as_bytes(), target, stdio, join)
+        let extra = Extra { file: Some(hook.path().as_os_str().as_bytes()), ..Extra::default() };
+        let running = run::exec_with(&plan, extra, target, stdio, join)
             .map_err(|e| failed(berth_types::error::chain(&e)))?;
-        let ended =
-            has_ended(running.pidfd.as_fd(), limit(hook)).map_err(OciError::system("wait for a hook"))?;
-        let exit = match ended {
-            true => berth_sys::process::reap(running.pidfd.as_fd()),
-            false => {
+        let ended = until_end(running.pidfd.as_fd(), limit(hook), signals);
+        let exit = match ended.map_err(OciError::system("wait for a hook"))? {
+            Ended::ByItself => berth_sys::process::reap(running.pidfd.as_fd()),
+            other => {
                 berth_sys::process::end(running.pidfd.as_fd(), KILL_LIMIT);
-                return Err(failed(timed_out(hook)));
+                return Err(failed(other.problem(hook)));
             }
         };
         match exit {
-            Some(berth_sys::process::Exit::Code(0)) => {}
-            exit => {
-                let code = exit.map_or(255, berth_sys::process::Exit::shell_code);
-                return Err(failed(format!("exit status {code}{}", text(said))));
-            }
+            Some(Exit::Code(0)) => {}
+            exit => return Err(failed(format!("{}{}", how(exit), text(said)))),
         }
     }
     Ok(())
@@ -127,7 +141,12 @@ fn command(hook: &Hook, beside: Option<(i32, bool)>) -> Command {
     command
 }
 
-fn run_one(kind: &'static str, hook: &Hook, state: &State<'_>, mut command: Command) -> Result<(), OciError> {
+fn run_one(
+    (kind, hook): (&'static str, &Hook),
+    state: &State<'_>,
+    mut command: Command,
+    signals: Option<&SignalFd>,
+) -> Result<(), OciError> {
     let said = memory("said").map_err(OciError::system("make a memory file"))?;
     let copy = |file: &File| file.try_clone().map_err(OciError::system("copy a memory file"));
     command
@@ -135,22 +154,84 @@ fn run_one(kind: &'static str, hook: &Hook, state: &State<'_>, mut command: Comm
         .stdout(Stdio::from(copy(&said)?))
         .stderr(Stdio::from(copy(&said)?));
     command.process_group(0);
-    let mut child = command.spawn().map_err(|e| failure(kind, hook, &e.to_string()))?;
-    let wait = || -> std::io::Result<Option<ExitStatus>> {
-        let pid = Pid::from_raw(child.id().cast_signed()).ok_or(std::io::ErrorKind::InvalidInput)?;
-        // Not reaped, so the number is its own.
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        if has_ended(pidfd.as_fd(), limit(hook))? {
-            return child.wait().map(Some);
-        }
+    // One that was removed since is no reason not to run the hook.
+    if state.bundle().is_dir() {
+        command.current_dir(state.bundle());
+    }
+    signal::unblocked(&mut command);
+    let child = command.spawn().map_err(|e| failure(kind, hook, &e.to_string()))?;
+    let io = OciError::system::<std::io::Error>("wait for a hook");
+    let pid =
+        Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io(std::io::ErrorKind::InvalidInput.into()))?;
+    // Not reaped, so the number is its own.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| io(e.into()))?;
+    let ended = until_end(pidfd.as_fd(), limit(hook), signals);
+    if !matches!(ended, Ok(Ended::ByItself)) {
         // With what it has started, which might go on with its work.
-        rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)?;
-        child.wait().map(|_| None)
-    }();
-    match wait.map_err(OciError::system("wait for a hook"))? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(failure(kind, hook, &format!("{status}{}", text(said)))),
-        None => Err(failure(kind, hook, &timed_out(hook))),
+        let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+    match ended.map_err(&io)? {
+        Ended::ByItself => match berth_sys::process::reap(pidfd.as_fd()) {
+            Some(Exit::Code(0)) => Ok(()),
+            exit => Err(failure(kind, hook, &format!("{}{}", how(exit), text(said)))),
+        },
+        other => {
+            // Bounded: what waits for a disk cannot be killed.
+            berth_sys::process::end(pidfd.as_fd(), KILL_LIMIT);
+            Err(failure(kind, hook, &other.problem(hook)))
+        }
+    }
+}
+
+/// How the wait for a hook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    ByItself,
+    TimedOut,
+    Interrupted(i32),
+}
+
+impl Ended {
+    fn problem(self, hook: &Hook) -> String {
+        match self {
+            Ended::Interrupted(signal) => format!("interrupted by signal {signal}, it was killed"),
+            Ended::ByItself | Ended::TimedOut => timed_out(hook),
+        }
+    }
+}
+
+fn how(exit: Option<Exit>) -> String {
+    match exit {
+        Some(Exit::Code(code)) => format!("exit status {code}"),
+        Some(Exit::Signal(signal)) => format!("ended by signal {signal}"),
+        None => "its end is not known".to_owned(),
+    }
+}
+
+fn until_end(pidfd: BorrowedFd<'_>, limit: Timespec, signals: Option<&SignalFd>) -> std::io::Result<Ended> {
+    let Some(signals) = signals else {
+        return Ok(if has_ended(pidfd, limit)? { Ended::ByItself } else { Ended::TimedOut });
+    };
+    let begun = std::time::Instant::now();
+    let limit = std::time::Duration::try_from(limit).unwrap_or(std::time::Duration::MAX);
+    loop {
+        let left = Timespec::try_from(limit.saturating_sub(begun.elapsed())).ok();
+        let fds = &mut [
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        match poll(fds, left.as_ref()) {
+            Ok(0) => return Ok(Ended::TimedOut),
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(Ended::ByItself),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        while let Some(signal) = signals.next()? {
+            // The others are for the container's process, which is not there yet.
+            if INTERRUPTS.contains(&signal) {
+                return Ok(Ended::Interrupted(signal));
+            }
+        }
     }
 }
 
@@ -208,8 +289,13 @@ pub(crate) fn enter_and_run(pid: i32, user: bool, path: &Path, args: &[String]) 
         | namespace::CGROUP
         | namespace::PID;
     let kinds = if user { kinds | namespace::USER } else { kinds };
+    let kinds = if namespace::has_other_time(pid) { kinds | namespace::TIME } else { kinds };
     namespace::enter(target.as_fd(), kinds).map_err(OciError::system("enter the container's namespaces"))?;
     drop(target);
+    if user {
+        // It is nobody in there yet, who loses all rights with the execve.
+        berth_sys::user::become_root().map_err(OciError::system("become root of the user namespace"))?;
+    }
     let mut command = Command::new(path);
     command.args(args.iter().skip(1));
     if let Some(first) = args.first() {

@@ -12,12 +12,14 @@
 //! - [`cli`]: the command line. What is not obeyed is refused by its name.
 //! - [`store`], [`record`]: containers on disk, and the lock of each.
 //! - [`identity`]: processes across commands, never signalled by their number alone.
+//! - [`copy_up`]: tmpfs that begin with what an image has at their place.
 //! - [`verbs`]: one module for each command.
 
 mod accounts;
 mod bundle;
 pub mod cli;
 mod console;
+mod copy_up;
 mod error;
 mod foreground;
 mod hooks;
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
 
 /// Runs the command of a command line.
 pub fn run(args: cli::Args) -> ExitCode {
+    let args = args.without_empty_names();
     let log = log::Log::new(&args.globals);
     match verbs::run(args, &log) {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),

@@ -4,11 +4,14 @@
 //! raises [`VERSION`]. A record of another version is refused, never guessed. Fixtures of every version are read in the tests.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
+use berth_sys::cgroup::Held;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
+use crate::OciError;
 use crate::identity::ProcessId;
 
 /// The version that is written.
@@ -34,12 +37,25 @@ pub(crate) struct Record {
     pub(crate) process: Option<ProcessId>,
     /// Its cgroup's directory in each hierarchy, known before they are made.
     pub(crate) cgroups: Vec<PathBuf>,
+    /// By what each is told from another one of that path later; known once they are made.
+    #[serde(default)]
+    pub(crate) cgroup_numbers: Vec<u64>,
+    /// Whether it has a PID namespace of its own, so that nothing outlives its first process.
+    #[serde(default = "yes")]
+    pub(crate) own_pids: bool,
     /// Its first argument, for messages.
     pub(crate) command: String,
     #[serde(default)]
     pub(crate) annotations: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) hooks: LaterHooks,
+    /// Whether the poststop hooks have run: a delete that is repeated runs them no more.
+    #[serde(default)]
+    pub(crate) poststop_ran: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The hooks that are run after `create`.
@@ -111,6 +127,11 @@ pub(crate) struct State<'a> {
 }
 
 impl State<'_> {
+    /// The directory of its bundle.
+    pub(crate) fn bundle(&self) -> &Path {
+        self.bundle
+    }
+
     /// What a list shows.
     pub(crate) fn cells(&self) -> [String; 6] {
         let bundle = self.bundle.display().to_string();
@@ -133,6 +154,26 @@ impl Record {
             owner: "root",
             annotations: &self.annotations,
         }
+    }
+
+    /// Its process, unless that has ended or there is none yet.
+    pub(crate) fn open(&self) -> Result<Option<OwnedFd>, OciError> {
+        let open = self.process.map(ProcessId::open).transpose();
+        Ok(open.map_err(OciError::system("look for the container's process"))?.flatten())
+    }
+
+    /// Its cgroup, as far as it is still the one that was made for it.
+    pub(crate) fn group(&self) -> Result<Held, OciError> {
+        let numbers = self.cgroup_numbers.iter().map(|number| Some(*number));
+        // Before they were made nothing at these paths is its own. Records of before have no numbers.
+        let unknown = match self.phase {
+            Phase::Creating => 0,
+            Phase::Created | Phase::Started => {
+                self.cgroups.len() - self.cgroup_numbers.len().min(self.cgroups.len())
+            }
+        };
+        let numbers = numbers.chain(std::iter::repeat_n(None, unknown));
+        Ok(Held::find(self.cgroups.iter().cloned().zip(numbers))?)
     }
 
     /// The number of its process; 0 before it has one.

@@ -20,11 +20,14 @@ pub(crate) fn seal_program() -> Result<(), OciError> {
     let exe = std::fs::File::open("/proc/self/exe").map_err(OciError::system("open this program"))?;
     let is_sealed = rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
     if is_sealed {
-        return Ok(());
+        // Otherwise it is called by the number of a descriptor.
+        return rustix::thread::set_name(c"berth-oci")
+            .map_err(OciError::system("set the name of this process"));
     }
-    let program = std::fs::read("/proc/self/exe").map_err(OciError::system("read this program"))?;
-    let copy =
-        berth_sys::memfd::sealed("berth", &program).map_err(OciError::system("make a sealed memfd"))?;
+    let copy = berth_sys::memfd::sealed_copy("berth", exe).map_err(|e| match e.kind() {
+        std::io::ErrorKind::PermissionDenied => OciError::NoMemfd(e),
+        _ => OciError::system("make a sealed memfd")(e),
+    })?;
     let strings = |list: Vec<Vec<u8>>| {
         let list = list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
         list.map(StringArray::new).map_err(|e| OciError::system("copy the command line")(e))

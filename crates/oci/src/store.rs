@@ -26,7 +26,9 @@ use crate::record::{MAX_RECORD, Phase, Record, Status, VERSION};
 
 /// How long a command waits for another one that works on the same container.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
-/// The wait before a lock is tried again.
+/// How long a start waits for a process that lets nobody in.
+const DOOR_LIMIT: Duration = Duration::from_secs(45);
+/// The wait before a lock, or a door, is tried again.
 const LOCK_AGAIN: Duration = Duration::from_millis(2);
 /// The longest name of a container: it is the name of a directory.
 const MAX_ID: usize = 255;
@@ -34,11 +36,24 @@ const MAX_ID: usize = 255;
 const MAX_LISTED: usize = 1 << 16;
 /// How many may wait at a door.
 const BACKLOG: i32 = 16;
+/// How often a name is claimed that others remove at the same time.
+const CLAIMS: usize = 16;
 
 /// The containers of one root.
 #[derive(Debug)]
 pub(crate) struct Store {
     root: PathBuf,
+}
+
+/// What is behind a door.
+#[derive(Debug)]
+pub(crate) enum Knock {
+    /// Nobody any more.
+    Nobody,
+    /// A process, to which this is a connection.
+    Admitted(OwnedFd),
+    /// A process that has let nobody in for long, since it is stopped, say: as many as may wait are waiting.
+    Crowded,
 }
 
 /// One container's directory.
@@ -76,25 +91,49 @@ impl Store {
         Self { root }
     }
 
-    /// Makes the directory of a new container, locked.
+    /// Makes the directory of a new container, locked. One in which there is no container, left by a command that was killed, is
+    /// taken over.
     pub(crate) fn claim(&self, id: &str) -> Result<Locked, OciError> {
         let dir = self.dir(id)?;
-        let make = |dir: &Path| std::fs::DirBuilder::new().mode(0o700).create(dir);
-        match make(&dir) {
+        let exists = || OciError::Exists { id: id.to_owned() };
+        for _ in 0..CLAIMS {
+            self.make(&dir)?;
+            let fd = match File::open(&dir) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(OciError::io("open", &dir))?,
+            };
+            let container = Container { id: id.to_owned(), dir: dir.clone(), fd };
+            if !container.try_lock()? {
+                return Err(exists());
+            }
+            let locked = Locked { container };
+            if !locked.container.is_there() {
+                continue;
+            }
+            return match locked.container.load() {
+                Err(OciError::NotFound { .. }) => locked.container.clear().map(|()| locked),
+                Ok(_) | Err(_) => Err(exists()),
+            };
+        }
+        Err(OciError::Busy { id: id.to_owned(), seconds: 0 })
+    }
+
+    /// Makes a directory, and those above it, where they are missing.
+    fn make(&self, dir: &Path) -> Result<(), OciError> {
+        let make = |dir: &Path| match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        };
+        match make(dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let mut above = std::fs::DirBuilder::new();
                 above.recursive(true).mode(0o700);
                 above.create(&self.root).map_err(OciError::io("make", &self.root))?;
-                make(&dir)
+                make(dir)
             }
             made => made,
         }
-        .map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => OciError::Exists { id: id.to_owned() },
-            _ => OciError::io("make", &dir)(e),
-        })?;
-        let fd = File::open(&dir).map_err(OciError::io("open", &dir))?;
-        Container { id: id.to_owned(), dir, fd }.lock()
+        .map_err(OciError::io("make", dir))
     }
 
     /// The container of that name.
@@ -124,8 +163,12 @@ impl Store {
             Err(e) => return Err(OciError::io("list", &self.root)(e)),
         };
         let mut names = Vec::new();
-        for entry in entries.take(MAX_LISTED) {
+        for entry in entries {
             let entry = entry.map_err(OciError::io("list", &self.root))?;
+            if names.len() == MAX_LISTED {
+                let problem = format!("there are more than {MAX_LISTED} containers");
+                return Err(OciError::invalid(self.root.display().to_string(), problem));
+            }
             names.extend(entry.file_name().into_string());
         }
         names.sort_unstable();
@@ -160,13 +203,17 @@ impl Container {
             std::thread::sleep(LOCK_AGAIN);
         }
         let locked = Locked { container: self };
-        // The directory may have been removed meanwhile, and another made in its place.
-        let own = locked.container.fd.metadata().map(|m| m.ino());
-        let there = std::fs::metadata(&locked.container.dir).map(|m| m.ino());
-        match (own, there) {
-            (Ok(own), Ok(there)) if own == there => Ok(locked),
-            _ => Err(OciError::NotFound { id: locked.container.id.clone() }),
+        if locked.container.is_there() {
+            return Ok(locked);
         }
+        Err(OciError::NotFound { id: locked.container.id.clone() })
+    }
+
+    /// Whether its directory is there: it may have been removed, and another made in its place.
+    fn is_there(&self) -> bool {
+        let own = self.fd.metadata().map(|m| m.ino());
+        let there = std::fs::metadata(&self.dir).map(|m| m.ino());
+        matches!((own, there), (Ok(own), Ok(there)) if own == there)
     }
 
     fn try_lock(&self) -> Result<bool, OciError> {
@@ -204,19 +251,39 @@ impl Container {
 
     /// Makes the door: the socket at which its process waits.
     pub(crate) fn make_door(&self) -> Result<OwnedFd, OciError> {
-        let door = socket()?;
+        let door = socket(SocketFlags::empty())?;
         rustix::net::bind(&door, &self.door()?).map_err(OciError::io("make a socket in", &self.dir))?;
         rustix::net::listen(&door, BACKLOG).map_err(OciError::system("listen at the door"))?;
         Ok(door)
     }
 
-    /// A connection with the process that waits behind the door; None when none does any more.
-    pub(crate) fn knock(&self) -> Result<Option<OwnedFd>, OciError> {
-        let socket = socket()?;
+    /// Looks who is behind the door, without waiting.
+    pub(crate) fn knock(&self) -> Result<Knock, OciError> {
+        let socket = socket(SocketFlags::NONBLOCK)?;
         match rustix::net::connect(&socket, &self.door()?) {
-            Ok(()) => Ok(Some(socket)),
-            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
+            Ok(()) => {
+                rustix::io::ioctl_fionbio(&socket, false).map_err(OciError::system("make a socket wait"))?;
+                Ok(Knock::Admitted(socket))
+            }
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(Knock::Nobody),
+            Err(Errno::AGAIN) => Ok(Knock::Crowded),
             Err(e) => Err(OciError::io("connect to the door in", &self.dir)(e)),
+        }
+    }
+
+    /// A connection with the process behind the door, which is waited for; None when there is none any more.
+    pub(crate) fn enter(&self) -> Result<Option<OwnedFd>, OciError> {
+        let begun = Instant::now();
+        loop {
+            match self.knock()? {
+                Knock::Nobody => return Ok(None),
+                Knock::Admitted(connection) => return Ok(Some(connection)),
+                Knock::Crowded if begun.elapsed() > DOOR_LIMIT => {
+                    let (id, seconds) = (self.id.clone(), DOOR_LIMIT.as_secs());
+                    return Err(OciError::Silent { id, seconds });
+                }
+                Knock::Crowded => std::thread::sleep(LOCK_AGAIN),
+            }
         }
     }
 
@@ -229,23 +296,35 @@ impl Container {
     /// How it is, by its record and the kernel, to who has no lock: see [`Locked::status`].
     pub(crate) fn status(&self, record: &Record) -> Result<Status, OciError> {
         if record.phase == Phase::Creating {
-            // A create that was killed has no lock.
-            let abandoned = self.try_lock()?;
+            // A create that was killed has no lock. Shared: who looks at the same time must not see this one's.
+            let abandoned = match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockShared) {
+                Ok(()) => true,
+                Err(Errno::WOULDBLOCK | Errno::INTR) => false,
+                Err(e) => return Err(OciError::io("lock", &self.dir)(e)),
+            };
             if abandoned {
                 let _released = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
             }
             return Ok(if abandoned { Status::Stopped } else { Status::Creating });
         }
-        let process = record.process.map(|p| p.open()).transpose();
-        if process.map_err(OciError::system("look for the container's process"))?.flatten().is_none() {
+        if record.open()?.is_none() {
             return Ok(Status::Stopped);
         }
-        if Cgroup::from_dirs(record.cgroups.clone()).is_frozen()? {
+        if record.group()?.with(Cgroup::is_frozen)? {
             return Ok(Status::Paused);
         }
         // A start that was killed has not changed the record.
-        let waits = record.phase == Phase::Created && self.knock()?.is_some();
+        let waits = record.phase == Phase::Created && !matches!(self.knock()?, Knock::Nobody);
         Ok(if waits { Status::Created } else { Status::Running })
+    }
+
+    /// Removes what a command that was killed has left in a directory without a record.
+    fn clear(&self) -> Result<(), OciError> {
+        for entry in std::fs::read_dir(&self.dir).map_err(OciError::io("list", &self.dir))? {
+            let path = entry.map_err(OciError::io("list", &self.dir))?.path();
+            std::fs::remove_file(&path).map_err(OciError::io("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Removes all that is known of it.
@@ -263,8 +342,8 @@ impl Container {
     }
 }
 
-fn socket() -> Result<OwnedFd, OciError> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+fn socket(flags: SocketFlags) -> Result<OwnedFd, OciError> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | flags, None)
         .map_err(OciError::system("make a socket"))
 }
 

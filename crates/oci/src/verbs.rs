@@ -1,5 +1,10 @@
 //! The commands.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
 use berth_container::run::Note;
 
 use crate::OciError;
@@ -33,9 +38,12 @@ pub(crate) fn run(args: Args, log: &Log) -> Result<i32, OciError> {
     let Some(verb) = args.verb else {
         return Err(OciError::invalid("the command line", "there is no command; see --help"));
     };
+    if needs_root(&verb) && !rustix::process::geteuid().is_root() {
+        return Err(refused("use without root's rights", "containers are made with root's rights only"));
+    }
     let done = match verb {
         Verb::Create(options) => create::create_and_leave(&store, &options, log),
-        Verb::Start { id } => start::start(&store, &id, log),
+        Verb::Start { id } => start::start(&store, &id, None, log),
         Verb::State { id } => show::state(&store, &id),
         Verb::Kill(options) => kill::kill(&store, &options),
         Verb::Delete { id, force } => delete::delete(&store, &id, force, log),
@@ -47,7 +55,7 @@ pub(crate) fn run(args: Args, log: &Log) -> Result<i32, OciError> {
         Verb::Update(options) => update::update(&store, &options),
         Verb::Events { interval, stats, id } => events::events(&store, &id, &interval, stats),
         Verb::Features => features::features(),
-        Verb::List { format, quiet } => show::list(&store, format, quiet),
+        Verb::List { format, quiet } => show::list(&store, format, quiet, log),
         Verb::Spec { rootless: true, .. } => {
             Err(refused("--rootless", "containers are made with root's rights only"))
         }
@@ -61,6 +69,11 @@ pub(crate) fn run(args: Args, log: &Log) -> Result<i32, OciError> {
     done.map(|()| 0)
 }
 
+/// Not what only tells about this program.
+fn needs_root(verb: &Verb) -> bool {
+    !matches!(verb, Verb::Features | Verb::Spec { .. } | Verb::Checkpoint(_) | Verb::Restore(_))
+}
+
 fn refuse(globals: &Globals) -> Result<(), OciError> {
     let is_wanted = |text: &str| !matches!(text, "" | "auto" | "false");
     if globals.systemd_cgroup {
@@ -70,7 +83,7 @@ fn refuse(globals: &Globals) -> Result<(), OciError> {
     if is_wanted(&globals.rootless) {
         return Err(refused("--rootless", "containers are made with root's rights only"));
     }
-    if globals.criu.as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
+    if globals.criu.is_some() {
         return Err(refused("--criu", "Berth does not drive CRIU"));
     }
     Ok(())
@@ -93,7 +106,6 @@ fn tell(notes: &[Note], log: &Log) {
 
 /// Prints to standard output.
 fn print(text: &str) -> Result<(), OciError> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Who read it has read enough.
@@ -104,10 +116,17 @@ fn print(text: &str) -> Result<(), OciError> {
     }
 }
 
-/// Writes a process id for who watches the file: whole or not at all.
-fn write_pid(path: Option<&std::path::Path>, pid: i32) -> Result<(), OciError> {
+/// Writes a process id for who watches the file: whole or not at all. The directory may be one in which others write.
+fn write_pid(path: Option<&Path>, pid: i32) -> Result<(), OciError> {
     let Some(path) = path else { return Ok(()) };
-    let bytes = pid.to_string().into_bytes();
-    berth_sys::fs::write_atomic(path, &bytes, berth_sys::fs::Durability::Process)
-        .map_err(OciError::io("write", path))
+    let name = path.file_name().ok_or_else(|| OciError::invalid("--pid-file", "it names no file"))?;
+    let unique = format!(".{}.{}.{}", name.display(), std::process::id(), berth_sys::clock::now());
+    let temporary = path.with_file_name(unique);
+    let write = || {
+        // Made anew: a link that another has laid there is not followed.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary)?;
+        file.write_all(pid.to_string().as_bytes())?;
+        std::fs::rename(&temporary, path).inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+    };
+    write().map_err(OciError::io("write", path))
 }

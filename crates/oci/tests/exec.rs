@@ -7,13 +7,15 @@ use support::bundle::{Bundle, Runtime, oracles};
 use support::life::{Life, Said, wait_until};
 use support::root;
 
-const LOOK: &str = "id -u; id -g; id -G; pwd; echo $A-$B-$HOME; grep -E '^(CapEff|CapPrm|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; \
+const LOOK: &str = "id -u; id -g; id -G; pwd; echo $A-$B-$HOME; busybox printenv A; grep -E '^(CapEff|CapPrm|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; \
      readlink /proc/self/ns/pid | grep -c . ; ls /proc/self/fd | wc -l; grep -c . /proc/self/cgroup; exit 4";
 
 const OPTIONS: &[&[&str]] = &[
     &[],
     &["--cwd", "/tmp"],
     &["--env", "A=other", "--env", "B=new"],
+    &["--env", "A=one", "--env", "A=two"],
+    &["--user", "1000"],
     &["--user", "1000:1001"],
     &["--user", "1000:1001", "--additional-gids", "7", "--additional-gids", "8"],
     &["--cap", "CAP_NET_RAW"],
@@ -34,6 +36,7 @@ fn options_do_what_they_do_under_runc() {
         return;
     }
     let mut bundle = Bundle::new("sleep 1000");
+    bundle.config["process"]["user"] = json!({ "uid": 5, "gid": 6, "additionalGids": [9] });
     bundle.config["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }]
@@ -148,4 +151,54 @@ fn limits_are_changed_by_a_file_too() {
     assert_eq!(features.hooks().as_ref().map(Vec::len), Some(6));
     let spec = life.call(&["spec", "--bundle", bundle.path().join("state").to_str().expect("a path")]);
     assert_eq!(spec.code, 0, "{spec:?}");
+}
+
+/// All processes of a container have its clocks and its personality.
+#[test]
+fn a_further_process_has_the_clocks_and_the_personality_of_the_first() {
+    if !root("a_further_process_has_the_clocks_and_the_personality_of_the_first") {
+        return;
+    }
+    let mut bundle = Bundle::new("sleep 1000");
+    bundle.config["linux"]["namespaces"].as_array_mut().expect("array").push(json!({ "type": "time" }));
+    bundle.config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 864_000_000 } });
+    bundle.config["linux"]["personality"] = json!({ "domain": "LINUX32" });
+    bundle.config["hooks"]["startContainer"] = json!([{ "path": "/bin/busybox", "args": ["sh", "-c", "cut -d. -f1 /proc/uptime > /tmp/uptime; uname -m > /tmp/machine"] }]);
+    let life = running(&bundle, Runtime::Ours);
+    let uptime = |text: &str| text.trim().parse::<u64>().unwrap_or_else(|_| panic!("{text}"));
+    let script = "cut -d. -f1 /proc/uptime; uname -m";
+    let said = life.call(&["exec", &life.id, "sh", "-c", script]).fine();
+    let (clock, machine) = said.split_once('\n').expect("two lines");
+    assert!(uptime(clock) > 864_000_000, "{said}");
+    let at = |name: &str| std::fs::read_to_string(bundle.rootfs().join("tmp").join(name)).expect("read");
+    assert!(uptime(&at("uptime")) > 864_000_000, "{}", at("uptime"));
+    assert_eq!(machine, at("machine"));
+    let host = std::process::Command::new("uname").arg("-m").output().expect("uname");
+    if host.stdout == b"x86_64\n" {
+        assert_eq!(machine, "i686\n");
+    }
+}
+
+/// containerd sends the devices along with every change of limits: what the container has stays, what a hook gave it too.
+#[test]
+fn an_update_leaves_the_devices_alone() {
+    if !root("an_update_leaves_the_devices_alone") {
+        return;
+    }
+    let bundle = Bundle::new("sleep 1000");
+    let life = running(&bundle, Runtime::Ours);
+    let hierarchy = std::path::Path::new("/sys/fs/cgroup/devices").join(&life.id);
+    if !hierarchy.exists() {
+        eprintln!("skipped: an_update_leaves_the_devices_alone: needs a v1 hierarchy of devices");
+        return;
+    }
+    // /dev/fuse, which nothing has given it before.
+    std::fs::write(hierarchy.join("devices.allow"), "c 10:229 rwm").expect("write");
+    let before = std::fs::read_to_string(hierarchy.join("devices.list")).expect("read");
+    let path = bundle.path().join("resources.json");
+    let resources = json!({ "devices": [{ "allow": false, "access": "rwm" }], "pids": { "limit": 44 } });
+    std::fs::write(&path, resources.to_string()).expect("write");
+    life.call(&["update", "--resources", path.to_str().expect("a path"), &life.id]).fine();
+    assert_eq!(life.cgroup("pids.max", "pids.max"), "44");
+    assert_eq!(std::fs::read_to_string(hierarchy.join("devices.list")).expect("read"), before);
 }

@@ -10,11 +10,14 @@ use support::root;
 const KINDS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// A line for each hook: its name, its argument, its environment, the status that it was told, and in which namespaces it ran.
+/// A line for each hook: its name, its argument, its environment, the status and the process that it was told, and in which
+/// namespaces it ran.
 fn script(log: &str, kind: &str) -> String {
     format!(
-        "status=$(tr -d '\\n ' | grep -o '\"status\":\"[a-z]*' | grep -o '[a-z]*$'); \
-         echo {kind} $0 $A $status $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/net) >> {log}"
+        "state=$(tr -d '\\n '); status=$(echo $state | grep -o '\"status\":\"[a-z]*' | grep -o '[a-z]*$'); \
+         pid=$(echo $state | grep -o '\"pid\":[0-9]*' | grep -o '[0-9]*$'); pid=${{pid:-0}}; \
+         test $pid -gt 1 && pid=many; \
+         echo {kind} $0 $A $status pid=$pid $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/net) >> {log}"
     )
 }
 
@@ -59,12 +62,12 @@ fn hooks_run_in_their_order_and_places_as_under_runc() {
     }
     let ours = hooks(Runtime::Ours);
     let wanted = [
-        "prestart name-of-prestart env creating host host",
-        "createRuntime name-of-createRuntime env creating host host",
-        "createContainer name-of-createContainer env creating own own",
-        "startContainer name-of-startContainer env created own own",
-        "poststart name-of-poststart env running host host",
-        "poststop name-of-poststop env stopped host host",
+        "prestart name-of-prestart env creating pid=many host host",
+        "createRuntime name-of-createRuntime env creating pid=many host host",
+        "createContainer name-of-createContainer env creating pid=1 own own",
+        "startContainer name-of-startContainer env created pid=1 own own",
+        "poststart name-of-poststart env running pid=many host host",
+        "poststop name-of-poststop env stopped pid=0 host host",
     ];
     assert_eq!(ours, wanted);
     for oracle in oracles(test).into_iter().filter(|o| *o == Runtime::Runc) {
@@ -128,6 +131,9 @@ fn hooks_of_a_start_that_fail() {
     let life = Life::new(&bundle, Runtime::Ours);
     life.create(&[]).fine();
     life.verb("start").refused("exit status 6");
+    // It is stopped, and nobody starts it any more.
+    life.until("stopped");
+    life.verb("start").refused("stopped");
     assert_eq!(life.text("out"), "");
     life.call(&["delete", "--force", &life.id]).fine();
     drop(life);
@@ -171,4 +177,80 @@ fn a_hook_needs_an_absolute_path_and_a_time() {
         bundle.config["hooks"]["poststop"] = hooks;
         Life::new(&bundle, Runtime::Ours).create(&[]).refused(word);
     }
+}
+
+/// In a container with users of its own a hook is that container's root, and sees its files.
+#[test]
+fn a_hook_in_the_container_is_root_of_its_user_namespace() {
+    let test = "a_hook_in_the_container_is_root_of_its_user_namespace";
+    if !root(test) {
+        return;
+    }
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    for runtime in std::iter::once(Runtime::Ours).chain(oracles(test)) {
+        let mut bundle = Bundle::new("cat /tmp/private/seen");
+        // The root is at its own path for the hook, which that root must reach.
+        std::fs::set_permissions(bundle.path(), Clone::clone(&open)).expect("chmod");
+        std::fs::set_permissions(bundle.rootfs(), Clone::clone(&open)).expect("chmod");
+        let private = bundle.rootfs().join("tmp/private");
+        std::fs::create_dir(&private).expect("mkdir");
+        std::fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .expect("chmod");
+        let chown =
+            std::process::Command::new("chown").args(["-R", "100000:100000"]).arg(bundle.rootfs()).status();
+        assert!(chown.expect("chown").success());
+        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+        bundle.config["linux"]["uidMappings"] = map.clone();
+        bundle.config["linux"]["gidMappings"] = map;
+        bundle.config["linux"]["namespaces"].as_array_mut().expect("array").push(json!({ "type": "user" }));
+        let script = format!("echo root=$(id -u) > {}/seen", private.display());
+        bundle.config["hooks"]["createContainer"] =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+        let output = bundle.run(runtime);
+        assert_eq!(support::bundle::text(&output), "root=0\n", "{runtime:?}");
+    }
+}
+
+/// Hooks run in the bundle, as under runc and crun.
+#[test]
+fn a_hook_runs_in_the_bundle() {
+    let test = "a_hook_runs_in_the_bundle";
+    if !root(test) {
+        return;
+    }
+    for runtime in std::iter::once(Runtime::Ours).chain(oracles(test)) {
+        let mut bundle = Bundle::new("true");
+        bundle.config["hooks"]["createRuntime"] =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", "pwd > here"], "env": ["PATH=/bin:/usr/bin"] }]);
+        assert!(bundle.run(runtime).status.success(), "{runtime:?}");
+        let here = std::fs::read_to_string(bundle.path().join("here")).expect("it ran in the bundle");
+        assert_eq!(here.trim(), bundle.path().to_str().expect("a path"), "{runtime:?}");
+    }
+}
+
+/// A hook without a timeout hangs: who waits for a `run` can end it, and what the hook has started does not inherit that `run`
+/// blocks signals.
+#[test]
+fn a_run_is_ended_in_a_hook_that_hangs() {
+    if !root("a_run_is_ended_in_a_hook_that_hangs") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    let log = bundle.path().join("log");
+    let script =
+        format!("grep SigBlk /proc/self/status > {0}.new; mv {0}.new {0}; sleep 1000", log.display());
+    bundle.config["hooks"]["createRuntime"] =
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+    let mut command = bundle.command(Runtime::Ours);
+    let run = command.stderr(std::process::Stdio::piped()).spawn().expect("spawn");
+    wait_until(|| log.exists(), || "the hook does not run".into());
+    let pid = rustix::process::Pid::from_raw(run.id().cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
+    let output = run.wait_with_output().expect("wait");
+    let said = support::bundle::text(&output);
+    assert!(output.status.code() == Some(1) && said.contains("interrupted by signal 15"), "{said}");
+    assert_eq!(std::fs::read_to_string(&log).expect("the log"), "SigBlk:\t0000000000000000\n");
+    let life = Life { bundle: &bundle, runtime: Runtime::Ours, id: bundle.last_id() };
+    life.verb("state").refused("does not exist");
+    assert!(!life.has_cgroup());
 }

@@ -121,6 +121,15 @@ fn errors_have_the_words_that_callers_look_for() {
     said.refused("exec \"nosuch\": executable file not found in $PATH");
     life.verb("state").refused("does not exist");
     assert!(!life.has_cgroup());
+    // What is no program is found at create too, as runc has it: who only starts does not clean up.
+    drop(life);
+    bundle.config["process"]["args"] = json!(["/etc"]);
+    let life = Life::new(&bundle, Runtime::Ours);
+    let said = life.create(&[]);
+    assert_eq!(said.code, 126);
+    said.refused("exec \"/etc\": permission denied");
+    life.verb("state").refused("does not exist");
+    assert!(!life.has_cgroup());
     let log = bundle.path().join("log");
     let log_option = log.to_str().expect("a path");
     drop(life.call(&["--log", log_option, "--log-format", "json", "state", "none"]));
@@ -138,7 +147,7 @@ fn what_is_not_obeyed_is_refused_by_its_name() {
     }
     let bundle = Bundle::new("true");
     let life = Life::new(&bundle, Runtime::Ours);
-    for option in ["--no-pivot", "--no-new-keyring", "--preserve-fds=1"] {
+    for option in ["--no-pivot", "--no-new-keyring", "--preserve-fds=300", "--preserve-fds=3"] {
         let name = option.split('=').next().expect("a part");
         life.create(&[option]).refused(name);
         life.verb("state").refused("does not exist");
@@ -152,7 +161,6 @@ fn what_is_not_obeyed_is_refused_by_its_name() {
         (&["spec", "--rootless"], "--rootless"),
         (&["exec", "--process-label", "l", "x", "true"], "--process-label"),
         (&["exec", "--cgroup", "/x", "x", "true"], "--cgroup"),
-        (&["exec", "--preserve-fds", "1", "x", "true"], "--preserve-fds"),
         (&["update", "--kernel-memory", "1m", "x"], "--kernel-memory"),
         (&["update", "--l3-cache-schema", "L3:0=f", "x"], "--l3-cache-schema"),
         (&["state", "--no-such-option", "x"], "--no-such-option"),
@@ -255,15 +263,15 @@ fn what_a_killed_create_leaves_is_deleted() {
     life.verb("state").refused("does not exist");
 }
 
+/// Without a PID namespace of its own nothing else ends with a container's first process.
 #[test]
-fn kill_all_reaches_what_is_not_the_first_process() {
-    let test = "kill_all_reaches_what_is_not_the_first_process";
+fn a_kill_reaches_what_is_not_the_first_process() {
+    let test = "a_kill_reaches_what_is_not_the_first_process";
     if !root(test) {
         return;
     }
     for runtime in std::iter::once(Runtime::Ours).chain(oracles(test)) {
         let mut bundle = Bundle::new("sleep 1000 & echo $! > /tmp/other; exec sleep 1000");
-        // Without a PID namespace of its own nothing else ends with the first process.
         let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().expect("array");
         namespaces.retain(|n| n["type"] != "pid");
         let life = Life::new(&bundle, runtime);
@@ -273,13 +281,19 @@ fn kill_all_reaches_what_is_not_the_first_process() {
             || bundle.rootfs().join("tmp/other").metadata().is_ok_and(|m| m.len() > 0),
             || "no file".into(),
         );
-        life.call(&["kill", &life.id, "KILL"]).fine();
-        life.until("stopped");
         if runtime == Runtime::Ours {
+            // Another signal is for the first alone, KILL for all, whoever of them is left.
+            life.call(&["kill", &life.id, "INT"]).fine();
+            life.until("stopped");
             assert_ne!(life.call(&["ps", "--format", "json", &life.id]).fine(), "[]\n");
-            life.call(&["kill", "--all", &life.id, "KILL"]).fine();
+            life.call(&["kill", &life.id, "TERM"]).refused("not running");
+            life.call(&["kill", &life.id, "KILL"]).fine();
             assert_eq!(life.call(&["ps", "--format", "json", &life.id]).fine(), "[]\n");
+            life.call(&["kill", &life.id, "KILL"]).refused("not running");
             life.call(&["kill", "--all", &life.id, "KILL"]).refused("not running");
+        } else {
+            life.call(&["kill", &life.id, "KILL"]).fine();
+            life.until("stopped");
         }
         life.verb("delete").fine();
         assert!(!life.has_cgroup(), "{runtime:?}");

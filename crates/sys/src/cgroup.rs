@@ -5,6 +5,7 @@
 //! Host::create    makes a group in each of them and sets its limits; undone as a whole on failure
 //! Cgroup::join    descriptors by which a new process becomes a member
 //! Cgroup::dirs    what another process (the shim) is given; Cgroup::from_dirs takes it
+//! Cgroup::hold    the group whatever its name stands for later; Held::find takes its name and number
 //! ```
 //!
 //! What is to be written is planned purely from [`Resources`] and the shape of the host
@@ -22,6 +23,7 @@ mod devices;
 mod error;
 mod freeze;
 mod group;
+mod held;
 mod host;
 mod kill;
 mod oom;
@@ -35,6 +37,7 @@ mod walk;
 pub use controller::{Controller, Controllers};
 pub use error::CgroupError;
 pub use group::{Cgroup, Join};
+pub use held::Held;
 pub use host::{Hierarchy, Host, Mode, Version, parse_mounts};
 pub use oom::{OomLevel, OomWatch};
 pub use path::{CgroupPath, MAX_DEPTH, MAX_PATH};

@@ -1,5 +1,6 @@
 //! A program or other bytes in memory that cannot be changed: a sealed memfd.
 
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
@@ -12,14 +13,26 @@ use rustix::io::Errno;
 /// # Errors
 /// Those of memfd_create, write and fcntl.
 pub fn sealed(name: &str, bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    filled(name, |file| file.write_all(bytes))
+}
+
+/// The same with the bytes of a file, which the kernel copies.
+///
+/// # Errors
+/// Those of memfd_create, the copy and fcntl.
+pub fn sealed_copy(name: &str, mut from: File) -> std::io::Result<OwnedFd> {
+    filled(name, |file| std::io::copy(&mut from, file).map(drop))
+}
+
+fn filled(name: &str, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Since Linux 6.3 a memfd says whether it may be executed; older kernels refuse the flag.
     let fd = match memfd_create(name, flags | MemfdFlags::EXEC) {
         Err(Errno::INVAL) => memfd_create(name, flags)?,
         other => other?,
     };
-    let mut file = std::fs::File::from(fd);
-    file.write_all(bytes)?;
+    let mut file = File::from(fd);
+    fill(&mut file)?;
     let fd = OwnedFd::from(file);
     seal(&fd)?;
     Ok(fd)
@@ -52,5 +65,9 @@ mod tests {
         assert_eq!(text, "hello");
         assert!(file.write_all(b"x").is_err());
         assert!(file.set_len(0).is_err());
+        let copy = super::sealed_copy("test", std::fs::File::open("/proc/self/exe").unwrap()).unwrap();
+        let length = |file: std::fs::File| file.metadata().unwrap().len();
+        let own = std::fs::metadata("/proc/self/exe").unwrap().len();
+        assert_eq!(length(copy.into()), own);
     }
 }

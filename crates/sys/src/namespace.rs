@@ -50,3 +50,10 @@ pub fn unshare(kinds: u64) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_unshare, kinds) })?;
     Ok(())
 }
+
+/// Whether a process is in another time namespace than the caller; not where one of both cannot be seen or the kernel has none.
+pub fn has_other_time(pid: i32) -> bool {
+    let own = std::fs::read_link("/proc/self/ns/time");
+    let other = std::fs::read_link(format!("/proc/{pid}/ns/time"));
+    matches!((own, other), (Ok(own), Ok(other)) if own != other)
+}

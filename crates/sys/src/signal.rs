@@ -4,6 +4,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 
 /// Signals that arrive on a descriptor, blocked everywhere else.
 #[derive(Debug)]
@@ -82,6 +83,20 @@ pub fn named(number: i32) -> Option<rustix::process::Signal> {
     } else {
         None
     }
+}
+
+/// Has a program begin with no signal blocked, whatever its starter blocks.
+pub fn unblocked(command: &mut std::process::Command) {
+    let none = set(&[]);
+    let unblock = move || {
+        // SAFETY: the set is initialised, and the call is safe between fork and execve.
+        match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) } {
+            0 => Ok(()),
+            error => Err(std::io::Error::from_raw_os_error(error)),
+        }
+    };
+    // SAFETY: what is called neither allocates nor locks.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// Ignores signals for the whole process; programs it starts inherit that unless their starter resets it.

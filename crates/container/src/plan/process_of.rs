@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use berth_sys::apparmor::MAX_NAME;
-use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, User};
+use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimitType, Process, Spec, User};
 
 use super::{Identity, Inputs, PlanError, ProcessPlan, Rlimit, WindowSize, capability};
 
@@ -140,13 +140,17 @@ fn resource(kind: PosixRlimitType) -> u32 {
     }
 }
 
-/// `linux.personality`.
-pub(super) fn personality(spec: &LinuxPersonality) -> Result<u32, PlanError> {
-    if spec.flags().as_ref().is_some_and(|f| !f.is_empty()) {
+/// `linux.personality`, which counts for every process of the container.
+///
+/// # Errors
+/// A flag, which is not supported.
+pub fn personality(spec: &Spec) -> Result<Option<u32>, PlanError> {
+    let Some(wanted) = spec.linux().as_ref().and_then(|l| l.personality().as_ref()) else { return Ok(None) };
+    if wanted.flags().as_ref().is_some_and(|f| !f.is_empty()) {
         return Err(PlanError::unsupported("linux.personality.flags", "a flag of the personality"));
     }
-    Ok(match spec.domain() {
+    Ok(Some(match wanted.domain() {
         LinuxPersonalityDomain::PerLinux => 0,
         LinuxPersonalityDomain::PerLinux32 => 8,
-    })
+    }))
 }

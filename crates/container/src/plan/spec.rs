@@ -105,9 +105,7 @@ pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     if linux.is_some_and(|l| l.seccomp().is_some()) && inputs.seccomp.is_none() {
         return Err(PlanError::unsupported("linux.seccomp", "a profile that was not compiled"));
     }
-    if let Some(personality) = linux.and_then(|l| l.personality().as_ref()) {
-        process_plan.personality = Some(process_of::personality(personality)?);
-    }
+    process_plan.personality = process_of::personality(spec)?;
     let propagation = linux.and_then(|l| l.rootfs_propagation().as_deref()).unwrap_or("");
     let root = root(spec, &inputs, root_propagation(propagation)?)?;
     let terminal = process.terminal().unwrap_or(false);

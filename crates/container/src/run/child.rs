@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
 
 use super::gate::{self, ENTER, Fail, STEP};
-use super::last::{DOOR, GATE};
+use super::last::FIRST;
 use super::op::Op;
 use super::path::is_device;
 use super::process::{Process, at};
@@ -42,6 +42,8 @@ pub(super) struct Work<'a> {
     pub(super) door: Option<BorrowedFd<'a>>,
     /// None for a terminal.
     pub(super) stdio: Option<[Option<BorrowedFd<'a>>; 3]>,
+    /// What the program is given beside that.
+    pub(super) fds: &'a [BorrowedFd<'a>],
     /// Whether the process is root in a user namespace of the container first.
     pub(super) become_root: bool,
     /// Whether the process is born without the right to raise limits, in a user namespace: its maker does it.
@@ -129,7 +131,7 @@ fn leave(work: &Work<'_>, made: Result<Option<Pty>, Fail>) -> i32 {
         let in_cwd = work.process.enter_cwd();
         in_cwd
             .and_then(|in_cwd| work.process.take_on(stdio_fds(), in_cwd))
-            .map_err(|fail| (fail, fd_at(GATE)))
+            .map_err(|fail| (fail, fd_at(work.process.gate)))
     };
     match made.map_err(|fail| (fail, work.gate)).and_then(become_it) {
         Ok(()) => work.process.go_on(),
@@ -223,7 +225,11 @@ fn arrange(work: &Work<'_>, setup: &Setup<'_>) -> Result<Option<Pty>, Fail> {
         setup.root_at,
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
-    .map_err(at("attach the root file system"))?;
+    .map_err(at(match setup.visited {
+        // A user namespace's root needs a way through the directories above.
+        true => "attach the root file system at its own path",
+        false => "attach the root file system",
+    }))?;
     let mut context =
         StepContext::new(setup.root, work.stdio.is_none()).map_err(at("check the null device"))?;
     for (index, op) in (0u32..).zip(setup.ops) {
@@ -296,7 +302,8 @@ fn terminal() -> Result<Pty, Fail> {
 fn settle(work: &Work<'_>, pty: Option<Pty>) -> Result<(), Fail> {
     let name = at("set up stdio");
     // First out of the way of the numbers they get, then onto them.
-    let away = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 16).map_err(&name);
+    let number_of_gate = work.process.gate;
+    let away = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, number_of_gate + 2).map_err(&name);
     let gate = away(work.gate)?;
     let door = work.door.map(away).transpose()?;
     let fds = match (&pty, work.stdio) {
@@ -307,19 +314,29 @@ fn settle(work: &Work<'_>, pty: Option<Pty>) -> Result<(), Fail> {
             gate::say_terminal(work.gate, pty.master.as_fd()).map_err(at("send the terminal"))?;
             [away(pty.slave.as_fd())?, away(pty.slave.as_fd())?, away(pty.slave.as_fd())?]
         }
-        (None, Some([stdin, stdout, stderr])) => [source(stdin)?, source(stdout)?, source(stderr)?],
+        (None, Some(given)) => {
+            let [stdin, stdout, stderr] = given.map(|fd| source(fd, number_of_gate + 2));
+            [stdin?, stdout?, stderr?]
+        }
         (None, None) => return Err(name(Errno::NOTTY)),
     };
     for (number, fd) in (0i32..).zip(&fds) {
         process::place_fd(fd.as_fd(), number, true).map_err(&name)?;
     }
-    process::place_fd(gate.as_fd(), GATE, false).map_err(&name)?;
+    // They were inherited with these numbers. Where that is not so, one may be in the place of another.
+    for (number, fd) in (FIRST..).zip(work.fds) {
+        if fd.as_raw_fd() != number {
+            return Err(at("give the program its descriptors")(Errno::BADF));
+        }
+        process::place_fd(*fd, number, true).map_err(at("give the program its descriptors"))?;
+    }
+    process::place_fd(gate.as_fd(), number_of_gate, false).map_err(&name)?;
     let last = match &door {
         Some(door) => {
-            process::place_fd(door.as_fd(), DOOR, false).map_err(&name)?;
-            DOOR
+            process::place_fd(door.as_fd(), number_of_gate + 1, false).map_err(&name)?;
+            number_of_gate + 1
         }
-        None => GATE,
+        None => number_of_gate,
     };
     // Their numbers are closed next, or others' by now.
     std::mem::forget((gate, door, fds, pty));
@@ -327,9 +344,9 @@ fn settle(work: &Work<'_>, pty: Option<Pty>) -> Result<(), Fail> {
 }
 
 /// A copy of the given stream, or the container's own null device.
-fn source(given: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Fail> {
+fn source(given: Option<BorrowedFd<'_>>, above: i32) -> Result<OwnedFd, Fail> {
     match given {
-        Some(fd) => rustix::io::fcntl_dupfd_cloexec(fd, 16).map_err(at("set up stdio")),
+        Some(fd) => rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(at("set up stdio")),
         None => {
             let open = || {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -339,7 +356,7 @@ fn source(given: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Fail> {
                     return Err(Errno::NODEV);
                 }
                 rustix::fs::fcntl_setfl(&null, OFlags::RDWR)?;
-                rustix::io::fcntl_dupfd_cloexec(&null, 16)
+                rustix::io::fcntl_dupfd_cloexec(&null, above)
             };
             open().map_err(at("open the container's /dev/null"))
         }
@@ -390,6 +407,7 @@ pub(super) fn needed<'a>(work: &'a Work<'_>) -> impl Iterator<Item = i32> + 'a {
         .chain(&work.door)
         .chain(work.enter.iter().map(|e| &e.fd))
         .chain(stdio)
+        .chain(work.fds)
         .map(AsRawFd::as_raw_fd)
 }
 

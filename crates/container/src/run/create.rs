@@ -128,7 +128,7 @@ pub(super) fn create(
     let (entries, entered): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
     let goes_on = if pid_space.is_some() { RunsIn::SiblingReports } else { RunsIn::Here };
     let stdio = stdio.fds();
-    let form = Form { goes_on, terminal: stdio.is_none(), door: company.door.is_some(), file: None };
+    let form = form(goes_on, stdio.is_none(), &company);
     let process = Process::new(&plan.process, form, &mut notes)?;
     give_procfs(&mut ops, pid_space, &entries)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
@@ -146,6 +146,7 @@ pub(super) fn create(
         limits_from_outside: new_namespaces.new_user && !new_namespaces.unshare_user,
         enter: entries,
         stdio,
+        fds: company.fds,
         process: &process,
     };
     let root_at = root_at(plan, company.visitor.is_some())?;
@@ -173,6 +174,10 @@ pub(super) fn create(
     drop(theirs);
     let new = NewProcess::new(child, ours);
     follow(new, plan, &process, entered, (&new_namespaces, stdio.is_none(), company.visitor), notes)
+}
+
+fn form<'a>(goes_on: RunsIn, terminal: bool, company: &Company<'a>) -> Form<'a> {
+    Form { goes_on, terminal, door: company.door.is_some(), file: None, fds: company.fds }
 }
 
 /// The parent's part from the clone until the container is prepared.

@@ -12,7 +12,7 @@ use super::new_process::{Expects, Moves, NewProcess};
 use super::op::step;
 use super::process::{Form, Process};
 use super::report::Names;
-use super::{Join, RunError, Running, Stdio, gate, group, threads};
+use super::{Extra, Join, RunError, Running, Stdio, gate, group, threads};
 use crate::plan::ProcessPlan;
 
 /// The namespaces that are entered. The PID namespace becomes that of the sibling, which runs the program.
@@ -22,29 +22,33 @@ const ENTERED: u64 =
 /// See [`super::exec`].
 pub(super) fn exec(
     plan: &ProcessPlan,
-    file: Option<&[u8]>,
+    extra: Extra<'_>,
     target: BorrowedFd<'_>,
     stdio: &Stdio,
     join: &Join,
 ) -> Result<Running, RunError> {
     let user = if plan.user_namespace { namespace::USER } else { 0 };
-    let by_process = [Entry { fd: target, kinds: ENTERED | user }];
-    match enter_and_run((plan, file), target, None, &by_process, stdio, join) {
+    // Few containers have one. Entering the own one again is no use, and not every kernel has any.
+    let other_time =
+        group::pid_of(target).and_then(|pid| i32::try_from(pid).ok()).is_some_and(namespace::has_other_time);
+    let time = if other_time { namespace::TIME } else { 0 };
+    let by_process = [Entry { fd: target, kinds: ENTERED | user | time }];
+    match enter_and_run((plan, extra), target, None, &by_process, stdio, join) {
         // A first thread that has ended has no namespaces any more; the others of its process have.
         Err(RunError::Step { source, .. }) if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
-            let spaces = threads::spaces(target, user != 0).ok_or(RunError::Step {
+            let spaces = threads::spaces(target, user | time).ok_or(RunError::Step {
                 step: "enter the container: its main process has no running thread".into(),
                 source,
             })?;
             let entries = spaces.entries();
-            enter_and_run((plan, file), target, Some(spaces.pid.as_fd()), &entries, stdio, join)
+            enter_and_run((plan, extra), target, Some(spaces.pid.as_fd()), &entries, stdio, join)
         }
         done => done,
     }
 }
 
 fn enter_and_run(
-    (plan, file): (&ProcessPlan, Option<&[u8]>),
+    (plan, Extra { file, fds }): (&ProcessPlan, Extra<'_>),
     target: BorrowedFd<'_>,
     pid: Option<BorrowedFd<'_>>,
     enter: &[Entry<'_>],
@@ -53,7 +57,7 @@ fn enter_and_run(
 ) -> Result<Running, RunError> {
     let mut notes = Vec::new();
     let stdio = stdio.fds();
-    let form = Form { goes_on: RunsIn::Sibling, terminal: stdio.is_none(), door: false, file };
+    let form = Form { goes_on: RunsIn::Sibling, terminal: stdio.is_none(), door: false, file, fds };
     let process = Process::new(plan, form, &mut notes)?;
     let (ours, theirs) = gate::pair().map_err(step("make a socket pair"))?;
     let mut work = Work {
@@ -65,6 +69,7 @@ fn enter_and_run(
         door: None,
         enter: enter.to_vec(),
         stdio,
+        fds,
         become_root: plan.user_namespace,
         limits_from_outside: false,
         process: &process,

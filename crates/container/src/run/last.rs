@@ -4,7 +4,7 @@
 //! Where the process is to be in a PID namespace that others are in, it is made here and not before: as a sibling, in that
 //! namespace, of the process that did all the rest and ends now. See docs/adr/0070.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use berth_sys::caps;
 use berth_sys::process::{self, Program, fd_at};
@@ -17,10 +17,9 @@ use super::gate::{self, EXECVE, Fail, RLIMIT};
 use super::process::at;
 use crate::plan::Capabilities;
 
-/// Where the child keeps its end of the gate from here on.
-pub(super) const GATE: i32 = 3;
-/// Where it keeps the door at which it waits for its start, if it has one.
-pub(super) const DOOR: i32 = 4;
+/// The first number after stdio. From there on the child has the descriptors that its program is given, then its end of the
+/// gate, then the door at which it waits for its start, if it has one.
+pub(super) const FIRST: i32 = 3;
 /// As many limits as there are.
 pub(super) const MAX_LIMITS: usize = 16;
 
@@ -29,8 +28,10 @@ pub(super) const MAX_LIMITS: usize = 16;
 pub(super) struct Last {
     pub(super) goes_on: RunsIn,
     pub(super) terminal: bool,
-    /// Whether its start comes through [`DOOR`].
+    /// Whether its start comes through a door.
     pub(super) door: bool,
+    /// Where its end of the gate is; the door is behind it.
+    pub(super) gate: i32,
     pub(super) filter: Option<Filter>,
     /// The container's; before the filter is loaded there is one more.
     pub(super) capabilities: Capabilities,
@@ -93,7 +94,7 @@ pub(super) fn last(program: Program, last: Last) -> i32 {
         RunsIn::Here => wait_and_become(program, last),
         RunsIn::Sibling | RunsIn::SiblingReports => match go_on(program, last) {
             Ok(()) => 0,
-            Err(fail) => failed(fail),
+            Err(fail) => failed(last, fail),
         },
     }
 }
@@ -110,7 +111,7 @@ fn go_on(program: Program, last: Last) -> Result<(), Fail> {
         if known { wait_and_become(program, last) } else { 0 }
     })
     .map_err(&name)?;
-    gate::say_moved(gate(), sibling.pid, sibling.pidfd.as_fd()).map_err(&name)?;
+    gate::say_moved(fd_at(last.gate), sibling.pid, sibling.pidfd.as_fd()).map_err(&name)?;
     rustix::io::write(&told, &[1]).map_err(&name)?;
     // Closing them would be one more call that a filter may forbid.
     std::mem::forget((sibling, heard, told));
@@ -126,12 +127,12 @@ fn wait_and_become(program: Program, last: Last) -> i32 {
             Ok(()) => execute(program),
         },
     };
-    failed(failure)
+    failed(last, failure)
 }
 
 /// Waits for the start; false when nobody is left who could give it.
 fn wait(last: Last) -> bool {
-    if last.door { gate::admit(fd_at(DOOR), GATE) } else { gate::wait(gate()) }
+    if last.door { gate::admit(fd_at(last.gate + 1), last.gate) } else { gate::wait(fd_at(last.gate)) }
 }
 
 fn prepare(program: Program, last: Last) -> Result<(), Fail> {
@@ -142,7 +143,9 @@ fn prepare(program: Program, last: Last) -> Result<(), Fail> {
     last.limits.set()?;
     load_filter(program, last, When::BeforeWait)?;
     match last.goes_on {
-        RunsIn::Here | RunsIn::SiblingReports => gate::say_ready(gate()).map_err(at("report readiness")),
+        RunsIn::Here | RunsIn::SiblingReports => {
+            gate::say_ready(fd_at(last.gate)).map_err(at("report readiness"))
+        }
         RunsIn::Sibling => Ok(()),
     }
 }
@@ -177,11 +180,7 @@ fn execute(program: Program) -> Fail {
     at(EXECVE)(worst)
 }
 
-fn gate() -> BorrowedFd<'static> {
-    fd_at(GATE)
-}
-
-fn failed(fail: Fail) -> i32 {
-    gate::say_failed(gate(), fail);
+fn failed(last: Last, fail: Fail) -> i32 {
+    gate::say_failed(fd_at(last.gate), fail);
     1
 }

@@ -39,6 +39,8 @@ pub(super) struct Process {
     goes_on: RunsIn,
     terminal: bool,
     door: bool,
+    /// Where the child keeps its end of the gate: after what its program is given.
+    pub(super) gate: i32,
     personality: Option<u32>,
     pub(super) window: Option<WindowSize>,
     /// Numbers and limits.
@@ -58,6 +60,8 @@ pub(super) struct Form<'a> {
     pub(super) door: bool,
     /// What is executed instead of what the first argument names.
     pub(super) file: Option<&'a [u8]>,
+    /// What the program is given beside its streams.
+    pub(super) fds: &'a [BorrowedFd<'a>],
 }
 
 /// Names the step that failed.
@@ -69,7 +73,7 @@ impl Process {
     /// Prepares a process. What this machine does not allow is left out and noted.
     pub(super) fn new(
         plan: &ProcessPlan,
-        Form { goes_on, terminal, door, file }: Form<'_>,
+        Form { goes_on, terminal, door, file, fds }: Form<'_>,
         notes: &mut Vec<Note>,
     ) -> Result<Self, RunError> {
         let strings = |list: &[Vec<u8>], what: &str| {
@@ -91,6 +95,8 @@ impl Process {
             flags: seccomp.flags,
             no_new_privileges,
         });
+        let gate = i32::try_from(fds.len()).ok().filter(|_| fds.len() <= super::MAX_FDS);
+        let gate = gate.ok_or_else(|| RunError::Plan { what: format!("{} descriptors", fds.len()) })?;
         let too_many = || RunError::Plan { what: format!("{} resource limits", plan.rlimits.len()) };
         Ok(Self {
             context: context.map_err(step("pack arguments and environment"))?,
@@ -105,6 +111,7 @@ impl Process {
             goes_on,
             terminal,
             door,
+            gate: last::FIRST + gate,
             personality: plan.personality,
             window: plan.window,
             rlimits: Limits::of(&limits(plan, notes)?).ok_or_else(too_many)?,
@@ -209,6 +216,7 @@ impl Process {
             goes_on: self.goes_on,
             terminal: self.terminal,
             door: self.door,
+            gate: self.gate,
             filter: self.filter,
             capabilities: self.capabilities,
             limits: self.rlimits,

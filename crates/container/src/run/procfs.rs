@@ -14,7 +14,7 @@ use rustix::mount::FsOpenFlags;
 use super::RunError;
 use super::child::{self, Entry};
 use super::gate::{self, Fail};
-use super::last::GATE;
+use super::last::FIRST as GATE;
 use super::new_process::NewProcess;
 use super::op::step;
 use super::process::at;

@@ -25,8 +25,8 @@ impl Spaces {
 }
 
 /// Those of the first thread of `target` that has any: a child of the caller's that it has not reaped, so that the number is its
-/// own. A namespace for user ids only with `user`.
-pub(super) fn spaces(target: BorrowedFd<'_>, user: bool) -> Option<Spaces> {
+/// own. A namespace for user ids or of clocks only when its kind is in `also`.
+pub(super) fn spaces(target: BorrowedFd<'_>, also: u64) -> Option<Spaces> {
     let threads = format!("/proc/{}/task", pid_of(target)?);
     let threads = std::fs::read_dir(threads).ok()?.take(MAX_THREADS).flatten();
     threads.map(|thread| thread.path().join("ns")).find_map(|dir| {
@@ -39,8 +39,10 @@ pub(super) fn spaces(target: BorrowedFd<'_>, user: bool) -> Option<Spaces> {
             ("ipc", namespace::IPC),
             ("uts", namespace::UTS),
             ("cgroup", namespace::CGROUP),
+            ("time", namespace::TIME),
         ];
-        let wanted = kinds.iter().filter(|(_, kind)| user || *kind != namespace::USER);
+        let optional = namespace::USER | namespace::TIME;
+        let wanted = kinds.iter().filter(|(_, kind)| kind & optional & !also == 0);
         let others = wanted.map(|(name, kind)| Some((open(name)?, *kind))).collect::<Option<Vec<_>>>()?;
         Some(Spaces { pid: open("pid")?, others })
     })

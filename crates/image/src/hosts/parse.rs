@@ -204,7 +204,7 @@ impl Section<'_> {
     fn dial_timeout(&self) -> Result<Option<Duration>, HostsError> {
         let Some(text) = self.string("dial_timeout")? else { return Ok(None) };
         let problem = "expected a duration such as 3s, 500ms or 1m30s";
-        duration(text).map(Some).ok_or_else(|| self.error("dial_timeout", problem))
+        berth_types::duration::parse(text).map(Some).ok_or_else(|| self.error("dial_timeout", problem))
     }
 
     /// Files are named beside `hosts.toml`.
@@ -269,46 +269,5 @@ impl Section<'_> {
 
     fn error(&self, key: &str, problem: &str) -> HostsError {
         HostsError::Value { path: self.file.to_owned(), key: self.key(key), problem: problem.to_owned() }
-    }
-}
-
-/// Go's durations, as far as a timeout needs them: `1m30s`, `1.5s`, `200ms`. Zero means none.
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        let seconds = match unit {
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        rest = tail;
-    }
-    Some(total)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_go_writes_them() {
-        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
-        for text in ["", "5", "s", "-1s", "1d", "1s2"] {
-            assert_eq!(duration(text), None, "{text:?}");
-        }
     }
 }

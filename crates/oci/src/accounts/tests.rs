@@ -25,6 +25,7 @@ fn the_file_is_read_within_the_root_only() {
     std::os::unix::fs::symlink("/etc/inner", etc.join("passwd")).expect("symlink");
     std::fs::write(etc.join("inner"), "me:x:7:8::/home/me:\n").expect("write");
     assert_eq!(home(root.as_fd(), 7).expect("read"), b"/home/me");
+    assert_eq!(home_within(root.as_fd(), 7, Duration::from_secs(60)).expect("read"), b"/home/me");
     // What is not a file is not opened.
     std::fs::remove_file(etc.join("inner")).expect("remove");
     std::fs::create_dir(etc.join("inner")).expect("mkdir");

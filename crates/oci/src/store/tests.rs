@@ -64,9 +64,37 @@ fn a_door_leads_to_who_listens() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::new(root.path().join("x".repeat(120)));
     let locked = store.claim("a").unwrap();
-    assert!(locked.container.knock().unwrap().is_none());
+    assert!(matches!(locked.container.knock().unwrap(), Knock::Nobody));
     let door = locked.container.make_door().unwrap();
-    assert!(locked.container.knock().unwrap().is_some());
+    assert!(matches!(locked.container.knock().unwrap(), Knock::Admitted(_)));
+    // Nobody lets anybody in: a connection that was given up waits too.
+    let full = (0..100).any(|_| matches!(locked.container.knock().unwrap(), Knock::Crowded));
+    assert!(full);
     drop(door);
-    assert!(locked.container.knock().unwrap().is_none());
+    assert!(matches!(locked.container.knock().unwrap(), Knock::Nobody));
+}
+
+#[test]
+fn a_directory_without_a_record_is_taken_over() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::new(root.path().to_owned());
+    drop(store.claim("a").unwrap());
+    std::fs::write(root.path().join("a/config.json"), "{}").unwrap();
+    let locked = store.claim("a").unwrap();
+    assert_eq!(std::fs::read_dir(root.path().join("a")).unwrap().count(), 0);
+    assert!(matches!(store.claim("a"), Err(OciError::Exists { .. })));
+    locked.container.save(&decode(FIRST.as_bytes()).unwrap()).unwrap();
+    drop(locked);
+    assert!(matches!(store.claim("a"), Err(OciError::Exists { .. })));
+}
+
+#[test]
+fn who_looks_at_a_killed_create_does_not_see_others_that_look() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::new(root.path().to_owned());
+    drop(store.claim("a").unwrap());
+    let record = decode(FIRST.replace("\"created\",\"process", "\"creating\",\"process").as_bytes()).unwrap();
+    let other = store.open("a").unwrap();
+    rustix::fs::flock(&other.fd, FlockOperation::NonBlockingLockShared).unwrap();
+    assert!(matches!(store.open("a").unwrap().status(&record), Ok(Status::Stopped)));
 }

@@ -1,19 +1,20 @@
 //! `create`: a container up to just before its program. It waits at a door, so that nothing of this program stays.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use berth_container::plan;
 use berth_container::run::{self, Company, Given, Prepared, RunError, Stdio};
-use berth_sys::cgroup::{Cgroup, Host};
+use berth_sys::cgroup::{Cgroup, Held, Host};
+use berth_sys::signal::SignalFd;
 use berth_types::stamp::Stamper;
 
-use super::{refused, seal, tell, write_pid};
+use super::{delete, refused, seal, tell, write_pid};
 use crate::bundle::{self, Bundle};
 use crate::cli::Create;
-use crate::console::ConsoleSocket;
+use crate::console::{ConsoleSocket, Wanted};
 use crate::hooks;
-use crate::identity::ProcessId;
+use crate::identity::{ProcessId, pid_inside};
 use crate::log::Log;
 use crate::record::{Phase, Record, Status, VERSION};
 use crate::store::{Container, Locked, Store};
@@ -26,6 +27,7 @@ pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Created {
     pub(super) pidfd: OwnedFd,
+    pub(super) group: Held,
     /// The master of its terminal, if nobody else got it.
     pub(super) console: Option<OwnedFd>,
 }
@@ -33,33 +35,44 @@ pub(super) struct Created {
 /// The command: whoever called this program is the process' parent from its end on.
 pub(super) fn create_and_leave(store: &Store, options: &Create, log: &Log) -> Result<(), OciError> {
     seal(log)?;
-    create(store, options, true, log).map(drop)
+    let given = stdio::preserved(options.preserve_fds)?;
+    create(store, options, &given, None, log).map(drop)
 }
 
-/// Makes the container; nothing of it is left when that fails. With `detached` its terminal needs a receiver.
+/// Makes the container, whose process gets the descriptors `given`; nothing of it is left when that fails. Without `signals`, which interrupt a hook, nobody stays and its
+/// terminal needs a receiver.
 pub(super) fn create(
     store: &Store,
     options: &Create,
-    detached: bool,
+    given: &[OwnedFd],
+    signals: Option<&SignalFd>,
     log: &Log,
 ) -> Result<Created, OciError> {
     refuse(options)?;
     let bundle = Bundle::read(&options.bundle)?;
-    let console = console(options, bundle.terminal(), detached)?;
+    let wanted = Wanted { terminal: bundle.terminal(), alone: signals.is_none() };
+    let console = ConsoleSocket::wanted(options.console_socket.as_deref(), wanted, "process.terminal")?;
     let host = Host::detect()?;
     let path = bundle.cgroup_path(&options.id)?;
     let resources = plan::resources(&bundle.spec)?;
     let locked = store.claim(&options.id)?;
-    let mut making = Making { locked: &locked, cgroup: None, record: record(&bundle, &options.id), log };
+    let mut making = Making { locked: &locked, group: None, record: record(&bundle, &options.id), log };
     making.record.cgroups = host.open(&path).dirs();
     let container = &locked.container;
     std::fs::write(container.config(), &bundle.json).map_err(OciError::io("write", &container.config()))?;
     container.save(&making.record)?;
-    let cgroup = making.cgroup.insert(host.create(&path, &resources)?);
-    let plan = bundle.plan(&host, cgroup)?;
-    let mut prepared = prepare(&bundle, &plan, cgroup, container, &making.record)?;
+    let cgroup = host.create(&path, &resources)?;
+    let held = cgroup.hold().inspect_err(|_| drop(cgroup.remove()));
+    let group = making.group.insert(held?);
+    making.record.cgroup_numbers = group.numbers();
+    container.save(&making.record)?;
+    let plan = bundle.plan(&host, &cgroup)?;
+    let mut prepared = prepare((&bundle, &plan), group, container, &making.record, (given, signals))?;
     tell(prepared.notes(), log);
-    bundle::find_command(&plan.process, prepared.pid())?;
+    if bundle.hooks.later.start_container.is_empty() {
+        // Those may make it.
+        bundle::find_command(&plan.process, prepared.pid())?;
+    }
     let mut master = prepared.take_console();
     if let Some(console) = &console
         && let Some(master) = master.take()
@@ -71,8 +84,9 @@ pub(super) fn create(
     making.record.phase = Phase::Created;
     container.save(&making.record)?;
     write_pid(options.pid_file.as_deref(), pid)?;
+    let group = making.group.take().ok_or(OciError::Machine)?;
     std::mem::forget(making);
-    Ok(Created { pidfd: prepared.into_running().pidfd, console: master })
+    Ok(Created { pidfd: prepared.into_running().pidfd, group, console: master })
 }
 
 fn refuse(options: &Create) -> Result<(), OciError> {
@@ -82,21 +96,7 @@ fn refuse(options: &Create) -> Result<(), OciError> {
     if options.no_new_keyring {
         return Err(refused("--no-new-keyring", "a container never has the keys of its maker"));
     }
-    if options.preserve_fds > 0 {
-        return Err(refused("--preserve-fds", "a container has no descriptors but its streams"));
-    }
     Ok(())
-}
-
-fn console(options: &Create, terminal: bool, detached: bool) -> Result<Option<ConsoleSocket>, OciError> {
-    match (&options.console_socket, terminal) {
-        (Some(path), true) => ConsoleSocket::connect(path).map(Some),
-        (None, true) if detached => {
-            Err(OciError::invalid("process.terminal", "a terminal needs --console-socket here"))
-        }
-        (Some(_), false) => Err(OciError::invalid("--console-socket", "the process has no terminal")),
-        (None, _) => Ok(None),
-    }
 }
 
 fn record(bundle: &Bundle, id: &str) -> Record {
@@ -112,19 +112,22 @@ fn record(bundle: &Bundle, id: &str) -> Record {
         phase: Phase::Creating,
         process: None,
         cgroups: Vec::new(),
+        cgroup_numbers: Vec::new(),
+        own_pids: bundle::has_own_pids(&bundle.spec),
         command: bundle.command(),
         annotations: annotations.into_iter().collect(),
         hooks: bundle.hooks.later.clone(),
+        poststop_ran: false,
     }
 }
 
 /// Makes the process, and has the hooks look at it on the way.
 fn prepare(
-    bundle: &Bundle,
-    plan: &plan::Plan,
-    cgroup: &Cgroup,
+    (bundle, plan): (&Bundle, &plan::Plan),
+    group: &Held,
     container: &Container,
     record: &Record,
+    (given, signals): (&[OwnedFd], Option<&SignalFd>),
 ) -> Result<Prepared, OciError> {
     let door = container.make_door()?;
     let stdio = if bundle.terminal() { Stdio::Terminal } else { stdio::own()? };
@@ -133,10 +136,12 @@ fn prepare(
     let mut failed = None;
     let mut visitor = |pid: i32| {
         let state = record.state(Status::Creating, pid);
-        let run = hooks::run_here("prestart", &hooks.prestart, &state)
-            .and_then(|()| hooks::run_here("createRuntime", &hooks.create_runtime, &state))
+        let inside = record.state(Status::Creating, pid_inside(pid));
+        let run = hooks::run_here("prestart", &hooks.prestart, &state, signals)
+            .and_then(|()| hooks::run_here("createRuntime", &hooks.create_runtime, &state, signals))
             .and_then(|()| {
-                hooks::run_beside("createContainer", &hooks.create_container, &state, (pid, user))
+                let list = &hooks.create_container;
+                hooks::run_beside("createContainer", list, &inside, (pid, user), signals)
             });
         run.map_err(|error| {
             failed = Some(error);
@@ -145,43 +150,39 @@ fn prepare(
     };
     let any = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
     let visited = any.into_iter().any(|list| !list.is_empty());
-    let company =
-        Company { door: Some(door.as_fd()), visitor: if visited { Some(&mut visitor) } else { None } };
-    let join = cgroup.join()?;
-    let prepared = run::create_in_company(plan, &Given::default(), stdio, &join, company);
+    let fds: Vec<_> = given.iter().map(OwnedFd::as_fd).collect();
+    let visitor: Option<run::Visitor<'_>> = if visited { Some(&mut visitor) } else { None };
+    let company = Company { door: Some(door.as_fd()), visitor, fds: &fds };
+    let join = group.with(Cgroup::join)?;
+    let mounts = bundle.mounts()?;
+    let given = Given { mounts: mounts.iter().map(OwnedFd::as_fd).collect(), ..Given::default() };
+    let prepared = run::create_in_company(plan, &given, stdio, &join, company);
     match (prepared, failed) {
         (Ok(prepared), _) => Ok(prepared),
         (Err(_), Some(hook)) => Err(hook),
-        (Err(error), None) => Err(error.because_of(cgroup).into()),
+        (Err(error), None) => Err(group.with(|group| Ok(error.because_of(group)))?.into()),
     }
 }
 
 /// A container that is being made: removed with everything of it unless it is forgotten.
 struct Making<'a> {
     locked: &'a Locked,
-    cgroup: Option<Cgroup>,
+    group: Option<Held>,
     record: Record,
     log: &'a Log,
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        // The error that led here is the one to report; others are told beside it.
-        let tell = |done: Result<(), OciError>| {
-            if let Err(error) = done {
-                self.log.warn(&berth_types::error::chain(&error));
-            }
+        let done = match &self.group {
+            Some(_) => delete::destroy(&self.locked.container, &mut self.record, self.log),
+            // Nothing was made, so that no hook is to take anything back.
+            None => self.locked.container.remove(),
         };
-        if let Some(cgroup) = &self.cgroup {
-            tell(
-                cgroup
-                    .kill_all(Instant::now() + KILL_LIMIT)
-                    .and_then(|()| cgroup.remove())
-                    .map_err(Into::into),
-            );
-            let state = self.record.state(Status::Stopped, 0);
-            tell(hooks::run_here("poststop", &self.record.hooks.poststop, &state));
+        if let Err(error) = done {
+            // The error that led here is the one to report, this one is told beside it. What is left is known by the record,
+            // and can be deleted.
+            self.log.warn(&berth_types::error::chain(&error));
         }
-        tell(self.locked.container.remove());
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
-use berth_sys::cgroup::Cgroup;
+use berth_sys::cgroup::Held;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -21,46 +21,51 @@ pub(super) fn delete(store: &Store, id: &str, force: bool, log: &Log) -> Result<
         locked => locked?,
     };
     let container = &locked.container;
-    let record = match container.load() {
-        // A create that was killed at its very beginning.
-        Err(OciError::NotFound { .. }) if force => return container.remove(),
+    let mut record = match container.load() {
+        // A create that was killed at its very beginning, or a delete at its very end.
+        Err(OciError::NotFound { .. }) => return container.remove(),
         record => record?,
     };
-    match locked.status(&record)? {
-        status @ (Status::Running | Status::Paused) if !force => {
-            return Err(OciError::State { verb: "delete", id: id.to_owned(), status, needed: "stopped" });
-        }
-        _ => {}
+    if !force && let status @ (Status::Running | Status::Paused) = locked.status(&record)? {
+        return Err(OciError::State { verb: "delete", id: id.to_owned(), status, needed: "stopped" });
     }
-    destroy(container, &record, log)
+    destroy(container, &mut record, log)
 }
 
 /// Kills, removes, and tells the hooks.
-pub(super) fn destroy(container: &Container, record: &Record, log: &Log) -> Result<(), OciError> {
-    let cgroup = Cgroup::from_dirs(record.cgroups.clone());
-    end_first(record)?;
-    cgroup.kill_all(Instant::now() + KILL_LIMIT)?;
-    cgroup.remove()?;
-    if let Err(error) = hooks::run_here("poststop", &record.hooks.poststop, &record.state(Status::Stopped, 0))
-    {
-        // The specification has the others go on.
-        log.warn(&berth_types::error::chain(&error));
+pub(super) fn destroy(container: &Container, record: &mut Record, log: &Log) -> Result<(), OciError> {
+    let group = record.group()?;
+    end(record, &group)?;
+    group.remove()?;
+    if record.cgroup_numbers.is_empty() {
+        // A create that was killed may have made them, but nothing in them.
+        record.cgroups.iter().for_each(|dir| drop(std::fs::remove_dir(dir)));
+    }
+    if !record.poststop_ran && !record.hooks.poststop.is_empty() {
+        let state = record.state(Status::Stopped, 0);
+        if let Err(error) = hooks::run_here("poststop", &record.hooks.poststop, &state, None) {
+            // The specification has the others go on.
+            log.warn(&berth_types::error::chain(&error));
+        }
+        record.poststop_ran = true;
+        container.save(record)?;
     }
     container.remove()
 }
 
-/// By its own descriptor: it may have been moved out of the cgroup.
-fn end_first(record: &Record) -> Result<(), OciError> {
+/// Ends all processes. The first by its own descriptor: it may have been moved out of the cgroup.
+pub(super) fn end(record: &Record, group: &Held) -> Result<(), OciError> {
     let io = OciError::system("end the container's process");
-    let Some(pidfd) = record.process.map(|p| p.open()).transpose().map_err(&io)?.flatten() else {
-        return Ok(());
-    };
-    match pidfd_send_signal(&pidfd, Signal::KILL) {
-        Ok(()) | Err(Errno::SRCH) => {}
-        Err(e) => return Err(io(e.into())),
+    let first = record.open()?;
+    if let Some(pidfd) = &first {
+        match pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => return Err(io(e.into())),
+        }
     }
     // A v1 freezer keeps also what was killed; the cgroup's own kill thaws it.
-    Cgroup::from_dirs(record.cgroups.clone()).kill_all(Instant::now() + KILL_LIMIT)?;
+    group.with(|group| group.kill_all(Instant::now() + KILL_LIMIT))?;
+    let Some(pidfd) = first else { return Ok(()) };
     let limit = Timespec::try_from(KILL_LIMIT).map_err(|_| io(std::io::ErrorKind::InvalidInput.into()))?;
     if has_ended(pidfd.as_fd(), limit).map_err(&io)? {
         return Ok(());

@@ -1,27 +1,34 @@
 //! `exec`: a further process in a container.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use berth_container::plan::{self, Inputs, ProcessPlan};
-use berth_container::run;
+use berth_container::plan;
+use berth_container::run::{self, Extra};
 use berth_sys::cgroup::Cgroup;
 use berth_sys::fs::read_bounded;
 use oci_spec::runtime::Spec;
+use rustix::event::Timespec;
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 
 use super::{refused, seal, tell, write_pid};
-use crate::bundle;
 use crate::cli::Exec;
-use crate::console::ConsoleSocket;
+use crate::console::{ConsoleSocket, Wanted};
 use crate::foreground::Foreground;
+use crate::identity::has_ended;
 use crate::log::Log;
 use crate::record::Status;
 use crate::store::{Container, Store};
-use crate::{OciError, stdio};
+use crate::{OciError, accounts, bundle, stdio};
+
+/// How long a file system in the container may take to show its users.
+const PASSWD_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn exec(store: &Store, options: &Exec, log: &Log) -> Result<i32, OciError> {
     refuse(options)?;
     seal(log)?;
+    let given = stdio::preserved(options.preserve_fds)?;
     let container = store.open(&options.id)?;
     let record = container.load()?;
     let wrong = |status| {
@@ -35,21 +42,21 @@ pub(super) fn exec(store: &Store, options: &Exec, log: &Log) -> Result<i32, OciE
     }
     let (spec, process) = specified(&container, options)?;
     let terminal = process.terminal().unwrap_or(false);
-    let console = console(options, terminal)?;
-    let inputs = Inputs { seccomp: bundle::filter(&spec)?, ..Inputs::default() };
-    let mut plan = plan::process(&process, &inputs, bundle::has_user_namespace(&spec))?;
-    let target = record.process.map(|p| p.open()).transpose();
-    let target = target.map_err(OciError::system("look for the container's process"))?.flatten();
-    let target = target.ok_or_else(|| wrong(Status::Stopped))?;
-    home(&mut plan, record.pid());
-    let cgroup = Cgroup::from_dirs(record.cgroups.clone());
+    let wanted = Wanted { terminal, alone: options.detach };
+    let console = ConsoleSocket::wanted(options.console_socket.as_deref(), wanted, "--tty")?;
+    let mut plan = bundle::further_process(&spec, &process)?;
+    let target = record.open()?.ok_or_else(|| wrong(Status::Stopped))?;
+    bundle::set_home(&mut plan, |uid| home(record.pid(), target.as_fd(), uid, log));
+    let group = record.group()?;
     let stdio = if terminal { run::Stdio::Terminal } else { stdio::own()? };
     let mut foreground = match options.detach {
         true => None,
         false => Some(Foreground::signals().map_err(OciError::system("set up signals"))?),
     };
-    let running = run::exec(&plan, target.as_fd(), stdio, &cgroup.join()?);
-    let mut running = running?;
+    let fds: Vec<_> = given.iter().map(AsFd::as_fd).collect();
+    let extra = Extra { fds: &fds, ..Extra::default() };
+    let mut running = run::exec_with(&plan, extra, target.as_fd(), stdio, &group.with(Cgroup::join)?)?;
+    drop(given);
     tell(&running.notes, log);
     let mut master = running.console.take();
     if let Some(console) = &console
@@ -75,29 +82,14 @@ fn refuse(options: &Exec) -> Result<(), OciError> {
     if given(&options.cgroup) {
         return Err(refused("--cgroup", "a process joins the container's own cgroup"));
     }
-    if options.preserve_fds > 0 {
-        return Err(refused("--preserve-fds", "a process has no descriptors but its streams"));
-    }
     Ok(())
-}
-
-fn console(options: &Exec, terminal: bool) -> Result<Option<ConsoleSocket>, OciError> {
-    match (&options.console_socket, terminal) {
-        (Some(path), true) => ConsoleSocket::connect(path).map(Some),
-        (None, true) if options.detach => {
-            Err(OciError::invalid("--tty", "a terminal needs --console-socket with --detach"))
-        }
-        (Some(_), false) => Err(OciError::invalid("--console-socket", "the process has no terminal")),
-        (None, _) => Ok(None),
-    }
 }
 
 /// The container's specification, and the process that the options say. It goes through the parser of whole specifications, as
 /// that refuses what is not known.
 fn specified(container: &Container, options: &Exec) -> Result<(Spec, oci_spec::runtime::Process), OciError> {
     let path = container.config();
-    let json = read_bounded(&path, plan::MAX_SPEC as u64).map_err(OciError::io("read", &path))?;
-    let spec = plan::parse(&json)?;
+    let (spec, json) = bundle::read_config(&path)?;
     let process = match &options.process {
         Some(file) => {
             let bytes = read_bounded(file, plan::MAX_SPEC as u64).map_err(OciError::io("read", file))?;
@@ -127,7 +119,12 @@ fn changed(mut process: Value, options: &Exec) -> Result<Value, OciError> {
     }
     if !options.env.is_empty() {
         let mut env = process["env"].as_array().cloned().unwrap_or_default();
-        env.extend(options.env.iter().map(|e| json!(e)));
+        let name = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
+        for new in &options.env {
+            // A second one of the same name would not be found.
+            env.retain(|old| old.as_str().map(name) != Some(name(new)));
+            env.push(json!(new));
+        }
         process["env"] = json!(env);
     }
     if let Some(user) = options.user.as_deref() {
@@ -136,10 +133,16 @@ fn changed(mut process: Value, options: &Exec) -> Result<Value, OciError> {
             text.parse::<u32>()
                 .map_err(|_| OciError::invalid("--user", "user and group are numbers, as 1000:1000"))
         };
-        process["user"] = json!({ "uid": number(uid)?, "gid": gid.map(number).transpose()?.unwrap_or(0) });
+        // What is not named stays.
+        process["user"]["uid"] = json!(number(uid)?);
+        if let Some(gid) = gid {
+            process["user"]["gid"] = json!(number(gid)?);
+        }
     }
     if !options.additional_gids.is_empty() {
-        process["user"]["additionalGids"] = json!(options.additional_gids);
+        let mut gids = process["user"]["additionalGids"].as_array().cloned().unwrap_or_default();
+        gids.extend(options.additional_gids.iter().map(|gid| json!(gid)));
+        process["user"]["additionalGids"] = json!(gids);
     }
     if options.no_new_privs {
         process["noNewPrivileges"] = json!(true);
@@ -149,14 +152,32 @@ fn changed(mut process: Value, options: &Exec) -> Result<Value, OciError> {
     }
     for set in ["bounding", "effective", "permitted"].iter().filter(|_| !options.cap.is_empty()) {
         let mut list = process["capabilities"][*set].as_array().cloned().unwrap_or_default();
-        list.extend(options.cap.iter().map(|name| json!(name)));
-        list.dedup();
+        for name in options.cap.iter().map(|name| json!(name)) {
+            if !list.contains(&name) {
+                list.push(name);
+            }
+        }
         process["capabilities"][*set] = json!(list);
     }
     Ok(process)
 }
 
-fn home(plan: &mut ProcessPlan, pid: i32) {
-    let root = std::fs::File::open(format!("/proc/{pid}/root")).ok();
-    bundle::set_home(plan, root.as_ref().map(std::os::fd::AsFd::as_fd));
+/// As the container's own file says.
+fn home(pid: i32, target: BorrowedFd<'_>, uid: u32, log: &Log) -> Option<Vec<u8>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;
+    // It was found by the number: that is another's only when the process has ended.
+    if has_ended(target, Timespec::default()).unwrap_or(true) {
+        return None;
+    }
+    match accounts::home_within(root.as_fd(), uid, PASSWD_LIMIT) {
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => {
+            let seconds = PASSWD_LIMIT.as_secs();
+            log.warn(&format!(
+                "/etc/passwd of the container did not answer within {seconds} seconds: HOME is /"
+            ));
+            None
+        }
+        home => home.ok(),
+    }
 }

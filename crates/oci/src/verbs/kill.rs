@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use berth_sys::cgroup::Cgroup;
+use berth_sys::cgroup::{Cgroup, Held};
 use berth_sys::signal::named;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -33,15 +33,17 @@ pub(super) fn kill(store: &Store, options: &Kill) -> Result<(), OciError> {
     if record.phase == Phase::Creating {
         return Err(not_running(&record, container.status(&record)?));
     }
-    let cgroup = Cgroup::from_dirs(record.cgroups.clone());
+    let group = record.group()?;
     let signal = named(number);
-    let sent = if options.all { to_all(&cgroup, signal)? } else { to_first(&record, signal)? };
+    // Without a PID namespace of its own nothing else ends with the first process.
+    let all = options.all || signal == Some(Signal::KILL) && !record.own_pids;
+    let sent = if all { to_all(&group, signal)? } else { to_first(&record, signal)? };
     if !sent {
         return Err(not_running(&record, Status::Stopped));
     }
     // A v1 freezer keeps also what was killed.
-    if signal == Some(Signal::KILL) && cgroup.is_frozen()? {
-        cgroup.thaw()?;
+    if signal == Some(Signal::KILL) && group.with(Cgroup::is_frozen)? {
+        group.with(Cgroup::thaw)?;
     }
     Ok(())
 }
@@ -52,10 +54,7 @@ fn not_running(record: &Record, status: Status) -> OciError {
 
 /// Whether there was a process. No signal only asks.
 fn to_first(record: &Record, signal: Option<Signal>) -> Result<bool, OciError> {
-    let open = record.process.map(|p| p.open()).transpose();
-    let Some(pidfd) = open.map_err(OciError::system("look for the container's process"))?.flatten() else {
-        return Ok(false);
-    };
+    let Some(pidfd) = record.open()? else { return Ok(false) };
     let Some(signal) = signal else { return Ok(true) };
     match pidfd_send_signal(&pidfd, signal) {
         Ok(()) => Ok(true),
@@ -65,17 +64,17 @@ fn to_first(record: &Record, signal: Option<Signal>) -> Result<bool, OciError> {
 }
 
 /// Whether there was any.
-fn to_all(cgroup: &Cgroup, signal: Option<Signal>) -> Result<bool, OciError> {
-    let seen = cgroup.pids()?;
+fn to_all(group: &Held, signal: Option<Signal>) -> Result<bool, OciError> {
+    let seen = group.with(Cgroup::pids)?;
     let Some(signal) = signal else { return Ok(!seen.is_empty()) };
     if signal == Signal::KILL {
-        cgroup.kill_all(Instant::now() + KILL_LIMIT)?;
+        group.with(|group| group.kill_all(Instant::now() + KILL_LIMIT))?;
         return Ok(!seen.is_empty());
     }
     let opened: Vec<_> =
         seen.iter().filter_map(|pid| Some((*pid, pidfd_open(*pid, PidfdFlags::empty()).ok()?))).collect();
     // What is a member now, and was opened before, is the process meant.
-    let still = cgroup.pids()?;
+    let still = group.with(Cgroup::pids)?;
     let mut any = false;
     for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
         match pidfd_send_signal(pidfd, signal) {

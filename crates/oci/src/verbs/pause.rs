@@ -20,13 +20,16 @@ pub(super) fn pause(store: &Store, id: &str) -> Result<(), OciError> {
             return Err(OciError::State { verb: "pause", id: id.to_owned(), status, needed });
         }
     }
-    Ok(Cgroup::from_dirs(record.cgroups).freeze(Instant::now() + FREEZE_LIMIT)?)
+    Ok(record.group()?.with(|group| group.freeze(Instant::now() + FREEZE_LIMIT))?)
 }
 
+/// Also where a pause was cut off, which leaves some processes stopped and some not.
 pub(super) fn resume(store: &Store, id: &str) -> Result<(), OciError> {
     let (locked, record) = store.locked(id)?;
-    match locked.status(&record)? {
-        Status::Paused => Ok(Cgroup::from_dirs(record.cgroups).thaw()?),
-        status => Err(OciError::State { verb: "resume", id: id.to_owned(), status, needed: "paused" }),
+    let status = locked.status(&record)?;
+    let group = record.group()?;
+    if status == Status::Paused || status != Status::Stopped && group.with(Cgroup::is_to_freeze)? {
+        return Ok(group.with(Cgroup::thaw)?);
     }
+    Err(OciError::State { verb: "resume", id: id.to_owned(), status, needed: "paused" })
 }

@@ -2,6 +2,7 @@
 
 use crate::OciError;
 use crate::cli::Format;
+use crate::log::Log;
 use crate::record::State;
 use crate::store::Store;
 
@@ -15,14 +16,16 @@ pub(super) fn state(store: &Store, id: &str) -> Result<(), OciError> {
     print(&(text.map_err(|e| OciError::invalid("the state", e))? + "\n"))
 }
 
-pub(super) fn list(store: &Store, format: Format, quiet: bool) -> Result<(), OciError> {
+pub(super) fn list(store: &Store, format: Format, quiet: bool, log: &Log) -> Result<(), OciError> {
     let mut records = Vec::new();
     for container in store.list()? {
-        match container.load() {
-            Ok(record) => records.push((container.status(&record)?, record)),
+        let looked = container.load().and_then(|record| Ok((container.status(&record)?, record)));
+        match looked {
+            Ok(found) => records.push(found),
             // Being made, or removed.
             Err(OciError::NotFound { .. }) => {}
-            Err(e) => return Err(e),
+            // The others are to be seen all the same.
+            Err(error) => log.warn(&berth_types::error::chain(&error)),
         }
     }
     let states: Vec<State<'_>> =

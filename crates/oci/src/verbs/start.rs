@@ -2,18 +2,19 @@
 
 use std::os::fd::AsFd as _;
 
-use berth_container::plan;
 use berth_container::run;
 use berth_sys::cgroup::Cgroup;
-use berth_sys::fs::read_bounded;
+use berth_sys::signal::SignalFd;
 
-use super::seal;
+use super::{delete, seal};
+use crate::identity::pid_inside;
 use crate::log::Log;
 use crate::record::{Phase, Record, Status};
 use crate::store::{Container, Store};
 use crate::{OciError, bundle, hooks};
 
-pub(super) fn start(store: &Store, id: &str, log: &Log) -> Result<(), OciError> {
+/// Starts it. Those of `signals` that end a program interrupt a hook.
+pub(super) fn start(store: &Store, id: &str, signals: Option<&SignalFd>, log: &Log) -> Result<(), OciError> {
     let (locked, mut record) = store.locked(id)?;
     let container = &locked.container;
     let wrong = |status| OciError::State { verb: "start", id: id.to_owned(), status, needed: "created" };
@@ -24,15 +25,23 @@ pub(super) fn start(store: &Store, id: &str, log: &Log) -> Result<(), OciError> 
     if !record.hooks.start_container.is_empty() {
         // A hook's path may lead to this program.
         seal(log)?;
-        inside(container, &record)?;
+        if let Err(error) = inside(container, &record, signals) {
+            // The specification has it be stopped; and whoever waits for its end learns of it.
+            record.phase = Phase::Started;
+            let ended = container.save(&record).and_then(|()| delete::end(&record, &record.group()?));
+            if let Err(error) = ended {
+                log.warn(&berth_types::error::chain(&error));
+            }
+            return Err(error);
+        }
     }
-    let door = container.knock()?.ok_or_else(|| wrong(Status::Running))?;
+    let door = container.enter()?.ok_or_else(|| wrong(Status::Running))?;
     let started = run::start_at(door.as_fd(), record.command.as_bytes());
     record.phase = Phase::Started;
     container.save(&record)?;
     started?;
     let state = record.state(Status::Running, record.pid());
-    if let Err(error) = hooks::run_here("poststart", &record.hooks.poststart, &state) {
+    if let Err(error) = hooks::run_here("poststart", &record.hooks.poststart, &state, signals) {
         // The specification has the container go on.
         log.warn(&berth_types::error::chain(&error));
     }
@@ -40,23 +49,20 @@ pub(super) fn start(store: &Store, id: &str, log: &Log) -> Result<(), OciError> 
 }
 
 /// The hooks that run in the container, as its process will.
-fn inside(container: &Container, record: &Record) -> Result<(), OciError> {
-    let path = container.config();
-    let json = read_bounded(&path, plan::MAX_SPEC as u64).map_err(OciError::io("read", &path))?;
-    let spec = plan::parse(&json)?;
+fn inside(container: &Container, record: &Record, signals: Option<&SignalFd>) -> Result<(), OciError> {
+    let (spec, _) = bundle::read_config(&container.config())?;
     let process = spec.process().as_ref().ok_or_else(|| OciError::invalid("process", "there is none"))?;
-    let inputs = plan::Inputs { seccomp: bundle::filter(&spec)?, ..plan::Inputs::default() };
-    let process = plan::process(process, &inputs, bundle::has_user_namespace(&spec))?;
-    let target = record.process.map(|p| p.open()).transpose();
-    let target = target.map_err(OciError::system("look for the container's process"))?.flatten();
-    let target =
-        target.ok_or_else(|| OciError::NotRunning { id: record.id.clone(), status: Status::Stopped })?;
-    let join = Cgroup::from_dirs(record.cgroups.clone()).join()?;
-    let state = record.state(Status::Created, record.pid());
+    let process = bundle::further_process(&spec, process)?;
+    let target = record
+        .open()?
+        .ok_or_else(|| OciError::NotRunning { id: record.id.clone(), status: Status::Stopped })?;
+    let join = record.group()?.with(Cgroup::join)?;
+    let state = record.state(Status::Created, pid_inside(record.pid()));
     hooks::run_inside(
         "startContainer",
         &record.hooks.start_container,
         &state,
         (&process, target.as_fd(), &join),
+        signals,
     )
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use berth_container::plan;
-use berth_sys::cgroup::{Cgroup, Resources};
+use berth_sys::cgroup::Resources;
 use berth_sys::fs::{read_bounded, read_bounded_from};
 use serde_json::{Map, Value, json};
 
@@ -27,19 +27,18 @@ pub(super) fn update(store: &Store, options: &Update) -> Result<(), OciError> {
             return Err(OciError::State { verb: "update", id, status, needed });
         }
     }
-    Ok(Cgroup::from_dirs(record.cgroups).update(&resources)?)
+    Ok(record.group()?.with(|group| group.update(&resources))?)
 }
 
-/// By way of a whole specification, whose parser and conversion refuse what is not known or not done.
+/// By way of a whole specification, whose parser and conversion refuse what is not known or not done. Rules for devices are left
+/// out, as runc does: callers send those of the beginning along, and to write them again would close every device for a moment and
+/// take back what a hook has given since.
 fn converted(resources: &Value) -> Result<Resources, OciError> {
-    let has_devices = resources.get("devices").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let whole =
         json!({ "ociVersion": "1.0.0", "root": { "path": "/" }, "linux": { "resources": resources } });
     let whole = serde_json::to_vec(&whole).map_err(|e| OciError::invalid("the resources", e))?;
     let mut resources = plan::resources(&plan::parse(&whole)?)?;
-    if !has_devices {
-        resources.devices.clear();
-    }
+    resources.devices.clear();
     Ok(resources)
 }
 

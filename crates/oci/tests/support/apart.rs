@@ -1,4 +1,4 @@
-//! A mount namespace in which other engines have directories of the test's own in the place of the machine's.
+//! A mount and a network namespace in which other engines have directories of the test's own in the place of the machine's.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,15 @@ impl Apart {
             mounts.push_str(&format!("mkdir -p {place}; mount --bind {} {place}; ", own.display()));
         }
         let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-ec", &format!("{mounts} echo ready; cat")])
+            .args([
+                "--mount",
+                "--net",
+                "--propagation",
+                "private",
+                "sh",
+                "-ec",
+                &format!("{mounts} echo ready; cat"),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -33,7 +41,7 @@ impl Apart {
     /// A program in it.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.holder.id().to_string(), "--mount", program]);
+        command.args(["--target", &self.holder.id().to_string(), "--mount", "--net", program]);
         command.stdin(Stdio::null());
         command
     }
@@ -49,6 +57,16 @@ impl Drop for Apart {
 /// A cgroup that an engine makes above those of its containers, in every hierarchy, in those too that Berth does not use; removed
 /// when this is dropped.
 pub struct Parent(pub String);
+
+impl Parent {
+    /// The cgroups below it, in whatever hierarchy.
+    pub fn below(&self) -> Vec<PathBuf> {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let entries =
+            hierarchies.flat_map(|dir| std::fs::read_dir(dir.path().join(&self.0)).into_iter().flatten());
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+}
 
 impl Drop for Parent {
     fn drop(&mut self) {

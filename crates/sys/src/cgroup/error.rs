@@ -113,6 +113,28 @@ impl CgroupError {
         text.chars().take(100).collect()
     }
 
+    /// The same error with other paths.
+    pub(crate) fn with_paths(mut self, to: &dyn Fn(PathBuf) -> PathBuf) -> CgroupError {
+        match &mut self {
+            CgroupError::Io { path, .. }
+            | CgroupError::Write { path, .. }
+            | CgroupError::Content { path, .. }
+            | CgroupError::NotEmpty { path, .. }
+            | CgroupError::NotFrozen { path }
+            | CgroupError::Groups { path, .. }
+            | CgroupError::Devices { path, .. } => *path = to(std::mem::take(path)),
+            CgroupError::Several(errors) => {
+                let others = std::mem::take(errors).into_iter().map(|error| error.with_paths(to));
+                *errors = others.collect();
+            }
+            CgroupError::Path { .. }
+            | CgroupError::Host { .. }
+            | CgroupError::Unsupported { .. }
+            | CgroupError::Invalid { .. } => {}
+        }
+        self
+    }
+
     /// One error for a list of them, or success.
     pub(crate) fn all(mut errors: Vec<CgroupError>) -> Result<(), CgroupError> {
         match errors.len() {

@@ -42,7 +42,7 @@ impl Cgroup {
     /// The group in these directories, one for each hierarchy, as [`Cgroup::dirs`] gave them. What
     /// each one is shows in its files; a removed directory stays in the list and counts as empty.
     pub fn from_dirs(dirs: Vec<PathBuf>) -> Cgroup {
-        Cgroup { members: dirs.into_iter().map(Member::probe).collect() }
+        Cgroup { members: dirs.into_iter().map(|dir| Member::probe(dir.clone(), &dir)).collect() }
     }
 
     /// The directories in all hierarchies, absolute.
@@ -94,14 +94,14 @@ impl Cgroup {
 }
 
 impl Member {
-    /// Finds out what a directory is by its files.
-    fn probe(dir: PathBuf) -> Member {
+    /// Finds out what a directory, `name` in full, is by its files.
+    pub(super) fn probe(dir: PathBuf, name: &Path) -> Member {
         if let Ok(text) = std::fs::read_to_string(dir.join("cgroup.controllers")) {
             let controllers = Controllers::parse(text.split_whitespace());
             return Member { dir, version: Version::V2, controllers };
         }
         // The name of the mount point almost always says it: those are looked at first.
-        let named: Controllers = dir
+        let named: Controllers = name
             .components()
             .flat_map(|c| c.as_os_str().to_str().unwrap_or("").split(','))
             .filter_map(Controller::parse)

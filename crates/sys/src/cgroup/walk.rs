@@ -37,7 +37,11 @@ pub(super) fn walk(
     enter(at.as_fd())?;
     let mut found = 0usize;
     // For each directory from the root to where the walk is: the names that are still to be visited, and the own one.
-    let mut levels = vec![(children(&at, &mut found).map_err(io("list"))?, None::<CString>)];
+    let first = match children(&at, &mut found) {
+        Err(Errno::NOENT | Errno::NODEV) => Vec::new(),
+        listed => listed.map_err(io("list"))?,
+    };
+    let mut levels = vec![(first, None::<CString>)];
     while let Some((names, _)) = levels.last_mut() {
         if found > MAX_GROUPS {
             return Err(CgroupError::Groups { path: root.to_owned(), limit: MAX_GROUPS });

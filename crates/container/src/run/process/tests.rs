@@ -1,6 +1,7 @@
 use super::*;
 
-const HERE: Form<'static> = Form { goes_on: RunsIn::Here, terminal: false, door: false, file: None };
+const HERE: Form<'static> =
+    Form { goes_on: RunsIn::Here, terminal: false, door: false, file: None, fds: &[] };
 
 fn plan(args: &[&str], env: &[&str]) -> ProcessPlan {
     let bytes = |list: &[&str]| list.iter().map(|s| s.as_bytes().to_vec()).collect();

@@ -27,8 +27,9 @@ fn only_what_is_named_is_set() {
         converted(&json!({ "memory": { "limit": 4096 }, "cpu": {}, "pids": { "limit": 7 } })).unwrap();
     assert_eq!((resources.memory.limit, resources.pids), (Some(4096), Some(7)));
     assert!(resources.devices.is_empty() && resources.cpu.shares.is_none());
-    let devices = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
-    assert!(!converted(&devices).unwrap().devices.is_empty());
+    // Those of the beginning, which callers send along.
+    let devices = json!({ "devices": [{ "allow": false, "access": "rwm" }], "pids": { "limit": 7 } });
+    assert!(converted(&devices).unwrap().devices.is_empty());
     let unknown = converted(&json!({ "memory": { "maximum": 1 } })).unwrap_err();
     assert!(berth_types::error::chain(&unknown).contains("linux.resources.memory.maximum"), "{unknown}");
 }

@@ -371,3 +371,50 @@ fn nothing_survives_in_groups_however_deep_or_many() {
     group.remove().unwrap();
     assert!(!member.dir.exists());
 }
+
+/// A group is known by more than its path: what was made anew there is another one.
+#[test]
+fn a_held_group_is_not_another_of_its_name() {
+    let Some(ground) = Ground::new("a_held_group_is_not_another_of_its_name") else { return };
+    let path = ground.path("held");
+    let first = ground.host.create(&path, &Resources::default()).unwrap();
+    let held = first.hold().unwrap();
+    let known: Vec<_> = first.dirs().into_iter().zip(held.numbers()).map(|(dir, n)| (dir, Some(n))).collect();
+    assert_eq!(held.numbers().len(), first.dirs().len());
+    let mut child = inside(&first, "exec sleep 1000");
+    assert_eq!(held.with(Cgroup::pids).unwrap(), [pid(&child)]);
+    assert_eq!(Held::find(known.clone()).unwrap().with(Cgroup::pids).unwrap(), [pid(&child)]);
+    held.with(|group| group.freeze(soon())).unwrap();
+    assert!(held.with(Cgroup::is_frozen).unwrap() && held.with(Cgroup::is_to_freeze).unwrap());
+    held.with(Cgroup::thaw).unwrap();
+    assert!(!held.with(Cgroup::is_to_freeze).unwrap());
+    held.with(|group| group.kill_all(soon())).unwrap();
+    child.wait().unwrap();
+    first.remove().unwrap();
+    // Nothing is there.
+    held.with(|group| group.kill_all(soon())).unwrap();
+    assert!(held.with(Cgroup::pids).unwrap().is_empty());
+    held.remove().unwrap();
+    // Another is there.
+    let second = ground.host.create(&path, &Resources::default()).unwrap();
+    let mut child = inside(&second, "exec sleep 1000");
+    for held in [held, Held::find(known).unwrap()] {
+        assert!(held.with(Cgroup::pids).unwrap().is_empty());
+        held.with(|group| group.kill_all(soon())).unwrap();
+        held.remove().unwrap();
+        assert!(second.dirs().iter().all(|dir| dir.exists()));
+    }
+    assert_eq!(second.pids().unwrap(), [pid(&child)]);
+    let held = Held::find(second.dirs().into_iter().map(|dir| (dir, None))).unwrap();
+    let error = held.with(|group| group::write(&group.members[0].dir.join("none"), "1")).unwrap_err();
+    let name = second.dirs()[0].join("none").display().to_string();
+    assert!(error.to_string().contains(&name), "{error}");
+    // With what is below it, as a container makes it.
+    for dir in second.dirs() {
+        fs::create_dir(dir.join("below")).unwrap();
+    }
+    held.with(|group| group.kill_all(soon())).unwrap();
+    child.wait().unwrap();
+    held.remove().unwrap();
+    assert!(second.dirs().iter().all(|dir| !dir.exists()));
+}
