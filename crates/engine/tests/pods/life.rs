@@ -10,7 +10,7 @@ use berth_types::{Classify, Kind};
 use crate::harness::{WAITS, World, ended, sandbox, script, started};
 
 #[test]
-fn a_pod_runs_writes_its_log_and_leaves_nothing() {
+pub(crate) fn a_pod_runs_writes_its_log_and_leaves_nothing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -53,7 +53,7 @@ fn a_pod_runs_writes_its_log_and_leaves_nothing() {
 }
 
 #[test]
-fn the_same_identity_with_another_configuration_or_stopped_is_taken() {
+pub(crate) fn the_same_identity_with_another_configuration_or_stopped_is_taken() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -80,7 +80,7 @@ fn the_same_identity_with_another_configuration_or_stopped_is_taken() {
 }
 
 #[test]
-fn stopping_signals_once_waits_and_kills() {
+pub(crate) fn stopping_signals_once_waits_and_kills() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -139,7 +139,7 @@ fn stopping_signals_once_waits_and_kills() {
 
 /// contract 18: the PID namespace of the pod, of the container, and that of another one.
 #[test]
-fn containers_may_share_processes_and_memory() {
+pub(crate) fn containers_may_share_processes_and_memory() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -176,7 +176,7 @@ fn containers_may_share_processes_and_memory() {
 }
 
 #[test]
-fn users_environment_and_limits_are_applied() {
+pub(crate) fn users_environment_and_limits_are_applied() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

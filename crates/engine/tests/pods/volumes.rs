@@ -58,7 +58,7 @@ fn stored(world: &World, dir: &str) -> usize {
 /// contract 32: image mounts are always read-only. contract 39 and 40: an explicit removal obeys, also when the image
 /// is in use; a container that has it as a volume keeps what it shows, across a restart of the daemon too.
 #[test]
-fn an_image_is_a_volume_that_several_containers_share_and_keep() {
+pub(crate) fn an_image_is_a_volume_that_several_containers_share_and_keep() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -114,7 +114,7 @@ fn an_image_is_a_volume_that_several_containers_share_and_keep() {
 
 /// contract 19, 32: an image volume of a pod with a user namespace has the owners that the image gives its files.
 #[test]
-fn a_pod_with_a_user_namespace_sees_the_owners_of_an_image() {
+pub(crate) fn a_pod_with_a_user_namespace_sees_the_owners_of_an_image() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -155,7 +155,7 @@ fn a_pod_with_a_user_namespace_sees_the_owners_of_an_image() {
 
 /// contract 32: a sub path that is missing is an error. Links are followed inside the image, wherever they say they lead.
 #[test]
-fn a_part_of_an_image_is_a_volume() {
+pub(crate) fn a_part_of_an_image_is_a_volume() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -196,7 +196,7 @@ fn a_part_of_an_image_is_a_volume() {
 }
 
 #[test]
-fn a_volume_that_an_image_cannot_be_is_refused() {
+pub(crate) fn a_volume_that_an_image_cannot_be_is_refused() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -230,7 +230,7 @@ fn a_volume_that_an_image_cannot_be_is_refused() {
 
 /// A hundred layers, and a hundred volumes beside each other.
 #[test]
-fn many_layers_and_many_volumes_are_mounted() {
+pub(crate) fn many_layers_and_many_volumes_are_mounted() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -281,7 +281,7 @@ fn artifact(files: &[(&str, &str)]) -> Built {
 }
 
 #[test]
-fn an_artifact_is_a_volume_of_its_files_and_no_image_to_run() {
+pub(crate) fn an_artifact_is_a_volume_of_its_files_and_no_image_to_run() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
