@@ -117,7 +117,8 @@ fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
         .map_err(|e| EngineError::invalid("seccomp.localhost_ref", format!("{}: {e}", path.display())))
 }
 
-fn refused(error: &PlanError) -> EngineError {
+/// Why a specification cannot be carried out.
+pub(crate) fn refused(error: &PlanError) -> EngineError {
     match error.kind() {
         Kind::Unsupported => EngineError::unsupported("container", error.to_string()),
         _ => EngineError::invalid("container", error.to_string()),

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use berth_sys::cgroup::Cgroup;
+use berth_container::plan::{self, Inputs};
 use berth_sys::{mount, overlay};
 use berth_types::ContainerId;
 use berth_types::shim::bundle::{self, Bundle};
@@ -19,7 +19,7 @@ use crate::error::EngineError;
 use crate::host::random;
 use crate::model::{ContainerSecurity, EnvVar, UserNamespace};
 use crate::oci;
-use crate::profile::Profiles;
+use crate::profile::{self, Profiles};
 
 /// A program with runc's command line.
 #[derive(Debug)]
@@ -72,29 +72,52 @@ impl Handler for OciRuntime {
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
-        let Preparing { spec, raw_env, security, pid, devices, root, volumes, cgroup, dir, create, .. } = container;
+        let Preparing {
+            spec,
+            raw_env,
+            security,
+            pid,
+            devices,
+            root,
+            volumes,
+            cgroup,
+            cgroups,
+            dir,
+            create,
+            ..
+        } = container;
         self.refuse_raw(raw_env)?;
+        let given = oci::given_namespaces(spec, pid);
+        let sources = volumes.iter().map(|volume| volume.source.clone()).collect();
+        // What Berth's own runtime refuses is refused for all: they differ in what they let a container cover.
+        let shown = cgroup.map(|group| plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), group));
+        let inputs = Inputs {
+            given_root: true,
+            given: given.clone(),
+            given_mounts: sources,
+            cgroups: shown.unwrap_or_default(),
+            ..Inputs::default()
+        };
+        plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
         let process = spec.process().as_ref();
         let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
         let bundle = bundle_of(dir);
         let rootfs = bundle.join("rootfs");
         let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
         std::fs::create_dir_all(&rootfs).map_err(failed("make the container's bundle"))?;
-        let mounted = overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
+        let mounted =
+            overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
         attach(&mounted, &rootfs).map_err(failed("attach the container's root"))?;
         for Detached { source, mount } in volumes {
             place(&mount, &source).map_err(failed("attach an image volume"))?;
         }
         let rest = Rest { root: &rootfs, devices, seccomp, oom_score: own_score() };
-        let given = oci::given_namespaces(spec, pid);
         let token = ContainerId::from_random(random::bytes());
         let config = pieces(complete(spec.clone(), rest), &given, token.as_str())
             .map_err(|e| EngineError::system("write the container's specification", e))?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let plan = bundle::encode(&Bundle { runtime: text(&self.runtime), dir: text(&bundle), config });
         let plan = plan.map_err(|e| EngineError::invalid("container", e.to_string()))?;
-        let dirs = cgroup.map(Cgroup::dirs).unwrap_or_default();
-        debug_assert_eq!(dirs.len(), create.cgroup_dirs.len());
         Ok(Prepared { request: Request::Create(Create { plan, ..create }), fds: Vec::new() })
     }
 
@@ -110,7 +133,8 @@ impl Handler for OciRuntime {
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(own_score());
         }
-        let text = serde_json::to_string(&process).map_err(|e| EngineError::system("write the process", e))?;
+        let text =
+            serde_json::to_string(&process).map_err(|e| EngineError::system("write the process", e))?;
         bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
     }
 

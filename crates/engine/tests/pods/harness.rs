@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use berth_engine::model::{
@@ -62,6 +62,11 @@ thread_local! {
 pub(crate) fn under(handler: (&'static str, &'static str), test: fn()) {
     HANDLER.set(Some(handler));
     test();
+}
+
+/// Whether it runs with Berth's own runtime.
+pub(crate) fn is_native() -> bool {
+    HANDLER.get().is_none()
 }
 
 /// An engine's surroundings. They outlive the engine, which a test may drop and open again.

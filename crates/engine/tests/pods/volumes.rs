@@ -13,7 +13,7 @@ use berth_types::error::chain;
 use berth_types::{Classify, ContainerId, Kind};
 use serde_json::json;
 
-use crate::harness::{WAITS, World, sandbox, script, started};
+use crate::harness::{WAITS, World, is_native, sandbox, script, started};
 
 /// Two layers: the upper one replaces and removes files of the lower one. Links that lead to and fro.
 fn data() -> Built {
@@ -86,7 +86,7 @@ pub(crate) fn an_image_is_a_volume_that_several_containers_share_and_keep() {
         [pod.to_string(), first.to_string(), second.to_string()]
     });
     let hosts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!hosts.contains("volumes"), "nothing is mounted on the host: {hosts}");
+    assert!(!is_native() || !hosts.contains("volumes"), "nothing is mounted on the host: {hosts}");
     let layers = stored(&world, "layers");
     world.run(async {
         assert!(engine.images().remove(&id).await.unwrap(), "removal obeys");
