@@ -8,7 +8,9 @@
 //! A handler decides how a container's specification and layers become what its kind of shim understands. Everything
 //! else (records, states, logs, exits, teardown) is the same for all. See docs/adr/0085.
 
+mod bundle;
 mod native;
+mod runtime;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +18,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
+use berth_sys::cgroup::{Cgroup, CgroupPath, DeviceRule, Host};
 use berth_sys::overlay::Overlay;
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::{Process, Spec};
@@ -27,6 +29,7 @@ use crate::model::{ContainerSecurity, EnvVar, PidMode, UserNamespace};
 pub use crate::shim::spawn::Program;
 
 pub(crate) use native::Native;
+pub use runtime::OciRuntime;
 
 /// The name of Berth's own runtime.
 pub const NATIVE: &str = "native";
@@ -91,6 +94,8 @@ pub struct Preparing<'a> {
     pub user: Option<(UserNamespace, BorrowedFd<'a>)>,
     /// Mounts that its specification binds by a path where nothing is yet: image volumes.
     pub volumes: Vec<Detached>,
+    /// What it may do with which devices, in the order of a device cgroup.
+    pub devices: &'a [DeviceRule],
     /// Its cgroup, where it has one.
     pub cgroup: Option<&'a Cgroup>,
     /// The pod's own group, which is there unless the caller gave the pod a parent.

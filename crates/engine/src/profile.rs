@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
-use berth_container::seccomp::{Cache, Conditions, MAX_PROFILE};
+use berth_container::seccomp::{self, Cache, Conditions, MAX_PROFILE};
 use berth_sys::fs::read_bounded;
 use berth_types::{Classify, Kind};
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
 
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, SeccompChoice};
@@ -55,6 +55,26 @@ impl Profiles {
         plan.encode().map_err(|e| EngineError::invalid("exec", e.to_string()))
     }
 
+    /// The seccomp profile for a runtime that makes its own filter.
+    pub(crate) fn rules(
+        process: &Process,
+        security: &ContainerSecurity,
+    ) -> Result<Option<LinuxSeccomp>, EngineError> {
+        let failed = |e| EngineError::failed("seccomp profile", e);
+        let conditions = || Conditions::of_host(bounding(process)).map_err(failed);
+        let profile = match &security.seccomp {
+            _ if security.privileged => return Ok(None),
+            SeccompChoice::Unconfined => return Ok(None),
+            SeccompChoice::Default => {
+                let Conditions { bounding, native, .. } = conditions()?;
+                seccomp::default_profile(bounding, native)
+            }
+            SeccompChoice::Localhost(path) => seccomp::parse(&read(path)?, conditions()?)
+                .map_err(|e| EngineError::failed(format!("seccomp profile {}", path.display()), e))?,
+        };
+        Ok(Some(LinuxSeccomp::from(&profile)))
+    }
+
     fn seccomp(
         &self,
         process: &Process,
@@ -63,8 +83,7 @@ impl Profiles {
         if security.privileged {
             return Ok(None);
         }
-        let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().as_ref());
-        let bounding = bounding.map_or(0, capabilities::mask);
+        let bounding = bounding(process);
         let failed = |e| EngineError::failed("seccomp profile", e);
         let program = match &security.seccomp {
             SeccompChoice::Unconfined => return Ok(None),
@@ -84,6 +103,11 @@ impl Profiles {
     }
 }
 
+fn bounding(process: &Process) -> u64 {
+    let sets = process.capabilities().as_ref();
+    sets.and_then(|sets| sets.bounding().as_ref()).map_or(0, capabilities::mask)
+}
+
 fn line(var: &EnvVar) -> Vec<u8> {
     [var.name.as_bytes(), b"=", &var.value].concat()
 }
@@ -93,7 +117,8 @@ fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
         .map_err(|e| EngineError::invalid("seccomp.localhost_ref", format!("{}: {e}", path.display())))
 }
 
-fn refused(error: &PlanError) -> EngineError {
+/// Why a specification cannot be carried out.
+pub(crate) fn refused(error: &PlanError) -> EngineError {
     match error.kind() {
         Kind::Unsupported => EngineError::unsupported("container", error.to_string()),
         _ => EngineError::invalid("container", error.to_string()),

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use berth_container::run::Prepared;
@@ -10,8 +11,9 @@ use berth_types::ContainerId;
 use berth_types::shim::{Exit, Failure, Known, Phase};
 use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::outcome;
+use crate::outcome::{self, Ended};
 use crate::pump;
+use crate::runtime::{Runtime, Unclaimed};
 use crate::stage::Stage;
 
 /// Where an answer goes.
@@ -38,6 +40,8 @@ pub(crate) struct Container {
     pub(crate) killed: Option<u64>,
     /// Its directory for records.
     pub(crate) dir: PathBuf,
+    /// The OCI runtime that makes it, if it is not this program.
+    pub(crate) runtime: Option<Arc<Runtime>>,
     /// The master of its terminal, for its size; while it is alive.
     pub(crate) terminal: Option<OwnedFd>,
     /// Its stdio.
@@ -65,7 +69,7 @@ pub(crate) struct Main {
     pub(crate) pid: i32,
     /// The process.
     pub(crate) pidfd: OwnedFd,
-    /// Until its `execve` succeeded, or it is reaped.
+    /// Until its `execve` succeeded, or it is reaped. One that a runtime made has none.
     pub(crate) prepared: Option<Prepared>,
 }
 
@@ -74,6 +78,8 @@ pub(crate) struct Main {
 pub(crate) struct Made {
     /// The process, prepared.
     pub(crate) main: Main,
+    /// Ends it, if a runtime made it, until this container is taken over.
+    pub(crate) unclaimed: Option<Unclaimed>,
     /// The master of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
     /// What was done otherwise, for users.
@@ -87,10 +93,12 @@ pub(crate) struct Made {
 pub(crate) struct Start {
     /// The caller that waits for it.
     pub(crate) asker: Asker,
-    /// When it has taken too long.
-    pub(crate) deadline: Instant,
+    /// When it has taken too long. None where a runtime starts it, which has a limit of its own.
+    pub(crate) deadline: Option<Instant>,
     /// Why it failed, and how that is told as an end; then the process' end is waited for.
     pub(crate) failed: Option<(Failure, Exit)>,
+    /// How the process ended before its runtime said that it had started it.
+    pub(crate) ended: Option<Ended>,
 }
 
 /// What is still to be done for a container whose main process is gone.
@@ -115,6 +123,8 @@ pub(crate) enum Step {
     Kill,
     /// Wait until the output is in the log.
     Drain,
+    /// Wait until its runtime has deleted it.
+    Delete,
     /// Remove the cgroup.
     Remove,
 }
@@ -153,6 +163,9 @@ impl Container {
     /// Kills the main process, if there is one; its end is told when it is reaped.
     pub(crate) fn kill_main(&mut self) {
         self.is_killed();
+        if let (Stage::Starting, Some(runtime)) = (self.stage, &self.runtime) {
+            runtime.cancel();
+        }
         if let Some(pidfd) = self.pidfd() {
             // A process that cannot be signalled has ended.
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
@@ -166,7 +179,8 @@ impl Container {
 
     /// When something is to be done even if nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let start = self.start.as_ref().filter(|start| start.failed.is_none()).map(|start| start.deadline);
+        let start =
+            self.start.as_ref().filter(|start| start.failed.is_none()).and_then(|start| start.deadline);
         self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.abort_retry).chain(start).min()
     }
 }

@@ -19,7 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use berth_sys::signal::SignalFd;
-use berth_sys::spawn::{Child, Spawn};
+use berth_sys::spawn::{Child, Executable, Spawn};
 use berth_sys::{mount, namespace, process, user};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -58,10 +58,11 @@ pub(crate) fn start(
     fds.extend(namespaces);
     let argv: &[&CStr] = if user.is_some() { &[NAME, IN_USER] } else { &[NAME] };
     let spawn = Spawn {
-        program: program.as_fd(),
+        program: Executable::File(program.as_fd()),
         argv,
         fds: &fds,
-        stderr: None,
+        env: &[],
+        stdio: [None; 3],
         cgroup: None,
         tasks: &[],
         new_pid_namespace: user.is_none(),

@@ -6,7 +6,7 @@
 //!   request, create, start, ending, session, ...    outcome     how a process ended, in the protocol's types
 //! connection  one daemon                           pump        one thread per container: log, attach, stdin
 //! exec        a further process                    making      what that thread does first: the container
-//! pause       a process that keeps a pod's cgroup
+//! runtime     a container that an OCI runtime makes      pause       a process that keeps a pod's cgroup
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
@@ -34,6 +34,7 @@ mod outcome;
 mod pause;
 mod pump;
 mod records;
+mod runtime;
 mod server;
 mod stage;
 

@@ -13,6 +13,7 @@ use crate::container::{Made, Main};
 use crate::outcome::{failure, refused, system};
 use crate::pump::{Ends, Setup};
 use crate::records;
+use crate::runtime::Runtime;
 
 /// The pod's namespaces.
 #[derive(Debug)]
@@ -44,11 +45,16 @@ pub(crate) struct Making {
     pub(crate) dir: PathBuf,
     /// What its processes have if the plan says nothing.
     pub(crate) oom_score: Option<i32>,
+    /// What makes it, if it is not this program.
+    pub(crate) runtime: Option<Arc<Runtime>>,
 }
 
 impl Making {
     /// Prepares the process and writes its record. On failure nothing of the process is left behind, if it can be killed.
     pub(crate) fn make(self) -> Result<Setup, Failure> {
+        if let Some(runtime) = self.runtime.clone() {
+            return self.make_by(&runtime);
+        }
         let (mut prepared, pipes, oom) = self.prepare()?;
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
@@ -58,7 +64,28 @@ impl Making {
         record(&self.dir, pid)?;
         let main = Main { pid, pidfd, prepared: Some(prepared) };
         Ok(Setup {
-            made: Some(Box::new(Made { main, terminal, notes, oom })),
+            made: Some(Box::new(Made { main, unclaimed: None, terminal, notes, oom })),
+            ends,
+            log: self.create.log.map(Into::into),
+            stdin_once: self.create.stdin_once,
+        })
+    }
+
+    /// The same by an OCI runtime.
+    fn make_by(self, runtime: &Arc<Runtime>) -> Result<Setup, Failure> {
+        let create = &self.create;
+        let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
+        let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
+        let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
+        let streams = given_streams(stdio).map_err(|e| system("make the container's stdio", &e))?;
+        let fds = streams.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
+        let (made, unclaimed) = runtime.create(&self.spaces, self.pid_space.as_ref(), fds)?;
+        drop(streams);
+        let (ends, terminal) = ends(pipes, made.console)?;
+        record(&self.dir, made.pid)?;
+        let main = Main { pid: made.pid, pidfd: made.pidfd, prepared: None };
+        Ok(Setup {
+            made: Some(Box::new(Made { main, unclaimed: Some(unclaimed), terminal, notes: Vec::new(), oom })),
             ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
@@ -129,6 +156,22 @@ fn record(dir: &Path, pid: i32) -> Result<(), Failure> {
     std::fs::create_dir_all(dir)
         .and_then(|()| records::write(dir, record::PID, &started))
         .map_err(|e| system(&format!("write the record {}", dir.join(record::PID).display()), &e))
+}
+
+/// The streams as a runtime gives them on; None with a terminal. A stdin that is not open reads as empty, and is no device of
+/// the host's.
+pub(crate) fn given_streams(stdio: Stdio) -> std::io::Result<Option<[OwnedFd; 3]>> {
+    let (stdin, stdout, stderr) = match stdio {
+        Stdio::Terminal => return Ok(None),
+        Stdio::Fds { stdin, stdout, stderr } => (stdin, stdout, stderr),
+    };
+    let empty = || -> std::io::Result<OwnedFd> { Ok(std::io::pipe()?.0.into()) };
+    let unread = || -> std::io::Result<OwnedFd> { Ok(std::io::pipe()?.1.into()) };
+    Ok(Some([
+        stdin.map_or_else(empty, Ok)?,
+        stdout.map_or_else(unread, Ok)?,
+        stderr.map_or_else(unread, Ok)?,
+    ]))
 }
 
 /// What the container gets, and with pipes what the shim keeps.

@@ -60,6 +60,10 @@ pub(crate) enum Note {
     Opened(Result<Option<Box<Made>>, Failure>),
     /// A further process of the container runs, or why not.
     Begun(Box<Begun>),
+    /// Its runtime has started it, or why not.
+    Started(Result<(), Failure>),
+    /// Its runtime has deleted it, or why not.
+    Deleted(Result<(), String>),
     /// The answer to a [`Command::Reopen`].
     Reopened(u64, Result<(), String>),
     /// All output is in the log and the pump has ended.

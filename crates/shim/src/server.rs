@@ -31,6 +31,7 @@ use crate::pump::{self, Note, Noted, Notes};
 mod create;
 mod ending;
 mod request;
+mod runtime;
 mod session;
 mod shutdown;
 mod start;
@@ -59,6 +60,8 @@ pub(crate) struct Server {
     containers: BTreeMap<ContainerId, Container>,
     sessions: BTreeMap<ExecId, Session>,
     beginning: BTreeMap<ExecId, Beginning>,
+    /// Threads in which runtimes start or delete containers.
+    by_runtimes: usize,
     reopening: BTreeMap<u64, (ContainerId, Asker)>,
     next_ticket: u64,
     shutdown: Option<shutdown::Shutdown>,
@@ -115,6 +118,7 @@ impl Server {
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             beginning: BTreeMap::new(),
+            by_runtimes: 0,
             reopening: BTreeMap::new(),
             next_ticket: 0,
             shutdown: None,
@@ -232,6 +236,8 @@ impl Server {
                     }
                 }
                 Note::Drained => self.drained(&container),
+                Note::Started(outcome) => self.started_by_runtime(&container, outcome),
+                Note::Deleted(outcome) => self.deleted_by_runtime(&container, outcome),
             }
         }
     }

@@ -19,26 +19,40 @@ pub const MAX_FDS: usize = 16;
 /// All descriptors of the program: stdio and [`MAX_FDS`].
 const ALL_FDS: c_int = 19;
 
+/// The highest number of a signal.
+const LAST_SIGNAL: c_int = 64;
+
 /// Room for the child between clone and execve, in units of 16 bytes: 32 KiB.
 const STACK: usize = 2048;
 
 /// What to start and how.
 #[derive(Debug)]
 pub struct Spawn<'a> {
-    /// The program: any executable file, a sealed memfd say.
-    pub program: BorrowedFd<'a>,
+    /// The program.
+    pub program: Executable<'a>,
     /// Its arguments, the first being its name.
     pub argv: &'a [&'a CStr],
     /// What it finds at descriptors 3, 4, ...; everything else is closed.
     pub fds: &'a [BorrowedFd<'a>],
-    /// Its stderr; none is `/dev/null`, as stdin and stdout are.
-    pub stderr: Option<BorrowedFd<'a>>,
+    /// Its environment, as `NAME=value`.
+    pub env: &'a [&'a CStr],
+    /// Its stdin, stdout and stderr; none is `/dev/null`.
+    pub stdio: [Option<BorrowedFd<'a>>; 3],
     /// A cgroup v2 directory to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// `tasks` (v1) or `cgroup.procs` files, open for writing, of cgroups to join before execve.
     pub tasks: &'a [BorrowedFd<'a>],
     /// Whether it is the first process of a new PID namespace.
     pub new_pid_namespace: bool,
+}
+
+/// Where a program is.
+#[derive(Debug, Clone, Copy)]
+pub enum Executable<'a> {
+    /// In an open file, a sealed memfd say. It is not a script: its interpreter would not find it.
+    File(BorrowedFd<'a>),
+    /// At this path.
+    Path(&'a CStr),
 }
 
 /// Takes the descriptors that this process was started with, from the number `first` on without a
@@ -71,7 +85,9 @@ pub struct Child {
 
 /// Everything that the child touches, prepared by the parent; `errno` is the child's answer.
 struct Plan {
+    /// None is -1, for a program at a path.
     program: c_int,
+    path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
     /// What becomes descriptor 0, 1, 2, 3...
@@ -83,8 +99,7 @@ struct Plan {
 }
 
 impl Spawn<'_> {
-    /// Starts the program in a session of its own, with an empty environment, in `/`, with no
-    /// signal blocked and every handler reset.
+    /// Starts the program in a session of its own, in `/`, with no signal blocked and every one handled in the usual way.
     ///
     /// # Errors
     /// Those of clone3, of joining a cgroup, and of execve; nothing is left behind then.
@@ -96,15 +111,25 @@ impl Spawn<'_> {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
         let mut argv: Vec<*const c_char> = self.argv.iter().map(|a| a.as_ptr()).collect();
         argv.push(std::ptr::null());
-        let envp = [std::ptr::null()];
+        let mut envp: Vec<*const c_char> = self.env.iter().map(|var| var.as_ptr()).collect();
+        envp.push(std::ptr::null());
         let tasks: Vec<c_int> = self.tasks.iter().map(AsRawFd::as_raw_fd).collect();
         let mut fds = [null.as_raw_fd(); ALL_FDS as usize];
-        fds[2] = self.stderr.map_or(null.as_raw_fd(), |fd| fd.as_raw_fd());
+        for (place, fd) in fds.iter_mut().zip(self.stdio) {
+            *place = fd.map_or(null.as_raw_fd(), |fd| fd.as_raw_fd());
+        }
         for (place, fd) in fds[3..].iter_mut().zip(self.fds) {
             *place = fd.as_raw_fd();
         }
         let mut plan = Plan {
-            program: self.program.as_raw_fd(),
+            program: match self.program {
+                Executable::File(file) => file.as_raw_fd(),
+                Executable::Path(_) => -1,
+            },
+            path: match self.program {
+                Executable::File(_) => c"".as_ptr(),
+                Executable::Path(path) => path.as_ptr(),
+            },
             argv: argv.as_ptr(),
             envp: envp.as_ptr(),
             fds,
@@ -177,9 +202,12 @@ unsafe fn run(plan: *mut Plan) {
             }
         }
         // First out of the way of the numbers they get, then onto them.
-        let program = libc::fcntl(plan.program, libc::F_DUPFD_CLOEXEC, ALL_FDS);
-        if program < 0 {
-            return;
+        let mut program = libc::AT_FDCWD;
+        if plan.program >= 0 {
+            program = libc::fcntl(plan.program, libc::F_DUPFD_CLOEXEC, ALL_FDS);
+            if program < 0 {
+                return;
+            }
         }
         for fd in &mut plan.fds {
             *fd = libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, ALL_FDS);
@@ -198,11 +226,15 @@ unsafe fn run(plan: *mut Plan) {
         if libc::chdir(c"/".as_ptr()) < 0 {
             return;
         }
+        // Those that are ignored stay so otherwise, also in what the program starts. It fails for a few, which cannot be ignored.
+        for signal in 1..=LAST_SIGNAL {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut none = MaybeUninit::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
         *libc::__errno_location() = 0;
-        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), plan.argv, plan.envp, libc::AT_EMPTY_PATH);
+        libc::syscall(libc::SYS_execveat, program, plan.path, plan.argv, plan.envp, libc::AT_EMPTY_PATH);
     }
 }
 

@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, ExecId, SandboxId};
 
+pub mod bundle;
 mod codec;
 mod peer;
 pub mod record;

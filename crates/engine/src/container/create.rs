@@ -355,6 +355,7 @@ impl Work {
                 root,
                 user: user.zip(namespace),
                 volumes,
+                devices: &limits.devices,
                 cgroup: cgroup.as_ref(),
                 pod: &pod,
                 cgroups: &shared.cgroups,

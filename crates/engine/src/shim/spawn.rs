@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use berth_sys::cgroup::Cgroup;
 use berth_sys::rlimit::{self, Limit};
-use berth_sys::spawn::{Child, Spawn};
+use berth_sys::spawn::{Child, Executable, Spawn};
 use berth_types::SandboxId;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -65,10 +65,11 @@ impl Launcher {
         let id = CString::new(sandbox.as_str()).expect("an id has no NUL");
         let tasks: Vec<_> = join.tasks.iter().map(AsFd::as_fd).collect();
         let child = Spawn {
-            program: program.as_fd(),
+            program: Executable::File(program.as_fd()),
             argv: &[name, &id],
             fds: &[listener.as_fd(), theirs.as_fd(), base.as_fd()],
-            stderr: None,
+            env: &[],
+            stdio: [None; 3],
             cgroup: join.v2_dir.as_ref().map(AsFd::as_fd),
             tasks: &tasks,
             new_pid_namespace: false,

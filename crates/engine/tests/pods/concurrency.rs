@@ -11,7 +11,7 @@ use berth_engine::model::Resources;
 use crate::harness::{WAITS, World, ended, sandbox, script, started};
 
 #[test]
-fn sixteen_pods_at_once_come_and_go() {
+pub(crate) fn sixteen_pods_at_once_come_and_go() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -81,7 +81,7 @@ async fn meddle(engine: Engine, seed: u64, shims: bool) {
 }
 
 #[test]
-fn callers_who_know_nothing_of_each_other_leave_nothing_behind() {
+pub(crate) fn callers_who_know_nothing_of_each_other_leave_nothing_behind() {
     require_root!();
     for shims in [false, true] {
         let mut world = World::new();
@@ -111,7 +111,7 @@ fn callers_who_know_nothing_of_each_other_leave_nothing_behind() {
 }
 
 #[test]
-fn changes_of_limits_at_once_are_all_made() {
+pub(crate) fn changes_of_limits_at_once_are_all_made() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -141,7 +141,7 @@ fn changes_of_limits_at_once_are_all_made() {
 }
 
 #[test]
-fn the_same_request_from_many_is_one() {
+pub(crate) fn the_same_request_from_many_is_one() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -107,7 +107,7 @@ fn view_parent(engine: &Engine, id: &SandboxId) -> Option<String> {
 }
 
 #[test]
-fn a_pod_whose_records_are_damaged_is_found_by_their_copies() {
+pub(crate) fn a_pod_whose_records_are_damaged_is_found_by_their_copies() {
     require_root!();
     for damage in ["", "{\"version\":1,", "\0\0\0\0", "[]"] {
         let mut world = World::new();
@@ -126,7 +126,7 @@ fn a_pod_whose_records_are_damaged_is_found_by_their_copies() {
 }
 
 #[test]
-fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
+pub(crate) fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -156,7 +156,7 @@ fn a_pod_without_any_readable_record_runs_on_until_its_shim_is_dead() {
 }
 
 #[test]
-fn a_container_without_any_readable_record_runs_on_and_goes_with_its_pod() {
+pub(crate) fn a_container_without_any_readable_record_runs_on_and_goes_with_its_pod() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -178,7 +178,7 @@ fn a_container_without_any_readable_record_runs_on_and_goes_with_its_pod() {
 }
 
 #[test]
-fn records_of_a_newer_version_are_read_as_far_as_they_are_understood() {
+pub(crate) fn records_of_a_newer_version_are_read_as_far_as_they_are_understood() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -208,7 +208,7 @@ fn has_ended(world: &World, engine: &Engine, id: &SandboxId, main: &ContainerId)
 }
 
 #[test]
-fn pods_whose_state_directory_is_lost_are_ended_and_reported() {
+pub(crate) fn pods_whose_state_directory_is_lost_are_ended_and_reported() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -234,7 +234,7 @@ fn pods_whose_state_directory_is_lost_are_ended_and_reported() {
 }
 
 #[test]
-fn after_a_restart_of_the_machine_pods_and_ends_are_listed() {
+pub(crate) fn after_a_restart_of_the_machine_pods_and_ends_are_listed() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -272,7 +272,7 @@ fn take_group(parent: &Parent, container: &ContainerId, pid: i32) {
 }
 
 #[test]
-fn a_container_that_cannot_be_counted_takes_no_numbers_from_others() {
+pub(crate) fn a_container_that_cannot_be_counted_takes_no_numbers_from_others() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -292,7 +292,7 @@ fn a_container_that_cannot_be_counted_takes_no_numbers_from_others() {
 }
 
 #[test]
-fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
+pub(crate) fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
     require_root!();
     let mut world = World::new();
     let state = world.config.state.clone();
@@ -316,7 +316,7 @@ fn a_state_directory_that_is_a_mount_is_nobodys_left_over() {
 }
 
 #[test]
-fn a_pod_is_removed_even_if_its_parts_are_missing() {
+pub(crate) fn a_pod_is_removed_even_if_its_parts_are_missing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

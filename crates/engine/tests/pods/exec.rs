@@ -15,7 +15,7 @@ fn words(list: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn exec_gives_output_status_and_errors() {
+pub(crate) fn exec_gives_output_status_and_errors() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -50,7 +50,7 @@ fn exec_gives_output_status_and_errors() {
 
 /// contract 4: a probe that hangs has failed, also in a container that is being stopped.
 #[test]
-fn a_timeout_is_told_during_a_grace_too() {
+pub(crate) fn a_timeout_is_told_during_a_grace_too() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -78,7 +78,7 @@ fn a_timeout_is_told_during_a_grace_too() {
 }
 
 #[test]
-fn exec_as_another_user_has_the_home_of_that_user() {
+pub(crate) fn exec_as_another_user_has_the_home_of_that_user() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -115,7 +115,7 @@ fn exec_as_another_user_has_the_home_of_that_user() {
 }
 
 #[test]
-fn exec_with_streams_and_with_a_terminal() {
+pub(crate) fn exec_with_streams_and_with_a_terminal() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -149,7 +149,7 @@ fn exec_with_streams_and_with_a_terminal() {
 }
 
 #[test]
-fn an_attached_client_talks_to_the_main_process() {
+pub(crate) fn an_attached_client_talks_to_the_main_process() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -9,7 +9,7 @@ use berth_types::{Classify, Kind};
 use crate::harness::{WAITS, World, sandbox, script};
 
 #[test]
-fn a_command_that_is_not_there_ends_as_start_error() {
+pub(crate) fn a_command_that_is_not_there_ends_as_start_error() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -34,7 +34,7 @@ fn a_command_that_is_not_there_ends_as_start_error() {
 }
 
 #[test]
-fn a_container_that_cannot_be_created_leaves_nothing() {
+pub(crate) fn a_container_that_cannot_be_created_leaves_nothing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -90,7 +90,7 @@ fn a_container_that_cannot_be_created_leaves_nothing() {
 
 /// A mount that says it propagates and does not is found out only when it is too late.
 #[test]
-fn propagation_that_the_host_cannot_give_is_refused() {
+pub(crate) fn propagation_that_the_host_cannot_give_is_refused() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -133,7 +133,7 @@ fn propagation_that_the_host_cannot_give_is_refused() {
 }
 
 #[test]
-fn a_sandbox_that_cannot_be_made_leaves_nothing() {
+pub(crate) fn a_sandbox_that_cannot_be_made_leaves_nothing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -1,17 +1,18 @@
 //! An engine for each test.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use berth_engine::model::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, ImageSpec, NamespaceMode, Namespaces, Network,
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
-use berth_engine::seams::Seams;
+use berth_engine::seams::{OciRuntime, Program, Seams};
 use berth_engine::{
     BuiltinNetwork, CgroupDriver, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice,
 };
@@ -52,6 +53,22 @@ pub(crate) fn programs() -> &'static Programs {
     })
 }
 
+thread_local! {
+    /// The handler of the pods of this test that name none.
+    static HANDLER: Cell<Option<(&'static str, &'static str)>> = const { Cell::new(None) };
+}
+
+/// Runs a test with another handler as the default: this name, by the OCI runtime at this path.
+pub(crate) fn under(handler: (&'static str, &'static str), test: fn()) {
+    HANDLER.set(Some(handler));
+    test();
+}
+
+/// Whether it runs with Berth's own runtime.
+pub(crate) fn is_native() -> bool {
+    HANDLER.get().is_none()
+}
+
 /// An engine's surroundings. They outlive the engine, which a test may drop and open again.
 pub(crate) struct World {
     pub(crate) config: EngineConfig,
@@ -77,7 +94,7 @@ impl World {
             cgroup_root: format!("/berth-{instance}"),
             cgroup_slice: format!("berth_{}.slice", instance.replace('-', "_")),
             handlers: BTreeMap::new(),
-            default_handler: "native".to_owned(),
+            default_handler: HANDLER.get().map_or("native", |(name, _)| name).to_owned(),
             images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
             cri_network: network,
             local_network: network,
@@ -107,7 +124,11 @@ impl World {
     }
 
     /// The same with what a test gives it.
-    pub(crate) fn open_with(&mut self, seams: Seams) -> Engine {
+    pub(crate) fn open_with(&mut self, mut seams: Seams) -> Engine {
+        if let Some((name, runtime)) = HANDLER.get() {
+            let shim = Arc::new(Program::new(programs().shim));
+            seams.handlers.push(Arc::new(OciRuntime::new(name.to_owned(), runtime.into(), shim)));
+        }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let engine = runtime.block_on(Engine::open_with(self.config.clone(), seams)).unwrap();

@@ -24,7 +24,7 @@ fn cpu_file(cgroup: &str, v1: &str, v2: &str) -> String {
 }
 
 #[test]
-fn a_change_of_score_reaches_every_process_and_those_to_come() {
+pub(crate) fn a_change_of_score_reaches_every_process_and_those_to_come() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -53,7 +53,7 @@ fn a_change_of_score_reaches_every_process_and_those_to_come() {
 }
 
 #[test]
-fn a_period_keeps_the_quota_and_a_change_refused_half_way_is_taken_back() {
+pub(crate) fn a_period_keeps_the_quota_and_a_change_refused_half_way_is_taken_back() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -85,7 +85,7 @@ fn a_period_keeps_the_quota_and_a_change_refused_half_way_is_taken_back() {
 
 /// What cannot work is refused with the setting's name and why, and what was in force stays.
 #[test]
-fn limits_that_cannot_work_are_named() {
+pub(crate) fn limits_that_cannot_work_are_named() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -118,7 +118,7 @@ fn limits_that_cannot_work_are_named() {
 
 /// contract 28
 #[test]
-fn less_memory_than_is_used_is_refused_and_what_can_be_given_back_is() {
+pub(crate) fn less_memory_than_is_used_is_refused_and_what_can_be_given_back_is() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -148,7 +148,7 @@ fn less_memory_than_is_used_is_refused_and_what_can_be_given_back_is() {
 
 /// The limits of a pod as a whole, where Berth makes its group; changes build on each other, also after a restart.
 #[test]
-fn a_pod_is_resized_and_stays_so_under_the_next_daemon() {
+pub(crate) fn a_pod_is_resized_and_stays_so_under_the_next_daemon() {
     require_root!();
     let mut world = World::new();
     let mut engine = world.with_image();

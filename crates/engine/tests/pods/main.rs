@@ -11,6 +11,8 @@ mod concurrency;
 mod damage;
 mod exec;
 mod failures;
+mod faulty;
+mod handlers;
 mod harness;
 mod life;
 mod limits;

@@ -10,7 +10,7 @@ use crate::harness::{WAITS, World, sandbox, script, started};
 pub(crate) const INSIDE: &str = "BERTH_TEST_INSIDE";
 
 #[test]
-fn pods_have_addresses_names_and_reach_each_other() {
+pub(crate) fn pods_have_addresses_names_and_reach_each_other() {
     require_root!();
     if std::env::var_os(INSIDE).is_none() {
         return again_inside("network::pods_have_addresses_names_and_reach_each_other");
@@ -42,7 +42,7 @@ fn pods_have_addresses_names_and_reach_each_other() {
 }
 
 #[test]
-fn a_pod_whose_lease_is_lost_is_ended_before_another_has_its_address() {
+pub(crate) fn a_pod_whose_lease_is_lost_is_ended_before_another_has_its_address() {
     require_root!();
     if std::env::var_os(INSIDE).is_none() {
         return again_inside("network::a_pod_whose_lease_is_lost_is_ended_before_another_has_its_address");
@@ -70,7 +70,7 @@ fn a_pod_whose_lease_is_lost_is_ended_before_another_has_its_address() {
 }
 
 #[test]
-fn sysctls_of_the_pods_interface_are_set() {
+pub(crate) fn sysctls_of_the_pods_interface_are_set() {
     require_root!();
     if std::env::var_os(INSIDE).is_none() {
         return again_inside("network::sysctls_of_the_pods_interface_are_set");
@@ -102,7 +102,7 @@ fn sysctls_of_the_pods_interface_are_set() {
 }
 
 #[test]
-fn pods_keep_their_network_whatever_becomes_of_the_firewall_and_the_bridge() {
+pub(crate) fn pods_keep_their_network_whatever_becomes_of_the_firewall_and_the_bridge() {
     require_root!();
     if std::env::var_os(INSIDE).is_none() {
         return again_inside(

@@ -25,7 +25,7 @@ async fn end_of(engine: &Engine, id: &ContainerId) -> ExitView {
 
 /// contract 21, 22
 #[test]
-fn a_container_over_its_own_limit_is_oom_killed_and_the_limit_is_named() {
+pub(crate) fn a_container_over_its_own_limit_is_oom_killed_and_the_limit_is_named() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -42,7 +42,7 @@ fn a_container_over_its_own_limit_is_oom_killed_and_the_limit_is_named() {
 
 /// contract 22
 #[test]
-fn oom_in_the_pods_group_names_the_pod() {
+pub(crate) fn oom_in_the_pods_group_names_the_pod() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -61,7 +61,7 @@ fn oom_in_the_pods_group_names_the_pod() {
 
 /// contract 22: what ended by itself was not killed, whatever was killed before.
 #[test]
-fn oom_of_a_child_is_not_that_of_its_container() {
+pub(crate) fn oom_of_a_child_is_not_that_of_its_container() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -91,7 +91,7 @@ fn oom_of_a_child_is_not_that_of_its_container() {
 
 /// contract 22: status 137 is no proof.
 #[test]
-fn a_container_killed_on_request_after_oom_of_a_child_is_not_oom_killed() {
+pub(crate) fn a_container_killed_on_request_after_oom_of_a_child_is_not_oom_killed() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -111,7 +111,7 @@ fn a_container_killed_on_request_after_oom_of_a_child_is_not_oom_killed() {
 }
 
 #[test]
-fn a_limit_too_small_to_start_is_named() {
+pub(crate) fn a_limit_too_small_to_start_is_named() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

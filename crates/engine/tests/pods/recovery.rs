@@ -9,7 +9,7 @@ use berth_types::lifecycle::{container, sandbox as pod};
 use crate::harness::{LIMIT, WAITS, World, ended, sandbox, script, started};
 
 #[test]
-fn pods_run_on_without_the_daemon_and_are_found_again() {
+pub(crate) fn pods_run_on_without_the_daemon_and_are_found_again() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -57,7 +57,7 @@ fn pods_run_on_without_the_daemon_and_are_found_again() {
 }
 
 #[test]
-fn a_pod_whose_shim_is_killed_ends_in_the_defined_way() {
+pub(crate) fn a_pod_whose_shim_is_killed_ends_in_the_defined_way() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -90,7 +90,7 @@ fn a_pod_whose_shim_is_killed_ends_in_the_defined_way() {
 }
 
 #[test]
-fn a_shim_that_died_with_the_daemon_is_found_so() {
+pub(crate) fn a_shim_that_died_with_the_daemon_is_found_so() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -118,7 +118,7 @@ fn a_shim_that_died_with_the_daemon_is_found_so() {
 }
 
 #[test]
-fn a_stopped_pod_and_a_partly_created_one_are_distinguished() {
+pub(crate) fn a_stopped_pod_and_a_partly_created_one_are_distinguished() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -145,7 +145,7 @@ fn a_stopped_pod_and_a_partly_created_one_are_distinguished() {
 
 /// A daemon that was killed while it removed a pod leaves the record and no longer what it names.
 #[test]
-fn a_pod_whose_removal_was_cut_off_is_found_and_removed() {
+pub(crate) fn a_pod_whose_removal_was_cut_off_is_found_and_removed() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -178,7 +178,7 @@ fn cut(shim: i32) {
 }
 
 #[test]
-fn a_connection_that_is_lost_ends_nothing() {
+pub(crate) fn a_connection_that_is_lost_ends_nothing() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -38,7 +38,7 @@ fn silenced(world: &mut World) -> (Engine, SandboxId, ContainerId, i32) {
 }
 
 #[test]
-fn it_is_taken_back_when_it_answers() {
+pub(crate) fn it_is_taken_back_when_it_answers() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);
@@ -61,7 +61,7 @@ fn it_is_taken_back_when_it_answers() {
 }
 
 #[test]
-fn what_ended_in_between_is_reported_when_it_answers() {
+pub(crate) fn what_ended_in_between_is_reported_when_it_answers() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);
@@ -87,7 +87,7 @@ fn main_of(engine: &Engine, main: &ContainerId) -> i32 {
 }
 
 #[test]
-fn its_containers_and_its_pod_can_be_ended_without_it() {
+pub(crate) fn its_containers_and_its_pod_can_be_ended_without_it() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);
@@ -111,7 +111,7 @@ fn its_containers_and_its_pod_can_be_ended_without_it() {
 }
 
 #[test]
-fn a_pod_with_running_containers_is_removed_without_it() {
+pub(crate) fn a_pod_with_running_containers_is_removed_without_it() {
     require_root!();
     let mut world = World::new();
     let (engine, id, main, shim) = silenced(&mut world);

@@ -34,7 +34,7 @@ async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 
 /// contract 43, 44: only what runs has numbers, they are those of the kernel, and one that has ended is left out.
 #[test]
-fn only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample() {
+pub(crate) fn only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -66,7 +66,7 @@ fn only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample() {
 }
 
 #[test]
-fn a_pod_has_the_numbers_of_its_group_its_network_and_its_containers() {
+pub(crate) fn a_pod_has_the_numbers_of_its_group_its_network_and_its_containers() {
     require_root!();
     let mut world = World::with_network(NetworkChoice::Builtin);
     let engine = world.with_image();
@@ -104,7 +104,7 @@ fn a_pod_has_the_numbers_of_its_group_its_network_and_its_containers() {
 }
 
 #[test]
-fn a_pod_of_the_hosts_network_has_no_network_of_its_own() {
+pub(crate) fn a_pod_of_the_hosts_network_has_no_network_of_its_own() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -123,7 +123,7 @@ fn a_pod_of_the_hosts_network_has_no_network_of_its_own() {
 
 /// A writable layer is measured in the background, and its time is that of the measurement.
 #[test]
-fn the_writable_layer_is_never_walked_in_a_call() {
+pub(crate) fn the_writable_layer_is_never_walked_in_a_call() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -144,7 +144,7 @@ fn the_writable_layer_is_never_walked_in_a_call() {
 }
 
 #[test]
-fn metrics_tell_processes_open_files_and_sockets() {
+pub(crate) fn metrics_tell_processes_open_files_and_sockets() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -168,7 +168,7 @@ fn metrics_tell_processes_open_files_and_sockets() {
 
 /// contract 49: each event has the pod as it was then, also the last one.
 #[test]
-fn events_carry_the_pod_of_their_moment() {
+pub(crate) fn events_carry_the_pod_of_their_moment() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

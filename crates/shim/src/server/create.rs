@@ -1,11 +1,13 @@
 //! Creating a container: a thread makes it, and notifies the loop.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
+use berth_types::shim::bundle::{self, Bundle};
 use berth_types::shim::{Answer, Create, Event, Exit, Failure, PidSpace, Reason};
 use rustix::process::Signal;
 
@@ -14,6 +16,7 @@ use crate::container::{Asker, Container, Made};
 use crate::making::Making;
 use crate::outcome::{self, Ended, failure, system};
 use crate::pump;
+use crate::runtime::Runtime;
 use crate::stage::{Ask, Stage, StageEvent};
 
 /// The most containers and exec sessions that are being made at once.
@@ -46,7 +49,10 @@ impl Server {
         let dir = pod.state_dir.join("containers").join(id.as_str());
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let spaces = Arc::clone(&pod.spaces);
-        let making = Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score: self.oom_score };
+        let runtime = runtime_of(&create, &pod.state_dir, &dir)?;
+        let oom_score = self.oom_score;
+        let making =
+            Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score, runtime: runtime.clone() };
         let pump = pump::start(id.clone(), self.notes.clone(), move || making.make());
         let container = Container {
             stage: Stage::Preparing,
@@ -55,6 +61,7 @@ impl Server {
             oom: None,
             killed: None,
             dir,
+            runtime,
             terminal: None,
             pump: pump.map_err(|e| system("start the container's thread", &e))?,
             started_at: 0,
@@ -71,7 +78,8 @@ impl Server {
 
     /// How many threads make something.
     pub(super) fn at_work(&self) -> usize {
-        self.beginning.len() + self.containers.values().filter(|c| c.is_being_made()).count()
+        let made = self.containers.values().filter(|c| c.is_being_made()).count();
+        self.beginning.len() + self.by_runtimes + made
     }
 
     /// The PID namespace to be joined, if it is not the plan's.
@@ -109,11 +117,15 @@ impl Server {
     }
 
     fn take_over(&mut self, id: &ContainerId, made: Made) {
-        let Made { main, terminal, notes, oom } = made;
+        let Made { main, unclaimed, terminal, notes, oom } = made;
         for text in notes {
             self.tell(&Event::Note { container: id.clone(), text });
         }
         let Some(container) = self.containers.get_mut(id) else { return };
+        // From here on its end and what follows are the loop's.
+        if let Some(unclaimed) = unclaimed {
+            unclaimed.claim();
+        }
         let pid = main.pid;
         container.main = Some(main);
         container.terminal = terminal;
@@ -179,10 +191,24 @@ impl Server {
     /// One round of killing what a thread prepares.
     pub(super) fn kill_doomed(&mut self, id: &ContainerId, now: Instant) {
         let Some(container) = self.containers.get_mut(id) else { return };
+        if let Some(runtime) = &container.runtime {
+            runtime.cancel();
+        }
         // What is left is killed in the next round.
         drop(container.cgroup.kill_all(now + ABORT_ROUND));
         container.abort_retry = Some(now + ABORT_RETRY);
     }
+}
+
+/// The runtime that makes a container, if it is not this program.
+fn runtime_of(create: &Create, state_dir: &Path, dir: &Path) -> Result<Option<Arc<Runtime>>, Failure> {
+    if !bundle::is_bundle(&create.plan) {
+        return Ok(None);
+    }
+    let bundle: Bundle =
+        bundle::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+    let runtime = Runtime::new(bundle, create.container.clone(), state_dir, dir.to_owned());
+    runtime.map(|runtime| Some(Arc::new(runtime))).map_err(|e| system("make a runtime's event", &e))
 }
 
 fn ended_early() -> Failure {

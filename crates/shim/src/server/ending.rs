@@ -35,6 +35,9 @@ impl Server {
             c.stage == Stage::Starting && c.start.as_ref().is_some_and(|s| s.failed.is_none())
         };
         if self.containers.get(&id).is_some_and(starting) {
+            if self.waits_for_runtime(&id, ended) {
+                return true;
+            }
             // The result of its execve is reported before its end.
             self.executed(&id);
         }
@@ -78,7 +81,7 @@ impl Server {
                     self.drained(id);
                 }
                 Step::Remove => self.remove(id),
-                Step::Kill | Step::Drain => {}
+                Step::Kill | Step::Drain | Step::Delete => {}
             }
         }
     }
@@ -127,12 +130,21 @@ impl Server {
         if ending.step != Step::Drain {
             return;
         }
-        ending.enter(Step::Remove, Duration::ZERO);
         let exited = record::Exited { started_at: container.started_at, exit: ending.exit.clone() };
         if let Err(e) = records::write(&container.dir, record::EXIT, &exited) {
             // The daemon is told anyway, and keeps its own record.
             ending.say(&format!("the exit record could not be written: {e}"));
         }
+        if !self.delete_by_runtime(id) {
+            self.begin_removing(id);
+        }
+    }
+
+    /// Nothing is left but the cgroup.
+    pub(super) fn begin_removing(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(ending) = &mut container.ending else { return };
+        ending.enter(Step::Remove, Duration::ZERO);
         self.remove(id);
     }
 
@@ -209,13 +221,13 @@ enum Rest {
 }
 
 impl Ending {
-    fn enter(&mut self, step: Step, limit: Duration) {
+    pub(super) fn enter(&mut self, step: Step, limit: Duration) {
         self.step = step;
         self.since = Instant::now();
         self.again = self.since + limit;
     }
 
-    fn say(&mut self, text: &str) {
+    pub(super) fn say(&mut self, text: &str) {
         let message = &mut self.exit.message;
         if !message.is_empty() {
             message.push_str("; ");

@@ -68,7 +68,8 @@ impl Server {
         if daemon < WELCOMED {
             return Ok(Some(Answer::Hello { version: VERSION, sandbox, containers }));
         }
-        let plans = berth_container::plan::VERSIONS.to_vec();
+        let mut plans = berth_container::plan::VERSIONS.to_vec();
+        plans.push(shim::bundle::VERSION);
         Ok(Some(Answer::Welcome { version: VERSION, plans, abilities: ABILITIES, sandbox, containers }))
     }
 

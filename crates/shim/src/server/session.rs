@@ -1,11 +1,13 @@
 //! Requests and events of exec sessions.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_container::plan::ProcessPlan;
 use berth_container::run::{self, Join, Running, Stdio};
 use berth_types::ExecId;
+use berth_types::shim::bundle;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
 use rustix::termios::Winsize;
 
@@ -14,8 +16,10 @@ use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
 use crate::exec::{Beginning, Begun, Session};
+use crate::making::given_streams;
 use crate::outcome::{self, Ended, exec_refused, failure, system};
 use crate::pump::Note;
+use crate::runtime::{Made, Runtime};
 use crate::stage::Ask;
 
 /// The most sessions of one container that begin at once. A container may stop the processes that join it: they take
@@ -48,7 +52,8 @@ impl Server {
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let timeout = (exec.timeout_ms > 0).then(|| Duration::from_millis(exec.timeout_ms));
-        let begin = Begin { plan: exec.plan, target, stdio, join, oom_score };
+        let by = container.runtime.clone().map(|runtime| (runtime, exec.exec.clone()));
+        let begin = Begin { plan: exec.plan, by, target, stdio, join, oom_score };
         let (notes, container, id) = (self.notes.clone(), exec.container.clone(), exec.exec.clone());
         let thread = std::thread::Builder::new().name("exec".to_owned()).stack_size(STACK);
         let begun = thread.spawn(move || {
@@ -151,6 +156,8 @@ impl Server {
 /// What a session's process is made of, in its thread.
 struct Begin {
     plan: Vec<u8>,
+    /// The runtime that makes it, and the session's id.
+    by: Option<(Arc<Runtime>, ExecId)>,
     target: OwnedFd,
     stdio: Stdio,
     join: Join,
@@ -159,6 +166,13 @@ struct Begin {
 
 impl Begin {
     fn begin(self) -> Result<Running, Failure> {
+        if let Some((runtime, id)) = &self.by {
+            let process = bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+            let streams = given_streams(self.stdio).map_err(|e| system("make the session's stdio", &e))?;
+            let fds = streams.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
+            let Made { pid, pidfd, console } = runtime.exec(id, &process, fds)?;
+            return Ok(Running { pid, pidfd, console, notes: Vec::new() });
+        }
         let mut plan =
             ProcessPlan::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
         plan.oom_score_adj = plan.oom_score_adj.or(self.oom_score);

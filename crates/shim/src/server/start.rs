@@ -23,6 +23,9 @@ impl Server {
         let gone = || failure(Reason::State, "the process is gone");
         let container = self.container(id)?;
         container.stage.allows(Ask::Start)?;
+        if let Some(runtime) = container.runtime.clone() {
+            return self.start_by_runtime(asker, id, runtime);
+        }
         let main = container.main.as_mut().ok_or_else(gone)?;
         let token = GATE | u64::from(main.pid.unsigned_abs());
         let prepared = main.prepared.take().ok_or_else(gone)?;
@@ -37,7 +40,8 @@ impl Server {
             return Err(system("wait for the process", &std::io::Error::from(e)));
         }
         container.stage = container.stage.after(StageEvent::Released);
-        container.start = Some(Start { asker, deadline: Instant::now() + LIMIT, failed: None });
+        container.start =
+            Some(Start { asker, deadline: Some(Instant::now() + LIMIT), failed: None, ended: None });
         match prepared.release() {
             Ok(()) => {
                 if let Some(main) = &mut container.main {
@@ -76,6 +80,12 @@ impl Server {
         // Other processes may have copies of it for a moment, so closing it is not enough.
         let _ = epoll::delete(&self.epoll, prepared.gate());
         drop(prepared.into_running());
+        self.runs(id);
+    }
+
+    /// The command of a container runs, since now.
+    pub(super) fn runs(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get_mut(id) else { return };
         let at = pump::now();
         container.started_at = at;
         container.stage = container.stage.after(StageEvent::Started);
@@ -101,7 +111,7 @@ impl Server {
 
     /// Ends starts that take too long.
     pub(super) fn end_late_starts(&mut self, now: Instant) {
-        let late = |start: &Start| start.failed.is_none() && start.deadline <= now;
+        let late = |start: &Start| start.failed.is_none() && start.deadline.is_some_and(|at| at <= now);
         let ids: Vec<ContainerId> = self
             .containers
             .iter()

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use berth_sys::spawn::Spawn;
+use berth_sys::spawn::{Executable, Spawn};
 use berth_types::shim::{Answer, Event, PidSpace, Reason, Request};
 
 use crate::rig::{Client, Rig, Want, possible, sh, until};
@@ -217,10 +217,11 @@ fn a_shim_without_a_pod_ends_with_its_daemon() {
     let program = std::fs::File::open(env!("CARGO_BIN_EXE_berth-shim")).unwrap();
     let base = berth_sys::mount::base_namespace().unwrap();
     let shim = Spawn {
-        program: program.as_fd(),
+        program: Executable::File(program.as_fd()),
         argv: &[c"berth-shim"],
         fds: &[listener.as_fd(), theirs.as_fd(), base.as_fd()],
-        stderr: None,
+        env: &[],
+        stdio: [None; 3],
         cgroup: None,
         tasks: &[],
         new_pid_namespace: false,

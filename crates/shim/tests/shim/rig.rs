@@ -12,7 +12,7 @@ use berth_container::plan::{Capabilities, Space};
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host, Resources};
 use berth_sys::mount;
 use berth_sys::socket::{Frame, Reader, receive, send};
-use berth_sys::spawn::{Child, Spawn};
+use berth_sys::spawn::{Child, Executable, Spawn};
 use berth_types::shim::{
     Answer, Create, Event, Exec, Exit, Failure, FromShim, PidSpace, Pod, Request, ToShim, decode, encode,
 };
@@ -116,10 +116,11 @@ impl Rig {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let base = mount::base_namespace().unwrap();
         let shim = Spawn {
-            program: program(),
+            program: Executable::File(program()),
             argv: &[c"berth-shim", c"test"],
             fds: &[listener.as_fd(), theirs.as_fd(), base.as_fd()],
-            stderr: None,
+            env: &[],
+            stdio: [None; 3],
             cgroup: None,
             tasks: &[],
             new_pid_namespace: false,

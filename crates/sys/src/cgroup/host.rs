@@ -4,9 +4,10 @@
 //! A hybrid host has both: its v2 hierarchy holds few controllers or none, but it still gives what
 //! v1 lacks, killing a group at once and being told when it is empty.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{CgroupError, Controller, Controllers};
+use super::{CgroupError, CgroupPath, Controller, Controllers};
 use crate::mount::Mounted;
 
 /// How the host's hierarchies are mounted.
@@ -47,6 +48,8 @@ pub struct Hierarchy {
 pub struct Host {
     pub(super) mode: Mode,
     pub(super) hierarchies: Vec<Hierarchy>,
+    /// Where v1 hierarchies are mounted in which containers get no groups.
+    unused: Vec<PathBuf>,
 }
 
 /// v1 controllers in which every container gets a group: those that have a limit, and those that
@@ -101,15 +104,29 @@ impl Host {
             (false, false) => return Err(CgroupError::Host { why: "no hierarchy is mounted".to_owned() }),
         };
         let wanted = if v2 { WANTED } else { WANTED.with(Controller::Freezer) };
-        let hierarchies = found
-            .into_iter()
-            .filter(|h| match h.version {
-                Version::V2 => true,
-                Version::V1 if h.controllers.is_empty() => systemd && h.name.as_deref() == Some("systemd"),
-                Version::V1 => !h.controllers.and(wanted).is_empty(),
-            })
-            .collect();
-        Ok(Host { mode, hierarchies })
+        let (hierarchies, unused): (Vec<_>, Vec<_>) = found.into_iter().partition(|h| match h.version {
+            Version::V2 => true,
+            Version::V1 if h.controllers.is_empty() => systemd && h.name.as_deref() == Some("systemd"),
+            Version::V1 => !h.controllers.and(wanted).is_empty(),
+        });
+        let unused = unused.into_iter().map(|hierarchy| hierarchy.mount).collect();
+        Ok(Host { mode, hierarchies, unused })
+    }
+
+    /// Removes the empty groups of a path in the v1 hierarchies that are not used here, and those above it down to `top`:
+    /// other runtimes make groups in every hierarchy, and remove no more of them than the last. What is not empty stays.
+    pub fn remove_unused(&self, path: &CgroupPath, top: &CgroupPath) {
+        let groups = Path::new(path.as_str()).ancestors();
+        let ours = groups.clone().skip(1).take_while(|group| group.starts_with(top.as_str()));
+        for hierarchy in &self.unused {
+            for group in groups.clone().take(1).chain(ours.clone()) {
+                // Most likely it is not there.
+                if std::fs::remove_dir(hierarchy.join(group)).is_err_and(|e| e.kind() != ErrorKind::NotFound)
+                {
+                    break;
+                }
+            }
+        }
     }
 
     /// How the hierarchies are mounted.

@@ -21,11 +21,12 @@ fn the_program_has_what_it_was_given_and_nothing_else() {
     let input = crate::memfd::sealed("in", b"input\n").unwrap();
     rustix::fs::seek(&input, rustix::fs::SeekFrom::Start(0)).unwrap();
     let spawn = Spawn {
-        program: program.as_fd(),
+        program: Executable::File(program.as_fd()),
         argv: &[c"sh", c"-c", script],
         // Numbers that overlap with their targets in the wrong order.
         fds: &[input.as_fd(), theirs.as_fd()],
-        stderr: None,
+        env: &[],
+        stdio: [None; 3],
         cgroup: None,
         tasks: &[],
         new_pid_namespace: false,
@@ -52,10 +53,11 @@ fn the_program_has_what_it_was_given_and_nothing_else() {
 fn what_cannot_be_executed_is_an_error_and_leaves_nothing() {
     let memfd = crate::memfd::sealed("nonsense", b"not a program").unwrap();
     let spawn = Spawn {
-        program: memfd.as_fd(),
+        program: Executable::File(memfd.as_fd()),
         argv: &[c"x"],
         fds: &[],
-        stderr: None,
+        env: &[],
+        stdio: [None; 3],
         cgroup: None,
         tasks: &[],
         new_pid_namespace: false,
@@ -69,10 +71,11 @@ fn a_cgroup_that_cannot_be_joined_is_an_error() {
     let sh = program("/bin/true");
     let dir = program("/");
     let spawn = Spawn {
-        program: sh.as_fd(),
+        program: Executable::File(sh.as_fd()),
         argv: &[c"true"],
         fds: &[],
-        stderr: None,
+        env: &[],
+        stdio: [None; 3],
         cgroup: Some(dir.as_fd()),
         tasks: &[],
         new_pid_namespace: false,
@@ -90,10 +93,11 @@ fn threads_may_spawn_at_the_same_time() {
             scope.spawn(|| {
                 for _ in 0..25 {
                     let spawn = Spawn {
-                        program: memfd.as_fd(),
+                        program: Executable::File(memfd.as_fd()),
                         argv: &[c"true"],
                         fds: &[],
-                        stderr: None,
+                        env: &[],
+                        stdio: [None; 3],
                         cgroup: None,
                         tasks: &[],
                         new_pid_namespace: false,
@@ -114,10 +118,11 @@ fn the_first_process_of_a_new_pid_namespace_has_number_one() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let program = program("/bin/sh");
     let spawn = Spawn {
-        program: program.as_fd(),
+        program: Executable::File(program.as_fd()),
         argv: &[c"sh", c"-c", c"echo $$ >&3"],
         fds: &[theirs.as_fd()],
-        stderr: None,
+        env: &[],
+        stdio: [None; 3],
         cgroup: None,
         tasks: &[],
         new_pid_namespace: true,
@@ -129,4 +134,52 @@ fn the_first_process_of_a_new_pid_namespace_has_number_one() {
     assert_eq!(text, "1\n");
     assert_eq!(wait(&child).exit_status(), Some(0));
     assert!(child.pid > 1);
+}
+
+#[test]
+fn a_script_has_its_streams_its_environment_and_the_usual_signals() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(
+        &script,
+        "#!/bin/sh\nread -r line; echo \"$line $A $B\"; echo wrong >&2; kill -HUP $$; echo alive\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::ffi::CString::new(script.to_str().unwrap()).unwrap();
+    let (input, mut to_input) = std::io::pipe().unwrap();
+    let (mut output, to_output) = std::io::pipe().unwrap();
+    let (mut errors, to_errors) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut to_input, b"in\n").unwrap();
+    // No other test here depends on it.
+    crate::signal::ignore(&[libc::SIGHUP]);
+    let child = Spawn {
+        program: Executable::Path(&path),
+        argv: &[c"script"],
+        fds: &[],
+        env: &[c"A=1", c"B=two words"],
+        stdio: [Some(input.as_fd()), Some(to_output.as_fd()), Some(to_errors.as_fd())],
+        cgroup: None,
+        tasks: &[],
+        new_pid_namespace: false,
+    }
+    .spawn()
+    .unwrap();
+    drop((to_output, to_errors));
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    errors.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "in 1 two words\nwrong\n");
+    assert_eq!(wait(&child).terminating_signal(), Some(libc::SIGHUP));
+    let missing = Spawn {
+        program: Executable::Path(c"/no/such/program"),
+        argv: &[c"x"],
+        fds: &[],
+        env: &[],
+        stdio: [None; 3],
+        cgroup: None,
+        tasks: &[],
+        new_pid_namespace: false,
+    };
+    assert_eq!(missing.spawn().unwrap_err().raw_os_error(), Some(libc::ENOENT));
 }

@@ -91,7 +91,9 @@ impl Placement for Cgroupfs {
         if whole.as_str().ends_with(".scope") && cgroup::Host::has_systemd() {
             self.forget(&whole)?;
         }
-        super::end(&self.host, &whole)
+        super::end(&self.host, &whole)?;
+        self.host.remove_unused(&whole, &self.root);
+        Ok(())
     }
 
     fn make_shim(&self, _sandbox: &SandboxId) -> Result<Cgroup, EngineError> {

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use berth_sys::cgroup::{self, Cgroup, CgroupPath, Resources};
-use berth_sys::spawn::Spawn;
+use berth_sys::spawn::{Executable, Spawn};
 use berth_types::lifecycle::Refused;
 use berth_types::{Classify as _, Kind, SandboxId};
 
@@ -96,10 +96,11 @@ impl Systemd {
         let program = self.program.file().map_err(|e| EngineError::system(what(), e))?;
         let id = CString::new(sandbox.as_str()).expect("an id has no NUL");
         let spawn = Spawn {
-            program: program.as_fd(),
+            program: Executable::File(program.as_fd()),
             argv: &[PAUSE_NAME, &id],
             fds: &[],
-            stderr: None,
+            env: &[],
+            stdio: [None; 3],
             cgroup: join.v2_dir.as_ref().map(|dir| dir.as_fd()),
             tasks: &[],
             new_pid_namespace: false,

@@ -1,0 +1,282 @@
+//! A container that an OCI runtime makes: a program with runc's command line, which the shim asks to create, start, enter and
+//! delete it. The processes become the shim's own when the program has ended (it is their subreaper), so that their ends, their
+//! streams and their kills are the same as those of any other container.
+//!
+//! Everything here waits for the program, each time for a limited time: it is called by threads of their own. See
+//! docs/adr/0096.
+
+mod command;
+mod console;
+mod words;
+
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_sys::fs::{Durability, read_bounded, write_atomic};
+use berth_types::shim::bundle::{Bundle, Namespace, Piece, Process};
+use berth_types::shim::{Failure, Reason};
+use berth_types::{ContainerId, ExecId};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::making::Spaces;
+use crate::outcome::{failure, system};
+use command::{Command, Failed};
+use console::Console;
+
+/// The time for a container to be made. Less than what the daemon waits, which then is told why.
+const CREATE_LIMIT: Duration = Duration::from_secs(50);
+/// The time for it to be started, or entered.
+const START_LIMIT: Duration = Duration::from_secs(40);
+/// The time for what is left of it to be deleted.
+const DELETE_LIMIT: Duration = Duration::from_secs(10);
+/// The longest file with the number of a process.
+const MAX_PID_FILE: u64 = 64;
+
+/// A container as its runtime has it.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    program: PathBuf,
+    bundle: Bundle,
+    id: ContainerId,
+    /// Where the runtime keeps what it knows of the pod's containers.
+    root: PathBuf,
+    /// The container's directory for records, where the files are that shim and runtime exchange.
+    dir: PathBuf,
+    /// Readable when nothing more is to be waited for.
+    cancelled: OwnedFd,
+}
+
+/// A process that the runtime made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    /// The master of its terminal.
+    pub(crate) console: Option<OwnedFd>,
+}
+
+/// What was created and has no owner yet: when this is dropped, it is ended and deleted.
+#[derive(Debug)]
+pub(crate) struct Unclaimed(Option<(Arc<Runtime>, OwnedFd)>);
+
+impl Unclaimed {
+    pub(crate) fn claim(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some((runtime, pidfd)) = self.0.take() {
+            // One that has ended cannot be signalled; what cannot be deleted goes with the pod.
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            drop(runtime.delete());
+        }
+    }
+}
+
+impl Runtime {
+    /// For a container of this bundle. `state_dir` is the pod's, `dir` the container's in it.
+    pub(crate) fn new(
+        bundle: Bundle,
+        id: ContainerId,
+        state_dir: &Path,
+        dir: PathBuf,
+    ) -> std::io::Result<Self> {
+        let cancelled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (program, root) = (PathBuf::from(&bundle.runtime), state_dir.join("runtime"));
+        Ok(Self { program, bundle, id, root, dir, cancelled })
+    }
+
+    /// Waits for the runtime no longer, now and later: what it makes is to end. Deleting is waited for all the same.
+    pub(crate) fn cancel(&self) {
+        // It fails only when it is set already.
+        let _ = rustix::io::write(&self.cancelled, &1u64.to_ne_bytes());
+    }
+
+    /// Makes the container, up to just before its command.
+    pub(crate) fn create(
+        self: &Arc<Self>,
+        spaces: &Spaces,
+        pid_space: Option<&OwnedFd>,
+        stdio: Option<[BorrowedFd<'_>; 3]>,
+    ) -> Result<(Made, Unclaimed), Failure> {
+        std::fs::create_dir_all(&self.dir).map_err(|e| system("make the container's directory", &e))?;
+        let config = self.config(spaces, pid_space)?;
+        let file = Path::new(&self.bundle.dir).join("config.json");
+        write_atomic(&file, config.as_bytes(), Durability::Process)
+            .map_err(|e| system(&format!("write {}", file.display()), &e))?;
+        let dir = &self.bundle.dir;
+        let made = self.process("create", &self.id, stdio, |command| command.arg("--bundle").arg(dir));
+        match made {
+            Ok(made) => {
+                let pidfd = made.pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
+                Ok((made, Unclaimed(Some((Arc::clone(self), pidfd)))))
+            }
+            Err(failure) => {
+                // It may have got half of the way.
+                drop(self.delete());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Runs its command. It may have ended when this returns.
+    pub(crate) fn start(&self) -> Result<(), Failure> {
+        let command = self.command("start").arg(self.id.as_str());
+        command.run(START_LIMIT, [None; 3], Some(&self.cancelled)).map_err(|e| self.refused("start", &e))
+    }
+
+    /// Runs another process in the container.
+    pub(crate) fn exec(
+        &self,
+        exec: &ExecId,
+        process: &Process,
+        stdio: Option<[BorrowedFd<'_>; 3]>,
+    ) -> Result<Made, Failure> {
+        let file = self.dir.join(format!("{exec}.json"));
+        let written = write_atomic(&file, process.text.as_bytes(), Durability::Process);
+        written.map_err(|e| system(&format!("write {}", file.display()), &e))?;
+        let made =
+            self.process("exec", exec, stdio, |command| command.arg("--detach").arg("--process").arg(&file));
+        // It has been read, or is not needed.
+        drop(std::fs::remove_file(&file));
+        made
+    }
+
+    /// Removes what the runtime has of the container. Its processes are dead, or are killed; one that is not known has been deleted.
+    pub(crate) fn delete(&self) -> Result<(), String> {
+        if !self.root.join(self.id.as_str()).exists() {
+            return Ok(());
+        }
+        let command = self.command("delete").arg("--force").arg(self.id.as_str());
+        command.run(DELETE_LIMIT, [None; 3], None).map_err(|e| self.refused("delete", &e).message)
+    }
+
+    /// Asks for a process: with its streams, or with a terminal.
+    fn process(
+        &self,
+        verb: &'static str,
+        name: &impl std::fmt::Display,
+        stdio: Option<[BorrowedFd<'_>; 3]>,
+        with: impl FnOnce(Command) -> Command,
+    ) -> Result<Made, Failure> {
+        let pid_file = self.dir.join(format!("{name}.pid"));
+        let console = match stdio {
+            Some(_) => None,
+            None => Some(
+                Console::new(&self.dir, &name.to_string())
+                    .map_err(|e| system("listen for a terminal", &e))?,
+            ),
+        };
+        let mut command = self.command(verb).arg("--pid-file").arg(&pid_file);
+        if let Some(console) = &console {
+            command = command.arg("--console-socket").arg(console.path());
+        }
+        let command = with(command).arg(self.id.as_str());
+        let limit = if verb == "create" { CREATE_LIMIT } else { START_LIMIT };
+        let streams = stdio.map_or([None; 3], |fds| fds.map(Some));
+        let done = command.run(limit, streams, Some(&self.cancelled)).map_err(|e| self.refused(verb, &e));
+        let number = done.and_then(|()| self.number(verb, &pid_file));
+        // Read, or not needed.
+        drop(std::fs::remove_file(&pid_file));
+        let (pid, pidfd) = number?;
+        let console = console.map(|console| console.receive());
+        let console = console.transpose().map_err(|e| {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            self.wrong(verb, &format!("it gave no terminal: {e}"))
+        })?;
+        Ok(Made { pid, pidfd, console })
+    }
+
+    /// The process that the runtime names, which must have become a child of this shim.
+    fn number(&self, verb: &str, file: &Path) -> Result<(i32, OwnedFd), Failure> {
+        let text = read_bounded(file, MAX_PID_FILE);
+        let text = text.map_err(|e| self.wrong(verb, &format!("it left no number of its process: {e}")))?;
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+        let pid = number.and_then(Pid::from_raw).filter(|pid| pid.as_raw_nonzero().get() > 1);
+        let pid = pid.ok_or_else(|| self.wrong(verb, "what it left is no number of a process"))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty());
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ours = pidfd.and_then(|fd| waitid(WaitId::PidFd(fd.as_fd()), options).map(|_| fd));
+        match ours {
+            Ok(pidfd) => Ok((pid.as_raw_nonzero().get(), pidfd)),
+            Err(Errno::CHILD) => Err(self.wrong(verb, &format!("process {pid:?} is not one that it made"))),
+            Err(e) => Err(self.wrong(verb, &format!("process {pid:?}: {e}"))),
+        }
+    }
+
+    /// The text of the configuration, with the paths of namespaces.
+    fn config(&self, spaces: &Spaces, pid_space: Option<&OwnedFd>) -> Result<String, Failure> {
+        let mut text = String::new();
+        for piece in &self.bundle.config {
+            match piece {
+                Piece::Text(more) => text.push_str(more),
+                Piece::Namespace(which) => {
+                    let fd = match which {
+                        Namespace::Network => spaces.network.as_ref(),
+                        Namespace::Ipc => spaces.ipc.as_ref(),
+                        Namespace::Uts => spaces.uts.as_ref(),
+                        Namespace::Pid => pid_space,
+                    };
+                    let missing =
+                        || failure(Reason::Protocol, format!("the pod has no namespace for {which:?}"));
+                    text.push_str(&path_of(fd.ok_or_else(missing)?));
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    fn command(&self, verb: &'static str) -> Command {
+        Command::new(&self.program)
+            .arg("--root")
+            .arg(&self.root)
+            .arg("--log")
+            .arg(self.log())
+            .arg("--log-format")
+            .arg("json")
+            .arg(verb)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("runtime.log")
+    }
+
+    /// What the runtime did not do, with its own last words.
+    fn refused(&self, verb: &str, failed: &Failed) -> Failure {
+        let words = words::last(&self.log()).or_else(|| failed.said.clone());
+        // So that the next command does not repeat them.
+        drop(std::fs::remove_file(self.log()));
+        let how = match &words {
+            Some(words) => format!("{}: {words}", failed.how),
+            None => failed.how.clone(),
+        };
+        let reason = words.as_deref().map_or(Reason::Refused, words::reason);
+        Failure { reason, message: format!("{} {verb}: {how}", self.program.display()) }
+    }
+
+    fn wrong(&self, verb: &str, what: &str) -> Failure {
+        failure(Reason::Refused, format!("{} {verb}: {what}", self.program.display()))
+    }
+}
+
+/// A path by which another process of the host's finds what this one has open.
+fn path_of(fd: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())
+}
+
+/// The status with which a container ends that could not be started, as a shell gives it.
+pub(crate) fn status_of(failure: &Failure) -> i32 {
+    match failure.reason {
+        Reason::CommandNotFound => 127,
+        Reason::CommandDenied => 126,
+        _ => 128,
+    }
+}

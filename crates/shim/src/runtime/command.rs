@@ -1,0 +1,175 @@
+//! One run of the runtime, with a bound.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use berth_sys::process::{self, Exit};
+use berth_sys::spawn::{Child, Executable, Spawn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// Where runtimes look for helpers of their own.
+const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long one that is killed may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// As much of what it says is kept: its last words.
+const SAID: usize = 2 << 10;
+
+/// A program and its arguments.
+#[derive(Debug)]
+pub(super) struct Command {
+    arguments: Vec<CString>,
+}
+
+/// Why it did not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// How it ended.
+    pub(super) how: String,
+    /// What it said last on its own stderr.
+    pub(super) said: Option<String>,
+}
+
+impl Command {
+    pub(super) fn new(program: &Path) -> Self {
+        Self { arguments: Vec::new() }.arg(program)
+    }
+
+    #[must_use]
+    pub(super) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        // Paths of ours and ids, which have none.
+        let bytes: Vec<u8> = argument.as_ref().as_bytes().iter().copied().filter(|byte| *byte != 0).collect();
+        self.arguments.extend(CString::new(bytes));
+        self
+    }
+
+    /// Runs it to its end. Without streams of a container its stderr is listened to.
+    pub(super) fn run(
+        &self,
+        limit: Duration,
+        stdio: [Option<BorrowedFd<'_>>; 3],
+        cancelled: Option<&OwnedFd>,
+    ) -> Result<(), Failed> {
+        let failed =
+            |what: &str, e: &dyn std::fmt::Display| Failed { how: format!("{what}: {e}"), said: None };
+        let program = self.arguments.first().ok_or_else(|| failed("no program", &""))?;
+        let argv: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
+        let (said, errors) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
+        let mut said = Said::new(said).map_err(|e| failed("make a pipe", &e))?;
+        let [stdin, stdout, stderr] = stdio;
+        let spawn = Spawn {
+            program: Executable::Path(program),
+            argv: &argv,
+            env: &[PATH],
+            fds: &[],
+            stdio: [stdin, stdout, stderr.or(Some(errors.as_fd()))],
+            cgroup: None,
+            tasks: &[],
+            new_pid_namespace: false,
+        };
+        let child = spawn.spawn().map_err(|e| failed("it cannot be executed", &e))?;
+        drop(errors);
+        let how = match wait(&child, limit, &mut said, cancelled) {
+            Waited::Ended => match process::reap(child.pidfd.as_fd()) {
+                Some(Exit::Code(0)) => return Ok(()),
+                Some(Exit::Code(code)) => format!("it ended with status {code}"),
+                Some(Exit::Signal(signal)) => format!("signal {signal} ended it"),
+                None => "how it ended is not known".to_owned(),
+            },
+            Waited::Late => {
+                kill(&child);
+                format!("it did not end within {} s and was killed", limit.as_secs())
+            }
+            Waited::Cancelled => {
+                kill(&child);
+                "it was not waited for any longer".to_owned()
+            }
+        };
+        Err(Failed { how, said: said.last_words() })
+    }
+}
+
+enum Waited {
+    Ended,
+    Late,
+    Cancelled,
+}
+
+/// Waits for the end of the program, and listens to it meanwhile.
+fn wait(child: &Child, limit: Duration, said: &mut Said, cancelled: Option<&OwnedFd>) -> Waited {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut polled = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
+        polled.extend(cancelled.map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let waits = polled.len();
+        polled.extend(said.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
+            Ok(0) => return Waited::Late,
+            Ok(_) if !polled[0].revents().is_empty() => {
+                said.listen();
+                return Waited::Ended;
+            }
+            Ok(_) if waits > 1 && !polled[1].revents().is_empty() => return Waited::Cancelled,
+            Ok(_) => said.listen(),
+            Err(Errno::INTR) => {}
+            Err(_) => return Waited::Late,
+        }
+    }
+}
+
+/// What a program says on its stderr; the end of it is kept.
+struct Said {
+    /// None when it has ended.
+    pipe: Option<std::io::PipeReader>,
+    kept: Vec<u8>,
+}
+
+impl Said {
+    fn new(pipe: std::io::PipeReader) -> std::io::Result<Self> {
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        Ok(Self { pipe: Some(pipe), kept: Vec::new() })
+    }
+
+    /// Reads what is there, at most what a pipe holds.
+    fn listen(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let mut bytes = [0; 4 << 10];
+        for _ in 0..16 {
+            match pipe.read(&mut bytes) {
+                Ok(length @ 1..) => {
+                    self.kept.extend_from_slice(&bytes[..length]);
+                    let over = self.kept.len().saturating_sub(SAID);
+                    self.kept.drain(..over);
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+                Ok(0) | Err(_) => {
+                    self.pipe = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn last_words(mut self) -> Option<String> {
+        self.listen();
+        let text = String::from_utf8_lossy(&self.kept).trim().to_owned();
+        Some(text).filter(|text| !text.is_empty())
+    }
+}
+
+/// Kills the program and what it started in its session's group, and reaps it.
+fn kill(child: &Child) {
+    if let Some(pid) = rustix::process::Pid::from_raw(child.pid) {
+        // It leads its group and has not been reaped, so the number is the group's own.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+    process::end(child.pidfd.as_fd(), KILL_LIMIT);
+}
+
+#[cfg(test)]
+mod tests;

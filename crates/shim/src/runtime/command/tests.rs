@@ -1,0 +1,49 @@
+use super::*;
+use rustix::event::{EventfdFlags, eventfd};
+
+fn sh(script: &str) -> Command {
+    Command::new(Path::new("/bin/sh")).arg("-c").arg(script)
+}
+
+fn run(script: &str) -> Result<(), Failed> {
+    sh(script).run(Duration::from_secs(60), [None; 3], None)
+}
+
+#[test]
+fn how_it_ended_and_its_last_words_are_kept() {
+    run("exit 0").unwrap();
+    let failed = run("echo first >&2; echo last >&2; exit 3").unwrap_err();
+    assert_eq!(
+        (failed.how.as_str(), failed.said.as_deref()),
+        ("it ended with status 3", Some("first\nlast"))
+    );
+    let failed = run("kill -SEGV $$").unwrap_err();
+    assert_eq!((failed.how.as_str(), failed.said), ("signal 11 ended it", None));
+    // A child that goes on has the pipe still: it is not waited for.
+    let failed = run("echo words >&2; sleep 100 & exit 1").unwrap_err();
+    assert_eq!(failed.said.as_deref(), Some("words"));
+    let failed = run("head -c 10000000 /dev/zero | tr '\\0' x >&2; echo end >&2; exit 1").unwrap_err();
+    let said = failed.said.unwrap();
+    assert!(said.len() <= SAID && said.ends_with("xend"), "{}", said.len());
+}
+
+#[test]
+fn one_that_hangs_is_killed_with_what_it_started() {
+    let (alive, mut held) = std::io::pipe().map(|(reader, writer)| (writer, reader)).unwrap();
+    let stdio = [None, Some(alive.as_fd()), None];
+    let failed = sh("sleep 1000 & sleep 1000").run(Duration::from_millis(300), stdio, None).unwrap_err();
+    assert!(failed.how.contains("did not end within 0 s"), "{}", failed.how);
+    drop(alive);
+    // The end of all that had the pipe.
+    assert_eq!(held.read(&mut [0]).unwrap(), 0);
+
+    let cancelled: OwnedFd = eventfd(1, EventfdFlags::CLOEXEC).unwrap();
+    let failed = sh("sleep 1000").run(Duration::from_secs(1000), [None; 3], Some(&cancelled)).unwrap_err();
+    assert!(failed.how.contains("not waited for"), "{}", failed.how);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error() {
+    let failed = Command::new(Path::new("/no/such/program")).run(Duration::from_secs(9), [None; 3], None);
+    assert!(failed.unwrap_err().how.starts_with("it cannot be executed"));
+}
