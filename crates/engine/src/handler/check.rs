@@ -208,7 +208,6 @@ fn not_checked(error: io::Error) -> Unusable {
     Unusable::NotChecked(error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn not_placed<E: std::error::Error>(error: E) -> Unusable {
     Unusable::NotChecked(berth_types::error::chain(&error))
 }

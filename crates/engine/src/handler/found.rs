@@ -73,7 +73,7 @@ impl Search {
     pub(crate) fn look(&self, name: &str) -> Result<Binary, Missing> {
         let places = self.places(name);
         let seen = places.iter().map(|place| (place.clone(), stat(place)));
-        choose(seen).map_err(|why| why.unwrap_or_else(|| Missing::Nowhere(places)))
+        choose(seen).map_err(|why| why.unwrap_or(Missing::Nowhere(places)))
     }
 }
 

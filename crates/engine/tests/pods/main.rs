@@ -11,6 +11,7 @@ mod concurrency;
 mod damage;
 mod exec;
 mod failures;
+mod found;
 mod handlers;
 mod harness;
 mod life;

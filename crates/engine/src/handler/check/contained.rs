@@ -142,7 +142,7 @@ pub(super) fn run(
         process::fork(kinds, groups.v2_dir.as_ref().map(|dir| dir.as_fd()), || start.become_program())?;
     drop(start);
     let end = wait(&child.pidfd, limit)?;
-    let end = match failure(reports)? {
+    let end = match failure(&reports)? {
         None => end,
         Some((EXECUTE, errno)) => End::NotExecuted(errno),
         Some((_, errno)) => return Err(errno.into()),
@@ -182,11 +182,11 @@ fn wait(pidfd: &OwnedFd, limit: Duration) -> io::Result<End> {
 }
 
 /// What the child said before it became the program; nothing when it did become it.
-fn failure(reports: OwnedFd) -> io::Result<Option<(u8, Errno)>> {
+fn failure(reports: &OwnedFd) -> io::Result<Option<(u8, Errno)>> {
     // Whoever could hold the other end has ended, unless the kernel does not end it.
-    rustix::io::ioctl_fionbio(&reports, true)?;
+    rustix::io::ioctl_fionbio(reports, true)?;
     let mut report = [0u8; 5];
-    match rustix::io::read(&reports, &mut report) {
+    match rustix::io::read(reports, &mut report) {
         Ok(5) => {
             let [step, errno @ ..] = report;
             Ok(Some((step, Errno::from_raw_os_error(i32::from_le_bytes(errno)))))

@@ -10,7 +10,7 @@ use crate::handler::found::Kind;
 
 /// The release of gVisor from which on its pods can be run here: those before have no platform that works without KVM in a
 /// virtual machine (systrap), or did not trust it yet.
-const OLDEST_GVISOR: u32 = 2023_06_01;
+const OLDEST_GVISOR: u32 = 20_230_601;
 /// The most of a program's last words.
 const MAX_WORDS: usize = 300;
 /// The most of a version.
@@ -72,7 +72,7 @@ impl Words {
         let text = String::from_utf8_lossy(errors);
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
         let crash = |line: &&str| ["panic: ", "fatal error: "].iter().any(|word| line.starts_with(word));
-        Self(plain(lines().find(crash).or_else(|| lines().last()).unwrap_or_default(), MAX_WORDS))
+        Self(plain(lines().find(crash).or_else(|| lines().next_back()).unwrap_or_default(), MAX_WORDS))
     }
 }
 

@@ -115,7 +115,7 @@ fn one_that_crashes_says_its_last_words() {
     assert_eq!(why, "`fake run` failed with status 1: no memory cgroup");
     // The first process of a PID namespace does not die of a signal that it sends itself.
     let why = world.refused("#!/bin/sh\nsh -c 'kill -SEGV $$'; exit $?\n");
-    assert_eq!(why, "`fake --version` failed with status 139");
+    assert!(why.starts_with("`fake --version` failed with status 139"), "{why}");
 }
 
 #[test]
