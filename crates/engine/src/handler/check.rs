@@ -191,7 +191,9 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        match self.of.placement.end(&self.pod) {
+        // First the runtime's own, which it may have made in hierarchies of which the pod's has none.
+        let container = self.container().map_or(Ok(()), |path| self.of.placement.end(&path));
+        match container.and_then(|()| self.of.placement.end(&self.pod)) {
             Ok(()) => {
                 self.of.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
             }

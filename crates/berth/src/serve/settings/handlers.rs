@@ -21,7 +21,7 @@ pub(super) fn given(all: &[String]) -> Result<BTreeMap<String, PathBuf>, Setting
         if name == NATIVE {
             return refuse("the name is that of Berth's own runtime");
         }
-        check(name).or_else(|reason| refuse(&reason))?;
+        check(name).map_err(|reason| invalid("handler", text, &reason))?;
         if handlers.insert(name.to_owned(), path.into()).is_some() {
             return refuse("the name is given twice");
         }

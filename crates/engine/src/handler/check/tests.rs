@@ -71,8 +71,12 @@ fn traces(world: &World) -> BTreeSet<String> {
     let here = world.dir.path().to_str().unwrap();
     let mut all: BTreeSet<String> =
         mounts.lines().filter(|line| line.contains(here)).map(str::to_owned).collect();
-    let groups = world.host.open(&world.root).dirs();
-    for dir in groups.into_iter().chain([world.dir.path().to_owned(), world.dir.path().join("state")]) {
+    // Runtimes make groups in every hierarchy.
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let groups = hierarchies.chain(["/sys/fs/cgroup".into()]).map(|dir| dir.join(world.root.as_str()));
+    let own = [world.dir.path().to_owned(), world.dir.path().join("state")];
+    for dir in groups.chain(own) {
+        all.extend(dir.exists().then(|| dir.display().to_string()));
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
         let dirs = entries.filter(|entry| entry.path().is_dir() || entry.path().starts_with(here));
         all.extend(dirs.map(|entry| entry.path().display().to_string()));
