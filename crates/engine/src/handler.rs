@@ -33,7 +33,7 @@ pub use found::Kind;
 pub(crate) use native::Native;
 pub use runtime::OciRuntime;
 pub use table::Runtimes;
-pub(crate) use table::{Handlers, Known};
+pub(crate) use table::{ByKind, Handlers, Known};
 
 /// The name of Berth's own runtime.
 pub const NATIVE: &str = "native";

@@ -13,7 +13,7 @@ use berth_sys::{cgroup, overlay};
 use crate::config::{BuiltinImage, EngineConfig};
 use crate::error::EngineError;
 use crate::handler::check::SelfCheck;
-use crate::handler::{Handler, Handlers, Native};
+use crate::handler::{ByKind, Handler, Handlers, Native};
 use crate::host::apparmor::AppArmor;
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
@@ -49,11 +49,12 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         None => {
             let driver = placement::choose(config.cgroup_driver, &cgroups)?;
             tracing::info!(driver = driver.name(), "manager of cgroups");
-            placement::open(driver, &cgroups, &roots, program)?
+            placement::open(driver, &cgroups, &roots, Arc::clone(&program))?
         }
     };
+    let runtimes = seams.runtimes.unwrap_or_else(|| Arc::new(ByKind::new(Arc::clone(&program))));
     let check = Arc::new(SelfCheck::new(Arc::clone(&placement), config.state.clone()));
-    let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]), seams.runtimes, check);
+    let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]), runtimes, check);
     let launcher = Launcher::new(config.open_files);
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),

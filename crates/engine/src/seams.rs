@@ -12,7 +12,7 @@ pub use crate::host::placement::{Cgroupfs, Driver, Placement, PodCgroups, Slice}
 pub struct Seams {
     /// Handlers beside `native`, by the names they give themselves.
     pub handlers: Vec<Arc<dyn Handler>>,
-    /// Makes the handlers of runtimes that are found on the machine; without it none is looked for.
+    /// Makes the handlers of runtimes that are found on the machine; None is as their kind says.
     pub runtimes: Option<Arc<dyn Runtimes>>,
     /// Where and by whom cgroups are made; None is as [`EngineConfig`](crate::EngineConfig) says.
     pub placement: Option<Arc<dyn Placement>>,

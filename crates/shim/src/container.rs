@@ -179,7 +179,8 @@ impl Container {
 
     /// When something is to be done even if nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let start = self.start.as_ref().filter(|start| start.failed.is_none()).and_then(|start| start.deadline);
+        let start =
+            self.start.as_ref().filter(|start| start.failed.is_none()).and_then(|start| start.deadline);
         self.ending.as_ref().map(|ending| ending.again).into_iter().chain(self.abort_retry).chain(start).min()
     }
 }

@@ -167,7 +167,11 @@ pub(crate) fn given_streams(stdio: Stdio) -> std::io::Result<Option<[OwnedFd; 3]
     };
     let empty = || -> std::io::Result<OwnedFd> { Ok(std::io::pipe()?.0.into()) };
     let unread = || -> std::io::Result<OwnedFd> { Ok(std::io::pipe()?.1.into()) };
-    Ok(Some([stdin.map_or_else(empty, Ok)?, stdout.map_or_else(unread, Ok)?, stderr.map_or_else(unread, Ok)?]))
+    Ok(Some([
+        stdin.map_or_else(empty, Ok)?,
+        stdout.map_or_else(unread, Ok)?,
+        stderr.map_or_else(unread, Ok)?,
+    ]))
 }
 
 /// What the container gets, and with pipes what the shim keeps.

@@ -20,7 +20,9 @@ use berth_types::shim::{Failure, Reason};
 use berth_types::{ContainerId, ExecId};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
@@ -81,7 +83,12 @@ impl Drop for Unclaimed {
 
 impl Runtime {
     /// For a container of this bundle. `state_dir` is the pod's, `dir` the container's in it.
-    pub(crate) fn new(bundle: Bundle, id: ContainerId, state_dir: &Path, dir: PathBuf) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        bundle: Bundle,
+        id: ContainerId,
+        state_dir: &Path,
+        dir: PathBuf,
+    ) -> std::io::Result<Self> {
         let cancelled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (program, root) = (PathBuf::from(&bundle.runtime), state_dir.join("runtime"));
         Ok(Self { program, bundle, id, root, dir, cancelled })
@@ -136,9 +143,8 @@ impl Runtime {
         let file = self.dir.join(format!("{exec}.json"));
         let written = write_atomic(&file, process.text.as_bytes(), Durability::Process);
         written.map_err(|e| system(&format!("write {}", file.display()), &e))?;
-        let made = self.process("exec", exec, stdio, |command| {
-            command.arg("--detach").arg("--process").arg(&file)
-        });
+        let made =
+            self.process("exec", exec, stdio, |command| command.arg("--detach").arg("--process").arg(&file));
         // It has been read, or is not needed.
         drop(std::fs::remove_file(&file));
         made
@@ -164,7 +170,10 @@ impl Runtime {
         let pid_file = self.dir.join(format!("{name}.pid"));
         let console = match stdio {
             Some(_) => None,
-            None => Some(Console::new(&self.dir, &name.to_string()).map_err(|e| system("listen for a terminal", &e))?),
+            None => Some(
+                Console::new(&self.dir, &name.to_string())
+                    .map_err(|e| system("listen for a terminal", &e))?,
+            ),
         };
         let mut command = self.command(verb).arg("--pid-file").arg(&pid_file);
         if let Some(console) = &console {
@@ -216,7 +225,8 @@ impl Runtime {
                         Namespace::Uts => spaces.uts.as_ref(),
                         Namespace::Pid => pid_space,
                     };
-                    let missing = || failure(Reason::Protocol, format!("the pod has no namespace for {which:?}"));
+                    let missing =
+                        || failure(Reason::Protocol, format!("the pod has no namespace for {which:?}"));
                     text.push_str(&path_of(fd.ok_or_else(missing)?));
                 }
             }

@@ -53,7 +53,9 @@ impl From<&Profile> for LinuxSeccomp {
         let (default, errno) = action_of(profile.default);
         let mut spec = LinuxSeccomp::default();
         spec.set_default_action(default).set_default_errno_ret(errno);
-        spec.set_architectures(Some(Arch::native().into_iter().chain(profile.architectures.iter().copied()).map(arch).collect()));
+        spec.set_architectures(Some(
+            Arch::native().into_iter().chain(profile.architectures.iter().copied()).map(arch).collect(),
+        ));
         let mut set = Vec::new();
         if profile.flags.log {
             set.push(LinuxSeccompFilterFlag::SeccompFilterFlagLog);

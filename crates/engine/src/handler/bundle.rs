@@ -92,7 +92,8 @@ pub(super) fn pieces(
     spec.set_linux(Some(linux));
     let text = serde_json::to_string(&spec)?;
     let mut parts = text.split(token);
-    let mut pieces: Vec<Piece> = parts.next().map(|first| Piece::Text(first.to_owned())).into_iter().collect();
+    let mut pieces: Vec<Piece> =
+        parts.next().map(|first| Piece::Text(first.to_owned())).into_iter().collect();
     for part in parts {
         let found = KINDS.iter().find_map(|(_, which, letter)| Some((*which, part.strip_prefix(*letter)?)));
         match found {

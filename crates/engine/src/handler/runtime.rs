@@ -72,7 +72,8 @@ impl Handler for OciRuntime {
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
-        let Preparing { spec, raw_env, security, pid, devices, root, volumes, cgroup, dir, create, .. } = container;
+        let Preparing { spec, raw_env, security, pid, devices, root, volumes, cgroup, dir, create, .. } =
+            container;
         self.refuse_raw(raw_env)?;
         let process = spec.process().as_ref();
         let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
@@ -80,7 +81,8 @@ impl Handler for OciRuntime {
         let rootfs = bundle.join("rootfs");
         let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
         std::fs::create_dir_all(&rootfs).map_err(failed("make the container's bundle"))?;
-        let mounted = overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
+        let mounted =
+            overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
         attach(&mounted, &rootfs).map_err(failed("attach the container's root"))?;
         for Detached { source, mount } in volumes {
             place(&mount, &source).map_err(failed("attach an image volume"))?;
@@ -110,7 +112,8 @@ impl Handler for OciRuntime {
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(own_score());
         }
-        let text = serde_json::to_string(&process).map_err(|e| EngineError::system("write the process", e))?;
+        let text =
+            serde_json::to_string(&process).map_err(|e| EngineError::system("write the process", e))?;
         bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::check::{Check, Report, Subject};
 use super::found::{Binary, Kind, Missing, Search};
-use super::{Handler, NATIVE};
+use super::{Handler, NATIVE, OciRuntime, Program};
 use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::status::{HandlerFeatures, HandlerState, HandlerStatus};
@@ -34,6 +34,32 @@ const FIELD: &str = "runtime_handler";
 pub trait Runtimes: std::fmt::Debug + Send + Sync {
     /// The handler of this name, which runs pods by the program at this path.
     fn handler(&self, name: &str, kind: Kind, program: &Path) -> Arc<dyn Handler>;
+
+    /// Whether there are handlers of this kind.
+    fn has(&self, kind: Kind) -> bool;
+}
+
+/// The handlers that the engine has for each kind.
+#[derive(Debug)]
+pub(crate) struct ByKind {
+    shim: Arc<Program>,
+}
+
+impl ByKind {
+    /// With the program of their pods' shims.
+    pub(crate) fn new(shim: Arc<Program>) -> Self {
+        Self { shim }
+    }
+}
+
+impl Runtimes for ByKind {
+    fn handler(&self, name: &str, _: Kind, program: &Path) -> Arc<dyn Handler> {
+        Arc::new(OciRuntime::new(name.to_owned(), program.to_owned(), Arc::clone(&self.shim)))
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        kind == Kind::Runc
+    }
 }
 
 /// The handlers of an engine.
@@ -43,7 +69,7 @@ pub(crate) struct Handlers {
     /// What the empty name means for a new pod.
     default: String,
     search: Search,
-    runtimes: Option<Arc<dyn Runtimes>>,
+    runtimes: Arc<dyn Runtimes>,
     check: Arc<dyn Check>,
     state: Mutex<State>,
 }
@@ -105,7 +131,7 @@ impl Handlers {
     pub(crate) fn new(
         config: &EngineConfig,
         handlers: impl IntoIterator<Item = Arc<dyn Handler>>,
-        runtimes: Option<Arc<dyn Runtimes>>,
+        runtimes: Arc<dyn Runtimes>,
         check: Arc<dyn Check>,
     ) -> Self {
         let fixed = handlers.into_iter().map(|handler| (handler.name().to_owned(), handler)).collect();
@@ -135,9 +161,9 @@ impl Handlers {
         if let Some(handler) = self.fixed.get(name) {
             return Ok(Arc::clone(handler));
         }
-        let Some(runtimes) = self.runtimes.as_ref().filter(|_| self.search.has(name)) else {
+        if !self.search.has(name) {
             return Err(self.unknown(name));
-        };
+        }
         let mut state = self.state();
         let program = match state.found.get(name) {
             Some(Found::Program { binary, .. }) => binary.path.clone(),
@@ -147,7 +173,7 @@ impl Handlers {
                 |binary| binary.path,
             ),
         };
-        Ok(state.handler(runtimes.as_ref(), name, program))
+        Ok(state.handler(self.runtimes.as_ref(), name, program))
     }
 
     /// Waits until a handler is known to work.
@@ -159,7 +185,7 @@ impl Handlers {
         if self.fixed.contains_key(name) {
             return Ok(());
         }
-        if self.runtimes.is_none() || !self.search.has(name) {
+        if !self.search.has(name) {
             return Err(self.unknown(name));
         }
         let found = self.examine(vec![name.to_owned()], Some(AGAIN)).await.pop();
@@ -179,10 +205,10 @@ impl Handlers {
         let due = {
             let mut state = self.state();
             let due = state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
-            if due && self.runtimes.is_some() {
+            if due {
                 state.looked = Some(Instant::now());
             }
-            due && self.runtimes.is_some()
+            due
         };
         if due {
             let all = Arc::clone(self);
@@ -193,11 +219,9 @@ impl Handlers {
 
     /// Looks at the disk and waits for every check.
     pub(crate) async fn look_closely(self: &Arc<Self>) -> Vec<Known> {
-        if self.runtimes.is_some() {
-            for found in self.examine(self.names(), Some(Duration::ZERO)).await {
-                if let Found::Program { verdict, .. } = found {
-                    known(verdict).await;
-                }
+        for found in self.examine(self.names(), Some(Duration::ZERO)).await {
+            if let Found::Program { verdict, .. } = found {
+                known(verdict).await;
             }
         }
         self.known()
@@ -242,6 +266,11 @@ impl Handlers {
         let (kind, program) = (Kind::of(name, &binary.path), binary.path.clone());
         let subject = Subject { name: name.to_owned(), kind, program };
         let check = Arc::clone(&self.check);
+        if !self.runtimes.has(kind) {
+            let result = Err("gVisor is not supported yet".to_owned());
+            sender.send_replace(Some(Verdict { result, at: Instant::now() }));
+            return Found::Program { binary, verdict };
+        }
         tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let result = check.check(&subject);
@@ -268,14 +297,13 @@ impl Handlers {
         });
         let mut own: Vec<Known> = own.collect();
         own.sort_by(|a, b| a.name.cmp(&b.name));
-        let Some(runtimes) = self.runtimes.as_deref() else { return own };
         let mut state = self.state();
         let found: Vec<_> = state.found.iter().map(|(name, found)| (name.clone(), found.clone())).collect();
         own.extend(found.into_iter().map(|(name, found)| {
             let (program, condition) = match found {
                 Found::Missing(why) => (None, Condition::Missing(missing(&name, &why))),
                 Found::Program { binary, verdict } => {
-                    let handler = || state.handler(runtimes, &name, binary.path.clone());
+                    let handler = || state.handler(self.runtimes.as_ref(), &name, binary.path.clone());
                     let condition = condition(verdict.borrow().as_ref(), handler);
                     (Some(binary.path), condition)
                 }
@@ -292,9 +320,7 @@ impl Handlers {
 
     fn unknown(&self, name: &str) -> EngineError {
         let mut names: Vec<&str> = self.fixed.keys().map(String::as_str).collect();
-        if self.runtimes.is_some() {
-            names.extend(self.search.names());
-        }
+        names.extend(self.search.names());
         names.sort_unstable();
         names.dedup();
         let message = format!("no handler is named {name:?}; known are {}", names.join(", "));

@@ -21,6 +21,10 @@ impl Runtimes for StandIns {
     fn handler(&self, name: &str, _: Kind, _: &Path) -> Arc<dyn Handler> {
         Arc::new(Bundles { name: name.to_owned(), program: Program::new(programs().shim) })
     }
+
+    fn has(&self, _: Kind) -> bool {
+        true
+    }
 }
 
 fn seams() -> Seams {

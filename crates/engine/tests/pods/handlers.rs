@@ -3,7 +3,10 @@
 
 use berth_testkit::require_root;
 
-use crate::{concurrency, damage, exec, failures, harness, life, limits, network, oom, recovery, silent, stats, volumes};
+use crate::{
+    concurrency, damage, exec, failures, harness, life, limits, network, oom, recovery, silent, stats,
+    volumes,
+};
 
 /// The suite for the OCI runtime at a path. What it cannot do is in docs/handlers.md.
 macro_rules! suite {

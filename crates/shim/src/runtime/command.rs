@@ -54,7 +54,8 @@ impl Command {
         stdio: [Option<BorrowedFd<'_>>; 3],
         cancelled: Option<&OwnedFd>,
     ) -> Result<(), Failed> {
-        let failed = |what: &str, e: &dyn std::fmt::Display| Failed { how: format!("{what}: {e}"), said: None };
+        let failed =
+            |what: &str, e: &dyn std::fmt::Display| Failed { how: format!("{what}: {e}"), said: None };
         let program = self.arguments.first().ok_or_else(|| failed("no program", &""))?;
         let argv: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
         let (said, errors) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;

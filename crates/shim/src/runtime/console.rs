@@ -58,7 +58,11 @@ impl Console {
             _ => None,
         });
         let master = fds.flatten().next().ok_or(io::ErrorKind::InvalidData)?;
-        if rustix::termios::isatty(master.as_fd()) { Ok(master) } else { Err(io::ErrorKind::InvalidData.into()) }
+        if rustix::termios::isatty(master.as_fd()) {
+            Ok(master)
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
     }
 }
 

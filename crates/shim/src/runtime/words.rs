@@ -30,7 +30,10 @@ pub(super) fn last(log: &Path) -> Option<String> {
 
 fn of(text: &str) -> Option<String> {
     let errors = text.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let message = errors.filter(|line| matches!(&*line.level, "error" | "fatal" | "panic")).map(|line| line.msg).next()?;
+    let message = errors
+        .filter(|line| matches!(&*line.level, "error" | "fatal" | "panic"))
+        .map(|line| line.msg)
+        .next()?;
     let message = message.trim();
     let mut end = message.len().min(MOST);
     while !message.is_char_boundary(end) {
@@ -46,7 +49,8 @@ pub(super) fn reason(words: &str) -> Reason {
     let about_command = has("exec") || has("executable") || has("start") || has("find");
     if about_command && (has("not found") || has("no such file or directory")) {
         Reason::CommandNotFound
-    } else if about_command && (has("permission denied") || has("exec format error") || has("is a directory")) {
+    } else if about_command && (has("permission denied") || has("exec format error") || has("is a directory"))
+    {
         Reason::CommandDenied
     } else {
         Reason::Refused
@@ -79,7 +83,10 @@ mod tests {
         for (words, expected) in [
             (r#"exec: "nothing": executable file not found in $PATH"#, Reason::CommandNotFound),
             (r#"exec: "/nothing": stat /nothing: no such file or directory"#, Reason::CommandNotFound),
-            ("executable file `nothing` not found in $PATH: No such file or directory", Reason::CommandNotFound),
+            (
+                "executable file `nothing` not found in $PATH: No such file or directory",
+                Reason::CommandNotFound,
+            ),
             (r#"exec: "/etc/passwd": permission denied"#, Reason::CommandDenied),
             ("open executable: Permission denied", Reason::CommandDenied),
             ("exec /script: exec format error", Reason::CommandDenied),

@@ -167,8 +167,7 @@ struct Begin {
 impl Begin {
     fn begin(self) -> Result<Running, Failure> {
         if let Some((runtime, id)) = &self.by {
-            let process =
-                bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+            let process = bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
             let streams = given_streams(self.stdio).map_err(|e| system("make the session's stdio", &e))?;
             let fds = streams.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
             let Made { pid, pidfd, console } = runtime.exec(id, &process, fds)?;

@@ -40,7 +40,8 @@ impl Server {
             return Err(system("wait for the process", &std::io::Error::from(e)));
         }
         container.stage = container.stage.after(StageEvent::Released);
-        container.start = Some(Start { asker, deadline: Some(Instant::now() + LIMIT), failed: None, ended: None });
+        container.start =
+            Some(Start { asker, deadline: Some(Instant::now() + LIMIT), failed: None, ended: None });
         match prepared.release() {
             Ok(()) => {
                 if let Some(main) = &mut container.main {

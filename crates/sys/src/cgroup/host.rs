@@ -121,7 +121,8 @@ impl Host {
         for hierarchy in &self.unused {
             for group in groups.clone().take(1).chain(ours.clone()) {
                 // Most likely it is not there.
-                if std::fs::remove_dir(hierarchy.join(group)).is_err_and(|e| e.kind() != ErrorKind::NotFound) {
+                if std::fs::remove_dir(hierarchy.join(group)).is_err_and(|e| e.kind() != ErrorKind::NotFound)
+                {
                     break;
                 }
             }

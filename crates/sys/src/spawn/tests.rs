@@ -140,7 +140,11 @@ fn the_first_process_of_a_new_pid_namespace_has_number_one() {
 fn a_script_has_its_streams_its_environment_and_the_usual_signals() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("script");
-    std::fs::write(&script, "#!/bin/sh\nread -r line; echo \"$line $A $B\"; echo wrong >&2; kill -HUP $$; echo alive\n").unwrap();
+    std::fs::write(
+        &script,
+        "#!/bin/sh\nread -r line; echo \"$line $A $B\"; echo wrong >&2; kill -HUP $$; echo alive\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = std::ffi::CString::new(script.to_str().unwrap()).unwrap();
     let (input, mut to_input) = std::io::pipe().unwrap();

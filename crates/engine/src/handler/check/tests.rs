@@ -13,7 +13,6 @@ use crate::host::placement::Cgroupfs;
 /// A check with a root among the cgroups that is removed in the end.
 struct World {
     check: SelfCheck,
-    host: Host,
     root: CgroupPath,
     dir: tempfile::TempDir,
 }
@@ -24,12 +23,12 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let host = Host::detect().unwrap();
         let root = CgroupPath::new(&format!("/berth-tc{}-{number}", std::process::id())).unwrap();
-        let placement = Arc::new(Cgroupfs::new(host.clone(), root.clone()).unwrap());
+        let placement = Arc::new(Cgroupfs::new(host, root.clone()).unwrap());
         let dir = tempfile::Builder::new().prefix("berth-").tempdir().unwrap();
         let state = dir.path().join("state");
         std::fs::create_dir(&state).unwrap();
         std::fs::write(state.join("secret"), "").unwrap();
-        Self { check: SelfCheck::new(placement, state), host, root, dir }
+        Self { check: SelfCheck::new(placement, state), root, dir }
     }
 
     /// A program of the test's own.

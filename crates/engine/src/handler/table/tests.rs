@@ -59,6 +59,10 @@ impl Runtimes for Maker {
     fn handler(&self, name: &str, _: Kind, _: &Path) -> Arc<dyn Handler> {
         Arc::new(Named(name.to_owned(), Program::new(b"")))
     }
+
+    fn has(&self, _: Kind) -> bool {
+        true
+    }
 }
 
 /// Answers with what the file says: `bad` is unusable, `wait` waits until the test goes on.
@@ -104,7 +108,7 @@ fn world() -> World {
         fixed: HashMap::from([(NATIVE.to_owned(), native)]),
         default: NATIVE.to_owned(),
         search,
-        runtimes: Some(Arc::new(Maker)),
+        runtimes: Arc::new(Maker),
         check: Arc::<Reader>::clone(&check),
         state: Mutex::default(),
     };

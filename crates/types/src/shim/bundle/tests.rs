@@ -5,7 +5,11 @@ fn a_plan_comes_back_and_is_told_from_the_others() {
     let bundle = Bundle {
         runtime: "/usr/sbin/runc".to_owned(),
         dir: "/run/x".to_owned(),
-        config: vec![Piece::Text("{".to_owned()), Piece::Namespace(Namespace::Ipc), Piece::Text("}".to_owned())],
+        config: vec![
+            Piece::Text("{".to_owned()),
+            Piece::Namespace(Namespace::Ipc),
+            Piece::Text("}".to_owned()),
+        ],
     };
     let plan = encode(&bundle).unwrap();
     assert!(is_bundle(&plan));
