@@ -70,6 +70,8 @@ enum Command {
     Save(command::archive::Save),
     /// Show everything known of a pod, container or image, as JSON
     Inspect(command::list::Inspect),
+    /// Show what the daemon runs with, and what it can run pods by
+    Info(command::info::Info),
     /// Look for what is left behind, and explain it
     Doctor(command::maintenance::Doctor),
     /// Stop and remove everything of an instance
@@ -128,6 +130,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Load(load) => on_runtime(load.run(reach)),
         Command::Save(save) => on_runtime(save.run(reach)),
         Command::Inspect(inspect) => on_runtime(inspect.run(reach)),
+        Command::Info(info) => on_runtime(info.run(reach)),
         Command::Doctor(doctor) => on_runtime(doctor.run(reach)),
         Command::Version(version) => on_runtime(version.run(reach)),
         Command::Stages(stages) => on_runtime(stages.run(reach)),

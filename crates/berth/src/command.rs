@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub(crate) mod documents;
 pub(crate) mod exec;
 pub(crate) mod image;
+pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod maintenance;

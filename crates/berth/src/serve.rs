@@ -82,6 +82,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
         cgroup_root: settings.cgroups.root.clone(),
         cgroup_slice: settings.cgroups.slice.clone(),
         handlers: settings.handlers.clone(),
+        handler_dirs: settings.handler_dirs.clone(),
         default_handler: settings.default_handler.clone(),
         images: ImageConfig {
             short_name_hosts: settings.short_name_hosts.clone(),

@@ -80,6 +80,11 @@ impl Berth for Service {
         }))
     }
 
+    async fn handlers(&self, _: Request<api::HandlersRequest>) -> Answer<api::HandlersResponse> {
+        let handlers = self.engine.examine_handlers().await.into_iter().map(views::handler).collect();
+        Ok(Response::new(api::HandlersResponse { handlers }))
+    }
+
     async fn list(&self, _: Request<api::ListRequest>) -> Answer<api::ListResponse> {
         let images = self.engine.images();
         let pods = self.engine.sandboxes(None);

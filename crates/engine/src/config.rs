@@ -24,9 +24,11 @@ pub struct EngineConfig {
     pub cgroup_root: String,
     /// The same where systemd manages cgroups: a slice, `berth.slice`.
     pub cgroup_slice: String,
-    /// Handlers by name, beside `native`.
+    /// Handlers by name, beside `native` and those that are found.
     pub handlers: BTreeMap<String, PathBuf>,
-    /// What the empty handler means.
+    /// Directories in which runc, crun and runsc are looked for, in this order.
+    pub handler_dirs: Vec<PathBuf>,
+    /// What the empty handler means for a new pod.
     pub default_handler: String,
     /// How images are found and unpacked.
     pub images: ImageConfig,

@@ -18,6 +18,7 @@ use crate::container::exec::{self, Target};
 use crate::container::session::{AttachSession, ExecRequest, ExecSession};
 use crate::error::EngineError;
 use crate::events::Events;
+use crate::handler::Known;
 use crate::host::{clock, doctor, purge, random};
 use crate::model::{
     ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
@@ -26,7 +27,7 @@ use crate::sandbox::dial;
 use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
 use crate::seams::{Driver, Seams};
 use crate::shared::{Identity, Shared};
-use crate::status::{Finding, NetworkStatus, Stages};
+use crate::status::{Finding, HandlerFeatures, HandlerStatus, NetworkStatus, Stages};
 use crate::{open, validate};
 
 /// The engine. Clones are cheap and share everything. Pods go on when the last clone, or the whole
@@ -83,8 +84,8 @@ impl Engine {
     pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId, EngineError> {
         validate::sandbox(&config, self.config(), &self.shared.facts)?;
         let shared = &self.shared;
-        shared.handlers.of(&config.handler)?;
-        let config = Arc::new(config);
+        shared.handlers.ready(&config.handler).await?;
+        let config = Arc::new(SandboxConfig { handler: shared.handlers.settled(&config.handler), ..config });
         let id = SandboxId::from_random(random::bytes());
         let cgroups = shared.placement.of_pod(&id, config.cgroup_parent.as_deref())?;
         let (reply, answer) = tokio::sync::oneshot::channel();
@@ -350,6 +351,27 @@ impl Engine {
         let asked =
             Shared::blocking(move || Ok(shared.user_namespaces.support(&shared.layout.root).is_complete()));
         asked.await.unwrap_or(false)
+    }
+
+    /// The handlers as they were last seen; what is new on the machine is checked in the background.
+    pub async fn handlers(&self) -> Vec<HandlerStatus> {
+        self.abilities(self.shared.handlers.look()).await
+    }
+
+    /// The same, after looking for all of them and checking those that have not been, or that failed: takes up to half a
+    /// minute where a runtime does not answer.
+    pub async fn examine_handlers(&self) -> Vec<HandlerStatus> {
+        self.abilities(self.shared.handlers.look_closely().await).await
+    }
+
+    async fn abilities(&self, known: Vec<Known>) -> Vec<HandlerStatus> {
+        let host = HandlerFeatures {
+            recursive_read_only: self.has_recursive_read_only(),
+            user_namespaces: self.has_user_namespaces().await,
+            checkpoint: false,
+        };
+        let default = self.shared.handlers.default_name();
+        known.into_iter().map(|one| one.status(host, default)).collect()
     }
 
     /// What happens from now on.

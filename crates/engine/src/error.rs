@@ -66,6 +66,14 @@ pub enum EngineError {
         /// What is missing.
         message: String,
     },
+    /// A handler that there is cannot be used.
+    #[error("runtime_handler: the handler {name:?} cannot be used: {why}")]
+    Handler {
+        /// Its name.
+        name: String,
+        /// Why, as a sentence.
+        why: String,
+    },
     /// An image cannot be mounted as a volume.
     #[error("mount the image {image:?} on {place}")]
     ImageVolume {
@@ -180,7 +188,7 @@ impl Classify for EngineError {
     fn kind(&self) -> Kind {
         match self {
             EngineError::NotFound { .. } => Kind::NotFound,
-            EngineError::Refused { .. } => Kind::Precondition,
+            EngineError::Refused { .. } | EngineError::Handler { .. } => Kind::Precondition,
             EngineError::AlreadyExists { .. } => Kind::AlreadyExists,
             EngineError::Ambiguous { .. } | EngineError::Invalid { .. } | EngineError::Command { .. } => {
                 Kind::Invalid
@@ -203,6 +211,7 @@ impl Classify for EngineError {
             EngineError::NotFound { .. }
             | EngineError::Refused { .. }
             | EngineError::Invalid { .. }
+            | EngineError::Handler { .. }
             | EngineError::Unsupported { .. }
             | EngineError::ImageVolume { .. }
             | EngineError::Command { .. }

@@ -9,27 +9,31 @@
 //! else (records, states, logs, exits, teardown) is the same for all. See docs/adr/0085.
 
 mod bundle;
+pub(crate) mod check;
+mod features;
+mod found;
 mod native;
 mod runtime;
+mod table;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use berth_sys::cgroup::{Cgroup, CgroupPath, DeviceRule, Host};
 use berth_sys::overlay::Overlay;
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::{Process, Spec};
 
-use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, PidMode, UserNamespace};
 pub use crate::shim::spawn::Program;
 
+pub use found::Kind;
 pub(crate) use native::Native;
 pub use runtime::OciRuntime;
+pub use table::Runtimes;
+pub(crate) use table::{ByKind, Handlers, Known};
 
 /// The name of Berth's own runtime.
 pub const NATIVE: &str = "native";
@@ -124,40 +128,4 @@ pub struct Prepared {
     pub request: Request,
     /// The descriptors that come with it.
     pub fds: Vec<OwnedFd>,
-}
-
-/// The handlers of an engine.
-#[derive(Debug)]
-pub(crate) struct Handlers {
-    by_name: HashMap<String, Arc<dyn Handler>>,
-    /// Names that are configured without a handler that could be used.
-    configured: Vec<String>,
-    /// What the empty name means.
-    default: String,
-}
-
-impl Handlers {
-    /// These, by the names they give themselves.
-    pub(crate) fn new(config: &EngineConfig, handlers: impl IntoIterator<Item = Arc<dyn Handler>>) -> Self {
-        let by_name = handlers.into_iter().map(|handler| (handler.name().to_owned(), handler)).collect();
-        let default = if config.default_handler.is_empty() { NATIVE } else { &config.default_handler };
-        let configured = config.handlers.keys().cloned().collect();
-        Self { by_name, configured, default: default.to_owned() }
-    }
-
-    /// The handler of a pod, by the name it asked for.
-    ///
-    /// # Errors
-    /// There is none of this name, or it cannot be used yet.
-    pub(crate) fn of(&self, name: &str) -> Result<Arc<dyn Handler>, EngineError> {
-        let name = if name.is_empty() { self.default.as_str() } else { name };
-        let field = "runtime_handler";
-        match self.by_name.get(name) {
-            Some(handler) => Ok(Arc::clone(handler)),
-            None if self.configured.iter().any(|configured| configured == name) => {
-                Err(EngineError::unsupported(field, format!("handler {name:?} is not supported yet")))
-            }
-            None => Err(EngineError::invalid(field, format!("no handler is named {name:?}"))),
-        }
-    }
 }

@@ -49,4 +49,4 @@ pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
 /// 32 bytes of the kernel's randomness.
 pub use host::random::bytes as random_bytes;
-pub use status::{Finding, NetworkStatus, Stages, Thing};
+pub use status::{Finding, HandlerFeatures, HandlerState, HandlerStatus, NetworkStatus, Stages, Thing};

@@ -12,7 +12,8 @@ use berth_sys::{cgroup, overlay};
 
 use crate::config::{BuiltinImage, EngineConfig};
 use crate::error::EngineError;
-use crate::handler::{Handler, Handlers, Native};
+use crate::handler::check::SelfCheck;
+use crate::handler::{ByKind, Handler, Handlers, Native};
 use crate::host::apparmor::AppArmor;
 use crate::host::doctor::mounts_below;
 use crate::host::layout::Layout;
@@ -43,15 +44,17 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     let facts = facts::facts(&cgroups);
     let program = Arc::new(Program::new(config.shim));
     let native: Arc<dyn Handler> = Arc::new(Native::new(Arc::clone(&program)));
-    let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]));
     let placement = match seams.placement {
         Some(placement) => placement,
         None => {
             let driver = placement::choose(config.cgroup_driver, &cgroups)?;
             tracing::info!(driver = driver.name(), "manager of cgroups");
-            placement::open(driver, &cgroups, &roots, program)?
+            placement::open(driver, &cgroups, &roots, Arc::clone(&program))?
         }
     };
+    let runtimes = seams.runtimes.unwrap_or_else(|| Arc::new(ByKind::new(Arc::clone(&program))));
+    let check = Arc::new(SelfCheck::new(Arc::clone(&placement), config.state.clone()));
+    let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]), runtimes, check);
     let launcher = Launcher::new(config.open_files);
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),
@@ -71,7 +74,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         networks,
         facts,
         apparmor: AppArmor::of_host(),
-        handlers,
+        handlers: Arc::new(handlers),
         placement,
         adjust: seams.adjust,
         users: users::Users::default(),

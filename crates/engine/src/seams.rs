@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 pub use crate::container::adjust::{Adjust, Adjusted, Subject};
-pub use crate::handler::{Handler, NATIVE, OciRuntime, Prepared, Preparing, Program};
+pub use crate::handler::{Handler, Kind, NATIVE, OciRuntime, Prepared, Preparing, Program, Runtimes};
 pub use crate::host::placement::{Cgroupfs, Driver, Placement, PodCgroups, Slice};
 
 /// The replaceable parts of an engine. The default is what it brings along.
@@ -12,6 +12,8 @@ pub use crate::host::placement::{Cgroupfs, Driver, Placement, PodCgroups, Slice}
 pub struct Seams {
     /// Handlers beside `native`, by the names they give themselves.
     pub handlers: Vec<Arc<dyn Handler>>,
+    /// Makes the handlers of runtimes that are found on the machine; None is as their kind says.
+    pub runtimes: Option<Arc<dyn Runtimes>>,
     /// Where and by whom cgroups are made; None is as [`EngineConfig`](crate::EngineConfig) says.
     pub placement: Option<Arc<dyn Placement>>,
     /// Asked in this order.

@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) networks: Networks,
     pub(crate) facts: HostFacts,
     pub(crate) apparmor: AppArmor,
-    pub(crate) handlers: Handlers,
+    pub(crate) handlers: Arc<Handlers>,
     pub(crate) placement: Arc<dyn Placement>,
     pub(crate) adjust: Vec<Arc<dyn Adjust>>,
     pub(crate) users: crate::users::Users,

@@ -1,5 +1,6 @@
 //! Whether the engine can run pods, and the findings of `doctor`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_types::SandboxId;
@@ -13,6 +14,69 @@ pub struct NetworkStatus {
     pub reason: String,
     /// A sentence for users; empty when ready.
     pub message: String,
+}
+
+/// What is known of one handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerStatus {
+    /// Its name.
+    pub name: String,
+    /// `native`, `oci` (driven by runc's command line), `gvisor`, or `given` to the engine.
+    pub kind: &'static str,
+    /// Whether pods without a handler get it.
+    pub is_default: bool,
+    /// The runtime's program.
+    pub program: Option<PathBuf>,
+    /// What it says of itself, in one line; empty when it was not asked.
+    pub version: String,
+    /// Whether it can be used.
+    pub state: HandlerState,
+    /// What its pods can have; nothing unless it can be used.
+    pub features: HandlerFeatures,
+}
+
+/// Whether a handler can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerState {
+    /// It can.
+    Ready,
+    /// It is being checked.
+    Checking,
+    /// It cannot, for this reason.
+    Unusable(String),
+    /// Its program is not on this machine: where it was looked for.
+    Missing(String),
+}
+
+impl HandlerState {
+    /// In one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            HandlerState::Ready => "ready",
+            HandlerState::Checking => "checking",
+            HandlerState::Unusable(_) => "unusable",
+            HandlerState::Missing(_) => "missing",
+        }
+    }
+
+    /// Why it cannot be used; empty when it can.
+    pub fn reason(&self) -> &str {
+        match self {
+            HandlerState::Ready | HandlerState::Checking => "",
+            HandlerState::Unusable(why) | HandlerState::Missing(why) => why,
+        }
+    }
+}
+
+/// What the pods of a handler can have on this host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandlerFeatures {
+    /// Mounts that are read-only with everything below them.
+    pub recursive_read_only: bool,
+    /// User namespaces, with every kind of volume that Kubernetes gives them.
+    pub user_namespaces: bool,
+    /// Checkpoints of containers.
+    pub checkpoint: bool,
 }
 
 /// Something that belongs to no pod, or a pod that lacks something.

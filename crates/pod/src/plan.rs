@@ -152,6 +152,9 @@ fn check_names(pod: &Pod) -> Result<(), Fault> {
     if let Some(hostname) = &pod.spec.hostname {
         name("spec.hostname", hostname, 63, false)?;
     }
+    if let Some(class) = &pod.spec.runtime_class_name {
+        name("spec.runtimeClassName", class, 63, false)?;
+    }
     if pod.spec.containers.is_empty() {
         return Err(wrong("spec.containers", "a pod needs at least one container"));
     }
@@ -218,7 +221,7 @@ fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
         ports: ports(pod)?,
         labels,
         annotations,
-        handler: String::new(),
+        handler: spec.runtime_class_name.clone().unwrap_or_default(),
         cgroup_parent: None,
         namespaces: Namespaces {
             network: if spec.host_network { Network::Host } else { Network::Pod },

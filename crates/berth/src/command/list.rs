@@ -151,6 +151,7 @@ fn pod_json(pod: &api::Pod) -> serde_json::Value {
         "id": pod.id, "name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "attempt": pod.attempt,
         "owner": pod.owner, "state": pod.state, "createdAt": pod.created_at, "addresses": pod.addresses,
         "ports": pod.ports, "labels": pod.labels, "message": pod.message,
+        "handler": pod.handler,
         "containers": pod.containers.iter().map(|c| container_json(pod, c)).collect::<Vec<_>>(),
     })
 }

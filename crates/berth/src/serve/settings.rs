@@ -2,6 +2,7 @@
 //! follows from it. A flag wins over the file, the file over the default.
 
 mod cgroups;
+mod handlers;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -88,9 +89,13 @@ pub(crate) struct Given {
     /// CDI specifications; repeatable
     #[arg(long, value_name = "DIR")]
     pub(crate) cdi_dir: Vec<PathBuf>,
-    /// Another OCI runtime; repeatable
+    /// Another OCI runtime as a handler, or the place of runc, crun or runsc; repeatable
     #[arg(long, value_name = "NAME=PATH")]
     pub(crate) handler: Vec<String>,
+    /// Directory in which runc, crun and runsc are looked for; repeatable, searched in order [default: /usr/local/sbin,
+    /// /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) handler_dir: Vec<PathBuf>,
     /// What pods without a handler get [default: native]
     #[arg(long, value_name = "NAME")]
     pub(crate) default_handler: Option<String>,
@@ -161,6 +166,7 @@ pub(crate) struct Settings {
     pub(crate) streams: berth_streaming::Settings,
     pub(crate) cgroups: Cgroups,
     pub(crate) handlers: BTreeMap<String, PathBuf>,
+    pub(crate) handler_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -225,6 +231,7 @@ impl Given {
             nri_config_dir: self.nri_config_dir.or(below.nri_config_dir),
             cdi_dir: list(self.cdi_dir, below.cdi_dir),
             handler: list(self.handler, below.handler),
+            handler_dir: list(self.handler_dir, below.handler_dir),
             default_handler: self.default_handler.or(below.default_handler),
             metrics_address: self.metrics_address.or(below.metrics_address),
             log_level: self.log_level.or(below.log_level),
@@ -277,8 +284,9 @@ impl Given {
             cni_bin_dirs: bin_dirs(self.cni_bin_dir)?,
             cgroups,
             streams,
-            handlers: self.handler.iter().map(|text| handler(text)).collect::<Result<_, _>>()?,
-            default_handler: self.default_handler.unwrap_or_else(|| "native".to_owned()),
+            handlers: handlers::given(&self.handler)?,
+            handler_dirs: handlers::dirs(self.handler_dir)?,
+            default_handler: handlers::default(self.default_handler)?,
             log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             pid_file: self.pid_file,
@@ -293,7 +301,6 @@ impl Given {
             ("nri-socket", self.nri_socket.as_deref().is_some_and(|s| s != "off")),
             ("cdi-dir", !self.cdi_dir.is_empty()),
             ("metrics-address", self.metrics_address.is_some()),
-            ("handler", !self.handler.is_empty()),
         ];
         match later.into_iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(SettingsError::Later { name }),
@@ -365,13 +372,6 @@ fn streams(
         time.filter(|time| !time.is_zero()).ok_or_else(|| invalid("stream-idle-timeout", &text, reason))
     })?;
     Ok(berth_streaming::Settings { address, port: port.unwrap_or(0), tls, idle })
-}
-
-fn handler(text: &str) -> Result<(String, PathBuf), SettingsError> {
-    match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && path.starts_with('/') => Ok((name.to_owned(), path.into())),
-        _ => Err(invalid("handler", text, "expected NAME=/PATH")),
-    }
 }
 
 /// What an instance has unless it says otherwise.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use berth_engine::image::{Image, ImageConfig};
 use berth_engine::model::{ContainerView, Owner, PortMapping, SandboxView};
-use berth_engine::{Finding, Stages};
+use berth_engine::seams::NATIVE;
+use berth_engine::{Finding, HandlerStatus, Stages};
 use serde_json::{Value, json};
 
 use crate::api;
@@ -26,6 +27,29 @@ pub(super) fn pod(view: &SandboxView) -> api::Pod {
         labels: view.config.labels.clone(),
         containers: view.containers.iter().map(|c| container(c)).collect(),
         message: view.message.clone(),
+        handler: handler_name(view),
+    }
+}
+
+/// The empty name is that of Berth's own runtime.
+fn handler_name(view: &SandboxView) -> String {
+    let name = &view.config.handler;
+    if name.is_empty() { NATIVE.to_owned() } else { name.clone() }
+}
+
+/// What pods can be run by.
+pub(super) fn handler(of: HandlerStatus) -> api::Handler {
+    api::Handler {
+        kind: of.kind.to_owned(),
+        is_default: of.is_default,
+        program: of.program.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+        version: of.version,
+        state: of.state.word().to_owned(),
+        reason: of.state.reason().to_owned(),
+        recursive_read_only: of.features.recursive_read_only,
+        user_namespaces: of.features.user_namespaces,
+        checkpoint: of.features.checkpoint,
+        name: of.name,
     }
 }
 
@@ -101,6 +125,7 @@ pub(super) fn inspect_pod(view: &Arc<SandboxView>) -> Value {
         "id": view.id.as_str(),
         "state": view.state.word(),
         "createdAt": view.created_at,
+        "handler": handler_name(view),
         "interface": view.interface,
         "addresses": view.addresses,
         "networkNamespace": view.netns,

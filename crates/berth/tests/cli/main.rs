@@ -8,6 +8,7 @@ mod archive;
 mod arguments;
 mod exec;
 mod grpc;
+mod handlers;
 mod home;
 mod images;
 mod kubelet;

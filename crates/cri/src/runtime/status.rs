@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_engine::model::Owner;
 use berth_engine::seams::Driver;
-use berth_engine::{Confinement, Engine};
+use berth_engine::{Confinement, Engine, HandlerFeatures, HandlerState, HandlerStatus};
 use tonic::Status;
 
 use crate::api;
@@ -39,21 +39,30 @@ pub(super) async fn status(
         },
     ];
     conditions.extend(engine.confinements().into_iter().map(confined));
-    let features = api::RuntimeHandlerFeatures {
-        recursive_read_only_mounts: engine.has_recursive_read_only(),
-        user_namespaces: engine.has_user_namespaces().await,
-    };
-    let handler = |name: &str| api::RuntimeHandler { name: name.to_owned(), features: Some(features) };
     Ok(api::StatusResponse {
         status: Some(api::RuntimeStatus { conditions }),
         info: if request.verbose { info(engine) } else { BTreeMap::new() },
-        runtime_handlers: vec![handler(""), handler("native")],
+        runtime_handlers: handlers(&engine.handlers().await),
         features: Some(api::RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: true,
             mount_options: true,
         }),
     })
+}
+
+/// The default by its empty name, and every handler that can be used: a kubelet reads the features of the pod's.
+fn handlers(known: &[HandlerStatus]) -> Vec<api::RuntimeHandler> {
+    let told = |name: &str, of: HandlerFeatures| api::RuntimeHandler {
+        name: name.to_owned(),
+        features: Some(api::RuntimeHandlerFeatures {
+            recursive_read_only_mounts: of.recursive_read_only,
+            user_namespaces: of.user_namespaces,
+        }),
+    };
+    let default = known.iter().find(|one| one.is_default).map(|one| one.features).unwrap_or_default();
+    let ready = known.iter().filter(|one| one.state == HandlerState::Ready);
+    std::iter::once(told("", default)).chain(ready.map(|one| told(&one.name, one.features))).collect()
 }
 
 /// A further condition for each security module that is in force. A kubelet ignores it, users see it.
@@ -107,6 +116,39 @@ pub(super) async fn update_runtime_config(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn handlers_that_can_be_used_are_told_and_the_default_by_its_empty_name() {
+        let features =
+            HandlerFeatures { recursive_read_only: true, user_namespaces: true, checkpoint: false };
+        let one = |name: &str, is_default, state, features| HandlerStatus {
+            name: name.to_owned(),
+            kind: "oci",
+            is_default,
+            program: None,
+            version: String::new(),
+            state,
+            features,
+        };
+        let rro = HandlerFeatures { recursive_read_only: true, ..HandlerFeatures::default() };
+        let none = HandlerFeatures::default();
+        let known = [
+            one("native", false, HandlerState::Ready, features),
+            one("crun", false, HandlerState::Unusable("why".to_owned()), none),
+            one("runc", true, HandlerState::Ready, rro),
+            one("runsc", false, HandlerState::Missing("where".to_owned()), none),
+            one("slow", false, HandlerState::Checking, none),
+        ];
+        let told: Vec<_> = handlers(&known)
+            .into_iter()
+            .map(|one| {
+                let of = one.features.unwrap();
+                (one.name, of.recursive_read_only_mounts, of.user_namespaces)
+            })
+            .collect();
+        let want = [("", true, false), ("native", true, true), ("runc", true, false)];
+        assert_eq!(told, want.map(|(name, rro, user)| (name.to_owned(), rro, user)));
+    }
 
     #[test]
     fn a_module_in_force_is_a_condition() {

@@ -29,11 +29,12 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
     let shared = Arc::clone(shared);
     let looked = tokio::task::spawn_blocking(move || {
         // The host's state is read before the known pods, so that what was made in between is known.
+        let checks = shared.handlers.checks();
         let host = HostState::read(&shared);
         let views = shared.views.sandboxes(None);
         let containers: Vec<Arc<ContainerView>> = shared.views.containers(None);
         let mut known = Known {
-            sandboxes: shared.pods.ids().into_iter().collect(),
+            sandboxes: shared.pods.ids().into_iter().chain(checks).chain(shared.handlers.checks()).collect(),
             containers: containers.iter().map(|c| c.id.clone()).collect(),
             views,
         };

@@ -94,6 +94,7 @@ impl World {
             cgroup_root: format!("/berth-{instance}"),
             cgroup_slice: format!("berth_{}.slice", instance.replace('-', "_")),
             handlers: BTreeMap::new(),
+            handler_dirs: Vec::new(),
             default_handler: HANDLER.get().map_or("native", |(name, _)| name).to_owned(),
             images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
             cri_network: network,

@@ -12,6 +12,7 @@ mod damage;
 mod exec;
 mod failures;
 mod faulty;
+mod found;
 mod handlers;
 mod harness;
 mod life;

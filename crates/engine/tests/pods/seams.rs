@@ -20,15 +20,18 @@ use crate::harness::{WAITS, World, programs, sandbox, script, started};
 /// A runtime that wants a bundle on the disk, with the root file system mounted in it, and knows no cgroup of a single
 /// container: as other OCI runtimes and sandboxed ones.
 #[derive(Debug)]
-struct Bundles(Program);
+pub(crate) struct Bundles {
+    pub(crate) name: String,
+    pub(crate) program: Program,
+}
 
 impl Handler for Bundles {
     fn name(&self) -> &str {
-        "bundles"
+        &self.name
     }
 
     fn program(&self) -> &Program {
-        &self.0
+        &self.program
     }
 
     fn has_container_cgroups(&self) -> bool {
@@ -85,7 +88,8 @@ impl Handler for Bundles {
 }
 
 fn bundles() -> Seams {
-    Seams { handlers: vec![Arc::new(Bundles(Program::new(programs().shim)))], ..Seams::default() }
+    let bundles = Bundles { name: "bundles".to_owned(), program: Program::new(programs().shim) };
+    Seams { handlers: vec![Arc::new(bundles)], ..Seams::default() }
 }
 
 #[test]

@@ -33,7 +33,6 @@ const LATER: &[&str] = &[
     "priorityClassName",
     "readinessGates",
     "resourceClaims",
-    "runtimeClassName",
     "schedulerName",
     "schedulingGates",
     "serviceAccount",

@@ -57,6 +57,9 @@ pub struct PodSpec {
     pub share_process_namespace: bool,
     #[serde(default)]
     pub hostname: Option<String>,
+    /// The handler: there are no RuntimeClass objects here that would name another.
+    #[serde(default)]
+    pub runtime_class_name: Option<String>,
     #[serde(default)]
     pub security_context: PodSecurityContext,
 }

@@ -37,6 +37,18 @@ fn the_smallest_pod() {
 }
 
 #[test]
+fn the_class_names_the_handler() {
+    let spec = |class: &str| {
+        format!("{{runtimeClassName: '{class}', containers: [{{name: c, image: 'a.io/x:1'}}]}}")
+    };
+    assert_eq!(planned(&spec("runsc")).sandbox.handler, "runsc");
+    assert_eq!(planned("{containers: [{name: c, image: 'a.io/x:1'}]}").sandbox.handler, "");
+    for class in ["", "A", "a/b", "a."] {
+        assert!(refused(&spec(class)).contains("spec.runtimeClassName"), "{class:?}");
+    }
+}
+
+#[test]
 fn the_manifest_in_the_annotation_gives_the_same_plan() {
     let first = planned(
         "{restartPolicy: Never, containers: [{name: c, image: 'a.io/x:1', env: [{name: A, value: b}]}]}",

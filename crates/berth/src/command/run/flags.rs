@@ -74,6 +74,9 @@ pub(crate) struct Run {
     /// All capabilities, all devices, no seccomp filter and no AppArmor profile
     #[arg(long)]
     privileged: bool,
+    /// Handler that runs the container, such as runc or runsc; berth info lists them [default: the daemon's]
+    #[arg(long, value_name = "NAME")]
+    runtime: Option<String>,
     /// Label of the pod; repeatable
     #[arg(short, long, value_name = "KEY=VALUE")]
     label: Vec<String>,
@@ -180,6 +183,9 @@ impl Run {
         });
         if let Some(hostname) = &self.hostname {
             spec["hostname"] = json!(hostname);
+        }
+        if let Some(runtime) = &self.runtime {
+            spec["runtimeClassName"] = json!(runtime);
         }
         let labels =
             self.label.iter().map(|text| pair(text, "--label")).collect::<anyhow::Result<Map<_, _>>>()?;

@@ -20,6 +20,13 @@ fn refused(args: &[&str]) -> String {
     format!("{:#}", run(args).manifest("n").expect_err("it was accepted"))
 }
 
+#[test]
+fn the_runtime_is_the_pods_class() {
+    let value = manifest(&["--runtime", "runc", "x"]);
+    assert_eq!(taken(&value).spec.runtime_class_name.as_deref(), Some("runc"));
+    assert_eq!(taken(&manifest(&["x"])).spec.runtime_class_name, None);
+}
+
 /// Whatever the flags say, the daemon's own parser must take it.
 fn taken(value: &Value) -> berth_pod::manifest::Pod {
     berth_pod::manifest::parse(value.to_string().as_bytes())

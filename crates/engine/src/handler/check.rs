@@ -1,0 +1,278 @@
+//! Whether a runtime works: it is asked for its version and its features, and has to run a container. Blocks; each question
+//! has a time limit, and nothing is left whatever the program does.
+//!
+//! ```text
+//! NAME --version -> NAME features -> NAME run: a container that writes a word and ends with 0
+//! ```
+
+mod contained;
+mod explain;
+mod program;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use berth_sys::cgroup::{CgroupPath, Join, Resources};
+use berth_sys::process::Exit;
+use berth_types::SandboxId;
+use serde_json::json;
+
+use self::contained::{End, Ran, Space};
+use self::explain::{Ended, Unusable, Words};
+use super::features::{self, Features};
+use super::found::Kind;
+use crate::host::placement::Placement;
+use crate::host::random;
+
+/// The time for one question.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What to check.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// The handler's name.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) program: PathBuf,
+}
+
+/// What is known of a runtime that works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) version: String,
+    pub(crate) features: Features,
+}
+
+/// Finds out whether runtimes work.
+pub(crate) trait Check: fmt::Debug + Send + Sync {
+    /// Checks one. Blocks for as long as it takes, at most half a minute.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in one sentence.
+    fn check(&self, subject: &Subject) -> Result<Report, String>;
+
+    /// What has cgroups meanwhile, as pods have.
+    fn running(&self) -> HashSet<SandboxId>;
+}
+
+/// The self-check.
+#[derive(Debug)]
+pub(crate) struct SelfCheck {
+    placement: Arc<dyn Placement>,
+    /// The daemon's state, which the runtime does not see.
+    state: PathBuf,
+    running: Mutex<HashSet<SandboxId>>,
+}
+
+impl SelfCheck {
+    pub(crate) fn new(placement: Arc<dyn Placement>, state: PathBuf) -> Self {
+        Self { placement, state, running: Mutex::default() }
+    }
+
+    fn steps(&self, subject: &Subject, place: &Place<'_>) -> Result<Report, Unusable> {
+        let groups = place.join()?;
+        let ask = |words: &[&str], space: Space| {
+            let args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            self.ask(subject, &args, &space, &groups)
+        };
+        let (command, said) = ask(&["--version"], self.space()?)?;
+        let version = explain::version(&command, &succeeded(&command, said)?.printed, subject.kind)?;
+        let (command, said) = ask(&["features"], self.space()?)?;
+        let features = features(&command, &said)?;
+        let (space, args, word) = self.bundle(subject.kind, &place.container()?)?;
+        let (command, said) = self.ask(subject, &args, &space, &groups)?;
+        let said = succeeded(&command, said)?;
+        if said.printed != word.as_bytes() {
+            return Err(Unusable::NotRun { command, words: Words::of(&said.errors) });
+        }
+        Ok(Report { version, features: of_kind(features, subject.kind) })
+    }
+
+    /// Runs the program once; with the command as users know it.
+    fn ask(
+        &self,
+        subject: &Subject,
+        args: &[String],
+        space: &Space,
+        groups: &Join,
+    ) -> Result<(String, Ran), Unusable> {
+        let words = args.iter().filter(|word| !word.starts_with('/')).map(String::as_str);
+        let file = subject.program.file_name().unwrap_or_default().to_string_lossy();
+        let verb =
+            words.clone().find(|word| ["--version", "features", "run"].contains(word)).unwrap_or_default();
+        let command = format!("{file} {verb}");
+        let ran = contained::run(&subject.program, args, space, groups, LIMIT).map_err(not_checked)?;
+        match ran.end {
+            End::Late => {
+                let words = Words::of(&ran.errors);
+                Err(Unusable::Late { command, seconds: LIMIT.as_secs(), words })
+            }
+            End::NotExecuted(errno) => {
+                let why = explain::not_executed(errno, &head(&subject.program));
+                Err(Unusable::NotExecuted { program: subject.program.clone(), why })
+            }
+            End::Exited(_) if ran.printed_too_much => Err(Unusable::TooMuch { command }),
+            End::Exited(_) => Ok((command, ran)),
+        }
+    }
+
+    fn space(&self) -> Result<Space, Unusable> {
+        Space::new(&self.state).map_err(not_checked)
+    }
+
+    /// A container in a space of its own: with what it is run by, and the word that it writes.
+    fn bundle(&self, kind: Kind, cgroup: &CgroupPath) -> Result<(Space, Vec<String>, String), Unusable> {
+        let space = self.space()?;
+        let word: String = random::bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let program = program::elf(&word).ok_or_else(|| {
+            Unusable::NotChecked(format!("no program for {} is known", std::env::consts::ARCH))
+        })?;
+        write_bundle(&space, &program, cgroup).map_err(not_checked)?;
+        let path = |name: &str| space.seen(name).display().to_string();
+        let own: &[&str] = match kind {
+            Kind::Runc => &[],
+            Kind::Gvisor => &["--network=none", "--ignore-cgroups"],
+        };
+        let mut args = vec!["--root".to_owned(), path("state")];
+        args.extend(own.iter().map(|word| (*word).to_owned()));
+        args.extend(["run".to_owned(), "--bundle".to_owned(), path("bundle"), "berth-check".to_owned()]);
+        Ok((space, args, word))
+    }
+}
+
+impl Check for SelfCheck {
+    fn check(&self, subject: &Subject) -> Result<Report, String> {
+        let place = Place::new(self).map_err(|why| why.to_string())?;
+        self.steps(subject, &place).map_err(|why| why.to_string())
+    }
+
+    fn running(&self) -> HashSet<SandboxId> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The cgroups of one check, where those of a pod would be: so that what a daemon leaves that is killed meanwhile goes with
+/// the next one's start. Ended when dropped.
+struct Place<'a> {
+    of: &'a SelfCheck,
+    id: SandboxId,
+    pod: CgroupPath,
+    parent: CgroupPath,
+}
+
+impl<'a> Place<'a> {
+    fn new(of: &'a SelfCheck) -> Result<Self, Unusable> {
+        let id = SandboxId::from_random(random::bytes());
+        let place = of.placement.of_pod(&id, None).map_err(not_placed)?;
+        of.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        let made = of.placement.make_pod(&id, &place, Some(&Resources::default()));
+        let own = Self { of, id, pod: place.pod, parent: place.parent };
+        made.map_err(not_placed)?;
+        Ok(own)
+    }
+
+    /// What the runtime is born in.
+    fn join(&self) -> Result<Join, Unusable> {
+        let path = self.parent.child("runtime").map_err(not_placed)?;
+        let group = self.of.placement.make(&path, &Resources::default()).map_err(not_placed)?;
+        group.join().map_err(not_placed)
+    }
+
+    /// What it makes for its container.
+    fn container(&self) -> Result<CgroupPath, Unusable> {
+        self.parent.child("container").map_err(not_placed)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // First the runtime's own, which it may have made in hierarchies of which the pod's has none.
+        let container = self.container().map_or(Ok(()), |path| self.of.placement.end(&path));
+        match container.and_then(|()| self.of.placement.end(&self.pod)) {
+            Ok(()) => {
+                self.of.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+            }
+            Err(error) => {
+                let error = berth_types::error::chain(&error);
+                tracing::warn!(cgroup = %self.pod, error, "failed to remove the cgroup of a runtime's check");
+            }
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_checked(error: io::Error) -> Unusable {
+    Unusable::NotChecked(error.to_string())
+}
+
+fn not_placed<E: std::error::Error>(error: E) -> Unusable {
+    Unusable::NotChecked(berth_types::error::chain(&error))
+}
+
+/// What a program printed that ended well.
+fn succeeded(command: &str, said: Ran) -> Result<Ran, Unusable> {
+    match said.end {
+        End::Exited(Exit::Code(0)) => Ok(said),
+        End::Exited(exit) => {
+            let words = Words::of(&said.errors);
+            Err(Unusable::Failed { command: command.to_owned(), end: Ended(exit), words })
+        }
+        End::Late | End::NotExecuted(_) => Ok(said),
+    }
+}
+
+/// A runtime without the command fails, which is no fault; one that dies of it is not to be used.
+fn features(command: &str, said: &Ran) -> Result<Features, Unusable> {
+    match said.end {
+        End::Exited(exit @ Exit::Signal(_)) => {
+            let words = Words::of(&said.errors);
+            Err(Unusable::Failed { command: command.to_owned(), end: Ended(exit), words })
+        }
+        End::Exited(Exit::Code(0)) => Ok(features::parse(&said.printed).unwrap_or_default()),
+        End::Exited(Exit::Code(_)) | End::Late | End::NotExecuted(_) => Ok(Features::default()),
+    }
+}
+
+/// What all of a kind can do, whatever they say.
+fn of_kind(said: Features, kind: Kind) -> Features {
+    match kind {
+        Kind::Runc => said,
+        Kind::Gvisor => Features { checkpoint: true, ..said },
+    }
+}
+
+/// How a file begins.
+fn head(program: &Path) -> Vec<u8> {
+    let mut head = Vec::new();
+    // What cannot be read is told by the error of its execution.
+    let read = std::fs::File::open(program).and_then(|file| file.take(64).read_to_end(&mut head));
+    read.map_or_else(|_| Vec::new(), |_| head)
+}
+
+/// The root has nothing but the program, and the container no network but a loopback.
+fn write_bundle(space: &Space, program: &[u8], cgroup: &CgroupPath) -> io::Result<()> {
+    for dir in ["state", "bundle", "bundle/rootfs", "bundle/rootfs/proc", "bundle/rootfs/dev"] {
+        std::fs::create_dir(space.own(dir))?;
+    }
+    let path = space.own("bundle/rootfs/check");
+    std::fs::write(&path, program)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    let namespaces = ["pid", "mount", "ipc", "uts", "network"].map(|kind| json!({ "type": kind }));
+    let config = json!({
+        "ociVersion": "1.0.2",
+        "process": { "user": { "uid": 0, "gid": 0 }, "args": ["/check"], "cwd": "/", "noNewPrivileges": true },
+        "root": { "path": "rootfs" },
+        "hostname": "berth-check",
+        "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+        "linux": { "namespaces": namespaces, "cgroupsPath": format!("/{}", cgroup.as_str().trim_start_matches('/')) },
+    });
+    std::fs::write(space.own("bundle/config.json"), config.to_string())
+}
+
+#[cfg(test)]
+mod tests;

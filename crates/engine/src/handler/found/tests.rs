@@ -1,0 +1,95 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn seen(is_file: bool, is_executable: bool) -> io::Result<Option<Seen>> {
+    let identity = Identity { device: 1, inode: 2, size: 3, times: [(4, 5), (6, 7)] };
+    Ok(Some(Seen { is_file, is_executable, identity }))
+}
+
+fn chosen<const N: usize>(all: [(&str, io::Result<Option<Seen>>); N]) -> Result<String, String> {
+    match choose(all.map(|(path, seen)| (path.into(), seen))) {
+        Ok(binary) => Ok(binary.path.display().to_string()),
+        Err(why) => Err(why.map_or_else(|| "nothing".to_owned(), |why| why.to_string())),
+    }
+}
+
+#[test]
+fn the_first_that_can_be_executed_is_the_one() {
+    assert_eq!(
+        chosen([("/a", Ok(None)), ("/b", seen(true, true)), ("/c", seen(true, true))]),
+        Ok("/b".into())
+    );
+    let all = [("/a", seen(true, false)), ("/b", seen(false, true)), ("/c", seen(true, true))];
+    assert_eq!(chosen(all), Ok("/c".into()));
+}
+
+#[test]
+fn what_is_in_the_way_is_said() {
+    assert_eq!(chosen([("/a", Ok(None))]), Err("nothing".into()));
+    let all = [("/a", Ok(None)), ("/b", seen(true, false)), ("/c", seen(false, true))];
+    assert_eq!(chosen(all), Err("/b is not executable (hint: chmod +x)".into()));
+    assert_eq!(chosen([("/a", seen(false, true))]), Err("/a is not a file".into()));
+    let denied = Err(io::Error::from_raw_os_error(13));
+    assert_eq!(
+        chosen([("/a", denied)]),
+        Err("/a cannot be looked at: Permission denied (os error 13)".into())
+    );
+}
+
+#[test]
+fn relative_directories_are_not_searched() {
+    let search = Search { dirs: vec!["bin".into(), "".into(), "/usr/bin".into()], ..Search::default() };
+    assert_eq!(search.places("runc"), [PathBuf::from("/usr/bin/runc")]);
+}
+
+#[test]
+fn a_configured_path_is_the_only_place() {
+    let configured =
+        BTreeMap::from([("runc".to_owned(), "/opt/runc".into()), ("youki".to_owned(), "/y".into())]);
+    let search = Search { dirs: vec!["/usr/bin".into()], configured };
+    assert_eq!(search.names().collect::<Vec<_>>(), ["crun", "runsc", "runc", "youki"]);
+    assert_eq!(search.places("runc"), [PathBuf::from("/opt/runc")]);
+    assert!(search.has("youki") && !search.has("native") && !search.has("kata"));
+}
+
+#[test]
+fn names_say_what_a_runtime_is_driven_as() {
+    for (name, program, kind) in [
+        ("runc", "/usr/bin/runc", Kind::Runc),
+        ("crun", "/usr/bin/crun", Kind::Runc),
+        ("runsc", "/usr/bin/runsc", Kind::Gvisor),
+        ("safe", "/opt/runsc-2026", Kind::Gvisor),
+        ("gvisor", "/opt/x", Kind::Gvisor),
+        ("x", "/opt/gvisor/x", Kind::Runc),
+    ] {
+        assert_eq!(Kind::of(name, Path::new(program)), kind, "{name} {program}");
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_or_changed_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let search = Search { dirs: vec![dir.path().to_owned()], ..Search::default() };
+    let places = vec![dir.path().join("runc")];
+    assert_eq!(search.look("runc"), Err(Missing::Nowhere(places)));
+    let path = dir.path().join("runc");
+    let put = |text: &str| {
+        let new = dir.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    };
+    put("one");
+    let one = search.look("runc").unwrap();
+    assert_eq!(search.look("runc"), Ok(one.clone()));
+    put("two");
+    let two = search.look("runc").unwrap();
+    assert_ne!(one.identity, two.identity);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(search.look("runc"), Err(Missing::NotExecutable(path.clone())));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("gone", &path).unwrap();
+    assert!(matches!(search.look("runc"), Err(Missing::Nowhere(_))));
+}
