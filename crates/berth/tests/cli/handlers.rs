@@ -1,6 +1,9 @@
 //! `berth info`, `berth run --runtime` and `runtimeClassName`.
 
-use berth_testkit::require_root;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use berth_testkit::{require, require_root};
 
 use crate::home::{BUSYBOX, Home, program};
 
@@ -49,5 +52,36 @@ fn a_pod_is_run_by_what_it_asks_for_or_told_why_not() {
     assert_eq!(home.berth(&["pods", "-o", "json"]).json()[0]["handler"], "native");
     assert_eq!(home.berth(&["inspect", "a"]).json()[0]["handler"], "native");
     home.berth(&["down", "-t", "0", "a"]).fine();
+    home.clean();
+}
+
+#[test]
+fn runtimes_that_come_while_the_daemon_runs_are_used_or_explained() {
+    require_root!();
+    let runc = ["/usr/bin/runc", "/usr/sbin/runc"].map(Path::new).into_iter().find(|path| path.exists());
+    require!(runc.is_some(), "needs the package runc");
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::start_with(program(), &["--handler-dir", dir.path().to_str().unwrap()]);
+    let err = home.berth(&["run", "--rm", "-q", "--runtime", "runc", BUSYBOX, "true"]).refused();
+    assert!(err.contains("the handler \"runc\" cannot be used: there is none at "), "{err}");
+    assert!(err.contains("hint: install runc"), "{err}");
+
+    std::fs::copy(runc.unwrap(), dir.path().join("runc")).unwrap();
+    let crun = dir.path().join("crun");
+    std::fs::write(&crun, "#!/bin/sh\necho no kernel for it >&2\nexit 4\n").unwrap();
+    std::fs::set_permissions(&crun, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let json = home.berth(&["info", "-o", "json"]).json();
+    let of = |name: &str| {
+        json["handlers"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    assert_eq!((&of("runc")["state"], &of("runc")["reason"]), (&"ready".into(), &"".into()), "{json}");
+    assert!(of("runc")["version"].as_str().unwrap().starts_with("runc version "), "{json}");
+    assert_eq!(of("runsc")["state"], "missing", "{json}");
+    let why = "`crun --version` failed with status 4: no kernel for it";
+    assert_eq!((&of("crun")["state"], &of("crun")["reason"]), (&"unusable".into(), &why.into()), "{json}");
+    let err = home.berth(&["run", "--rm", "-q", "--runtime", "crun", BUSYBOX, "true"]).refused();
+    assert!(err.contains(why), "{err}");
+    let out = home.berth(&["run", "--rm", "-q", "--runtime", "runc", BUSYBOX, "echo", "by runc"]).fine();
+    assert_eq!(out, "by runc\n");
     home.clean();
 }
