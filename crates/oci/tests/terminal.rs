@@ -31,6 +31,41 @@ fn a_bundle_with_a_terminal_works_over_pipes() {
     assert_eq!(child.wait().expect("wait").code(), Some(0));
 }
 
+/// A container that reads nothing of what is pasted into it: signals reach it all the same.
+#[test]
+fn input_that_nobody_reads_does_not_keep_signals_from_a_container() {
+    if !root("input_that_nobody_reads_does_not_keep_signals_from_a_container") {
+        return;
+    }
+    let mut bundle = Bundle::new("trap 'exit 9' TERM; echo ready; while :; do sleep 1000 & wait; done");
+    bundle.config["process"]["terminal"] = json!(true);
+    let mut child = bundle.command(Runtime::Ours).stdout(Std::piped()).spawn().expect("spawn");
+    let stdin = child.stdin.take().expect("piped");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("read");
+    assert_eq!(line, "ready\r\n");
+    // What the terminal echoes.
+    let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    rustix::io::ioctl_fionbio(&stdin, true).expect("ioctl");
+    // Until nothing more is taken, by the terminal and by who serves it.
+    let mut full = 0;
+    while full < 100_000 {
+        match rustix::io::write(&stdin, &b"x\n".repeat(2048)) {
+            Ok(_) => full = 0,
+            Err(rustix::io::Errno::AGAIN) => full += 1,
+            Err(e) => panic!("{e}"),
+        }
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
+    let ended = || child.try_wait().expect("wait").is_some();
+    support::life::wait_until(ended, || "the signal does not arrive".into());
+    assert_eq!(child.wait().expect("wait").code(), Some(9));
+    drop(reader.join().expect("the reader"));
+}
+
 /// An init that opens its console for each message closes it in between.
 #[test]
 fn a_terminal_that_is_closed_and_opened_again_goes_on() {
