@@ -103,7 +103,11 @@ enum Waited {
 fn wait(child: &Child, limit: Duration, said: &mut Said, cancelled: Option<&OwnedFd>) -> Waited {
     let deadline = Instant::now() + limit;
     loop {
+        // Also one that never stops talking, which always is readable, is late at some time.
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Waited::Late;
+        }
         let mut polled = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
         polled.extend(cancelled.map(|fd| PollFd::new(fd, PollFlags::IN)));
         let waits = polled.len();

@@ -43,6 +43,14 @@ fn one_that_hangs_is_killed_with_what_it_started() {
 }
 
 #[test]
+fn one_that_never_stops_talking_is_late_too() {
+    let talk = sh("while :; do echo words; done >&2");
+    let failed = talk.run(Duration::from_millis(300), [None; 3], None).unwrap_err();
+    assert!(failed.how.contains("did not end"), "{}", failed.how);
+    assert!(failed.said.is_some_and(|said| said.len() <= SAID && said.contains("words")));
+}
+
+#[test]
 fn a_program_that_is_not_there_is_an_error() {
     let failed = Command::new(Path::new("/no/such/program")).run(Duration::from_secs(9), [None; 3], None);
     assert!(failed.unwrap_err().how.starts_with("it cannot be executed"));
