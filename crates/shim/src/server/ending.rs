@@ -56,6 +56,10 @@ impl Server {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.stage = container.stage.after(StageEvent::MainEnded);
         container.terminal = None;
+        if let Some(runtime) = &container.runtime {
+            // It may hang in making a further process, for which the end would wait.
+            runtime.cancel();
+        }
         let (exit, now) = (container.judged(exit), Instant::now());
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
         self.advance(id);

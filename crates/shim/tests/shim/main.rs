@@ -7,6 +7,7 @@
 )]
 
 mod apart;
+mod command;
 mod ends;
 mod exec;
 mod log;

@@ -78,6 +78,8 @@ pub(crate) struct Want<'a> {
     pub(crate) capabilities: u64,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) plan_version: Option<u8>,
+    /// Its plan, in the place of one of the rest.
+    pub(crate) plan: Option<Vec<u8>>,
     /// Its cgroup is frozen before it is created.
     pub(crate) frozen: bool,
 }
@@ -97,6 +99,7 @@ pub(crate) fn sh(script: &str) -> Want<'_> {
         capabilities: 0,
         oom_score_adj: None,
         plan_version: None,
+        plan: None,
         frozen: false,
     }
 }
@@ -212,7 +215,7 @@ impl Rig {
         if !want.own_pid_namespace {
             plan.namespaces.pid = Space::Host;
         }
-        let mut plan = plan.encode().unwrap();
+        let mut plan = want.plan.unwrap_or_else(|| plan.encode().unwrap());
         plan[0] = want.plan_version.unwrap_or(plan[0]);
         let create = Create {
             container: id.clone(),
