@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_sys::cgroup::Cgroup;
 use berth_sys::fs::{Durability, read_bounded, write_atomic};
 use berth_types::shim::bundle::{Bundle, Namespace, Piece, Process};
 use berth_types::shim::{Failure, Reason};
@@ -44,6 +45,8 @@ pub(crate) struct Runtime {
     program: PathBuf,
     bundle: Bundle,
     id: ContainerId,
+    /// Where its processes are.
+    cgroup: Cgroup,
     /// Where the runtime keeps what it knows of the pod's containers.
     root: PathBuf,
     /// The container's directory for records, where the files are that shim and runtime exchange.
@@ -85,13 +88,13 @@ impl Runtime {
     /// For a container of this bundle. `state_dir` is the pod's, `dir` the container's in it.
     pub(crate) fn new(
         bundle: Bundle,
-        id: ContainerId,
+        (id, cgroup): (ContainerId, Cgroup),
         state_dir: &Path,
         dir: PathBuf,
     ) -> std::io::Result<Self> {
         let cancelled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (program, root) = (PathBuf::from(&bundle.runtime), state_dir.join("runtime"));
-        Ok(Self { program, bundle, id, root, dir, cancelled })
+        Ok(Self { program, bundle, id, cgroup, root, dir, cancelled })
     }
 
     /// Waits for the runtime no longer, now and later: what it makes is to end. Deleting is waited for all the same.
@@ -202,14 +205,24 @@ impl Runtime {
         let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
         let pid = number.and_then(Pid::from_raw).filter(|pid| pid.as_raw_nonzero().get() > 1);
         let pid = pid.ok_or_else(|| self.wrong(verb, "what it left is no number of a process"))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty());
+        let wrong = |what: &str| self.wrong(verb, &format!("process {pid:?} {what}"));
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| wrong(&e.to_string()))?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let ours = pidfd.and_then(|fd| waitid(WaitId::PidFd(fd.as_fd()), options).map(|_| fd));
-        match ours {
-            Ok(pidfd) => Ok((pid.as_raw_nonzero().get(), pidfd)),
-            Err(Errno::CHILD) => Err(self.wrong(verb, &format!("process {pid:?} is not one that it made"))),
-            Err(e) => Err(self.wrong(verb, &format!("process {pid:?}: {e}"))),
+        let ended = || waitid(WaitId::PidFd(pidfd.as_fd()), options);
+        ended().map_err(|e| match e {
+            Errno::CHILD => wrong("is not one that it made"),
+            e => wrong(&e.to_string()),
+        })?;
+        // One that has ended is in no group any more.
+        if !self.has(pid) && ended().is_ok_and(|ended| ended.is_none()) {
+            return Err(wrong("is not in the container's cgroup"));
         }
+        Ok((pid.as_raw_nonzero().get(), pidfd))
+    }
+
+    /// Whether a process is in the container's group, as each that the runtime makes there is.
+    fn has(&self, pid: Pid) -> bool {
+        self.cgroup.pids().is_ok_and(|pids| pids.contains(&pid))
     }
 
     /// The text of the configuration, with the paths of namespaces.

@@ -207,7 +207,8 @@ fn runtime_of(create: &Create, state_dir: &Path, dir: &Path) -> Result<Option<Ar
     }
     let bundle: Bundle =
         bundle::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-    let runtime = Runtime::new(bundle, create.container.clone(), state_dir, dir.to_owned());
+    let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
+    let runtime = Runtime::new(bundle, (create.container.clone(), cgroup), state_dir, dir.to_owned());
     runtime.map(|runtime| Some(Arc::new(runtime))).map_err(|e| system("make a runtime's event", &e))
 }
 
