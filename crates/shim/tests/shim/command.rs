@@ -19,8 +19,8 @@ fn the_end_of_a_container_does_not_wait_for_a_runtime_that_hangs_in_an_exec() {
     std::fs::create_dir(&dir).unwrap();
     let text = format!(
         "#!/bin/sh\nfor word; do\n  [ \"$last\" = --pid-file ] && pid_file=$word\n  last=$word\ndone\n\
-         case \" $* \" in\n*\" create \"*) setsid sleep 1000 <&- >&- 2>&- & echo $! >\"$pid_file\"\n\
-         find /sys/fs/cgroup -type d -name \"$last\" | while read -r group; do echo $! >\"$group/cgroup.procs\"; done;;\n\
+         case \" $* \" in\n*\" create \"*) setsid sleep 1000 <&- >&- 2>&- & pid=$!; echo $pid >\"$pid_file\"\n\
+         for group in $(find /sys/fs/cgroup -type d -name \"$last\"); do echo $pid >\"$group/cgroup.procs\"; done;;\n\
          *\" exec \"*) : >{}; exec sleep 1000;;\nesac\n",
         asked.display()
     );

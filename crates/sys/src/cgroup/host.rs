@@ -117,9 +117,9 @@ impl Host {
     /// other runtimes make groups in every hierarchy, and remove no more of them than the last. What is not empty stays.
     pub fn remove_unused(&self, path: &CgroupPath, top: &CgroupPath) {
         let groups = Path::new(path.as_str()).ancestors();
-        let ours = groups.clone().skip(1).take_while(|group| group.starts_with(top.as_str()));
+        let ours = groups.skip(1).take_while(|group| group.starts_with(top.as_str()));
         for hierarchy in &self.unused {
-            for group in groups.clone().take(1).chain(ours.clone()) {
+            for group in groups.take(1).chain(ours.clone()) {
                 // Most likely it is not there.
                 if std::fs::remove_dir(hierarchy.join(group)).is_err_and(|e| e.kind() != ErrorKind::NotFound)
                 {
