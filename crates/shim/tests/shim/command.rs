@@ -3,9 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 
-use berth_types::ExecId;
 use berth_types::shim::bundle::{self, Bundle, Piece, Process};
 use berth_types::shim::{Event, Exec, Request};
+use berth_types::{ContainerId, ExecId};
 
 use crate::rig::{Rig, Want, possible, sh, until};
 
@@ -17,11 +17,15 @@ fn the_end_of_a_container_does_not_wait_for_a_runtime_that_hangs_in_an_exec() {
     let mut rig = Rig::new(false);
     let (program, asked, dir) = (rig.file("runtime.sh"), rig.file("asked"), rig.file("bundle"));
     std::fs::create_dir(&dir).unwrap();
+    // Where those of the containers are.
+    let groups = rig.group_of(&ContainerId::from_random([0; 32])).dirs();
+    let groups: Vec<_> = groups.iter().map(|dir| dir.parent().unwrap().display().to_string()).collect();
     let text = format!(
         "#!/bin/sh\nfor word; do\n  [ \"$last\" = --pid-file ] && pid_file=$word\n  last=$word\ndone\n\
          case \" $* \" in\n*\" create \"*) setsid sleep 1000 <&- >&- 2>&- & pid=$!; echo $pid >\"$pid_file\"\n\
-         for group in $(find /sys/fs/cgroup -type d -name \"$last\"); do echo $pid >\"$group/cgroup.procs\"; done;;\n\
+         for group in {}; do echo $pid >\"$group/$last/cgroup.procs\"; done;;\n\
          *\" exec \"*) : >{}; exec sleep 1000;;\nesac\n",
+        groups.join(" "),
         asked.display()
     );
     std::fs::write(&program, text).unwrap();
