@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
-use berth_container::seccomp::{self, Cache, Conditions, Flags, MAX_PROFILE, Profile};
+use berth_container::seccomp::{self, Cache, Conditions, MAX_PROFILE};
 use berth_sys::fs::read_bounded;
 use berth_types::{Classify, Kind};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
@@ -67,8 +67,7 @@ impl Profiles {
             SeccompChoice::Unconfined => return Ok(None),
             SeccompChoice::Default => {
                 let Conditions { bounding, native, .. } = conditions()?;
-                // runc before 1.2 knows no flags, and sets what ours says by itself.
-                Profile { flags: Flags::default(), ..seccomp::default_profile(bounding, native) }
+                seccomp::default_profile(bounding, native)
             }
             SeccompChoice::Localhost(path) => seccomp::parse(&read(path)?, conditions()?)
                 .map_err(|e| EngineError::failed(format!("seccomp profile {}", path.display()), e))?,

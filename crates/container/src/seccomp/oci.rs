@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 };
 
 use super::json::{action, architecture, argument, flags};
-use super::profile::{Action, Arg, Op, Profile, Rule};
+use super::profile::{Action, Arg, Flags, Op, Profile, Rule};
 use super::{Arch, SeccompError};
 
 impl TryFrom<&LinuxSeccomp> for Profile {
@@ -56,6 +56,8 @@ impl From<&Profile> for LinuxSeccomp {
         spec.set_architectures(Some(
             Arch::native().into_iter().chain(profile.architectures.iter().copied()).map(arch).collect(),
         ));
+        // What a profile without flags says, and runc before 1.2 knows no other.
+        let usual = Flags { log: false, spec_allow: true };
         let mut set = Vec::new();
         if profile.flags.log {
             set.push(LinuxSeccompFilterFlag::SeccompFilterFlagLog);
@@ -63,7 +65,7 @@ impl From<&Profile> for LinuxSeccomp {
         if profile.flags.spec_allow {
             set.push(LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow);
         }
-        spec.set_flags(Some(set).filter(|set| !set.is_empty()));
+        spec.set_flags(Some(set).filter(|_| profile.flags != usual));
         spec.set_syscalls(Some(profile.rules.iter().map(syscall).collect()));
         spec
     }

@@ -43,6 +43,13 @@ pub(super) fn complete(mut spec: Spec, rest: Rest<'_>) -> Spec {
     // Else it is below the runtime's own.
     let group = linux.cgroups_path().as_ref().map(|path| Path::new("/").join(path));
     linux.set_cgroups_path(group);
+    // A mount propagates only as far as the root above it.
+    let asked = |option: &str| {
+        let mounts = spec.mounts().iter().flatten().filter_map(|mount| mount.options().as_ref());
+        mounts.flatten().any(|of| of == option)
+    };
+    let propagation = ["rshared", "rslave"].into_iter().find(|option| asked(option));
+    linux.set_rootfs_propagation(propagation.map(str::to_owned));
     spec.set_linux(Some(linux));
     spec
 }

@@ -1,5 +1,5 @@
 use super::*;
-use oci_spec::runtime::{LinuxBuilder, LinuxNamespaceBuilder, ProcessBuilder, SpecBuilder};
+use oci_spec::runtime::{LinuxBuilder, LinuxNamespaceBuilder, MountBuilder, ProcessBuilder, SpecBuilder};
 
 fn spec() -> Spec {
     let kinds = [
@@ -42,6 +42,23 @@ fn namespaces_of_the_pod_have_places_and_others_none() {
     assert_eq!(paths, [None, None, Some("/Network".to_owned()), Some("/Ipc".to_owned()), None]);
     let places = pieces.iter().filter(|piece| matches!(piece, Piece::Namespace(_))).count();
     assert_eq!(places, 2);
+}
+
+#[test]
+fn the_root_propagates_as_far_as_its_mounts() {
+    let with = |options: &[&[&str]]| {
+        let mount = |options: &&[&str]| {
+            let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+            MountBuilder::default().destination("/x").options(options).build().unwrap()
+        };
+        let mut spec = spec();
+        spec.set_mounts(Some(options.iter().map(mount).collect()));
+        let rest = Rest { root: Path::new("/r"), devices: &[], seccomp: None, oom_score: None };
+        complete(spec, rest).linux().as_ref().unwrap().rootfs_propagation().clone()
+    };
+    assert_eq!(with(&[&["rbind", "rprivate"]]), None);
+    assert_eq!(with(&[&["rprivate"], &["rslave"]]).as_deref(), Some("rslave"));
+    assert_eq!(with(&[&["rslave"], &["rshared"]]).as_deref(), Some("rshared"));
 }
 
 #[test]
