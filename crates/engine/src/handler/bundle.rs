@@ -90,8 +90,7 @@ pub(super) fn pieces(
     let mut namespaces = linux.namespaces().clone().unwrap_or_default();
     for namespace in &mut namespaces {
         let kind = KINDS.iter().find(|(kind, ..)| *kind == namespace.typ());
-        if let Some((kind, _, letter)) = kind.filter(|(kind, ..)| given.contains(kind)) {
-            debug_assert!(KINDS.iter().any(|(of, ..)| of == kind));
+        if let Some((.., letter)) = kind.filter(|(kind, ..)| given.contains(kind)) {
             namespace.set_path(Some(format!("{token}{letter}").into()));
         }
     }
