@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use berth_engine::Events;
 use berth_engine::model::ExitReason;
 use berth_testkit::{require_root, wait_until};
 use berth_types::lifecycle::{container, sandbox as pod};
@@ -177,6 +178,12 @@ fn cut(shim: i32) {
     rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
 }
 
+/// Whether the pod was in trouble when the next event happened.
+async fn is_troubled(events: &mut Events) -> bool {
+    let stamped = events.next().await.unwrap();
+    !stamped.pod.expect("an event of a pod").message.is_empty()
+}
+
 #[test]
 pub(crate) fn a_connection_that_is_lost_ends_nothing() {
     require_root!();
@@ -189,14 +196,9 @@ pub(crate) fn a_connection_that_is_lost_ends_nothing() {
         let before = engine.container(main.as_str()).unwrap();
         let mut events = engine.events();
         cut(engine.sandbox(id.as_str()).unwrap().shim_pid.unwrap());
-        // The pod is reported as being reconnected, then as connected.
-        let trouble = || engine.sandbox(id.as_str()).unwrap().message.clone();
-        while trouble().is_empty() {
-            events.next().await.unwrap();
-        }
-        while !trouble().is_empty() {
-            events.next().await.unwrap();
-        }
+        // The pod is reported as being reconnected, then as connected. It may be long before this looks: the events tell both.
+        while !is_troubled(&mut events).await {}
+        while is_troubled(&mut events).await {}
         let after = engine.container(main.as_str()).unwrap();
         assert_eq!((after.state, after.pid, after.started_at), (before.state, before.pid, before.started_at));
         let out = engine.exec_sync(&main, vec!["echo".into(), "still".into()], None).await.unwrap();
