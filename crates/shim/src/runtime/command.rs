@@ -47,7 +47,7 @@ impl Command {
         self
     }
 
-    /// Runs it to its end. Without streams of a container its stderr is listened to.
+    /// Runs it to its end. Without streams of a container what it writes is listened to.
     pub(super) fn run(
         &self,
         limit: Duration,
@@ -60,13 +60,16 @@ impl Command {
         let argv: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
         let (said, errors) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let mut said = Said::new(said).map_err(|e| failed("make a pipe", &e))?;
+        // No device of the host's: crun gives its streams to the container's user, whatever they are.
+        let (empty, _) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let [stdin, stdout, stderr] = stdio;
+        let words = Some(errors.as_fd());
         let spawn = Spawn {
             program: Executable::Path(program),
             argv: &argv,
             env: &[PATH],
             fds: &[],
-            stdio: [stdin, stdout, stderr.or(Some(errors.as_fd()))],
+            stdio: [stdin.or(Some(empty.as_fd())), stdout.or(words), stderr.or(words)],
             cgroup: None,
             tasks: &[],
             new_pid_namespace: false,
