@@ -30,7 +30,7 @@ pub(super) struct Command {
 pub(super) struct Failed {
     /// How it ended.
     pub(super) how: String,
-    /// What it said last on its own stderr.
+    /// What it said last, where its streams are not a container's.
     pub(super) said: Option<String>,
 }
 
@@ -129,7 +129,7 @@ fn wait(child: &Child, limit: Duration, said: &mut Said, cancelled: Option<&Owne
     }
 }
 
-/// What a program says on its stderr; the end of it is kept.
+/// What a program says; the end of it is kept.
 struct Said {
     /// None when it has ended.
     pipe: Option<std::io::PipeReader>,

@@ -55,3 +55,10 @@ fn a_program_that_is_not_there_is_an_error() {
     let failed = Command::new(Path::new("/no/such/program")).run(Duration::from_secs(9), [None; 3], None);
     assert!(failed.unwrap_err().how.starts_with("it cannot be executed"));
 }
+
+/// crun gives its streams to the container's user: none may be a device of the host's.
+#[test]
+fn without_streams_of_a_container_it_gets_pipes_of_its_own() {
+    run("for fd in 0 1 2; do [ -p /proc/self/fd/$fd ] || exit 1; done; read line && exit 2; exit 0").unwrap();
+    assert_eq!(run("echo out; exit 1").unwrap_err().said.as_deref(), Some("out"));
+}
