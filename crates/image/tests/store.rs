@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use berth_image::{Config, Images, LayerId, LayerStep, Names, Removed, StoreError};
-use berth_testkit::wait_until;
+use berth_testkit::{executable, wait_until};
 use berth_types::ContainerId;
 use common::{Layer, Store, Tar, add, config, root, source, store};
 
@@ -386,8 +386,7 @@ async fn a_cancelled_layer_is_not_deleted_under_its_process() {
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let real = config(dir.path()).unpacker;
     let script = format!("#!/bin/sh\nread -r go <{}\nexec {} \"$@\"\n", pipe.display(), real.display());
-    std::fs::write(&slow, script).unwrap();
-    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&slow, script);
     let slow = Config { unpacker: slow, ..config(&dir.path().join("store")) };
     let store = Store { images: Images::open(slow).await.unwrap(), dir };
     let small = layer("small");

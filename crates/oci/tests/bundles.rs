@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio as Std;
 
+use berth_testkit::executable;
 use serde_json::json;
 
 mod support;
@@ -18,9 +19,7 @@ fn the_runtime_cannot_be_overwritten_through_proc_self_exe() {
     }
     let mut bundle = Bundle::new("");
     // Executed, this is the runtime again, with these arguments, in the container.
-    std::fs::write(bundle.rootfs().join("evil"), "#!/proc/self/exe\n").expect("write");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(bundle.rootfs().join("evil"), mode).expect("chmod");
+    executable::script(bundle.rootfs().join("evil"), "#!/proc/self/exe\n");
     bundle.config["process"]["args"] = json!(["/evil"]);
     for libraries in ["/lib", "/lib64", "/usr/lib"] {
         let mount = json!({ "destination": libraries, "type": "bind", "source": libraries, "options": ["rbind", "ro"] });

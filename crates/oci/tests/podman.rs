@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use berth_testkit::executable;
+
 mod support;
 use support::apart::{Apart, Parent, has};
 use support::life::wait_until;
@@ -30,9 +32,7 @@ impl Podman {
             env!("CARGO_BIN_EXE_berth-oci"),
             at("state").display()
         );
-        std::fs::write(at("berth-oci"), program).expect("write");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(at("berth-oci"), mode).expect("chmod");
+        executable::script(at("berth-oci"), program);
         let config = "[engine]\nlock_type = \"file\"\nevents_logger = \"file\"\n\
              [containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
         std::fs::write(at("containers.conf"), config).expect("write");

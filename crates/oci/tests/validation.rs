@@ -11,6 +11,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use berth_testkit::executable;
+
 mod support;
 use support::root;
 
@@ -65,10 +67,7 @@ fn the_programs_of_the_oci_runtime_tools_find_nothing_wrong() {
     // They know no options.
     let runtime = own.path().join("berth-oci");
     let (program, state) = (env!("CARGO_BIN_EXE_berth-oci"), own.path().join("state"));
-    std::fs::write(&runtime, format!("#!/bin/sh\nexec {program} --root {} \"$@\"\n", state.display()))
-        .expect("write");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&runtime, mode).expect("chmod");
+    executable::script(&runtime, format!("#!/bin/sh\nexec {program} --root {} \"$@\"\n", state.display()));
     let names = std::fs::read_dir(&programs).expect("the programs");
     let names = names.map(|entry| entry.expect("entry").file_name().into_string().expect("a name"));
     let names: Vec<String> = names.filter(|name| name != "runtimetest" && !name.ends_with(".gz")).collect();

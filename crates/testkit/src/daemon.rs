@@ -238,9 +238,7 @@ mod tests {
     fn a_daemon_that_ends_at_once_is_an_error_with_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("berth");
-        std::fs::write(&program, "#!/bin/sh\n[ $1 = purge ] && exit 0\necho \"got $*\"\nexit 3\n").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).unwrap();
+        crate::executable::script(&program, "#!/bin/sh\n[ $1 = purge ] && exit 0\necho \"got $*\"\nexit 3\n");
         let started = Daemon::builder(&program).unwrap().arguments(["--metrics-address", "x"]).start();
         let error = started.unwrap_err().to_string();
         assert!(error.contains("ended with exit status: 3"), "{error}");

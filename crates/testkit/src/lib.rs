@@ -9,6 +9,7 @@
 //! - [`leak`]: what a test left behind on the machine.
 //! - [`cni`]: the usual network of a node, made by CNI plugins.
 //! - [`daemon`]: a `berth serve` of a test's own.
+//! - [`executable`]: programs that are written and executed at once.
 //! - [`rng`]: numbers for tests that meddle at random.
 //! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
 //!
@@ -22,6 +23,7 @@ pub mod cni;
 #[cfg(feature = "cri")]
 pub mod cri;
 pub mod daemon;
+pub mod executable;
 pub mod guard;
 pub mod image;
 pub mod isolated;

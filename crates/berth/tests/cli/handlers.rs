@@ -1,9 +1,8 @@
 //! `berth info`, `berth run --runtime` and `runtimeClassName`.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use berth_testkit::{require, require_root};
+use berth_testkit::{executable, require, require_root};
 
 use crate::home::{BUSYBOX, Home, program};
 
@@ -66,10 +65,9 @@ fn runtimes_that_come_while_the_daemon_runs_are_used_or_explained() {
     assert!(err.contains("the handler \"runc\" cannot be used: there is none at "), "{err}");
     assert!(err.contains("hint: install runc"), "{err}");
 
-    std::fs::copy(runc.unwrap(), dir.path().join("runc")).unwrap();
+    executable::copy(runc.unwrap(), dir.path().join("runc"));
     let crun = dir.path().join("crun");
-    std::fs::write(&crun, "#!/bin/sh\necho no kernel for it >&2\nexit 4\n").unwrap();
-    std::fs::set_permissions(&crun, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&crun, "#!/bin/sh\necho no kernel for it >&2\nexit 4\n");
     let json = home.berth(&["info", "-o", "json"]).json();
     let of = |name: &str| {
         json["handlers"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()

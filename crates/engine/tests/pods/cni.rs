@@ -1,12 +1,11 @@
 //! Pods by CNI plugins, in a network and mount namespace of the test's own.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use berth_engine::model::{Network, PortMapping, Protocol};
 use berth_engine::{Engine, NetworkChoice};
-use berth_testkit::{require, require_root, wait_until};
+use berth_testkit::{executable, require, require_root, wait_until};
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{Classify, Kind};
 use serde_json::json;
@@ -62,8 +61,7 @@ const GOOD: &str =
 
 fn plugin(world: &World, name: &str, script: &str) {
     let path = world.path().join("bin").join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n[ $CNI_COMMAND = VERSION ] && exit 1\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&path, format!("#!/bin/sh\n[ $CNI_COMMAND = VERSION ] && exit 1\n{script}\n"));
 }
 
 /// What is left of pods on their network.

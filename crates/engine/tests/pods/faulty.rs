@@ -1,12 +1,11 @@
 //! OCI runtimes that fail: scripts in front of the real one. A call fails with the runtime's own last words, and nothing is left.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use berth_engine::Engine;
 use berth_engine::model::ExitReason;
 use berth_engine::seams::{OciRuntime, Program, Seams};
-use berth_testkit::require_root;
+use berth_testkit::{executable, require_root};
 use berth_types::SandboxId;
 use berth_types::error::chain;
 
@@ -21,8 +20,7 @@ fn faulty(world: &World, verb: &str, fault: &str) -> Seams {
          \x20 case $word in create|start|exec|delete) [ -n \"$verb\" ] || verb=$word;; esac\n  last=$word\ndone\n\
          if [ $verb = {verb} ]; then\n{fault}\nfi\nexec /usr/sbin/runc \"$@\"\n"
     );
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&path, text);
     let shim = Arc::new(Program::new(programs().shim));
     Seams { handlers: vec![Arc::new(OciRuntime::new("faulty".to_owned(), path, shim))], ..Seams::default() }
 }

@@ -1,12 +1,12 @@
 //! Runtimes that are found on the machine, and pods that ask for them. What drives one is the stand-in of `seams`: here it is about who
 //! may run a pod, and when.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_engine::seams::{Handler, Kind, Program, Runtimes, Seams};
 use berth_engine::{Engine, HandlerState, HandlerStatus};
+use berth_testkit::executable;
 use berth_testkit::guard::has_program;
 use berth_testkit::{require, require_root};
 use berth_types::{Classify as _, Kind as ErrorKind};
@@ -44,13 +44,12 @@ fn world() -> (World, PathBuf) {
 fn install_runc(dir: &Path) {
     let places = ["/usr/bin/runc", "/usr/sbin/runc"];
     let runc = places.iter().find(|path| Path::new(path).exists()).unwrap();
-    std::fs::copy(runc, dir.join("new")).unwrap();
+    executable::copy(runc, dir.join("new"));
     std::fs::rename(dir.join("new"), dir.join("runc")).unwrap();
 }
 
 fn install_broken(dir: &Path) {
-    std::fs::write(dir.join("new"), "#!/bin/sh\necho it is broken >&2\nexit 1\n").unwrap();
-    std::fs::set_permissions(dir.join("new"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(dir.join("new"), "#!/bin/sh\necho it is broken >&2\nexit 1\n");
     std::fs::rename(dir.join("new"), dir.join("runc")).unwrap();
 }
 
@@ -150,8 +149,7 @@ fn a_daemon_that_ends_while_it_checks_leaves_nothing() {
     require_root!();
     let (mut world, dir) = world();
     let mark = format!("{}.5", 60_000 + std::process::id());
-    std::fs::write(dir.join("runc"), format!("#!/bin/sh\nsleep {mark}\n")).unwrap();
-    std::fs::set_permissions(dir.join("runc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(dir.join("runc"), format!("#!/bin/sh\nsleep {mark}\n"));
     let engine = world.open_with(seams());
     world.run(async {
         engine.handlers().await;

@@ -1,8 +1,8 @@
 //! Containers that an OCI runtime makes, a script here.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
 
+use berth_testkit::executable;
 use berth_types::shim::bundle::{self, Bundle, Piece, Process};
 use berth_types::shim::{Event, Exec, Request};
 use berth_types::{ContainerId, ExecId};
@@ -28,8 +28,7 @@ fn the_end_of_a_container_does_not_wait_for_a_runtime_that_hangs_in_an_exec() {
         groups.join(" "),
         asked.display()
     );
-    std::fs::write(&program, text).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&program, text);
     let bundle = Bundle {
         runtime: program.to_str().unwrap().to_owned(),
         dir: dir.to_str().unwrap().to_owned(),

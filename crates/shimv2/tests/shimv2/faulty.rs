@@ -1,6 +1,5 @@
 //! Programs that are no good shims: each fails within its time limit with its last words, and leaves nothing.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use berth_shimv2::launch::{Bundle, Input, Program};
 use berth_shimv2::log::Log;
 use berth_shimv2::message::Version;
 use berth_shimv2::program::ProgramError;
+use berth_testkit::executable;
 use berth_testkit::guard::WAIT_LIMIT;
 use berth_types::error::{Classify, Kind, chain};
 
@@ -28,8 +28,7 @@ impl Fake {
     fn new(script: &str, limit: Duration) -> Self {
         let dir = tempfile::Builder::new().prefix("berth-t-shimv2-").tempdir().unwrap();
         let path = dir.path().join("containerd-shim-fake-v2");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::script(&path, format!("#!/bin/sh\n{script}\n"));
         let log = Log::open(dir.path(), |_| {}).unwrap();
         let program = Program {
             path,

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use berth_shimv2::message::task::{self, Mount, RuncOptions};
 use berth_shimv2::message::{Any, Method, type_url};
 use berth_shimv2::shim::Shim;
 use berth_shimv2::stdio::{Stdio, Streams};
+use berth_testkit::executable;
 use berth_testkit::guard::{WAIT_LIMIT, wait_until};
 use berth_testkit::isolated::{self, Kind};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -53,8 +54,7 @@ impl World {
         for empty in ["proc", "dev", "tmp"] {
             std::fs::create_dir(dir.path().join("root").join(empty)).unwrap();
         }
-        std::fs::copy(busybox(), bin.join("busybox")).unwrap();
-        std::fs::set_permissions(bin.join("busybox"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::copy(busybox(), bin.join("busybox"));
         for applet in ["sh", "cat", "sleep", "echo", "stty", "true", "head", "yes", "wc"] {
             std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
         }

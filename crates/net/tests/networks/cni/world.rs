@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use berth_net::resolv::Dns;
 use berth_net::{
     AttachRequest, Attached, Cni, CniConfig, CniLimits, Garbage, NetError, PodNetwork, PortMapping,
 };
+use berth_testkit::executable;
 use berth_types::SandboxId;
 use serde_json::{Value, json};
 
@@ -99,8 +99,7 @@ impl CniWorld {
              echo \"{name} $CNI_COMMAND\" >>$L\n{script}\n",
             notes.display()
         );
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::script(&path, text);
     }
 
     /// A network of plugins that were written by [`CniWorld::plugin`].
