@@ -169,14 +169,14 @@ struct Life {
     end: Option<(Option<i64>, Exit)>,
 }
 
-type Known = (BTreeMap<ContainerId, Item>, BTreeMap<ContainerId, Life>);
+type Known = (BTreeMap<ContainerId, Box<Item>>, BTreeMap<ContainerId, Life>);
 
 fn known(records: Vec<ContainerRecord>) -> Result<Known, EngineError> {
     let (mut items, mut lives) = (BTreeMap::new(), BTreeMap::new());
     for record in records {
         let mut item = Item::new(Arc::new(record.config.clone()), record.created_at);
         item.limits = crate::container::update::Limits::new(record.resources.clone());
-        items.insert(record.id.clone(), item);
+        items.insert(record.id.clone(), Box::new(item));
         let id = record.id.clone();
         lives.insert(id, life(record)?);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use berth_types::ContainerId;
 use berth_types::lifecycle::Outcome;
-use berth_types::lifecycle::container::{Ask, Container, Effect as OfContainer, Message as ToContainer};
+use berth_types::lifecycle::container::{Ask, Effect as OfContainer, Message as ToContainer};
 use berth_types::lifecycle::pod::{Effect, Link, Message as ToPod, PodEnd};
 use berth_types::lifecycle::sandbox::{Effect as OfSandbox, Message as ToSandbox, State};
 use tokio::sync::watch;
@@ -131,7 +131,7 @@ impl Owner {
             deadline,
             shared: Arc::clone(&self.spawner.shared),
             cgroup: facts.cgroup.clone(),
-            started_at: self.pod.containers().get(&id).and_then(Container::started_at),
+            started_at: self.pod.containers().get(&id).and_then(|life| life.started_at()),
             ends: self.ends(),
         };
         self.deadlines.insert(id.clone(), sender);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_types::lifecycle::container::{Container, Message as ToContainer, State as ContainerState};
+use berth_types::lifecycle::container::{Message as ToContainer, State as ContainerState};
 use berth_types::lifecycle::pod::{ContainerReport, Message as ToPod};
 use berth_types::lifecycle::sandbox::{Message as ToSandbox, State};
 use berth_types::lifecycle::{Outcome, Refused};
@@ -252,7 +252,7 @@ impl Owner {
         let known = self.items.iter().find(|(_, item)| item.config.metadata == config.metadata);
         if let Some((id, item)) = known {
             let id = id.clone();
-            let state = self.pod.containers().get(&id).map_or(ContainerState::Gone, Container::state);
+            let state = self.pod.containers().get(&id).map_or(ContainerState::Gone, |life| life.state());
             match is_same(&id, item, state, &config) {
                 Ok(()) if self.state() == State::Ready => {
                     let caller = Caller::Container(id.clone(), reply);
@@ -270,7 +270,7 @@ impl Owner {
         let name = &config.metadata.name;
         let before = self.items.values().filter(|item| item.config.metadata.name == *name);
         let created_at = clock::after(before.map(|item| item.created_at).max());
-        self.items.insert(id.clone(), Item::new(Arc::new(config), created_at));
+        self.items.insert(id.clone(), Box::new(Item::new(Arc::new(config), created_at)));
         let unreachable = EngineError::failed("create a container", ShimError::Lost);
         self.tell(ToPod::Create(id.clone(), Caller::Container(id, reply), unreachable));
     }

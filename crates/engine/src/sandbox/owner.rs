@@ -31,7 +31,8 @@ pub(crate) struct Owner {
     pub(super) cgroups: PodCgroups,
     /// The states.
     pub(super) pod: Pod<Live>,
-    pub(super) items: BTreeMap<ContainerId, Item>,
+    /// What is known of its containers: boxed, since a node of the map has places for eleven.
+    pub(super) items: BTreeMap<ContainerId, Box<Item>>,
     /// The limits of the pod as a whole.
     pub(super) limits: Limits,
     /// Containers on disk whose records cannot be read: they are not touched, and are removed with the pod.
@@ -63,7 +64,7 @@ pub(crate) struct Running {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) pod: Pod<Live>,
-    pub(crate) items: BTreeMap<ContainerId, Item>,
+    pub(crate) items: BTreeMap<ContainerId, Box<Item>>,
     pub(crate) limits: Resources,
     pub(crate) unreadable: Vec<ContainerId>,
     pub(crate) running: Running,
@@ -172,8 +173,9 @@ impl Owner {
     }
 
     fn view(&self) -> SandboxView {
-        let seen = |(id, life)| self.items.get(id).and_then(|item: &Item| item.view(id, &self.id, life));
-        let mut containers: Vec<_> = self.pod.containers().iter().filter_map(seen).map(Arc::new).collect();
+        let seen = |(id, life): (&ContainerId, &_)| self.items.get(id)?.view(id, &self.id, life);
+        let lives = self.pod.containers().iter().map(|(id, life)| (id, life.as_ref()));
+        let mut containers: Vec<_> = lives.filter_map(seen).map(Arc::new).collect();
         containers.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.id.cmp(&b.id)));
         let own = self.config.namespaces.network != Network::Host;
         SandboxView {

@@ -16,7 +16,8 @@ use crate::ContainerId;
 pub struct Pod<K: Kinds> {
     sandbox: Sandbox<K>,
     link: Link,
-    containers: BTreeMap<ContainerId, Container<K>>,
+    /// Boxed, since a node of the map has places for eleven.
+    containers: BTreeMap<ContainerId, Box<Container<K>>>,
     /// How a container has ended that was being prepared when the pod went down.
     late: Option<K::Exit>,
 }
@@ -103,21 +104,22 @@ impl<K: Kinds> Pod<K> {
 
     /// A pod that recovery found on disk with its containers: its shim is still to be connected to.
     pub fn recovered(containers: BTreeMap<ContainerId, K::Facts>) -> Self {
-        let containers = containers.into_iter().map(|(id, facts)| (id, Container::recovered(facts)));
+        let containers =
+            containers.into_iter().map(|(id, facts)| (id, Box::new(Container::recovered(facts))));
         Self::of(Sandbox::Ready, containers.collect())
     }
 
     /// A pod that recovery found on disk, of which nothing runs; its containers ended so.
     pub fn stopped(ended: Vec<Past<K>>) -> Self {
-        let containers = ended
-            .into_iter()
-            .map(|(id, facts, started_at, exit)| (id, Container::Exited { facts, started_at, exit }));
+        let containers = ended.into_iter().map(|(id, facts, started_at, exit)| {
+            (id, Box::new(Container::Exited { facts, started_at, exit }))
+        });
         let mut pod = Self::of(Sandbox::NotReady, containers.collect());
         pod.link = Link::Gone;
         pod
     }
 
-    fn of(sandbox: Sandbox<K>, containers: BTreeMap<ContainerId, Container<K>>) -> Self {
+    fn of(sandbox: Sandbox<K>, containers: BTreeMap<ContainerId, Box<Container<K>>>) -> Self {
         Self { sandbox, link: Link::Lost, containers, late: None }
     }
 
@@ -132,7 +134,7 @@ impl<K: Kinds> Pod<K> {
     }
 
     /// The containers that are not gone.
-    pub fn containers(&self) -> &BTreeMap<ContainerId, Container<K>> {
+    pub fn containers(&self) -> &BTreeMap<ContainerId, Box<Container<K>>> {
         &self.containers
     }
 
@@ -170,7 +172,7 @@ impl<K: Kinds> Pod<K> {
     }
 
     fn any(&self, test: impl Fn(&Container<K>) -> bool) -> bool {
-        self.containers.values().any(test)
+        self.containers.values().any(|container| test(container))
     }
 
     fn tell_sandbox(&mut self, message: sandbox::Message<K>) -> Vec<Effect<K>> {
@@ -235,7 +237,7 @@ impl<K: Kinds> Pod<K> {
         if let Some(exit) = late {
             effects.extend(container.next(container::Message::Exited(None, exit)));
         }
-        if matches!(container, Container::Gone) {
+        if matches!(**container, Container::Gone) {
             self.containers.remove(id);
         }
         told(effects)
@@ -249,7 +251,7 @@ impl<K: Kinds> Pod<K> {
             |waiter, outcome| vec![Effect::Container(id.clone(), container::Effect::Answer(waiter, outcome))];
         match (&self.sandbox, self.link) {
             (Sandbox::Ready, Link::Connected) => {
-                self.containers.insert(id.clone(), Container::creating(waiter));
+                self.containers.insert(id.clone(), Box::new(Container::creating(waiter)));
                 vec![Effect::Prepare(id)]
             }
             // Nothing lives in it and nothing can be made in it: a new pod can be created.
@@ -301,7 +303,7 @@ impl<K: Kinds> Pod<K> {
         let mut effects = Vec::new();
         for (id, report) in reports {
             // What the shim knows of one that is being prepared, its preparation reports.
-            if matches!(self.containers.get(&id), Some(Container::Creating { .. })) {
+            if matches!(self.containers.get(&id).map(AsRef::as_ref), Some(Container::Creating { .. })) {
                 continue;
             }
             let message = match report {
@@ -333,7 +335,7 @@ impl<K: Kinds> Pod<K> {
         self.late = Some(end.late.clone());
         let mut effects = Vec::new();
         for (id, started_at, exit) in end.ends {
-            if self.containers.get(&id).is_some_and(Container::may_live) {
+            if self.containers.get(&id).is_some_and(|container| container.may_live()) {
                 effects.extend(self.ended(&id, started_at, exit, &end.overtaken));
             }
         }

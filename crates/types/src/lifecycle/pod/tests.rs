@@ -65,7 +65,7 @@ fn up(running: &[u8]) -> P {
 }
 
 fn state(pod: &P, n: u8) -> Option<State> {
-    pod.containers().get(&id(n)).map(Container::state)
+    pod.containers().get(&id(n)).map(|container| container.state())
 }
 
 /// The answers among effects: who, and the outcome in a word.

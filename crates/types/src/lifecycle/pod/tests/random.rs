@@ -62,7 +62,7 @@ impl Watched {
         }
         self.count_ends(&effects)?;
         let mut held = of_sandbox::held(self.pod.sandbox());
-        held.extend(self.pod.containers().values().flat_map(of_container::held));
+        held.extend(self.pod.containers().values().flat_map(|container| of_container::held(container)));
         prop_assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), self.waiting.clone());
         if disconnected {
             prop_assert_eq!(parts(&self.pod), before);
