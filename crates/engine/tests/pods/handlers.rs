@@ -1,19 +1,13 @@
 //! The handler suite: what a pod's processes are made by makes no difference for these. Each is a test of its own for Berth's own
 //! runtime; here they are run for other ones.
 
+use berth_testkit::guard::takes_crun;
 use berth_testkit::{require, require_root};
 
 use crate::{
     concurrency, damage, exec, failures, harness, life, limits, network, oom, recovery, silent, stats,
     volumes,
 };
-
-/// Whether a runtime makes containers in the host's control groups: crun does not while it has both versions and cgroup2 has a
-/// controller. `cargo xtask test` takes it the last one.
-fn has_groups(runtime: &str) -> bool {
-    let controllers = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
-    !runtime.ends_with("crun") || controllers.map_or(true, |names| names.trim().is_empty())
-}
 
 /// The suite for the OCI runtime at a path. What it cannot do is in docs/handlers.md.
 macro_rules! suite {
@@ -22,7 +16,7 @@ macro_rules! suite {
             $(#[test]
             fn $test() {
                 super::require_root!();
-                super::require!(super::has_groups($runtime), "crun needs a host without controllers in a second cgroup2 hierarchy");
+                super::require!(!$runtime.ends_with("crun") || super::takes_crun(), "crun needs a host whose cgroup2 has no controllers beside version 1");
                 super::harness::under((stringify!($handler), $runtime), super::$module::$test);
             })+
         }
