@@ -183,12 +183,10 @@ impl World {
         walk(&Path::new("/sys/fs/cgroup").join(root), &mut traces);
         walk(&Path::new("/sys/fs/cgroup").join(&self.config.cgroup_slice), &mut traces);
         traces.extend(self.units());
-        for entry in std::fs::read_dir(self.config.state.join("pods")).into_iter().flatten().flatten() {
-            traces.insert(entry.path().display().to_string());
-        }
-        let snapshots = self.config.root.join("snapshots");
-        for entry in std::fs::read_dir(snapshots).into_iter().flatten().flatten() {
-            traces.insert(entry.path().display().to_string());
+        let root = &self.config.root;
+        for dir in [self.config.state.join("pods"), root.join("sandboxes"), root.join("snapshots")] {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            traces.extend(entries.map(|entry| entry.path().display().to_string()));
         }
         traces
     }
