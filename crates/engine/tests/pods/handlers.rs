@@ -34,6 +34,7 @@ macro_rules! suites {
             exec::exec_as_another_user_has_the_home_of_that_user,
             exec::exec_with_streams_and_with_a_terminal,
             exec::an_attached_client_talks_to_the_main_process,
+            failures::a_command_that_is_not_there_ends_as_start_error,
             failures::a_container_that_cannot_be_created_leaves_nothing,
             recovery::pods_run_on_without_the_daemon_and_are_found_again,
             recovery::a_pod_whose_shim_is_killed_ends_in_the_defined_way,
