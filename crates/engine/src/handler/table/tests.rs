@@ -8,7 +8,7 @@ use berth_types::{Classify as _, Kind as ErrorKind};
 use oci_spec::runtime::Process;
 
 use super::super::features::Features;
-use super::super::{Prepared, Preparing, Program};
+use super::super::{Places, Prepared, Preparing, Program};
 use super::*;
 use crate::model::{ContainerSecurity, EnvVar, UserNamespace};
 
@@ -47,7 +47,7 @@ impl Handler for Named {
         Err(EngineError::Closed)
     }
 
-    fn forget(&self, _: &Path) -> Result<(), EngineError> {
+    fn forget(&self, _: Places<'_>) -> Result<(), EngineError> {
         Ok(())
     }
 }
