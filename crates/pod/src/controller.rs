@@ -250,9 +250,17 @@ impl Pods {
         pods
     }
 
-    /// Checks a pod before anything of it is made.
-    pub fn check(&self, pod: &Pod) -> Result<(), PlanError> {
-        plan::plan(pod, &self.place(pod)).map(drop)
+    /// Checks pods before anything of them is made, and names all that is wrong with them.
+    pub fn check(&self, pods: &[Pod]) -> Result<(), PlanError> {
+        let mut faults = Vec::new();
+        for pod in pods {
+            match plan::plan(pod, &self.place(pod)) {
+                Ok(_) => {}
+                Err(PlanError::Several(all)) => faults.extend(all),
+                Err(one) => faults.push(one),
+            }
+        }
+        PlanError::of(faults).map_or(Ok(()), Err)
     }
 
     /// Runs a pod; answers when its containers have started (or wait, held). On failure nothing of

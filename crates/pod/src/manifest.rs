@@ -4,6 +4,7 @@
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
+mod refused;
 mod settled;
 mod spec;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use berth_types::quantity::{Quantity, QuantityError};
+pub(crate) use refused::list;
 pub use spec::*;
 
 /// The most bytes of a manifest.
@@ -73,11 +75,17 @@ pub enum ManifestError {
         /// What is wrong with it.
         message: String,
     },
+    /// More than one of these.
+    #[error("{}", list(.0))]
+    Several(Vec<ManifestError>),
 }
 
 impl berth_types::Classify for ManifestError {
     fn kind(&self) -> berth_types::Kind {
         match self {
+            Self::Several(all) if all.iter().all(|e| e.kind() == berth_types::Kind::Unsupported) => {
+                berth_types::Kind::Unsupported
+            }
             Self::Kind { .. } | Self::Later { .. } => berth_types::Kind::Unsupported,
             Self::TooLarge(_)
             | Self::TooMany(_)
@@ -85,7 +93,8 @@ impl berth_types::Classify for ManifestError {
             | Self::Empty
             | Self::Shape(_)
             | Self::Duplicate { .. }
-            | Self::Field { .. } => berth_types::Kind::Invalid,
+            | Self::Field { .. }
+            | Self::Several(_) => berth_types::Kind::Invalid,
         }
     }
 }
@@ -101,54 +110,42 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
     if documents.len() > MAX_DOCUMENTS {
         return Err(ManifestError::TooMany(documents.len()));
     }
-    let (mut pods, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut pods, mut seen, mut faults) = (Vec::new(), BTreeSet::new(), Vec::new());
     for (index, value) in documents.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
-        let pod = pod(index + 1, value)?;
+        let pod = match pod(index + 1, value) {
+            Ok(pod) => pod,
+            Err(found) => {
+                faults.extend(found);
+                continue;
+            }
+        };
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default").to_owned();
         if !seen.insert((namespace, pod.metadata.name.clone())) {
-            return Err(ManifestError::Duplicate { document: index + 1, name: pod.metadata.name });
+            faults.push(ManifestError::Duplicate { document: index + 1, name: pod.metadata.name });
+            continue;
         }
         pods.push(pod);
     }
-    if pods.is_empty() { Err(ManifestError::Empty) } else { Ok(pods) }
+    match faults.len() {
+        0 if pods.is_empty() => Err(ManifestError::Empty),
+        0 => Ok(pods),
+        1 => Err(faults.remove(0)),
+        _ => Err(ManifestError::Several(faults)),
+    }
 }
 
-fn pod(document: usize, mut value: Value) -> Result<Pod, ManifestError> {
+fn pod(document: usize, mut value: Value) -> Result<Pod, Vec<ManifestError>> {
     settled::drop_what_says_nothing(&mut value);
     let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (word("kind"), word("apiVersion"));
     if !value.is_object() || kind.is_empty() {
-        return Err(ManifestError::Shape(document));
+        return Err(vec![ManifestError::Shape(document)]);
     }
     if kind != "Pod" || api_version != "v1" {
-        return Err(ManifestError::Kind { document, kind, api_version });
+        return Err(vec![ManifestError::Kind { document, kind, api_version }]);
     }
-    let pod: Pod = serde_path_to_error::deserialize(&value).map_err(|e| refusal(document, &e))?;
+    let pod: Pod = refused::read(document, "Pod", &value)?;
     Ok(Pod { source: value.to_string(), ..pod })
-}
-
-/// Tells a field that Berth does not support yet from one that does not exist.
-fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error>) -> ManifestError {
-    let message = error.inner().to_string();
-    let at = error.path().to_string();
-    let Some(name) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
-        let path = if at == "." { "the document".to_owned() } else { at };
-        return ManifestError::Field { document, path, message };
-    };
-    // The path ends in the object or in the field itself, as the deserializer saw it.
-    let path = match at.as_str() {
-        "." => name.to_owned(),
-        at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
-        at => format!("{at}.{name}"),
-    };
-    // Names of resources are not fixed: every name is valid.
-    let resource = [".limits.", ".requests."].iter().any(|list| path.ends_with(&format!("{list}{name}")));
-    if resource || fields::exists(name) {
-        return ManifestError::Later { document, path };
-    }
-    let meant = fields::meant(name, &message).map(|known| format!(" (hint: did you mean {known}?)"));
-    let message = format!("no such field in a v1 Pod{}", meant.unwrap_or_default());
-    ManifestError::Field { document, path, message }
 }
 
 #[cfg(test)]
