@@ -1,9 +1,11 @@
-//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file.
+//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file, with the ConfigMaps and Secrets
+//! that the pods use.
 //!
 //! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
+mod objects;
 mod refused;
 mod settled;
 mod spec;
@@ -13,6 +15,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use berth_types::quantity::{Quantity, QuantityError};
+pub use objects::*;
 pub(crate) use refused::list;
 pub use spec::*;
 
@@ -36,11 +39,16 @@ pub enum ManifestError {
     /// No document holds anything.
     #[error("the manifest is empty")]
     Empty,
+    /// ConfigMaps and Secrets alone.
+    #[error("the manifest has no Pod")]
+    NoPod,
     /// Not an object of Kubernetes.
     #[error("document {0} is not a manifest: expected a mapping with apiVersion, kind, metadata and spec")]
     Shape(usize),
-    /// Not a pod.
-    #[error("document {document}: {kind:?} of {api_version:?} is not supported: only Pod of v1 is")]
+    /// Neither a pod nor what pods use.
+    #[error(
+        "document {document}: {kind:?} of {api_version:?} is not supported: only Pod, ConfigMap and Secret of v1 are"
+    )]
     Kind {
         /// Counted from 1.
         document: usize,
@@ -57,12 +65,14 @@ pub enum ManifestError {
         /// The field.
         path: String,
     },
-    /// Two documents define the same pod.
-    #[error("document {document}: duplicate pod {name} in the manifest")]
+    /// Two documents define the same.
+    #[error("document {document}: duplicate {kind} {name} in the manifest")]
     Duplicate {
         /// The second, counted from 1.
         document: usize,
-        /// The pod.
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
         name: String,
     },
     /// A field with an invalid value.
@@ -91,6 +101,7 @@ impl berth_types::Classify for ManifestError {
             | Self::TooMany(_)
             | Self::Syntax(_)
             | Self::Empty
+            | Self::NoPod
             | Self::Shape(_)
             | Self::Duplicate { .. }
             | Self::Field { .. }
@@ -110,42 +121,92 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
     if documents.len() > MAX_DOCUMENTS {
         return Err(ManifestError::TooMany(documents.len()));
     }
-    let (mut pods, mut seen, mut faults) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let mut found = Found::default();
     for (index, value) in documents.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
-        let pod = match pod(index + 1, value) {
-            Ok(pod) => pod,
-            Err(found) => {
-                faults.extend(found);
-                continue;
-            }
-        };
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default").to_owned();
-        if !seen.insert((namespace, pod.metadata.name.clone())) {
-            faults.push(ManifestError::Duplicate { document: index + 1, name: pod.metadata.name });
-            continue;
+        if let Err(faults) = found.document(index + 1, value) {
+            found.faults.extend(faults);
         }
-        pods.push(pod);
     }
-    match faults.len() {
-        0 if pods.is_empty() => Err(ManifestError::Empty),
-        0 => Ok(pods),
-        1 => Err(faults.remove(0)),
-        _ => Err(ManifestError::Several(faults)),
-    }
+    found.pods()
 }
 
-fn pod(document: usize, mut value: Value) -> Result<Pod, Vec<ManifestError>> {
-    settled::drop_what_says_nothing(&mut value);
-    let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (kind, api_version) = (word("kind"), word("apiVersion"));
-    if !value.is_object() || kind.is_empty() {
-        return Err(vec![ManifestError::Shape(document)]);
+/// A pod and its objects as an earlier daemon kept them: [`Pod::source`] and [`Objects::source`].
+pub fn resume(pod: &str, objects: &str) -> Result<Pod, ManifestError> {
+    let mut found = Found::default();
+    let texts = [pod, objects];
+    let values = texts.iter().flat_map(|text| serde_json::Deserializer::from_str(text).into_iter());
+    for (index, value) in values.enumerate() {
+        let value: Value = value.map_err(|e| ManifestError::Syntax(e.to_string()))?;
+        if let Err(faults) = found.document(index + 1, value) {
+            found.faults.extend(faults);
+        }
     }
-    if kind != "Pod" || api_version != "v1" {
-        return Err(vec![ManifestError::Kind { document, kind, api_version }]);
+    found.pods()?.pop().ok_or(ManifestError::NoPod)
+}
+
+/// What the documents of a manifest are.
+#[derive(Default)]
+struct Found {
+    pods: Vec<Pod>,
+    objects: Vec<Object>,
+    faults: Vec<ManifestError>,
+    seen: BTreeSet<(&'static str, String, String)>,
+}
+
+impl Found {
+    fn document(&mut self, document: usize, mut value: Value) -> Result<(), Vec<ManifestError>> {
+        let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, api_version) = (word("kind"), word("apiVersion"));
+        if !value.is_object() || kind.is_empty() {
+            return Err(vec![ManifestError::Shape(document)]);
+        }
+        let object = ObjectKind::of(&kind);
+        if api_version != "v1" || (kind != "Pod" && object.is_none()) {
+            return Err(vec![ManifestError::Kind { document, kind, api_version }]);
+        }
+        if let Some(object) = object {
+            objects::keep_empty_values(&mut value);
+            settled::drop_what_says_nothing(&mut value);
+            let read = objects::read(document, object, &value)?;
+            self.fresh(document, object.word(), &read.namespace, &read.name)?;
+            self.objects.push(read);
+            return Ok(());
+        }
+        settled::drop_what_says_nothing(&mut value);
+        let pod: Pod = refused::read(document, "Pod", &value)?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+        self.fresh(document, "pod", namespace, &pod.metadata.name)?;
+        self.pods.push(Pod { source: value.to_string(), ..pod });
+        Ok(())
     }
-    let pod: Pod = refused::read(document, "Pod", &value)?;
-    Ok(Pod { source: value.to_string(), ..pod })
+
+    fn fresh(
+        &mut self,
+        document: usize,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Vec<ManifestError>> {
+        let fresh = self.seen.insert((kind, namespace.to_owned(), name.to_owned()));
+        let twice = || vec![ManifestError::Duplicate { document, kind, name: name.to_owned() }];
+        fresh.then_some(()).ok_or_else(twice)
+    }
+
+    fn pods(mut self) -> Result<Vec<Pod>, ManifestError> {
+        if self.faults.len() > 1 {
+            return Err(ManifestError::Several(self.faults));
+        }
+        if let Some(fault) = self.faults.pop() {
+            return Err(fault);
+        }
+        if self.pods.is_empty() {
+            return Err(if self.objects.is_empty() { ManifestError::Empty } else { ManifestError::NoPod });
+        }
+        for pod in &mut self.pods {
+            pod.objects = Objects::of(pod, &self.objects);
+        }
+        Ok(self.pods)
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@
 //! settings win over the pod's.
 
 mod container;
+mod env;
 mod expand;
+mod facts;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use berth_engine::model::{
@@ -20,6 +23,9 @@ use berth_types::{Classify, Kind};
 
 use crate::manifest::{Pod, PortProtocol, PullPolicy, RestartPolicy};
 
+pub(crate) use facts::needs_addresses;
+
+pub use facts::Node;
 pub use volumes::{Volume, VolumeKind};
 
 /// Annotation of a local pod's sandbox: its manifest as JSON, so that a new daemon can go on with it.
@@ -37,6 +43,10 @@ pub struct Place {
     pub uid: String,
     /// The pod's directory: volumes and logs.
     pub dir: PathBuf,
+    /// The addresses that it has, the primary first; none before it has a sandbox.
+    pub addresses: Vec<IpAddr>,
+    /// The machine.
+    pub node: Node,
 }
 
 /// Everything that running a pod takes.

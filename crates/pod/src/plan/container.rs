@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use berth_engine::model::{
-    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity, EnvVar,
+    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity,
     GroupsPolicy, ImageSpec, Mount, Resources, SeccompChoice, User,
 };
 
 use super::expand::expand;
-use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, identity, pod_pid, wrong};
+use super::facts::Facts;
+use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, pod_pid, wrong};
 use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
@@ -52,11 +53,11 @@ pub(super) fn plan(
     let dir = from.working_dir.as_deref();
     let dir = dir.map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned())).transpose();
     let working_dir = faults.take(dir);
-    let (envs, variables) = environment(from, at, faults);
+    let variables = env::environment(&Facts { pod, place }, from, at, faults);
     let mounts = mounts(from, at, volumes, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
-    let all = |list: &[String]| list.iter().map(|text| expand(text, &variables)).collect();
+    let all = |list: &[String]| list.iter().map(|text| expand(text, &variables.values)).collect();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let mut labels: BTreeMap<_, _> = identity(pod, namespace, &place.uid).into();
     labels.insert("io.kubernetes.container.name".to_owned(), from.name.clone());
@@ -70,7 +71,7 @@ pub(super) fn plan(
         command: all(&from.command),
         args: all(&from.args),
         working_dir: working_dir?,
-        envs,
+        envs: variables.list(),
         mounts,
         devices: Vec::new(),
         labels,
@@ -94,28 +95,6 @@ fn pull_policy(from: &manifest::Container) -> PullPolicy {
         let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         if tagged && !from.image.ends_with(":latest") { PullPolicy::IfNotPresent } else { PullPolicy::Always }
     })
-}
-
-fn environment(
-    from: &manifest::Container,
-    at: &str,
-    faults: &mut Faults,
-) -> (Vec<EnvVar>, BTreeMap<String, String>) {
-    let mut variables = BTreeMap::new();
-    let mut envs = Vec::with_capacity(from.env.len());
-    for (index, env) in from.env.iter().enumerate() {
-        if env.name.is_empty() || env.name.contains(['=', '\0']) {
-            let message = format!("{:?} is not a variable's name", env.name);
-            faults.take::<()>(Err(wrong(format!("{at}.env[{index}].name"), message)));
-        }
-        if env.value.contains('\0') {
-            faults.take::<()>(Err(wrong(format!("{at}.env[{index}].value"), "it contains a NUL byte")));
-        }
-        let value = expand(&env.value, &variables);
-        variables.insert(env.name.clone(), value.clone());
-        envs.push(EnvVar { name: env.name.clone(), value: value.into_bytes() });
-    }
-    (envs, variables)
 }
 
 fn mounts(

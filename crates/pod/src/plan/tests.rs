@@ -2,7 +2,7 @@ use super::*;
 use crate::manifest::parse;
 
 fn place() -> Place {
-    Place { uid: "u1".into(), dir: "/pods/u1".into() }
+    Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), node: Node::default() }
 }
 
 fn pod(spec: &str) -> Pod {
