@@ -1,6 +1,7 @@
 //! Documents made from code.
 
 mod cri;
+mod handlers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,8 +13,12 @@ use berth_types::lifecycle::{container, sandbox};
 use crate::run::{headline, root};
 
 /// The documents, and what each of them is made of.
-fn documents() -> Result<[(&'static str, String); 2]> {
-    Ok([("docs/lifecycle.md", lifecycle()), ("docs/cri-fields.md", cri::fields()?)])
+fn documents() -> Result<[(&'static str, String); 3]> {
+    Ok([
+        ("docs/lifecycle.md", lifecycle()),
+        ("docs/cri-fields.md", cri::fields()?),
+        (handlers::NAME, handlers::with_table()?),
+    ])
 }
 
 /// Writes them.

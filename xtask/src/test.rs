@@ -6,6 +6,7 @@
 
 pub(crate) mod cargo_tests;
 pub(crate) mod count;
+mod huge_pages;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use crate::conformance::{self, Judged};
 use crate::run::{headline, target};
 use crate::{kubelet, pinned, setup, tidy, tools, upgrade};
 use count::Counts;
+use huge_pages::HugePages;
 
 /// Where the tests find crictl.
 const CRICTL: &str = "BERTH_CRICTL";
@@ -37,10 +39,14 @@ pub(crate) struct Options {
 /// The verb: 0 when nothing failed.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut counts = Counts::default();
+    let apart = HugePages::apart();
     if options.package.is_empty() {
         everything(options, &mut counts);
     } else {
         cargo_tests::run(&options.package, &upgrade::Programs::new(), &mut counts);
+    }
+    if let Err(error) = apart.and_then(HugePages::back) {
+        counts.fail(format!("a hierarchy for huge pages: {error:#}"));
     }
     counts.close()
 }

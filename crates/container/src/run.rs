@@ -43,6 +43,7 @@ mod threads;
 
 pub use berth_sys::cgroup::Join;
 pub use error::{ExecFailure, RunError};
+pub use idmap::idmapped;
 pub use process::DEFAULT_PATH;
 use rustix::io::Errno;
 

@@ -76,11 +76,18 @@ async fn list(engine: &Engine, request: api::ListImagesRequest) -> Result<api::L
     Ok(api::ListImagesResponse { images: rows(engine, request.filter)?.collect() })
 }
 
+/// The image without the name of a handler that there is.
+fn for_all(engine: &Engine, mut image: Option<api::ImageSpec>) -> Option<api::ImageSpec> {
+    image.iter_mut().for_each(|image| convert::for_all(image, |name| engine.knows_handler(name)));
+    image
+}
+
 fn rows(
     engine: &Engine,
     filter: Option<api::ImageFilter>,
 ) -> Result<impl Iterator<Item = api::Image> + Send + use<>, Status> {
     let pinned = engine.images_in_use(Some(Owner::Local));
+    let filter = filter.map(|filter| api::ImageFilter { image: for_all(engine, filter.image) });
     let images = match convert::filter(filter)? {
         Some(name) => engine.images().find(&name).map_err(|e| status(&e))?.into_iter().collect(),
         None => engine.images().list(),
@@ -93,7 +100,7 @@ async fn image_status(
     engine: &Engine,
     request: api::ImageStatusRequest,
 ) -> Result<api::ImageStatusResponse, Status> {
-    let name = convert::named(request.image)?;
+    let name = convert::named(for_all(engine, request.image))?;
     let Some(image) = engine.images().find(&name).map_err(|e| status(&e))? else {
         return Ok(api::ImageStatusResponse::default());
     };
@@ -120,6 +127,7 @@ async fn image_status(
 }
 
 async fn pull(engine: &Engine, request: api::PullImageRequest) -> Result<api::PullImageResponse, Status> {
+    let request = api::PullImageRequest { image: for_all(engine, request.image), ..request };
     let request = convert::pull(request)?;
     let image = engine.pull(request, Progress::none()).await.map_err(|e| pull_status(&e))?;
     Ok(api::PullImageResponse { image_ref: image.id.to_string() })
@@ -130,7 +138,7 @@ async fn remove(
     engine: &Engine,
     request: api::RemoveImageRequest,
 ) -> Result<api::RemoveImageResponse, Status> {
-    let name = convert::named(request.image)?;
+    let name = convert::named(for_all(engine, request.image))?;
     engine.images().remove(&name).await.map_err(|e| status(&e))?;
     Ok(api::RemoveImageResponse {})
 }

@@ -353,6 +353,11 @@ impl Engine {
         asked.await.unwrap_or(false)
     }
 
+    /// Whether a pod may ask for a handler by this name, be it that it cannot be used on this machine.
+    pub fn knows_handler(&self, name: &str) -> bool {
+        self.shared.handlers.knows(name)
+    }
+
     /// The handlers as they were last seen; what is new on the machine is checked in the background.
     pub async fn handlers(&self) -> Vec<HandlerStatus> {
         self.abilities(self.shared.handlers.look()).await

@@ -12,6 +12,7 @@ mod bundle;
 pub(crate) mod check;
 mod features;
 mod found;
+mod mapped;
 mod native;
 mod runtime;
 mod table;
@@ -73,12 +74,21 @@ pub trait Handler: fmt::Debug + Send + Sync {
         user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError>;
 
-    /// Gives back what [`Handler::prepare`] made below the container's directory, mounts above all; succeeds when there is
+    /// Gives back what [`Handler::prepare`] made at the container's places, mounts above all; succeeds when there is
     /// nothing. Called after the container has ended, also by a later daemon.
     ///
     /// # Errors
     /// What could not be given back; called again, it tries again.
-    fn forget(&self, dir: &Path) -> Result<(), EngineError>;
+    fn forget(&self, places: Places<'_>) -> Result<(), EngineError>;
+}
+
+/// What a container has on the disk for its handler.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// Its directory, for what the handler keeps of it. Only root may enter.
+    pub dir: &'a Path,
+    /// Where its root file system may be mounted, in the pod's directory of this boot.
+    pub root: &'a Path,
 }
 
 /// A container that is being prepared.
@@ -106,8 +116,8 @@ pub struct Preparing<'a> {
     pub pod: &'a CgroupPath,
     /// The host's cgroups.
     pub cgroups: &'a Host,
-    /// Its directory, for what the handler keeps of it.
-    pub dir: &'a Path,
+    /// Where it is on the disk.
+    pub places: Places<'a>,
     /// What any shim is asked, all but the plan.
     pub create: Create,
 }

@@ -10,6 +10,7 @@
 
 mod decide;
 mod files;
+mod node;
 mod pull;
 mod rotate;
 mod task;
@@ -250,9 +251,17 @@ impl Pods {
         pods
     }
 
-    /// Checks a pod before anything of it is made.
-    pub fn check(&self, pod: &Pod) -> Result<(), PlanError> {
-        plan::plan(pod, &self.place(pod)).map(drop)
+    /// Checks pods before anything of them is made, and names all that is wrong with them.
+    pub fn check(&self, pods: &[Pod]) -> Result<(), PlanError> {
+        let mut faults = Vec::new();
+        for pod in pods {
+            match plan::plan(pod, &self.place(pod)) {
+                Ok(_) => {}
+                Err(PlanError::Several(all)) => faults.extend(all),
+                Err(one) => faults.push(one),
+            }
+        }
+        PlanError::of(faults).map_or(Ok(()), Err)
     }
 
     /// Runs a pod; answers when its containers have started (or wait, held). On failure nothing of
@@ -271,7 +280,7 @@ impl Pods {
         let key = key(&plan);
         let (name, commands) = (key.name.clone(), self.claim(&key)?);
         let (started, answer) = oneshot::channel();
-        let task = task::Task::new(self.clone(), key, plan, place, options);
+        let task = task::Task::new(self.clone(), key, pod, plan, place, options);
         tokio::spawn(task.play(commands, progress, started));
         answer.await.unwrap_or(Err(PodError::Down(name)))
     }
@@ -350,20 +359,19 @@ impl Pods {
     }
 
     fn place_of(&self, uid: String) -> Place {
-        Place { dir: self.inner.dir.join(&uid), uid }
+        Place { dir: self.inner.dir.join(&uid), uid, addresses: Vec::new(), node: node::of_this_machine() }
     }
 
     /// Goes on with a pod that an earlier daemon left.
     fn adopt(&self, view: &Arc<SandboxView>) {
         let config = &view.config;
-        let place = self.place_of(config.metadata.uid.clone());
-        let planned = config
-            .annotations
-            .get(MANIFEST)
-            .and_then(|source| manifest::parse(source.as_bytes()).ok())
-            .and_then(|pods| pods.into_iter().next())
-            .and_then(|pod| plan::plan(&pod, &place).ok());
-        let Some(mut plan) = planned else {
+        let place = Place { addresses: view.addresses.clone(), ..self.place_of(config.metadata.uid.clone()) };
+        let planned = config.annotations.get(MANIFEST).and_then(|source| {
+            let pod = manifest::resume(source, &files::objects(&place).ok()?).ok()?;
+            let plan = plan::plan(&pod, &place).ok()?;
+            Some((pod, plan))
+        });
+        let Some((pod, mut plan)) = planned else {
             tracing::warn!(
                 pod = config.metadata.name,
                 "its manifest is unreadable: it keeps running, but its containers are not restarted"
@@ -374,7 +382,7 @@ impl Pods {
         plan.sandbox = (**config).clone();
         let key = key(&plan);
         if let Ok(commands) = self.claim(&key) {
-            let task = task::Task::new(self.clone(), key, plan, place, options);
+            let task = task::Task::new(self.clone(), key, pod, plan, place, options);
             tokio::spawn(task.go_on(view.id.clone(), commands));
         }
     }

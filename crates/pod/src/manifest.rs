@@ -1,9 +1,12 @@
-//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file.
+//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file, with the ConfigMaps and Secrets
+//! that the pods use.
 //!
 //! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
+mod objects;
+mod refused;
 mod settled;
 mod spec;
 
@@ -12,6 +15,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use berth_types::quantity::{Quantity, QuantityError};
+pub use objects::*;
+pub(crate) use refused::list;
 pub use spec::*;
 
 /// The most bytes of a manifest.
@@ -34,11 +39,16 @@ pub enum ManifestError {
     /// No document holds anything.
     #[error("the manifest is empty")]
     Empty,
+    /// ConfigMaps and Secrets alone.
+    #[error("the manifest has no Pod")]
+    NoPod,
     /// Not an object of Kubernetes.
     #[error("document {0} is not a manifest: expected a mapping with apiVersion, kind, metadata and spec")]
     Shape(usize),
-    /// Not a pod.
-    #[error("document {document}: {kind:?} of {api_version:?} is not supported: only Pod of v1 is")]
+    /// Neither a pod nor what pods use.
+    #[error(
+        "document {document}: {kind:?} of {api_version:?} is not supported: only Pod, ConfigMap and Secret of v1 are"
+    )]
     Kind {
         /// Counted from 1.
         document: usize,
@@ -55,12 +65,14 @@ pub enum ManifestError {
         /// The field.
         path: String,
     },
-    /// Two documents define the same pod.
-    #[error("document {document}: duplicate pod {name} in the manifest")]
+    /// Two documents define the same.
+    #[error("document {document}: duplicate {kind} {name} in the manifest")]
     Duplicate {
         /// The second, counted from 1.
         document: usize,
-        /// The pod.
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
         name: String,
     },
     /// A field with an invalid value.
@@ -73,19 +85,27 @@ pub enum ManifestError {
         /// What is wrong with it.
         message: String,
     },
+    /// More than one of these.
+    #[error("{}", list(.0))]
+    Several(Vec<ManifestError>),
 }
 
 impl berth_types::Classify for ManifestError {
     fn kind(&self) -> berth_types::Kind {
         match self {
+            Self::Several(all) if all.iter().all(|e| e.kind() == berth_types::Kind::Unsupported) => {
+                berth_types::Kind::Unsupported
+            }
             Self::Kind { .. } | Self::Later { .. } => berth_types::Kind::Unsupported,
             Self::TooLarge(_)
             | Self::TooMany(_)
             | Self::Syntax(_)
             | Self::Empty
+            | Self::NoPod
             | Self::Shape(_)
             | Self::Duplicate { .. }
-            | Self::Field { .. } => berth_types::Kind::Invalid,
+            | Self::Field { .. }
+            | Self::Several(_) => berth_types::Kind::Invalid,
         }
     }
 }
@@ -101,54 +121,92 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
     if documents.len() > MAX_DOCUMENTS {
         return Err(ManifestError::TooMany(documents.len()));
     }
-    let (mut pods, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut found = Found::default();
     for (index, value) in documents.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
-        let pod = pod(index + 1, value)?;
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default").to_owned();
-        if !seen.insert((namespace, pod.metadata.name.clone())) {
-            return Err(ManifestError::Duplicate { document: index + 1, name: pod.metadata.name });
+        if let Err(faults) = found.document(index + 1, value) {
+            found.faults.extend(faults);
         }
-        pods.push(pod);
     }
-    if pods.is_empty() { Err(ManifestError::Empty) } else { Ok(pods) }
+    found.pods()
 }
 
-fn pod(document: usize, mut value: Value) -> Result<Pod, ManifestError> {
-    settled::drop_what_says_nothing(&mut value);
-    let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (kind, api_version) = (word("kind"), word("apiVersion"));
-    if !value.is_object() || kind.is_empty() {
-        return Err(ManifestError::Shape(document));
+/// A pod and its objects as an earlier daemon kept them: [`Pod::source`] and [`Objects::source`].
+pub fn resume(pod: &str, objects: &str) -> Result<Pod, ManifestError> {
+    let mut found = Found::default();
+    let texts = [pod, objects];
+    let values = texts.iter().flat_map(|text| serde_json::Deserializer::from_str(text).into_iter());
+    for (index, value) in values.enumerate() {
+        let value: Value = value.map_err(|e| ManifestError::Syntax(e.to_string()))?;
+        if let Err(faults) = found.document(index + 1, value) {
+            found.faults.extend(faults);
+        }
     }
-    if kind != "Pod" || api_version != "v1" {
-        return Err(ManifestError::Kind { document, kind, api_version });
-    }
-    let pod: Pod = serde_path_to_error::deserialize(&value).map_err(|e| refusal(document, &e))?;
-    Ok(Pod { source: value.to_string(), ..pod })
+    found.pods()?.pop().ok_or(ManifestError::NoPod)
 }
 
-/// Tells a field that Berth does not support yet from one that does not exist.
-fn refusal(document: usize, error: &serde_path_to_error::Error<serde_json::Error>) -> ManifestError {
-    let message = error.inner().to_string();
-    let at = error.path().to_string();
-    let Some(name) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
-        let path = if at == "." { "the document".to_owned() } else { at };
-        return ManifestError::Field { document, path, message };
-    };
-    // The path ends in the object or in the field itself, as the deserializer saw it.
-    let path = match at.as_str() {
-        "." => name.to_owned(),
-        at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
-        at => format!("{at}.{name}"),
-    };
-    // Names of resources are not fixed: every name is valid.
-    let resource = [".limits.", ".requests."].iter().any(|list| path.ends_with(&format!("{list}{name}")));
-    if resource || fields::exists(name) {
-        return ManifestError::Later { document, path };
+/// What the documents of a manifest are.
+#[derive(Default)]
+struct Found {
+    pods: Vec<Pod>,
+    objects: Vec<Object>,
+    faults: Vec<ManifestError>,
+    seen: BTreeSet<(&'static str, String, String)>,
+}
+
+impl Found {
+    fn document(&mut self, document: usize, mut value: Value) -> Result<(), Vec<ManifestError>> {
+        let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, api_version) = (word("kind"), word("apiVersion"));
+        if !value.is_object() || kind.is_empty() {
+            return Err(vec![ManifestError::Shape(document)]);
+        }
+        let object = ObjectKind::of(&kind);
+        if api_version != "v1" || (kind != "Pod" && object.is_none()) {
+            return Err(vec![ManifestError::Kind { document, kind, api_version }]);
+        }
+        if let Some(object) = object {
+            objects::keep_empty_values(&mut value);
+            settled::drop_what_says_nothing(&mut value);
+            let read = objects::read(document, object, &value)?;
+            self.fresh(document, object.word(), &read.namespace, &read.name)?;
+            self.objects.push(read);
+            return Ok(());
+        }
+        settled::drop_what_says_nothing(&mut value);
+        let pod: Pod = refused::read(document, "Pod", &value)?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+        self.fresh(document, "pod", namespace, &pod.metadata.name)?;
+        self.pods.push(Pod { source: value.to_string(), ..pod });
+        Ok(())
     }
-    let meant = fields::meant(name, &message).map(|known| format!(" (hint: did you mean {known}?)"));
-    let message = format!("no such field in a v1 Pod{}", meant.unwrap_or_default());
-    ManifestError::Field { document, path, message }
+
+    fn fresh(
+        &mut self,
+        document: usize,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Vec<ManifestError>> {
+        let fresh = self.seen.insert((kind, namespace.to_owned(), name.to_owned()));
+        let twice = || vec![ManifestError::Duplicate { document, kind, name: name.to_owned() }];
+        fresh.then_some(()).ok_or_else(twice)
+    }
+
+    fn pods(mut self) -> Result<Vec<Pod>, ManifestError> {
+        if self.faults.len() > 1 {
+            return Err(ManifestError::Several(self.faults));
+        }
+        if let Some(fault) = self.faults.pop() {
+            return Err(fault);
+        }
+        if self.pods.is_empty() {
+            return Err(if self.objects.is_empty() { ManifestError::Empty } else { ManifestError::NoPod });
+        }
+        for pod in &mut self.pods {
+            pod.objects = Objects::of(pod, &self.objects);
+        }
+        Ok(self.pods)
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@
 //! settings win over the pod's.
 
 mod container;
+mod env;
 mod expand;
+mod facts;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use berth_engine::model::{
@@ -20,6 +23,9 @@ use berth_types::{Classify, Kind};
 
 use crate::manifest::{Pod, PortProtocol, PullPolicy, RestartPolicy};
 
+pub(crate) use facts::needs_addresses;
+
+pub use facts::Node;
 pub use volumes::{Volume, VolumeKind};
 
 /// Annotation of a local pod's sandbox: its manifest as JSON, so that a new daemon can go on with it.
@@ -37,6 +43,10 @@ pub struct Place {
     pub uid: String,
     /// The pod's directory: volumes and logs.
     pub dir: PathBuf,
+    /// The addresses that it has, the primary first; none before it has a sandbox.
+    pub addresses: Vec<IpAddr>,
+    /// The machine.
+    pub node: Node,
 }
 
 /// Everything that running a pod takes.
@@ -88,12 +98,23 @@ pub enum PlanError {
         /// The field.
         path: String,
     },
+    /// More than one of these.
+    #[error("{}", crate::manifest::list(.0))]
+    Several(Vec<PlanError>),
+}
+
+impl PlanError {
+    /// One error of several; nothing of none.
+    pub(crate) fn of(mut all: Vec<Self>) -> Option<Self> {
+        if all.len() > 1 { Some(Self::Several(all)) } else { all.pop() }
+    }
 }
 
 impl Classify for PlanError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Field { .. } => Kind::Invalid,
+            Self::Several(all) if all.iter().all(|e| e.kind() == Kind::Unsupported) => Kind::Unsupported,
+            Self::Field { .. } | Self::Several(_) => Kind::Invalid,
             Self::Later { .. } => Kind::Unsupported,
         }
     }
@@ -113,63 +134,88 @@ pub(crate) fn wrong(path: impl Into<String>, message: impl Into<String>) -> Faul
     (path.into(), FaultKind::Wrong(message.into()))
 }
 
-/// The plan of a pod.
-pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
-    build(pod, place).map_err(|(path, kind)| {
-        let pod = pod.metadata.name.clone();
-        match kind {
-            FaultKind::Wrong(message) => PlanError::Field { pod, path, message },
-            FaultKind::Later => PlanError::Later { pod, path },
-        }
-    })
+/// The faults found so far: a manifest is told all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// What there is without a fault.
+    pub(crate) fn take<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.0.push(fault)).ok()
+    }
 }
 
-fn build(pod: &Pod, place: &Place) -> Result<Plan, Fault> {
-    check_names(pod)?;
-    let volumes = volumes::plan(&pod.spec.volumes, &place.dir)?;
-    let by_name: BTreeMap<&str, &Volume> = volumes.iter().map(|v| (v.name.as_str(), v)).collect();
-    let planned = |list: &[crate::manifest::Container], at: &str| {
+/// The plan of a pod, or all that is wrong with it.
+pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
+    let mut faults = Faults::default();
+    let plan = build(pod, place, &mut faults);
+    let name = || pod.metadata.name.clone();
+    let all = faults.0.into_iter().map(|(path, kind)| match kind {
+        FaultKind::Wrong(message) => PlanError::Field { pod: name(), path, message },
+        FaultKind::Later => PlanError::Later { pod: name(), path },
+    });
+    match PlanError::of(all.collect()) {
+        Some(error) => Err(error),
+        None => Ok(plan.expect("what has no fault has a plan")),
+    }
+}
+
+fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
+    check_names(pod, faults);
+    let volumes = volumes::plan(&pod.spec.volumes, &place.dir, faults);
+    let by_name: BTreeMap<&str, Option<&Volume>> = pod
+        .spec
+        .volumes
+        .iter()
+        .map(|asked| (asked.name.as_str(), volumes.iter().find(|volume| volume.name == asked.name)))
+        .collect();
+    let mut planned = |list: &[crate::manifest::Container], at: &str| {
         list.iter()
             .enumerate()
-            .map(|(index, c)| container::plan(pod, c, &format!("spec.{at}[{index}]"), &by_name, place))
-            .collect::<Result<Vec<_>, Fault>>()
+            .filter_map(|(index, c)| {
+                container::plan(pod, c, &format!("spec.{at}[{index}]"), &by_name, place, faults)
+            })
+            .collect::<Vec<_>>()
     };
-    Ok(Plan {
-        sandbox: sandbox(pod, place)?,
-        init: planned(&pod.spec.init_containers, "initContainers")?,
-        main: planned(&pod.spec.containers, "containers")?,
+    let init = planned(&pod.spec.init_containers, "initContainers");
+    let main = planned(&pod.spec.containers, "containers");
+    let sandbox = sandbox(pod, place);
+    Some(Plan {
+        sandbox: faults.take(sandbox)?,
+        init,
+        main,
         restart: pod.spec.restart_policy,
         grace: pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
         volumes,
     })
 }
 
-fn check_names(pod: &Pod) -> Result<(), Fault> {
-    name("metadata.name", &pod.metadata.name, 253, true)?;
-    if let Some(namespace) = &pod.metadata.namespace {
-        name("metadata.namespace", namespace, 63, false)?;
-    }
-    if let Some(hostname) = &pod.spec.hostname {
-        name("spec.hostname", hostname, 63, false)?;
-    }
-    if let Some(class) = &pod.spec.runtime_class_name {
-        name("spec.runtimeClassName", class, 63, false)?;
+fn check_names(pod: &Pod, faults: &mut Faults) {
+    faults.take(name("metadata.name", &pod.metadata.name, 253, true));
+    let others = [
+        ("metadata.namespace", &pod.metadata.namespace),
+        ("spec.hostname", &pod.spec.hostname),
+        ("spec.runtimeClassName", &pod.spec.runtime_class_name),
+    ];
+    for (at, given) in others {
+        if let Some(given) = given {
+            faults.take(name(at, given, 63, false));
+        }
     }
     if pod.spec.containers.is_empty() {
-        return Err(wrong("spec.containers", "a pod needs at least one container"));
+        faults.0.push(wrong("spec.containers", "a pod needs at least one container"));
     }
     let mut seen = BTreeSet::new();
     let lists = [("initContainers", &pod.spec.init_containers), ("containers", &pod.spec.containers)];
     for (list, containers) in lists {
         for (index, container) in containers.iter().enumerate() {
             let at = format!("spec.{list}[{index}].name");
-            name(&at, &container.name, 63, false)?;
+            faults.take(name(&at, &container.name, 63, false));
             if !seen.insert(&container.name) {
-                return Err(wrong(at, format!("duplicate {:?}", container.name)));
+                faults.0.push(wrong(at, format!("duplicate {:?}", container.name)));
             }
         }
     }
-    Ok(())
 }
 
 /// RFC 1123: letters, digits and `-`, and `.` between labels where `dots`.

@@ -10,6 +10,7 @@ use berth_types::{ContainerId, ExecId};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::container::Asker;
+use crate::runtime::Cancel;
 
 /// An exec session whose process a thread is preparing.
 #[derive(Debug)]
@@ -22,6 +23,19 @@ pub(crate) struct Beginning {
     pub(crate) timeout: Option<Duration>,
     /// It is to be killed as soon as it can be.
     pub(crate) killed: bool,
+    /// How its runtime is ended, if one makes it.
+    pub(crate) by_runtime: Option<ByRuntime>,
+}
+
+/// A session that an OCI runtime begins, which may hang.
+#[derive(Debug)]
+pub(crate) struct ByRuntime {
+    /// Ends it.
+    pub(crate) cancel: Cancel,
+    /// When the session's time runs out, in which the runtime's own counts.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether it has.
+    pub(crate) timed_out: bool,
 }
 
 /// What that thread hands over.
@@ -57,18 +71,23 @@ impl Session {
     /// Kills the process and everything of the container that is still in its session. What left the
     /// session did so on purpose, to outlive it.
     pub(crate) fn kill(&self, cgroup: &Cgroup) {
-        let members: Vec<(Pid, OwnedFd)> = cgroup
-            .pids()
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok().map(|fd| (pid, fd)))
-            // The handle was taken before: if the process is in the session now, the handle is that process.
-            .filter(|(pid, _)| session_of(*pid) == Some(self.pid))
-            .collect();
-        for pidfd in members.iter().map(|(_, fd)| fd).chain([&self.pidfd]) {
-            // It fails for a process that has ended.
-            let _ = pidfd_send_signal(pidfd, Signal::KILL);
-        }
+        kill_session(self.pid, &self.pidfd, cgroup);
+    }
+}
+
+/// The same for the process with this number, which leads a session.
+pub(crate) fn kill_session(leader: i32, pidfd: &OwnedFd, cgroup: &Cgroup) {
+    let members: Vec<(Pid, OwnedFd)> = cgroup
+        .pids()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok().map(|fd| (pid, fd)))
+        // The handle was taken before: if the process is in the session now, the handle is that process.
+        .filter(|(pid, _)| session_of(*pid) == Some(leader))
+        .collect();
+    for pidfd in members.iter().map(|(_, fd)| fd).chain([pidfd]) {
+        // It fails for a process that has ended.
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
     }
 }
 

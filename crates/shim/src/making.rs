@@ -13,7 +13,7 @@ use crate::container::{Made, Main};
 use crate::outcome::{failure, refused, system};
 use crate::pump::{Ends, Setup};
 use crate::records;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Streams};
 
 /// The pod's namespaces.
 #[derive(Debug)]
@@ -78,8 +78,10 @@ impl Making {
         let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
         let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
         let streams = given_streams(stdio).map_err(|e| system("make the container's stdio", &e))?;
-        let fds = streams.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
-        let (made, unclaimed) = runtime.create(&self.spaces, self.pid_space.as_ref(), fds)?;
+        let unread = unread(pipes.as_ref()).map_err(|e| system("duplicate a descriptor", &e))?;
+        let given = streams.as_ref().map(|fds| Streams { fds: fds.each_ref().map(AsFd::as_fd), unread });
+        let (made, unclaimed) = runtime.create(&self.spaces, self.pid_space.as_ref(), given.as_ref())?;
+        drop(given);
         drop(streams);
         let (ends, terminal) = ends(pipes, made.console)?;
         record(&self.dir, made.pid)?;
@@ -135,6 +137,14 @@ impl Making {
             cgroup: None,
             base: Some(self.spaces.base.as_fd()),
         })
+    }
+}
+
+/// What a container's output is read from. Until it runs, what comes there is its runtime's.
+fn unread(ends: Option<&Ends>) -> std::io::Result<Vec<OwnedFd>> {
+    match ends {
+        Some(Ends::Pipes { stdout, stderr, .. }) => Ok(vec![stdout.try_clone()?, stderr.try_clone()?]),
+        Some(Ends::Terminal(_)) | None => Ok(Vec::new()),
     }
 }
 

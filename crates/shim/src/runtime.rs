@@ -7,27 +7,30 @@
 
 mod command;
 mod console;
+mod placeholder;
 mod words;
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use berth_sys::cgroup::Cgroup;
 use berth_sys::fs::{Durability, read_bounded, write_atomic};
-use berth_types::shim::bundle::{Bundle, Namespace, Piece, Process};
+use berth_types::shim::bundle::{Bundle, Namespace, Owner, Piece, Process};
 use berth_types::shim::{Failure, Reason};
 use berth_types::{ContainerId, ExecId};
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
+use crate::exec;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
-use command::{Command, Failed};
+use command::{Command, Failed, Given};
 use console::Console;
 
 /// The time for a container to be made. Less than what the daemon waits, which then is told why.
@@ -44,6 +47,8 @@ const MAX_PID_FILE: u64 = 64;
 pub(crate) struct Runtime {
     program: PathBuf,
     bundle: Bundle,
+    /// Who is given the streams of its processes, in a user namespace.
+    owner: Option<Owner>,
     id: ContainerId,
     /// Where its processes are.
     cgroup: Cgroup,
@@ -53,6 +58,16 @@ pub(crate) struct Runtime {
     dir: PathBuf,
     /// Readable when nothing more is to be waited for.
     cancelled: OwnedFd,
+    /// Why its command cannot be run, where the runtime said so when it made the container: told when it is started.
+    hopeless: OnceLock<Failure>,
+}
+
+/// The streams of a process that is to be made, unless it has a terminal.
+#[derive(Debug)]
+pub(crate) struct Streams<'a> {
+    pub(crate) fds: [BorrowedFd<'a>; 3],
+    /// The other ends of its output, if nobody reads them yet.
+    pub(crate) unread: Vec<OwnedFd>,
 }
 
 /// A process that the runtime made.
@@ -87,28 +102,28 @@ impl Drop for Unclaimed {
 impl Runtime {
     /// For a container of this bundle. `state_dir` is the pod's, `dir` the container's in it.
     pub(crate) fn new(
-        bundle: Bundle,
+        (bundle, owner): (Bundle, Option<Owner>),
         (id, cgroup): (ContainerId, Cgroup),
         state_dir: &Path,
         dir: PathBuf,
     ) -> std::io::Result<Self> {
         let cancelled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (program, root) = (PathBuf::from(&bundle.runtime), state_dir.join("runtime"));
-        Ok(Self { program, bundle, id, cgroup, root, dir, cancelled })
+        Ok(Self { program, bundle, owner, id, cgroup, root, dir, cancelled, hopeless: OnceLock::new() })
     }
 
     /// Waits for the runtime no longer, now and later: what it makes is to end. Deleting is waited for all the same.
     pub(crate) fn cancel(&self) {
-        // It fails only when it is set already.
-        let _ = rustix::io::write(&self.cancelled, &1u64.to_ne_bytes());
+        set(&self.cancelled);
     }
 
-    /// Makes the container, up to just before its command.
+    /// Makes the container, up to just before its command. Where the runtime already says that its command cannot be run, there is
+    /// a process in its place, and the start fails.
     pub(crate) fn create(
         self: &Arc<Self>,
         spaces: &Spaces,
         pid_space: Option<&OwnedFd>,
-        stdio: Option<[BorrowedFd<'_>; 3]>,
+        stdio: Option<&Streams<'_>>,
     ) -> Result<(Made, Unclaimed), Failure> {
         std::fs::create_dir_all(&self.dir).map_err(|e| system("make the container's directory", &e))?;
         let config = self.config(spaces, pid_space)?;
@@ -116,38 +131,51 @@ impl Runtime {
         write_atomic(&file, config.as_bytes(), Durability::Process)
             .map_err(|e| system(&format!("write {}", file.display()), &e))?;
         let dir = &self.bundle.dir;
-        let made = self.process("create", &self.id, stdio, |command| command.arg("--bundle").arg(dir));
-        match made {
-            Ok(made) => {
-                let pidfd = made.pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
-                Ok((made, Unclaimed(Some((Arc::clone(self), pidfd)))))
-            }
-            Err(failure) => {
-                // It may have got half of the way.
-                drop(self.delete());
-                Err(failure)
-            }
+        let with = |command: Command| command.arg("--bundle").arg(dir);
+        let made = self.process("create", &self.id, stdio, None, with).or_else(|failure| {
+            // It may have got half of the way.
+            drop(self.delete());
+            self.without_command(failure, stdio.is_none())
+        })?;
+        let pidfd = made.pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
+        Ok((made, Unclaimed(Some((Arc::clone(self), pidfd)))))
+    }
+
+    /// A container whose command cannot be run, if that is why it was not made.
+    fn without_command(&self, failure: Failure, tty: bool) -> Result<Made, Failure> {
+        if status_of(&failure) == REFUSED || !words::is_about_command(&failure.message) {
+            return Err(failure);
         }
+        // What was said counts more than why there can be no process in its place.
+        let Ok(made) = placeholder::start(tty) else { return Err(failure) };
+        // It is made once.
+        drop(self.hopeless.set(failure));
+        Ok(made)
     }
 
     /// Runs its command. It may have ended when this returns.
     pub(crate) fn start(&self) -> Result<(), Failure> {
+        if let Some(failure) = self.hopeless.get() {
+            return Err(failure.clone());
+        }
         let command = self.command("start").arg(self.id.as_str());
-        command.run(START_LIMIT, [None; 3], Some(&self.cancelled)).map_err(|e| self.refused("start", &e))
+        let given = Given { cancels: &[self.cancelled.as_fd()], ..Given::default() };
+        command.run(START_LIMIT, &given).map_err(|e| self.refused("start", &e))
     }
 
-    /// Runs another process in the container.
+    /// Runs another process in the container, or ends the attempt when it is cancelled.
     pub(crate) fn exec(
         &self,
         exec: &ExecId,
         process: &Process,
-        stdio: Option<[BorrowedFd<'_>; 3]>,
+        stdio: Option<&Streams<'_>>,
+        cancel: &Cancel,
     ) -> Result<Made, Failure> {
         let file = self.dir.join(format!("{exec}.json"));
         let written = write_atomic(&file, process.text.as_bytes(), Durability::Process);
         written.map_err(|e| system(&format!("write {}", file.display()), &e))?;
-        let made =
-            self.process("exec", exec, stdio, |command| command.arg("--detach").arg("--process").arg(&file));
+        let with = |command: Command| command.arg("--detach").arg("--process").arg(&file);
+        let made = self.process("exec", exec, stdio, Some(cancel), with);
         // It has been read, or is not needed.
         drop(std::fs::remove_file(&file));
         made
@@ -159,15 +187,16 @@ impl Runtime {
             return Ok(());
         }
         let command = self.command("delete").arg("--force").arg(self.id.as_str());
-        command.run(DELETE_LIMIT, [None; 3], None).map_err(|e| self.refused("delete", &e).message)
+        command.run(DELETE_LIMIT, &Given::default()).map_err(|e| self.refused("delete", &e).message)
     }
 
-    /// Asks for a process: with its streams, or with a terminal.
+    /// Asks for a process: with its streams, or with a terminal. One that was made in vain is killed.
     fn process(
         &self,
         verb: &'static str,
         name: &impl std::fmt::Display,
-        stdio: Option<[BorrowedFd<'_>; 3]>,
+        stdio: Option<&Streams<'_>>,
+        cancel: Option<&Cancel>,
         with: impl FnOnce(Command) -> Command,
     ) -> Result<Made, Failure> {
         let pid_file = self.dir.join(format!("{name}.pid"));
@@ -184,15 +213,27 @@ impl Runtime {
         }
         let command = with(command).arg(self.id.as_str());
         let limit = if verb == "create" { CREATE_LIMIT } else { START_LIMIT };
-        let streams = stdio.map_or([None; 3], |fds| fds.map(Some));
-        let done = command.run(limit, streams, Some(&self.cancelled)).map_err(|e| self.refused(verb, &e));
-        let number = done.and_then(|()| self.number(verb, &pid_file));
+        if let (Some(owner), Some(streams)) = (self.owner, stdio) {
+            streams.fds.iter().for_each(|fd| give(*fd, owner));
+        }
+        let cancels: Vec<_> =
+            std::iter::once(self.cancelled.as_fd()).chain(cancel.map(|cancel| cancel.0.as_fd())).collect();
+        let given = Given {
+            stdio: stdio.map_or([None; 3], |streams| streams.fds.map(Some)),
+            unread: stdio.map_or(&[], |streams| streams.unread.as_slice()),
+            cancels: &cancels,
+        };
+        let done = command.run(limit, &given).map_err(|e| self.refused(verb, &e));
+        let number = self.number(verb, &pid_file);
         // Read, or not needed.
         drop(std::fs::remove_file(&pid_file));
-        let (pid, pidfd) = number?;
+        if let (Err(_), Ok((pid, pidfd))) = (&done, &number) {
+            exec::kill_session(*pid, pidfd, &self.cgroup);
+        }
+        let (pid, pidfd) = done.and(number)?;
         let console = console.map(|console| console.receive());
         let console = console.transpose().map_err(|e| {
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            exec::kill_session(pid, &pidfd, &self.cgroup);
             self.wrong(verb, &format!("it gave no terminal: {e}"))
         })?;
         Ok(Made { pid, pidfd, console })
@@ -237,6 +278,7 @@ impl Runtime {
                         Namespace::Ipc => spaces.ipc.as_ref(),
                         Namespace::Uts => spaces.uts.as_ref(),
                         Namespace::Pid => pid_space,
+                        Namespace::User => spaces.user.as_ref(),
                     };
                     let missing =
                         || failure(Reason::Protocol, format!("the pod has no namespace for {which:?}"));
@@ -280,16 +322,48 @@ impl Runtime {
     }
 }
 
+/// Gives a pipe to a user: in a user namespace the runtime has no rights over one that was made outside, and the container's
+/// user could not open `/dev/stdout`. Where that cannot be, the user has what the descriptor gives.
+fn give(fd: BorrowedFd<'_>, owner: Owner) {
+    let is_pipe = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+    if rustix::fs::fstat(fd).is_ok_and(is_pipe) {
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        let _ = rustix::fs::fchown(fd, Some(uid), Some(gid));
+    }
+}
+
+/// What ends a single attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Cancel(Arc<OwnedFd>);
+
+impl Cancel {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+    }
+
+    pub(crate) fn set(&self) {
+        set(&self.0);
+    }
+}
+
+fn set(event: &OwnedFd) {
+    // It fails only when it is set already.
+    let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+}
+
 /// A path by which another process of the host's finds what this one has open.
 fn path_of(fd: &OwnedFd) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())
 }
+
+/// The status of a container that could not be started for another reason than its command.
+const REFUSED: i32 = 128;
 
 /// The status with which a container ends that could not be started, as a shell gives it.
 pub(crate) fn status_of(failure: &Failure) -> i32 {
     match failure.reason {
         Reason::CommandNotFound => 127,
         Reason::CommandDenied => 126,
-        _ => 128,
+        _ => REFUSED,
     }
 }

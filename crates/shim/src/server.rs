@@ -166,8 +166,10 @@ impl Server {
     fn deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(Container::deadline);
         let sessions = self.sessions.values().filter_map(|s| s.deadline);
+        let beginning = self.beginning.values().filter_map(|beginning| beginning.by_runtime.as_ref());
+        let beginning = beginning.filter(|by| !by.timed_out).filter_map(|by| by.deadline);
         let shutdown = self.shutdown.as_ref().map(|s| s.again);
-        containers.chain(sessions).chain(shutdown).min()
+        containers.chain(sessions).chain(beginning).chain(shutdown).min()
     }
 
     fn keep_time(&mut self, now: Instant) {

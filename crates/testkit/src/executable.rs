@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A program of this text, which begins with `#!`, at `path`, with mode 0755.
+/// A program of this text, which begins with `#!`, at `path`, with mode 0755. One that is there is replaced at once.
 ///
 /// # Panics
 /// If it cannot be written.
@@ -32,6 +32,10 @@ pub fn copy(from: impl AsRef<Path>, path: impl AsRef<Path>) {
 }
 
 fn install(path: &Path, run: impl FnOnce(&mut Command) -> std::io::Result<std::process::ExitStatus>) {
-    let status = run(Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(path));
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let status = run(Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(&new));
     assert!(matches!(status, Ok(status) if status.success()), "install {}: {status:?}", path.display());
+    let renamed = std::fs::rename(&new, path);
+    assert!(renamed.is_ok(), "rename to {}: {renamed:?}", path.display());
 }

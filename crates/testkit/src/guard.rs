@@ -55,6 +55,13 @@ pub fn wait_for<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Opti
     }
 }
 
+/// Whether crun makes containers in this host's control groups: not while it has both versions of them and cgroup2 has a
+/// controller. `cargo xtask test` takes it the last one.
+pub fn takes_crun() -> bool {
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
+    controllers.map_or(true, |names| names.trim().is_empty())
+}
+
 /// Whether this process is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -1,11 +1,12 @@
 //! The shared types of Berth.
 //!
 //! Everything here is plain data with rules: ids, image references, digests, the lifecycle
-//! tables of sandbox and container, the messages between daemon and shim, durations, and the kinds of
+//! tables of sandbox and container, what each kind of handler has, the messages between daemon and shim, durations, and the kinds of
 //! errors. Nothing here does I/O, so every rule is tested without a machine.
 
 #![forbid(unsafe_code)]
 
+pub mod ability;
 pub mod digest;
 pub mod duration;
 pub mod error;

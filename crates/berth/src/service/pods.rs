@@ -50,7 +50,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     let auths: BTreeMap<_, _> =
         request.auths.into_iter().map(|given| (given.image.clone(), super::images::auth(given))).collect();
     // All of them before the first is made: a mistake in the last document is no reason to begin.
-    pods.iter().try_for_each(|pod| service.pods.check(pod)).map_err(refuse)?;
+    service.pods.check(&pods).map_err(refuse)?;
     for pod in pods {
         if request.replace {
             replace(service, &pod).await?;

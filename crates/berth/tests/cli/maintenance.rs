@@ -1,11 +1,10 @@
 //! `berth doctor`, `berth purge`, instances side by side, and a daemon that starts by itself.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use berth_testkit::guard::{is_root, wait_until};
-use berth_testkit::require_root;
+use berth_testkit::{executable, require_root};
 
 use crate::home::{BUSYBOX, Call, DEMO, Home, LIMIT, page, program, registry};
 
@@ -143,8 +142,7 @@ fn the_daemon_opens_what_it_may_and_containers_what_it_was_given() {
     let limited = dir.path().join("berth");
     let script =
         format!("#!/bin/sh\nulimit -S -n 1000; ulimit -H -n 1500; exec {} \"$@\"\n", program().display());
-    std::fs::write(&limited, script).unwrap();
-    std::fs::set_permissions(&limited, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&limited, script);
     let home = Home::start_by(&limited);
     let limit = |limits: &str| {
         let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

@@ -177,3 +177,48 @@ fn an_init_container_that_keeps_failing_is_reported() {
     assert_eq!(home.berth(&["down", "-t", "0", "loops"]).fine(), "loops\n");
     home.clean();
 }
+
+#[test]
+fn a_pod_gets_variables_from_objects_of_its_manifest() {
+    require_root!();
+    let mut home = Home::start();
+    let objects = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {token: hunter2}\n---\n\
+        apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {COLOUR: blue}\n";
+    let spec = format!(
+        "  restartPolicy: OnFailure\n  volumes: [{{name: kept}}]\n  containers:\n{}    \
+         volumeMounts: [{{name: kept, mountPath: /kept}}]\n    envFrom: [{{configMapRef: {{name: settings}}}}]\n    env:\n    \
+         - {{name: TOKEN, valueFrom: {{secretKeyRef: {{name: keys, key: token}}}}}}\n    \
+         - {{name: IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}\n    \
+         - {{name: SAID, value: $(COLOUR) $(TOKEN) $(IP)}}\n",
+        container("a", "echo $SAID >> /kept/said; until rm /kept/end; do sleep 1; done; exit 1")
+    );
+    let text = format!("{}\n---\n{objects}", pod("told", &spec));
+    home.feed(&["play", "-q", "-"], text.as_bytes()).fine();
+    let address = home.berth(&["pods", "-o", "json"]).json()[0]["addresses"][0].as_str().unwrap().to_owned();
+    let line = format!("blue hunter2 {address}\n");
+    let said = |home: &Home, expected: &str| {
+        let found = wait_for(LIMIT, || {
+            let out = home.berth(&["exec", "told", "cat", "/kept/said"]).out;
+            (out == expected).then_some(())
+        });
+        found.unwrap_or_else(|| {
+            panic!("not {expected:?}: {:?}", home.berth(&["exec", "told", "cat", "/kept/said"]))
+        });
+    };
+    said(&home, &line);
+    assert!(!home.berth(&["pods", "-o", "json"]).fine().contains("hunter2"));
+    // A daemon that was restarted in the meantime runs it again with the same variables.
+    home.daemon.kill().unwrap();
+    home.daemon.start().unwrap();
+    home.berth(&["exec", "told", "touch", "/kept/end"]).fine();
+    said(&home, &format!("{line}{line}"));
+    home.berth(&["down", "-t", "0", "told"]).fine();
+
+    let missing = text.replace("name: keys, key: token", "name: keys, key: none");
+    let err = home.feed(&["play", "-q", "-"], missing.as_bytes()).refused();
+    assert!(
+        err.contains("spec.containers[0].env[0].valueFrom.secretKeyRef.key: Not found: \"none\""),
+        "{err}"
+    );
+    home.clean();
+}

@@ -68,12 +68,38 @@ pub(super) fn apply(
     named: &str,
 ) -> Result<(), RunError> {
     let recursive = plan.recursive_attributes.set & mount::IDMAP != 0;
+    let path = match origin {
+        Origin::Path(path) => Some(Path::new(std::ffi::OsStr::from_bytes(path))),
+        Origin::Given(_) => None,
+    };
+    change(mount, path, recursive, user, named)
+}
+
+/// A detached copy of what is mounted at `source`, with everything below it if `recursive`, which has the maps of `user`.
+///
+/// # Errors
+/// What cannot be idmapped, by its file system.
+pub fn idmapped(source: &Path, recursive: bool, user: BorrowedFd<'_>) -> Result<OwnedFd, RunError> {
+    let shown = source.display();
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let mount = open_tree(CWD, source, flags).map_err(step(format!("open the mount source {shown}")))?;
+    change(mount.as_fd(), Some(source), recursive, user, &shown.to_string())?;
+    Ok(mount)
+}
+
+fn change(
+    mount: BorrowedFd<'_>,
+    path: Option<&Path>,
+    recursive: bool,
+    user: BorrowedFd<'_>,
+    named: &str,
+) -> Result<(), RunError> {
     let mapped = Change { idmap: Some(user), recursive, ..Change::default() };
     mount::change(mount, c"", mapped).map_err(|errno| {
-        let culprit = match origin {
-            Origin::Path(path) => unmappable(Path::new(std::ffi::OsStr::from_bytes(path)), recursive, user),
-            Origin::Given(_) => None,
-        };
+        let culprit = path.and_then(|path| unmappable(path, recursive, user));
         let step = match culprit {
             Some(found) => format!(
                 "idmap {named}: {} is a file system of type {} that cannot be idmapped",

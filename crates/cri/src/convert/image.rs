@@ -9,7 +9,14 @@ use crate::api;
 use crate::error::FieldError;
 use berth_engine::image::pull::PullRequest;
 
-/// Refuses an unknown runtime handler. Images are the same for every handler that is.
+/// Takes the name of a handler that is known from a request: images are the same for all of them, so that it means what none does.
+pub(crate) fn for_all(spec: &mut api::ImageSpec, is_known: impl Fn(&str) -> bool) {
+    if !spec.image.is_empty() && is_known(&spec.runtime_handler) {
+        spec.runtime_handler.clear();
+    }
+}
+
+/// Refuses an unknown runtime handler: what is left after [`for_all`].
 pub(crate) fn handler(field: impl Into<String>, name: &str) -> Result<(), FieldError> {
     match name {
         "" | "native" => Ok(()),
@@ -117,6 +124,20 @@ mod tests {
             let (got, got_name) = user(text);
             assert_eq!((got.map(|v| v.value), got_name.as_str()), (uid, name), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_handler_that_is_known_means_what_none_does() {
+        let after = |image: &str, name: &str| {
+            let mut spec = api::ImageSpec { image: image.into(), ..Default::default() };
+            spec.runtime_handler = name.into();
+            for_all(&mut spec, |name| name == "runc");
+            named(Some(spec)).map_err(|e| e.to_string())
+        };
+        assert_eq!(after("a.io/i", "runc").as_deref(), Ok("a.io/i"));
+        assert_eq!(after("a.io/i", "").as_deref(), Ok("a.io/i"));
+        assert!(after("a.io/i", "kata").unwrap_err().contains("unknown handler \"kata\""));
+        assert!(after("", "runc").is_err());
     }
 
     #[test]

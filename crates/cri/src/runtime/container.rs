@@ -8,6 +8,7 @@ use tonic::Status;
 
 use super::sandbox::gone_is_fine;
 use crate::api;
+use crate::convert::image::for_all;
 use crate::convert::{container as convert, filter, seconds};
 use crate::error::{FieldError, create_status, not_found, status as to_status};
 use crate::lookup;
@@ -17,7 +18,11 @@ pub(super) async fn create(
     engine: &Engine,
     request: api::CreateContainerRequest,
 ) -> Result<api::CreateContainerResponse, Status> {
-    let config = request.config.ok_or(FieldError::Missing("config"))?;
+    let mut config = request.config.ok_or(FieldError::Missing("config"))?;
+    let volumes = config.mounts.iter_mut().filter_map(|mount| mount.image.as_mut());
+    for image in config.image.iter_mut().chain(volumes) {
+        for_all(image, |name| engine.knows_handler(name));
+    }
     let sandbox = lookup::sandbox(engine, &request.pod_sandbox_id)?;
     let config = convert::from_api(&config, &sandbox.config.namespaces)?;
     convert::recursive_read_only(&config, engine.has_recursive_read_only())?;

@@ -16,7 +16,7 @@ use oci_spec::runtime::Spec;
 use super::adjust::Subject;
 use super::{Facts, Item, remove, volumes};
 use crate::error::EngineError;
-use crate::handler::{Handler, Prepared, Preparing};
+use crate::handler::{Handler, Places, Prepared, Preparing};
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
 use crate::host::record::{self, ContainerRecord, Phase, UserRecord};
@@ -329,6 +329,7 @@ impl Work {
         let (shared, handler, config) =
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
         let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
+        let root_at = self.dir.container_root(&self.id);
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
@@ -359,7 +360,7 @@ impl Work {
                 cgroup: cgroup.as_ref(),
                 pod: &pod,
                 cgroups: &shared.cgroups,
-                dir: &dir,
+                places: Places { dir: &dir, root: &root_at },
                 create,
             })?;
             timeline.stage("handler", since);

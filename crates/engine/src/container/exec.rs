@@ -89,6 +89,31 @@ pub(crate) async fn exec(
     request: &ExecRequest,
     timeout: Option<Duration>,
 ) -> Result<ExecSession, EngineError> {
+    let (asked, ending) = asked(shared, target, request, timeout).await?;
+    if request.tty {
+        let (_, mut fds) = begin(target, asked, Vec::new()).await?;
+        let master = fds.pop().ok_or_else(|| {
+            EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
+        })?;
+        return session::with_terminal(master, ending).map_err(broken);
+    }
+    let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
+    begin(target, asked, theirs).await?;
+    Ok(ExecSession { stdin, stdout, stderr: Some(stderr), resizer: None, ending })
+}
+
+/// The error of streams that could not be made.
+fn broken(e: std::io::Error) -> EngineError {
+    EngineError::system("make the streams of an exec session", e)
+}
+
+/// What the shim is to be asked, and the session's end.
+async fn asked(
+    shared: &Shared,
+    target: &Target,
+    request: &ExecRequest,
+    timeout: Option<Duration>,
+) -> Result<(Exec, Ending), EngineError> {
     shared.apparmor.keep_loaded(&target.facts.process).await;
     let plan = plan(shared, target, request).await?;
     let id = ExecId::from_random(crate::host::random::bytes());
@@ -101,17 +126,7 @@ pub(crate) async fn exec(
         tty: request.tty,
         timeout_ms: timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
     };
-    let broken = |e: std::io::Error| EngineError::system("make the streams of an exec session", e);
-    if request.tty {
-        let (_, mut fds) = begin(target, asked, Vec::new()).await?;
-        let master = fds.pop().ok_or_else(|| {
-            EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
-        })?;
-        return session::with_terminal(master, ending).map_err(broken);
-    }
-    let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
-    begin(target, asked, theirs).await?;
-    Ok(ExecSession { stdin, stdout, stderr: Some(stderr), resizer: None, ending })
+    Ok((asked, ending))
 }
 
 async fn begin(target: &Target, exec: Exec, fds: Vec<OwnedFd>) -> Result<(i32, Vec<OwnedFd>), EngineError> {
@@ -190,17 +205,22 @@ pub(crate) async fn exec_sync(
 ) -> Result<ExecOutput, EngineError> {
     let request = ExecRequest { argv, ..ExecRequest::default() };
     let timeout = timeout.filter(|t| !t.is_zero());
-    let mut session = exec(shared, target, &request, timeout).await?;
-    let Some(stderr) = session.stderr.take() else { return Err(EngineError::Closed) };
-    let stdout = std::mem::replace(&mut session.stdout, Output::empty());
+    let (asked, mut ending) = asked(shared, target, &request, timeout).await?;
+    let Streams { theirs, stdout, stderr, .. } = streams(false).map_err(broken)?;
+    // Before there is a process: what makes it may print much, and would wait for a reader.
     let (stdout, stderr) = (Collect::begin(stdout, &shared.outputs), Collect::begin(stderr, &shared.outputs));
+    if let Err(error) = begin(target, asked, theirs).await {
+        stdout.task.abort();
+        stderr.task.abort();
+        return Err(error);
+    }
     let expired = |t: Duration| EngineError::Timeout {
         what: "the command".to_owned(),
         millis: u64::try_from(t.as_millis()).unwrap_or(u64::MAX),
     };
     let end = match timeout {
-        None => session.ending.wait().await?,
-        Some(limit) => match tokio::time::timeout(limit.saturating_add(LATE), session.ending.wait()).await {
+        None => ending.wait().await?,
+        Some(limit) => match tokio::time::timeout(limit.saturating_add(LATE), ending.wait()).await {
             Ok(end) => end?,
             Err(_) => return Err(expired(limit)),
         },

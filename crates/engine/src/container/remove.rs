@@ -8,7 +8,7 @@ use berth_types::ContainerId;
 use berth_types::shim::Request;
 
 use crate::error::EngineError;
-use crate::handler::Handler;
+use crate::handler::{Handler, Places};
 use crate::host::layout::PodDir;
 use crate::host::record;
 use crate::oci::signal;
@@ -55,7 +55,8 @@ impl Parts {
                 failures.take(groups.placement.end(path));
             }
             if let Some(handler) = &self.handler {
-                failures.take(handler.forget(&self.dir.container(&self.id)));
+                let (dir, root) = (self.dir.container(&self.id), self.dir.container_root(&self.id));
+                failures.take(handler.forget(Places { dir: &dir, root: &root }));
             }
             failures.result("remove the container")?;
             let _one_writer = records.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,11 +5,25 @@ use std::path::Path;
 use berth_sys::cgroup::{Access, DeviceKind, DeviceRule};
 use berth_types::shim::bundle::{Namespace, Piece};
 use oci_spec::runtime::{
-    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, LinuxSeccomp, RootBuilder, Spec,
+    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, RootBuilder,
+    Spec,
 };
 
 /// The version of the specification: runtimes refuse one that is newer than they are, and this has all that is said.
 const VERSION: &str = "1.0.2";
+
+/// The devices that runtimes make in every container (OCI runtime-spec, config-linux.md). One that is bound there already may be in
+/// their way: `/dev/tty` cannot be opened without a terminal.
+const OWN_DEVICES: [&str; 8] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/ptmx",
+    "/dev/console",
+];
 
 /// What the specification of a container does not say, since Berth itself sees to it for its own runtime.
 #[derive(Debug)]
@@ -35,6 +49,9 @@ pub(super) fn complete(mut spec: Spec, rest: Rest<'_>) -> Spec {
     {
         process.set_oom_score_adj(rest.oom_score);
     }
+    let mounts = spec.mounts().iter().flatten().filter(|mount| !is_own_device(mount));
+    let mounts: Vec<Mount> = mounts.cloned().collect();
+    spec.set_mounts(Some(mounts));
     let mut linux = spec.linux().clone().unwrap_or_default();
     // Limits are set before there is a process, by who made the cgroup; rules of devices are the runtime's to set again.
     let mut resources = LinuxResources::default();
@@ -52,6 +69,12 @@ pub(super) fn complete(mut spec: Spec, rest: Rest<'_>) -> Spec {
     linux.set_rootfs_propagation(propagation.map(str::to_owned));
     spec.set_linux(Some(linux));
     spec
+}
+
+/// Whether it binds a device of the host where the runtime makes the same.
+fn is_own_device(mount: &Mount) -> bool {
+    mount.source().as_ref() == Some(mount.destination())
+        && OWN_DEVICES.iter().any(|device| mount.destination() == Path::new(device))
 }
 
 fn rule(rule: &DeviceRule) -> LinuxDeviceCgroup {
@@ -80,11 +103,12 @@ pub(super) fn pieces(
     given: &[LinuxNamespaceType],
     token: &str,
 ) -> Result<Vec<Piece>, serde_json::Error> {
-    const KINDS: [(LinuxNamespaceType, Namespace, char); 4] = [
+    const KINDS: [(LinuxNamespaceType, Namespace, char); 5] = [
         (LinuxNamespaceType::Network, Namespace::Network, 'n'),
         (LinuxNamespaceType::Ipc, Namespace::Ipc, 'i'),
         (LinuxNamespaceType::Uts, Namespace::Uts, 'u'),
         (LinuxNamespaceType::Pid, Namespace::Pid, 'p'),
+        (LinuxNamespaceType::User, Namespace::User, 's'),
     ];
     let mut linux = spec.linux().clone().unwrap_or_default();
     let mut namespaces = linux.namespaces().clone().unwrap_or_default();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use berth_container::plan;
 use berth_sys::overlay;
+use berth_types::ability::{Ability, Maker};
 use berth_types::shim::Request;
 use oci_spec::runtime::Process;
 
-use super::{Handler, NATIVE, Prepared, Preparing, Program};
+use super::{Handler, NATIVE, Places, Prepared, Preparing, Program};
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, UserNamespace};
 use crate::oci;
@@ -43,7 +44,7 @@ impl Handler for Native {
     }
 
     fn has_user_namespaces(&self) -> bool {
-        true
+        Ability::UserNamespaces.need(Maker::Native).is_ok()
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
@@ -81,14 +82,14 @@ impl Handler for Native {
     }
 
     /// The root is not mounted on the host.
-    fn forget(&self, _dir: &Path) -> Result<(), EngineError> {
+    fn forget(&self, _: Places<'_>) -> Result<(), EngineError> {
         Ok(())
     }
 }
 
 /// Gives the upper directory, which the root of the overlay looks like and the image's author owns, to who that is in the
 /// user namespace. What is not mapped is nobody's there, and stays as it is.
-fn own(upper: &Path, maps: UserNamespace) -> std::io::Result<()> {
+pub(super) fn own(upper: &Path, maps: UserNamespace) -> std::io::Result<()> {
     let meta = std::fs::metadata(upper)?;
     let (uid, gid) = (maps.uids.to_host(meta.uid()), maps.gids.to_host(meta.gid()));
     chown(upper, uid, gid)?;

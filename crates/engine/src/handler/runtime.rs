@@ -1,20 +1,23 @@
 //! Another OCI runtime, runc or crun: a program with runc's command line, which the pod's shim runs. What it is given is a bundle on
-//! the disk, below the container's directory. See docs/adr/0096.
+//! the disk, below the container's directory, and a root that is mounted in the pod's. See docs/adr/0096.
 
-use std::os::fd::AsFd as _;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_container::plan::{self, Inputs};
-use berth_sys::{mount, overlay};
+use berth_sys::mount;
+use berth_sys::overlay::{self, Overlay};
 use berth_types::ContainerId;
-use berth_types::shim::bundle::{self, Bundle};
+use berth_types::ability::{Ability, Maker};
+use berth_types::shim::bundle::{self, Bundle, Mapped, Owner};
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::Process;
 use rustix::mount::UnmountFlags;
 
 use super::bundle::{Rest, complete, pieces};
-use super::{Detached, Handler, Prepared, Preparing, Program};
+use super::{Detached, Handler, Places, Prepared, Preparing, Program, mapped, native};
 use crate::error::EngineError;
 use crate::host::random;
 use crate::model::{ContainerSecurity, EnvVar, UserNamespace};
@@ -36,16 +39,12 @@ impl OciRuntime {
     }
 
     fn refuse_raw(&self, raw_env: &[EnvVar]) -> Result<(), EngineError> {
-        match raw_env.first() {
-            None => Ok(()),
-            Some(var) => {
-                let message = format!(
-                    "the value of {} is not text, which handler {:?} cannot be given",
-                    var.name, self.name
-                );
-                Err(EngineError::unsupported("envs", message))
-            }
-        }
+        let Some(var) = raw_env.first() else { return Ok(()) };
+        Ability::RawEnvironment.need(Maker::Runtime).map_err(|why| {
+            let message =
+                format!("the value of {} is not text, with handler {:?}: {why}", var.name, self.name);
+            EngineError::unsupported("envs", message)
+        })
     }
 }
 
@@ -68,7 +67,7 @@ impl Handler for OciRuntime {
     }
 
     fn has_user_namespaces(&self) -> bool {
-        false
+        Ability::UserNamespaces.need(Maker::Runtime).is_ok()
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
@@ -79,10 +78,11 @@ impl Handler for OciRuntime {
             pid,
             devices,
             root,
+            user,
             volumes,
             cgroup,
             cgroups,
-            dir,
+            places,
             create,
             ..
         } = container;
@@ -101,22 +101,28 @@ impl Handler for OciRuntime {
         plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
         let process = spec.process().as_ref();
         let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
-        let bundle = bundle_of(dir);
-        let rootfs = bundle.join("rootfs");
+        let mut spec = spec.clone();
+        let mapped = mapped::volumes(&mut spec, places.dir, user)?;
+        let bundle = bundle_of(places.dir);
         let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
-        std::fs::create_dir_all(&rootfs).map_err(failed("make the container's bundle"))?;
-        let mounted =
-            overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
-        attach(&mounted, &rootfs).map_err(failed("attach the container's root"))?;
-        for Detached { source, mount } in volumes {
-            place(&mount, &source).map_err(failed("attach an image volume"))?;
+        std::fs::create_dir_all(&bundle).map_err(failed("make the container's bundle"))?;
+        mount_root(&root, user, places.root)?;
+        for Detached { source, mount } in volumes.into_iter().chain(mapped) {
+            place(&mount, &source).map_err(failed("attach a volume"))?;
         }
-        let rest = Rest { root: &rootfs, devices, seccomp, oom_score: own_score() };
+        let rest = Rest { root: places.root, devices, seccomp, oom_score: own_score() };
         let token = ContainerId::from_random(random::bytes());
-        let config = pieces(complete(spec.clone(), rest), &given, token.as_str())
+        let config = pieces(complete(spec, rest), &given, token.as_str())
             .map_err(|e| EngineError::system("write the container's specification", e))?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let plan = bundle::encode(&Bundle { runtime: text(&self.runtime), dir: text(&bundle), config });
+        let bundle = Bundle { runtime: text(&self.runtime), dir: text(&bundle), config };
+        let plan = match user {
+            None => bundle::encode(&bundle),
+            Some((maps, _)) => {
+                let (uid, gid) = maps.root();
+                bundle::encode(&Mapped { bundle, owner: Owner { uid, gid } })
+            }
+        };
         let plan = plan.map_err(|e| EngineError::invalid("container", e.to_string()))?;
         Ok(Prepared { request: Request::Create(Create { plan, ..create }), fds: Vec::new() })
     }
@@ -138,16 +144,42 @@ impl Handler for OciRuntime {
         bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
     }
 
-    fn forget(&self, dir: &Path) -> Result<(), EngineError> {
+    fn forget(&self, places: Places<'_>) -> Result<(), EngineError> {
         let mounted = mount::mounted().map_err(|e| EngineError::system("list the mounts", e))?;
-        let below = mounted.iter().map(|mount| &mount.point).filter(|point| point.starts_with(dir));
+        let own = |point: &&PathBuf| point.starts_with(places.dir) || point.starts_with(places.root);
+        let points = mounted.iter().map(|mount| &mount.point).filter(own);
         // The latest first: it may cover others, or be in one.
-        for point in below.rev() {
+        for point in points.rev() {
             rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
                 .map_err(|e| EngineError::system(format!("unmount {}", point.display()), e))?;
         }
-        Ok(())
+        match std::fs::remove_dir(places.root) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(EngineError::system(format!("remove {}", places.root.display()), e))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
+}
+
+/// Mounts a container's root at a path that is made for it, as the pod's user namespace sees it.
+fn mount_root(
+    root: &Overlay<'_>,
+    user: Option<(UserNamespace, BorrowedFd<'_>)>,
+    at: &Path,
+) -> Result<(), EngineError> {
+    let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
+    std::fs::create_dir(at).map_err(failed("make the place of the container's root"))?;
+    let mounted = match user {
+        None => overlay::mount(root),
+        Some((maps, namespace)) => {
+            mapped::let_in(at, maps.root().1)?;
+            native::own(root.upper, maps).map_err(failed("give the root to its user"))?;
+            overlay::mount_idmapped(root, namespace)
+        }
+    };
+    let mounted = mounted.map_err(|e| EngineError::system("mount the container's root", e))?;
+    attach(&mounted, at).map_err(failed("attach the container's root"))
 }
 
 /// Attaches a mount at a path that is there.

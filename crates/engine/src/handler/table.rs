@@ -152,6 +152,11 @@ impl Handlers {
         &self.default
     }
 
+    /// Whether there may be one of this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        name.is_empty() || self.fixed.contains_key(name) || self.search.has(name)
+    }
+
     /// The handler of a pod that exists.
     ///
     /// # Errors

@@ -11,13 +11,15 @@
 //!                        netns                           the network namespace, bind-mounted
 //!                        shm/                            the pod's /dev/shm, a tmpfs
 //!                        hosts, hostname, resolv.conf
+//!                        <id>.root                       where a runtime finds the root of its container, an overlay
 //!                        sandbox.copy.json, <id>.copy.json
 //!                                                        second copies of the records, on another file system
 //! ```
 //!
 //! Records lie under the root directory, so that after a restart of the machine a kubelet finds what it had run and
 //! how it ended. Pods of Berth up to revision f2e472d have theirs under the state directory, and keep them there.
-//! Only root may enter any of it.
+//! Only root may enter any of it; with one exception: the root of a pod's user namespace may pass to the roots of its containers, where
+//! another runtime mounts them as that user (`handler::runtime`).
 
 use std::path::{Path, PathBuf};
 
@@ -124,6 +126,11 @@ impl PodDir {
     /// The second copy of [`PodDir::container_record`].
     pub(crate) fn container_copy(&self, id: &ContainerId) -> PathBuf {
         self.run.join(format!("{id}.copy.json"))
+    }
+
+    /// Where the root of a container may be mounted.
+    pub(crate) fn container_root(&self, id: &ContainerId) -> PathBuf {
+        self.run.join(format!("{id}.root"))
     }
 
     /// Both, the one with the records last.

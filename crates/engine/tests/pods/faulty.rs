@@ -1,13 +1,14 @@
 //! OCI runtimes that fail: scripts in front of the real one. A call fails with the runtime's own last words, and nothing is left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use berth_engine::Engine;
 use berth_engine::model::ExitReason;
 use berth_engine::seams::{OciRuntime, Program, Seams};
+use berth_engine::{Engine, EngineError};
 use berth_testkit::{executable, require_root};
-use berth_types::SandboxId;
 use berth_types::error::chain;
+use berth_types::{ContainerId, SandboxId};
 
 use crate::harness::{LIMIT, WAITS, World, ended, programs, sandbox, script, started};
 
@@ -65,6 +66,33 @@ fn one_that_fails_has_the_last_word() {
         &["status 3", "the moon is full"],
     );
     create_fails("kill -SEGV $$", &["signal 11"]);
+}
+
+/// Its streams are the container's, which nobody reads before there is one.
+#[test]
+fn one_that_prints_much_is_listened_to() {
+    require_root!();
+    let much = "head -c 10000000 /dev/zero | tr '\\0' x; head -c 10000000 /dev/zero | tr '\\0' x >&2";
+    create_fails(&format!("{much}; echo ' the end' >&2; exit 3"), &["status 3", "xx the end"]);
+    let logs = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let seams = faulty(&world, "create", much);
+    let engine = world.open_with(seams);
+    world.pull(&engine);
+    world.run(async {
+        let mut config = sandbox("faulty");
+        config.handler = "faulty".to_owned();
+        config.log_directory = Some(logs.path().to_owned());
+        let pod = engine.run_sandbox(config).await.unwrap();
+        let mut config = script("c", "echo its own");
+        config.log_path = Some("c.log".into());
+        let id = started(&engine, &pod, config).await;
+        assert_eq!(ended(&engine, &id).await.code, 0);
+        let log = std::fs::read_to_string(logs.path().join("c.log")).unwrap();
+        assert!(log.ends_with(" stdout F its own\n") && log.lines().count() == 1, "{log}");
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    world.finish(engine);
 }
 
 #[test]
@@ -143,6 +171,84 @@ fn further_processes_that_fail_leave_the_container_alone() {
         assert!(error.contains("not today"), "{error}");
         assert!(engine.container(id.as_str()).unwrap().exit.is_none());
     });
+}
+
+#[test]
+fn further_processes_are_ended_with_a_runtime_that_prints_much_or_fails_late() {
+    require_root!();
+    let much = "head -c 10000000 /dev/zero | tr '\\0' x >&2; real \"$@\"; exit 2";
+    under("exec", much, async |engine, pod| {
+        let id = started(engine, &pod, script("c", WAITS)).await;
+        let error = chain(&engine.exec_sync(&id, sleeper(), None).await.unwrap_err());
+        assert!(error.contains("status 2"), "{error}");
+        nothing_sleeps(engine, &id);
+    });
+}
+
+#[test]
+fn further_processes_whose_runtime_hangs_are_ended_in_time() {
+    require_root!();
+    for fault in ["real \"$@\"; exec sleep 1000", "exec sleep 1000"] {
+        under("exec", fault, async |engine, pod| {
+            let id = started(engine, &pod, script("c", WAITS)).await;
+            let limit = Some(Duration::from_millis(500));
+            let error = engine.exec_sync(&id, sleeper(), limit).await.unwrap_err();
+            assert!(matches!(error, EngineError::Timeout { .. }), "{error:?}");
+            nothing_sleeps(engine, &id);
+            assert!(engine.container(id.as_str()).unwrap().exit.is_none());
+        });
+    }
+}
+
+/// A caller that goes away ends its session, however far that is.
+#[test]
+fn further_processes_whose_caller_goes_away_are_ended_with_a_runtime_that_hangs() {
+    require_root!();
+    let dir = tempfile::tempdir().unwrap();
+    let (hangs, gone) = (dir.path().join("hangs"), dir.path().join("gone"));
+    let made = std::process::Command::new("mkfifo").arg(&gone).status().unwrap();
+    assert!(made.success());
+    // The end of the runtime and of what it started is that of the pipe, which both have.
+    let (hangs_at, gone_at) = (hangs.display(), gone.display());
+    let fault =
+        format!("exec 9<>{gone_at}; real \"$@\"; exec 8>{gone_at} 9<&-; touch {hangs_at}; exec sleep 1000");
+    under("exec", &fault, async |engine, pod| {
+        let id = started(engine, &pod, script("c", WAITS)).await;
+        let reader = gone.clone();
+        let end = tokio::task::spawn_blocking(move || std::fs::read(reader).unwrap());
+        let there = hangs.clone();
+        let there = async move {
+            let there = move || assert!(berth_testkit::wait_until(LIMIT, || there.exists()));
+            tokio::task::spawn_blocking(there).await.unwrap();
+        };
+        tokio::select! {
+            outcome = engine.exec_sync(&id, sleeper(), None) => panic!("it hangs: {outcome:?}"),
+            () = there => {}
+        }
+        assert_eq!(tokio::time::timeout(LIMIT, end).await.unwrap().unwrap(), b"");
+        nothing_sleeps(engine, &id);
+    });
+}
+
+fn sleeper() -> Vec<String> {
+    ["sleep", "54321"].map(str::to_owned).to_vec()
+}
+
+/// Only the container's main process is left.
+fn nothing_sleeps(engine: &Engine, id: &ContainerId) {
+    let main = engine.container(id.as_str()).unwrap().pid.unwrap();
+    let space = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = space(&main.to_string()).unwrap();
+    let alone = berth_testkit::wait_until(LIMIT, || {
+        let pids = std::fs::read_dir("/proc").unwrap().flatten();
+        let sleeps = |pid: &str| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x0054321\0")
+        };
+        !pids
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .any(|pid| space(&pid).as_ref() == Some(&own) && sleeps(&pid))
+    });
+    assert!(alone, "what was run in it still sleeps");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The handler suite: what a pod's processes are made by makes no difference for these. Each is a test of its own for Berth's own
 //! runtime; here they are run for other ones.
 
-use berth_testkit::require_root;
+use berth_testkit::guard::takes_crun;
+use berth_testkit::{require, require_root};
 
+use crate::user_namespace::{self, files};
 use crate::{
     concurrency, damage, exec, failures, harness, life, limits, network, oom, recovery, silent, stats,
     volumes,
@@ -15,6 +17,7 @@ macro_rules! suite {
             $(#[test]
             fn $test() {
                 super::require_root!();
+                super::require!(!$runtime.ends_with("crun") || super::takes_crun(), "crun needs a host whose cgroup2 has no controllers beside version 1");
                 super::harness::under((stringify!($handler), $runtime), super::$module::$test);
             })+
         }
@@ -34,6 +37,7 @@ macro_rules! suites {
             exec::exec_as_another_user_has_the_home_of_that_user,
             exec::exec_with_streams_and_with_a_terminal,
             exec::an_attached_client_talks_to_the_main_process,
+            failures::a_command_that_is_not_there_ends_as_start_error,
             failures::a_container_that_cannot_be_created_leaves_nothing,
             recovery::pods_run_on_without_the_daemon_and_are_found_again,
             recovery::a_pod_whose_shim_is_killed_ends_in_the_defined_way,
@@ -53,8 +57,26 @@ macro_rules! suites {
             network::pods_have_addresses_names_and_reach_each_other,
             stats::only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample,
             concurrency::sixteen_pods_at_once_come_and_go,
+            user_namespace::contract_19_every_namespace_of_the_pod_belongs_to_its_user_namespace,
+            user_namespace::streams_terminals_and_users_work_in_main_processes_and_further_ones,
+            user_namespace::devices_are_bound_and_none_can_be_made,
+            user_namespace::the_hosts_network_goes_with_a_read_only_sysfs_of_the_host,
+            user_namespace::contract_17_sysctls_low_ports_and_pings_are_the_pods,
+            user_namespace::a_restarted_daemon_goes_on_with_the_pod,
+            user_namespace::what_the_user_namespace_does_not_have_is_refused_by_name,
+            files::files_are_the_containers_inside_and_the_mapped_ids_outside,
+            files::capabilities_of_an_images_files_work,
+            files::a_volume_that_cannot_be_idmapped_is_refused_with_its_file_system,
+            files::the_root_of_one_pod_is_nobody_to_another,
         })+
     };
 }
 
 suites! { runc at "/usr/sbin/runc", crun at "/usr/bin/crun" }
+
+/// crun 1.8 binds nothing that is mounted below a volume, in a user namespace.
+#[test]
+fn volumes_of_a_user_namespace_by_runc() {
+    require_root!();
+    harness::under(("runc", "/usr/sbin/runc"), files::volumes_keep_their_owners_with_the_mounts_below_them);
+}

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,6 +87,8 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let instance = format!("t{}-{number}", std::process::id());
         let dir = tempfile::Builder::new().prefix("berth-").tempdir().unwrap();
+        // The root of a user namespace passes it to where a runtime mounts.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let programs = programs();
         let config = EngineConfig {
             root: dir.path().join("root"),
@@ -183,12 +186,10 @@ impl World {
         walk(&Path::new("/sys/fs/cgroup").join(root), &mut traces);
         walk(&Path::new("/sys/fs/cgroup").join(&self.config.cgroup_slice), &mut traces);
         traces.extend(self.units());
-        for entry in std::fs::read_dir(self.config.state.join("pods")).into_iter().flatten().flatten() {
-            traces.insert(entry.path().display().to_string());
-        }
-        let snapshots = self.config.root.join("snapshots");
-        for entry in std::fs::read_dir(snapshots).into_iter().flatten().flatten() {
-            traces.insert(entry.path().display().to_string());
+        let root = &self.config.root;
+        for dir in [self.config.state.join("pods"), root.join("sandboxes"), root.join("snapshots")] {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            traces.extend(entries.map(|entry| entry.path().display().to_string()));
         }
         traces
     }

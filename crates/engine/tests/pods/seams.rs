@@ -2,14 +2,13 @@
 //! network's is `--network none`, which most tests here run on; that of cgroups' placement is systemd's.)
 
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_container::plan::{self, Inputs};
 use berth_engine::EngineError;
 use berth_engine::model::{ContainerSecurity, EnvVar, IdMap, Resources, UserNamespace};
-use berth_engine::seams::{Adjust, Adjusted, Handler, Prepared, Preparing, Program, Seams, Subject};
+use berth_engine::seams::{Adjust, Adjusted, Handler, Places, Prepared, Preparing, Program, Seams, Subject};
 use berth_testkit::require_root;
 use berth_types::lifecycle::container;
 use berth_types::shim::{Create, Request};
@@ -44,7 +43,7 @@ impl Handler for Bundles {
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
         let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
-        let root = container.dir.join("rootfs");
+        let root = container.places.dir.join("rootfs");
         std::fs::create_dir(&root).map_err(failed("make the root's directory"))?;
         let mounted = berth_sys::overlay::mount(&container.root);
         let mounted = mounted.map_err(|e| EngineError::system("mount the root", e))?;
@@ -53,7 +52,7 @@ impl Handler for Bundles {
             .map_err(|e| EngineError::system("attach the root", e))?;
         let mut spec = container.spec.clone();
         spec.set_root(Some(RootBuilder::default().path(&root).build().unwrap()));
-        let bundle = container.dir.join("config.json");
+        let bundle = container.places.dir.join("config.json");
         spec.save(&bundle).map_err(|e| EngineError::system("write the bundle", e))?;
         let spec = Spec::load(&bundle).map_err(|e| EngineError::system("read the bundle", e))?;
         let given = [LinuxNamespaceType::Network, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts];
@@ -79,8 +78,8 @@ impl Handler for Bundles {
         plan.encode().map_err(|e| EngineError::system("plan", e))
     }
 
-    fn forget(&self, dir: &Path) -> Result<(), EngineError> {
-        match rustix::mount::unmount(dir.join("rootfs"), rustix::mount::UnmountFlags::DETACH) {
+    fn forget(&self, places: Places<'_>) -> Result<(), EngineError> {
+        match rustix::mount::unmount(places.dir.join("rootfs"), rustix::mount::UnmountFlags::DETACH) {
             Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
             Err(e) => Err(EngineError::system("unmount the root", e)),
         }

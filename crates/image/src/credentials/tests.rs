@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use berth_testkit::executable;
 
 use super::*;
 
@@ -189,8 +189,7 @@ fn the_standard_places_follow_the_environment() {
 /// named without touching this process's PATH.
 fn helper(dir: &std::path::Path, script: &str) -> PathBuf {
     let path = dir.join("docker-credential-test");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&path, format!("#!/bin/sh\n{script}\n"));
     path
 }
 

@@ -1,12 +1,13 @@
 //! A pod's files: its directory, its volumes, its uid.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::PodError;
-use crate::manifest::HostPathType;
+use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
 
 /// A random uid in the form of a UUID of version 4.
@@ -16,12 +17,36 @@ pub(super) fn fresh_uid() -> String {
 }
 
 /// Makes and checks what the pod's containers mount, and the directories of their logs.
-pub(super) fn prepare(plan: &Plan, place: &Place) -> Result<(), PodError> {
+pub(super) fn prepare(pod: &Pod, plan: &Plan, place: &Place) -> Result<(), PodError> {
+    let objects = place.dir.join(OBJECTS);
+    keep_objects(pod, place).map_err(|e| fault("its objects", &objects, e.to_string()))?;
     for planned in plan.init.iter().chain(&plan.main) {
         let dir = place.dir.join("logs").join(&planned.config.metadata.name);
         private_dir(&dir).map_err(|e| fault("logs", &dir, e.to_string()))?;
     }
     plan.volumes.iter().try_for_each(volume)
+}
+
+/// The ConfigMaps and Secrets that a pod uses, in its directory, so that a new daemon can go on with it.
+const OBJECTS: &str = "objects";
+
+/// For root alone, as the directory is: not among the annotations, which `berth inspect` shows.
+fn keep_objects(pod: &Pod, place: &Place) -> io::Result<()> {
+    let source = pod.objects.source();
+    if source.is_empty() {
+        return Ok(());
+    }
+    private_dir(&place.dir)?;
+    let open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.dir.join(OBJECTS));
+    open?.write_all(source.as_bytes())
+}
+
+/// What [`prepare`] kept of the pod's objects.
+pub(super) fn objects(place: &Place) -> io::Result<String> {
+    match fs::read_to_string(place.dir.join(OBJECTS)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read,
+    }
 }
 
 /// Removes the pod's directory. What is mounted elsewhere is not in it.
@@ -120,6 +145,27 @@ fn check(volume: &Volume, kind: HostPathType) -> Result<(), PodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_pod_uses_is_kept_for_root_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place {
+            uid: "u".into(),
+            dir: dir.path().join("u"),
+            addresses: Vec::new(),
+            node: crate::plan::Node::default(),
+        };
+        assert_eq!(objects(&place).unwrap(), "");
+        let text = "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {p: w}}\n---\n
+            {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, image: i, envFrom: [{secretRef: {name: s}}]}]}}";
+        let pod = crate::manifest::parse(text.as_bytes()).unwrap().remove(0);
+        keep_objects(&pod, &place).unwrap();
+        for (path, mode) in [(place.dir.clone(), 0o700), (place.dir.join(OBJECTS), 0o600)] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+        }
+        let again = crate::manifest::resume(&pod.source, &objects(&place).unwrap()).unwrap();
+        assert_eq!(again.objects, pod.objects);
+    }
 
     #[test]
     fn what_dead_pods_left_is_set_aside_and_removed() {

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Phase, decide};
 use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate};
-use crate::plan::{Place, Plan, Planned};
+use crate::manifest::Pod;
+use crate::plan::{self, Place, Plan, Planned};
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);
@@ -26,6 +27,7 @@ type Started = oneshot::Sender<Result<Arc<SandboxView>, PodError>>;
 pub(super) struct Task {
     pods: Pods,
     key: Key,
+    pod: Pod,
     plan: Plan,
     place: Place,
     options: Options,
@@ -47,11 +49,11 @@ enum Wake {
 }
 
 impl Task {
-    pub(super) fn new(pods: Pods, key: Key, plan: Plan, place: Place, options: Options) -> Self {
+    pub(super) fn new(pods: Pods, key: Key, pod: Pod, plan: Plan, place: Place, options: Options) -> Self {
         let held = options.hold.clone();
         let attended = held.is_some();
         let history = History::default();
-        Self { pods, key, plan, place, options, held, attended, removal: None, told: None, history }
+        Self { pods, key, pod, plan, place, options, held, attended, removal: None, told: None, history }
     }
 
     /// Starts the pod, and manages it to its end.
@@ -83,12 +85,17 @@ impl Task {
     async fn begin(&mut self, watch: &mpsc::Sender<Progress>) -> Result<SandboxId, PodError> {
         let engine = self.pods.inner.engine.clone();
         pull::images(&engine, &self.plan, &self.options, watch).await?;
-        files::prepare(&self.plan, &self.place)?;
+        files::prepare(&self.pod, &self.plan, &self.place)?;
         let id = engine
             .run_sandbox(self.plan.sandbox.clone())
             .await
             .map_err(PodError::engine("run the sandbox"))?;
         let view = engine.sandbox(id.as_str()).map_err(PodError::engine("look up the sandbox"))?;
+        if plan::needs_addresses(&self.pod) {
+            self.place.addresses.clone_from(&view.addresses);
+            let plan = plan::plan(&self.pod, &self.place)?;
+            self.plan = Plan { sandbox: self.plan.sandbox.clone(), ..plan };
+        }
         // Sent reliably: users need the address.
         drop(watch.send(Progress::Up(view)).await);
         Ok(id)

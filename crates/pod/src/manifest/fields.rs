@@ -44,8 +44,7 @@ const LATER: &[&str] = &[
     "hostnameOverride",
     "workloadRef",
     // container
-    "envFrom",
-    "valueFrom",
+    "fileKeyRef",
     "lifecycle",
     "livenessProbe",
     "readinessProbe",

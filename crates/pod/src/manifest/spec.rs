@@ -7,7 +7,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Quantity;
+use super::{Objects, Quantity};
+
+mod env;
+
+pub use env::*;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -19,6 +23,9 @@ pub struct Pod {
     /// The document as JSON.
     #[serde(skip)]
     pub source: String,
+    /// The ConfigMaps and Secrets of the manifest that it uses.
+    #[serde(skip)]
+    pub objects: Objects,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -131,6 +138,8 @@ pub struct Container {
     #[serde(default)]
     pub env: Vec<EnvVar>,
     #[serde(default)]
+    pub env_from: Vec<EnvFromSource>,
+    #[serde(default)]
     pub ports: Vec<ContainerPort>,
     #[serde(default)]
     pub resources: ResourceRequirements,
@@ -151,14 +160,6 @@ pub enum PullPolicy {
     Always,
     IfNotPresent,
     Never,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EnvVar {
-    pub name: String,
-    #[serde(default)]
-    pub value: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

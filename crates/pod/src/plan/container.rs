@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use berth_engine::model::{
-    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity, EnvVar,
+    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity,
     GroupsPolicy, ImageSpec, Mount, Resources, SeccompChoice, User,
 };
 
 use super::expand::expand;
-use super::{Fault, Place, Planned, USER, Volume, absolute, identity, pod_pid, wrong};
+use super::facts::Facts;
+use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, pod_pid, wrong};
 use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
@@ -42,14 +43,21 @@ pub(super) fn plan(
     pod: &Pod,
     from: &manifest::Container,
     at: &str,
-    volumes: &BTreeMap<&str, &Volume>,
+    volumes: &BTreeMap<&str, Option<&Volume>>,
     place: &Place,
-) -> Result<Planned, Fault> {
+    faults: &mut Faults,
+) -> Option<Planned> {
     if from.image.is_empty() {
-        return Err(wrong(format!("{at}.image"), "an image is required"));
+        faults.take::<()>(Err(wrong(format!("{at}.image"), "an image is required")));
     }
-    let (envs, variables) = environment(from, at)?;
-    let all = |list: &[String]| list.iter().map(|text| expand(text, &variables)).collect();
+    let dir = from.working_dir.as_deref();
+    let dir = dir.map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned())).transpose();
+    let working_dir = faults.take(dir);
+    let variables = env::environment(&Facts { pod, place }, from, at, faults);
+    let mounts = mounts(from, at, volumes, faults);
+    let resources = faults.take(resources(from, at));
+    let security = faults.take(security(pod, from, at));
+    let all = |list: &[String]| list.iter().map(|text| expand(text, &variables.values)).collect();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let mut labels: BTreeMap<_, _> = identity(pod, namespace, &place.uid).into();
     labels.insert("io.kubernetes.container.name".to_owned(), from.name.clone());
@@ -62,13 +70,9 @@ pub(super) fn plan(
         },
         command: all(&from.command),
         args: all(&from.args),
-        working_dir: from
-            .working_dir
-            .as_deref()
-            .map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned()))
-            .transpose()?,
-        envs,
-        mounts: mounts(from, at, volumes)?,
+        working_dir: working_dir?,
+        envs: variables.list(),
+        mounts,
         devices: Vec::new(),
         labels,
         annotations: BTreeMap::new(),
@@ -76,13 +80,13 @@ pub(super) fn plan(
         stdin: from.stdin,
         stdin_once: from.stdin_once,
         tty: from.tty,
-        resources: resources(from, at)?,
-        security: security(pod, from, at)?,
+        resources: resources?,
+        security: security?,
         pid: pod_pid(pod),
         stop_signal: None,
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
-    Ok(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
+    Some(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
 }
 
 /// Without a policy, `:latest` is pulled always and everything else when it is missing.
@@ -93,58 +97,48 @@ fn pull_policy(from: &manifest::Container) -> PullPolicy {
     })
 }
 
-fn environment(
-    from: &manifest::Container,
-    at: &str,
-) -> Result<(Vec<EnvVar>, BTreeMap<String, String>), Fault> {
-    let mut variables = BTreeMap::new();
-    let mut envs = Vec::with_capacity(from.env.len());
-    for (index, env) in from.env.iter().enumerate() {
-        if env.name.is_empty() || env.name.contains(['=', '\0']) {
-            return Err(wrong(
-                format!("{at}.env[{index}].name"),
-                format!("{:?} is not a variable's name", env.name),
-            ));
-        }
-        if env.value.contains('\0') {
-            return Err(wrong(format!("{at}.env[{index}].value"), "it contains a NUL byte"));
-        }
-        let value = expand(&env.value, &variables);
-        variables.insert(env.name.clone(), value.clone());
-        envs.push(EnvVar { name: env.name.clone(), value: value.into_bytes() });
-    }
-    Ok((envs, variables))
-}
-
 fn mounts(
     from: &manifest::Container,
     at: &str,
-    volumes: &BTreeMap<&str, &Volume>,
-) -> Result<Vec<Mount>, Fault> {
+    volumes: &BTreeMap<&str, Option<&Volume>>,
+    faults: &mut Faults,
+) -> Vec<Mount> {
+    let mut mounts = Vec::with_capacity(from.volume_mounts.len());
+    for (index, asked) in from.volume_mounts.iter().enumerate() {
+        let at = format!("{at}.volumeMounts[{index}]");
+        mounts.extend(faults.take(mount(from, asked, &at, volumes)).flatten());
+    }
+    mounts
+}
+
+/// Nothing for a volume that has a fault of its own.
+fn mount(
+    from: &manifest::Container,
+    asked: &manifest::VolumeMount,
+    at: &str,
+    volumes: &BTreeMap<&str, Option<&Volume>>,
+) -> Result<Option<Mount>, Fault> {
     use berth_engine::model::Propagation as To;
-    from.volume_mounts
-        .iter()
-        .enumerate()
-        .map(|(index, mount)| {
-            let at = format!("{at}.volumeMounts[{index}]");
-            let volume = volumes.get(mount.name.as_str()).ok_or_else(|| {
-                wrong(format!("{at}.name"), format!("the pod has no volume {:?}", mount.name))
-            })?;
-            let propagation = match mount.mount_propagation {
-                Propagation::None => To::Private,
-                Propagation::HostToContainer => To::HostToContainer,
-                Propagation::Bidirectional if from.security_context.privileged => To::Bidirectional,
-                Propagation::Bidirectional => {
-                    return Err(wrong(
-                        format!("{at}.mountPropagation"),
-                        "Bidirectional needs a privileged container",
-                    ));
-                }
-            };
-            let place = absolute(&format!("{at}.mountPath"), &mount.mount_path)?;
-            Ok(Mount { readonly: mount.read_only, propagation, ..Mount::new(volume.path.clone(), place) })
-        })
-        .collect()
+    let volume = volumes
+        .get(asked.name.as_str())
+        .ok_or_else(|| wrong(format!("{at}.name"), format!("the pod has no volume {:?}", asked.name)))?;
+    let propagation = match asked.mount_propagation {
+        Propagation::None => To::Private,
+        Propagation::HostToContainer => To::HostToContainer,
+        Propagation::Bidirectional if from.security_context.privileged => To::Bidirectional,
+        Propagation::Bidirectional => {
+            return Err(wrong(
+                format!("{at}.mountPropagation"),
+                "Bidirectional needs a privileged container",
+            ));
+        }
+    };
+    let place = absolute(&format!("{at}.mountPath"), &asked.mount_path)?;
+    Ok(volume.map(|volume| Mount {
+        readonly: asked.read_only,
+        propagation,
+        ..Mount::new(volume.path.clone(), place)
+    }))
 }
 
 fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {

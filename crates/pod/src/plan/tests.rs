@@ -2,7 +2,7 @@ use super::*;
 use crate::manifest::parse;
 
 fn place() -> Place {
-    Place { uid: "u1".into(), dir: "/pods/u1".into() }
+    Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), node: Node::default() }
 }
 
 fn pod(spec: &str) -> Pod {
@@ -176,4 +176,31 @@ fn names_that_cannot_be() {
     ] {
         assert!(refused(spec).contains(named), "{spec}: {}", refused(spec));
     }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let said = refused(
+        "{hostname: 'a.b', volumes: [{name: m, emptyDir: {medium: Memory}}, {name: h, hostPath: {path: x}}],
+          containers: [{name: A, image: '', env: [{name: ''}, {name: 'a=b'}],
+                        volumeMounts: [{name: m, mountPath: /m}, {name: none, mountPath: /n}]},
+                       {name: b, image: 'a.io/x:1', workingDir: x, resources: {limits: {cpu: 1}, requests: {cpu: 2}}}]}",
+    );
+    let paths: Vec<_> =
+        said.lines().skip(1).map(|line| line.trim_start().strip_prefix("pod web.x: ").expect(line)).collect();
+    for path in [
+        "spec.hostname:",
+        "spec.volumes[0].emptyDir.medium is not supported yet",
+        "spec.volumes[1].hostPath.path:",
+        "spec.containers[0].name:",
+        "spec.containers[0].image:",
+        "spec.containers[0].env[0].name:",
+        "spec.containers[0].env[1].name:",
+        "spec.containers[0].volumeMounts[1].name:",
+        "spec.containers[1].workingDir:",
+        "spec.containers[1].resources.requests.cpu:",
+    ] {
+        assert_eq!(paths.iter().filter(|line| line.starts_with(path)).count(), 1, "{path}: {said}");
+    }
+    assert_eq!(paths.len(), 10, "{said}");
 }

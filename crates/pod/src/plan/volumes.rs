@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Fault, FaultKind, absolute, name, wrong};
+use super::{Fault, FaultKind, Faults, absolute, name, wrong};
 use crate::manifest::{self, HostPathType, Medium};
 
 /// A volume of a pod.
@@ -26,21 +26,21 @@ pub enum VolumeKind {
     Host(HostPathType),
 }
 
-/// The volumes of a pod whose directory is `dir`.
-pub(super) fn plan(volumes: &[manifest::Volume], dir: &Path) -> Result<Vec<Volume>, Fault> {
+/// The volumes of a pod whose directory is `dir`, without those that have a fault.
+pub(super) fn plan(volumes: &[manifest::Volume], dir: &Path, faults: &mut Faults) -> Vec<Volume> {
     let mut seen = BTreeSet::new();
-    volumes
-        .iter()
-        .enumerate()
-        .map(|(index, volume)| {
-            let at = format!("spec.volumes[{index}]");
-            name(&format!("{at}.name"), &volume.name, 63, false)?;
-            if !seen.insert(&volume.name) {
-                return Err(wrong(format!("{at}.name"), format!("duplicate {:?}", volume.name)));
-            }
-            one(volume, &at, dir)
-        })
-        .collect()
+    let mut planned = Vec::with_capacity(volumes.len());
+    for (index, volume) in volumes.iter().enumerate() {
+        let at = format!("spec.volumes[{index}]");
+        let named = name(&format!("{at}.name"), &volume.name, 63, false).and_then(|()| {
+            let fresh = seen.insert(&volume.name);
+            let twice = || wrong(format!("{at}.name"), format!("duplicate {:?}", volume.name));
+            fresh.then_some(()).ok_or_else(twice)
+        });
+        let named = faults.take(named);
+        planned.extend(faults.take(one(volume, &at, dir)).filter(|_| named.is_some()));
+    }
+    planned
 }
 
 fn one(volume: &manifest::Volume, at: &str, dir: &Path) -> Result<Volume, Fault> {

@@ -1,7 +1,6 @@
 //! One run of the runtime, with a bound.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -23,6 +22,17 @@ const SAID: usize = 2 << 10;
 #[derive(Debug)]
 pub(super) struct Command {
     arguments: Vec<CString>,
+}
+
+/// What a run has beside its arguments.
+#[derive(Debug, Default)]
+pub(super) struct Given<'a> {
+    /// The streams of a container. Without them what it writes is listened to.
+    pub(super) stdio: [Option<BorrowedFd<'a>>; 3],
+    /// The other ends of those that nobody reads before it has ended: it is listened to there.
+    pub(super) unread: &'a [OwnedFd],
+    /// It is waited for until one of these is readable.
+    pub(super) cancels: &'a [BorrowedFd<'a>],
 }
 
 /// Why it did not do what it was asked.
@@ -47,22 +57,17 @@ impl Command {
         self
     }
 
-    /// Runs it to its end. Without streams of a container what it writes is listened to.
-    pub(super) fn run(
-        &self,
-        limit: Duration,
-        stdio: [Option<BorrowedFd<'_>>; 3],
-        cancelled: Option<&OwnedFd>,
-    ) -> Result<(), Failed> {
+    /// Runs it to its end.
+    pub(super) fn run(&self, limit: Duration, given: &Given<'_>) -> Result<(), Failed> {
         let failed =
             |what: &str, e: &dyn std::fmt::Display| Failed { how: format!("{what}: {e}"), said: None };
         let program = self.arguments.first().ok_or_else(|| failed("no program", &""))?;
         let argv: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
         let (said, errors) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
-        let mut said = Said::new(said).map_err(|e| failed("make a pipe", &e))?;
+        let mut said = Said::new(said.into(), given.unread).map_err(|e| failed("make a pipe", &e))?;
         // No device of the host's: crun gives its streams to the container's user, whatever they are.
         let (empty, _) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
-        let [stdin, stdout, stderr] = stdio;
+        let [stdin, stdout, stderr] = given.stdio;
         let words = Some(errors.as_fd());
         let spawn = Spawn {
             program: Executable::Path(program),
@@ -76,7 +81,7 @@ impl Command {
         };
         let child = spawn.spawn().map_err(|e| failed("it cannot be executed", &e))?;
         drop(errors);
-        let how = match wait(&child, limit, &mut said, cancelled) {
+        let how = match wait(&child, limit, &mut said, given.cancels) {
             Waited::Ended => match process::reap(child.pidfd.as_fd()) {
                 Some(Exit::Code(0)) => return Ok(()),
                 Some(Exit::Code(code)) => format!("it ended with status {code}"),
@@ -103,7 +108,7 @@ enum Waited {
 }
 
 /// Waits for the end of the program, and listens to it meanwhile.
-fn wait(child: &Child, limit: Duration, said: &mut Said, cancelled: Option<&OwnedFd>) -> Waited {
+fn wait(child: &Child, limit: Duration, said: &mut Said, cancels: &[BorrowedFd<'_>]) -> Waited {
     let deadline = Instant::now() + limit;
     loop {
         // Also one that never stops talking, which always is readable, is late at some time.
@@ -112,16 +117,16 @@ fn wait(child: &Child, limit: Duration, said: &mut Said, cancelled: Option<&Owne
             return Waited::Late;
         }
         let mut polled = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
-        polled.extend(cancelled.map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let waits = polled.len();
-        polled.extend(said.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        polled.extend(cancels.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+        polled.extend(said.pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        let ready = |polled: &[PollFd<'_>]| polled.iter().any(|fd| !fd.revents().is_empty());
         match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
             Ok(0) => return Waited::Late,
-            Ok(_) if !polled[0].revents().is_empty() => {
+            Ok(_) if ready(&polled[..1]) => {
                 said.listen();
                 return Waited::Ended;
             }
-            Ok(_) if waits > 1 && !polled[1].revents().is_empty() => return Waited::Cancelled,
+            Ok(_) if ready(&polled[1..=cancels.len()]) => return Waited::Cancelled,
             Ok(_) => said.listen(),
             Err(Errno::INTR) => {}
             Err(_) => return Waited::Late,
@@ -131,35 +136,27 @@ fn wait(child: &Child, limit: Duration, said: &mut Said, cancelled: Option<&Owne
 
 /// What a program says; the end of it is kept.
 struct Said {
-    /// None when it has ended.
-    pipe: Option<std::io::PipeReader>,
+    /// Those that have not ended.
+    pipes: Vec<OwnedFd>,
     kept: Vec<u8>,
 }
 
 impl Said {
-    fn new(pipe: std::io::PipeReader) -> std::io::Result<Self> {
-        rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self { pipe: Some(pipe), kept: Vec::new() })
+    fn new(own: OwnedFd, unread: &[OwnedFd]) -> std::io::Result<Self> {
+        let mut pipes = vec![own];
+        for pipe in unread {
+            pipes.push(pipe.try_clone()?);
+        }
+        for pipe in &pipes {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self { pipes, kept: Vec::new() })
     }
 
     /// Reads what is there, at most what a pipe holds.
     fn listen(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return };
-        let mut bytes = [0; 4 << 10];
-        for _ in 0..16 {
-            match pipe.read(&mut bytes) {
-                Ok(length @ 1..) => {
-                    self.kept.extend_from_slice(&bytes[..length]);
-                    let over = self.kept.len().saturating_sub(SAID);
-                    self.kept.drain(..over);
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
-                Ok(0) | Err(_) => {
-                    self.pipe = None;
-                    return;
-                }
-            }
-        }
+        let kept = &mut self.kept;
+        self.pipes.retain(|pipe| is_open_after(pipe, kept));
     }
 
     fn last_words(mut self) -> Option<String> {
@@ -167,6 +164,23 @@ impl Said {
         let text = String::from_utf8_lossy(&self.kept).trim().to_owned();
         Some(text).filter(|text| !text.is_empty())
     }
+}
+
+/// Reads what is in a pipe and keeps the last of it; whether there may be more.
+fn is_open_after(pipe: &OwnedFd, kept: &mut Vec<u8>) -> bool {
+    let mut bytes = [0; 4 << 10];
+    for _ in 0..16 {
+        match rustix::io::read(pipe, &mut bytes) {
+            Ok(length @ 1..) => {
+                kept.extend_from_slice(&bytes[..length]);
+                let over = kept.len().saturating_sub(SAID);
+                kept.drain(..over);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            Ok(0) | Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// Kills the program and what it started in its session's group, and reaps it.

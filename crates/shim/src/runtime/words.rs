@@ -57,6 +57,12 @@ pub(super) fn reason(words: &str) -> Reason {
     }
 }
 
+/// Whether they are surely about the command, not about something else that is not found: the words for that of runc
+/// (`exec: "/it": stat /it: ...`) and crun (``executable file `it` ...``, `open executable`).
+pub(super) fn is_about_command(words: &str) -> bool {
+    words.contains(": exec: \"") || words.contains("executable file `") || words.contains("open executable: ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +100,24 @@ mod tests {
             ("container is stopped", Reason::Refused),
         ] {
             assert_eq!(reason(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn words_about_a_command_are_told_from_those_about_other_files() {
+        for words in [
+            r#"runc create failed: unable to start container process: exec: "nothing": executable file not found in $PATH"#,
+            r#"runc create failed: unable to start container process: exec: "/etc": is a directory"#,
+            "executable file `nothing` not found in $PATH: No such file or directory",
+            "open executable: Permission denied",
+        ] {
+            assert!(is_about_command(words), "{words}");
+        }
+        for words in [
+            r#"runc create failed: unable to start container process: error mounting "/x" to rootfs at "/exec": stat /x: no such file or directory"#,
+            "cannot start a container that has stopped",
+        ] {
+            assert!(!is_about_command(words), "{words}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
-use berth_types::shim::bundle::{self, Bundle};
+use berth_types::shim::bundle;
 use berth_types::shim::{Answer, Create, Event, Exit, Failure, PidSpace, Reason};
 use rustix::process::Signal;
 
@@ -205,10 +205,9 @@ fn runtime_of(create: &Create, state_dir: &Path, dir: &Path) -> Result<Option<Ar
     if !bundle::is_bundle(&create.plan) {
         return Ok(None);
     }
-    let bundle: Bundle =
-        bundle::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+    let plan = bundle::container(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
     let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-    let runtime = Runtime::new(bundle, (create.container.clone(), cgroup), state_dir, dir.to_owned());
+    let runtime = Runtime::new(plan, (create.container.clone(), cgroup), state_dir, dir.to_owned());
     runtime.map(|runtime| Some(Arc::new(runtime))).map_err(|e| system("make a runtime's event", &e))
 }
 

@@ -69,7 +69,7 @@ impl Server {
             return Ok(Some(Answer::Hello { version: VERSION, sandbox, containers }));
         }
         let mut plans = berth_container::plan::VERSIONS.to_vec();
-        plans.push(shim::bundle::VERSION);
+        plans.extend(shim::bundle::VERSIONS);
         Ok(Some(Answer::Welcome { version: VERSION, plans, abilities: ABILITIES, sandbox, containers }))
     }
 

@@ -9,17 +9,18 @@ use berth_container::run::{self, Join, Running, Stdio};
 use berth_types::ExecId;
 use berth_types::shim::bundle;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
+use rustix::process::Signal;
 use rustix::termios::Winsize;
 
 use super::Server;
 use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
-use crate::exec::{Beginning, Begun, Session};
+use crate::exec::{Beginning, Begun, ByRuntime, Session};
 use crate::making::given_streams;
 use crate::outcome::{self, Ended, exec_refused, failure, system};
 use crate::pump::Note;
-use crate::runtime::{Made, Runtime};
+use crate::runtime::{Cancel, Made, Runtime, Streams};
 use crate::stage::Ask;
 
 /// The most sessions of one container that begin at once. A container may stop the processes that join it: they take
@@ -52,7 +53,10 @@ impl Server {
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let timeout = (exec.timeout_ms > 0).then(|| Duration::from_millis(exec.timeout_ms));
-        let by = container.runtime.clone().map(|runtime| (runtime, exec.exec.clone()));
+        let runtime = container.runtime.clone();
+        let by_runtime = by_runtime(runtime.is_some(), timeout)?;
+        let cancel = by_runtime.as_ref().map(|by| by.cancel.clone());
+        let by = runtime.zip(cancel).map(|(runtime, cancel)| (runtime, exec.exec.clone(), cancel));
         let begin = Begin { plan: exec.plan, by, target, stdio, join, oom_score };
         let (notes, container, id) = (self.notes.clone(), exec.container.clone(), exec.exec.clone());
         let thread = std::thread::Builder::new().name("exec".to_owned()).stack_size(STACK);
@@ -61,7 +65,7 @@ impl Server {
             notes.send(&container, Note::Begun(Box::new(Begun { exec: id, outcome })));
         });
         begun.map_err(|e| system("start a thread for the process", &e))?;
-        let beginning = Beginning { container: exec.container, asker, timeout, killed: false };
+        let beginning = Beginning { container: exec.container, asker, timeout, killed: false, by_runtime };
         self.beginning.insert(exec.exec, beginning);
         Ok(None)
     }
@@ -69,9 +73,10 @@ impl Server {
     /// A session's process runs, or why not.
     pub(super) fn begun(&mut self, begun: Begun) {
         let Begun { exec, outcome } = begun;
-        let Some(Beginning { container, asker, timeout, killed }) = self.beginning.remove(&exec) else {
-            return;
-        };
+        let Some(beginning) = self.beginning.remove(&exec) else { return };
+        let Beginning { container, asker, timeout, killed, by_runtime } = beginning;
+        let deadline = by_runtime.as_ref().and_then(|by| by.deadline);
+        let timed_out = by_runtime.is_some_and(|by| by.timed_out);
         match outcome {
             Ok(running) => {
                 let terminal =
@@ -81,7 +86,8 @@ impl Server {
                     pid: running.pid,
                     pidfd: running.pidfd,
                     connection: asker.connection,
-                    deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+                    deadline: deadline
+                        .or_else(|| timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
                     timed_out: false,
                     terminal,
                 };
@@ -91,6 +97,13 @@ impl Server {
                 self.sessions.insert(exec, session);
                 let answer = Answer::ExecStarted { pid: running.pid };
                 self.answer(asker, Ok(answer), running.console.into_iter().collect());
+            }
+            Err(_) if timed_out => {
+                // As of one that ran: to its caller its time is over, whoever took it.
+                self.answer(asker, Ok(Answer::ExecStarted { pid: 0 }), vec![]);
+                let (code, _) = outcome::code(Ended::by(Signal::KILL));
+                let event = Event::ExecExited { exec, code, timed_out };
+                self.send(asker.connection, &FromShim::Event(event), vec![]);
             }
             Err(failure) => {
                 // A process that joins meets the container's end as an error of the system.
@@ -107,6 +120,9 @@ impl Server {
     pub(super) fn kill_exec(&mut self, id: &ExecId) -> Result<Option<Answer>, Failure> {
         if let Some(beginning) = self.beginning.get_mut(id) {
             beginning.killed = true;
+            if let Some(by) = &beginning.by_runtime {
+                by.cancel.set();
+            }
             return Ok(Some(Answer::Done));
         }
         let session = self.session(id)?;
@@ -128,6 +144,12 @@ impl Server {
     }
 
     pub(super) fn end_late_sessions(&mut self, now: Instant) {
+        for by in self.beginning.values_mut().filter_map(|beginning| beginning.by_runtime.as_mut()) {
+            if !by.timed_out && by.deadline.is_some_and(|deadline| deadline <= now) {
+                by.timed_out = true;
+                by.cancel.set();
+            }
+        }
         for session in self.sessions.values_mut() {
             if session.deadline.is_some_and(|deadline| deadline <= now) {
                 session.deadline = None;
@@ -153,11 +175,21 @@ impl Server {
     }
 }
 
+/// What ends a session that a runtime begins.
+fn by_runtime(has_runtime: bool, timeout: Option<Duration>) -> Result<Option<ByRuntime>, Failure> {
+    if !has_runtime {
+        return Ok(None);
+    }
+    let cancel = Cancel::new().map_err(|e| system("make a runtime's event", &e))?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    Ok(Some(ByRuntime { cancel, deadline, timed_out: false }))
+}
+
 /// What a session's process is made of, in its thread.
 struct Begin {
     plan: Vec<u8>,
-    /// The runtime that makes it, and the session's id.
-    by: Option<(Arc<Runtime>, ExecId)>,
+    /// The runtime that makes it, the session's id, and what ends the attempt.
+    by: Option<(Arc<Runtime>, ExecId, Cancel)>,
     target: OwnedFd,
     stdio: Stdio,
     join: Join,
@@ -166,11 +198,14 @@ struct Begin {
 
 impl Begin {
     fn begin(self) -> Result<Running, Failure> {
-        if let Some((runtime, id)) = &self.by {
+        if let Some((runtime, id, cancel)) = &self.by {
             let process = bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
             let streams = given_streams(self.stdio).map_err(|e| system("make the session's stdio", &e))?;
-            let fds = streams.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
-            let Made { pid, pidfd, console } = runtime.exec(id, &process, fds)?;
+            // The daemon reads its output.
+            let given = streams
+                .as_ref()
+                .map(|fds| Streams { fds: fds.each_ref().map(AsFd::as_fd), unread: Vec::new() });
+            let Made { pid, pidfd, console } = runtime.exec(id, &process, given.as_ref(), cancel)?;
             return Ok(Running { pid, pidfd, console, notes: Vec::new() });
         }
         let mut plan =

@@ -41,7 +41,7 @@ fn a_daemon_of_the_first_version_is_answered_in_its_words() {
     assert_eq!((version, containers.len()), (berth_types::shim::VERSION, 0));
     let answer = rig.client.hello();
     let Answer::Welcome { plans, .. } = answer else { panic!("{answer:?}") };
-    assert_eq!(plans, [&berth_container::plan::VERSIONS[..], &[berth_types::shim::bundle::VERSION]].concat());
+    assert_eq!(plans, [&berth_container::plan::VERSIONS[..], &berth_types::shim::bundle::VERSIONS].concat());
     let newer = rig.connect().ask(Request::Hello { version: u16::MAX }, vec![]).unwrap().0;
     assert!(matches!(newer, Answer::Welcome { .. }), "a newer daemon is no stranger: {newer:?}");
     rig.finish();

@@ -138,15 +138,6 @@ fn the_first_process_of_a_new_pid_namespace_has_number_one() {
 
 #[test]
 fn a_script_has_its_streams_its_environment_and_the_usual_signals() {
-    let dir = tempfile::tempdir().unwrap();
-    let script = dir.path().join("script");
-    std::fs::write(
-        &script,
-        "#!/bin/sh\nread -r line; echo \"$line $A $B\"; echo wrong >&2; kill -HUP $$; echo alive\n",
-    )
-    .unwrap();
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = std::ffi::CString::new(script.to_str().unwrap()).unwrap();
     let (input, mut to_input) = std::io::pipe().unwrap();
     let (mut output, to_output) = std::io::pipe().unwrap();
     let (mut errors, to_errors) = std::io::pipe().unwrap();
@@ -154,8 +145,12 @@ fn a_script_has_its_streams_its_environment_and_the_usual_signals() {
     // No other test here depends on it.
     crate::signal::ignore(&[libc::SIGHUP]);
     let child = Spawn {
-        program: Executable::Path(&path),
-        argv: &[c"script"],
+        program: Executable::Path(c"/bin/sh"),
+        argv: &[
+            c"sh",
+            c"-c",
+            c"read -r line; echo \"$line $A $B\"; echo wrong >&2; kill -HUP $$; echo alive",
+        ],
         fds: &[],
         env: &[c"A=1", c"B=two words"],
         stdio: [Some(input.as_fd()), Some(to_output.as_fd()), Some(to_errors.as_fd())],

@@ -1,17 +1,41 @@
 //! What a container of an OCI runtime is made of: the `plan` of a [`Create`](super::Create) or [`Exec`](super::Exec) that the shim
 //! does not execute itself but gives to a program with runc's command line.
 //!
-//! Such a plan begins with [`VERSION`] where those of `berth-container` have theirs, so that a shim which does not know it is
+//! Such a plan begins with a version where those of `berth-container` have theirs, so that a shim which does not know it is
 //! never asked ([`Peer::plans`](super::Peer)). Structs are frozen as those of the protocol are: what is to be changed is another
 //! version.
+//!
+//! ```text
+//! 0x100  Bundle    a container
+//! 0x100  Process   a further process in any
+//! 0x101  Mapped    a container of a pod with a user namespace
+//! ```
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::CodecError;
 
-/// The first two bytes of such a plan, little-endian: far from the versions of `berth-container`.
-pub const VERSION: u16 = 0x100;
+/// The first two bytes of such plans, little-endian: far from the versions of `berth-container`.
+pub const VERSIONS: [u16; 2] = [Bundle::VERSION, Mapped::VERSION];
+
+/// What is a plan by itself.
+pub trait Versioned: Serialize + DeserializeOwned {
+    /// Its first two bytes.
+    const VERSION: u16;
+}
+
+impl Versioned for Bundle {
+    const VERSION: u16 = 0x100;
+}
+
+impl Versioned for Process {
+    const VERSION: u16 = 0x100;
+}
+
+impl Versioned for Mapped {
+    const VERSION: u16 = 0x101;
+}
 
 /// A container that a runtime makes from a bundle on the disk (OCI runtime-spec, bundle.md).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +68,27 @@ pub enum Namespace {
     Uts,
     /// The process ids that [`Create::pid_space`](super::Create) names.
     Pid,
+    /// The pod's user ids: in a [`Mapped`] alone.
+    User,
+}
+
+/// A container of a pod with a user namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    /// As without.
+    pub bundle: Bundle,
+    /// Who is given its streams: the host's ids of the user namespace's root, whom the runtime then can take them from for
+    /// the container's user.
+    pub owner: Owner,
+}
+
+/// A user and a group, as the host has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
 }
 
 /// A further process in such a container.
@@ -55,26 +100,39 @@ pub struct Process {
 
 /// Whether a plan is of this kind.
 pub fn is_bundle(plan: &[u8]) -> bool {
-    plan.starts_with(&VERSION.to_le_bytes())
+    plan.first_chunk().is_some_and(|version| VERSIONS.contains(&u16::from_le_bytes(*version)))
 }
 
-/// A [`Bundle`] or [`Process`] as a plan.
+/// One of these as a plan.
 ///
 /// # Errors
 /// It is larger than a frame may be.
-pub fn encode<T: Serialize>(what: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes = postcard::to_extend(what, VERSION.to_le_bytes().to_vec()).map_err(CodecError::Malformed)?;
+pub fn encode<T: Versioned>(what: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes =
+        postcard::to_extend(what, T::VERSION.to_le_bytes().to_vec()).map_err(CodecError::Malformed)?;
     if bytes.len() > super::MAX_FRAME { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
 
 /// The other way round; trailing bytes are refused.
 ///
 /// # Errors
-/// It is not a plan of this kind.
-pub fn decode<T: DeserializeOwned>(plan: &[u8]) -> Result<T, CodecError> {
+/// It is not such a plan.
+pub fn decode<T: Versioned>(plan: &[u8]) -> Result<T, CodecError> {
     let malformed = || CodecError::Malformed(postcard::Error::DeserializeBadEncoding);
-    let body = plan.strip_prefix(&VERSION.to_le_bytes()).ok_or_else(malformed)?;
+    let body = plan.strip_prefix(&T::VERSION.to_le_bytes()).ok_or_else(malformed)?;
     super::decode(body)
+}
+
+/// The plan of a container, with or without a user namespace.
+///
+/// # Errors
+/// It is not the plan of one.
+pub fn container(plan: &[u8]) -> Result<(Bundle, Option<Owner>), CodecError> {
+    if plan.starts_with(&Mapped::VERSION.to_le_bytes()) {
+        decode(plan).map(|Mapped { bundle, owner }| (bundle, Some(owner)))
+    } else {
+        decode(plan).map(|bundle| (bundle, None))
+    }
 }
 
 #[cfg(test)]

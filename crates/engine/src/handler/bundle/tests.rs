@@ -8,6 +8,7 @@ fn spec() -> Spec {
         LinuxNamespaceType::Network,
         LinuxNamespaceType::Ipc,
         LinuxNamespaceType::Uts,
+        LinuxNamespaceType::User,
     ];
     let namespaces: Vec<_> =
         kinds.iter().map(|kind| LinuxNamespaceBuilder::default().typ(*kind).build().unwrap()).collect();
@@ -27,7 +28,7 @@ fn joined(pieces: &[Piece]) -> String {
 
 #[test]
 fn namespaces_of_the_pod_have_places_and_others_none() {
-    let given = [LinuxNamespaceType::Network, LinuxNamespaceType::Ipc];
+    let given = [LinuxNamespaceType::Network, LinuxNamespaceType::Ipc, LinuxNamespaceType::User];
     let pieces = pieces(spec(), &given, "0123token").unwrap();
     let read: Spec = serde_json::from_str(&joined(&pieces)).unwrap();
     let paths: Vec<_> = read
@@ -39,9 +40,10 @@ fn namespaces_of_the_pod_have_places_and_others_none() {
         .flatten()
         .map(|namespace| namespace.path().as_ref().map(|path| path.display().to_string()))
         .collect();
-    assert_eq!(paths, [None, None, Some("/Network".to_owned()), Some("/Ipc".to_owned()), None]);
+    let at = |path: &str| Some(path.to_owned());
+    assert_eq!(paths, [None, None, at("/Network"), at("/Ipc"), None, at("/User")]);
     let places = pieces.iter().filter(|piece| matches!(piece, Piece::Namespace(_))).count();
-    assert_eq!(places, 2);
+    assert_eq!(places, 3);
 }
 
 #[test]
@@ -82,4 +84,16 @@ fn what_berth_does_itself_is_said_to_others() {
             { "allow": true, "type": "b", "major": 8, "minor": 1, "access": "rm" },
         ])
     );
+}
+
+#[test]
+fn devices_that_runtimes_make_are_not_bound_over_them() {
+    let bound = |source: &str, place: &str| MountBuilder::default().destination(place).source(source).build();
+    let kept = [("/dev/sda", "/dev/sda"), ("/dev/zero", "/dev/null"), ("/x", "/dev/tty")];
+    let all = [("/dev/tty", "/dev/tty"), ("/dev/null", "/dev/null")].into_iter().chain(kept);
+    let mut spec = spec();
+    spec.set_mounts(Some(all.map(|(source, place)| bound(source, place).unwrap()).collect()));
+    let rest = Rest { root: Path::new("/r"), devices: &[], seccomp: None, oom_score: None };
+    let mounts = complete(spec, rest).mounts().clone().unwrap();
+    assert_eq!(mounts, kept.map(|(source, place)| bound(source, place).unwrap()));
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use berth_sys::cgroup::Host;
-use berth_testkit::guard::has_program;
-use berth_testkit::{require, require_root};
+use berth_testkit::guard::{has_program, takes_crun};
+use berth_testkit::{executable, require, require_root};
 
 use super::*;
 use crate::host::placement::Cgroupfs;
@@ -34,8 +34,7 @@ impl World {
     /// A program of the test's own.
     fn program(&self, text: &str) -> PathBuf {
         let path = self.dir.path().join("fake");
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::script(&path, text);
         path
     }
 
@@ -97,6 +96,7 @@ const POLITE: &str =
 #[test]
 fn real_runtimes_work() {
     require_root!();
+    require!(takes_crun(), "crun needs a host whose cgroup2 has no controllers beside version 1");
     for name in ["runc", "crun"] {
         require!(has_program(name), "needs the packages runc and crun");
         let world = World::new();

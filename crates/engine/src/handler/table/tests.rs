@@ -1,14 +1,14 @@
 //! What is found, checked and told, with a check that the test answers.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use berth_testkit::executable;
 use berth_types::{Classify as _, Kind as ErrorKind};
 use oci_spec::runtime::Process;
 
 use super::super::features::Features;
-use super::super::{Prepared, Preparing, Program};
+use super::super::{Places, Prepared, Preparing, Program};
 use super::*;
 use crate::model::{ContainerSecurity, EnvVar, UserNamespace};
 
@@ -47,7 +47,7 @@ impl Handler for Named {
         Err(EngineError::Closed)
     }
 
-    fn forget(&self, _: &Path) -> Result<(), EngineError> {
+    fn forget(&self, _: Places<'_>) -> Result<(), EngineError> {
         Ok(())
     }
 }
@@ -118,8 +118,7 @@ fn world() -> World {
 impl World {
     fn put(&self, name: &str, text: &str) {
         let new = self.dir.path().join("new");
-        std::fs::write(&new, text).unwrap();
-        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::script(&new, text);
         std::fs::rename(&new, self.dir.path().join(name)).unwrap();
     }
 

@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use berth_testkit::executable;
 
 use super::*;
 
@@ -6,8 +6,7 @@ use super::*;
 fn parser(script: &str) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("parser");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::script(&path, format!("#!/bin/sh\n{script}\n"));
     let path = path.to_str().unwrap().to_owned();
     (dir, path)
 }

@@ -22,7 +22,7 @@ pub(super) fn idmaps_tmpfs() -> bool {
 }
 
 #[test]
-fn files_are_the_containers_inside_and_the_mapped_ids_outside() {
+pub(crate) fn files_are_the_containers_inside_and_the_mapped_ids_outside() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -61,7 +61,7 @@ fn files_are_the_containers_inside_and_the_mapped_ids_outside() {
 
 /// A capability of a file in an image holds for a user of the pod.
 #[test]
-fn capabilities_of_an_images_files_work() {
+pub(crate) fn capabilities_of_an_images_files_work() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -85,7 +85,7 @@ fn capabilities_of_an_images_files_work() {
 }
 
 #[test]
-fn volumes_keep_their_owners_with_the_mounts_below_them() {
+pub(crate) fn volumes_keep_their_owners_with_the_mounts_below_them() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -123,7 +123,7 @@ fn volumes_keep_their_owners_with_the_mounts_below_them() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_idmapped_is_refused_with_its_file_system() {
+pub(crate) fn a_volume_that_cannot_be_idmapped_is_refused_with_its_file_system() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();
@@ -147,7 +147,7 @@ fn a_volume_that_cannot_be_idmapped_is_refused_with_its_file_system() {
 
 /// A file that one pod made for itself alone is nobody's in another, wherever it lies.
 #[test]
-fn the_root_of_one_pod_is_nobody_to_another() {
+pub(crate) fn the_root_of_one_pod_is_nobody_to_another() {
     require_root!();
     let mut world = World::new();
     let engine = world.with_image();

@@ -1,3 +1,4 @@
+use berth_testkit::executable;
 use berth_types::{Classify, Kind};
 
 use super::*;
@@ -11,8 +12,7 @@ impl Dir {
 
     fn plugin(&self, name: &str, script: &str) -> PathBuf {
         let path = self.0.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::script(&path, format!("#!/bin/sh\n{script}\n"));
         path
     }
 

@@ -15,7 +15,12 @@ fn pod(policy: &str, init: &str) -> Plan {
         "{{apiVersion: v1, kind: Pod, metadata: {{name: p}}, spec: {{restartPolicy: {policy}, {init}
           containers: [{{name: a, image: 'a.io/x:1'}}, {{name: b, image: 'a.io/x:1'}}]}}}}"
     );
-    let place = Place { uid: "u".into(), dir: PathBuf::from("/p") };
+    let place = Place {
+        uid: "u".into(),
+        dir: PathBuf::from("/p"),
+        addresses: Vec::new(),
+        node: crate::plan::Node::default(),
+    };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
 }
 

@@ -16,10 +16,43 @@ fn a_plan_comes_back_and_is_told_from_the_others() {
     assert_eq!(decode::<Bundle>(&plan), Ok(bundle));
     let process = Process { text: "{}".to_owned() };
     assert_eq!(decode::<Process>(&encode(&process).unwrap()), Ok(process));
-    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &plan[1..]] {
+    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[2, 1, 7], &plan[1..]] {
         assert!(!is_bundle(other), "{other:?}");
         assert!(decode::<Bundle>(other).is_err(), "{other:?}");
+        assert!(container(other).is_err(), "{other:?}");
     }
     assert!(decode::<Bundle>(&plan[..plan.len() - 1]).is_err());
     assert!(decode::<Bundle>(&[&plan[..], &[0]].concat()).is_err());
+}
+
+/// The bytes of each version, forever (docs/adr/0080).
+#[test]
+fn every_version_is_what_it_was() {
+    fn check<T: Versioned + PartialEq + std::fmt::Debug>(what: &T, fixture: &str) {
+        let plan = encode(what).unwrap();
+        let hex: String = plan.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, fixture);
+        assert_eq!(decode::<T>(&plan).as_ref(), Ok(what));
+    }
+    let bundle = |which| Bundle {
+        runtime: "/r".to_owned(),
+        dir: "/d".to_owned(),
+        config: vec![Piece::Text("{".to_owned()), Piece::Namespace(which)],
+    };
+    for (which, fixture) in [
+        (Namespace::Network, "0001022f72022f640200017b0100"),
+        (Namespace::Ipc, "0001022f72022f640200017b0101"),
+        (Namespace::Uts, "0001022f72022f640200017b0102"),
+        (Namespace::Pid, "0001022f72022f640200017b0103"),
+    ] {
+        check(&bundle(which), fixture);
+    }
+    check(&Process { text: "{}".to_owned() }, "0001027b7d");
+    let mapped = Mapped { bundle: bundle(Namespace::User), owner: Owner { uid: 300_000, gid: 7 } };
+    check(&mapped, "0101022f72022f640200017b0104e0a71207");
+    let plan = encode(&mapped).unwrap();
+    assert!(is_bundle(&plan));
+    assert_eq!(container(&plan), Ok((mapped.bundle, Some(mapped.owner))));
+    let plain = bundle(Namespace::Ipc);
+    assert_eq!(container(&encode(&plain).unwrap()), Ok((plain, None)));
 }
