@@ -50,6 +50,8 @@ pub(super) fn reason(words: &str) -> Reason {
     if about_command && (has("not found") || has("no such file or directory")) {
         Reason::CommandNotFound
     } else if about_command && (has("permission denied") || has("exec format error") || has("is a directory"))
+        // Of crun, about a directory.
+        || has("open executable: operation not permitted")
     {
         Reason::CommandDenied
     } else {
@@ -95,6 +97,7 @@ mod tests {
             ),
             (r#"exec: "/etc/passwd": permission denied"#, Reason::CommandDenied),
             ("open executable: Permission denied", Reason::CommandDenied),
+            ("open executable: Operation not permitted", Reason::CommandDenied),
             ("exec /script: exec format error", Reason::CommandDenied),
             ("error mounting \"/x\" to rootfs: permission denied", Reason::Refused),
             ("container is stopped", Reason::Refused),
