@@ -8,6 +8,7 @@
 //! The desired state is the manifest, which the pod's sandbox carries as an annotation: a new daemon
 //! goes on with every pod it finds.
 
+mod atomic;
 mod decide;
 mod files;
 mod node;

@@ -116,8 +116,10 @@ pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
         return Err(ManifestError::TooLarge(text.len()));
     }
     let text = std::str::from_utf8(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
+    // A mode is written 0644, as kubectl reads it.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|e| ManifestError::Syntax(e.to_string()))?;
     if documents.len() > MAX_DOCUMENTS {
         return Err(ManifestError::TooMany(documents.len()));
     }

@@ -9,6 +9,7 @@ mod container;
 mod env;
 mod expand;
 mod facts;
+mod projected;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::manifest::{Pod, PortProtocol, PullPolicy, RestartPolicy};
 pub(crate) use facts::needs_addresses;
 
 pub use facts::Node;
+pub use projected::{Content, Files};
 pub use volumes::{Volume, VolumeKind};
 
 /// Annotation of a local pod's sandbox: its manifest as JSON, so that a new daemon can go on with it.
@@ -162,7 +164,7 @@ pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
 
 fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     check_names(pod, faults);
-    let volumes = volumes::plan(&pod.spec.volumes, &place.dir, faults);
+    let volumes = volumes::plan(&facts::Facts { pod, place }, faults);
     let by_name: BTreeMap<&str, Option<&Volume>> = pod
         .spec
         .volumes

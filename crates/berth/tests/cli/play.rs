@@ -222,3 +222,28 @@ fn a_pod_gets_variables_from_objects_of_its_manifest() {
     );
     home.clean();
 }
+
+#[test]
+fn the_example_with_objects_has_variables_and_files() {
+    require_root!();
+    let home = Home::start();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/config.yaml");
+    home.write("config.yaml", &std::fs::read_to_string(example).unwrap());
+    home.berth(&["play", "-q", "config.yaml"]).fine();
+    let exec = |line: &str| home.berth(&["exec", "config", "sh", "-c", line]);
+    assert_eq!(exec("echo $PASSWORD $COLOUR").fine(), "change-me blue\n");
+    assert_eq!(exec("cat /texts/greeting.txt").fine(), "Hello from a ConfigMap.\n");
+    assert_eq!(exec("cat /texts/private/password").fine(), "change-me");
+    assert_eq!(exec("stat -L -c %a:%u /texts/private/password /texts/greeting.txt").fine(), "400:0\n644:0\n");
+    assert!(exec("touch /texts/new").err.contains("Read-only file system"));
+    assert_eq!(home.berth(&["down", "config.yaml"]).fine(), "config\n");
+
+    let one = std::fs::read_to_string(example)
+        .unwrap()
+        .replace("mountPath: /texts}", "mountPath: /etc/greeting, subPath: greeting.txt}");
+    home.write("one.yaml", &one);
+    home.berth(&["play", "-q", "one.yaml"]).fine();
+    assert_eq!(exec("cat /etc/greeting").fine(), "Hello from a ConfigMap.\n");
+    assert_eq!(home.berth(&["down", "one.yaml"]).fine(), "config\n");
+    home.clean();
+}

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::PodError;
+use super::{PodError, atomic};
 use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
 
@@ -110,11 +110,16 @@ fn host_dir(path: &Path) -> io::Result<()> {
 fn volume(volume: &Volume) -> Result<(), PodError> {
     let path = &volume.path;
     let failed = |e: io::Error| fault(&volume.name, path, e.to_string());
-    match volume.kind {
+    match &volume.kind {
         VolumeKind::Empty => {
             private_dir(path).map_err(failed)?;
             // As the kubelet makes it: every user in the pod may write. The directories above it keep others out.
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
+        }
+        VolumeKind::Files(files) => {
+            private_dir(path).map_err(failed)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+            atomic::write(path, files).map_err(failed)
         }
         VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => host_dir(path).map_err(failed),
         VolumeKind::Host(HostPathType::FileOrCreate) if !path.exists() => fs::OpenOptions::new()
@@ -124,7 +129,7 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
             .open(path)
             .map(drop)
             .map_err(failed),
-        VolumeKind::Host(kind) => check(volume, kind),
+        VolumeKind::Host(kind) => check(volume, *kind),
     }
 }
 

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{Objects, Quantity};
 
 mod env;
+mod volumes;
 
 pub use env::*;
+pub use volumes::*;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -239,58 +241,11 @@ pub struct Capabilities {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Volume {
-    pub name: String,
-    #[serde(default)]
-    pub empty_dir: Option<EmptyDir>,
-    #[serde(default)]
-    pub host_path: Option<HostPath>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EmptyDir {
-    #[serde(default)]
-    pub medium: Medium,
-    #[serde(default)]
-    pub size_limit: Option<Quantity>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum Medium {
-    #[default]
-    #[serde(rename = "")]
-    Disk,
-    Memory,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostPath {
-    pub path: String,
-    #[serde(default, rename = "type")]
-    pub kind: HostPathType,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum HostPathType {
-    #[default]
-    #[serde(rename = "")]
-    Unchecked,
-    DirectoryOrCreate,
-    Directory,
-    FileOrCreate,
-    File,
-    Socket,
-    CharDevice,
-    BlockDevice,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeMount {
     pub name: String,
     pub mount_path: String,
+    #[serde(default)]
+    pub sub_path: String,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]

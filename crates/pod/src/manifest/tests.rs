@@ -63,8 +63,8 @@ fn what_is_not_supported_is_refused_by_its_path() {
     );
     let node = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
     assert!(refused(&node).contains("spec.nodeName is not supported yet"), "{}", refused(&node));
-    let secret = WEB.replace("emptyDir: {}", "secret: {secretName: x}");
-    assert!(refused(&secret).contains("spec.volumes[0].secret"), "{}", refused(&secret));
+    let nfs = WEB.replace("emptyDir: {}", "nfs: {server: x, path: /}");
+    assert!(refused(&nfs).contains("spec.volumes[0].nfs"), "{}", refused(&nfs));
 }
 
 #[test]

@@ -10,7 +10,11 @@ use berth_engine::model::{
 
 use super::expand::expand;
 use super::facts::Facts;
-use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, pod_pid, wrong};
+use super::projected::inside;
+use super::{
+    Fault, FaultKind, Faults, Place, Planned, USER, Volume, VolumeKind, absolute, env, identity, pod_pid,
+    wrong,
+};
 use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
@@ -134,11 +138,24 @@ fn mount(
         }
     };
     let place = absolute(&format!("{at}.mountPath"), &asked.mount_path)?;
-    Ok(volume.map(|volume| Mount {
-        readonly: asked.read_only,
-        propagation,
-        ..Mount::new(volume.path.clone(), place)
-    }))
+    let Some(volume) = volume else { return Ok(None) };
+    let files = matches!(volume.kind, VolumeKind::Files(_));
+    let source = match asked.sub_path.as_str() {
+        "" => volume.path.clone(),
+        path => below(volume, path, &format!("{at}.subPath"))?,
+    };
+    // Files that are made from the manifest are read-only, as a kubelet mounts them.
+    Ok(Some(Mount { readonly: asked.read_only || files, propagation, ..Mount::new(source, place) }))
+}
+
+/// A path in a volume. What the pod cannot write leads nowhere else.
+fn below(volume: &Volume, path: &str, at: &str) -> Result<PathBuf, Fault> {
+    let path = inside(path, at)?;
+    let VolumeKind::Files(files) = &volume.kind else { return Err((at.to_owned(), FaultKind::Later)) };
+    if files.keys().any(|file| file.starts_with(&path)) {
+        return Ok(volume.path.join(path));
+    }
+    Err(wrong(at, format!("Not found: {path:?}: the volume has no such file")))
 }
 
 fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {

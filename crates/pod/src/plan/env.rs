@@ -79,7 +79,8 @@ fn whole(facts: &Facts<'_>, from: &EnvFromSource, at: &str) -> Result<Vec<(Strin
         }
     };
     let at = format!("{at}.{field}");
-    let Some(object) = object(facts, kind, &reference.name, reference.optional, &at)? else {
+    let Some(object) = object(facts, kind, &reference.name, reference.optional, &format!("{at}.name"))?
+    else {
         return Ok(Vec::new());
     };
     let entries = object.data.iter().filter(|(_, entry)| entry.variable);
@@ -88,7 +89,7 @@ fn whole(facts: &Facts<'_>, from: &EnvFromSource, at: &str) -> Result<Vec<(Strin
         .collect()
 }
 
-/// The object of this name; nothing where it is missing and may be.
+/// The object of this name, which stands at the path `at`; nothing where it is missing and may be.
 pub(super) fn object<'a>(
     facts: &Facts<'a>,
     kind: ObjectKind,
@@ -97,14 +98,12 @@ pub(super) fn object<'a>(
     at: &str,
 ) -> Result<Option<&'a Object>, Fault> {
     match facts.pod.objects.get(kind, name) {
-        None if name.is_empty() => Err(wrong(format!("{at}.name"), "Required value")),
-        None if !optional => Err(wrong(
-            format!("{at}.name"),
-            format!(
-                "Not found: {name:?}: the manifest has no {} of this name in the pod's namespace",
-                kind.word()
-            ),
-        )),
+        None if name.is_empty() => Err(wrong(at, "Required value")),
+        None if !optional => {
+            let what = kind.word();
+            let message = format!("the manifest has no {what} of this name in the pod's namespace");
+            Err(wrong(at, format!("Not found: {name:?}: {message}")))
+        }
         found => Ok(found),
     }
 }
@@ -163,7 +162,9 @@ fn from_source(
 
 /// The value of one key.
 fn one(facts: &Facts<'_>, kind: ObjectKind, key: &KeySelector, at: &str) -> Result<Option<String>, Fault> {
-    let Some(object) = object(facts, kind, &key.name, key.optional, at)? else { return Ok(None) };
+    let Some(object) = object(facts, kind, &key.name, key.optional, &format!("{at}.name"))? else {
+        return Ok(None);
+    };
     match object.data.get(&key.key).filter(|entry| entry.variable) {
         Some(entry) => text(entry, &key.key, &format!("{at}.key")).map(Some),
         None if key.optional => Ok(None),

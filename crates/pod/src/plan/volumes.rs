@@ -1,8 +1,10 @@
 //! Volumes: directories and files of the host that containers mount.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::facts::Facts;
+use super::projected::{self, Files};
 use super::{Fault, FaultKind, Faults, absolute, name, wrong};
 use crate::manifest::{self, HostPathType, Medium};
 
@@ -18,16 +20,19 @@ pub struct Volume {
 }
 
 /// What is checked or made before the first container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VolumeKind {
     /// An empty directory that is removed with the pod.
     Empty,
+    /// These files, which the pod cannot write; removed with the pod.
+    Files(Files),
     /// Something of the host.
     Host(HostPathType),
 }
 
-/// The volumes of a pod whose directory is `dir`, without those that have a fault.
-pub(super) fn plan(volumes: &[manifest::Volume], dir: &Path, faults: &mut Faults) -> Vec<Volume> {
+/// The volumes of a pod, without those that have a fault.
+pub(super) fn plan(facts: &Facts<'_>, faults: &mut Faults) -> Vec<Volume> {
+    let volumes = &facts.pod.spec.volumes;
     let mut seen = BTreeSet::new();
     let mut planned = Vec::with_capacity(volumes.len());
     for (index, volume) in volumes.iter().enumerate() {
@@ -38,28 +43,47 @@ pub(super) fn plan(volumes: &[manifest::Volume], dir: &Path, faults: &mut Faults
             fresh.then_some(()).ok_or_else(twice)
         });
         let named = faults.take(named);
-        planned.extend(faults.take(one(volume, &at, dir)).filter(|_| named.is_some()));
+        planned.extend(faults.take(one(facts, volume, &at)).filter(|_| named.is_some()));
     }
     planned
 }
 
-fn one(volume: &manifest::Volume, at: &str, dir: &Path) -> Result<Volume, Fault> {
-    let (path, kind) = match (&volume.empty_dir, &volume.host_path) {
-        (Some(empty), None) => {
-            if empty.medium == Medium::Memory {
-                return Err((format!("{at}.emptyDir.medium"), FaultKind::Later));
-            }
-            if empty.size_limit.is_some() {
-                return Err((format!("{at}.emptyDir.sizeLimit"), FaultKind::Later));
-            }
-            (dir.join("volumes").join(&volume.name), VolumeKind::Empty)
+fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume, Fault> {
+    let manifest::Volume { name, empty_dir, host_path, config_map, secret, downward_api, projected } = volume;
+    let sources = [
+        empty_dir.is_some(),
+        host_path.is_some(),
+        config_map.is_some(),
+        secret.is_some(),
+        downward_api.is_some(),
+        projected.is_some(),
+    ];
+    if sources.iter().filter(|given| **given).count() > 1 {
+        return Err(wrong(at, "Forbidden: may not specify more than 1 volume type"));
+    }
+    let own = || facts.place.dir.join("volumes").join(name);
+    let files = |files: Files| (own(), VolumeKind::Files(files));
+    let (path, kind) = if let Some(empty) = empty_dir {
+        if empty.medium == Medium::Memory {
+            return Err((format!("{at}.emptyDir.medium"), FaultKind::Later));
         }
-        (None, Some(host)) => {
-            (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
+        if empty.size_limit.is_some() {
+            return Err((format!("{at}.emptyDir.sizeLimit"), FaultKind::Later));
         }
-        (Some(_), Some(_)) => return Err(wrong(at, "a volume has either emptyDir or hostPath, not both")),
+        (own(), VolumeKind::Empty)
+    } else if let Some(host) = host_path {
+        (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
+    } else if let Some(from) = config_map {
+        files(projected::config_map(facts, from, &format!("{at}.configMap"))?)
+    } else if let Some(from) = secret {
+        files(projected::secret(facts, from, &format!("{at}.secret"))?)
+    } else if let Some(from) = downward_api {
+        files(projected::downward(facts, from, &format!("{at}.downwardAPI"))?)
+    } else if let Some(from) = projected {
+        files(projected::projected(facts, from, &format!("{at}.projected"))?)
+    } else {
         // As Kubernetes defaults it.
-        (None, None) => (dir.join("volumes").join(&volume.name), VolumeKind::Empty),
+        (own(), VolumeKind::Empty)
     };
-    Ok(Volume { name: volume.name.clone(), path, kind })
+    Ok(Volume { name: name.clone(), path, kind })
 }
