@@ -193,7 +193,7 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
 }
 
 fn check_names(pod: &Pod, faults: &mut Faults) {
-    faults.take(name("metadata.name", &pod.metadata.name, 253, true));
+    let named = faults.take(name("metadata.name", &pod.metadata.name, 253, true)).is_some();
     let others = [
         ("metadata.namespace", &pod.metadata.namespace),
         ("spec.hostname", &pod.spec.hostname),
@@ -212,7 +212,10 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
     for (list, containers) in lists {
         for (index, container) in containers.iter().enumerate() {
             let at = format!("spec.{list}[{index}].name");
-            faults.take(name(&at, &container.name, 63, false));
+            // `run` gives a container its pod's name: a mistake in both is told once.
+            if named || container.name != pod.metadata.name {
+                faults.take(name(&at, &container.name, 63, false));
+            }
             if !seen.insert(&container.name) {
                 faults.0.push(wrong(at, format!("duplicate {:?}", container.name)));
             }
