@@ -61,7 +61,7 @@ fn the_way_to_a_root_is_opened_for_its_user_and_no_wider() {
     let closed = |path: &Path| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
     };
-    for path in [&pod, &state.join("pods"), &state] {
+    for path in [pod.as_path(), &state.join("pods"), &state, dir.path()] {
         closed(path);
     }
     let root = pod.join("c.root");
