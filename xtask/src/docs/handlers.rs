@@ -48,10 +48,10 @@ mod tests {
 
     #[test]
     fn the_table_alone_is_replaced() {
-        let text = format!("# Handlers\n{BEGIN}\nold\n{END}\nmore\n");
+        let text = format!("# Handlers\n{BEGIN}\n| of before |\n{END}\nmore\n");
         let new = replaced(&text).unwrap();
         assert!(
-            new.starts_with("# Handlers\n") && new.ends_with("\nmore\n") && !new.contains("old"),
+            new.starts_with("# Handlers\n") && new.ends_with("\nmore\n") && !new.contains("of before"),
             "{new}"
         );
         assert!(
