@@ -21,7 +21,7 @@ use crate::events::Events;
 use crate::handler::Known;
 use crate::host::{clock, doctor, purge, random};
 use crate::model::{
-    ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
+    ContainerConfig, ContainerView, ExecOutput, Network, Owner, Resources, SandboxConfig, SandboxView,
 };
 use crate::sandbox::dial;
 use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
@@ -245,9 +245,14 @@ impl Engine {
     /// Connects to a port of a pod on `localhost` inside of it, by IPv4 or else by IPv6.
     ///
     /// # Errors
-    /// `NotFound`; `Unreachable` when nothing listens there, or the sandbox is stopped.
+    /// `NotFound`; `Unreachable` when nothing listens there, or the sandbox is stopped; the handler cannot.
     pub async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, EngineError> {
         let view = self.sandbox(id.as_str())?;
+        let handler = self.shared.handlers.of(&view.config.handler)?;
+        if handler.has_own_kernel() && view.config.namespaces.network != Network::Host {
+            let message = format!("handler {:?} has the pod's network in a kernel of its own", handler.name());
+            return Err(EngineError::unsupported("port forwarding", message));
+        }
         dial::connect(&view, port).await
     }
 

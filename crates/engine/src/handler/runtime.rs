@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_container::plan::{self, Inputs};
-use berth_sys::{mount, overlay};
+use berth_sys::overlay::{self, Overlay};
+use berth_sys::mount;
 use berth_types::ContainerId;
 use berth_types::shim::bundle::{self, Bundle};
 use berth_types::shim::{Create, Request};
@@ -35,22 +36,17 @@ impl OciRuntime {
         Self { name, runtime, shim }
     }
 
-    fn refuse_raw(&self, raw_env: &[EnvVar]) -> Result<(), EngineError> {
-        match raw_env.first() {
-            None => Ok(()),
-            Some(var) => {
-                let message = format!(
-                    "the value of {} is not text, which handler {:?} cannot be given",
-                    var.name, self.name
-                );
-                Err(EngineError::unsupported("envs", message))
-            }
-        }
-    }
+}
+
+/// JSON has no bytes that are not text.
+pub(super) fn refuse_raw(name: &str, raw_env: &[EnvVar]) -> Result<(), EngineError> {
+    let Some(var) = raw_env.first() else { return Ok(()) };
+    let message = format!("the value of {} is not text, which handler {name:?} cannot be given", var.name);
+    Err(EngineError::unsupported("envs", message))
 }
 
 /// The bundle of the container with this directory.
-fn bundle_of(dir: &Path) -> PathBuf {
+pub(super) fn bundle_of(dir: &Path) -> PathBuf {
     dir.join("bundle")
 }
 
@@ -86,7 +82,7 @@ impl Handler for OciRuntime {
             create,
             ..
         } = container;
-        self.refuse_raw(raw_env)?;
+        refuse_raw(&self.name, raw_env)?;
         let given = oci::given_namespaces(spec, pid);
         let sources = volumes.iter().map(|volume| volume.source.clone()).collect();
         // What Berth's own runtime refuses is refused for all: they differ in what they let a container cover.
@@ -102,15 +98,7 @@ impl Handler for OciRuntime {
         let process = spec.process().as_ref();
         let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
         let bundle = bundle_of(dir);
-        let rootfs = bundle.join("rootfs");
-        let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
-        std::fs::create_dir_all(&rootfs).map_err(failed("make the container's bundle"))?;
-        let mounted =
-            overlay::mount(&root).map_err(|e| EngineError::system("mount the container's root", e))?;
-        attach(&mounted, &rootfs).map_err(failed("attach the container's root"))?;
-        for Detached { source, mount } in volumes {
-            place(&mount, &source).map_err(failed("attach an image volume"))?;
-        }
+        let rootfs = mount_below(&bundle, &root, volumes)?;
         let rest = Rest { root: &rootfs, devices, seccomp, oom_score: own_score() };
         let token = ContainerId::from_random(random::bytes());
         let config = pieces(complete(spec.clone(), rest), &given, token.as_str())
@@ -128,26 +116,52 @@ impl Handler for OciRuntime {
         _security: &ContainerSecurity,
         _user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
-        self.refuse_raw(raw_env)?;
+        refuse_raw(&self.name, raw_env)?;
         let mut process = process.clone();
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(own_score());
         }
-        let text =
-            serde_json::to_string(&process).map_err(|e| EngineError::system("write the process", e))?;
-        bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
+        encoded(&process)
     }
 
     fn forget(&self, dir: &Path) -> Result<(), EngineError> {
-        let mounted = mount::mounted().map_err(|e| EngineError::system("list the mounts", e))?;
-        let below = mounted.iter().map(|mount| &mount.point).filter(|point| point.starts_with(dir));
-        // The latest first: it may cover others, or be in one.
-        for point in below.rev() {
-            rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-                .map_err(|e| EngineError::system(format!("unmount {}", point.display()), e))?;
-        }
-        Ok(())
+        unmount_below(dir)
     }
+}
+
+/// A further process, as a plan.
+pub(super) fn encoded(process: &Process) -> Result<Vec<u8>, EngineError> {
+    let text = serde_json::to_string(process).map_err(|e| EngineError::system("write the process", e))?;
+    bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
+}
+
+/// Mounts a container's root in its bundle, and the volumes at their sources.
+pub(super) fn mount_below(
+    bundle: &Path,
+    root: &Overlay<'_>,
+    volumes: Vec<Detached>,
+) -> Result<PathBuf, EngineError> {
+    let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
+    let rootfs = bundle.join("rootfs");
+    std::fs::create_dir_all(&rootfs).map_err(failed("make the container's bundle"))?;
+    let mounted = overlay::mount(root).map_err(|e| EngineError::system("mount the container's root", e))?;
+    attach(&mounted, &rootfs).map_err(failed("attach the container's root"))?;
+    for Detached { source, mount } in volumes {
+        place(&mount, &source).map_err(failed("attach an image volume"))?;
+    }
+    Ok(rootfs)
+}
+
+/// Unmounts what is below a container's directory.
+pub(super) fn unmount_below(dir: &Path) -> Result<(), EngineError> {
+    let mounted = mount::mounted().map_err(|e| EngineError::system("list the mounts", e))?;
+    let below = mounted.iter().map(|mount| &mount.point).filter(|point| point.starts_with(dir));
+    // The latest first: it may cover others, or be in one.
+    for point in below.rev() {
+        rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+            .map_err(|e| EngineError::system(format!("unmount {}", point.display()), e))?;
+    }
+    Ok(())
 }
 
 /// Attaches a mount at a path that is there.
@@ -172,6 +186,6 @@ fn place(mount: &std::os::fd::OwnedFd, path: &Path) -> std::io::Result<()> {
 }
 
 /// The daemon's own score, which its processes have that were given none.
-fn own_score() -> Option<i32> {
+pub(super) fn own_score() -> Option<i32> {
     std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
 }

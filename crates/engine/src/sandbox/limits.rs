@@ -19,6 +19,13 @@ impl Owner {
             Ok(facts) => facts,
             Err(refused) => return self.answer_caller(caller, Err(refused)),
         };
+        if self.kernel().is_some() {
+            let message = format!(
+                "handler {:?} has the pod's containers in one sandbox, whose limits are set when they are created",
+                self.config.handler
+            );
+            return self.answer_caller(caller, Err(EngineError::unsupported("resources", message)));
+        }
         let Some(item) = self.items.get_mut(id) else {
             return self.answer_caller(caller, Err(not_found(id)));
         };

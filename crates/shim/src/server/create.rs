@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
 use berth_types::shim::bundle::{self, Bundle};
-use berth_types::shim::{Answer, Create, Event, Exit, Failure, PidSpace, Reason};
+use berth_types::shim::{Answer, CodecError, Create, Event, Exit, Failure, PidSpace, Reason};
 use rustix::process::Signal;
 
 use super::{Pod, Server};
@@ -49,7 +49,7 @@ impl Server {
         let dir = pod.state_dir.join("containers").join(id.as_str());
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let spaces = Arc::clone(&pod.spaces);
-        let runtime = runtime_of(&create, &pod.state_dir, &dir)?;
+        let runtime = runtime_of(&create, pod, &dir)?;
         let oom_score = self.oom_score;
         let making =
             Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score, runtime: runtime.clone() };
@@ -201,14 +201,19 @@ impl Server {
 }
 
 /// The runtime that makes a container, if it is not this program.
-fn runtime_of(create: &Create, state_dir: &Path, dir: &Path) -> Result<Option<Arc<Runtime>>, Failure> {
-    if !bundle::is_bundle(&create.plan) {
-        return Ok(None);
-    }
-    let bundle: Bundle =
-        bundle::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+fn runtime_of(create: &Create, pod: &Pod, dir: &Path) -> Result<Option<Arc<Runtime>>, Failure> {
+    let malformed = |e: CodecError| failure(Reason::Protocol, e.to_string());
     let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-    let runtime = Runtime::new(bundle, (create.container.clone(), cgroup), state_dir, dir.to_owned());
+    let own = (create.container.clone(), cgroup);
+    let runtime = if bundle::is_bundle(&create.plan) {
+        let bundle: Bundle = bundle::decode(&create.plan).map_err(malformed)?;
+        Runtime::new(bundle, own, &pod.state_dir, dir.to_owned())
+    } else if bundle::is_member(&create.plan) {
+        let member = bundle::decode_member(&create.plan).map_err(malformed)?;
+        pod.sandbox().and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir.to_owned()))
+    } else {
+        return Ok(None);
+    };
     runtime.map(|runtime| Some(Arc::new(runtime))).map_err(|e| system("make a runtime's event", &e))
 }
 

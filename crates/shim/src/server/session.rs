@@ -15,7 +15,7 @@ use super::Server;
 use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
-use crate::exec::{Beginning, Begun, Session};
+use crate::exec::{Beginning, Begun, Inner, Session};
 use crate::making::given_streams;
 use crate::outcome::{self, Ended, exec_refused, failure, system};
 use crate::pump::Note;
@@ -57,8 +57,8 @@ impl Server {
         let (notes, container, id) = (self.notes.clone(), exec.container.clone(), exec.exec.clone());
         let thread = std::thread::Builder::new().name("exec".to_owned()).stack_size(STACK);
         let begun = thread.spawn(move || {
-            let outcome = begin.begin();
-            notes.send(&container, Note::Begun(Box::new(Begun { exec: id, outcome })));
+            let (outcome, inner) = begin.begin().map_or_else(|e| (Err(e), None), |(r, i)| (Ok(r), i));
+            notes.send(&container, Note::Begun(Box::new(Begun { exec: id, outcome, inner })));
         });
         begun.map_err(|e| system("start a thread for the process", &e))?;
         let beginning = Beginning { container: exec.container, asker, timeout, killed: false };
@@ -68,7 +68,7 @@ impl Server {
 
     /// A session's process runs, or why not.
     pub(super) fn begun(&mut self, begun: Begun) {
-        let Begun { exec, outcome } = begun;
+        let Begun { exec, outcome, inner } = begun;
         let Some(Beginning { container, asker, timeout, killed }) = self.beginning.remove(&exec) else {
             return;
         };
@@ -84,6 +84,7 @@ impl Server {
                     deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
                     timed_out: false,
                     terminal,
+                    inner,
                 };
                 if killed && let Some(container) = self.containers.get(&container) {
                     session.kill(&container.cgroup);
@@ -165,18 +166,20 @@ struct Begin {
 }
 
 impl Begin {
-    fn begin(self) -> Result<Running, Failure> {
+    fn begin(self) -> Result<(Running, Option<Inner>), Failure> {
         if let Some((runtime, id)) = &self.by {
             let process = bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
             let streams = given_streams(self.stdio).map_err(|e| system("make the session's stdio", &e))?;
             let fds = streams.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
-            let Made { pid, pidfd, console } = runtime.exec(id, &process, fds)?;
-            return Ok(Running { pid, pidfd, console, notes: Vec::new() });
+            let Made { pid, pidfd, console, inner } = runtime.exec(id, &process, fds)?;
+            let inner = inner.map(|pid| Inner { runtime: Arc::clone(runtime), pid });
+            return Ok((Running { pid, pidfd, console, notes: Vec::new() }, inner));
         }
         let mut plan =
             ProcessPlan::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
         plan.oom_score_adj = plan.oom_score_adj.or(self.oom_score);
-        run::exec(&plan, self.target.as_fd(), self.stdio, &self.join).map_err(|e| exec_refused(&e))
+        let running = run::exec(&plan, self.target.as_fd(), self.stdio, &self.join);
+        running.map(|running| (running, None)).map_err(|e| exec_refused(&e))
     }
 }
 

@@ -23,3 +23,24 @@ fn a_plan_comes_back_and_is_told_from_the_others() {
     assert!(decode::<Bundle>(&plan[..plan.len() - 1]).is_err());
     assert!(decode::<Bundle>(&[&plan[..], &[0]].concat()).is_err());
 }
+
+#[test]
+fn a_member_of_a_sandbox_is_told_from_a_bundle() {
+    let bundle = |dir: &str| Bundle {
+        runtime: "/usr/bin/runsc".to_owned(),
+        dir: dir.to_owned(),
+        config: vec![Piece::Text("{}".to_owned())],
+    };
+    let member = Member {
+        sandbox: bundle("/run/pod"),
+        cgroup_dirs: vec!["/sys/fs/cgroup/pod".to_owned()],
+        options: vec!["--network=sandbox".to_owned()],
+        container: bundle("/run/container"),
+    };
+    let plan = encode_member(&member).unwrap();
+    assert!(is_member(&plan) && !is_bundle(&plan));
+    assert_eq!(decode_member(&plan), Ok(member));
+    assert!(decode::<Bundle>(&plan).is_err());
+    assert!(decode_member(&encode(&bundle("/x")).unwrap()).is_err());
+    assert!(!is_member(&plan[1..]));
+}
