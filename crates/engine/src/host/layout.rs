@@ -116,7 +116,7 @@ impl PodDir {
 
     /// Where gVisor keeps an empty network namespace mounted, for what serves its files.
     pub(crate) fn gofers_netns(&self) -> PathBuf {
-        self.run.join("runtime/null-netns")
+        self.records.join("runtime/null-netns")
     }
 
     pub(crate) fn containers(&self) -> PathBuf {
