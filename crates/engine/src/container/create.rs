@@ -351,7 +351,11 @@ impl Work {
             // What a container with another kernel has on the host only serves it.
             let own = if kernel.is_some() { &none } else { &limits };
             let cgroup = cgroup.map(|path| shared.placement.make(&path, own)).transpose()?;
-            let ensured = kernel.map(|(path, limits)| shared.cgroups.ensure(&path, &limits));
+            let ensured = kernel.map(|(path, limits)| {
+                // They change with each container, in an order that depends on what there is.
+                let group = shared.cgroups.ensure(&path, &none)?;
+                group.update(&limits).map(|()| group)
+            });
             let ensured = ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
             timeline.stage("cgroup", since);
             let since = Instant::now();

@@ -146,6 +146,7 @@ impl Owner {
             deadline,
             shared: Arc::clone(&self.spawner.shared),
             cgroup: facts.cgroup.clone(),
+            kernel: self.kernel(),
             started_at: self.pod.containers().get(&id).and_then(Container::started_at),
             ends: self.ends(),
         };

@@ -138,6 +138,13 @@ impl Runtime {
             State::Ended => return Err(failure(Reason::State, "the pod's sandbox has ended")),
         }
         let made = self.make_sandbox(inside, spaces);
+        let made = made.map_err(|failure| match inside.cgroup.oom_kills() {
+            Ok(1..) => Failure {
+                message: format!("memory ran out for the pod's own kernel, which its limit is for too: {}", failure.message),
+                ..failure
+            },
+            _ => failure,
+        });
         match made {
             Ok(child) => {
                 *sandbox.state() = State::Runs(child, inside.cgroup.clone());
