@@ -250,7 +250,8 @@ impl Engine {
         let view = self.sandbox(id.as_str())?;
         let handler = self.shared.handlers.of(&view.config.handler)?;
         if handler.has_own_kernel() && view.config.namespaces.network != Network::Host {
-            let message = format!("handler {:?} has the pod's network in a kernel of its own", handler.name());
+            let message =
+                format!("handler {:?} has the pod's network in a kernel of its own", handler.name());
             return Err(EngineError::unsupported("port forwarding", message));
         }
         dial::connect(&view, port).await

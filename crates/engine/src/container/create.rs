@@ -356,7 +356,8 @@ impl Work {
                 let group = shared.cgroups.ensure(&path, &none)?;
                 group.update(&limits).map(|()| group)
             });
-            let ensured = ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
+            let ensured =
+                ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
             let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;

@@ -20,7 +20,9 @@ use super::runtime::{bundle_of, encoded, mount_below, own_score, refuse_raw, unm
 use super::{Handler, Kernel, Prepared, Preparing, Program};
 use crate::error::EngineError;
 use crate::host::random;
-use crate::model::{APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerSecurity, EnvVar, PidMode, UserNamespace};
+use crate::model::{
+    APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerSecurity, EnvVar, PidMode, UserNamespace,
+};
 use crate::oci;
 use crate::profile::{self, Profiles};
 
@@ -75,7 +77,8 @@ impl Gvisor {
             return self.refuse("selinux_options", "a label is of the host's kernel");
         }
         for mount in spec.mounts().iter().flatten() {
-            let asks = |option: &&String| ["rshared", "shared", "rslave", "slave", "rro"].contains(&option.as_str());
+            let asks =
+                |option: &&String| ["rshared", "shared", "rslave", "slave", "rro"].contains(&option.as_str());
             if let Some(option) = mount.options().iter().flatten().find(asks) {
                 let what = format!("option {option} of the mount at {}", mount.destination().display());
                 return self.refuse("mounts", &what);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_container::plan::{self, Inputs};
-use berth_sys::overlay::{self, Overlay};
 use berth_sys::mount;
+use berth_sys::overlay::{self, Overlay};
 use berth_types::ContainerId;
 use berth_types::shim::bundle::{self, Bundle};
 use berth_types::shim::{Create, Request};
@@ -35,7 +35,6 @@ impl OciRuntime {
     pub fn new(name: String, runtime: PathBuf, shim: Arc<Program>) -> Self {
         Self { name, runtime, shim }
     }
-
 }
 
 /// JSON has no bytes that are not text.

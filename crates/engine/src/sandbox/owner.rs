@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use berth_sys::cgroup::CgroupPath;
+use berth_types::lifecycle::container::Container;
 use berth_types::lifecycle::pod::{Link, Pod};
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
@@ -197,11 +198,12 @@ impl Owner {
         }
     }
 
-    /// Where the processor time and memory are of a container in this kernel: all of them are its only container's. Those of
+    /// Where the processor time and memory are of a container in this kernel: all of them are its only container's that runs. Those of
     /// several are not told apart, so that none of them has numbers.
     fn cgroup_beside(&self, kernel: &CgroupPath) -> String {
-        let living = self.pod.containers().values().filter(|life| life.may_live()).count();
-        if living == 1 { kernel.to_string() } else { String::new() }
+        let runs = |life: &&Container<Live>| life.may_live() && life.started_at().is_some();
+        let running = self.pod.containers().values().filter(runs).count();
+        if running == 1 { kernel.to_string() } else { String::new() }
     }
 
     /// What is wrong with the pod; empty when nothing is.

@@ -1,10 +1,11 @@
 //! Pods with a kernel of their own: what differs from those that have the host's. What does not is in `handlers.rs`.
 
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
-use berth_engine::Engine;
 use berth_engine::model::{ContainerConfig, ExitReason, Network, PidMode};
+use berth_engine::{Engine, HandlerState};
 use berth_testkit::{require, require_root, wait_until};
 use berth_types::lifecycle::sandbox as pod;
 use berth_types::{Classify, ContainerId, Kind};
@@ -99,7 +100,8 @@ fn the_end_of_its_kernel_is_that_of_the_pod() {
             assert_eq!(engine.container(one.as_str()).unwrap().cgroup, "");
             let procs = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
             let procs = procs.map(|dir| dir.join(group.trim_start_matches('/')).join("cgroup.procs"));
-            let text = procs.filter_map(|file| std::fs::read_to_string(file).ok()).find(|text| !text.is_empty());
+            let text =
+                procs.filter_map(|file| std::fs::read_to_string(file).ok()).find(|text| !text.is_empty());
             for pid in text.unwrap().lines() {
                 drop(std::process::Command::new("kill").args(["-KILL", pid]).status());
             }
@@ -150,6 +152,7 @@ fn a_pod_of_the_hosts_network_reaches_what_listens_on_the_host() {
         world.run(async {
             let mut config = sandbox("host");
             config.namespaces.network = Network::Host;
+            config.hostname = String::new();
             let pod = engine.run_sandbox(config).await.unwrap();
             let main = started(&engine, &pod, script("main", WAITS)).await;
             let ask = ["busybox", "wget", "-q", "-O", "-", &format!("http://127.0.0.1:{port}/")];
@@ -167,7 +170,9 @@ fn what_it_cannot_do_is_refused_by_name() {
         let mut world = World::new();
         let engine = world.with_image();
         world.run(async {
-            let pod = engine.run_sandbox(sandbox("refused")).await.unwrap();
+            let mut config = sandbox("refused");
+            config.security.privileged = true;
+            let pod = engine.run_sandbox(config).await.unwrap();
             let refused = |name: &str, change: fn(&mut ContainerConfig)| {
                 let mut config = script(name, "true");
                 change(&mut config);
@@ -192,6 +197,48 @@ fn what_it_cannot_do_is_refused_by_name() {
             assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
             let error = engine.connect(&pod, 80).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn it_is_found_checked_and_used() {
+    require_root!();
+    let program = runsc();
+    require!(program.is_some(), "BERTH_GVISOR is not set: cargo xtask test builds gVisor");
+    let mut world = World::new();
+    world.config.handler_dirs = vec![Path::new(program.unwrap()).parent().unwrap().to_owned()];
+    let engine = world.with_image();
+    world.run(async {
+        let known = engine.examine_handlers().await;
+        let found = known.iter().find(|one| one.name == GVISOR).unwrap();
+        assert_eq!((found.kind, &found.state), ("gvisor", &HandlerState::Ready));
+        let mut config = sandbox("asks");
+        config.handler = GVISOR.to_owned();
+        let pod = engine.run_sandbox(config).await.unwrap();
+        let main = started(&engine, &pod, script("main", WAITS)).await;
+        assert!(output(&engine, &main, &["cat", "/proc/version"]).await.contains("gvisor"));
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+#[test]
+fn the_only_container_of_a_pod_has_numbers() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("counted")).await.unwrap();
+            let one = started(&engine, &pod, script("one", WAITS)).await;
+            let stats = engine.stats(engine.containers(None)).await;
+            let of: Vec<_> = stats.iter().map(|stats| &stats.container.id).collect();
+            assert_eq!(of, [&one]);
+            assert!(stats[0].usage.cpu_usage_ns > Some(0));
+            started(&engine, &pod, script("two", WAITS)).await;
+            assert!(engine.stats(engine.containers(None)).await.is_empty());
             engine.remove_sandbox(&pod).await.unwrap();
         });
         world.finish(engine);

@@ -59,7 +59,7 @@ macro_rules! suites {
 
 suites! { runc at "/usr/sbin/runc", crun at "/usr/bin/crun" }
 
-/// The same for gVisor, whose pods have a kernel of their own. What is not the same is in `gvisor.rs`: limits, memory that runs out,
+/// The same for gVisor, whose pods have a kernel of their own. What is not the same is in `gvisor.rs`: limits, statistics, memory that runs out,
 /// what stays of a container that could not be made (its pod's kernel), and what only Linux tells of a process.
 macro_rules! gvisor_suite {
     ($($module:ident :: $test:ident),+ $(,)?) => {
@@ -95,6 +95,5 @@ gvisor_suite! {
     volumes::an_image_is_a_volume_that_several_containers_share_and_keep,
     volumes::a_part_of_an_image_is_a_volume,
     network::pods_have_addresses_names_and_reach_each_other,
-    stats::only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample,
     concurrency::sixteen_pods_at_once_come_and_go,
 }

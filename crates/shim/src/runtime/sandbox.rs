@@ -140,7 +140,10 @@ impl Runtime {
         let made = self.make_sandbox(inside, spaces);
         let made = made.map_err(|failure| match inside.cgroup.oom_kills() {
             Ok(1..) => Failure {
-                message: format!("memory ran out for the pod's own kernel, which its limit is for too: {}", failure.message),
+                message: format!(
+                    "memory ran out for the pod's own kernel, which its limit is for too: {}",
+                    failure.message
+                ),
                 ..failure
             },
             _ => failure,
@@ -202,9 +205,7 @@ impl Runtime {
             create = create.arg("--console-socket").arg(console.path());
         }
         let create = create.arg(self.id.as_str());
-        create
-            .run(CREATE_LIMIT, [None; 3], Some(&self.cancelled))
-            .map_err(|e| self.refused("create", &e))?;
+        create.run(CREATE_LIMIT, [None; 3], Some(&self.cancelled)).map_err(|e| self.refused("create", &e))?;
         let console = console.map(|console| console.receive()).transpose();
         let console = console.map_err(|e| self.wrong("create", &format!("it gave no terminal: {e}")))?;
         let owned = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use berth_sys::spawn::{Executable, Spawn};
+use berth_types::shim::bundle;
 use berth_types::shim::{Answer, Event, PidSpace, Reason, Request};
 
 use crate::rig::{Client, Rig, Want, possible, sh, until};
@@ -41,7 +42,7 @@ fn a_daemon_of_the_first_version_is_answered_in_its_words() {
     assert_eq!((version, containers.len()), (berth_types::shim::VERSION, 0));
     let answer = rig.client.hello();
     let Answer::Welcome { plans, .. } = answer else { panic!("{answer:?}") };
-    assert_eq!(plans, [&berth_container::plan::VERSIONS[..], &[berth_types::shim::bundle::VERSION]].concat());
+    assert_eq!(plans, [&berth_container::plan::VERSIONS[..], &[bundle::VERSION, bundle::MEMBER]].concat());
     let newer = rig.connect().ask(Request::Hello { version: u16::MAX }, vec![]).unwrap().0;
     assert!(matches!(newer, Answer::Welcome { .. }), "a newer daemon is no stranger: {newer:?}");
     rig.finish();
