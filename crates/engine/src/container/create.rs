@@ -324,8 +324,8 @@ impl Work {
     /// The group of the pod's own kernel, with its limits.
     fn kernel(&self) -> Result<(CgroupPath, Limits), EngineError> {
         let path = self.cgroups.kernel(&self.sandbox_id)?;
-        let of = self.beside.iter().chain([&self.config.resources]);
-        Ok((path, kernel::limits(of, &self.shared.facts)?))
+        let of: Vec<&Resources> = self.beside.iter().chain([&self.config.resources]).collect();
+        Ok((path, kernel::limits(&of, &self.shared.facts)?))
     }
 
     /// Everything that is made on this side: the cgroup, and what the handler makes.

@@ -15,20 +15,17 @@ const PERIOD: u64 = 100_000;
 ///
 /// # Errors
 /// A setting that has no sum, by its name.
-pub(crate) fn limits<'a>(
-    of: impl Iterator<Item = &'a Resources> + Clone,
-    host: &HostFacts,
-) -> Result<cgroup::Resources, EngineError> {
-    if let Some(file) = of.clone().find_map(|limits| limits.unified.keys().next()) {
+pub(crate) fn limits(of: &[&Resources], host: &HostFacts) -> Result<cgroup::Resources, EngineError> {
+    if let Some(file) = of.iter().find_map(|limits| limits.unified.keys().next()) {
         let message = format!("{file} is of one container's cgroup, and the pod's containers share one");
         return Err(EngineError::unsupported("unified", message));
     }
-    if of.clone().any(|limits| limits.pids_limit.is_some_and(|limit| limit > 0)) {
+    if of.iter().any(|limits| limits.pids_limit.is_some_and(|limit| limit > 0)) {
         let message = "the processes of a container are those of its pod's own kernel, which counts none";
         return Err(EngineError::unsupported("pids_limit", message));
     }
     let sum = |get: &dyn Fn(&Resources) -> Option<i64>| {
-        of.clone().map(|limits| get(limits).filter(|limit| *limit > 0)).sum::<Option<i64>>().unwrap_or(-1)
+        of.iter().map(|limits| get(limits).filter(|limit| *limit > 0)).sum::<Option<i64>>().unwrap_or(-1)
     };
     let quota = |limits: &Resources| {
         let quota = limits.cpu_quota.filter(|quota| *quota > 0)?;
@@ -36,12 +33,12 @@ pub(crate) fn limits<'a>(
         i64::try_from(i128::from(quota) * i128::from(PERIOD) / i128::from(period)).ok()
     };
     let same = |get: &dyn Fn(&Resources) -> String| {
-        let all: BTreeSet<String> = of.clone().map(get).collect();
+        let all: BTreeSet<String> = of.iter().map(|limits| get(limits)).collect();
         if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { String::new() }
     };
     let memory = sum(&|limits| limits.memory_limit);
     let swap = sum(&|limits| limits.memory_swap_limit.or(limits.memory_limit));
-    let shares = of.clone().map(|limits| limits.cpu_shares.unwrap_or(0)).sum::<u64>();
+    let shares = of.iter().map(|limits| limits.cpu_shares.unwrap_or(0)).sum::<u64>();
     let all = Resources {
         cpu_shares: Some(shares.min(262_144)).filter(|shares| *shares > 0),
         cpu_quota: Some(sum(&quota)),

@@ -18,12 +18,12 @@ fn with(memory: Option<i64>, quota: Option<(i64, u64)>) -> Resources {
 #[test]
 fn limits_are_added_up_where_every_container_has_one() {
     let of = [with(Some(100), Some((20_000, 100_000))), with(Some(50), Some((5_000, 50_000)))];
-    let sum = limits(of.iter(), &host()).unwrap();
+    let sum = limits(&of.each_ref(), &host()).unwrap();
     assert_eq!((sum.memory.limit, sum.memory.swap), (Some(150), Some(150)));
     assert_eq!((sum.cpu.quota, sum.cpu.period, sum.cpu.shares), (Some(30_000), Some(100_000), Some(1024)));
     assert_eq!(sum.cpu.cpus.as_deref(), Some("0"));
     let none = [with(Some(100), None), with(None, Some((1_000, 100_000)))];
-    let sum = limits(none.iter(), &host()).unwrap();
+    let sum = limits(&none.each_ref(), &host()).unwrap();
     assert_eq!((sum.memory.limit, sum.memory.swap, sum.cpu.quota), (Some(-1), Some(-1), Some(-1)));
 }
 
@@ -35,8 +35,8 @@ fn what_has_no_sum_is_refused_by_name() {
         (Resources { pids_limit: Some(5), ..Resources::default() }, "pids_limit"),
     ];
     for (limits_of_it, name) in refused {
-        let error = limits([&limits_of_it].into_iter(), &host()).unwrap_err();
+        let error = limits(&[&limits_of_it], &host()).unwrap_err();
         assert!(berth_types::error::chain(&error).contains(name), "{error:?}");
     }
-    limits([&Resources { pids_limit: Some(-1), ..Resources::default() }].into_iter(), &host()).unwrap();
+    limits(&[&Resources { pids_limit: Some(-1), ..Resources::default() }], &host()).unwrap();
 }
