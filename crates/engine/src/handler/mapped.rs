@@ -3,7 +3,6 @@
 //!
 //! Sources of other mounts are opened by runtimes before they enter the user namespace, and may lie where only root can go.
 
-use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
@@ -88,8 +87,8 @@ fn copy(of: &Mount, user: BorrowedFd<'_>) -> Result<OwnedFd, EngineError> {
 
 /// The same mount of a source that is mapped already.
 fn without_maps(mount: &mut Mount, source: &Path) {
-    let words: HashSet<&str> = ["idmap", "ridmap"].into();
-    let options = mount.options().iter().flatten().filter(|option| !words.contains(option.as_str()));
+    let options = mount.options().iter().flatten();
+    let options = options.filter(|option| !matches!(option.as_str(), "idmap" | "ridmap"));
     let options: Vec<String> = options.cloned().collect();
     mount.set_options(Some(options));
     mount.set_uid_mappings(None).set_gid_mappings(None);
