@@ -22,6 +22,10 @@ const CRICTL: &str = "BERTH_CRICTL";
 const SHIMS: &str = "BERTH_SHIMS";
 /// Its package.
 const SHIM: &str = "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2";
+/// Where the tests find the directory with gVisor's program.
+const GVISOR: &str = "BERTH_GVISOR";
+/// Its package.
+const RUNSC: &str = "gvisor.dev/gvisor/runsc";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -101,6 +105,10 @@ fn programs(counts: &mut Counts) -> upgrade::Programs {
     match pinned::build("shims", &[SHIM]) {
         Ok(shims) => programs.push((SHIMS, shims.into())),
         Err(error) => counts.fail(format!("shims: {error:#}")),
+    }
+    match pinned::build("gvisor", &[RUNSC]) {
+        Ok(gvisor) => programs.push((GVISOR, gvisor.into())),
+        Err(error) => counts.fail(format!("gvisor: {error:#}")),
     }
     programs
 }

@@ -12,17 +12,20 @@ mod bundle;
 pub(crate) mod check;
 mod features;
 mod found;
+mod gvisor;
 mod mapped;
 mod native;
 mod runtime;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use berth_sys::cgroup::{Cgroup, CgroupPath, DeviceRule, Host};
 use berth_sys::overlay::Overlay;
+use berth_types::SandboxId;
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::{Process, Spec};
 
@@ -31,6 +34,7 @@ use crate::model::{ContainerSecurity, EnvVar, PidMode, UserNamespace};
 pub use crate::shim::spawn::Program;
 
 pub use found::Kind;
+pub use gvisor::Gvisor;
 pub(crate) use native::Native;
 pub use runtime::OciRuntime;
 pub use table::Runtimes;
@@ -50,6 +54,12 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// Whether each container has a cgroup of its own. A runtime whose pod is one sandbox has none: its containers are
     /// limited, measured and killed by the shim alone.
     fn has_container_cgroups(&self) -> bool;
+
+    /// Whether a pod's containers share a kernel that is not the host's: then [`Preparing::kernel`] is given. Their groups have only
+    /// what serves them on the host, and their limits are those of the kernel's group, added up.
+    fn has_own_kernel(&self) -> bool {
+        false
+    }
 
     /// Whether its pods can have a user namespace: then [`Preparing::user`] is given, and what a container is made of is to be
     /// its.
@@ -114,12 +124,31 @@ pub struct Preparing<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// The pod's own group, which is there unless the caller gave the pod a parent.
     pub pod: &'a CgroupPath,
+    /// What its pod's kernel is made of, where the handler's pods have one.
+    pub kernel: Option<Kernel<'a>>,
     /// The host's cgroups.
     pub cgroups: &'a Host,
     /// Where it is on the disk.
     pub places: Places<'a>,
     /// What any shim is asked, all but the plan.
     pub create: Create,
+}
+
+/// What a pod's own kernel is made of, with its first container.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel<'a> {
+    /// The pod's id.
+    pub id: &'a SandboxId,
+    /// Its cgroup.
+    pub cgroup: &'a Cgroup,
+    /// A directory of the pod for it, which goes with the pod.
+    pub dir: &'a Path,
+    /// The pod's host name.
+    pub hostname: &'a str,
+    /// The pod's sysctls: those of the host's kernel are not its.
+    pub sysctls: &'a BTreeMap<String, String>,
+    /// Whether the pod's containers share their processes.
+    pub shares_pid: bool,
 }
 
 /// A mount that is attached nowhere. A handler whose runtime takes only paths attaches it at its own.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 pub use crate::container::adjust::{Adjust, Adjusted, Subject};
-pub use crate::handler::{Handler, Kind, NATIVE, OciRuntime, Places, Prepared, Preparing, Program, Runtimes};
+pub use crate::handler::{
+    Gvisor, Handler, Kernel, Kind, NATIVE, OciRuntime, Places, Prepared, Preparing, Program, Runtimes,
+};
 pub use crate::host::placement::{Cgroupfs, Driver, Placement, PodCgroups, Slice};
 
 /// The replaceable parts of an engine. The default is what it brings along.

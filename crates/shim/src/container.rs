@@ -146,6 +146,11 @@ impl Container {
         self.main.as_ref().filter(|_| self.stage.is_alive()).map(|main| &main.pidfd)
     }
 
+    /// Whether its processes are none of the host's.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.runtime.as_ref().is_some_and(|runtime| runtime.is_inside())
+    }
+
     /// Its end is asked for by SIGKILL: from here on only what the kernel kills afterwards is killed for memory.
     pub(crate) fn is_killed(&mut self) {
         let kills = self.oom.as_ref().and_then(|oom| oom.kills().ok()).unwrap_or(0);

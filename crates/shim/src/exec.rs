@@ -1,6 +1,7 @@
 //! Exec sessions: what belongs to one, and its end.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_container::run::Running;
@@ -10,7 +11,10 @@ use berth_types::{ContainerId, ExecId};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::container::Asker;
-use crate::runtime::Cancel;
+use crate::runtime::{Cancel, Runtime};
+
+/// Stack of a thread in which a runtime kills a process.
+const STACK: usize = 256 << 10;
 
 /// An exec session whose process a thread is preparing.
 #[derive(Debug)]
@@ -45,6 +49,15 @@ pub(crate) struct Begun {
     pub(crate) exec: ExecId,
     /// Its process, or why there is none.
     pub(crate) outcome: Result<Running, Failure>,
+    /// Its number in the sandbox, with what can kill it there.
+    pub(crate) inner: Option<Inner>,
+}
+
+/// A process in a sandbox, of which the host has only what waits for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Inner {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) pid: i32,
 }
 
 /// A process that was run in a container, which leads a session of its own.
@@ -65,12 +78,28 @@ pub(crate) struct Session {
     /// The slave of its terminal, for its size: the master is the daemon's, so that a daemon which goes
     /// away hangs up.
     pub(crate) terminal: Option<OwnedFd>,
+    /// The process itself, where this one only waits for it.
+    pub(crate) inner: Option<Inner>,
 }
 
 impl Session {
     /// Kills the process and everything of the container that is still in its session. What left the
     /// session did so on purpose, to outlive it.
     pub(crate) fn kill(&self, cgroup: &Cgroup) {
+        if let Some(Inner { runtime, pid }) = self.inner.clone() {
+            let pidfd = self.pidfd.try_clone();
+            let kill = move || {
+                runtime.kill_inside(pid);
+                if let Ok(pidfd) = pidfd {
+                    // It fails for a process that has ended.
+                    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                }
+            };
+            let thread = std::thread::Builder::new().name("runtime".to_owned()).stack_size(STACK);
+            // Without a thread the process ends with its container.
+            drop(thread.spawn(kill));
+            return;
+        }
         kill_session(self.pid, &self.pidfd, cgroup);
     }
 }

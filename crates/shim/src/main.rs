@@ -7,6 +7,7 @@
 //! connection  one daemon                           pump        one thread per container: log, attach, stdin
 //! exec        a further process                    making      what that thread does first: the container
 //! runtime     a container that an OCI runtime makes      pause       a process that keeps a pod's cgroup
+//! waiter      stands for a container in a sandbox
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
@@ -37,6 +38,7 @@ mod records;
 mod runtime;
 mod server;
 mod stage;
+mod waiter;
 
 fn main() -> ExitCode {
     memory::keep(Keep::LEAST);
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let (name, run): (&CStr, fn() -> std::io::Result<()>) = match () {
         () if is(init::NAME) => (init::NAME, init::run),
         () if is(pause::NAME) => (pause::NAME, pause::run),
+        () if is(waiter::NAME) => (waiter::NAME, waiter::run),
         () => (c"berth-shim", serve),
     };
     // Else it would be that of the memfd.

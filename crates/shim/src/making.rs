@@ -74,8 +74,7 @@ impl Making {
     /// The same by an OCI runtime.
     fn make_by(self, runtime: &Arc<Runtime>) -> Result<Setup, Failure> {
         let create = &self.create;
-        let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-        let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
+        let oom = runtime.memory().oom_watch().map_err(|e| system("watch the container's memory", &e))?;
         let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
         let streams = given_streams(stdio).map_err(|e| system("make the container's stdio", &e))?;
         let unread = unread(pipes.as_ref()).map_err(|e| system("duplicate a descriptor", &e))?;

@@ -5,9 +5,10 @@
 //! Everything here waits for the program, each time for a limited time: it is called by threads of their own. See
 //! docs/adr/0096.
 
-mod command;
+pub(crate) mod command;
 mod console;
 mod placeholder;
+mod sandbox;
 mod words;
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use berth_sys::cgroup::Cgroup;
+use berth_sys::cgroup::{Cgroup, Join};
 use berth_sys::fs::{Durability, read_bounded, write_atomic};
-use berth_types::shim::bundle::{Bundle, Namespace, Owner, Piece, Process};
+use berth_types::shim::bundle::{Bundle, Member, Namespace, Owner, Piece, Process};
 use berth_types::shim::{Failure, Reason};
 use berth_types::{ContainerId, ExecId};
 use rustix::event::{EventfdFlags, eventfd};
@@ -30,8 +31,11 @@ use rustix::process::{
 use crate::exec;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
+use crate::waiter;
 use command::{Command, Failed, Given};
 use console::Console;
+use sandbox::Inside;
+pub(crate) use sandbox::Sandbox;
 
 /// The time for a container to be made. Less than what the daemon waits, which then is told why.
 const CREATE_LIMIT: Duration = Duration::from_secs(50);
@@ -60,6 +64,8 @@ pub(crate) struct Runtime {
     cancelled: OwnedFd,
     /// Why its command cannot be run, where the runtime said so when it made the container: told when it is started.
     hopeless: OnceLock<Failure>,
+    /// Its pod's sandbox, if it is in one.
+    inside: Option<Inside>,
 }
 
 /// The streams of a process that is to be made, unless it has a terminal.
@@ -77,6 +83,8 @@ pub(crate) struct Made {
     pub(crate) pidfd: OwnedFd,
     /// The master of its terminal.
     pub(crate) console: Option<OwnedFd>,
+    /// Its number in the sandbox, where the process is only what waits for it.
+    pub(crate) inner: Option<i32>,
 }
 
 /// What was created and has no owner yet: when this is dropped, it is ended and deleted.
@@ -109,7 +117,38 @@ impl Runtime {
     ) -> std::io::Result<Self> {
         let cancelled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (program, root) = (PathBuf::from(&bundle.runtime), state_dir.join("runtime"));
-        Ok(Self { program, bundle, owner, id, cgroup, root, dir, cancelled, hopeless: OnceLock::new() })
+        let hopeless = OnceLock::new();
+        Ok(Self { program, bundle, owner, id, cgroup, root, dir, cancelled, hopeless, inside: None })
+    }
+
+    /// For a container in a sandbox.
+    pub(crate) fn of_member(
+        member: Member,
+        sandbox: Arc<Sandbox>,
+        (id, cgroup): (ContainerId, Cgroup),
+        dir: PathBuf,
+    ) -> std::io::Result<Self> {
+        let group = Cgroup::from_dirs(member.cgroup_dirs.into_iter().map(Into::into).collect());
+        let root = sandbox.root();
+        let inside = Inside::new(sandbox, member.sandbox, group, member.options);
+        let own = Self::new((member.container, None), (id, cgroup), Path::new(""), dir)?;
+        Ok(Self { root, inside: Some(inside), ..own })
+    }
+
+    /// Whether the container's processes are none of the host's.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+
+    /// The cgroup in which the memory is of what the container does.
+    pub(crate) fn memory(&self) -> &Cgroup {
+        self.inside.as_ref().map_or(&self.cgroup, |inside| &inside.cgroup)
+    }
+
+    /// Has a container that runs in a sandbox signalled, by all but SIGKILL: that is for what stands for it.
+    pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
+        let byte = u8::try_from(signal).map_err(std::io::Error::other)?;
+        self.inside.as_ref().map_or(Ok(()), |inside| inside.tell(byte))
     }
 
     /// Waits for the runtime no longer, now and later: what it makes is to end. Deleting is waited for all the same.
@@ -126,16 +165,29 @@ impl Runtime {
         stdio: Option<&Streams<'_>>,
     ) -> Result<(Made, Unclaimed), Failure> {
         std::fs::create_dir_all(&self.dir).map_err(|e| system("make the container's directory", &e))?;
-        let config = self.config(spaces, pid_space)?;
+        if let Some(inside) = &self.inside {
+            return self.unclaimed(self.create_inside(inside, spaces, stdio), Err);
+        }
+        let config = Self::config(&self.bundle, spaces, pid_space)?;
         let file = Path::new(&self.bundle.dir).join("config.json");
         write_atomic(&file, config.as_bytes(), Durability::Process)
             .map_err(|e| system(&format!("write {}", file.display()), &e))?;
         let dir = &self.bundle.dir;
         let with = |command: Command| command.arg("--bundle").arg(dir);
-        let made = self.process("create", &self.id, stdio, None, with).or_else(|failure| {
+        let made = self.process("create", &self.id, stdio, None, with);
+        self.unclaimed(made, |failure| self.without_command(failure, stdio.is_none()))
+    }
+
+    /// What was made, or what `instead` makes of the failure.
+    fn unclaimed(
+        self: &Arc<Self>,
+        made: Result<Made, Failure>,
+        instead: impl FnOnce(Failure) -> Result<Made, Failure>,
+    ) -> Result<(Made, Unclaimed), Failure> {
+        let made = made.or_else(|failure| {
             // It may have got half of the way.
             drop(self.delete());
-            self.without_command(failure, stdio.is_none())
+            instead(failure)
         })?;
         let pidfd = made.pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
         Ok((made, Unclaimed(Some((Arc::clone(self), pidfd)))))
@@ -158,9 +210,19 @@ impl Runtime {
         if let Some(failure) = self.hopeless.get() {
             return Err(failure.clone());
         }
-        let command = self.command("start").arg(self.id.as_str());
-        let given = Given { cancels: &[self.cancelled.as_fd()], ..Given::default() };
-        command.run(START_LIMIT, &given).map_err(|e| self.refused("start", &e))
+        let mut command = self.command("start").arg(self.id.as_str());
+        let mut streams = None;
+        if let Some(inside) = &self.inside {
+            command = command.within(self.join()?);
+            streams = inside.take_streams();
+        }
+        let stdio = streams.as_ref().map_or([None; 3], |fds| fds.each_ref().map(|fd| Some(fd.as_fd())));
+        let given = Given { stdio, cancels: &[self.cancelled.as_fd()], ..Given::default() };
+        command.run(START_LIMIT, &given).map_err(|e| self.refused("start", &e))?;
+        match &self.inside {
+            Some(inside) => inside.tell(waiter::STARTED).map_err(|e| system("wait for the container", &e)),
+            None => Ok(()),
+        }
     }
 
     /// Runs another process in the container, or ends the attempt when it is cancelled.
@@ -183,11 +245,29 @@ impl Runtime {
 
     /// Removes what the runtime has of the container. Its processes are dead, or are killed; one that is not known has been deleted.
     pub(crate) fn delete(&self) -> Result<(), String> {
-        if !self.root.join(self.id.as_str()).exists() {
+        if !self.is_known() {
             return Ok(());
         }
         let command = self.command("delete").arg("--force").arg(self.id.as_str());
-        command.run(DELETE_LIMIT, &Given::default()).map_err(|e| self.refused("delete", &e).message)
+        let done = command.run(DELETE_LIMIT, &Given::default());
+        let done = done.map_err(|e| self.refused("delete", &e).message);
+        if let (Some(inside), Err(_)) = (&self.inside, &done) {
+            // It may run on in there, where nothing else can end it.
+            self.end_sandbox(inside);
+        }
+        done
+    }
+
+    /// Whether the runtime has something of the container.
+    fn is_known(&self) -> bool {
+        match &self.inside {
+            Some(inside) => inside.sandbox.knows(self.id.as_str()),
+            None => self.root.join(self.id.as_str()).exists(),
+        }
+    }
+
+    fn join(&self) -> Result<Join, Failure> {
+        self.cgroup.join().map_err(|e| system("open the container's cgroup", &e))
     }
 
     /// Asks for a process: with its streams, or with a terminal. One that was made in vain is killed.
@@ -207,7 +287,11 @@ impl Runtime {
                     .map_err(|e| system("listen for a terminal", &e))?,
             ),
         };
+        let inner_file = self.dir.join(format!("{name}.inner"));
         let mut command = self.command(verb).arg("--pid-file").arg(&pid_file);
+        if self.is_inside() {
+            command = command.within(self.join()?).arg("--internal-pid-file").arg(&inner_file);
+        }
         if let Some(console) = &console {
             command = command.arg("--console-socket").arg(console.path());
         }
@@ -224,27 +308,33 @@ impl Runtime {
             cancels: &cancels,
         };
         let done = command.run(limit, &given).map_err(|e| self.refused(verb, &e));
-        let number = self.number(verb, &pid_file);
+        let number = self.number(verb, &pid_file, &self.cgroup);
+        let inner = read_number(&inner_file).ok();
         // Read, or not needed.
         drop(std::fs::remove_file(&pid_file));
+        drop(std::fs::remove_file(&inner_file));
+        let kill = |pid, pidfd: &OwnedFd| {
+            inner.into_iter().for_each(|pid| self.kill_inside(pid));
+            exec::kill_session(pid, pidfd, &self.cgroup);
+        };
         if let (Err(_), Ok((pid, pidfd))) = (&done, &number) {
-            exec::kill_session(*pid, pidfd, &self.cgroup);
+            kill(*pid, pidfd);
         }
         let (pid, pidfd) = done.and(number)?;
         let console = console.map(|console| console.receive());
         let console = console.transpose().map_err(|e| {
-            exec::kill_session(pid, &pidfd, &self.cgroup);
+            kill(pid, &pidfd);
             self.wrong(verb, &format!("it gave no terminal: {e}"))
         })?;
-        Ok(Made { pid, pidfd, console })
+        Ok(Made { pid, pidfd, console, inner })
     }
 
-    /// The process that the runtime names, which must have become a child of this shim.
-    fn number(&self, verb: &str, file: &Path) -> Result<(i32, OwnedFd), Failure> {
-        let text = read_bounded(file, MAX_PID_FILE);
-        let text = text.map_err(|e| self.wrong(verb, &format!("it left no number of its process: {e}")))?;
-        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-        let pid = number.and_then(Pid::from_raw).filter(|pid| pid.as_raw_nonzero().get() > 1);
+    /// The process that the runtime names, which must have become a child of this shim, in that group.
+    fn number(&self, verb: &str, file: &Path, group: &Cgroup) -> Result<(i32, OwnedFd), Failure> {
+        let number = read_number(file);
+        let number =
+            number.map_err(|e| self.wrong(verb, &format!("it left no number of its process: {e}")))?;
+        let pid = Pid::from_raw(number).filter(|pid| pid.as_raw_nonzero().get() > 1);
         let pid = pid.ok_or_else(|| self.wrong(verb, "what it left is no number of a process"))?;
         let wrong = |what: &str| self.wrong(verb, &format!("process {pid:?} {what}"));
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| wrong(&e.to_string()))?;
@@ -255,21 +345,16 @@ impl Runtime {
             e => wrong(&e.to_string()),
         })?;
         // One that has ended is in no group any more.
-        if !self.has(pid) && ended().is_ok_and(|ended| ended.is_none()) {
+        if !has(group, pid) && ended().is_ok_and(|ended| ended.is_none()) {
             return Err(wrong("is not in the container's cgroup"));
         }
         Ok((pid.as_raw_nonzero().get(), pidfd))
     }
 
-    /// Whether a process is in the container's group, as each that the runtime makes there is.
-    fn has(&self, pid: Pid) -> bool {
-        self.cgroup.pids().is_ok_and(|pids| pids.contains(&pid))
-    }
-
     /// The text of the configuration, with the paths of namespaces.
-    fn config(&self, spaces: &Spaces, pid_space: Option<&OwnedFd>) -> Result<String, Failure> {
+    fn config(bundle: &Bundle, spaces: &Spaces, pid_space: Option<&OwnedFd>) -> Result<String, Failure> {
         let mut text = String::new();
-        for piece in &self.bundle.config {
+        for piece in &bundle.config {
             match piece {
                 Piece::Text(more) => text.push_str(more),
                 Piece::Namespace(which) => {
@@ -290,14 +375,15 @@ impl Runtime {
     }
 
     fn command(&self, verb: &'static str) -> Command {
-        Command::new(&self.program)
+        let command = Command::new(&self.program)
             .arg("--root")
             .arg(&self.root)
             .arg("--log")
             .arg(self.log())
             .arg("--log-format")
-            .arg("json")
-            .arg(verb)
+            .arg("json");
+        let options = self.inside.iter().flat_map(|inside| &inside.options);
+        options.fold(command, Command::arg).arg(verb)
     }
 
     fn log(&self) -> PathBuf {
@@ -349,6 +435,17 @@ impl Cancel {
 fn set(event: &OwnedFd) {
     // It fails only when it is set already.
     let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+}
+
+/// Whether a process is in a group, as each is that the runtime makes there.
+fn has(group: &Cgroup, pid: Pid) -> bool {
+    group.pids().is_ok_and(|pids| pids.contains(&pid))
+}
+
+/// The number in a file; what is none is 0, which is no process.
+fn read_number(file: &Path) -> std::io::Result<i32> {
+    let text = read_bounded(file, MAX_PID_FILE)?;
+    Ok(std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
 }
 
 /// A path by which another process of the host's finds what this one has open.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use berth_sys::signal::SignalFd;
@@ -27,6 +27,7 @@ use crate::init::Init;
 use crate::making::Spaces;
 use crate::outcome::{Ended, failure};
 use crate::pump::{self, Note, Noted, Notes};
+use crate::runtime::Sandbox;
 
 mod create;
 mod ending;
@@ -81,6 +82,19 @@ struct Pod {
     init: Option<Init>,
     /// Opened when it is needed: the daemon may still be making it.
     cgroup_dirs: Vec<PathBuf>,
+    /// What its containers are in, where they share a kernel of their own.
+    inside: OnceLock<Arc<Sandbox>>,
+}
+
+impl Pod {
+    /// The sandbox of its containers, which is begun with the first of them.
+    fn sandbox(&self) -> std::io::Result<Arc<Sandbox>> {
+        if let Some(sandbox) = self.inside.get() {
+            return Ok(Arc::clone(sandbox));
+        }
+        let sandbox = Arc::new(Sandbox::new(self.sandbox.to_string(), &self.state_dir)?);
+        Ok(Arc::clone(self.inside.get_or_init(|| sandbox)))
+    }
 }
 
 impl Server {
@@ -217,7 +231,9 @@ impl Server {
         let sessions = self.sessions.values().map(|session| (session.pid, &session.pidfd));
         let init = self.pod.iter().filter_map(|pod| pod.init.as_ref());
         let init = init.map(|init| (init.child.pid, &init.child.pidfd));
-        mains.chain(sessions).chain(init).find_map(|(pid, pidfd)| {
+        let sandbox = self.pod.iter().filter_map(|pod| pod.inside.get()?.process()).next();
+        let sandbox = sandbox.iter().map(|(pid, pidfd)| (*pid, pidfd));
+        mains.chain(sessions).chain(init).chain(sandbox).find_map(|(pid, pidfd)| {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             let status = waitid(WaitId::PidFd(pidfd.as_fd()), options).ok().flatten()?;
             Some((pid, status.into()))

@@ -10,6 +10,8 @@ pub enum Maker {
     Native,
     /// A program with runc's command line: runc, crun.
     Runtime,
+    /// A program with runsc's command line, whose pods have a kernel of their own.
+    Gvisor,
 }
 
 /// Something that not every kind has in the same way.
@@ -25,7 +27,50 @@ pub enum Ability {
     RecursiveReadOnly,
     /// No mount of a container's root on the host.
     UnmountedRoot,
+    /// Limits of memory and processor time for each container.
+    ContainerLimits,
+    /// Memory that runs out ends one container.
+    OutOfMemory,
+    /// Limits of a container that change while it runs.
+    LimitChanges,
+    /// A limit of a container's processes.
+    PidsLimit,
+    /// Files of cgroup v2.
+    Unified,
+    /// Huge pages.
+    HugePages,
+    /// Statistics of a container.
+    Statistics,
+    /// Privileged containers.
+    Privileged,
+    /// Devices of the host.
+    HostDevices,
+    /// The host's PID namespace.
+    HostPid,
+    /// The host's IPC namespace.
+    HostIpc,
+    /// Sysctls.
+    Sysctls,
+    /// Labels of SELinux.
+    Selinux,
+    /// Profiles of AppArmor.
+    Apparmor,
+    /// Mounts that propagate.
+    Propagation,
+    /// Filters of system calls.
+    Seccomp,
+    /// The host's network.
+    HostNetwork,
+    /// Port forwarding.
+    PortForward,
+    /// The end of an exec session ends all that it started.
+    SessionKill,
+    /// Signals to a container's process from outside of Berth.
+    OutsideSignals,
 }
+
+/// What is in place of [`Ability::UnmountedRoot`].
+const MOUNTED_ROOT: &str = "one mount for each container, in its pod's directory";
 
 /// How far a kind has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,25 +96,46 @@ pub struct Lacking {
 
 impl Maker {
     /// Every kind.
-    pub const ALL: [Maker; 2] = [Maker::Native, Maker::Runtime];
+    pub const ALL: [Maker; 3] = [Maker::Native, Maker::Runtime, Maker::Gvisor];
 
     /// The names of its handlers.
     pub fn words(self) -> &'static str {
         match self {
             Maker::Native => "native",
             Maker::Runtime => "runc, crun",
+            Maker::Gvisor => "runsc (gVisor)",
         }
     }
 }
 
 impl Ability {
     /// Every one, in the order of the document.
-    pub const ALL: [Ability; 5] = [
+    pub const ALL: [Ability; 25] = [
         Ability::UserNamespaces,
         Ability::RawEnvironment,
         Ability::MappedPropagation,
         Ability::RecursiveReadOnly,
         Ability::UnmountedRoot,
+        Ability::ContainerLimits,
+        Ability::OutOfMemory,
+        Ability::LimitChanges,
+        Ability::PidsLimit,
+        Ability::Unified,
+        Ability::HugePages,
+        Ability::Statistics,
+        Ability::Privileged,
+        Ability::HostDevices,
+        Ability::HostPid,
+        Ability::HostIpc,
+        Ability::Sysctls,
+        Ability::Selinux,
+        Ability::Apparmor,
+        Ability::Propagation,
+        Ability::Seccomp,
+        Ability::HostNetwork,
+        Ability::PortForward,
+        Ability::SessionKill,
+        Ability::OutsideSignals,
     ];
 
     /// What it is.
@@ -82,24 +148,104 @@ impl Ability {
             }
             Ability::RecursiveReadOnly => "recursive read-only mounts",
             Ability::UnmountedRoot => "root file systems outside of the host's mount table",
+            Ability::ContainerLimits => "memory and CPU limits of each container",
+            Ability::OutOfMemory => "an end of one container alone when its memory runs out (`OOMKilled`)",
+            Ability::LimitChanges => "limits that change while a container runs (UpdateContainerResources)",
+            Ability::PidsLimit => "limits of a container's processes (`pids_limit`)",
+            Ability::Unified => "files of cgroup v2 (`unified`)",
+            Ability::HugePages => "huge pages",
+            Ability::Statistics => "statistics of each container",
+            Ability::Privileged => "privileged containers",
+            Ability::HostDevices => "devices of the host",
+            Ability::HostPid => "the host's PID namespace",
+            Ability::HostIpc => "the host's IPC namespace",
+            Ability::Sysctls => "sysctls",
+            Ability::Selinux => "SELinux labels",
+            Ability::Apparmor => "AppArmor profiles of the host",
+            Ability::Propagation => "mounts that propagate",
+            Ability::Seccomp => "seccomp profiles",
+            Ability::HostNetwork => "the host's network",
+            Ability::PortForward => "port forwarding",
+            Ability::SessionKill => "an end of all that an exec session started, with the session",
+            Ability::OutsideSignals => "signals to a container's process from outside of Berth",
         }
     }
 
     /// Whether pods have it by this kind of handler.
     pub fn of(self, maker: Maker) -> Has {
-        match (self, maker) {
-            (_, Maker::Native) => Has::Yes,
-            (Ability::UserNamespaces, Maker::Runtime) => Has::But(
+        match maker {
+            Maker::Native => Has::Yes,
+            Maker::Runtime => self.of_runtime(),
+            Maker::Gvisor => self.of_gvisor(),
+        }
+    }
+
+    fn of_runtime(self) -> Has {
+        match self {
+            Ability::UserNamespaces => Has::But(
                 "a kubelet is told so where the runtime says that it has idmapped mounts, which Berth does not need of it; \
                  crun 1.8 shows nothing that is mounted below a volume",
             ),
-            (Ability::RawEnvironment | Ability::MappedPropagation, Maker::Runtime) => Has::Refused,
-            (Ability::RecursiveReadOnly, Maker::Runtime) => {
-                Has::Depends("runc; crun from 1.9 on, which tells that it can")
+            Ability::RawEnvironment | Ability::MappedPropagation => Has::Refused,
+            Ability::RecursiveReadOnly => Has::Depends("runc; crun from 1.9 on, which tells that it can"),
+            Ability::UnmountedRoot => Has::Otherwise(MOUNTED_ROOT),
+            Ability::ContainerLimits
+            | Ability::OutOfMemory
+            | Ability::LimitChanges
+            | Ability::PidsLimit
+            | Ability::Unified
+            | Ability::HugePages
+            | Ability::Statistics
+            | Ability::Privileged
+            | Ability::HostDevices
+            | Ability::HostPid
+            | Ability::HostIpc
+            | Ability::Sysctls
+            | Ability::Selinux
+            | Ability::Apparmor
+            | Ability::Propagation
+            | Ability::Seccomp
+            | Ability::HostNetwork
+            | Ability::PortForward
+            | Ability::SessionKill
+            | Ability::OutsideSignals => Has::Yes,
+        }
+    }
+
+    fn of_gvisor(self) -> Has {
+        match self {
+            Ability::UserNamespaces
+            | Ability::RawEnvironment
+            | Ability::MappedPropagation
+            | Ability::RecursiveReadOnly
+            | Ability::LimitChanges
+            | Ability::PidsLimit
+            | Ability::Unified
+            | Ability::Privileged
+            | Ability::HostDevices
+            | Ability::HostPid
+            | Ability::HostIpc
+            | Ability::Sysctls
+            | Ability::Selinux
+            | Ability::Apparmor
+            | Ability::Propagation
+            | Ability::PortForward => Has::Refused,
+            Ability::UnmountedRoot => Has::Otherwise(MOUNTED_ROOT),
+            Ability::ContainerLimits => Has::Otherwise(
+                "those of the pod's containers that live, added up, for the sandbox as a whole; none where one of them has none. \
+                 The kernel itself (some 40 MB) counts, as it does for a limit of the pod",
+            ),
+            Ability::OutOfMemory => Has::Otherwise(
+                "of the sandbox, and with it of every container of the pod; the pod is not ready then",
+            ),
+            Ability::HugePages => Has::Otherwise("there are none"),
+            Ability::Statistics => {
+                Has::But("while it is the only one of its pod that runs; the pod's always")
             }
-            (Ability::UnmountedRoot, Maker::Runtime) => {
-                Has::Otherwise("one mount for each container, in its pod's directory")
-            }
+            Ability::Seccomp => Has::But("obeyed by gVisor's kernel"),
+            Ability::HostNetwork => Has::But("passed through (`--network=host`)"),
+            Ability::SessionKill => Has::Otherwise("of its process alone"),
+            Ability::OutsideSignals => Has::Otherwise("to what stands for it; SIGKILL ends it"),
         }
     }
 
@@ -148,7 +294,7 @@ mod tests {
         for ability in Ability::ALL {
             assert_eq!(ability.need(Maker::Native), Ok(()));
             // A row in which nothing differs is none.
-            assert_ne!(ability.of(Maker::Native), ability.of(Maker::Runtime), "{ability:?}");
+            assert!(Maker::ALL.iter().any(|maker| ability.of(*maker) != Has::Yes), "{ability:?}");
         }
     }
 

@@ -55,7 +55,9 @@ mod tests {
             "{new}"
         );
         assert!(
-            new.contains("\n| environment variables whose values are not text | yes | refused by name |\n")
+            new.contains(
+                "\n| environment variables whose values are not text | yes | refused by name | refused by name |\n"
+            )
         );
         assert_eq!(replaced(&new), Some(new));
         assert_eq!(replaced("without"), None);

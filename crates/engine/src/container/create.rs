@@ -14,14 +14,14 @@ use berth_types::{ContainerId, Digest, SandboxId};
 use oci_spec::runtime::Spec;
 
 use super::adjust::Subject;
-use super::{Facts, Item, remove, volumes};
+use super::{Facts, Item, kernel, remove, volumes};
 use crate::error::EngineError;
-use crate::handler::{Handler, Places, Prepared, Preparing};
+use crate::handler::{Handler, Kernel, Places, Prepared, Preparing};
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
 use crate::host::record::{self, ContainerRecord, Phase, UserRecord};
 use crate::host::stages::Timeline;
-use crate::model::{ContainerConfig, ContainerUser, EnvVar, PidMode, SandboxConfig};
+use crate::model::{ContainerConfig, ContainerUser, EnvVar, PidMode, Resources, SandboxConfig};
 use crate::oci::devices::HostDevice;
 use crate::oci::{self, Planned, devices, mounts, propagation, resources, signal};
 use crate::sandbox::{network_files, text};
@@ -87,6 +87,8 @@ pub(crate) struct Work {
     id: ContainerId,
     config: Arc<ContainerConfig>,
     created_at: i64,
+    /// The limits of the pod's other containers that may live.
+    beside: Vec<Resources>,
     timeline: Timeline,
 }
 
@@ -98,10 +100,11 @@ impl Work {
         shim: Shim,
         id: ContainerId,
         (config, created_at): (Arc<ContainerConfig>, i64),
+        beside: Vec<Resources>,
     ) -> Self {
         let (sandbox_id, sandbox, dir, cgroups) = pod;
         let timeline = Timeline::begin();
-        Self { shared, sandbox_id, sandbox, dir, cgroups, shim, id, config, created_at, timeline }
+        Self { shared, sandbox_id, sandbox, dir, cgroups, shim, id, config, created_at, beside, timeline }
     }
 
     /// Prepares it up to just before its `execve`. What fails half-way is removed like any other container.
@@ -160,7 +163,8 @@ impl Work {
         let spec = self.adjust(spec).await?;
         let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
         let limits = self.limits(&devices);
-        let prepared = self.prepare(handler, &facts, spec, limits, snapshot).await?;
+        let kernel = handler.has_own_kernel().then(|| self.kernel()).transpose()?;
+        let prepared = self.prepare(handler, &facts, spec, (limits, kernel), snapshot).await?;
         let (pid, ()) = tokio::try_join!(self.tell(prepared), self.complete(&facts))?;
         Ok(Made { facts, pid })
     }
@@ -317,13 +321,20 @@ impl Work {
         resources::cgroup(&self.config.resources, rules, &self.shared.facts)
     }
 
+    /// The group of the pod's own kernel, with its limits.
+    fn kernel(&self) -> Result<(CgroupPath, Limits), EngineError> {
+        let path = self.cgroups.kernel(&self.sandbox_id)?;
+        let of: Vec<&Resources> = self.beside.iter().chain([&self.config.resources]).collect();
+        Ok((path, kernel::limits(&of, &self.shared.facts)?))
+    }
+
     /// Everything that is made on this side: the cgroup, and what the handler makes.
     async fn prepare(
         &self,
         handler: &Arc<dyn Handler>,
         facts: &Facts,
         spec: Spec,
-        limits: Limits,
+        (limits, kernel): (Limits, Option<(CgroupPath, Limits)>),
         snapshot: Snapshot,
     ) -> Result<Prepared, EngineError> {
         let (shared, handler, config) =
@@ -333,9 +344,21 @@ impl Work {
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
+        let (sandbox_id, sandbox, kernel_dir) =
+            (self.sandbox_id.clone(), Arc::clone(&self.sandbox), self.dir.kernel());
         Shared::blocking(move || {
             let since = Instant::now();
-            let cgroup = cgroup.map(|path| shared.placement.make(&path, &limits)).transpose()?;
+            let none = Limits::default();
+            // What a container with another kernel has on the host only serves it.
+            let own = if kernel.is_some() { &none } else { &limits };
+            let cgroup = cgroup.map(|path| shared.placement.make(&path, own)).transpose()?;
+            let ensured = kernel.map(|(path, limits)| {
+                // They change with each container, in an order that depends on what there is.
+                let group = shared.cgroups.ensure(&path, &none)?;
+                group.update(&limits).map(|()| group)
+            });
+            let ensured =
+                ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
             let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
@@ -359,6 +382,14 @@ impl Work {
                 devices: &limits.devices,
                 cgroup: cgroup.as_ref(),
                 pod: &pod,
+                kernel: ensured.as_ref().map(|cgroup| Kernel {
+                    id: &sandbox_id,
+                    cgroup,
+                    dir: &kernel_dir,
+                    hostname: oci::hostname(&sandbox, &shared.facts),
+                    sysctls: &sandbox.sysctls,
+                    shares_pid: sandbox.namespaces.pid == PidMode::Pod,
+                }),
                 cgroups: &shared.cgroups,
                 places: Places { dir: &dir, root: &root_at },
                 create,

@@ -37,6 +37,8 @@ pub(crate) struct Stopper {
     pub(crate) shared: Arc<Shared>,
     /// None where the container has no group of its own.
     pub(crate) cgroup: Option<CgroupPath>,
+    /// The group of the pod's own kernel, which alone has what the container does: without a shim it is ended as a whole.
+    pub(crate) kernel: Option<CgroupPath>,
     /// When its command began, as far as is known.
     pub(crate) started_at: Option<i64>,
     pub(crate) ends: exit::Place,
@@ -126,6 +128,7 @@ impl Stopper {
             let Some(cgroup) = &self.cgroup else {
                 return Err(EngineError::failed("kill the container", ShimError::Lost));
             };
+            self.kernel.as_ref().map_or(Ok(()), |kernel| self.shared.placement.end(kernel))?;
             self.shared.placement.end(cgroup)?;
             Ok(self.ends.settle(&self.id, self.started_at, "it was killed without its shim"))
         });

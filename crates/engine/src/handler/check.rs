@@ -7,7 +7,7 @@
 
 mod contained;
 mod explain;
-mod program;
+pub(super) mod program;
 
 use std::collections::HashSet;
 use std::fmt;

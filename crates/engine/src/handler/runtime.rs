@@ -13,7 +13,7 @@ use berth_types::ContainerId;
 use berth_types::ability::{Ability, Maker};
 use berth_types::shim::bundle::{self, Bundle, Mapped, Owner};
 use berth_types::shim::{Create, Request};
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Process, Spec};
 use rustix::mount::UnmountFlags;
 
 use super::bundle::{Rest, complete, pieces};
@@ -37,20 +37,15 @@ impl OciRuntime {
     pub fn new(name: String, runtime: PathBuf, shim: Arc<Program>) -> Self {
         Self { name, runtime, shim }
     }
-
-    fn refuse_raw(&self, raw_env: &[EnvVar]) -> Result<(), EngineError> {
-        let Some(var) = raw_env.first() else { return Ok(()) };
-        Ability::RawEnvironment.need(Maker::Runtime).map_err(|why| {
-            let message =
-                format!("the value of {} is not text, with handler {:?}: {why}", var.name, self.name);
-            EngineError::unsupported("envs", message)
-        })
-    }
 }
 
-/// The bundle of the container with this directory.
-fn bundle_of(dir: &Path) -> PathBuf {
-    dir.join("bundle")
+/// JSON has no bytes that are not text.
+pub(super) fn refuse_raw(name: &str, maker: Maker, raw_env: &[EnvVar]) -> Result<(), EngineError> {
+    let Some(var) = raw_env.first() else { return Ok(()) };
+    Ability::RawEnvironment.need(maker).map_err(|why| {
+        let message = format!("the value of {} is not text, with handler {name:?}: {why}", var.name);
+        EngineError::unsupported("envs", message)
+    })
 }
 
 impl Handler for OciRuntime {
@@ -86,7 +81,7 @@ impl Handler for OciRuntime {
             create,
             ..
         } = container;
-        self.refuse_raw(raw_env)?;
+        refuse_raw(&self.name, Maker::Runtime, raw_env)?;
         let given = oci::given_namespaces(spec, pid);
         let sources = volumes.iter().map(|volume| volume.source.clone()).collect();
         // What Berth's own runtime refuses is refused for all: they differ in what they let a container cover.
@@ -101,15 +96,7 @@ impl Handler for OciRuntime {
         plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
         let process = spec.process().as_ref();
         let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
-        let mut spec = spec.clone();
-        let mapped = mapped::volumes(&mut spec, places.dir, user)?;
-        let bundle = bundle_of(places.dir);
-        let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
-        std::fs::create_dir_all(&bundle).map_err(failed("make the container's bundle"))?;
-        mount_root(&root, user, places.root)?;
-        for Detached { source, mount } in volumes.into_iter().chain(mapped) {
-            place(&mount, &source).map_err(failed("attach a volume"))?;
-        }
+        let (spec, bundle) = lay_out(spec, places, &root, user, volumes)?;
         let rest = Rest { root: places.root, devices, seccomp, oom_score: own_score() };
         let token = ContainerId::from_random(random::bytes());
         let config = pieces(complete(spec, rest), &given, token.as_str())
@@ -134,31 +121,61 @@ impl Handler for OciRuntime {
         _security: &ContainerSecurity,
         _user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
-        self.refuse_raw(raw_env)?;
+        refuse_raw(&self.name, Maker::Runtime, raw_env)?;
         let mut process = process.clone();
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(own_score());
         }
-        let text =
-            serde_json::to_string(&process).map_err(|e| EngineError::system("write the process", e))?;
-        bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
+        encoded(&process)
     }
 
     fn forget(&self, places: Places<'_>) -> Result<(), EngineError> {
-        let mounted = mount::mounted().map_err(|e| EngineError::system("list the mounts", e))?;
-        let own = |point: &&PathBuf| point.starts_with(places.dir) || point.starts_with(places.root);
-        let points = mounted.iter().map(|mount| &mount.point).filter(own);
-        // The latest first: it may cover others, or be in one.
-        for point in points.rev() {
-            rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-                .map_err(|e| EngineError::system(format!("unmount {}", point.display()), e))?;
+        unmount(places)
+    }
+}
+
+/// A further process, as a plan.
+pub(super) fn encoded(process: &Process) -> Result<Vec<u8>, EngineError> {
+    let text = serde_json::to_string(process).map_err(|e| EngineError::system("write the process", e))?;
+    bundle::encode(&bundle::Process { text }).map_err(|e| EngineError::invalid("exec", e.to_string()))
+}
+
+/// Mounts a container's root and its volumes, and makes the directory of its bundle: that, and the specification with the volumes
+/// that have been idmapped.
+pub(super) fn lay_out(
+    spec: &Spec,
+    places: Places<'_>,
+    root: &Overlay<'_>,
+    user: Option<(UserNamespace, BorrowedFd<'_>)>,
+    volumes: Vec<Detached>,
+) -> Result<(Spec, PathBuf), EngineError> {
+    let mut spec = spec.clone();
+    let mapped = mapped::volumes(&mut spec, places.dir, user)?;
+    let bundle = places.dir.join("bundle");
+    let failed = |what: &'static str| move |e: std::io::Error| EngineError::system(what, e);
+    std::fs::create_dir_all(&bundle).map_err(failed("make the container's bundle"))?;
+    mount_root(root, user, places.root)?;
+    for Detached { source, mount } in volumes.into_iter().chain(mapped) {
+        place(&mount, &source).map_err(failed("attach a volume"))?;
+    }
+    Ok((spec, bundle))
+}
+
+/// Unmounts what is at a container's places.
+pub(super) fn unmount(places: Places<'_>) -> Result<(), EngineError> {
+    let mounted = mount::mounted().map_err(|e| EngineError::system("list the mounts", e))?;
+    let own = |point: &&PathBuf| point.starts_with(places.dir) || point.starts_with(places.root);
+    let points = mounted.iter().map(|mount| &mount.point).filter(own);
+    // The latest first: it may cover others, or be in one.
+    for point in points.rev() {
+        rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+            .map_err(|e| EngineError::system(format!("unmount {}", point.display()), e))?;
+    }
+    match std::fs::remove_dir(places.root) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(EngineError::system(format!("remove {}", places.root.display()), e))
         }
-        match std::fs::remove_dir(places.root) {
-            Err(e) if e.kind() != ErrorKind::NotFound => {
-                Err(EngineError::system(format!("remove {}", places.root.display()), e))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -204,6 +221,6 @@ fn place(mount: &std::os::fd::OwnedFd, path: &Path) -> std::io::Result<()> {
 }
 
 /// The daemon's own score, which its processes have that were given none.
-fn own_score() -> Option<i32> {
+pub(super) fn own_score() -> Option<i32> {
     std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
 }

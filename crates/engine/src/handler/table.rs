@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::check::{Check, Report, Subject};
 use super::found::{Binary, Kind, Missing, Search};
-use super::{Handler, NATIVE, OciRuntime, Program};
+use super::{Gvisor, Handler, NATIVE, OciRuntime, Program};
 use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::status::{HandlerFeatures, HandlerState, HandlerStatus};
@@ -53,12 +53,18 @@ impl ByKind {
 }
 
 impl Runtimes for ByKind {
-    fn handler(&self, name: &str, _: Kind, program: &Path) -> Arc<dyn Handler> {
-        Arc::new(OciRuntime::new(name.to_owned(), program.to_owned(), Arc::clone(&self.shim)))
+    fn handler(&self, name: &str, kind: Kind, program: &Path) -> Arc<dyn Handler> {
+        let (name, program, shim) = (name.to_owned(), program.to_owned(), Arc::clone(&self.shim));
+        match kind {
+            Kind::Runc => Arc::new(OciRuntime::new(name, program, shim)),
+            Kind::Gvisor => Arc::new(Gvisor::new(name, program, shim)),
+        }
     }
 
     fn has(&self, kind: Kind) -> bool {
-        kind == Kind::Runc
+        match kind {
+            Kind::Runc | Kind::Gvisor => true,
+        }
     }
 }
 
@@ -272,7 +278,7 @@ impl Handlers {
         let subject = Subject { name: name.to_owned(), kind, program };
         let check = Arc::clone(&self.check);
         if !self.runtimes.has(kind) {
-            let result = Err("gVisor is not supported yet".to_owned());
+            let result = Err("there is no handler for its kind".to_owned());
             sender.send_replace(Some(Verdict { result, at: Instant::now() }));
             return Found::Program { binary, verdict };
         }

@@ -111,6 +111,16 @@ impl PodDir {
         self.run.join("resolv.conf")
     }
 
+    /// What the pod's own kernel is made of.
+    pub(crate) fn kernel(&self) -> PathBuf {
+        self.run.join("kernel")
+    }
+
+    /// Where gVisor keeps an empty network namespace mounted, for what serves its files.
+    pub(crate) fn gofers_netns(&self) -> PathBuf {
+        self.records.join("runtime/null-netns")
+    }
+
     pub(crate) fn containers(&self) -> PathBuf {
         self.records.join("containers")
     }

@@ -60,6 +60,17 @@ pub struct PodCgroups {
     pub parent: CgroupPath,
 }
 
+impl PodCgroups {
+    /// The group of the pod's own kernel, where its handler has one.
+    ///
+    /// # Errors
+    /// It cannot have that name.
+    pub(crate) fn kernel(&self, sandbox: &SandboxId) -> Result<CgroupPath, EngineError> {
+        let child = self.parent.child(&format!("kernel-{sandbox}"));
+        child.map_err(|e| EngineError::failed("name the kernel's cgroup", e))
+    }
+}
+
 /// Where cgroups lie and who makes them. Methods block, but for [`Placement::driver`] and [`Placement::of_pod`].
 pub trait Placement: fmt::Debug + Send + Sync {
     /// Whose hierarchy it is.

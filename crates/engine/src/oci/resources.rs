@@ -196,3 +196,5 @@ fn forget(limits: &mut Resources, file: &str) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::host as test_host;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_sys::cgroup::CgroupPath;
 use berth_types::ContainerId;
 use berth_types::lifecycle::Outcome;
 use berth_types::lifecycle::container::{Ask, Effect as OfContainer, Message as ToContainer};
@@ -20,6 +21,7 @@ use crate::container::{Preparation, remove, start};
 use crate::error::EngineError;
 use crate::handler::Handler;
 use crate::host::stages::Timeline;
+use crate::model::Resources;
 use crate::recovery;
 use crate::shared::Shared;
 use crate::shim::ShimError;
@@ -59,6 +61,18 @@ impl Owner {
         self.spawner.shared.handlers.of(&self.config.handler).ok()
     }
 
+    /// The group of the pod's own kernel, if it has one.
+    pub(super) fn kernel(&self) -> Option<CgroupPath> {
+        self.handler().filter(|handler| handler.has_own_kernel())?;
+        self.cgroups.kernel(&self.id).ok()
+    }
+
+    /// The limits of the containers that may live, but for one.
+    fn limits_beside(&self, id: &ContainerId) -> Vec<Resources> {
+        let living = self.pod.containers().iter().filter(|(other, life)| *other != id && life.may_live());
+        living.filter_map(|(other, _)| Some(self.items.get(other)?.limits.now().clone())).collect()
+    }
+
     fn answer_of_sandbox(&mut self, caller: Caller, outcome: Outcome<EngineError>) {
         let result = match outcome {
             Outcome::Done => Ok(()),
@@ -93,6 +107,7 @@ impl Owner {
             shim,
             id.clone(),
             (Arc::clone(&item.config), item.created_at),
+            self.limits_beside(&id),
         );
         let failed = id.clone();
         self.spawner.spawn(
@@ -131,6 +146,7 @@ impl Owner {
             deadline,
             shared: Arc::clone(&self.spawner.shared),
             cgroup: facts.cgroup.clone(),
+            kernel: self.kernel(),
             started_at: self.pod.containers().get(&id).and_then(|life| life.started_at()),
             ends: self.ends(),
         };
@@ -199,6 +215,7 @@ impl Owner {
                 .containers()
                 .values()
                 .filter_map(|life| life.facts().and_then(|facts| facts.cgroup.clone()))
+                .chain(self.kernel())
                 .chain([self.cgroups.pod.clone()])
                 .collect(),
         };
@@ -270,6 +287,7 @@ impl Owner {
             id: self.id.clone(),
             dir: self.dir.clone(),
             pod: self.cgroups.pod.clone(),
+            kernel: self.kernel(),
             containers,
             handler: self.handler(),
         };

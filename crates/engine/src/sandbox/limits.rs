@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use berth_types::ContainerId;
+use berth_types::ability::{Ability, Maker};
 use berth_types::lifecycle::sandbox::State;
 
 use super::inbox::not_found;
@@ -19,6 +20,15 @@ impl Owner {
             Ok(facts) => facts,
             Err(refused) => return self.answer_caller(caller, Err(refused)),
         };
+        if self.kernel().is_some()
+            && let Err(why) = Ability::LimitChanges.need(Maker::Gvisor)
+        {
+            let message = format!(
+                "handler {:?} has the pod's containers in one sandbox, whose limits are set when they are created: {why}",
+                self.config.handler
+            );
+            return self.answer_caller(caller, Err(EngineError::unsupported("resources", message)));
+        }
         let Some(item) = self.items.get_mut(id) else {
             return self.answer_caller(caller, Err(not_found(id)));
         };

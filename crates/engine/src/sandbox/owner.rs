@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
+use berth_sys::cgroup::CgroupPath;
+use berth_types::lifecycle::container::Container;
 use berth_types::lifecycle::pod::{Link, Pod};
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
@@ -15,7 +17,7 @@ use crate::container::Item;
 use crate::container::update::Limits;
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
-use crate::model::{Network, Resources, SandboxConfig, SandboxView};
+use crate::model::{ContainerView, Network, Resources, SandboxConfig, SandboxView};
 use crate::shared::{Identity, Shared};
 use crate::shim::Shim;
 
@@ -173,7 +175,12 @@ impl Owner {
     }
 
     fn view(&self) -> SandboxView {
-        let seen = |(id, life): (&ContainerId, &_)| self.items.get(id)?.view(id, &self.id, life);
+        let kernel = self.kernel().map(|kernel| self.cgroup_beside(&kernel));
+        let seen = |(id, life): (&ContainerId, &_)| {
+            let view = self.items.get(id)?.view(id, &self.id, life)?;
+            let cgroup = kernel.clone().unwrap_or_else(|| view.cgroup.clone());
+            Some(ContainerView { cgroup, ..view })
+        };
         let lives = self.pod.containers().iter().map(|(id, life)| (id, life.as_ref()));
         let mut containers: Vec<_> = lives.filter_map(seen).map(Arc::new).collect();
         containers.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.id.cmp(&b.id)));
@@ -191,6 +198,14 @@ impl Owner {
             message: self.trouble(),
             containers,
         }
+    }
+
+    /// Where the processor time and memory are of a container in this kernel: all of them are its only container's that runs. Those of
+    /// several are not told apart, so that none of them has numbers.
+    fn cgroup_beside(&self, kernel: &CgroupPath) -> String {
+        let runs = |life: &Container<Live>| life.may_live() && life.started_at().is_some();
+        let running = self.pod.containers().values().filter(|life| runs(life)).count();
+        if running == 1 { kernel.to_string() } else { String::new() }
     }
 
     /// What is wrong with the pod; empty when nothing is.

@@ -113,6 +113,7 @@ impl Steps {
         }
         failures.take(detached);
         failures.take(namespaces::unmount(&self.dir.shm()));
+        failures.take(namespaces::unmount(&self.dir.gofers_netns()));
         let socket = record::remove(&self.dir.socket());
         failures.take(socket.map_err(|e| EngineError::system("remove the shim's socket", e)));
         timeline.stage("mounts", since);
@@ -137,6 +138,8 @@ pub(crate) struct Rest {
     pub(crate) id: SandboxId,
     pub(crate) dir: PodDir,
     pub(crate) pod: CgroupPath,
+    /// The group of its own kernel, where it has one.
+    pub(crate) kernel: Option<CgroupPath>,
     pub(crate) containers: Vec<(ContainerId, Option<CgroupPath>)>,
     pub(crate) handler: Option<Arc<dyn Handler>>,
 }
@@ -161,9 +164,10 @@ impl Rest {
         failures.result("remove the pod's containers")?;
         timeline.stage("containers", timeline.began());
         let since = Instant::now();
-        let (groups, dir, pod) = (Arc::clone(shared), self.dir, self.pod);
+        let (groups, dir, pod, kernel) = (Arc::clone(shared), self.dir, self.pod, self.kernel);
         Shared::blocking(move || {
             // A container that was partly created when the pod was taken down may have made it again.
+            kernel.map_or(Ok(()), |kernel| groups.placement.end(&kernel))?;
             groups.placement.end(&pod)?;
             for dir in dir.all() {
                 let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);
@@ -216,7 +220,8 @@ impl Unmade {
         let cgroups = self.cgroups.clone();
         let parts = Parts { id: id.clone(), dir: dir.clone(), shim: None, shim_pid: None, cgroups };
         parts.take_down(shared, &Timeline::begin()).await?;
-        Rest { id, dir, pod, containers: Vec::new(), handler: None }.remove(shared, &Arc::default()).await
+        let rest = Rest { id, dir, pod, kernel: None, containers: Vec::new(), handler: None };
+        rest.remove(shared, &Arc::default()).await
     }
 }
 

@@ -80,3 +80,42 @@ fn volumes_of_a_user_namespace_by_runc() {
     require_root!();
     harness::under(("runc", "/usr/sbin/runc"), files::volumes_keep_their_owners_with_the_mounts_below_them);
 }
+
+/// The same for gVisor, whose pods have a kernel of their own. What is not the same is in `gvisor.rs`: limits, statistics, memory that runs out,
+/// what stays of a container that could not be made (its pod's kernel), and what only Linux tells of a process.
+macro_rules! gvisor_suite {
+    ($($module:ident :: $test:ident),+ $(,)?) => {
+        mod gvisor {
+            $(#[test]
+            fn $test() {
+                super::require_root!();
+                let runsc = super::harness::runsc();
+                super::require!(runsc.is_some(), "BERTH_GVISOR is not set: cargo xtask test builds gVisor");
+                super::harness::under((super::harness::GVISOR, runsc.unwrap()), super::$module::$test);
+            })+
+        }
+    };
+}
+
+gvisor_suite! {
+    life::a_pod_runs_writes_its_log_and_leaves_nothing,
+    life::the_same_identity_with_another_configuration_or_stopped_is_taken,
+    life::containers_may_share_processes_and_memory,
+    exec::exec_gives_output_status_and_errors,
+    exec::a_timeout_is_told_during_a_grace_too,
+    exec::exec_as_another_user_has_the_home_of_that_user,
+    exec::exec_with_streams_and_with_a_terminal,
+    exec::an_attached_client_talks_to_the_main_process,
+    recovery::pods_run_on_without_the_daemon_and_are_found_again,
+    recovery::a_pod_whose_shim_is_killed_ends_in_the_defined_way,
+    recovery::a_shim_that_died_with_the_daemon_is_found_so,
+    recovery::a_stopped_pod_and_a_partly_created_one_are_distinguished,
+    recovery::a_pod_whose_removal_was_cut_off_is_found_and_removed,
+    recovery::a_connection_that_is_lost_ends_nothing,
+    silent::its_containers_and_its_pod_can_be_ended_without_it,
+    silent::a_pod_with_running_containers_is_removed_without_it,
+    volumes::an_image_is_a_volume_that_several_containers_share_and_keep,
+    volumes::a_part_of_an_image_is_a_volume,
+    network::pods_have_addresses_names_and_reach_each_other,
+    concurrency::sixteen_pods_at_once_come_and_go,
+}

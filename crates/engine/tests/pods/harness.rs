@@ -13,7 +13,7 @@ use berth_engine::model::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, ImageSpec, NamespaceMode, Namespaces, Network,
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
-use berth_engine::seams::{OciRuntime, Program, Seams};
+use berth_engine::seams::{Gvisor, OciRuntime, Program, Seams};
 use berth_engine::{
     BuiltinNetwork, CgroupDriver, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice,
 };
@@ -63,6 +63,19 @@ thread_local! {
 pub(crate) fn under(handler: (&'static str, &'static str), test: fn()) {
     HANDLER.set(Some(handler));
     test();
+}
+
+/// The handler whose pods have a kernel of their own.
+pub(crate) const GVISOR: &str = "runsc";
+
+/// Its program, which `cargo xtask test` builds; None where it has not been.
+pub(crate) fn runsc() -> Option<&'static str> {
+    static RUNSC: OnceLock<Option<String>> = OnceLock::new();
+    let find = || {
+        let dir = std::env::var("BERTH_GVISOR").ok().filter(|dir| !dir.is_empty())?;
+        Some(format!("{dir}/runsc"))
+    };
+    RUNSC.get_or_init(find).as_deref()
 }
 
 /// Whether it runs with Berth's own runtime.
@@ -131,7 +144,10 @@ impl World {
     pub(crate) fn open_with(&mut self, mut seams: Seams) -> Engine {
         if let Some((name, runtime)) = HANDLER.get() {
             let shim = Arc::new(Program::new(programs().shim));
-            seams.handlers.push(Arc::new(OciRuntime::new(name.to_owned(), runtime.into(), shim)));
+            seams.handlers.push(match name {
+                GVISOR => Arc::new(Gvisor::new(name.to_owned(), runtime.into(), shim)),
+                _ => Arc::new(OciRuntime::new(name.to_owned(), runtime.into(), shim)),
+            });
         }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

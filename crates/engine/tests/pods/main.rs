@@ -13,6 +13,7 @@ mod exec;
 mod failures;
 mod faulty;
 mod found;
+mod gvisor;
 mod handlers;
 mod harness;
 mod life;

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use berth_sys::cgroup::Join;
 use berth_sys::process::{self, Exit};
 use berth_sys::spawn::{Child, Executable, Spawn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,37 +21,45 @@ const SAID: usize = 2 << 10;
 
 /// A program and its arguments.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(crate) struct Command {
     arguments: Vec<CString>,
+    /// Where it runs, if not where this process does.
+    join: Join,
 }
 
 /// What a run has beside its arguments.
 #[derive(Debug, Default)]
-pub(super) struct Given<'a> {
+pub(crate) struct Given<'a> {
     /// The streams of a container. Without them what it writes is listened to.
-    pub(super) stdio: [Option<BorrowedFd<'a>>; 3],
+    pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
     /// The other ends of those that nobody reads before it has ended: it is listened to there.
-    pub(super) unread: &'a [OwnedFd],
+    pub(crate) unread: &'a [OwnedFd],
     /// It is waited for until one of these is readable.
-    pub(super) cancels: &'a [BorrowedFd<'a>],
+    pub(crate) cancels: &'a [BorrowedFd<'a>],
 }
 
 /// Why it did not do what it was asked.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     /// How it ended.
-    pub(super) how: String,
+    pub(crate) how: String,
     /// What it said last, where its streams are not a container's.
-    pub(super) said: Option<String>,
+    pub(crate) said: Option<String>,
 }
 
 impl Command {
-    pub(super) fn new(program: &Path) -> Self {
-        Self { arguments: Vec::new() }.arg(program)
+    pub(crate) fn new(program: &Path) -> Self {
+        Self { arguments: Vec::new(), join: Join::default() }.arg(program)
+    }
+
+    /// It is born in these groups.
+    #[must_use]
+    pub(crate) fn within(self, join: Join) -> Self {
+        Self { join, ..self }
     }
 
     #[must_use]
-    pub(super) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         // Paths of ours and ids, which have none.
         let bytes: Vec<u8> = argument.as_ref().as_bytes().iter().copied().filter(|byte| *byte != 0).collect();
         self.arguments.extend(CString::new(bytes));
@@ -58,28 +67,17 @@ impl Command {
     }
 
     /// Runs it to its end.
-    pub(super) fn run(&self, limit: Duration, given: &Given<'_>) -> Result<(), Failed> {
+    pub(crate) fn run(&self, limit: Duration, given: &Given<'_>) -> Result<(), Failed> {
         let failed =
             |what: &str, e: &dyn std::fmt::Display| Failed { how: format!("{what}: {e}"), said: None };
-        let program = self.arguments.first().ok_or_else(|| failed("no program", &""))?;
-        let argv: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
         let (said, errors) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let mut said = Said::new(said.into(), given.unread).map_err(|e| failed("make a pipe", &e))?;
         // No device of the host's: crun gives its streams to the container's user, whatever they are.
         let (empty, _) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let [stdin, stdout, stderr] = given.stdio;
         let words = Some(errors.as_fd());
-        let spawn = Spawn {
-            program: Executable::Path(program),
-            argv: &argv,
-            env: &[PATH],
-            fds: &[],
-            stdio: [stdin.or(Some(empty.as_fd())), stdout.or(words), stderr.or(words)],
-            cgroup: None,
-            tasks: &[],
-            new_pid_namespace: false,
-        };
-        let child = spawn.spawn().map_err(|e| failed("it cannot be executed", &e))?;
+        let stdio = [stdin.or(Some(empty.as_fd())), stdout.or(words), stderr.or(words)];
+        let child = self.spawn(stdio).map_err(|e| failed("it cannot be executed", &e))?;
         drop(errors);
         let how = match wait(&child, limit, &mut said, given.cancels) {
             Waited::Ended => match process::reap(child.pidfd.as_fd()) {
@@ -98,6 +96,24 @@ impl Command {
             }
         };
         Err(Failed { how, said: said.last_words() })
+    }
+
+    /// Begins to run it.
+    pub(crate) fn spawn(&self, stdio: [Option<BorrowedFd<'_>>; 3]) -> std::io::Result<Child> {
+        let program = self.arguments.first().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let argv: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
+        let tasks: Vec<BorrowedFd<'_>> = self.join.tasks.iter().map(AsFd::as_fd).collect();
+        let spawn = Spawn {
+            program: Executable::Path(program),
+            argv: &argv,
+            env: &[PATH],
+            fds: &[],
+            stdio,
+            cgroup: self.join.v2_dir.as_ref().map(AsFd::as_fd),
+            tasks: &tasks,
+            new_pid_namespace: false,
+        };
+        spawn.spawn()
     }
 }
 

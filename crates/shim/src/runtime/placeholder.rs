@@ -26,7 +26,7 @@ pub(super) fn start(tty: bool) -> io::Result<Made> {
         new_pid_namespace: false,
     };
     let child = spawn.spawn()?;
-    Ok(Made { pid: child.pid, pidfd: child.pidfd, console })
+    Ok(Made { pid: child.pid, pidfd: child.pidfd, console, inner: None })
 }
 
 /// The master of a terminal that nothing is written to.

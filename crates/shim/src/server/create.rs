@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::Cgroup;
 use berth_types::ContainerId;
-use berth_types::shim::bundle;
+use berth_types::shim::bundle::{self, Container as Of, Mapped};
 use berth_types::shim::{Answer, Create, Event, Exit, Failure, PidSpace, Reason};
 use rustix::process::Signal;
 
@@ -49,7 +49,7 @@ impl Server {
         let dir = pod.state_dir.join("containers").join(id.as_str());
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let spaces = Arc::clone(&pod.spaces);
-        let runtime = runtime_of(&create, &pod.state_dir, &dir)?;
+        let runtime = runtime_of(&create, pod, &dir)?;
         let oom_score = self.oom_score;
         let making =
             Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score, runtime: runtime.clone() };
@@ -201,13 +201,18 @@ impl Server {
 }
 
 /// The runtime that makes a container, if it is not this program.
-fn runtime_of(create: &Create, state_dir: &Path, dir: &Path) -> Result<Option<Arc<Runtime>>, Failure> {
+fn runtime_of(create: &Create, pod: &Pod, dir: &Path) -> Result<Option<Arc<Runtime>>, Failure> {
     if !bundle::is_bundle(&create.plan) {
         return Ok(None);
     }
     let plan = bundle::container(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
     let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-    let runtime = Runtime::new(plan, (create.container.clone(), cgroup), state_dir, dir.to_owned());
+    let (own, dir) = ((create.container.clone(), cgroup), dir.to_owned());
+    let runtime = match plan {
+        Of::Plain(bundle) => Runtime::new((bundle, None), own, &pod.state_dir, dir),
+        Of::Mapped(Mapped { bundle, owner }) => Runtime::new((bundle, Some(owner)), own, &pod.state_dir, dir),
+        Of::Member(member) => pod.sandbox().and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir)),
+    };
     runtime.map(|runtime| Some(Arc::new(runtime))).map_err(|e| system("make a runtime's event", &e))
 }
 

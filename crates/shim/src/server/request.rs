@@ -1,7 +1,7 @@
 //! What each request does.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use berth_types::ContainerId;
 use berth_types::shim::{self, Abilities, Answer, Failure, Reason, Request, VERSION};
@@ -105,7 +105,8 @@ impl Server {
         let cgroup_dirs = told.cgroup_dirs.into_iter().map(Into::into).collect();
         let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
         let spaces = Arc::new(Spaces { user, network, ipc, uts, base: Arc::clone(&self.base) });
-        self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs });
+        let inside = OnceLock::new();
+        self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs, inside });
         DONE
     }
 
@@ -122,7 +123,7 @@ impl Server {
         match verdict {
             Verdict::Already => {}
             Verdict::End => self.end_early(id),
-            Verdict::Do if all => signal_all(container, signal)?,
+            Verdict::Do if all && !container.is_inside() => signal_all(container, signal)?,
             Verdict::Do => signal_main(container, signal)?,
         }
         DONE
@@ -231,5 +232,8 @@ fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
 }
 
 fn signal_main(container: &Container, signal: Signal) -> Result<(), Failure> {
+    if let Some(runtime) = container.runtime.as_ref().filter(|of| of.is_inside() && signal != Signal::KILL) {
+        return runtime.signal(signal.as_raw()).map_err(|e| system("signal the container", &e));
+    }
     container.pidfd().map_or(Ok(()), |pidfd| send(pidfd, signal))
 }

@@ -16,7 +16,7 @@ use super::Server;
 use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
-use crate::exec::{Beginning, Begun, ByRuntime, Session};
+use crate::exec::{Beginning, Begun, ByRuntime, Inner, Session};
 use crate::making::given_streams;
 use crate::outcome::{self, Ended, exec_refused, failure, system};
 use crate::pump::Note;
@@ -61,8 +61,8 @@ impl Server {
         let (notes, container, id) = (self.notes.clone(), exec.container.clone(), exec.exec.clone());
         let thread = std::thread::Builder::new().name("exec".to_owned()).stack_size(STACK);
         let begun = thread.spawn(move || {
-            let outcome = begin.begin();
-            notes.send(&container, Note::Begun(Box::new(Begun { exec: id, outcome })));
+            let (outcome, inner) = begin.begin().map_or_else(|e| (Err(e), None), |(r, i)| (Ok(r), i));
+            notes.send(&container, Note::Begun(Box::new(Begun { exec: id, outcome, inner })));
         });
         begun.map_err(|e| system("start a thread for the process", &e))?;
         let beginning = Beginning { container: exec.container, asker, timeout, killed: false, by_runtime };
@@ -72,7 +72,7 @@ impl Server {
 
     /// A session's process runs, or why not.
     pub(super) fn begun(&mut self, begun: Begun) {
-        let Begun { exec, outcome } = begun;
+        let Begun { exec, outcome, inner } = begun;
         let Some(beginning) = self.beginning.remove(&exec) else { return };
         let Beginning { container, asker, timeout, killed, by_runtime } = beginning;
         let deadline = by_runtime.as_ref().and_then(|by| by.deadline);
@@ -90,6 +90,7 @@ impl Server {
                         .or_else(|| timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
                     timed_out: false,
                     terminal,
+                    inner,
                 };
                 if killed && let Some(container) = self.containers.get(&container) {
                     session.kill(&container.cgroup);
@@ -197,7 +198,7 @@ struct Begin {
 }
 
 impl Begin {
-    fn begin(self) -> Result<Running, Failure> {
+    fn begin(self) -> Result<(Running, Option<Inner>), Failure> {
         if let Some((runtime, id, cancel)) = &self.by {
             let process = bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
             let streams = given_streams(self.stdio).map_err(|e| system("make the session's stdio", &e))?;
@@ -205,13 +206,15 @@ impl Begin {
             let given = streams
                 .as_ref()
                 .map(|fds| Streams { fds: fds.each_ref().map(AsFd::as_fd), unread: Vec::new() });
-            let Made { pid, pidfd, console } = runtime.exec(id, &process, given.as_ref(), cancel)?;
-            return Ok(Running { pid, pidfd, console, notes: Vec::new() });
+            let Made { pid, pidfd, console, inner } = runtime.exec(id, &process, given.as_ref(), cancel)?;
+            let inner = inner.map(|pid| Inner { runtime: Arc::clone(runtime), pid });
+            return Ok((Running { pid, pidfd, console, notes: Vec::new() }, inner));
         }
         let mut plan =
             ProcessPlan::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
         plan.oom_score_adj = plan.oom_score_adj.or(self.oom_score);
-        run::exec(&plan, self.target.as_fd(), self.stdio, &self.join).map_err(|e| exec_refused(&e))
+        let running = run::exec(&plan, self.target.as_fd(), self.stdio, &self.join);
+        running.map(|running| (running, None)).map_err(|e| exec_refused(&e))
     }
 }
 

@@ -72,8 +72,13 @@ impl Server {
         if let Some(init) = &pod.init {
             drop(super::request::send(&init.child.pidfd, Signal::KILL));
         }
-        let cgroup = Cgroup::from_dirs(pod.cgroup_dirs.clone());
-        cgroup.kill_all(now + Duration::from_millis(2)).map_err(|e| berth_types::error::chain(&e))
+        let sandbox = pod.inside.get().and_then(|sandbox| sandbox.cgroup());
+        let groups = [Cgroup::from_dirs(pod.cgroup_dirs.clone())].into_iter().chain(sandbox);
+        let deadline = now + Duration::from_millis(2);
+        groups
+            .map(|group| group.kill_all(deadline))
+            .fold(Ok(()), Result::and)
+            .map_err(|e| berth_types::error::chain(&e))
     }
 
     /// Callers are told what is still alive; it is killed again and again, and the shim stays until it is dead.
@@ -93,9 +98,25 @@ impl Server {
         self.done = true;
     }
 
-    /// If this was the pod's init, the kernel has ended everything in its namespace, and the pod ends.
+    /// The containers ended with their sandbox. What stands for each ends by itself, but for those whose sandbox never told it.
+    fn sandbox_ended(&mut self) {
+        let alive = self.containers.iter().filter(|(_, c)| c.stage.is_alive());
+        for id in alive.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            match self.containers.get(&id).and_then(|container| container.pidfd()) {
+                // Not as one whose end was asked for: memory may have run out.
+                Some(pidfd) => drop(super::request::send(pidfd, Signal::KILL)),
+                None => self.end_early(&id),
+            }
+        }
+    }
+
+    /// If this was the pod's init or sandbox, the kernel has ended everything in its namespace, and the pod ends.
     pub(super) fn init_ended(&mut self, pid: i32) {
         let Some(pod) = &mut self.pod else { return };
+        if pod.inside.get().is_some_and(|sandbox| sandbox.has_ended(pid)) {
+            self.sandbox_ended();
+            return self.tell(&Event::PodEnded);
+        }
         if pod.init.as_ref().is_some_and(|init| init.child.pid == pid) {
             pod.init = None;
             self.kill_containers();

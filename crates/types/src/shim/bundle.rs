@@ -9,6 +9,7 @@
 //! 0x100  Bundle    a container
 //! 0x100  Process   a further process in any
 //! 0x101  Mapped    a container of a pod with a user namespace
+//! 0x102  Member    a container of a pod whose containers share a kernel of their own
 //! ```
 
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::CodecError;
 
 /// The first two bytes of such plans, little-endian: far from the versions of `berth-container`.
-pub const VERSIONS: [u16; 2] = [Bundle::VERSION, Mapped::VERSION];
+pub const VERSIONS: [u16; 3] = [Bundle::VERSION, Mapped::VERSION, Member::VERSION];
 
 /// What is a plan by itself.
 pub trait Versioned: Serialize + DeserializeOwned {
@@ -35,6 +36,10 @@ impl Versioned for Process {
 
 impl Versioned for Mapped {
     const VERSION: u16 = 0x101;
+}
+
+impl Versioned for Member {
+    const VERSION: u16 = 0x102;
 }
 
 /// A container that a runtime makes from a bundle on the disk (OCI runtime-spec, bundle.md).
@@ -91,6 +96,32 @@ pub struct Owner {
     pub gid: u32,
 }
 
+/// A container of a pod whose containers share a kernel of their own: a program with gVisor's command line makes it in the
+/// pod's sandbox, and that with the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// What the sandbox is begun with: a container that only waits.
+    pub sandbox: Bundle,
+    /// The directories of the sandbox's cgroup in all hierarchies, absolute, as those of
+    /// [`Create::cgroup_dirs`](super::Create).
+    pub cgroup_dirs: Vec<String>,
+    /// What the program is given before every verb.
+    pub options: Vec<String>,
+    /// The container.
+    pub container: Bundle,
+}
+
+/// What a plan makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Container {
+    /// A container of the host's kernel.
+    Plain(Bundle),
+    /// The same, in a user namespace.
+    Mapped(Mapped),
+    /// A container of its pod's own kernel.
+    Member(Member),
+}
+
 /// A further process in such a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -123,15 +154,15 @@ pub fn decode<T: Versioned>(plan: &[u8]) -> Result<T, CodecError> {
     super::decode(body)
 }
 
-/// The plan of a container, with or without a user namespace.
+/// The plan of a container, of whichever kind.
 ///
 /// # Errors
 /// It is not the plan of one.
-pub fn container(plan: &[u8]) -> Result<(Bundle, Option<Owner>), CodecError> {
-    if plan.starts_with(&Mapped::VERSION.to_le_bytes()) {
-        decode(plan).map(|Mapped { bundle, owner }| (bundle, Some(owner)))
-    } else {
-        decode(plan).map(|bundle| (bundle, None))
+pub fn container(plan: &[u8]) -> Result<Container, CodecError> {
+    match plan.first_chunk().map(|version| u16::from_le_bytes(*version)) {
+        Some(Mapped::VERSION) => decode(plan).map(Container::Mapped),
+        Some(Member::VERSION) => decode(plan).map(Container::Member),
+        _ => decode(plan).map(Container::Plain),
     }
 }
 

@@ -142,10 +142,11 @@ pub(super) fn version(command: &str, printed: &[u8], kind: Kind) -> Result<Strin
     let text = std::str::from_utf8(printed).map_err(|_| no_version(&String::from_utf8_lossy(printed)))?;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let is_text = line.chars().all(|c| !c.is_control()) && line.len() <= MAX_VERSION;
-    if !is_text || !line.chars().any(|c| c.is_ascii_digit()) {
+    let is_gvisor = line.split_whitespace().next() == Some("runsc");
+    // One that was built from the Go module has none: "runsc version VERSION_MISSING".
+    if !is_text || !(is_gvisor || line.chars().any(|c| c.is_ascii_digit())) {
         return Err(no_version(line));
     }
-    let is_gvisor = line.split_whitespace().next() == Some("runsc");
     match kind {
         Kind::Runc if is_gvisor => Err(Unusable::IsGvisor(line.to_owned())),
         Kind::Gvisor if !is_gvisor => Err(Unusable::IsNotGvisor(line.to_owned())),

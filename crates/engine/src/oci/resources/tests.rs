@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-fn host(accounts_swap: bool) -> HostFacts {
+pub(crate) fn host(accounts_swap: bool) -> HostFacts {
     HostFacts {
         capabilities: 0,
         least_oom_score: 0,

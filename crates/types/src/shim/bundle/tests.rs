@@ -16,7 +16,7 @@ fn a_plan_comes_back_and_is_told_from_the_others() {
     assert_eq!(decode::<Bundle>(&plan), Ok(bundle));
     let process = Process { text: "{}".to_owned() };
     assert_eq!(decode::<Process>(&encode(&process).unwrap()), Ok(process));
-    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[2, 1, 7], &plan[1..]] {
+    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[3, 1, 7], &plan[1..]] {
         assert!(!is_bundle(other), "{other:?}");
         assert!(decode::<Bundle>(other).is_err(), "{other:?}");
         assert!(container(other).is_err(), "{other:?}");
@@ -50,9 +50,35 @@ fn every_version_is_what_it_was() {
     check(&Process { text: "{}".to_owned() }, "0001027b7d");
     let mapped = Mapped { bundle: bundle(Namespace::User), owner: Owner { uid: 300_000, gid: 7 } };
     check(&mapped, "0101022f72022f640200017b0104e0a71207");
-    let plan = encode(&mapped).unwrap();
-    assert!(is_bundle(&plan));
-    assert_eq!(container(&plan), Ok((mapped.bundle, Some(mapped.owner))));
-    let plain = bundle(Namespace::Ipc);
-    assert_eq!(container(&encode(&plain).unwrap()), Ok((plain, None)));
+    let member = Member {
+        sandbox: Bundle { config: Vec::new(), ..bundle(Namespace::Ipc) },
+        cgroup_dirs: vec!["/c".to_owned()],
+        options: vec!["-o".to_owned()],
+        container: bundle(Namespace::Network),
+    };
+    check(&member, "0201022f72022f640001022f6301022d6f022f72022f640200017b0100");
+}
+
+/// Each is told by its version, and is no other.
+#[test]
+fn containers_are_told_from_each_other() {
+    let bundle = |dir: &str| Bundle {
+        runtime: "/r".to_owned(),
+        dir: dir.to_owned(),
+        config: vec![Piece::Text("{}".to_owned())],
+    };
+    let mapped = Mapped { bundle: bundle("/m"), owner: Owner { uid: 1, gid: 2 } };
+    let member = Member {
+        sandbox: bundle("/pod"),
+        cgroup_dirs: Vec::new(),
+        options: Vec::new(),
+        container: bundle("/container"),
+    };
+    let plans = [encode(&bundle("/p")).unwrap(), encode(&mapped).unwrap(), encode(&member).unwrap()];
+    assert!(plans.iter().all(|plan| is_bundle(plan)));
+    assert_eq!(container(&plans[0]), Ok(Container::Plain(bundle("/p"))));
+    assert_eq!(container(&plans[1]), Ok(Container::Mapped(mapped)));
+    assert_eq!(container(&plans[2]), Ok(Container::Member(member)));
+    assert!(decode::<Bundle>(&plans[2]).is_err() && decode::<Member>(&plans[0]).is_err());
+    assert!(!is_bundle(&plans[2][1..]));
 }

@@ -17,6 +17,7 @@ fn versions_are_the_first_line() {
             "runsc version v0.0.0-20260905035102-160fafc42237",
         ),
         ("runsc version 0", Kind::Gvisor, "runsc version 0"),
+        ("runsc version VERSION_MISSING\nspec: 1.2.1", Kind::Gvisor, "runsc version VERSION_MISSING"),
     ] {
         assert_eq!(version("x", printed.as_bytes(), kind), Ok(version_.to_owned()), "{printed:?}");
     }

@@ -1,0 +1,246 @@
+//! Pods with a kernel of their own: what differs from those that have the host's. What does not is in `handlers.rs`.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use berth_engine::model::{ContainerConfig, ExitReason, Network, PidMode};
+use berth_engine::{Engine, HandlerState};
+use berth_testkit::{require, require_root, wait_until};
+use berth_types::lifecycle::sandbox as pod;
+use berth_types::{Classify, ContainerId, Kind};
+
+use crate::harness::{GVISOR, LIMIT, WAITS, World, ended, runsc, sandbox, script, started, under};
+
+/// Runs a test with gVisor as the default handler, where it was built.
+fn with_gvisor(test: fn()) {
+    require_root!();
+    let program = runsc();
+    require!(program.is_some(), "BERTH_GVISOR is not set: cargo xtask test builds gVisor");
+    under((GVISOR, program.unwrap()), test);
+}
+
+async fn output(engine: &Engine, id: &ContainerId, command: &[&str]) -> String {
+    let command = command.iter().map(|word| (*word).to_owned()).collect();
+    let out = engine.exec_sync(id, command, None).await.unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Waits until a container has made a file that others of its pod see: its root is not theirs.
+async fn until(engine: &Engine, id: &ContainerId, file: &str) {
+    let test = vec!["sh".to_owned(), "-c".to_owned(), format!("until [ -e {file} ]; do sleep 0.05; done")];
+    engine.exec_sync(id, test, Some(LIMIT)).await.unwrap();
+}
+
+#[test]
+fn its_kernel_is_not_the_hosts_and_is_shared_by_its_containers() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("kernel")).await.unwrap();
+            let one = started(&engine, &pod, script("one", WAITS)).await;
+            let two = started(&engine, &pod, script("two", WAITS)).await;
+            let host = std::fs::read_to_string("/proc/version").unwrap();
+            let inside = output(&engine, &one, &["cat", "/proc/version"]).await;
+            assert!(inside.contains("gvisor") && inside != host, "{inside}");
+            let serve = "echo yes > /tmp/index.html; busybox httpd -p 127.0.0.1:80 -h /tmp";
+            output(&engine, &one, &["sh", "-c", serve]).await;
+            let ask = ["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/index.html"];
+            assert_eq!(output(&engine, &two, &ask).await, "yes\n", "they have one network");
+            assert_eq!(output(&engine, &one, &["hostname"]).await, "kernel\n");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn a_stop_signals_once_waits_and_kills() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("stop")).await.unwrap();
+            let polite = "trap 'exit 7' TERM; : > /ready; while :; do sleep 0.05; done";
+            let polite = started(&engine, &pod, script("polite", polite)).await;
+            let deaf = "trap '' TERM; : > /ready; while :; do sleep 0.05; done";
+            let deaf = started(&engine, &pod, script("deaf", deaf)).await;
+            until(&engine, &polite, "/ready").await;
+            until(&engine, &deaf, "/ready").await;
+            engine.stop_container(&polite, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(engine.container(polite.as_str()).unwrap().exit.as_ref().unwrap().code, 7);
+            engine.stop_container(&deaf, Duration::from_millis(300)).await.unwrap();
+            assert_eq!(engine.container(deaf.as_str()).unwrap().exit.as_ref().unwrap().code, 137);
+            let fresh = engine.create_container(&pod, script("fresh", "true")).await.unwrap();
+            engine.stop_container(&fresh, Duration::from_secs(5)).await.unwrap();
+            engine.remove_container(&fresh).await.unwrap();
+            let runs = started(&engine, &pod, script("runs", WAITS)).await;
+            engine.remove_container(&runs).await.unwrap();
+            // The pod's kernel is as it was.
+            let next = started(&engine, &pod, script("next", "exit 3")).await;
+            assert_eq!(ended(&engine, &next).await.code, 3);
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn the_end_of_its_kernel_is_that_of_the_pod() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let id = engine.run_sandbox(sandbox("killed")).await.unwrap();
+            let one = started(&engine, &id, script("one", WAITS)).await;
+            // Alone, it is told as in the kernel's group.
+            let group = engine.container(one.as_str()).unwrap().cgroup.clone();
+            let two = started(&engine, &id, script("two", WAITS)).await;
+            assert_eq!(engine.container(one.as_str()).unwrap().cgroup, "");
+            let procs = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+            let procs = procs.map(|dir| dir.join(group.trim_start_matches('/')).join("cgroup.procs"));
+            let text =
+                procs.filter_map(|file| std::fs::read_to_string(file).ok()).find(|text| !text.is_empty());
+            for pid in text.unwrap().lines() {
+                drop(std::process::Command::new("kill").args(["-KILL", pid]).status());
+            }
+            for container in [&one, &two] {
+                assert_eq!(ended(&engine, container).await.code, 137);
+            }
+            let ready = || engine.sandbox(id.as_str()).unwrap().state == pod::State::Ready;
+            assert!(wait_until(LIMIT, || !ready()));
+            engine.create_container(&id, script("late", "true")).await.unwrap_err();
+            engine.remove_sandbox(&id).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn memory_runs_out_for_all_of_the_pod() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("greedy")).await.unwrap();
+            let mut greedy = script("greedy", "x=0123456789abcdef; while :; do x=$x$x; done");
+            greedy.resources.memory_limit = Some(256 << 20);
+            let id = started(&engine, &pod, greedy).await;
+            let exit = ended(&engine, &id).await;
+            assert_eq!((exit.reason, exit.code), (ExitReason::OomKilled, 137), "{exit:?}");
+            assert!(exit.message.contains("268435456 bytes"), "{}", exit.message);
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn a_pod_of_the_hosts_network_reaches_what_listens_on_the_host() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serve = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            client.write_all(b"HTTP/1.0 200 OK\r\n\r\nof the host\n").unwrap();
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            drop(client.read(&mut [0; 1024]));
+        });
+        world.run(async {
+            let mut config = sandbox("host");
+            config.namespaces.network = Network::Host;
+            config.hostname = String::new();
+            let pod = engine.run_sandbox(config).await.unwrap();
+            let main = started(&engine, &pod, script("main", WAITS)).await;
+            let ask = ["busybox", "wget", "-q", "-O", "-", &format!("http://127.0.0.1:{port}/")];
+            assert_eq!(output(&engine, &main, &ask).await, "of the host\n");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        serve.join().unwrap();
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn what_it_cannot_do_is_refused_by_name() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let mut config = sandbox("refused");
+            config.security.privileged = true;
+            let pod = engine.run_sandbox(config).await.unwrap();
+            let refused = |name: &str, change: fn(&mut ContainerConfig)| {
+                let mut config = script(name, "true");
+                change(&mut config);
+                let (engine, pod, name) = (&engine, pod.clone(), name.to_owned());
+                async move {
+                    let error = engine.create_container(&pod, config).await.unwrap_err();
+                    let text = berth_types::error::chain(&error);
+                    assert_eq!(error.kind(), Kind::Unsupported, "{text}");
+                    assert!(text.contains(&name), "{name}: {text}");
+                }
+            };
+            refused("privileged", |config| config.security.privileged = true).await;
+            refused("namespace_options.pid", |config| config.pid = PidMode::Node).await;
+            refused("pids_limit", |config| config.resources.pids_limit = Some(100)).await;
+            refused("unified", |config| {
+                config.resources.unified.insert("memory.high".to_owned(), "1".to_owned());
+            })
+            .await;
+            let main = started(&engine, &pod, script("main", WAITS)).await;
+            let limits = berth_engine::model::Resources { cpu_shares: Some(100), ..Default::default() };
+            let error = engine.update_resources(&main, limits).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
+            let error = engine.connect(&pod, 80).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn it_is_found_checked_and_used() {
+    require_root!();
+    let program = runsc();
+    require!(program.is_some(), "BERTH_GVISOR is not set: cargo xtask test builds gVisor");
+    let mut world = World::new();
+    world.config.handler_dirs = vec![Path::new(program.unwrap()).parent().unwrap().to_owned()];
+    let engine = world.with_image();
+    world.run(async {
+        let known = engine.examine_handlers().await;
+        let found = known.iter().find(|one| one.name == GVISOR).unwrap();
+        assert_eq!((found.kind, &found.state), ("gvisor", &HandlerState::Ready));
+        let mut config = sandbox("asks");
+        config.handler = GVISOR.to_owned();
+        let pod = engine.run_sandbox(config).await.unwrap();
+        let main = started(&engine, &pod, script("main", WAITS)).await;
+        assert!(output(&engine, &main, &["cat", "/proc/version"]).await.contains("gvisor"));
+        engine.remove_sandbox(&pod).await.unwrap();
+    });
+    world.finish(engine);
+}
+
+#[test]
+fn the_only_container_of_a_pod_has_numbers() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("counted")).await.unwrap();
+            let one = started(&engine, &pod, script("one", WAITS)).await;
+            let stats = engine.stats(engine.containers(None)).await;
+            let of: Vec<_> = stats.iter().map(|stats| &stats.container.id).collect();
+            assert_eq!(of, [&one]);
+            assert!(stats[0].usage.cpu_usage_ns > Some(0));
+            started(&engine, &pod, script("two", WAITS)).await;
+            assert!(engine.stats(engine.containers(None)).await.is_empty());
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
