@@ -13,6 +13,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::huge_pages::HugePages;
+use crate::pinned;
 use crate::run::{go, has, headline, must, root, target};
 use crate::tools::{Profile, berth, testkit};
 use lists::Lists;
@@ -47,6 +49,9 @@ pub(crate) struct Options {
     /// The pods' network is made by the CNI plugins bridge, host-local and portmap of this directory
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     cni: Option<PathBuf>,
+    /// The pods are run by this handler: native, runc, crun, runsc, or another that is on the machine
+    #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+    handler: Option<String>,
     /// Evaluate an existing report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -114,19 +119,26 @@ const OVER_WEBSOCKET: [&str; 3] = ["-websocket-exec", "-websocket-attach", "-web
 
 /// Builds the suite, runs it, and evaluates the report. Specs of streaming run a second time over WebSocket.
 pub(crate) fn run(options: &Options) -> Result<Judged> {
-    let mut lists = Lists::read(&root().join("tests/conformance"))?;
+    let mut lists = Lists::read(&root().join("tests/conformance"), options.handler.as_deref())?;
     if options.confined {
         lists.require("needs AppArmor");
     }
     if let Some(file) = &options.report {
         return judge(&ran(report::read(file)?, options.focus.as_deref()), &lists);
     }
+    let apart = HugePages::apart()?;
+    let judged = runs(options, &lists);
+    apart.back()?;
+    judged
+}
+
+fn runs(options: &Options, lists: &Lists) -> Result<Judged> {
     let critest = build_suite()?;
-    let mut judged = once(options, &critest, &lists)?;
+    let mut judged = once(options, &critest, lists)?;
     let runs = options.runs.unwrap_or(1);
     for number in 2..=runs {
         headline(&format!("conformance: run {number} of {runs}"));
-        judged.add(once(options, &critest, &lists)?);
+        judged.add(once(options, &critest, lists)?);
     }
     Ok(judged)
 }
@@ -137,6 +149,9 @@ fn once(options: &Options, critest: &Path, lists: &Lists) -> Result<Judged> {
         let seed = if seed == 0 { std::process::id() ^ now() } else { seed };
         headline(&format!("conformance: in random order, --random {seed}"));
         flags.extend(["-ginkgo.randomize-all".to_owned(), format!("-ginkgo.seed={seed}")]);
+    }
+    if let Some(handler) = &options.handler {
+        flags.push(format!("-runtime-handler={handler}"));
     }
     let report = execute(options, options.focus.as_deref(), &flags, critest, "conformance")?;
     let mut specs = ran(report::read(&report)?, options.focus.as_deref());
@@ -182,6 +197,9 @@ fn execute(
     };
     if let Some(dir) = &options.cni {
         command.arg("--cni").arg(dir);
+    }
+    if options.handler.as_deref() == Some("runsc") {
+        command.arg("--handler-dir").arg(pinned::gvisor()?);
     }
     if let Some(parallel) = options.parallel {
         command.arg("--ginkgo").arg(build_ginkgo()?).args(["--parallel", &parallel.to_string()]);

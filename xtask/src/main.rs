@@ -8,6 +8,7 @@ mod check;
 mod conformance;
 mod demo;
 mod docs;
+mod huge_pages;
 mod kubelet;
 mod package;
 mod pinned;

@@ -25,6 +25,11 @@ pub(crate) fn build(name: &str, packages: &[&str]) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// Builds gVisor's runsc; the directory with it.
+pub(crate) fn gvisor() -> Result<PathBuf> {
+    build("gvisor", &["gvisor.dev/gvisor/runsc"])
+}
+
 /// A name for what the module pins.
 fn state_of(module: &Path) -> Result<String> {
     let mut sum = Sha256::new();

@@ -6,15 +6,14 @@
 
 pub(crate) mod cargo_tests;
 pub(crate) mod count;
-mod huge_pages;
 
 use std::process::ExitCode;
 
 use crate::conformance::{self, Judged};
+use crate::huge_pages::HugePages;
 use crate::run::{headline, target};
 use crate::{kubelet, pinned, setup, tidy, tools, upgrade};
 use count::Counts;
-use huge_pages::HugePages;
 
 /// Where the tests find crictl.
 const CRICTL: &str = "BERTH_CRICTL";
@@ -24,8 +23,6 @@ const SHIMS: &str = "BERTH_SHIMS";
 const SHIM: &str = "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2";
 /// Where the tests find the directory with gVisor's program.
 const GVISOR: &str = "BERTH_GVISOR";
-/// Its package.
-const RUNSC: &str = "gvisor.dev/gvisor/runsc";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -106,7 +103,7 @@ fn programs(counts: &mut Counts) -> upgrade::Programs {
         Ok(shims) => programs.push((SHIMS, shims.into())),
         Err(error) => counts.fail(format!("shims: {error:#}")),
     }
-    match pinned::build("gvisor", &[RUNSC]) {
+    match pinned::gvisor() {
         Ok(gvisor) => programs.push((GVISOR, gvisor.into())),
         Err(error) => counts.fail(format!("gvisor: {error:#}")),
     }

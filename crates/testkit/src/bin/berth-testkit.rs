@@ -78,6 +78,9 @@ struct ConformanceOptions {
     /// The pods' network of the daemon is made by the CNI plugins of this directory
     #[arg(long, value_name = "DIR")]
     cni: Option<PathBuf>,
+    /// The daemon looks here, too, for the programs of handlers
+    #[arg(long, value_name = "DIR")]
+    handler_dir: Option<PathBuf>,
     /// Ginkgo's program, which runs the specs in several processes
     #[arg(long, requires = "parallel")]
     ginkgo: Option<PathBuf>,
@@ -191,12 +194,9 @@ fn conformance(options: &ConformanceOptions) -> Result<ExitCode> {
     rename_image(&options.critest, &suite, digest.hex())?;
 
     let network = options.cni.as_deref().map(cni::Network::new).transpose()?;
-    let daemon = match (&options.berth, &network) {
-        (Some(berth), Some(network)) => {
-            Some(Daemon::builder(berth)?.mirrors(&registry)?.cni(network).start()?)
-        }
-        (Some(berth), None) => Some(Daemon::builder(berth)?.mirrors(&registry)?.start()?),
-        (None, _) => None,
+    let daemon = match &options.berth {
+        Some(berth) => Some(daemon(options, berth, &registry, network.as_ref())?),
+        None => None,
     };
     let endpoint = match (&daemon, &options.socket) {
         (Some(daemon), _) => daemon.endpoint(),
@@ -224,6 +224,22 @@ fn conformance(options: &ConformanceOptions) -> Result<ExitCode> {
     }
     // Which specs failed is in the report; the caller knows which may.
     Ok(ExitCode::SUCCESS)
+}
+
+fn daemon(
+    options: &ConformanceOptions,
+    berth: &Path,
+    registry: &Registry,
+    network: Option<&cni::Network>,
+) -> Result<Daemon> {
+    let mut builder = Daemon::builder(berth)?.mirrors(registry)?;
+    if let Some(network) = network {
+        builder = builder.cni(network);
+    }
+    if let Some(dir) = &options.handler_dir {
+        builder = builder.arguments(["--handler-dir".to_owned(), dir.display().to_string()]);
+    }
+    Ok(builder.start()?)
 }
 
 /// The suite by itself, or by ginkgo's program, which has the flags of ginkgo under names of its own.

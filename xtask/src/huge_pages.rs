@@ -1,5 +1,5 @@
 //! crun on a host with both versions of control groups: it makes no container while cgroup2 has a controller there ("cgroups in
-//! hybrid mode not supported"). Where nothing has given huge pages a hierarchy of their own, they have one while the tests run.
+//! hybrid mode not supported"). Where nothing has given huge pages a hierarchy of their own, they have one while the tests and the conformance suite run.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,13 +14,13 @@ const HIERARCHY: &str = "/sys/fs/cgroup/hugetlb";
 /// The hierarchy, if it was made here.
 #[must_use]
 #[derive(Debug)]
-pub(super) struct HugePages {
+pub(crate) struct HugePages {
     made: bool,
 }
 
 impl HugePages {
     /// Takes huge pages out of cgroup2, if nothing else there is what crun minds.
-    pub(super) fn apart() -> Result<Self> {
+    pub(crate) fn apart() -> Result<Self> {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let made =
             is_root() && is_last(&read(CONTROLLERS), &read("/proc/cgroups"), &read("/proc/self/mounts"));
@@ -33,7 +33,7 @@ impl HugePages {
     }
 
     /// Gives them back.
-    pub(super) fn back(self) -> Result<()> {
+    pub(crate) fn back(self) -> Result<()> {
         if !self.made {
             return Ok(());
         }
