@@ -9,10 +9,8 @@ use std::time::Duration;
 use berth_image::pull::{Progress, PullError, PullRequest, Puller};
 use berth_image::{Image, Images};
 use berth_net::{Cidr, ParseCidrError};
-use berth_types::ability::{Ability, Maker};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
-use tokio::net::TcpStream;
 
 use crate::config::EngineConfig;
 use crate::container::exec::{self, Target};
@@ -22,9 +20,9 @@ use crate::events::Events;
 use crate::handler::Known;
 use crate::host::{clock, doctor, purge, random};
 use crate::model::{
-    ContainerConfig, ContainerView, ExecOutput, Network, Owner, Resources, SandboxConfig, SandboxView,
+    ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
 };
-use crate::sandbox::dial;
+use crate::sandbox::dial::{self, Connection};
 use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
 use crate::seams::{Driver, Seams};
 use crate::shared::{Identity, Shared};
@@ -246,19 +244,11 @@ impl Engine {
     /// Connects to a port of a pod on `localhost` inside of it, by IPv4 or else by IPv6.
     ///
     /// # Errors
-    /// `NotFound`; `Unreachable` when nothing listens there, or the sandbox is stopped; the handler cannot.
-    pub async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, EngineError> {
+    /// `NotFound`; `Unreachable` when nothing listens there, or the sandbox is stopped.
+    pub async fn connect(&self, id: &SandboxId, port: u16) -> Result<Connection, EngineError> {
         let view = self.sandbox(id.as_str())?;
         let handler = self.shared.handlers.of(&view.config.handler)?;
-        if handler.has_own_kernel()
-            && view.config.namespaces.network != Network::Host
-            && let Err(why) = Ability::PortForward.need(Maker::Gvisor)
-        {
-            let message =
-                format!("handler {:?} has the pod's network in a kernel of its own: {why}", handler.name());
-            return Err(EngineError::unsupported("port forwarding", message));
-        }
-        dial::connect(&view, port).await
+        dial::connect(&view, &*handler, &self.shared.layout.found(id), port).await
     }
 
     /// Opens a container's log file again by its path. On failure the old file stays in use.

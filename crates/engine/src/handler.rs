@@ -19,6 +19,7 @@ mod runtime;
 mod table;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,12 @@ pub trait Handler: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The program that connects a Unix socket to a port of a pod, with its arguments: it ends with 0 when both are connected. None
+    /// where a pod's ports are in its network namespace on the host.
+    fn forward(&self, _to: Forward<'_>) -> Option<Vec<OsString>> {
+        None
+    }
+
     /// Whether its pods can have a user namespace: then [`Preparing::user`] is given, and what a container is made of is to be
     /// its.
     fn has_user_namespaces(&self) -> bool;
@@ -90,6 +97,19 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// # Errors
     /// What could not be given back; called again, it tries again.
     fn forget(&self, places: Places<'_>) -> Result<(), EngineError>;
+}
+
+/// A port of a pod that has its own kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Forward<'a> {
+    /// The pod's id.
+    pub pod: &'a SandboxId,
+    /// Where its runtime keeps what it knows.
+    pub state: &'a Path,
+    /// The port, on `localhost`.
+    pub port: u16,
+    /// The socket, which accepts.
+    pub socket: &'a Path,
 }
 
 /// What a container has on the disk for its handler.

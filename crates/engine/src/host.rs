@@ -6,6 +6,7 @@ pub(crate) mod async_fd;
 pub(crate) mod clock;
 pub(crate) mod doctor;
 pub(crate) mod facts;
+pub(crate) mod helper;
 pub(crate) mod layout;
 pub(crate) mod network_repair;
 pub(crate) mod networks;

@@ -220,7 +220,6 @@ impl Engine {
 /// Whether a container has processes of its program.
 fn runs(container: &ContainerView) -> bool {
     matches!(container.state, container::State::Running | container::State::Stopping { .. })
-        && !container.cgroup.is_empty()
 }
 
 impl Shared {

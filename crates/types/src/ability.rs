@@ -57,6 +57,8 @@ pub enum Ability {
     Apparmor,
     /// Mounts that propagate.
     Propagation,
+    /// Paths that are hidden or read-only.
+    ProtectedPaths,
     /// Filters of system calls.
     Seccomp,
     /// The host's network.
@@ -110,7 +112,7 @@ impl Maker {
 
 impl Ability {
     /// Every one, in the order of the document.
-    pub const ALL: [Ability; 25] = [
+    pub const ALL: [Ability; 26] = [
         Ability::UserNamespaces,
         Ability::RawEnvironment,
         Ability::MappedPropagation,
@@ -131,6 +133,7 @@ impl Ability {
         Ability::Selinux,
         Ability::Apparmor,
         Ability::Propagation,
+        Ability::ProtectedPaths,
         Ability::Seccomp,
         Ability::HostNetwork,
         Ability::PortForward,
@@ -163,6 +166,9 @@ impl Ability {
             Ability::Selinux => "SELinux labels",
             Ability::Apparmor => "AppArmor profiles of the host",
             Ability::Propagation => "mounts that propagate",
+            Ability::ProtectedPaths => {
+                "paths to hide or to make read-only (`masked_paths`, `readonly_paths`) outside of `/proc` and `/sys`"
+            }
             Ability::Seccomp => "seccomp profiles",
             Ability::HostNetwork => "the host's network",
             Ability::PortForward => "port forwarding",
@@ -204,6 +210,7 @@ impl Ability {
             | Ability::Selinux
             | Ability::Apparmor
             | Ability::Propagation
+            | Ability::ProtectedPaths
             | Ability::Seccomp
             | Ability::HostNetwork
             | Ability::PortForward
@@ -229,7 +236,10 @@ impl Ability {
             | Ability::Selinux
             | Ability::Apparmor
             | Ability::Propagation
-            | Ability::PortForward => Has::Refused,
+            | Ability::ProtectedPaths => Has::Refused,
+            Ability::PortForward => Has::But(
+                "by a `runsc port-forward` for each connection; a client's half-close is not told to the pod",
+            ),
             Ability::UnmountedRoot => Has::Otherwise(MOUNTED_ROOT),
             Ability::ContainerLimits => Has::Otherwise(
                 "those of the pod's containers that live, added up, for the sandbox as a whole; none where one of them has none. \
@@ -239,9 +249,9 @@ impl Ability {
                 "of the sandbox, and with it of every container of the pod; the pod is not ready then",
             ),
             Ability::HugePages => Has::Otherwise("there are none"),
-            Ability::Statistics => {
-                Has::But("while it is the only one of its pod that runs; the pod's always")
-            }
+            Ability::Statistics => Has::Otherwise(
+                "processor time and memory while it is the only one of its pod that runs, the writable layer and the pod's own always",
+            ),
             Ability::Seccomp => Has::But("obeyed by gVisor's kernel"),
             Ability::HostNetwork => Has::But("passed through (`--network=host`)"),
             Ability::SessionKill => Has::Otherwise("of its process alone"),

@@ -1,6 +1,7 @@
 //! gVisor: a pod's containers are in one sandbox, a kernel of their own in a process of the host. The pod's shim drives it by
 //! runsc's command line, as it does runc, and begins the sandbox with the pod's first container. See docs/adr/0097.
 
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use serde_json::json;
 use super::bundle::{Rest, complete, pieces};
 use super::check::program;
 use super::runtime::{encoded, lay_out, own_score, refuse_raw, unmount};
-use super::{Handler, Kernel, Places, Prepared, Preparing, Program};
+use super::{Forward, Handler, Kernel, Places, Prepared, Preparing, Program};
 use crate::error::EngineError;
 use crate::host::random;
 use crate::model::{
@@ -80,7 +81,24 @@ impl Gvisor {
         if security.selinux.is_some() {
             self.need(Ability::Selinux, "selinux_options", "a label is of the host's kernel")?;
         }
+        self.check_paths(spec)?;
         self.check_mounts(spec)
+    }
+
+    /// gVisor passes over paths to hide and to make read-only. Those of `/proc` and `/sys` are the host's secrets, which its kernel
+    /// does not have.
+    fn check_paths(&self, spec: &Spec) -> Result<(), EngineError> {
+        let Some(linux) = spec.linux() else { return Ok(()) };
+        let fields = [("masked_paths", linux.masked_paths()), ("readonly_paths", linux.readonly_paths())];
+        for (field, paths) in fields {
+            let of_kernel =
+                |path: &&String| !["/proc", "/sys"].iter().any(|of| Path::new(path).starts_with(of));
+            if let Some(path) = paths.iter().flatten().find(of_kernel) {
+                let what = format!("{path} is neither in /proc nor in /sys");
+                self.need(Ability::ProtectedPaths, field, &what)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_mounts(&self, spec: &Spec) -> Result<(), EngineError> {
@@ -114,6 +132,22 @@ impl Handler for Gvisor {
 
     fn has_own_kernel(&self) -> bool {
         true
+    }
+
+    fn forward(&self, to: Forward<'_>) -> Option<Vec<OsString>> {
+        let Forward { pod, state, port, socket } = to;
+        let port = port.to_string();
+        let words: [&OsStr; 8] = [
+            self.runtime.as_ref(),
+            "--root".as_ref(),
+            state.as_ref(),
+            "port-forward".as_ref(),
+            "--stream".as_ref(),
+            socket.as_ref(),
+            pod.as_str().as_ref(),
+            port.as_ref(),
+        ];
+        Some(words.map(OsStr::to_owned).to_vec())
     }
 
     fn has_user_namespaces(&self) -> bool {
@@ -212,9 +246,9 @@ impl Gvisor {
 }
 
 /// What runsc is given before every verb: the pod's network, or the host's; no cgroup of its own, since it is born in its; files
-/// where others see them; the filter of system calls, which it passes over else.
+/// where others see them; the filter of system calls, and the bits that give a program's user, which it passes over else.
 fn options(network: &str) -> Vec<String> {
-    [&format!("--network={network}"), "--ignore-cgroups", "--overlay2=none", "--oci-seccomp"]
+    [&format!("--network={network}"), "--ignore-cgroups", "--overlay2=none", "--oci-seccomp", "--allow-suid"]
         .map(str::to_owned)
         .to_vec()
 }

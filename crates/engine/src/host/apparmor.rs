@@ -1,18 +1,16 @@
 //! The host's AppArmor: the default profile of containers, which the daemon keeps loaded, and the profiles of
 //! others, which are only looked for (ADR 0078).
 
-use std::io;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use berth_sys::apparmor;
 use oci_spec::runtime::Process;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::confinement::{self, APPARMOR, Confinement, DEFAULT_PROFILE, Given, Has, Wanted};
 use crate::error::EngineError;
+use crate::host::helper;
 use crate::model::ContainerSecurity;
 
 /// The default profile, as apparmor.d(5) has it.
@@ -24,8 +22,6 @@ const PARSERS: [&str; 3] = ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"
 const LIMIT: Duration = Duration::from_secs(15);
 /// How long a failure stands before it is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// The most that is read of what the program says.
-const MAX_SAID: u64 = 4 << 10;
 
 /// The host's AppArmor.
 #[derive(Debug)]
@@ -162,40 +158,9 @@ async fn load() -> Result<(), String> {
 
 /// The same by this program.
 async fn load_by(parser: &str, limit: Duration) -> Result<(), String> {
-    match tokio::time::timeout(limit, run(parser)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(why)) => Err(format!("{parser}: {why}")),
-        Err(_) => Err(format!("{parser} did not end within {} seconds", limit.as_secs_f32())),
-    }
-}
-
-async fn run(parser: &str) -> Result<(), String> {
-    let failed = |error: io::Error| error.to_string();
-    let mut child = tokio::process::Command::new(parser)
-        // Its cache is for the files in /etc/apparmor.d.
-        .args(["--replace", "--skip-cache"])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    let mut stdin = child.stdin.take().expect("stdin was asked for");
-    // A program that ends without reading says why.
-    drop(stdin.write_all(TEXT.as_bytes()).await);
-    drop(stdin);
-    let mut said = Vec::new();
-    let stderr = child.stderr.take().expect("stderr was asked for");
-    stderr.take(MAX_SAID).read_to_end(&mut said).await.map_err(failed)?;
-    let status = child.wait().await.map_err(failed)?;
-    if status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&said);
-    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    Err(format!("{status}: {}", line.unwrap_or("without a word")))
+    // Its cache is for the files in /etc/apparmor.d.
+    let arguments = ["--replace", "--skip-cache"].map(Into::into);
+    helper::run(parser.as_ref(), &arguments, TEXT.as_bytes(), limit).await
 }
 
 #[cfg(test)]

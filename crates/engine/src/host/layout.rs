@@ -116,9 +116,14 @@ impl PodDir {
         self.run.join("kernel")
     }
 
+    /// Where the pod's runtime keeps what it knows, by the shim's order.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.records.join("runtime")
+    }
+
     /// Where gVisor keeps an empty network namespace mounted, for what serves its files.
     pub(crate) fn gofers_netns(&self) -> PathBuf {
-        self.records.join("runtime/null-netns")
+        self.runtime().join("null-netns")
     }
 
     pub(crate) fn containers(&self) -> PathBuf {

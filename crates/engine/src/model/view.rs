@@ -56,7 +56,7 @@ pub struct ContainerView {
     pub exit: Option<ExitView>,
     /// The main process' id on the host.
     pub pid: Option<i32>,
-    /// Its cgroup in cgroupfs syntax, below the root of each hierarchy.
+    /// Its cgroup in cgroupfs syntax, below the root of each hierarchy; empty when it has none to itself.
     pub cgroup: String,
     /// The image's id: the digest of its configuration.
     pub image_id: String,

@@ -8,23 +8,49 @@ use std::time::Duration;
 use berth_types::lifecycle::sandbox;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::error::EngineError;
-use crate::model::SandboxView;
+use crate::handler::Handler;
+use crate::host::layout::PodDir;
+use crate::model::{Network, SandboxView};
+
+mod through;
 
 /// The time that a program in the pod has to accept.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where a program of the pod may listen that means itself: `localhost`, in this order.
 const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Connects to a port of the pod on `localhost`, by IPv4 and else by IPv6. In the pod's network namespace only the socket is made.
-pub(crate) async fn connect(view: &SandboxView, port: u16) -> Result<TcpStream, EngineError> {
+/// A connection to a port of a pod.
+#[derive(Debug)]
+pub enum Connection {
+    /// To a program in the pod's network namespace.
+    Tcp(TcpStream),
+    /// By way of the pod's own kernel, which takes the end of one direction for that of both.
+    Unix(UnixStream),
+}
+
+/// Connects to a port of the pod on `localhost`, by IPv4 and else by IPv6.
+pub(crate) async fn connect(
+    view: &SandboxView,
+    handler: &dyn Handler,
+    dir: &PodDir,
+    port: u16,
+) -> Result<Connection, EngineError> {
     if view.state != sandbox::State::Ready {
         // The words by which clients see that no other connection will work either.
         let message = format!("sandbox {} is not running", view.id);
         return Err(EngineError::Unreachable { message });
     }
+    if handler.has_own_kernel() && view.config.namespaces.network != Network::Host {
+        return through::connect(view, handler, dir, port).await.map(Connection::Unix);
+    }
+    direct(view, port).await.map(Connection::Tcp)
+}
+
+/// In the pod's network namespace only the socket is made.
+async fn direct(view: &SandboxView, port: u16) -> Result<TcpStream, EngineError> {
     let mut failures = Vec::new();
     for address in LOCALHOST {
         let to = SocketAddr::new(address, port);

@@ -95,8 +95,11 @@ fn of_pod(shared: &Shared, stats: PodStats, reader: &mut Reader) -> PodMetrics {
     PodMetrics { stats, details, containers }
 }
 
-/// Of a group that is gone there are none.
+/// Of a group that is gone there are none, and of a container without one.
 fn details(shared: &Shared, cgroup: &str, reader: &mut Reader) -> Details {
+    if cgroup.is_empty() {
+        return Details::default();
+    }
     let read = CgroupPath::new(cgroup).and_then(|path| shared.cgroups.open(&path).details(reader));
     read.unwrap_or_else(|error| {
         let error = berth_types::error::chain(&error);

@@ -73,6 +73,10 @@ fn failed(thing: &str, id: &str, error: EngineError) -> EngineError {
 }
 
 fn usage(shared: &Shared, cgroup: &str, reader: &mut Reader) -> Result<Option<Usage>, EngineError> {
+    // One that has no group to itself is listed all the same: it has a writable layer.
+    if cgroup.is_empty() {
+        return Ok(Some(Usage { at: clock::now(), taken: Some(Instant::now()), ..Usage::default() }));
+    }
     let failed = |e| EngineError::failed(format!("read cgroup {cgroup}"), e);
     let path = CgroupPath::new(cgroup).map_err(failed)?;
     let (at, taken) = (clock::now(), Instant::now());

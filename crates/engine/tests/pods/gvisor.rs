@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use berth_engine::model::{ContainerConfig, ExitReason, Network, PidMode};
-use berth_engine::{Engine, HandlerState};
+use berth_engine::{Connection, Engine, HandlerState};
 use berth_testkit::{require, require_root, wait_until};
 use berth_types::lifecycle::sandbox as pod;
 use berth_types::{Classify, ContainerId, Kind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{GVISOR, LIMIT, WAITS, World, ended, runsc, sandbox, script, started, under};
 
@@ -187,6 +188,11 @@ fn what_it_cannot_do_is_refused_by_name() {
             refused("privileged", |config| config.security.privileged = true).await;
             refused("namespace_options.pid", |config| config.pid = PidMode::Node).await;
             refused("pids_limit", |config| config.resources.pids_limit = Some(100)).await;
+            refused("masked_paths", |config| {
+                config.security.masked_paths = ["/proc/kcore", "/bin/ls"].map(Into::into).to_vec();
+            })
+            .await;
+            refused("readonly_paths", |config| config.security.readonly_paths = vec!["/system".into()]).await;
             refused("unified", |config| {
                 config.resources.unified.insert("memory.high".to_owned(), "1".to_owned());
             })
@@ -195,8 +201,61 @@ fn what_it_cannot_do_is_refused_by_name() {
             let limits = berth_engine::model::Resources { cpu_shares: Some(100), ..Default::default() };
             let error = engine.update_resources(&main, limits).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn its_ports_are_reached_on_localhost() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("served")).await.unwrap();
             let error = engine.connect(&pod, 80).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
+            assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+            let serve =
+                "echo hello > /tmp/index.html; busybox httpd -p 127.0.0.1:80 -h /tmp; : > /ready; sleep 1000000";
+            let main = started(&engine, &pod, script("main", serve)).await;
+            until(&engine, &main, "/ready").await;
+            for _ in 0..3 {
+                let Connection::Unix(mut stream) = engine.connect(&pod, 80).await.unwrap() else {
+                    panic!("the port is not the host's")
+                };
+                stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").await.unwrap();
+                let mut answer = String::new();
+                tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+                assert!(answer.ends_with("hello\n"), "{answer}");
+            }
+            let error = engine.connect(&pod, 81).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+            assert!(error.to_string().contains("refused"), "{error}");
+            engine.remove_sandbox(&pod).await.unwrap();
+            let error = engine.connect(&pod, 80).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::NotFound, "{error:?}");
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn a_programs_bits_give_it_its_owner_unless_that_is_forbidden() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("suid")).await.unwrap();
+            // busybox's su becomes root without a password only by its file's bit.
+            let ask = "chmod 4755 /bin/busybox; printf 'root::0:0::/:/bin/sh\\nanna::1000:1000::/:/bin/sh\\n' > /etc/passwd; \
+                       busybox su anna -c \"busybox su root -c 'id -u' || echo refused\" 2>/dev/null";
+            for (name, forbidden, expected) in [("may", false, "0\n"), ("may-not", true, "refused\n")] {
+                let mut config = script(name, WAITS);
+                config.security.no_new_privs = forbidden;
+                let id = started(&engine, &pod, config).await;
+                assert_eq!(output(&engine, &id, &["sh", "-c", ask]).await, expected);
+            }
             engine.remove_sandbox(&pod).await.unwrap();
         });
         world.finish(engine);
@@ -237,8 +296,12 @@ fn the_only_container_of_a_pod_has_numbers() {
             let of: Vec<_> = stats.iter().map(|stats| &stats.container.id).collect();
             assert_eq!(of, [&one]);
             assert!(stats[0].usage.cpu_usage_ns > Some(0));
-            started(&engine, &pod, script("two", WAITS)).await;
-            assert!(engine.stats(engine.containers(None)).await.is_empty());
+            let two = started(&engine, &pod, script("two", WAITS)).await;
+            // What is told of several is that they run, and their writable layers. The first may still be told as it was.
+            let stats = engine.stats(engine.containers(None)).await;
+            assert_eq!(stats.len(), 2);
+            let usage = stats.iter().find(|stats| stats.container.id == two).unwrap().usage;
+            assert!(usage.at > 0 && usage.cpu_usage_ns.is_none() && usage.memory.is_none(), "{usage:?}");
             engine.remove_sandbox(&pod).await.unwrap();
         });
         world.finish(engine);

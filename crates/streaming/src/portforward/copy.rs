@@ -1,11 +1,14 @@
 //! Bytes between a pod's port and the client.
 
-use berth_engine::Engine;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use berth_engine::{Connection, Engine};
 use berth_types::SandboxId;
 use berth_types::error::chain;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::unix;
 use tokio::sync::watch;
 
 use crate::session::Outlet;
@@ -46,10 +49,21 @@ pub(super) async fn forward(engine: &Engine, sandbox: &SandboxId, pair: Pair) {
         () = given_up.wait() => return,
     };
     match connected {
-        Ok(stream) => {
+        Ok(connection) => {
             // There can be no text any more, and clients of Kubernetes before 1.32 wait for its end before they close theirs.
             error.finish().await;
-            copy(stream, data, &outlet, ends).await;
+            match connection {
+                Connection::Tcp(stream) => {
+                    // It fails on a connection that has ended.
+                    stream.set_nodelay(true).ok();
+                    let (from, to) = stream.into_split();
+                    copy(from, to, data, &outlet, ends).await;
+                }
+                Connection::Unix(stream) => {
+                    let (from, to) = stream.into_split();
+                    copy(from, Whole(to), data, &outlet, ends).await;
+                }
+            }
         }
         Err(why) => {
             tracing::debug!(%sandbox, port, error = chain(&why), "failed to forward a port");
@@ -61,10 +75,30 @@ pub(super) async fn forward(engine: &Engine, sandbox: &SandboxId, pair: Pair) {
     }
 }
 
-async fn copy(stream: TcpStream, data: Incoming, outlet: &Outlet, ends: Ends) {
-    // It fails on a connection that has ended.
-    stream.set_nodelay(true).ok();
-    let (read, write) = stream.into_split();
+/// The way to a pod that takes the end of this direction for that of both: it is not told before the answer has ended too.
+struct Whole(unix::OwnedWriteHalf);
+
+impl AsyncWrite for Whole {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn copy(
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
+    data: Incoming,
+    outlet: &Outlet,
+    ends: Ends,
+) {
     let (told, mut ended) = watch::channel(false);
     let given_up = data.ended();
     let both = async {
@@ -83,7 +117,7 @@ async fn copy(stream: TcpStream, data: Incoming, outlet: &Outlet, ends: Ends) {
 }
 
 /// From the client to the pod. Over when the client gives up; its end of input is told.
-async fn up(mut data: Incoming, mut to: OwnedWriteHalf, ended: watch::Sender<bool>) {
+async fn up(mut data: Incoming, mut to: impl AsyncWrite + Unpin, ended: watch::Sender<bool>) {
     loop {
         match data.next().await {
             Some(Item::Data(bytes)) => {
@@ -102,7 +136,7 @@ async fn up(mut data: Incoming, mut to: OwnedWriteHalf, ended: watch::Sender<boo
 }
 
 /// From the pod to the client; whether it ended well. A connection that the pod breaks off is broken off for the client too.
-async fn down(mut from: OwnedReadHalf, outlet: &Outlet) -> bool {
+async fn down(mut from: impl AsyncRead + Unpin, outlet: &Outlet) -> bool {
     let mut packet = Packet::space(CHUNK);
     loop {
         match packet.read(&mut from).await {

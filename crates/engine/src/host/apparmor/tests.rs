@@ -1,3 +1,5 @@
+use std::process::Stdio;
+
 use berth_testkit::executable;
 
 use super::*;
