@@ -189,8 +189,8 @@ impl Ability {
     fn of_runtime(self) -> Has {
         match self {
             Ability::UserNamespaces => Has::But(
-                "a kubelet is told so where the runtime says that it has idmapped mounts, which Berth does not need of it; \
-                 crun 1.8 shows nothing that is mounted below a volume",
+                "a kubelet is told so where the runtime has `features`, as crun has from 1.9 on; crun 1.8 shows nothing that is mounted \
+                 below a volume",
             ),
             Ability::RawEnvironment | Ability::MappedPropagation => Has::Refused,
             Ability::RecursiveReadOnly => Has::Depends("runc; crun from 1.9 on, which tells that it can"),

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(crate) struct Features {
     /// Mounts that are read-only with everything below them: the mount option `rro`.
     pub(crate) recursive_read_only: bool,
-    /// User namespaces with idmapped mounts, which Kubernetes' need for volumes.
+    /// User namespaces. That it has idmapped mounts does not count: Berth maps what it gives.
     pub(crate) user_namespaces: bool,
     /// `checkpoint` and `restore`.
     pub(crate) checkpoint: bool,
@@ -40,8 +40,7 @@ pub(crate) fn parse(answer: &[u8]) -> Option<Features> {
     let has = |list: &Value, word: &str| {
         list.as_array().is_some_and(|list| list.iter().any(|one| one.as_str() == Some(word)))
     };
-    let at = |path: &str| answer.linux.pointer(path).unwrap_or(&Value::Null);
-    let idmapped = at("/mountExtensions/idmap/enabled").as_bool() == Some(true);
+    let namespaces = answer.linux.get("namespaces").unwrap_or(&Value::Null);
     // Each runtime has an annotation of its own for it, and crun has runc's too.
     let checkpoint = |(key, value): (&String, &Value)| {
         key.ends_with(".checkpoint.enabled")
@@ -49,7 +48,7 @@ pub(crate) fn parse(answer: &[u8]) -> Option<Features> {
     };
     Some(Features {
         recursive_read_only: has(&answer.mount_options, "rro"),
-        user_namespaces: has(at("/namespaces"), "user") && idmapped,
+        user_namespaces: has(namespaces, "user"),
         checkpoint: answer.annotations.iter().any(checkpoint),
     })
 }
