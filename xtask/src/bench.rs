@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::huge_pages::HugePages;
+use crate::pinned;
 use crate::run::{go, has, must, root};
 use crate::tools::{Profile, berth, testkit};
 
@@ -13,6 +15,9 @@ pub(crate) struct Options {
     /// Measure only the runtimes given with --against
     #[arg(long)]
     without_berth: bool,
+    /// A Berth for each of these handlers: native, runc, crun, runsc
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "without_berth")]
+    handlers: Vec<String>,
     /// Passed on: --berth LABEL=PROGRAM (another build beside this one), --against LABEL=unix:///PATH,
     /// --listen ADDRESS, --steps host,lifecycle,users,exec,throughput,list,restart,memory,pull,
     /// streams,crowd, --crowd N,M, --cni DIR (of CNI plugins), --rounds N, --pods N, --profile, --plain, --json FILE
@@ -55,5 +60,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.without_berth {
         command.arg("--berth").arg(berth(Profile::Release)?);
     }
-    must(command.args(&options.flags))
+    for handler in &options.handlers {
+        command.args(["--handlers", handler]);
+    }
+    if options.handlers.iter().any(|handler| handler == "runsc") {
+        command.arg("--handler-dir").arg(pinned::gvisor()?);
+    }
+    let apart = HugePages::apart()?;
+    let measured = must(command.args(&options.flags));
+    apart.back()?;
+    measured
 }

@@ -1,5 +1,5 @@
 //! crun on a host with both versions of control groups: it makes no container while cgroup2 has a controller there ("cgroups in
-//! hybrid mode not supported"). Where nothing has given huge pages a hierarchy of their own, they have one while the tests and the conformance suite run.
+//! hybrid mode not supported"). Where nothing has given huge pages a hierarchy of their own, they have one while the tests, the conformance suite or the benchmark runs.
 
 use std::path::Path;
 use std::process::Command;

@@ -50,6 +50,12 @@ pub struct Options {
     /// A berth binary to start and measure; another build of it can stand beside it under its own label
     #[arg(long, value_name = "[LABEL=]PROGRAM")]
     pub berth: Vec<String>,
+    /// A daemon for each of these handlers, whose pods it runs, in place of the default alone
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub handlers: Vec<String>,
+    /// The daemons look here, too, for the programs of handlers
+    #[arg(long, value_name = "DIR")]
+    pub handler_dir: Option<PathBuf>,
     /// Another runtime to measure in the same run; its images must come from --listen
     #[arg(long, value_name = "LABEL=unix:///PATH")]
     pub against: Vec<String>,
@@ -112,6 +118,36 @@ const ALL: [Step; 11] = [
     Step::Crowd,
 ];
 
+/// A daemon of this program for each handler, or one.
+fn daemons(
+    options: &Options,
+    program: &str,
+    registry: &Registry,
+    network: Option<&cni::Network>,
+) -> Result<Vec<Target>> {
+    let (label, program) = program.split_once('=').unwrap_or(("berth", program));
+    let start = |handler: Option<&String>| {
+        let mut daemon = Daemon::builder(Path::new(program))?.mirrors(registry)?;
+        if let Some(network) = network {
+            daemon = daemon.cni(network);
+        }
+        if let Some(dir) = &options.handler_dir {
+            daemon = daemon.arguments(["--handler-dir".to_owned(), dir.display().to_string()]);
+        }
+        let mut label = label.to_owned();
+        if let Some(handler) = handler {
+            daemon = daemon.arguments(["--default-handler", handler]);
+            label = format!("{label} {handler}");
+        }
+        let daemon = daemon.start()?;
+        Ok(Target { label, endpoint: daemon.endpoint(), daemon: Some(daemon) })
+    };
+    match &options.handlers[..] {
+        [] => Ok(vec![start(None)?]),
+        handlers => handlers.iter().map(|handler| start(Some(handler))).collect(),
+    }
+}
+
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let steps: Vec<Step> = if options.steps.is_empty() { ALL.to_vec() } else { options.steps.clone() };
@@ -125,14 +161,7 @@ pub fn run(options: &Options) -> Result<()> {
     let network = options.cni.as_deref().map(cni::Network::new).transpose()?;
     let mut targets = Vec::new();
     for program in &options.berth {
-        let (label, program) = program.split_once('=').unwrap_or(("berth", program));
-        let mut daemon = Daemon::builder(Path::new(program))?.mirrors(&registry)?;
-        if let Some(network) = &network {
-            daemon = daemon.cni(network);
-        }
-        let daemon = daemon.start()?;
-        let endpoint = daemon.endpoint();
-        targets.push(Target { label: label.into(), endpoint, daemon: Some(daemon) });
+        targets.extend(daemons(options, program, &registry, network.as_ref())?);
     }
     for against in &options.against {
         let (label, endpoint) = against.split_once('=').context("expected --against LABEL=unix:///PATH")?;
