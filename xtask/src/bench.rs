@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         command.args(["--handlers", handler]);
     }
     if options.handlers.iter().any(|handler| handler == "runsc") {
-        command.arg("--handler-dir").arg(pinned::gvisor()?);
+        command.arg("--handler").arg(pinned::runsc_handler()?);
     }
     let apart = HugePages::apart()?;
     let measured = must(command.args(&options.flags));

@@ -199,7 +199,7 @@ fn execute(
         command.arg("--cni").arg(dir);
     }
     if options.handler.as_deref() == Some("runsc") {
-        command.arg("--handler-dir").arg(pinned::gvisor()?);
+        command.arg("--handler").arg(pinned::runsc_handler()?);
     }
     if let Some(parallel) = options.parallel {
         command.arg("--ginkgo").arg(build_ginkgo()?).args(["--parallel", &parallel.to_string()]);

@@ -30,6 +30,11 @@ pub(crate) fn gvisor() -> Result<PathBuf> {
     build("gvisor", &["gvisor.dev/gvisor/runsc"])
 }
 
+/// gVisor's runsc as a handler of a daemon, as `--handler` takes it.
+pub(crate) fn runsc_handler() -> Result<String> {
+    Ok(format!("runsc={}", gvisor()?.join("runsc").display()))
+}
+
 /// A name for what the module pins.
 fn state_of(module: &Path) -> Result<String> {
     let mut sum = Sha256::new();

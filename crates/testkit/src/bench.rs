@@ -53,9 +53,9 @@ pub struct Options {
     /// A daemon for each of these handlers, whose pods it runs, in place of the default alone
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub handlers: Vec<String>,
-    /// The daemons look here, too, for the programs of handlers
-    #[arg(long, value_name = "DIR")]
-    pub handler_dir: Option<PathBuf>,
+    /// A further handler of the daemons
+    #[arg(long, value_name = "NAME=PATH")]
+    pub handler: Option<String>,
     /// Another runtime to measure in the same run; its images must come from --listen
     #[arg(long, value_name = "LABEL=unix:///PATH")]
     pub against: Vec<String>,
@@ -131,8 +131,8 @@ fn daemons(
         if let Some(network) = network {
             daemon = daemon.cni(network);
         }
-        if let Some(dir) = &options.handler_dir {
-            daemon = daemon.arguments(["--handler-dir".to_owned(), dir.display().to_string()]);
+        if let Some(handler) = &options.handler {
+            daemon = daemon.arguments(["--handler", handler]);
         }
         let mut label = label.to_owned();
         if let Some(handler) = handler {

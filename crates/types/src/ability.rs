@@ -243,7 +243,7 @@ impl Ability {
             Ability::UnmountedRoot => Has::Otherwise(MOUNTED_ROOT),
             Ability::ContainerLimits => Has::Otherwise(
                 "those of the pod's containers that live, added up, for the sandbox as a whole; none where one of them has none. \
-                 The kernel itself (some 40 MB) counts, as it does for a limit of the pod",
+                 The kernel itself (some 20 MB) counts, as it does for a limit of the pod",
             ),
             Ability::OutOfMemory => Has::Otherwise(
                 "of the sandbox, and with it of every container of the pod; the pod is not ready then",

@@ -78,9 +78,9 @@ struct ConformanceOptions {
     /// The pods' network of the daemon is made by the CNI plugins of this directory
     #[arg(long, value_name = "DIR")]
     cni: Option<PathBuf>,
-    /// The daemon looks here, too, for the programs of handlers
-    #[arg(long, value_name = "DIR")]
-    handler_dir: Option<PathBuf>,
+    /// A further handler of the daemon
+    #[arg(long, value_name = "NAME=PATH")]
+    handler: Option<String>,
     /// Ginkgo's program, which runs the specs in several processes
     #[arg(long, requires = "parallel")]
     ginkgo: Option<PathBuf>,
@@ -236,8 +236,8 @@ fn daemon(
     if let Some(network) = network {
         builder = builder.cni(network);
     }
-    if let Some(dir) = &options.handler_dir {
-        builder = builder.arguments(["--handler-dir".to_owned(), dir.display().to_string()]);
+    if let Some(handler) = &options.handler {
+        builder = builder.arguments(["--handler", handler]);
     }
     Ok(builder.start()?)
 }
