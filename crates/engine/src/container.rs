@@ -11,7 +11,7 @@ pub(crate) mod adjust;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod exit;
-mod kernel;
+pub(crate) mod kernel;
 mod limits;
 pub(crate) mod remove;
 pub(crate) mod session;

@@ -248,7 +248,7 @@ impl Engine {
     pub async fn connect(&self, id: &SandboxId, port: u16) -> Result<Connection, EngineError> {
         let view = self.sandbox(id.as_str())?;
         let handler = self.shared.handlers.of(&view.config.handler)?;
-        dial::connect(&view, &*handler, &self.shared.layout.found(id), port).await
+        dial::connect(&self.shared, view, handler, port).await
     }
 
     /// Opens a container's log file again by its path. On failure the old file stays in use.

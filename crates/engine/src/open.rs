@@ -81,6 +81,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         user_namespaces: UserNamespaces::default(),
         pods: Pods::default(),
         restarted,
+        forwards: Default::default(),
         stats: crate::stats::Sampler::default(),
         outputs: crate::container::exec::OutputBudget::default(),
     });

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) pods: Pods,
     /// Whether the machine was restarted since the last daemon: none of its pods runs.
     pub(crate) restarted: bool,
+    /// Connections that are being made to ports of pods with a kernel of their own.
+    pub(crate) forwards: crate::sandbox::dial::Forwards,
     /// What pods and containers used lately.
     pub(crate) stats: crate::stats::Sampler,
     /// For the output of commands that are being waited for.

@@ -43,6 +43,9 @@ const CREATE_LIMIT: Duration = Duration::from_secs(50);
 const START_LIMIT: Duration = Duration::from_secs(40);
 /// The time for what is left of it to be deleted.
 const DELETE_LIMIT: Duration = Duration::from_secs(10);
+/// The same for one in a sandbox, whose kernel may be short of processor time, or hold still for as long as one of its network
+/// stack's connections takes to fail: what cannot be deleted costs the whole pod.
+const MEMBER_DELETE_LIMIT: Duration = Duration::from_secs(150);
 /// The longest file with the number of a process.
 const MAX_PID_FILE: u64 = 64;
 
@@ -249,7 +252,8 @@ impl Runtime {
             return Ok(());
         }
         let command = self.command("delete").arg("--force").arg(self.id.as_str());
-        let done = command.run(DELETE_LIMIT, &Given::default());
+        let limit = if self.is_inside() { MEMBER_DELETE_LIMIT } else { DELETE_LIMIT };
+        let done = command.run(limit, &Given::default());
         let done = done.map_err(|e| self.refused("delete", &e).message);
         if let (Some(inside), Err(_)) = (&self.inside, &done) {
             // It may run on in there, where nothing else can end it.
@@ -309,16 +313,20 @@ impl Runtime {
         };
         let done = command.run(limit, &given).map_err(|e| self.refused(verb, &e));
         let number = self.number(verb, &pid_file, &self.cgroup);
-        let inner = read_number(&inner_file).ok();
+        let inner = read_number(&inner_file).ok().filter(|number| *number > 0);
         // Read, or not needed.
         drop(std::fs::remove_file(&pid_file));
         drop(std::fs::remove_file(&inner_file));
+        let kill_inner = || inner.into_iter().for_each(|pid| self.kill_inside(pid));
         let kill = |pid, pidfd: &OwnedFd| {
-            inner.into_iter().for_each(|pid| self.kill_inside(pid));
+            kill_inner();
             exec::kill_session(pid, pidfd, &self.cgroup);
         };
-        if let (Err(_), Ok((pid, pidfd))) = (&done, &number) {
-            kill(*pid, pidfd);
+        match (&done, &number) {
+            (Err(_), Ok((pid, pidfd))) => kill(*pid, pidfd),
+            // It has said what it began in the sandbox, and not what stands for that.
+            (_, Err(_)) => kill_inner(),
+            (Ok(()), Ok(_)) => {}
         }
         let (pid, pidfd) = done.and(number)?;
         let console = console.map(|console| console.receive());

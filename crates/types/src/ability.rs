@@ -65,6 +65,8 @@ pub enum Ability {
     HostNetwork,
     /// Port forwarding.
     PortForward,
+    /// Stop signals that are real-time ones.
+    RealtimeSignals,
     /// The end of an exec session ends all that it started.
     SessionKill,
     /// Signals to a container's process from outside of Berth.
@@ -112,7 +114,7 @@ impl Maker {
 
 impl Ability {
     /// Every one, in the order of the document.
-    pub const ALL: [Ability; 26] = [
+    pub const ALL: [Ability; 27] = [
         Ability::UserNamespaces,
         Ability::RawEnvironment,
         Ability::MappedPropagation,
@@ -137,6 +139,7 @@ impl Ability {
         Ability::Seccomp,
         Ability::HostNetwork,
         Ability::PortForward,
+        Ability::RealtimeSignals,
         Ability::SessionKill,
         Ability::OutsideSignals,
     ];
@@ -172,6 +175,7 @@ impl Ability {
             Ability::Seccomp => "seccomp profiles",
             Ability::HostNetwork => "the host's network",
             Ability::PortForward => "port forwarding",
+            Ability::RealtimeSignals => "real-time signals as stop signals (`SIGRTMIN+3`)",
             Ability::SessionKill => "an end of all that an exec session started, with the session",
             Ability::OutsideSignals => "signals to a container's process from outside of Berth",
         }
@@ -214,6 +218,7 @@ impl Ability {
             | Ability::Seccomp
             | Ability::HostNetwork
             | Ability::PortForward
+            | Ability::RealtimeSignals
             | Ability::SessionKill
             | Ability::OutsideSignals => Has::Yes,
         }
@@ -236,13 +241,15 @@ impl Ability {
             | Ability::Selinux
             | Ability::Apparmor
             | Ability::Propagation
+            | Ability::RealtimeSignals
             | Ability::ProtectedPaths => Has::Refused,
             Ability::PortForward => Has::But(
-                "by a `runsc port-forward` for each connection; a client's half-close is not told to the pod",
+                "by a `runsc port-forward` for each connection, one after the other, to 127.0.0.1 alone; a client's half-close is not \
+                     told to the pod",
             ),
             Ability::UnmountedRoot => Has::Otherwise(MOUNTED_ROOT),
             Ability::ContainerLimits => Has::Otherwise(
-                "those of the pod's containers that live, added up, for the sandbox as a whole; none where one of them has none. \
+                "those of the pod's containers that live when one is made, added up, for the sandbox as a whole; none where one of them has none. \
                  The kernel itself (some 20 MB) counts, as it does for a limit of the pod",
             ),
             Ability::OutOfMemory => Has::Otherwise(
@@ -252,7 +259,10 @@ impl Ability {
             Ability::Statistics => Has::Otherwise(
                 "processor time and memory while it is the only one of its pod that runs, the writable layer and the pod's own always",
             ),
-            Ability::Seccomp => Has::But("obeyed by gVisor's kernel"),
+            Ability::Seccomp => Has::But(
+                "obeyed by gVisor's kernel; other actions than allow, kill (of the thread), trap, trace and the errors EPERM and \
+                 ENOSYS are refused by name",
+            ),
             Ability::HostNetwork => Has::But("passed through (`--network=host`)"),
             Ability::SessionKill => Has::Otherwise("of its process alone"),
             Ability::OutsideSignals => Has::Otherwise("to what stands for it; SIGKILL ends it"),

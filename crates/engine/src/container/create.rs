@@ -14,7 +14,8 @@ use berth_types::{ContainerId, Digest, SandboxId};
 use oci_spec::runtime::Spec;
 
 use super::adjust::Subject;
-use super::{Facts, Item, kernel, remove, volumes};
+use super::kernel::{self, Creation};
+use super::{Facts, Item, remove, volumes};
 use crate::error::EngineError;
 use crate::handler::{Handler, Kernel, Places, Prepared, Preparing};
 use crate::host::layout::PodDir;
@@ -87,8 +88,8 @@ pub(crate) struct Work {
     id: ContainerId,
     config: Arc<ContainerConfig>,
     created_at: i64,
-    /// The limits of the pod's other containers that may live.
-    beside: Vec<Resources>,
+    /// The limits of the pod's other containers that live or will, and the order of their creations.
+    beside: (Vec<Resources>, Creation),
     timeline: Timeline,
 }
 
@@ -100,7 +101,7 @@ impl Work {
         shim: Shim,
         id: ContainerId,
         (config, created_at): (Arc<ContainerConfig>, i64),
-        beside: Vec<Resources>,
+        beside: (Vec<Resources>, Creation),
     ) -> Self {
         let (sandbox_id, sandbox, dir, cgroups) = pod;
         let timeline = Timeline::begin();
@@ -151,7 +152,7 @@ impl Work {
             image_ref: image.repo_digests.first().cloned().unwrap_or_else(|| image.id.to_string()),
             log_path: self.log_path()?,
             user: ContainerUser { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
-            stop_signal: signal::stop(self.config.stop_signal.as_deref(), &image.config.stop_signal)?,
+            stop_signal: self.stop_signal(&image, &**handler)?,
             cgroup,
             process: oci_spec::runtime::Process::default(),
             raw_env: Vec::new(),
@@ -167,6 +168,11 @@ impl Work {
         let prepared = self.prepare(handler, &facts, spec, (limits, kernel), snapshot).await?;
         let (pid, ()) = tokio::try_join!(self.tell(prepared), self.complete(&facts))?;
         Ok(Made { facts, pid })
+    }
+
+    fn stop_signal(&self, image: &Image, handler: &dyn Handler) -> Result<i32, EngineError> {
+        let signal = signal::stop(self.config.stop_signal.as_deref(), &image.config.stop_signal)?;
+        if handler.has_own_kernel() { kernel::stop_signal(signal) } else { Ok(signal) }
     }
 
     fn image(&self) -> Result<Arc<Image>, EngineError> {
@@ -324,7 +330,7 @@ impl Work {
     /// The group of the pod's own kernel, with its limits.
     fn kernel(&self) -> Result<(CgroupPath, Limits), EngineError> {
         let path = self.cgroups.kernel(&self.sandbox_id)?;
-        let of: Vec<&Resources> = self.beside.iter().chain([&self.config.resources]).collect();
+        let of: Vec<&Resources> = self.beside.0.iter().chain([&self.config.resources]).collect();
         Ok((path, kernel::limits(&of, &self.shared.facts)?))
     }
 
@@ -340,6 +346,7 @@ impl Work {
         let (shared, handler, config) =
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
         let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
+        let creation = self.beside.1.clone();
         let root_at = self.dir.container_root(&self.id);
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
@@ -355,7 +362,7 @@ impl Work {
             let ensured = kernel.map(|(path, limits)| {
                 // They change with each container, in an order that depends on what there is.
                 let group = shared.cgroups.ensure(&path, &none)?;
-                group.update(&limits).map(|()| group)
+                creation.write(|| group.update(&limits)).map(|()| group)
             });
             let ensured =
                 ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;

@@ -1,6 +1,8 @@
-//! The limits of a pod's own kernel: those of its containers, added up, since it has all that they use. Pure.
+//! What a pod's own kernel has in place of its containers' part of the host's. Its limits are those of the containers, added up,
+//! since it has all that they use.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_sys::cgroup;
 use berth_types::ability::{Ability, Lacking, Maker};
@@ -11,6 +13,58 @@ use crate::oci::{HostFacts, resources};
 
 /// The period that a quota is counted in where none is given, in microseconds.
 const PERIOD: u64 = 100_000;
+/// The last of the signals that are not real-time ones.
+const STANDARD_SIGNALS: i32 = 31;
+
+/// The order in which a pod's containers are made. Creations overtake each other, and the limits that the latest knows of are those
+/// of all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Creations(Arc<Mutex<(u64, u64)>>);
+
+/// The place of one creation.
+#[derive(Debug, Clone)]
+pub(crate) struct Creation {
+    number: u64,
+    creations: Creations,
+}
+
+impl Creations {
+    /// The next one.
+    pub(crate) fn next(&self) -> Creation {
+        let mut creations = self.lock();
+        creations.0 += 1;
+        Creation { number: creations.0, creations: self.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Creation {
+    /// Writes what this one knows, unless a later one has.
+    pub(crate) fn write<E>(&self, write: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut creations = self.creations.lock();
+        if creations.1 < self.number {
+            write()?;
+            creations.1 = self.number;
+        }
+        Ok(())
+    }
+}
+
+/// The signal that ends a container politely: a kernel of its own may know fewer than the host's.
+///
+/// # Errors
+/// It is not known there.
+pub(crate) fn stop_signal(signal: i32) -> Result<i32, EngineError> {
+    if signal <= STANDARD_SIGNALS {
+        return Ok(signal);
+    }
+    let message = |why: Lacking| format!("{signal} is a real-time signal: {why}");
+    let needed = Ability::RealtimeSignals.need(Maker::Gvisor);
+    needed.map(|()| signal).map_err(|why| EngineError::unsupported("stop_signal", message(why)))
+}
 
 /// The limits of the kernel's group for containers with these. What one of them has no limit of has none.
 ///

@@ -22,6 +22,9 @@ use crate::shim::{Shim, ShimError};
 const SIGNAL_LIMIT: Duration = Duration::from_secs(10);
 /// The time from SIGKILL until the shim tells the end, before the cgroup is killed from here.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// The same for one in a pod's own kernel, which its shim has taken out of there, within a time of its own: what is done from here
+/// costs the other containers.
+const MEMBER_KILL_LIMIT: Duration = Duration::from_secs(180);
 
 /// Ends one container.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub(crate) struct Stopper {
     pub(crate) shared: Arc<Shared>,
     /// None where the container has no group of its own.
     pub(crate) cgroup: Option<CgroupPath>,
-    /// The group of the pod's own kernel, which alone has what the container does: without a shim it is ended as a whole.
+    /// The group of the pod's own kernel, which alone has what the container does: where the shim does not end it, that is ended as a whole.
     pub(crate) kernel: Option<CgroupPath>,
     /// When its command began, as far as is known.
     pub(crate) started_at: Option<i64>,
@@ -68,7 +71,8 @@ impl Stopper {
         let Some(shim) = self.shim.borrow().clone() else { return Ok(()) };
         match self.send(&shim, signal::KILL, true).await {
             Ok(()) => {
-                let over = tokio::time::sleep(KILL_LIMIT);
+                let limit = if self.kernel.is_some() { MEMBER_KILL_LIMIT } else { KILL_LIMIT };
+                let over = tokio::time::sleep(limit);
                 tokio::select! {
                     () = over => Ok(()),
                     () = closed(&mut self.deadline) => Err(Over),

@@ -26,6 +26,7 @@ use self::contained::{End, Ran, Space};
 use self::explain::{Ended, Unusable, Words};
 use super::features::{self, Features};
 use super::found::Kind;
+use super::gvisor;
 use crate::host::placement::Placement;
 use crate::host::random;
 
@@ -134,12 +135,12 @@ impl SelfCheck {
         })?;
         write_bundle(&space, &program, cgroup).map_err(not_checked)?;
         let path = |name: &str| space.seen(name).display().to_string();
-        let own: &[&str] = match kind {
-            Kind::Runc => &[],
-            Kind::Gvisor => &["--network=none", "--ignore-cgroups"],
+        let own = match kind {
+            Kind::Runc => Vec::new(),
+            Kind::Gvisor => gvisor::options("none"),
         };
         let mut args = vec!["--root".to_owned(), path("state")];
-        args.extend(own.iter().map(|word| (*word).to_owned()));
+        args.extend(own);
         args.extend(["run".to_owned(), "--bundle".to_owned(), path("bundle"), "berth-check".to_owned()]);
         Ok((space, args, word))
     }

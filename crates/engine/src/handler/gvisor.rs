@@ -1,6 +1,8 @@
 //! gVisor: a pod's containers are in one sandbox, a kernel of their own in a process of the host. The pod's shim drives it by
 //! runsc's command line, as it does runc, and begins the sandbox with the pod's first container. See docs/adr/0097.
 
+mod seccomp;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -174,6 +176,11 @@ impl Handler for Gvisor {
         plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
         let process = spec.process().as_ref();
         let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
+        let seccomp = seccomp.map(seccomp::translated).transpose();
+        let seccomp = seccomp.map_err(|what| {
+            let message = format!("{what}, which gVisor does not know, with handler {:?}", self.name);
+            EngineError::unsupported("seccomp", message)
+        })?;
         let (spec, bundle) = lay_out(spec, places, &root, None, volumes)?;
         let rest = Rest { root: places.root, devices: &[], seccomp, oom_score: own_score() };
         let spec = member(complete(spec, rest), pid, &create.container, &kernel);
@@ -246,11 +253,13 @@ impl Gvisor {
 }
 
 /// What runsc is given before every verb: the pod's network, or the host's; no cgroup of its own, since it is born in its; files
-/// where others see them; the filter of system calls, and the bits that give a program's user, which it passes over else.
-fn options(network: &str) -> Vec<String> {
-    [&format!("--network={network}"), "--ignore-cgroups", "--overlay2=none", "--oci-seccomp", "--allow-suid"]
-        .map(str::to_owned)
-        .to_vec()
+/// where others see them; the filter of system calls, the bits that give a program its user and raw sockets, which it passes over
+/// or takes away else.
+pub(super) fn options(network: &str) -> Vec<String> {
+    let mut all = vec![format!("--network={network}")];
+    let others = ["--ignore-cgroups", "--overlay2=none", "--oci-seccomp", "--allow-suid", "--net-raw"];
+    all.extend(others.map(str::to_owned));
+    all
 }
 
 fn has(spec: &Spec, kind: LinuxNamespaceType) -> bool {

@@ -66,10 +66,13 @@ impl PodCgroups {
     /// # Errors
     /// It cannot have that name.
     pub(crate) fn kernel(&self, sandbox: &SandboxId) -> Result<CgroupPath, EngineError> {
-        let child = self.parent.child(&format!("kernel-{sandbox}"));
+        let child = self.parent.child(&format!("{KERNEL}{sandbox}"));
         child.map_err(|e| EngineError::failed("name the kernel's cgroup", e))
     }
 }
+
+/// What the name of the group of a pod's own kernel begins with; the pod's id follows.
+pub(crate) const KERNEL: &str = "kernel-";
 
 /// Where cgroups lie and who makes them. Methods block, but for [`Placement::driver`] and [`Placement::of_pod`].
 pub trait Placement: fmt::Debug + Send + Sync {

@@ -82,7 +82,9 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     for network in networks.all() {
         attempt(network.purge().map_err(|e| EngineError::failed("remove a pod network", e)));
     }
-    for mount in mounts_below(&layout.state) {
+    // Beside the state gVisor keeps one with its records of a pod.
+    let records = mounts_below(&layout.sandboxes());
+    for mount in mounts_below(&layout.state).into_iter().chain(records) {
         let flags = rustix::mount::UnmountFlags::DETACH;
         attempt(
             rustix::mount::unmount(&mount, flags)

@@ -6,6 +6,7 @@ use berth_sys::cgroup::CgroupPath;
 use berth_types::{ContainerId, SandboxId};
 
 use crate::error::EngineError;
+use crate::host::placement::KERNEL;
 use crate::host::shims;
 use crate::sandbox::teardown::Failures;
 use crate::shared::Shared;
@@ -51,10 +52,10 @@ fn lines(pid: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
 }
 
-/// The group of a container in a process' path: the last element that is an id. None when one of `spared`
+/// The group of a container or of a pod's own kernel in a process' path: the last element that is named by an id. None when one of `spared`
 /// lies in it: that is the group of a container around this daemon.
 fn group(path: &str, spared: &[String]) -> Option<CgroupPath> {
-    let is_id = |name: &str| name.parse::<ContainerId>().is_ok();
+    let is_id = |name: &str| name.strip_prefix(KERNEL).unwrap_or(name).parse::<ContainerId>().is_ok();
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
     let last = names.iter().rposition(|name| is_id(name))?;
     let found = CgroupPath::new(&names[..=last].join("/")).ok()?;
@@ -118,6 +119,8 @@ mod tests {
                 format!("/x.slice/berth-pod{b}.scope/{a}/init"),
                 Some(format!("x.slice/berth-pod{b}.scope/{a}")),
             ),
+            (format!("/kubepods/pod1/kernel-{a}"), Some(format!("kubepods/pod1/kernel-{a}"))),
+            (format!("/kubepods/pod1/shell-{a}"), None),
             (format!("/x.slice/berth-pod{b}.scope/pause"), None),
             (format!("/docker/{b}"), None),
             (format!("/docker/{b}/kubelet/x"), None),

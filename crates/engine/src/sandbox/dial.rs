@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_types::lifecycle::sandbox;
@@ -12,10 +13,12 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::error::EngineError;
 use crate::handler::Handler;
-use crate::host::layout::PodDir;
 use crate::model::{Network, SandboxView};
+use crate::shared::Shared;
 
 mod through;
+
+pub(crate) use through::Forwards;
 
 /// The time that a program in the pod has to accept.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -31,11 +34,11 @@ pub enum Connection {
     Unix(UnixStream),
 }
 
-/// Connects to a port of the pod on `localhost`, by IPv4 and else by IPv6.
+/// Connects to a port of the pod on `localhost`, by IPv4 and else by IPv6; in a kernel of its own by IPv4 alone.
 pub(crate) async fn connect(
-    view: &SandboxView,
-    handler: &dyn Handler,
-    dir: &PodDir,
+    shared: &Shared,
+    view: Arc<SandboxView>,
+    handler: Arc<dyn Handler>,
     port: u16,
 ) -> Result<Connection, EngineError> {
     if view.state != sandbox::State::Ready {
@@ -44,9 +47,9 @@ pub(crate) async fn connect(
         return Err(EngineError::Unreachable { message });
     }
     if handler.has_own_kernel() && view.config.namespaces.network != Network::Host {
-        return through::connect(view, handler, dir, port).await.map(Connection::Unix);
+        return through::connect(shared, view, handler, port).await.map(Connection::Unix);
     }
-    direct(view, port).await.map(Connection::Tcp)
+    direct(&view, port).await.map(Connection::Tcp)
 }
 
 /// In the pod's network namespace only the socket is made.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use berth_sys::cgroup::CgroupPath;
 use berth_types::ContainerId;
 use berth_types::lifecycle::Outcome;
-use berth_types::lifecycle::container::{Ask, Effect as OfContainer, Message as ToContainer};
+use berth_types::lifecycle::container::{
+    Ask, Container, Effect as OfContainer, Message as ToContainer, State as OfOne,
+};
 use berth_types::lifecycle::pod::{Effect, Link, Message as ToPod, PodEnd};
 use berth_types::lifecycle::sandbox::{Effect as OfSandbox, Message as ToSandbox, State};
 use tokio::sync::watch;
@@ -67,9 +69,10 @@ impl Owner {
         self.cgroups.kernel(&self.id).ok()
     }
 
-    /// The limits of the containers that may live, but for one.
+    /// The limits of the containers that live or are being made, but for one.
     fn limits_beside(&self, id: &ContainerId) -> Vec<Resources> {
-        let living = self.pod.containers().iter().filter(|(other, life)| *other != id && life.may_live());
+        let lives = |life: &Container<Live>| life.may_live() || life.state() == OfOne::Creating;
+        let living = self.pod.containers().iter().filter(|(other, life)| *other != id && lives(life));
         living.filter_map(|(other, _)| Some(self.items.get(other)?.limits.now().clone())).collect()
     }
 
@@ -107,7 +110,7 @@ impl Owner {
             shim,
             id.clone(),
             (Arc::clone(&item.config), item.created_at),
-            self.limits_beside(&id),
+            (self.limits_beside(&id), self.creations.next()),
         );
         let failed = id.clone();
         self.spawner.spawn(

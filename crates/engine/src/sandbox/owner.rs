@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Handle, INBOX, Live, Message, Report, Spawner};
 use crate::container::Item;
+use crate::container::kernel::Creations;
 use crate::container::update::Limits;
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
@@ -37,6 +38,8 @@ pub(crate) struct Owner {
     pub(super) items: BTreeMap<ContainerId, Box<Item>>,
     /// The limits of the pod as a whole.
     pub(super) limits: Limits,
+    /// The order of its containers, for the limits of a kernel of its own.
+    pub(super) creations: Creations,
     /// Containers on disk whose records cannot be read: they are not touched, and are removed with the pod.
     pub(super) unreadable: Vec<ContainerId>,
     /// When the containers that are being stopped are killed. The end of one drops its sender.
@@ -104,6 +107,7 @@ impl Owner {
             pod: found.pod,
             items: found.items,
             limits: Limits::new(found.limits),
+            creations: Creations::default(),
             unreadable: found.unreadable,
             deadlines: BTreeMap::new(),
             shim: watch::channel(None).0,

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use berth_engine::model::{ContainerConfig, ExitReason, Network, PidMode};
+use berth_engine::model::{ContainerConfig, Device, ExitReason, Mount, Network, PidMode, SeccompChoice};
 use berth_engine::{Connection, Engine, HandlerState};
 use berth_testkit::{require, require_root, wait_until};
 use berth_types::lifecycle::sandbox as pod;
@@ -188,6 +188,15 @@ fn what_it_cannot_do_is_refused_by_name() {
             refused("privileged", |config| config.security.privileged = true).await;
             refused("namespace_options.pid", |config| config.pid = PidMode::Node).await;
             refused("pids_limit", |config| config.resources.pids_limit = Some(100)).await;
+            refused("stop_signal", |config| config.stop_signal = Some("SIGRTMIN+3".to_owned())).await;
+            refused("devices", |config| {
+                config.devices = vec![Device {
+                    container_path: "/dev/other".into(),
+                    host_path: "/dev/null".into(),
+                    permissions: "rw".to_owned(),
+                }];
+            })
+            .await;
             refused("masked_paths", |config| {
                 config.security.masked_paths = ["/proc/kcore", "/bin/ls"].map(Into::into).to_vec();
             })
@@ -201,6 +210,63 @@ fn what_it_cannot_do_is_refused_by_name() {
             let limits = berth_engine::model::Resources { cpu_shares: Some(100), ..Default::default() };
             let error = engine.update_resources(&main, limits).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+/// With the default profile clone3 is not there, and a C library makes threads by clone then.
+#[test]
+fn a_c_library_makes_threads_under_the_default_profile() {
+    require!(Path::new("/usr/bin/python3").exists(), "needs the package python3");
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let mut pod = sandbox("threads");
+            pod.log_directory = Some(world.path().join("logs"));
+            let pod = engine.run_sandbox(pod).await.unwrap();
+            let threads =
+                "import threading; t = threading.Thread(target=print, args=['ran']); t.start(); t.join()";
+            let mut config = script("main", &format!("exec /usr/bin/python3 -ISc \"{threads}\""));
+            config.security.seccomp = SeccompChoice::Default;
+            config.log_path = Some("main.log".into());
+            let of_host = [("/usr", "/usr"), ("/usr/lib", "/lib"), ("/usr/lib64", "/lib64")];
+            let there = of_host.into_iter().filter(|(source, _)| Path::new(source).exists());
+            config.mounts =
+                there.map(|(source, at)| Mount { readonly: true, ..Mount::new(source, at) }).collect();
+            let id = started(&engine, &pod, config).await;
+            let exit = ended(&engine, &id).await;
+            let log = engine.container(id.as_str()).unwrap().log_path.clone().unwrap();
+            let log = std::fs::read_to_string(log).unwrap();
+            assert!(exit.code == 0 && log.contains("ran"), "{exit:?}: {log}");
+            engine.remove_sandbox(&pod).await.unwrap();
+        });
+        world.finish(engine);
+    });
+}
+
+#[test]
+fn of_a_container_that_has_ended_the_kernel_knows_nothing() {
+    with_gvisor(|| {
+        let mut world = World::new();
+        let engine = world.with_image();
+        world.run(async {
+            let pod = engine.run_sandbox(sandbox("forgets")).await.unwrap();
+            let stays = started(&engine, &pod, script("stays", WAITS)).await;
+            let short = started(&engine, &pod, script("short", "exit 3")).await;
+            assert_eq!(ended(&engine, &short).await.code, 3);
+            let killed = started(&engine, &pod, script("killed", WAITS)).await;
+            engine.stop_container(&killed, Duration::ZERO).await.unwrap();
+            let text =
+                std::process::Command::new("find").arg(world.path()).args(["-name", "*.state"]).output();
+            let text = String::from_utf8(text.unwrap().stdout).unwrap();
+            // Also in the words of a new version the files would have the ids in their names.
+            assert!(text.contains(stays.as_str()), "{text}");
+            for ended in [&short, &killed] {
+                assert!(!text.contains(ended.as_str()), "{text}");
+            }
             engine.remove_sandbox(&pod).await.unwrap();
         });
         world.finish(engine);

@@ -101,9 +101,9 @@ impl Sandbox {
         path_of(&self.root).into()
     }
 
-    /// Whether the runtime has something of a container in it.
+    /// Whether the runtime has something of a container in it: it has a file for each, of which this is the name.
     pub(super) fn knows(&self, container: &str) -> bool {
-        self.root().join(format!("{}_sandbox:{container}.state", self.id)).exists()
+        self.root().join(format!("{container}_sandbox:{}.state", self.id)).exists()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,10 +151,7 @@ impl Runtime {
             _ => failure,
         });
         match made {
-            Ok(child) => {
-                *sandbox.state() = State::Runs(child, inside.cgroup.clone());
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(failure) => {
                 // It may have got half of the way.
                 let delete = self.command("delete").arg("--force").arg(&sandbox.id);
@@ -165,7 +162,9 @@ impl Runtime {
         }
     }
 
-    fn make_sandbox(&self, inside: &Inside, spaces: &Spaces) -> Result<Child, Failure> {
+    /// From its process on the sandbox runs, whatever follows: the pod's addresses are then taken from its network namespace, so
+    /// that another one could not be made in its place. Its end is that of the pod.
+    fn make_sandbox(&self, inside: &Inside, spaces: &Spaces) -> Result<(), Failure> {
         let id = &inside.sandbox.id;
         let join = || inside.cgroup.join().map_err(|e| system("open the sandbox's cgroup", &e));
         let config = Self::config(&inside.begin, spaces, None)?;
@@ -180,10 +179,10 @@ impl Runtime {
         // Read, or not needed.
         drop(std::fs::remove_file(&pid_file));
         let (pid, pidfd) = number?;
+        *inside.sandbox.state() = State::Runs(Child { pid, pidfd }, inside.cgroup.clone());
         let start = self.command("start").within(join()?).arg(id);
         let started = self.run(&start, START_LIMIT);
-        started.map_err(|e| self.refused("start", &e))?;
-        Ok(Child { pid, pidfd })
+        started.map_err(|e| self.refused("start", &e))
     }
 
     /// Makes a container in its pod's sandbox, up to just before its command.
@@ -230,6 +229,8 @@ impl Runtime {
     fn waiter(&self, inside: &Inside) -> std::io::Result<(Child, UnixStream)> {
         let program = std::fs::File::open("/proc/self/exe")?;
         let (ours, theirs) = UnixStream::pair()?;
+        // The shim's loop does not wait for one that hears nothing.
+        ours.set_nonblocking(true)?;
         let root = inside.sandbox.root();
         let options = inside.options.iter().map(AsRef::<OsStr>::as_ref);
         let options = [OsStr::new("--root"), root.as_os_str()].into_iter().chain(options);

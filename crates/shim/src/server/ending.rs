@@ -62,7 +62,10 @@ impl Server {
         }
         let (exit, now) = (container.judged(exit), Instant::now());
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
-        self.advance(id);
+        // What serves it on the host is needed for its end in the sandbox.
+        if !(container.is_inside() && self.delete_by_runtime(id)) {
+            self.advance(id);
+        }
     }
 
     /// Goes on with an ending as far as it goes now.
@@ -139,7 +142,7 @@ impl Server {
             // The daemon is told anyway, and keeps its own record.
             ending.say(&format!("the exit record could not be written: {e}"));
         }
-        if !self.delete_by_runtime(id) {
+        if container.is_inside() || !self.delete_by_runtime(id) {
             self.begin_removing(id);
         }
     }

@@ -15,8 +15,8 @@ use crate::stage::StageEvent;
 
 /// Stack of the thread.
 const STACK: usize = 256 << 10;
-/// When a deletion is looked at again: its thread tells of it long before.
-const DELETE_LOOK: Duration = Duration::from_secs(60);
+/// When a deletion is looked at again: its thread tells of it before.
+const DELETE_LOOK: Duration = Duration::from_secs(180);
 
 impl Server {
     /// Has a container started. The answer comes with the outcome.
@@ -97,11 +97,18 @@ impl Server {
     }
 
     fn forget_runtime(&mut self, id: &ContainerId, outcome: Result<(), String>) {
-        let container = self.containers.get_mut(id);
-        if let (Some(ending), Err(why)) = (container.and_then(|c| c.ending.as_mut()), outcome) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let inside = container.is_inside();
+        let Some(ending) = &mut container.ending else { return };
+        if let Err(why) = outcome {
             ending.say(&why);
         }
-        self.begin_removing(id);
+        if inside {
+            ending.enter(Step::Kill, Duration::ZERO);
+            self.advance(id);
+        } else {
+            self.begin_removing(id);
+        }
     }
 
     /// Does it in a thread. Until its outcome is told, only known children are reaped.

@@ -40,3 +40,29 @@ fn what_has_no_sum_is_refused_by_name() {
     }
     limits(&[&Resources { pids_limit: Some(-1), ..Resources::default() }], &host()).unwrap();
 }
+
+#[test]
+fn what_an_earlier_creation_knows_is_not_written_after_a_later_one() {
+    let creations = Creations::default();
+    let (first, second, third) = (creations.next(), creations.next(), creations.next());
+    let mut written = Vec::new();
+    let mut write = |creation: &Creation, fails: bool| {
+        creation.write(|| {
+            written.push(creation.number);
+            if fails { Err(()) } else { Ok(()) }
+        })
+    };
+    assert_eq!(write(&second, false), Ok(()));
+    assert_eq!(write(&first, false), Ok(()));
+    assert_eq!(write(&third, true), Err(()));
+    assert_eq!(write(&third, false), Ok(()));
+    assert_eq!(written, [2, 3, 3]);
+}
+
+#[test]
+fn real_time_signals_are_not_known_in_there() {
+    assert_eq!(stop_signal(15).unwrap(), 15);
+    assert_eq!(stop_signal(31).unwrap(), 31);
+    let error = stop_signal(37).unwrap_err().to_string();
+    assert!(error.contains("37 is a real-time signal"), "{error}");
+}
