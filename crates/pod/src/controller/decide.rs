@@ -1,6 +1,6 @@
 //! What a pod needs next, from its plan and its state. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,28 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// What probes and hooks say of containers.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// Their postStart runs: those after them wait.
+    pub(super) hooked: BTreeSet<ContainerId>,
+    /// They were ended by a probe: however they ended, they failed.
+    pub(super) failed: BTreeSet<ContainerId>,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look<'a> {
+    /// The containers of the pod, of all attempts.
+    pub(super) containers: &'a [Arc<ContainerView>],
+    /// The container that must not start yet.
+    pub(super) held: Option<&'a str>,
+    /// What probes and hooks say.
+    pub(super) marks: &'a Marks,
+    /// The time.
+    pub(super) now: i64,
+}
+
 /// What is remembered of a container's ends, so that each counts once.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -63,7 +85,7 @@ pub(super) struct History {
 
 impl History {
     /// What follows the end of this attempt.
-    fn ended(&mut self, view: &ContainerView, exit: &ExitView, policy: RestartPolicy) -> Next {
+    fn ended(&mut self, view: &ContainerView, exit: &ExitView, policy: RestartPolicy, failed: bool) -> Next {
         let metadata = &view.config.metadata;
         // A daemon that was just started has seen none of the attempts before.
         let unseen = || (u32::MAX, Next::Stay, Backoff::after(metadata.attempt));
@@ -73,7 +95,8 @@ impl History {
         }
         let ran = view.started_at.map_or(0, |start| exit.finished_at.saturating_sub(start));
         let ran = Duration::from_nanos(u64::try_from(ran).unwrap_or(0));
-        let next = backoff.ended(policy, exit.code, ran);
+        let code = if failed && exit.code == 0 { 1 } else { exit.code };
+        let next = backoff.ended(policy, code, ran);
         self.seen.insert(metadata.name.clone(), (metadata.attempt, next, backoff));
         next
     }
@@ -89,54 +112,53 @@ enum Status {
     /// Another attempt is due then.
     Later(i64),
     Runs,
+    /// Runs, and its postStart beside it.
+    Hooked,
     Done {
         code: i32,
     },
 }
 
-/// Looks at the pod. `held` is the container that must not start yet, `now` the time.
-pub(super) fn decide(
-    plan: &Plan,
-    containers: &[Arc<ContainerView>],
-    history: &mut History,
-    held: Option<&str>,
-    now: i64,
-) -> Decision {
+/// Looks at the pod.
+pub(super) fn decide(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
     for planned in &plan.init {
         let policy = init_policy(plan.restart);
         let name = &planned.config.metadata.name;
-        match status(planned, containers, history, policy, held, now) {
+        match status(planned, look, history, policy) {
             Status::Done { code: 0 } => {}
             Status::Done { code } => return at(Phase::Failed { container: name.clone(), code }),
             Status::Act(action) => return Decision { actions: vec![action], ..at(Phase::Starting) },
             Status::Later(wake) => return Decision { wake: Some(wake), ..at(Phase::Starting) },
-            Status::Busy | Status::Runs | Status::Held => return at(Phase::Starting),
+            Status::Busy | Status::Runs | Status::Hooked | Status::Held => return at(Phase::Starting),
         }
     }
-    mains(plan, containers, history, held, now)
+    mains(plan, look, history)
 }
 
 fn at(phase: Phase) -> Decision {
     Decision { actions: Vec::new(), wake: None, phase }
 }
 
-fn mains(
-    plan: &Plan,
-    containers: &[Arc<ContainerView>],
-    history: &mut History,
-    held: Option<&str>,
-    now: i64,
-) -> Decision {
+fn mains(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
     let mut decision = at(Phase::Running);
     let mut ended = 0;
     for planned in &plan.main {
-        match status(planned, containers, history, plan.restart, held, now) {
+        match status(planned, look, history, plan.restart) {
             Status::Act(action) => {
                 let first = matches!(&action, Action::Create { attempt: 0, .. } | Action::Start(_));
                 if first {
                     decision.phase = Phase::Starting;
                 }
+                let hook = matches!(action, Action::Start(_)) && planned.hooks.post_start.is_some();
                 decision.actions.push(action);
+                if hook {
+                    break;
+                }
+            }
+            // The next ones are started after it.
+            Status::Hooked => {
+                decision.phase = Phase::Starting;
+                break;
             }
             Status::Later(wake) => decision.wake = Some(decision.wake.map_or(wake, |w| w.min(wake))),
             Status::Busy => decision.phase = Phase::Starting,
@@ -150,33 +172,28 @@ fn mains(
     decision
 }
 
-fn status(
-    planned: &Planned,
-    containers: &[Arc<ContainerView>],
-    history: &mut History,
-    policy: RestartPolicy,
-    held: Option<&str>,
-    now: i64,
-) -> Status {
+fn status(planned: &Planned, look: &Look<'_>, history: &mut History, policy: RestartPolicy) -> Status {
     let name = &planned.config.metadata.name;
-    let latest = containers
+    let latest = look
+        .containers
         .iter()
         .filter(|view| view.config.metadata.name == *name)
         .max_by_key(|view| view.config.metadata.attempt);
     let Some(view) = latest else { return Status::Act(Action::Create { name: name.clone(), attempt: 0 }) };
     match view.state {
-        State::Created if held == Some(name) => Status::Held,
+        State::Created if look.held == Some(name) => Status::Held,
         State::Created => Status::Act(Action::Start(view.id.clone())),
         State::Creating | State::Starting | State::Removing | State::Gone => Status::Busy,
+        State::Running if look.marks.hooked.contains(&view.id) => Status::Hooked,
         State::Running | State::Stopping { .. } | State::Unknown => Status::Runs,
         State::Exited => {
             let Some(exit) = &view.exit else { return Status::Busy };
-            match history.ended(view, exit, policy) {
+            match history.ended(view, exit, policy, look.marks.failed.contains(&view.id)) {
                 Next::Stay => Status::Done { code: exit.code },
                 Next::Again(wait) => {
                     let due =
                         exit.finished_at.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
-                    if due > now {
+                    if due > look.now {
                         Status::Later(due)
                     } else {
                         Status::Act(Action::Create {

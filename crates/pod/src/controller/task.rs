@@ -1,9 +1,10 @@
 //! The task of one pod.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_engine::model::{ContainerConfig, ContainerView, SandboxView};
+use berth_engine::model::{ContainerConfig, ContainerView, Network, SandboxView};
 use berth_engine::{EngineError, EngineEvent, Events, now};
 use berth_types::error::chain;
 use berth_types::lifecycle::container::Listed;
@@ -11,7 +12,8 @@ use berth_types::lifecycle::sandbox;
 use berth_types::{Classify, ContainerId, Kind, SandboxId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::decide::{Action, Decision, History, Phase, decide};
+use super::decide::{Action, Decision, History, Look, Phase, decide};
+use super::health::{Health, Report};
 use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
@@ -39,11 +41,13 @@ pub(super) struct Task {
     /// The failed init container that was reported last.
     told: Option<ContainerId>,
     history: History,
+    health: Health,
 }
 
 /// Why the task looks at its pod again.
 enum Wake {
     Look,
+    Report(Report),
     Command(Command),
     Closed,
 }
@@ -53,7 +57,21 @@ impl Task {
         let held = options.hold.clone();
         let attended = held.is_some();
         let history = History::default();
-        Self { pods, key, pod, plan, place, options, held, attended, removal: None, told: None, history }
+        let health = Health::new(pods.inner.engine.clone(), pods.inner.health.clone());
+        Self {
+            pods,
+            key,
+            pod,
+            plan,
+            place,
+            options,
+            held,
+            attended,
+            removal: None,
+            told: None,
+            history,
+            health,
+        }
     }
 
     /// Starts the pod, and manages it to its end.
@@ -79,6 +97,7 @@ impl Task {
     /// Goes on with a pod that an earlier daemon left.
     pub(super) async fn go_on(mut self, id: SandboxId, mut commands: mpsc::Receiver<Command>) {
         let mut events = self.pods.inner.engine.events();
+        self.health.adopt();
         self.stay(id, &mut commands, &mut events, None).await;
     }
 
@@ -115,6 +134,7 @@ impl Task {
                 self.take_away(None).await;
                 return;
             };
+            self.health.look(&self.plan, &view, self.address(&view));
             let decision = self.look(&view);
             let outcome = self.act(&view, &decision, waiting.as_ref().map(|(_, watch)| watch)).await;
             if let Err(error) = outcome {
@@ -140,6 +160,12 @@ impl Task {
             }
             match self.wait(&id, &decision, commands, events).await {
                 Wake::Look => {}
+                Wake::Report(report) => {
+                    let note = self.health.take(&self.plan, report);
+                    if let (Some(note), Some((_, watch))) = (note, &waiting) {
+                        drop(watch.send(Progress::Note(note)).await);
+                    }
+                }
                 Wake::Command(Command::Left) => self.attended = false,
                 Wake::Command(Command::Release(name)) => {
                     if self.held.as_deref() == Some(&name) {
@@ -160,11 +186,22 @@ impl Task {
         if view.state != sandbox::State::Ready {
             return Decision { actions: Vec::new(), wake: None, phase: Phase::Ended };
         }
-        decide(&self.plan, &view.containers, &mut self.history, self.held.as_deref(), now())
+        let marks = self.health.marks();
+        let held = self.held.as_deref();
+        decide(&self.plan, &Look { containers: &view.containers, held, marks, now: now() }, &mut self.history)
+    }
+
+    /// Where probes reach the pod.
+    fn address(&self, view: &SandboxView) -> Option<IpAddr> {
+        match view.config.namespaces.network {
+            // As a kubelet, which gives such a pod the address of its node.
+            Network::Host => self.place.node.addresses.first().copied().or(Some(Ipv4Addr::LOCALHOST.into())),
+            Network::Pod | Network::None => view.addresses.first().copied(),
+        }
     }
 
     async fn act(
-        &self,
+        &mut self,
         view: &SandboxView,
         decision: &Decision,
         watch: Option<&mpsc::Sender<Progress>>,
@@ -178,7 +215,12 @@ impl Task {
                         view.containers.iter().find(|c| c.id == *id).map(|c| c.config.metadata.name.clone());
                     let what = format!("start container {}", name.unwrap_or_default());
                     engine.start_container(id).await.map_err(PodError::engine(what))?;
-                    engine.container(id.as_str()).map_err(PodError::engine("look up the container"))?
+                    let started =
+                        engine.container(id.as_str()).map_err(PodError::engine("look up the container"))?;
+                    if let Some(planned) = self.plan.named(&started.config.metadata.name) {
+                        self.health.started(planned, id);
+                    }
+                    started
                 }
             };
             if let Some(watch) = watch {
@@ -221,8 +263,7 @@ impl Task {
     }
 
     fn planned(&self, name: &str) -> &Planned {
-        let all = self.plan.init.iter().chain(&self.plan.main);
-        all.into_iter().find(|p| p.config.metadata.name == name).expect("decide names containers of the plan")
+        self.plan.named(name).expect("decide names containers of the plan")
     }
 
     /// Tells the caller the outcome, once. True when the pod has ended and is removed.
@@ -266,7 +307,7 @@ impl Task {
     }
 
     async fn wait(
-        &self,
+        &mut self,
         id: &SandboxId,
         decision: &Decision,
         commands: &mut mpsc::Receiver<Command>,
@@ -278,10 +319,13 @@ impl Task {
             None if !decision.actions.is_empty() => RETRY,
             None => Duration::from_secs(24 * 3600),
         };
-        let mut timer = std::pin::pin!(tokio::time::sleep(sleep));
+        let until = tokio::time::Instant::now() + sleep;
+        let until = self.health.wake().map_or(until, |wake| wake.min(until));
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(until));
         loop {
             tokio::select! {
                 () = &mut timer => return Wake::Look,
+                report = self.health.next() => return Wake::Report(report),
                 command = commands.recv() => return command.map_or(Wake::Closed, Wake::Command),
                 event = events.next() => match event {
                     None => return Wake::Closed,
@@ -350,32 +394,26 @@ impl Task {
         commands: &mut mpsc::Receiver<Command>,
         asked: &mut Vec<Down>,
     ) {
-        let engine = self.pods.inner.engine.clone();
-        let Ok(view) = engine.sandbox(id.as_str()) else { return };
-        let running: Vec<_> =
-            view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running)).collect();
-        let mut stops = tokio::task::JoinSet::new();
-        let mut grace = u64::MAX;
-        let mut open = true;
+        let Ok(view) = self.pods.inner.engine.sandbox(id.as_str()) else { return };
+        self.health.stop_asking();
+        let running = view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running));
+        let running: Vec<_> = running.map(|c| (c.config.metadata.name.clone(), c.id.clone())).collect();
+        let (mut grace, mut open) = (None, true);
         loop {
             let least = asked.iter().map(|ask| ask.grace.unwrap_or(self.plan.grace)).min().unwrap_or(0);
-            if least < grace {
-                grace = least;
-                for container in &running {
-                    let (engine, id) = (engine.clone(), container.id.clone());
-                    stops.spawn(async move {
-                        there(engine.stop_container(&id, Duration::from_secs(grace)).await)
-                    });
+            if grace.is_none_or(|grace| least < grace) {
+                grace = Some(least);
+                for (name, container) in &running {
+                    self.health.end_one(&self.plan, name, container, least);
                 }
             }
+            if !self.health.ends() {
+                return;
+            }
             tokio::select! {
-                stopped = stops.join_next() => match stopped {
-                    None => return,
-                    Some(Ok(Err(e))) => {
-                        tracing::warn!(pod = self.key.name, error = %chain(&e), "a container did not stop by itself");
-                    }
-                    Some(Ok(Ok(())) | Err(_)) => {}
-                },
+                report = self.health.next() => {
+                    self.health.take(&self.plan, report);
+                }
                 command = commands.recv(), if open => match command {
                     Some(Command::Down(ask)) => asked.push(ask),
                     Some(Command::Left) => self.attended = false,
@@ -414,7 +452,7 @@ impl Task {
 }
 
 /// It may have been removed already.
-fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
+pub(super) fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(e),
         Ok(()) | Err(_) => Ok(()),

@@ -45,10 +45,6 @@ const LATER: &[&str] = &[
     "workloadRef",
     // container
     "fileKeyRef",
-    "lifecycle",
-    "livenessProbe",
-    "readinessProbe",
-    "startupProbe",
     "resizePolicy",
     "restartPolicyRules",
     "terminationMessagePath",

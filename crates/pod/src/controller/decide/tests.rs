@@ -59,7 +59,17 @@ fn create(name: &str, attempt: u32) -> Action {
 }
 
 fn look(plan: &Plan, containers: &[Arc<ContainerView>], now: i64) -> Decision {
-    decide(plan, containers, &mut History::default(), None, now)
+    seen(plan, containers, &mut History::default(), None, now)
+}
+
+fn seen(
+    plan: &Plan,
+    containers: &[Arc<ContainerView>],
+    history: &mut History,
+    held: Option<&str>,
+    now: i64,
+) -> Decision {
+    decide(plan, &Look { containers, held, marks: &Marks::default(), now }, history)
 }
 
 #[test]
@@ -102,12 +112,12 @@ fn a_pod_runs_when_every_container_was_started() {
 fn a_held_container_is_made_and_not_started() {
     let plan = pod("Never", "");
     let mut history = History::default();
-    assert_eq!(decide(&plan, &[], &mut history, Some("a"), 0).actions, [create("a", 0), create("b", 0)]);
+    assert_eq!(seen(&plan, &[], &mut history, Some("a"), 0).actions, [create("a", 0), create("b", 0)]);
     let a = container(&plan, "a", 0, State::Created, None);
     let b = container(&plan, "b", 0, State::Running, None);
-    let held = decide(&plan, &[a.clone(), b.clone()], &mut history, Some("a"), 0);
+    let held = seen(&plan, &[a.clone(), b.clone()], &mut history, Some("a"), 0);
     assert_eq!(held, at(Phase::Running));
-    assert_eq!(decide(&plan, &[a.clone(), b], &mut history, None, 0).actions, [Action::Start(a.id.clone())]);
+    assert_eq!(seen(&plan, &[a.clone(), b], &mut history, None, 0).actions, [Action::Start(a.id.clone())]);
 }
 
 #[test]
@@ -128,10 +138,42 @@ fn each_end_counts_once() {
     let b = container(&plan, "b", 0, State::Running, None);
     let a = container(&plan, "a", 0, State::Exited, Some(1));
     for _ in 0..5 {
-        let decision = decide(&plan, &[a.clone(), b.clone()], &mut history, None, 0);
+        let decision = seen(&plan, &[a.clone(), b.clone()], &mut history, None, 0);
         assert_eq!(decision.wake, Some(SECOND));
     }
     let again = container(&plan, "a", 1, State::Exited, Some(1));
-    let decision = decide(&plan, &[a, again, b], &mut history, None, 0);
+    let decision = seen(&plan, &[a, again, b], &mut history, None, 0);
     assert_eq!(decision.wake, Some(11 * SECOND), "only the first restart is at once");
+}
+
+#[test]
+fn those_after_a_post_start_wait_for_it() {
+    let text = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [
+      {name: a, image: 'a.io/x:1', lifecycle: {postStart: {sleep: {seconds: 1}}}}, {name: b, image: 'a.io/x:1'}]}}";
+    let place = Place { uid: "u".into(), dir: "/p".into(), addresses: Vec::new(), node: Default::default() };
+    let plan = plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap();
+    let (a, b) =
+        (container(&plan, "a", 0, State::Created, None), container(&plan, "b", 0, State::Created, None));
+    let first = look(&plan, &[a.clone(), b.clone()], 0);
+    assert_eq!((first.actions, first.phase), (vec![Action::Start(a.id.clone())], Phase::Starting));
+    let a = container(&plan, "a", 0, State::Running, None);
+    let mut marks = Marks::default();
+    marks.hooked.insert(a.id.clone());
+    let both = [a, b.clone()];
+    let look_at = Look { containers: &both, held: None, marks: &marks, now: 0 };
+    assert_eq!(decide(&plan, &look_at, &mut History::default()), at(Phase::Starting));
+    assert_eq!(look(&plan, &both, 0).actions, [Action::Start(b.id.clone())]);
+}
+
+#[test]
+fn what_a_probe_ended_has_failed_however_it_ended() {
+    for (policy, again) in [("Always", true), ("OnFailure", true), ("Never", false)] {
+        let plan = pod(policy, "");
+        let a = container(&plan, "a", 0, State::Exited, Some(0));
+        let both = [a.clone(), container(&plan, "b", 0, State::Running, None)];
+        let marks = Marks { failed: [a.id.clone()].into(), ..Marks::default() };
+        let look_at = Look { containers: &both, held: None, marks: &marks, now: 9 * SECOND };
+        let actions = decide(&plan, &look_at, &mut History::default()).actions;
+        assert_eq!(actions, if again { vec![create("a", 1)] } else { Vec::new() }, "{policy}");
+    }
 }
