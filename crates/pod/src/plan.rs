@@ -78,7 +78,7 @@ impl Plan {
 
     /// The container of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&Planned> {
-        self.init.iter().chain(&self.main).find(|planned| planned.config.metadata.name == name)
+        self.init.iter().chain(&self.main).find(|planned| planned.name() == name)
     }
 }
 
@@ -91,10 +91,19 @@ pub struct Planned {
     pub pull: PullPolicy,
     /// Whether it must not run as user 0.
     pub non_root: bool,
+    /// Whether it is an init container that runs on beside those after it.
+    pub sidecar: bool,
     /// What it is asked while it runs.
     pub probes: Probes,
     /// What is done after its start and before its end.
     pub hooks: Hooks,
+}
+
+impl Planned {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.metadata.name
+    }
 }
 
 /// Why a manifest cannot be run.

@@ -190,3 +190,42 @@ fn a_post_start_that_fails_ends_its_container() {
     call.end();
     home.clean();
 }
+
+#[test]
+fn sidecars_start_before_and_end_after() {
+    require_root!();
+    let home = Home::start();
+    let mount = "    volumeMounts: [{name: kept, mountPath: /kept}]\n";
+    let container = |name: &str, line: &str, fields: &str| {
+        format!("  - name: {name}\n    image: {BUSYBOX}\n    command: [sh, -c, '{line}']\n{mount}{fields}")
+    };
+    let says = |name: &str| {
+        format!(
+            "trap \"echo {name} >> /kept/list; exit 0\" TERM; echo {name} >> /kept/list; sleep 1000 & wait"
+        )
+    };
+    let probe = "    restartPolicy: Always\n    startupProbe: {periodSeconds: 1, exec: {command: [test, -e, /kept/list]}}\n";
+    let pod = |name: &str, policy: &str, main: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: {policy}\n  terminationGracePeriodSeconds: 60\n  volumes: [{{name: kept, hostPath: {{path: {}, type: Directory}}}}]\n  initContainers:\n{}{}  containers:\n{}",
+            home.dir.path().join("kept").display(),
+            container("one", &says("one"), probe),
+            container("two", &says("two"), probe),
+            container("main", main, ""),
+        )
+    };
+    std::fs::create_dir(home.dir.path().join("kept")).unwrap();
+    let list = || std::fs::read_to_string(home.dir.path().join("kept/list")).unwrap_or_default();
+    play(&home, &pod("stays", "Always", &says("main")));
+    assert!(wait_until(LIMIT, || list() == "one\ntwo\nmain\n"), "{}", list());
+    home.berth(&["down", "stays"]).fine();
+    assert_eq!(list(), "one\ntwo\nmain\nmain\ntwo\none\n");
+
+    // A pod whose containers have ended needs no sidecars.
+    std::fs::remove_file(home.dir.path().join("kept/list")).unwrap();
+    play(&home, &pod("ends", "Never", "echo main >> /kept/list"));
+    assert!(wait_until(LIMIT, || list() == "one\ntwo\nmain\ntwo\none\n"), "{}", list());
+    home.wait_state("ends", "one", "exited");
+    home.berth(&["down", "ends"]).fine();
+    home.clean();
+}

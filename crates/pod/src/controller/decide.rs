@@ -31,6 +31,8 @@ pub(super) enum Action {
 pub(super) struct Decision {
     /// What to do now.
     pub(super) actions: Vec<Action>,
+    /// Sidecars to end, since all that they are for has ended: names and ids.
+    pub(super) ends: Vec<(String, ContainerId)>,
     /// When to look again, if nothing happens before (nanoseconds since 1970).
     pub(super) wake: Option<i64>,
     /// How far the pod is.
@@ -60,6 +62,8 @@ pub(super) enum Phase {
 pub(super) struct Marks {
     /// Their postStart runs: those after them wait.
     pub(super) hooked: BTreeSet<ContainerId>,
+    /// They run and have not started yet, as their probes have it, or are being ended.
+    pub(super) starting: BTreeSet<ContainerId>,
     /// They were ended by a probe: however they ended, they failed.
     pub(super) failed: BTreeSet<ContainerId>,
 }
@@ -112,6 +116,8 @@ enum Status {
     /// Another attempt is due then.
     Later(i64),
     Runs,
+    /// Runs, and has not started as its probes have it.
+    Unready,
     /// Runs, and its postStart beside it.
     Hooked,
     Done {
@@ -121,22 +127,77 @@ enum Status {
 
 /// Looks at the pod.
 pub(super) fn decide(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
-    for planned in &plan.init {
-        let policy = init_policy(plan.restart);
-        let name = &planned.config.metadata.name;
-        match status(planned, look, history, policy) {
-            Status::Done { code: 0 } => {}
-            Status::Done { code } => return at(Phase::Failed { container: name.clone(), code }),
-            Status::Act(action) => return Decision { actions: vec![action], ..at(Phase::Starting) },
-            Status::Later(wake) => return Decision { wake: Some(wake), ..at(Phase::Starting) },
-            Status::Busy | Status::Runs | Status::Hooked | Status::Held => return at(Phase::Starting),
+    let (beside, waits) = init(plan, look, history);
+    let rest = waits.unwrap_or_else(|| mains(plan, look, history));
+    match rest.phase {
+        Phase::Ended | Phase::Failed { .. } => without_sidecars(plan, look, rest),
+        Phase::Starting | Phase::Running => Decision {
+            actions: [beside.actions, rest.actions].concat(),
+            wake: earlier(beside.wake, rest.wake),
+            ..rest
+        },
+    }
+}
+
+/// What sidecars need beside what comes after them, and what the pod waits for before its main containers.
+fn init(plan: &Plan, look: &Look<'_>, history: &mut History) -> (Decision, Option<Decision>) {
+    let mut beside = at(Phase::Running);
+    for (index, planned) in plan.init.iter().enumerate() {
+        let policy = if planned.sidecar { RestartPolicy::Always } else { init_policy(plan.restart) };
+        let (name, status) = (planned.name(), status(planned, look, history, policy));
+        let waits = match status {
+            Status::Runs | Status::Done { .. } if planned.sidecar => None,
+            Status::Done { code: 0 } => None,
+            Status::Done { code } => Some(at(Phase::Failed { container: name.to_owned(), code })),
+            Status::Act(action) => Some(Decision { actions: vec![action], ..at(Phase::Starting) }),
+            Status::Later(wake) => Some(Decision { wake: Some(wake), ..at(Phase::Starting) }),
+            Status::Busy | Status::Runs | Status::Unready | Status::Hooked | Status::Held => {
+                Some(at(Phase::Starting))
+            }
+        };
+        match waits {
+            None => {}
+            // What came after it goes on.
+            Some(waits) if planned.sidecar && begun(&plan.init[index + 1..], &plan.main, look) => {
+                beside.actions.extend(waits.actions);
+                beside.wake = earlier(beside.wake, waits.wake);
+            }
+            Some(waits) => return (beside, Some(waits)),
         }
     }
-    mains(plan, look, history)
+    (beside, None)
+}
+
+/// Whether one of these containers was made.
+fn begun(init: &[Planned], main: &[Planned], look: &Look<'_>) -> bool {
+    let mut made = look.containers.iter().map(|view| view.config.metadata.name.as_str());
+    made.any(|name| init.iter().chain(main).any(|planned| planned.name() == name))
+}
+
+/// A pod whose containers have ended for good ends its sidecars, and then itself.
+fn without_sidecars(plan: &Plan, look: &Look<'_>, rest: Decision) -> Decision {
+    let runs = |view: &&Arc<ContainerView>| matches!(view.state, State::Running | State::Stopping { .. });
+    let name = |view: &Arc<ContainerView>| view.config.metadata.name.clone();
+    let sidecar = |view: &&Arc<ContainerView>| {
+        plan.init.iter().any(|planned| planned.sidecar && planned.name() == view.config.metadata.name)
+    };
+    let ends: Vec<_> = look
+        .containers
+        .iter()
+        .filter(runs)
+        .filter(sidecar)
+        .map(|view| (name(view), view.id.clone()))
+        .collect();
+    let phase = if ends.is_empty() || rest.phase != Phase::Ended { rest.phase } else { Phase::Running };
+    Decision { ends, phase, ..rest }
+}
+
+fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
 }
 
 fn at(phase: Phase) -> Decision {
-    Decision { actions: Vec::new(), wake: None, phase }
+    Decision { actions: Vec::new(), ends: Vec::new(), wake: None, phase }
 }
 
 fn mains(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
@@ -160,10 +221,10 @@ fn mains(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
                 decision.phase = Phase::Starting;
                 break;
             }
-            Status::Later(wake) => decision.wake = Some(decision.wake.map_or(wake, |w| w.min(wake))),
+            Status::Later(wake) => decision.wake = earlier(decision.wake, Some(wake)),
             Status::Busy => decision.phase = Phase::Starting,
             Status::Done { .. } => ended += 1,
-            Status::Runs | Status::Held => {}
+            Status::Runs | Status::Unready | Status::Held => {}
         }
     }
     if ended == plan.main.len() {
@@ -185,6 +246,7 @@ fn status(planned: &Planned, look: &Look<'_>, history: &mut History, policy: Res
         State::Created => Status::Act(Action::Start(view.id.clone())),
         State::Creating | State::Starting | State::Removing | State::Gone => Status::Busy,
         State::Running if look.marks.hooked.contains(&view.id) => Status::Hooked,
+        State::Running | State::Stopping { .. } if look.marks.starting.contains(&view.id) => Status::Unready,
         State::Running | State::Stopping { .. } | State::Unknown => Status::Runs,
         State::Exited => {
             let Some(exit) = &view.exit else { return Status::Busy };

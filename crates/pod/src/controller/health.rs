@@ -29,6 +29,8 @@ use end::Deadline;
 
 /// Containers that are asked at the same time, of all pods. Each is asked by one probe of a kind at a time.
 const MAX_ASKED: usize = 128;
+/// Until what did not end is ended again.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What the pods of an engine share.
 #[derive(Debug)]
@@ -58,6 +60,10 @@ pub(super) struct Health {
     ends: BTreeMap<ContainerId, watch::Sender<Deadline>>,
     /// The probes that containers failed.
     failed: BTreeMap<ContainerId, Kind>,
+    /// Those that were ended, for those that wait for them.
+    ended: watch::Sender<BTreeSet<ContainerId>>,
+    /// Those that did not end, and when they are ended again.
+    stuck: BTreeMap<ContainerId, Instant>,
     marks: Marks,
     asking: JoinSet<Report>,
     jobs: JoinSet<Report>,
@@ -67,8 +73,8 @@ pub(super) struct Health {
 struct Watched {
     name: String,
     state: State,
-    /// Why it was not as it should be, last.
-    message: String,
+    /// What its probes say that failed last.
+    said: BTreeMap<Kind, String>,
 }
 
 /// What came of a task.
@@ -92,6 +98,8 @@ impl Health {
             hooks: BTreeMap::new(),
             ends: BTreeMap::new(),
             failed: BTreeMap::new(),
+            ended: watch::Sender::default(),
+            stuck: BTreeMap::new(),
             marks: Marks::default(),
             asking: JoinSet::new(),
             jobs: JoinSet::new(),
@@ -125,6 +133,8 @@ impl Health {
             self.forget(&id);
         }
         self.failed.retain(|id, _| there.contains(id));
+        self.stuck.retain(|id, until| there.contains(id) && *until > Instant::now());
+        self.ended.send_modify(|ended| ended.retain(|id| there.contains(id)));
         for (id, container) in running {
             if !self.watched.contains_key(id) && !self.hooks.contains_key(id) && !self.ends.contains_key(id) {
                 self.watch(plan, container);
@@ -147,7 +157,7 @@ impl Health {
         let spread = if self.adopts { part(&container.id) } else { 0.0 };
         let state = State::new(&planned.probes, age, spread, self.begun.elapsed());
         self.watched
-            .insert(container.id.clone(), Watched { name: name.clone(), state, message: String::new() });
+            .insert(container.id.clone(), Watched { name: name.clone(), state, said: BTreeMap::new() });
         self.show(&container.id);
     }
 
@@ -164,8 +174,8 @@ impl Health {
 
     /// When time alone makes something happen.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let next = self.watched.values().filter_map(|watched| watched.state.wake()).min()?;
-        Some(self.begun + next)
+        let probes = self.watched.values().filter_map(|watched| watched.state.wake());
+        probes.map(|next| self.begun + next).chain(self.stuck.values().copied()).min()
     }
 
     /// What came of the next task that ends. It may be dropped at any time.
@@ -190,7 +200,11 @@ impl Health {
             Report::PostStart(id, result) => self.hooked(plan, &id, result),
             Report::Ended(id, result) => {
                 self.ends.remove(&id);
+                if result.is_ok() {
+                    self.ended.send_if_modified(|ended| ended.insert(id.clone()));
+                }
                 if let Err(e) = result {
+                    self.stuck.insert(id.clone(), Instant::now() + RETRY);
                     tracing::warn!(pod = plan.name(), container = id.short(), error = %chain(&e), "a container did not end");
                     if let Some(kind) = self.failed.remove(&id) {
                         self.step(plan, &id, Event::Lives(kind));
@@ -228,10 +242,13 @@ impl Health {
     fn answer(&mut self, plan: &Plan, id: &ContainerId, kind: Kind, answer: &Answer) -> Option<String> {
         let watched = self.watched.get_mut(id)?;
         if answer.outcome != Outcome::Success {
-            watched.message = format!("{} probe failed: {}", kind.word(), answer.message);
-            tracing::debug!(pod = plan.name(), container = watched.name, "{}", watched.message);
+            let message = format!("{} probe failed: {}", kind.word(), answer.message);
+            tracing::debug!(pod = plan.name(), container = watched.name, message);
+            watched.said.insert(kind, message);
+        } else {
+            watched.said.remove(&kind);
         }
-        let (name, message) = (watched.name.clone(), watched.message.clone());
+        let (name, message) = (watched.name.clone(), watched.said.get(&kind).cloned().unwrap_or_default());
         let ends = self.step(plan, id, Event::Answer(kind, answer.outcome));
         self.show(id);
         ends.then(|| format!("container {name} is ended: {message}"))
@@ -257,7 +274,7 @@ impl Health {
                     ends = true;
                     self.failed.insert(id.clone(), kind);
                     let own = plan.named(&name).and_then(|planned| planned.probes.get(kind)?.grace);
-                    let message = self.watched.get(id).map(|watched| watched.message.as_str());
+                    let message = self.watched.get(id).and_then(|watched| watched.said.get(&kind));
                     tracing::warn!(pod = plan.name(), container = name, message, "the container is ended");
                     self.end_one(plan, &name, id, own.unwrap_or(plan.grace));
                 }
@@ -279,7 +296,38 @@ impl Health {
     }
 
     /// Ends a container within so many seconds, its hook first. One that is being ended gets the shorter time.
-    pub(super) fn end_one(&mut self, plan: &Plan, name: &str, id: &ContainerId, grace: u64) {
+    fn end_one(&mut self, plan: &Plan, name: &str, id: &ContainerId, grace: u64) {
+        self.end_after(plan, name, id, grace, BTreeSet::new());
+    }
+
+    /// Ends these containers side by side; sidecars after all that were begun after them.
+    pub(super) fn end_all(&mut self, plan: &Plan, all: &[(String, ContainerId)], grace: u64) {
+        let place =
+            |name: &str| plan.init.iter().position(|planned| planned.sidecar && planned.name() == name);
+        for (name, id) in all {
+            let later = |other: &str| place(name).is_some_and(|own| place(other).is_none_or(|at| at > own));
+            let before = all.iter().filter(|(other, _)| later(other)).map(|(_, id)| id.clone()).collect();
+            self.end_after(plan, name, id, grace, before);
+        }
+    }
+
+    /// Ends sidecars whose pod has ended; one that did not end is given some time before the next attempt.
+    pub(super) fn end_sidecars(&mut self, plan: &Plan, sidecars: &[(String, ContainerId)]) {
+        let fresh =
+            sidecars.iter().filter(|(_, id)| !self.ends.contains_key(id) && !self.stuck.contains_key(id));
+        let fresh: Vec<_> = fresh.cloned().collect();
+        self.end_all(plan, &fresh, plan.grace);
+    }
+
+    /// Ends a container after those, if they end in time.
+    fn end_after(
+        &mut self,
+        plan: &Plan,
+        name: &str,
+        id: &ContainerId,
+        grace: u64,
+        before: BTreeSet<ContainerId>,
+    ) {
         let deadline = Deadline::after(grace);
         if let Some(told) = self.ends.get(id) {
             told.send_if_modified(|known| known.shorten(deadline));
@@ -288,8 +336,9 @@ impl Health {
         let (told, deadline) = watch::channel(deadline);
         self.ends.insert(id.clone(), told);
         let hook = plan.named(name).and_then(|planned| planned.hooks.pre_stop.clone());
-        let (target, id) = (self.target(id), id.clone());
-        self.jobs.spawn(async move { Report::Ended(id, end::end(&target, hook, deadline).await) });
+        let (target, id, ended) = (self.target(id), id.clone(), self.ended.subscribe());
+        let turn = end::Turn { before, ended };
+        self.jobs.spawn(async move { Report::Ended(id, end::end(&target, hook, turn, deadline).await) });
     }
 
     /// Asks no more, and ends what runs.
@@ -317,12 +366,14 @@ impl Health {
 
     fn mark(&mut self) {
         self.marks.hooked = self.hooks.keys().cloned().collect();
+        let starting = self.watched.iter().filter(|(_, watched)| !watched.state.started()).map(|(id, _)| id);
+        self.marks.starting = starting.chain(self.ends.keys()).cloned().collect();
         self.marks.failed = self.failed.keys().cloned().collect();
     }
 
     fn show(&self, id: &ContainerId) {
-        if let Some(Watched { state, message, .. }) = self.watched.get(id) {
-            let message = if state.ready() { String::new() } else { message.clone() };
+        if let Some(Watched { state, said, .. }) = self.watched.get(id) {
+            let message = said.values().next().cloned().unwrap_or_default();
             self.shared.board.set(id, Shown { started: state.started(), ready: state.ready(), message });
         }
     }

@@ -136,6 +136,7 @@ impl Task {
             };
             self.health.look(&self.plan, &view, self.address(&view));
             let decision = self.look(&view);
+            self.health.end_sidecars(&self.plan, &decision.ends);
             let outcome = self.act(&view, &decision, waiting.as_ref().map(|(_, watch)| watch)).await;
             if let Err(error) = outcome {
                 match waiting.take() {
@@ -184,7 +185,7 @@ impl Task {
 
     fn look(&mut self, view: &SandboxView) -> Decision {
         if view.state != sandbox::State::Ready {
-            return Decision { actions: Vec::new(), wake: None, phase: Phase::Ended };
+            return Decision { actions: Vec::new(), ends: Vec::new(), wake: None, phase: Phase::Ended };
         }
         let marks = self.health.marks();
         let held = self.held.as_deref();
@@ -403,9 +404,7 @@ impl Task {
             let least = asked.iter().map(|ask| ask.grace.unwrap_or(self.plan.grace)).min().unwrap_or(0);
             if grace.is_none_or(|grace| least < grace) {
                 grace = Some(least);
-                for (name, container) in &running {
-                    self.health.end_one(&self.plan, name, container, least);
-                }
+                self.health.end_all(&self.plan, &running, least);
             }
             if !self.health.ends() {
                 return;

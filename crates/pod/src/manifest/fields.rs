@@ -51,7 +51,6 @@ const LATER: &[&str] = &[
     "terminationMessagePolicy",
     "volumeDevices",
     "claims",
-    "restartPolicy",
     "subPathExpr",
     "recursiveReadOnly",
     // security

@@ -157,6 +157,9 @@ pub struct Container {
     pub stdin_once: bool,
     #[serde(default)]
     pub tty: bool,
+    /// Of its own: an init container's makes it a sidecar.
+    #[serde(default)]
+    pub restart_policy: Option<RestartPolicy>,
     #[serde(default)]
     pub liveness_probe: Option<Probe>,
     #[serde(default)]

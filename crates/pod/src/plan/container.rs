@@ -61,8 +61,10 @@ pub(super) fn plan(
     let mounts = mounts(from, at, volumes, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
+    let init = at.starts_with("spec.initContainers");
+    let sidecar = faults.take(probe::sidecar(from, init, at));
     // A container that runs to its end first has neither.
-    let (probes, lived) = if at.starts_with("spec.initContainers") {
+    let (probes, lived) = if init && sidecar == Some(false) {
         probe::refuse(from, at, faults);
         Default::default()
     } else {
@@ -101,6 +103,7 @@ pub(super) fn plan(
         config,
         pull: pull_policy(from),
         non_root: non_root.unwrap_or(false),
+        sidecar: sidecar?,
         probes,
         hooks: lived.hooks,
     })

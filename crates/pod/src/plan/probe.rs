@@ -7,7 +7,7 @@ use super::expand::expand;
 use super::{DEFAULT_GRACE, Fault, FaultKind, Faults, wrong};
 use crate::manifest::{
     Container, ExecAction, GrpcAction, HttpGetAction, Lifecycle, LifecycleHandler, Pod, PortReference, Probe,
-    SleepAction, TcpSocketAction,
+    RestartPolicy, SleepAction, TcpSocketAction,
 };
 use crate::probe::{Check, Hook, Hooks, HttpGet, Kind, Probes, Spec};
 
@@ -29,6 +29,15 @@ const SIGNALS: &[&str] = &[
 pub(super) struct Lived {
     pub(super) hooks: Hooks,
     pub(super) stop_signal: Option<String>,
+}
+
+/// Whether a container is a sidecar: an init container that is always run again.
+pub(super) fn sidecar(from: &Container, init: bool, at: &str) -> Result<bool, Fault> {
+    match from.restart_policy {
+        None => Ok(false),
+        Some(RestartPolicy::Always) if init => Ok(true),
+        Some(_) => Err((format!("{at}.restartPolicy"), FaultKind::Later)),
+    }
 }
 
 /// Init containers have neither: each runs to its end.

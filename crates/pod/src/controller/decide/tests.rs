@@ -177,3 +177,57 @@ fn what_a_probe_ended_has_failed_however_it_ended() {
         assert_eq!(actions, if again { vec![create("a", 1)] } else { Vec::new() }, "{policy}");
     }
 }
+
+const SIDECARS: &str = "initContainers: [{name: s, image: 'a.io/x:1', restartPolicy: Always},
+  {name: i, image: 'a.io/x:1'}, {name: t, image: 'a.io/x:1', restartPolicy: Always}],";
+
+#[test]
+fn sidecars_start_in_order_and_run_on() {
+    let plan = pod("Never", SIDECARS);
+    let of = |name: &str, state: State, code: Option<i32>| container(&plan, name, 0, state, code);
+    assert_eq!(look(&plan, &[], 0).actions, [create("s", 0)]);
+    let s = of("s", State::Running, None);
+    let mut marks = Marks::default();
+    marks.starting.insert(s.id.clone());
+    let one = [s.clone()];
+    let unready = Look { containers: &one, held: None, marks: &marks, now: 0 };
+    assert_eq!(decide(&plan, &unready, &mut History::default()), at(Phase::Starting));
+    assert_eq!(look(&plan, &one, 0).actions, [create("i", 0)]);
+    // One that ends before anything came after it is waited for, whatever its status; then not any more.
+    let gone = of("s", State::Exited, Some(0));
+    assert_eq!(
+        look(&plan, std::slice::from_ref(&gone), 2 * SECOND).actions,
+        [Action::Create { name: "s".into(), attempt: 1 }]
+    );
+    let i = of("i", State::Exited, Some(0));
+    let again = look(&plan, &[gone.clone(), i.clone()], 2 * SECOND);
+    assert_eq!((again.actions, again.phase), (vec![create("s", 1), create("t", 0)], Phase::Starting));
+    let t = of("t", State::Running, None);
+    let all = [s.clone(), i.clone(), t.clone()];
+    assert_eq!(look(&plan, &all, 0).actions, [create("a", 0), create("b", 0)]);
+    let (a, b) = (of("a", State::Running, None), of("b", State::Running, None));
+    let runs = [gone.clone(), i, t, a, b];
+    let later = look(&plan, &runs, 2 * SECOND);
+    assert_eq!((later.actions, later.phase), (vec![create("s", 1)], Phase::Running));
+}
+
+#[test]
+fn sidecars_end_when_all_has_ended() {
+    let plan = pod("Never", SIDECARS);
+    let of = |name: &str, state: State, code: Option<i32>| container(&plan, name, 0, state, code);
+    let (s, i, t) =
+        (of("s", State::Running, None), of("i", State::Exited, Some(0)), of("t", State::Running, None));
+    let (a, b) = (of("a", State::Exited, Some(1)), of("b", State::Exited, Some(0)));
+    let all = [s.clone(), i, t.clone(), a, b];
+    let decision = look(&plan, &all, 0);
+    let ends = vec![("s".to_owned(), s.id.clone()), ("t".to_owned(), t.id.clone())];
+    assert_eq!((decision.actions, decision.ends, decision.phase), (Vec::new(), ends, Phase::Running));
+    let [s, t] = ["s", "t"].map(|name| of(name, State::Exited, Some(0)));
+    let [_, i, _, a, b] = all;
+    // They are not run again.
+    assert_eq!(look(&plan, &[s, i, t, a, b], 9 * SECOND), at(Phase::Ended));
+    let (s, i) = (of("s", State::Running, None), of("i", State::Exited, Some(3)));
+    let decision = look(&plan, &[s.clone(), i], 0);
+    assert_eq!(decision.ends, [("s".to_owned(), s.id.clone())]);
+    assert_eq!(decision.phase, Phase::Failed { container: "i".into(), code: 3 });
+}

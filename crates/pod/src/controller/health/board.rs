@@ -12,7 +12,7 @@ pub struct Shown {
     pub started: bool,
     /// Whether it can serve.
     pub ready: bool,
-    /// Why it cannot, if a probe said that.
+    /// What a probe says whose last answer was a failure: that of the start before readiness, and that before liveness.
     pub message: String,
 }
 

@@ -1,8 +1,10 @@
 //! The end of a container, as a kubelet counts it: hook and stop signal share one grace.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_engine::EngineError;
+use berth_types::ContainerId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -43,10 +45,28 @@ impl Deadline {
     }
 }
 
+/// What a container waits for between its hook and its stop signal.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// These are to end before.
+    pub(super) before: BTreeSet<ContainerId>,
+    /// Those that were ended.
+    pub(super) ended: watch::Receiver<BTreeSet<ContainerId>>,
+}
+
+impl Turn {
+    async fn comes(mut self) {
+        let before = self.before;
+        // Whoever has the sender is the one that waits.
+        self.ended.wait_for(|ended| before.is_subset(ended)).await.ok();
+    }
+}
+
 /// Runs the hook, then stops the container; a deadline that is brought forward counts at once.
 pub(super) async fn end(
     target: &Target,
     hook: Option<Hook>,
+    turn: Turn,
     mut deadline: watch::Receiver<Deadline>,
 ) -> Result<(), EngineError> {
     let hook = hook.filter(|_| !deadline.borrow().left().is_zero());
@@ -61,9 +81,14 @@ pub(super) async fn end(
             }
         }
     }
+    let shared = hook.is_some() || !turn.before.is_empty();
+    tokio::select! {
+        () = turn.comes() => {}
+        () = past(&mut deadline) => {}
+    }
     loop {
         let known = *deadline.borrow_and_update();
-        let grace = if hook.is_some() { known.left().max(known.least) } else { known.left() };
+        let grace = if shared { known.left().max(known.least) } else { known.left() };
         tokio::select! {
             stopped = target.engine.stop_container(&target.container, grace) => return there(stopped),
             Ok(()) = deadline.changed() => {}

@@ -179,3 +179,22 @@ fn a_port_is_a_number_or_a_name() {
         "{error}"
     );
 }
+
+#[test]
+fn an_init_container_that_is_always_run_again_is_a_sidecar() {
+    let with = |policy: &str| {
+        let init = format!(
+            "{{name: i, image: 'a.io/x:1', restartPolicy: {policy}, livenessProbe: {{exec: {{command: [x]}}}}}}"
+        );
+        planned(&format!("{{initContainers: [{init}], containers: [{{name: c, image: 'a.io/x:1'}}]}}"))
+    };
+    let plan = with("Always").unwrap();
+    assert!(plan.init[0].sidecar && plan.init[0].probes.liveness.is_some());
+    assert!(!plan.main[0].sidecar);
+    for policy in ["Never", "OnFailure"] {
+        let error = with(policy).unwrap_err();
+        assert!(error.contains("spec.initContainers[0].restartPolicy is not supported yet"), "{error}");
+    }
+    let error = planned("{containers: [{name: c, image: 'a.io/x:1', restartPolicy: Always}]}").unwrap_err();
+    assert!(error.contains("spec.containers[0].restartPolicy is not supported yet"), "{error}");
+}
