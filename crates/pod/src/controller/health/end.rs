@@ -106,3 +106,6 @@ async fn past(deadline: &mut watch::Receiver<Deadline>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
