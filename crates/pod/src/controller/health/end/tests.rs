@@ -22,7 +22,7 @@ async fn a_wait_ends_with_its_deadline_also_when_that_comes_earlier() {
     let (told, mut deadline) = watch::channel(Deadline::after(1000));
     let begun = Instant::now();
     let shorter = async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::advance(Duration::from_secs(5)).await;
         told.send_if_modified(|known| known.shorten(Deadline::after(10)));
     };
     tokio::join!(past(&mut deadline), shorter);
