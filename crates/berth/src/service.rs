@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use berth_engine::Engine;
+use berth_engine::model::{ContainerView, Owner};
 use berth_pod::controller::Pods;
 use berth_types::Classify;
+use berth_types::lifecycle::container::State;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -46,6 +48,18 @@ impl Service {
         let dir: PathBuf = engine.config().root.join("pods");
         let pods = Pods::open(engine.clone(), dir);
         Self { engine, pods, end }
+    }
+
+    /// Whether a container of a local pod is ready, and why not. A kubelet knows it of its own.
+    fn ready(&self, owner: Owner, view: &ContainerView) -> (Option<bool>, String) {
+        if owner != Owner::Local {
+            return (None, String::new());
+        }
+        let runs = view.state == State::Running;
+        match self.pods.health(&view.id) {
+            Some(shown) => (Some(runs && shown.ready), shown.message),
+            None => (Some(runs), String::new()),
+        }
     }
 }
 
@@ -88,11 +102,12 @@ impl Berth for Service {
     async fn list(&self, _: Request<api::ListRequest>) -> Answer<api::ListResponse> {
         let images = self.engine.images();
         let pods = self.engine.sandboxes(None);
-        let pods = pods.iter().map(|view| {
-            let mut pod = views::pod(view);
-            for (container, view) in pod.containers.iter_mut().zip(&view.containers) {
+        let pods = pods.iter().map(|pod_view| {
+            let mut pod = views::pod(pod_view);
+            for (container, view) in pod.containers.iter_mut().zip(&pod_view.containers) {
                 let image = images.find(&view.image_id).ok().flatten();
                 container.command = views::command(view, image.as_deref());
+                (container.ready, container.probe) = self.ready(pod_view.config.owner, view);
             }
             pod
         });

@@ -11,6 +11,7 @@
 mod atomic;
 mod decide;
 mod files;
+mod health;
 mod node;
 mod pull;
 mod rotate;
@@ -23,12 +24,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use berth_engine::image::credentials::RequestAuth;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{Engine, EngineError};
-use berth_types::{Classify, Kind};
+use berth_types::{Classify, ContainerId, Kind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::manifest::{self, Pod};
 use crate::plan::{self, MANIFEST, Place, Plan, PlanError};
 
+pub use health::Shown;
 pub use pull::{Pull, PullChoice};
 
 /// Pods that may run here at a time.
@@ -204,6 +206,7 @@ struct Inner {
     /// `<root>/pods`: one directory per pod, named by its uid.
     dir: PathBuf,
     tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
+    health: Arc<health::Shared>,
 }
 
 /// A pod's namespace and name.
@@ -236,7 +239,8 @@ pub(crate) struct Down {
 impl Pods {
     /// The local pods of `engine`, whose directory is `dir`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf) -> Self {
-        let pods = Self { inner: Arc::new(Inner { engine, dir, tasks: Mutex::default() }) };
+        let pods =
+            Self { inner: Arc::new(Inner { engine, dir, tasks: Mutex::default(), health: Arc::default() }) };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -284,6 +288,11 @@ impl Pods {
         let task = task::Task::new(self.clone(), key, pod, plan, place, options);
         tokio::spawn(task.play(commands, progress, started));
         answer.await.unwrap_or(Err(PodError::Down(name)))
+    }
+
+    /// What the probes of a running container say; None of one that has none, which is ready.
+    pub fn health(&self, container: &ContainerId) -> Option<Shown> {
+        self.inner.health.board.get(container)
     }
 
     /// Starts a container that was held.

@@ -11,4 +11,5 @@
 pub mod controller;
 pub mod manifest;
 pub mod plan;
+pub mod probe;
 pub mod restart;

@@ -9,6 +9,7 @@ mod container;
 mod env;
 mod expand;
 mod facts;
+mod probe;
 mod projected;
 mod volumes;
 
@@ -23,6 +24,7 @@ use berth_engine::model::{
 use berth_types::{Classify, Kind};
 
 use crate::manifest::{Pod, PortProtocol, PullPolicy, RestartPolicy};
+use crate::probe::{Hooks, Probes};
 
 pub(crate) use facts::needs_addresses;
 
@@ -68,6 +70,18 @@ pub struct Plan {
     pub grace: u64,
 }
 
+impl Plan {
+    /// The pod's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.sandbox.metadata.name
+    }
+
+    /// The container of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Planned> {
+        self.init.iter().chain(&self.main).find(|planned| planned.name() == name)
+    }
+}
+
 /// A container of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
@@ -77,6 +91,19 @@ pub struct Planned {
     pub pull: PullPolicy,
     /// Whether it must not run as user 0.
     pub non_root: bool,
+    /// Whether it is an init container that runs on beside those after it.
+    pub sidecar: bool,
+    /// What it is asked while it runs.
+    pub probes: Probes,
+    /// What is done after its start and before its end.
+    pub hooks: Hooks,
+}
+
+impl Planned {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.metadata.name
+    }
 }
 
 /// Why a manifest cannot be run.
@@ -144,6 +171,10 @@ impl Faults {
     /// What there is without a fault.
     pub(crate) fn take<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    pub(crate) fn push(&mut self, fault: Fault) {
+        self.0.push(fault);
     }
 }
 

@@ -52,13 +52,14 @@ fn still(container: &api::Container) -> bool {
     matches!(container.state.as_str(), "exited" | "being removed" | "gone")
 }
 
-/// `running`, `exited (1)`, `exited (137, OOMKilled)`.
+/// `running`, `running (not ready)`, `exited (1)`, `exited (137, OOMKilled)`.
 fn status(container: &api::Container) -> String {
     match (container.state.as_str(), container.reason.as_str()) {
         ("exited", "OOMKilled" | "StartError" | "Unknown") => {
             format!("exited ({}, {})", container.exit_code, container.reason)
         }
         ("exited", _) => format!("exited ({})", container.exit_code),
+        ("running", _) if container.ready == Some(false) => "running (not ready)".to_owned(),
         (state, _) => state.to_owned(),
     }
 }
@@ -107,7 +108,7 @@ fn container_json(pod: &api::Pod, container: &api::Container) -> serde_json::Val
         "command": container.command, "state": container.state, "createdAt": container.created_at,
         "startedAt": container.started_at, "finishedAt": container.finished_at, "exitCode": container.exit_code,
         "reason": container.reason, "message": container.message, "logPath": container.log_path, "pid": container.pid,
-        "ports": pod.ports,
+        "ports": pod.ports, "ready": container.ready, "probe": container.probe,
     })
 }
 

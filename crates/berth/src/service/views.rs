@@ -115,6 +115,8 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
         pid: view.pid.unwrap_or(0),
         tty: config.tty,
         stdin: config.stdin,
+        ready: None,
+        probe: String::new(),
     }
 }
 

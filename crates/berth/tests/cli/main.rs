@@ -16,6 +16,7 @@ mod lists;
 mod logs;
 mod maintenance;
 mod play;
+mod probes;
 mod run;
 mod terminal;
 mod upgrade;

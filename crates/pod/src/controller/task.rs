@@ -1,20 +1,25 @@
 //! The task of one pod.
 
+mod down;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_engine::model::{ContainerConfig, ContainerView, SandboxView};
-use berth_engine::{EngineError, EngineEvent, Events, now};
+use berth_engine::model::{ContainerConfig, ContainerView, Network, SandboxView};
+use berth_engine::{EngineEvent, Events, now};
 use berth_types::error::chain;
-use berth_types::lifecycle::container::Listed;
 use berth_types::lifecycle::sandbox;
-use berth_types::{Classify, ContainerId, Kind, SandboxId};
+use berth_types::{ContainerId, SandboxId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::decide::{Action, Decision, History, Phase, decide};
-use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate};
+use super::decide::{Action, Decision, History, Look, Phase, decide};
+use super::health::{Health, Report};
+use super::{Command, Key, Options, PodError, Pods, Progress, files, pull, rotate};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
+
+pub(super) use down::there;
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);
@@ -39,11 +44,13 @@ pub(super) struct Task {
     /// The failed init container that was reported last.
     told: Option<ContainerId>,
     history: History,
+    health: Health,
 }
 
 /// Why the task looks at its pod again.
 enum Wake {
     Look,
+    Report(Report),
     Command(Command),
     Closed,
 }
@@ -53,7 +60,21 @@ impl Task {
         let held = options.hold.clone();
         let attended = held.is_some();
         let history = History::default();
-        Self { pods, key, pod, plan, place, options, held, attended, removal: None, told: None, history }
+        let health = Health::new(pods.inner.engine.clone(), pods.inner.health.clone());
+        Self {
+            pods,
+            key,
+            pod,
+            plan,
+            place,
+            options,
+            held,
+            attended,
+            removal: None,
+            told: None,
+            history,
+            health,
+        }
     }
 
     /// Starts the pod, and manages it to its end.
@@ -79,6 +100,7 @@ impl Task {
     /// Goes on with a pod that an earlier daemon left.
     pub(super) async fn go_on(mut self, id: SandboxId, mut commands: mpsc::Receiver<Command>) {
         let mut events = self.pods.inner.engine.events();
+        self.health.adopt();
         self.stay(id, &mut commands, &mut events, None).await;
     }
 
@@ -115,7 +137,9 @@ impl Task {
                 self.take_away(None).await;
                 return;
             };
+            self.health.look(&self.plan, &view, self.address(&view));
             let decision = self.look(&view);
+            self.health.end_sidecars(&self.plan, &decision.ends);
             let outcome = self.act(&view, &decision, waiting.as_ref().map(|(_, watch)| watch)).await;
             if let Err(error) = outcome {
                 match waiting.take() {
@@ -140,6 +164,12 @@ impl Task {
             }
             match self.wait(&id, &decision, commands, events).await {
                 Wake::Look => {}
+                Wake::Report(report) => {
+                    let note = self.health.take(&self.plan, report);
+                    if let (Some(note), Some((_, watch))) = (note, &waiting) {
+                        drop(watch.send(Progress::Note(note)).await);
+                    }
+                }
                 Wake::Command(Command::Left) => self.attended = false,
                 Wake::Command(Command::Release(name)) => {
                     if self.held.as_deref() == Some(&name) {
@@ -158,13 +188,24 @@ impl Task {
 
     fn look(&mut self, view: &SandboxView) -> Decision {
         if view.state != sandbox::State::Ready {
-            return Decision { actions: Vec::new(), wake: None, phase: Phase::Ended };
+            return Decision { actions: Vec::new(), ends: Vec::new(), wake: None, phase: Phase::Ended };
         }
-        decide(&self.plan, &view.containers, &mut self.history, self.held.as_deref(), now())
+        let marks = self.health.marks();
+        let held = self.held.as_deref();
+        decide(&self.plan, &Look { containers: &view.containers, held, marks, now: now() }, &mut self.history)
+    }
+
+    /// Where probes reach the pod.
+    fn address(&self, view: &SandboxView) -> Option<IpAddr> {
+        match view.config.namespaces.network {
+            // As a kubelet, which gives such a pod the address of its node.
+            Network::Host => self.place.node.addresses.first().copied().or(Some(Ipv4Addr::LOCALHOST.into())),
+            Network::Pod | Network::None => view.addresses.first().copied(),
+        }
     }
 
     async fn act(
-        &self,
+        &mut self,
         view: &SandboxView,
         decision: &Decision,
         watch: Option<&mpsc::Sender<Progress>>,
@@ -178,7 +219,12 @@ impl Task {
                         view.containers.iter().find(|c| c.id == *id).map(|c| c.config.metadata.name.clone());
                     let what = format!("start container {}", name.unwrap_or_default());
                     engine.start_container(id).await.map_err(PodError::engine(what))?;
-                    engine.container(id.as_str()).map_err(PodError::engine("look up the container"))?
+                    let started =
+                        engine.container(id.as_str()).map_err(PodError::engine("look up the container"))?;
+                    if let Some(planned) = self.plan.named(&started.config.metadata.name) {
+                        self.health.started(planned, id);
+                    }
+                    started
                 }
             };
             if let Some(watch) = watch {
@@ -221,8 +267,7 @@ impl Task {
     }
 
     fn planned(&self, name: &str) -> &Planned {
-        let all = self.plan.init.iter().chain(&self.plan.main);
-        all.into_iter().find(|p| p.config.metadata.name == name).expect("decide names containers of the plan")
+        self.plan.named(name).expect("decide names containers of the plan")
     }
 
     /// Tells the caller the outcome, once. True when the pod has ended and is removed.
@@ -266,7 +311,7 @@ impl Task {
     }
 
     async fn wait(
-        &self,
+        &mut self,
         id: &SandboxId,
         decision: &Decision,
         commands: &mut mpsc::Receiver<Command>,
@@ -278,10 +323,13 @@ impl Task {
             None if !decision.actions.is_empty() => RETRY,
             None => Duration::from_secs(24 * 3600),
         };
-        let mut timer = std::pin::pin!(tokio::time::sleep(sleep));
+        let until = tokio::time::Instant::now() + sleep;
+        let until = self.health.wake().map_or(until, |wake| wake.min(until));
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(until));
         loop {
             tokio::select! {
                 () = &mut timer => return Wake::Look,
+                report = self.health.next() => return Wake::Report(report),
                 command = commands.recv() => return command.map_or(Wake::Closed, Wake::Command),
                 event = events.next() => match event {
                     None => return Wake::Closed,
@@ -323,101 +371,6 @@ impl Task {
             "init container {name} failed with status {code}, trying again (berth logs {}/{name})",
             self.key.name
         ))
-    }
-
-    /// Ends the containers, then the sandbox, for this caller and all that ask in the meantime. True when the pod is removed.
-    async fn down(&mut self, id: &SandboxId, commands: &mut mpsc::Receiver<Command>, first: Down) -> bool {
-        let mut asked = vec![first];
-        self.end_containers(id, commands, &mut asked).await;
-        let remove = asked.iter().any(|ask| ask.remove);
-        let result = self.end_sandbox(id, remove).await;
-        let gone = remove && result.is_ok();
-        while gone && let Ok(command) = commands.try_recv() {
-            if let Command::Down(ask) = command {
-                asked.push(ask);
-            }
-        }
-        for ask in asked {
-            drop(ask.done.send(result.as_ref().copied().map_err(PodError::again)));
-        }
-        gone
-    }
-
-    /// Ends the containers side by side. The shortest requested grace counts.
-    async fn end_containers(
-        &mut self,
-        id: &SandboxId,
-        commands: &mut mpsc::Receiver<Command>,
-        asked: &mut Vec<Down>,
-    ) {
-        let engine = self.pods.inner.engine.clone();
-        let Ok(view) = engine.sandbox(id.as_str()) else { return };
-        let running: Vec<_> =
-            view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running)).collect();
-        let mut stops = tokio::task::JoinSet::new();
-        let mut grace = u64::MAX;
-        let mut open = true;
-        loop {
-            let least = asked.iter().map(|ask| ask.grace.unwrap_or(self.plan.grace)).min().unwrap_or(0);
-            if least < grace {
-                grace = least;
-                for container in &running {
-                    let (engine, id) = (engine.clone(), container.id.clone());
-                    stops.spawn(async move {
-                        there(engine.stop_container(&id, Duration::from_secs(grace)).await)
-                    });
-                }
-            }
-            tokio::select! {
-                stopped = stops.join_next() => match stopped {
-                    None => return,
-                    Some(Ok(Err(e))) => {
-                        tracing::warn!(pod = self.key.name, error = %chain(&e), "a container did not stop by itself");
-                    }
-                    Some(Ok(Ok(())) | Err(_)) => {}
-                },
-                command = commands.recv(), if open => match command {
-                    Some(Command::Down(ask)) => asked.push(ask),
-                    Some(Command::Left) => self.attended = false,
-                    Some(Command::Release(_)) => {}
-                    None => open = false,
-                },
-            }
-        }
-    }
-
-    /// Ends the sandbox, and with `remove` takes away all of the pod.
-    async fn end_sandbox(&self, id: &SandboxId, remove: bool) -> Result<(), PodError> {
-        let engine = &self.pods.inner.engine;
-        there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
-        if remove {
-            there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
-            self.take_away(None).await;
-        }
-        Ok(())
-    }
-
-    /// Removes what is left of the pod and frees its name.
-    async fn take_away(&self, view: Option<&SandboxView>) {
-        if let Some(view) = view
-            && let Err(e) = there(self.pods.inner.engine.remove_sandbox(&view.id).await)
-        {
-            tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove its sandbox");
-        }
-        let place = self.place.clone();
-        let removed = tokio::task::spawn_blocking(move || files::remove(&place)).await;
-        if let Ok(Err(e)) = removed {
-            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "failed to remove its files");
-        }
-        self.pods.forget(&self.key);
-    }
-}
-
-/// It may have been removed already.
-fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
-    match result {
-        Err(e) if e.kind() != Kind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

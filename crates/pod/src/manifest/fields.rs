@@ -45,17 +45,12 @@ const LATER: &[&str] = &[
     "workloadRef",
     // container
     "fileKeyRef",
-    "lifecycle",
-    "livenessProbe",
-    "readinessProbe",
-    "startupProbe",
     "resizePolicy",
     "restartPolicyRules",
     "terminationMessagePath",
     "terminationMessagePolicy",
     "volumeDevices",
     "claims",
-    "restartPolicy",
     "subPathExpr",
     "recursiveReadOnly",
     // security

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::{Objects, Quantity};
 
 mod env;
+mod probe;
 mod volumes;
 
 pub use env::*;
+pub use probe::*;
 pub use volumes::*;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -155,6 +157,17 @@ pub struct Container {
     pub stdin_once: bool,
     #[serde(default)]
     pub tty: bool,
+    /// Of its own: an init container's makes it a sidecar.
+    #[serde(default)]
+    pub restart_policy: Option<RestartPolicy>,
+    #[serde(default)]
+    pub liveness_probe: Option<Probe>,
+    #[serde(default)]
+    pub readiness_probe: Option<Probe>,
+    #[serde(default)]
+    pub startup_probe: Option<Probe>,
+    #[serde(default)]
+    pub lifecycle: Option<Lifecycle>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

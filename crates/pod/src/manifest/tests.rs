@@ -56,10 +56,10 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn what_is_not_supported_is_refused_by_its_path() {
-    let probe = WEB.replace("    args:", "    livenessProbe: {}\n    args:");
+    let resize = WEB.replace("    args:", "    resizePolicy: []\n    args:");
     assert_eq!(
-        refused(&probe),
-        "document 1: spec.containers[0].livenessProbe is not supported yet: remove it"
+        refused(&resize),
+        "document 1: spec.containers[0].resizePolicy is not supported yet: remove it"
     );
     let node = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
     assert!(refused(&node).contains("spec.nodeName is not supported yet"), "{}", refused(&node));

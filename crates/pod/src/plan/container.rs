@@ -13,7 +13,7 @@ use super::facts::Facts;
 use super::projected::inside;
 use super::{
     Fault, FaultKind, Faults, Place, Planned, USER, Volume, VolumeKind, absolute, env, identity, pod_pid,
-    wrong,
+    probe, wrong,
 };
 use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
 
@@ -61,6 +61,15 @@ pub(super) fn plan(
     let mounts = mounts(from, at, volumes, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
+    let init = at.starts_with("spec.initContainers");
+    let sidecar = faults.take(probe::sidecar(from, init, at));
+    // A container that runs to its end first has neither.
+    let (probes, lived) = if init && sidecar == Some(false) {
+        probe::refuse(from, at, faults);
+        Default::default()
+    } else {
+        (probe::probes(from, at, faults), probe::lifecycle(pod, from, at, faults))
+    };
     let all = |list: &[String]| list.iter().map(|text| expand(text, &variables.values)).collect();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let mut labels: BTreeMap<_, _> = identity(pod, namespace, &place.uid).into();
@@ -87,10 +96,17 @@ pub(super) fn plan(
         resources: resources?,
         security: security?,
         pid: pod_pid(pod),
-        stop_signal: None,
+        stop_signal: lived.stop_signal,
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
-    Some(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
+    Some(Planned {
+        config,
+        pull: pull_policy(from),
+        non_root: non_root.unwrap_or(false),
+        sidecar: sidecar?,
+        probes,
+        hooks: lived.hooks,
+    })
 }
 
 /// Without a policy, `:latest` is pulled always and everything else when it is missing.

@@ -59,7 +59,17 @@ fn create(name: &str, attempt: u32) -> Action {
 }
 
 fn look(plan: &Plan, containers: &[Arc<ContainerView>], now: i64) -> Decision {
-    decide(plan, containers, &mut History::default(), None, now)
+    seen(plan, containers, &mut History::default(), None, now)
+}
+
+fn seen(
+    plan: &Plan,
+    containers: &[Arc<ContainerView>],
+    history: &mut History,
+    held: Option<&str>,
+    now: i64,
+) -> Decision {
+    decide(plan, &Look { containers, held, marks: &Marks::default(), now }, history)
 }
 
 #[test]
@@ -102,12 +112,12 @@ fn a_pod_runs_when_every_container_was_started() {
 fn a_held_container_is_made_and_not_started() {
     let plan = pod("Never", "");
     let mut history = History::default();
-    assert_eq!(decide(&plan, &[], &mut history, Some("a"), 0).actions, [create("a", 0), create("b", 0)]);
+    assert_eq!(seen(&plan, &[], &mut history, Some("a"), 0).actions, [create("a", 0), create("b", 0)]);
     let a = container(&plan, "a", 0, State::Created, None);
     let b = container(&plan, "b", 0, State::Running, None);
-    let held = decide(&plan, &[a.clone(), b.clone()], &mut history, Some("a"), 0);
+    let held = seen(&plan, &[a.clone(), b.clone()], &mut history, Some("a"), 0);
     assert_eq!(held, at(Phase::Running));
-    assert_eq!(decide(&plan, &[a.clone(), b], &mut history, None, 0).actions, [Action::Start(a.id.clone())]);
+    assert_eq!(seen(&plan, &[a.clone(), b], &mut history, None, 0).actions, [Action::Start(a.id.clone())]);
 }
 
 #[test]
@@ -128,10 +138,96 @@ fn each_end_counts_once() {
     let b = container(&plan, "b", 0, State::Running, None);
     let a = container(&plan, "a", 0, State::Exited, Some(1));
     for _ in 0..5 {
-        let decision = decide(&plan, &[a.clone(), b.clone()], &mut history, None, 0);
+        let decision = seen(&plan, &[a.clone(), b.clone()], &mut history, None, 0);
         assert_eq!(decision.wake, Some(SECOND));
     }
     let again = container(&plan, "a", 1, State::Exited, Some(1));
-    let decision = decide(&plan, &[a, again, b], &mut history, None, 0);
+    let decision = seen(&plan, &[a, again, b], &mut history, None, 0);
     assert_eq!(decision.wake, Some(11 * SECOND), "only the first restart is at once");
+}
+
+#[test]
+fn those_after_a_post_start_wait_for_it() {
+    let text = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [
+      {name: a, image: 'a.io/x:1', lifecycle: {postStart: {sleep: {seconds: 1}}}}, {name: b, image: 'a.io/x:1'}]}}";
+    let place = Place { uid: "u".into(), dir: "/p".into(), addresses: Vec::new(), node: Default::default() };
+    let plan = plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap();
+    let (a, b) =
+        (container(&plan, "a", 0, State::Created, None), container(&plan, "b", 0, State::Created, None));
+    let first = look(&plan, &[a.clone(), b.clone()], 0);
+    assert_eq!((first.actions, first.phase), (vec![Action::Start(a.id.clone())], Phase::Starting));
+    let a = container(&plan, "a", 0, State::Running, None);
+    let mut marks = Marks::default();
+    marks.hooked.insert(a.id.clone());
+    let both = [a, b.clone()];
+    let look_at = Look { containers: &both, held: None, marks: &marks, now: 0 };
+    assert_eq!(decide(&plan, &look_at, &mut History::default()), at(Phase::Starting));
+    assert_eq!(look(&plan, &both, 0).actions, [Action::Start(b.id.clone())]);
+}
+
+#[test]
+fn what_a_probe_ended_has_failed_however_it_ended() {
+    for (policy, again) in [("Always", true), ("OnFailure", true), ("Never", false)] {
+        let plan = pod(policy, "");
+        let a = container(&plan, "a", 0, State::Exited, Some(0));
+        let both = [a.clone(), container(&plan, "b", 0, State::Running, None)];
+        let marks = Marks { failed: [a.id.clone()].into(), ..Marks::default() };
+        let look_at = Look { containers: &both, held: None, marks: &marks, now: 9 * SECOND };
+        let actions = decide(&plan, &look_at, &mut History::default()).actions;
+        assert_eq!(actions, if again { vec![create("a", 1)] } else { Vec::new() }, "{policy}");
+    }
+}
+
+const SIDECARS: &str = "initContainers: [{name: s, image: 'a.io/x:1', restartPolicy: Always},
+  {name: i, image: 'a.io/x:1'}, {name: t, image: 'a.io/x:1', restartPolicy: Always}],";
+
+#[test]
+fn sidecars_start_in_order_and_run_on() {
+    let plan = pod("Never", SIDECARS);
+    let of = |name: &str, state: State, code: Option<i32>| container(&plan, name, 0, state, code);
+    assert_eq!(look(&plan, &[], 0).actions, [create("s", 0)]);
+    let s = of("s", State::Running, None);
+    let mut marks = Marks::default();
+    marks.starting.insert(s.id.clone());
+    let one = [s.clone()];
+    let unready = Look { containers: &one, held: None, marks: &marks, now: 0 };
+    assert_eq!(decide(&plan, &unready, &mut History::default()), at(Phase::Starting));
+    assert_eq!(look(&plan, &one, 0).actions, [create("i", 0)]);
+    // One that ends before anything came after it is waited for, whatever its status; then not any more.
+    let gone = of("s", State::Exited, Some(0));
+    assert_eq!(
+        look(&plan, std::slice::from_ref(&gone), 2 * SECOND).actions,
+        [Action::Create { name: "s".into(), attempt: 1 }]
+    );
+    let i = of("i", State::Exited, Some(0));
+    let again = look(&plan, &[gone.clone(), i.clone()], 2 * SECOND);
+    assert_eq!((again.actions, again.phase), (vec![create("s", 1), create("t", 0)], Phase::Starting));
+    let t = of("t", State::Running, None);
+    let all = [s.clone(), i.clone(), t.clone()];
+    assert_eq!(look(&plan, &all, 0).actions, [create("a", 0), create("b", 0)]);
+    let (a, b) = (of("a", State::Running, None), of("b", State::Running, None));
+    let runs = [gone.clone(), i, t, a, b];
+    let later = look(&plan, &runs, 2 * SECOND);
+    assert_eq!((later.actions, later.phase), (vec![create("s", 1)], Phase::Running));
+}
+
+#[test]
+fn sidecars_end_when_all_has_ended() {
+    let plan = pod("Never", SIDECARS);
+    let of = |name: &str, state: State, code: Option<i32>| container(&plan, name, 0, state, code);
+    let (s, i, t) =
+        (of("s", State::Running, None), of("i", State::Exited, Some(0)), of("t", State::Running, None));
+    let (a, b) = (of("a", State::Exited, Some(1)), of("b", State::Exited, Some(0)));
+    let all = [s.clone(), i, t.clone(), a, b];
+    let decision = look(&plan, &all, 0);
+    let ends = vec![("s".to_owned(), s.id.clone()), ("t".to_owned(), t.id.clone())];
+    assert_eq!((decision.actions, decision.ends, decision.phase), (Vec::new(), ends, Phase::Running));
+    let [s, t] = ["s", "t"].map(|name| of(name, State::Exited, Some(0)));
+    let [_, i, _, a, b] = all;
+    // They are not run again.
+    assert_eq!(look(&plan, &[s, i, t, a, b], 9 * SECOND), at(Phase::Ended));
+    let (s, i) = (of("s", State::Running, None), of("i", State::Exited, Some(3)));
+    let decision = look(&plan, &[s.clone(), i], 0);
+    assert_eq!(decision.ends, [("s".to_owned(), s.id.clone())]);
+    assert_eq!(decision.phase, Phase::Failed { container: "i".into(), code: 3 });
 }

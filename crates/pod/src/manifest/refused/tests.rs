@@ -12,21 +12,21 @@ fn pod(spec: &str) -> String {
 #[test]
 fn all_faults_are_named_each_with_its_path() {
     let spec = "{nodeName: x, tolerations: [], restartPolicy: Sometimes,
-        containers: [{name: a, image: i, livenessProbe: {}, imag: i, ports: [{containerPort: 99999}]},
-                     {image: 5, command: [x, 1]}, {name: c, image: i, lifecycle: {}}]}";
+        containers: [{name: a, image: i, resizePolicy: {}, imag: i, ports: [{containerPort: 99999}]},
+                     {image: 5, command: [x, 1]}, {name: c, image: i, volumeDevices: {}}]}";
     let mut lines = refused(&pod(spec));
     assert_eq!(lines.remove(0), "10 faults");
     for (path, what) in [
         ("spec.nodeName", "is not supported yet"),
         ("spec.tolerations", "is not supported yet"),
         ("spec.restartPolicy", "unknown variant `Sometimes`"),
-        ("spec.containers[0].livenessProbe", "is not supported yet"),
+        ("spec.containers[0].resizePolicy", "is not supported yet"),
         ("spec.containers[0].imag", "no such field in a v1 Pod (hint: did you mean image?)"),
         ("spec.containers[0].ports[0].containerPort", "99999"),
         ("spec.containers[1].image", "invalid type: integer `5`"),
         ("spec.containers[1].command[1]", "invalid type: integer `1`"),
         ("spec.containers[1]", "missing field `name`"),
-        ("spec.containers[2].lifecycle", "is not supported yet"),
+        ("spec.containers[2].volumeDevices", "is not supported yet"),
     ] {
         let start = format!("document 1: {path}");
         let named = lines.iter().filter(|line| {

@@ -1,0 +1,105 @@
+//! The end of a pod.
+
+use berth_engine::EngineError;
+use berth_engine::model::SandboxView;
+use berth_types::error::chain;
+use berth_types::lifecycle::container::Listed;
+use berth_types::{Classify as _, Kind, SandboxId};
+use tokio::sync::mpsc;
+
+use super::super::{Command, Down, PodError, files};
+use super::Task;
+
+impl Task {
+    /// Ends the containers, then the sandbox, for this caller and all that ask in the meantime. True when the pod is removed.
+    pub(super) async fn down(
+        &mut self,
+        id: &SandboxId,
+        commands: &mut mpsc::Receiver<Command>,
+        first: Down,
+    ) -> bool {
+        let mut asked = vec![first];
+        self.end_containers(id, commands, &mut asked).await;
+        let remove = asked.iter().any(|ask| ask.remove);
+        let result = self.end_sandbox(id, remove).await;
+        let gone = remove && result.is_ok();
+        while gone && let Ok(command) = commands.try_recv() {
+            if let Command::Down(ask) = command {
+                asked.push(ask);
+            }
+        }
+        for ask in asked {
+            drop(ask.done.send(result.as_ref().copied().map_err(PodError::again)));
+        }
+        gone
+    }
+
+    /// Ends the containers side by side. The shortest requested grace counts.
+    async fn end_containers(
+        &mut self,
+        id: &SandboxId,
+        commands: &mut mpsc::Receiver<Command>,
+        asked: &mut Vec<Down>,
+    ) {
+        let Ok(view) = self.pods.inner.engine.sandbox(id.as_str()) else { return };
+        self.health.stop_asking();
+        let running = view.containers.iter().filter(|c| c.state.listed() == Some(Listed::Running));
+        let running: Vec<_> = running.map(|c| (c.config.metadata.name.clone(), c.id.clone())).collect();
+        let (mut grace, mut open) = (None, true);
+        loop {
+            let least = asked.iter().map(|ask| ask.grace.unwrap_or(self.plan.grace)).min().unwrap_or(0);
+            if grace.is_none_or(|grace| least < grace) {
+                grace = Some(least);
+                self.health.end_all(&self.plan, &running, least);
+            }
+            if !self.health.ends() {
+                return;
+            }
+            tokio::select! {
+                report = self.health.next() => {
+                    self.health.take(&self.plan, report);
+                }
+                command = commands.recv(), if open => match command {
+                    Some(Command::Down(ask)) => asked.push(ask),
+                    Some(Command::Left) => self.attended = false,
+                    Some(Command::Release(_)) => {}
+                    None => open = false,
+                },
+            }
+        }
+    }
+
+    /// Ends the sandbox, and with `remove` takes away all of the pod.
+    pub(super) async fn end_sandbox(&self, id: &SandboxId, remove: bool) -> Result<(), PodError> {
+        let engine = &self.pods.inner.engine;
+        there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
+        if remove {
+            there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
+            self.take_away(None).await;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of the pod and frees its name.
+    pub(super) async fn take_away(&self, view: Option<&SandboxView>) {
+        if let Some(view) = view
+            && let Err(e) = there(self.pods.inner.engine.remove_sandbox(&view.id).await)
+        {
+            tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove its sandbox");
+        }
+        let place = self.place.clone();
+        let removed = tokio::task::spawn_blocking(move || files::remove(&place)).await;
+        if let Ok(Err(e)) = removed {
+            tracing::warn!(pod = self.key.name, dir = %self.place.dir.display(), error = %e, "failed to remove its files");
+        }
+        self.pods.forget(&self.key);
+    }
+}
+
+/// It may have been removed already.
+pub(in super::super) fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
+    match result {
+        Err(e) if e.kind() != Kind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
