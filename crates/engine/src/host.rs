@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod doctor;
 pub(crate) mod facts;
 pub(crate) mod layout;
+pub(crate) mod local;
 pub(crate) mod network_repair;
 pub(crate) mod networks;
 pub(crate) mod placement;

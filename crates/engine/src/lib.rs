@@ -49,4 +49,5 @@ pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
 /// 32 bytes of the kernel's randomness.
 pub use host::random::bytes as random_bytes;
+pub use host::local::{mount_memory, unmount_below};
 pub use status::{Finding, HandlerFeatures, HandlerState, HandlerStatus, NetworkStatus, Stages, Thing};

@@ -6,6 +6,7 @@
 //! settings win over the pod's.
 
 mod container;
+mod empty;
 mod env;
 mod expand;
 mod facts;

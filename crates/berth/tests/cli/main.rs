@@ -19,4 +19,5 @@ mod play;
 mod run;
 mod terminal;
 mod upgrade;
+mod volumes;
 mod watching;

@@ -82,7 +82,7 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     for network in networks.all() {
         attempt(network.purge().map_err(|e| EngineError::failed("remove a pod network", e)));
     }
-    for mount in mounts_below(&layout.state) {
+    for mount in mounts_below(&layout.state).into_iter().chain(mounts_below(&layout.local())) {
         let flags = rustix::mount::UnmountFlags::DETACH;
         attempt(
             rustix::mount::unmount(&mount, flags)

@@ -49,11 +49,16 @@ pub(super) fn objects(place: &Place) -> io::Result<String> {
     }
 }
 
-/// Removes the pod's directory. What is mounted elsewhere is not in it.
+/// Removes the pod's directory, with its volumes in memory. What is mounted elsewhere is not in it.
 pub(super) fn remove(place: &Place) -> io::Result<()> {
-    match berth_engine::remove_tree(&place.dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
+    remove_dir(&place.dir)
+}
+
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    let unmounted = berth_engine::unmount_below(dir);
+    match berth_engine::remove_tree(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => unmounted.and(Err(e)),
+        Ok(()) | Err(_) => unmounted,
     }
 }
 
@@ -84,7 +89,7 @@ pub(super) fn set_aside(dir: &Path, living: &BTreeSet<&str>) -> io::Result<Vec<P
 /// Removes what was set aside.
 pub(super) fn remove_dead(dead: Vec<PathBuf>) {
     for dir in dead {
-        match berth_engine::remove_tree(&dir) {
+        match remove_dir(&dir) {
             Ok(()) => tracing::info!(dir = %dir.display(), "removed what a pod left behind"),
             Err(e) => {
                 tracing::warn!(dir = %dir.display(), error = %e, "failed to remove what a pod left behind")
@@ -111,8 +116,11 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
     let path = &volume.path;
     let failed = |e: io::Error| fault(&volume.name, path, e.to_string());
     match &volume.kind {
-        VolumeKind::Empty => {
+        VolumeKind::Empty | VolumeKind::Memory(_) => {
             private_dir(path).map_err(failed)?;
+            if let VolumeKind::Memory(bytes) = volume.kind {
+                berth_engine::mount_memory(path, bytes).map_err(failed)?;
+            }
             // As the kubelet makes it: every user in the pod may write. The directories above it keep others out.
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
         }

@@ -1,0 +1,55 @@
+//! Volumes of `berth play`: in memory, and parts of volumes.
+
+use berth_testkit::guard::wait_until;
+use berth_testkit::require_root;
+
+use crate::home::{BUSYBOX, Home, LIMIT};
+
+fn pod(name: &str, spec: &str, container: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n{spec}  containers:\n  - name: a\n    image: \
+         {BUSYBOX}\n    command: [sh, -c, 'exec sleep 1000']\n{container}"
+    )
+}
+
+/// The mounts of the machine that are of this daemon's local pods.
+fn mounts(home: &Home) -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let below = format!("{}/root/pods/", home.daemon.dir().display());
+    text.lines().filter(|line| line.contains(&below)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_volume_in_memory_has_its_size_and_goes_with_its_pod() {
+    require_root!();
+    let mut home = Home::start();
+    let spec =
+        "  restartPolicy: Never\n  volumes:\n  - {name: m, emptyDir: {medium: Memory, sizeLimit: 4Mi}}\n";
+    let container = "    securityContext: {runAsUser: 1000}\n    resources: {limits: {memory: 64Mi}}\n    \
+                     volumeMounts: [{name: m, mountPath: /memory}]\n";
+    home.feed(&["play", "-q", "-"], pod("mem", spec, container).as_bytes()).fine();
+    let exec = |home: &Home, line: &str| home.berth(&["exec", "mem", "sh", "-c", line]);
+    let found = exec(&home, "grep ' /memory ' /proc/mounts").fine();
+    let words: Vec<_> = found.split_whitespace().collect();
+    assert_eq!(words[2], "tmpfs", "{found}");
+    let options: Vec<_> = words[3].split(',').collect();
+    for option in ["rw", "nosuid", "nodev", "size=4096k"] {
+        assert!(options.contains(&option), "{option}: {found}");
+    }
+    assert_eq!(exec(&home, "stat -c %a /memory").fine(), "777\n");
+    exec(&home, "dd if=/dev/zero of=/memory/fits bs=1M count=3 2>&1").fine();
+    let full = exec(&home, "dd if=/dev/zero of=/memory/large bs=1M count=3 2>&1");
+    assert!(full.code == 1 && full.out.contains("No space left"), "{full:?}");
+    assert_eq!(mounts(&home).len(), 1, "{:?}", mounts(&home));
+    // A daemon that was restarted in the meantime removes it all the same.
+    home.daemon.kill().unwrap();
+    home.daemon.start().unwrap();
+    assert_eq!(exec(&home, "stat -c %s /memory/fits").fine(), "3145728\n");
+    home.berth(&["down", "-t", "0", "mem"]).fine();
+    assert!(wait_until(LIMIT, || mounts(&home).is_empty()), "{:?}", mounts(&home));
+
+    let disk = pod("disk", &spec.replace("medium: Memory, ", ""), container);
+    let said = home.feed(&["play", "-q", "-"], disk.as_bytes()).refused();
+    assert!(said.contains("spec.volumes[0].emptyDir.sizeLimit: Forbidden"), "{said}");
+    home.clean();
+}
