@@ -10,6 +10,7 @@ mod empty;
 mod env;
 mod expand;
 mod facts;
+mod mounts;
 mod projected;
 mod volumes;
 

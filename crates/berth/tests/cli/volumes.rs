@@ -53,3 +53,38 @@ fn a_volume_in_memory_has_its_size_and_goes_with_its_pod() {
     assert!(said.contains("spec.volumes[0].emptyDir.sizeLimit: Forbidden"), "{said}");
     home.clean();
 }
+
+#[test]
+fn a_part_of_a_volume_is_mounted_and_leads_nowhere_else() {
+    require_root!();
+    let home = Home::start();
+    let host = home.dir.path().join("host");
+    std::fs::create_dir(&host).unwrap();
+    std::fs::write(host.join("file"), "of the host\n").unwrap();
+    std::fs::create_dir(home.dir.path().join("outside")).unwrap();
+    let spec = format!(
+        "  restartPolicy: Never\n  volumes: [{{name: v}}, {{name: h, hostPath: {{path: {}}}}}]\n",
+        host.display()
+    );
+    let container = "    env: [{name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]\n    volumeMounts:\n    \
+                     - {name: v, mountPath: /all}\n    \
+                     - {name: v, mountPath: /part, subPath: a/b}\n    \
+                     - {name: v, mountPath: /named, subPathExpr: logs/$(NAME)}\n    \
+                     - {name: h, mountPath: /etc/file, subPath: file, readOnly: true}\n";
+    home.feed(&["play", "-q", "-"], pod("parts", &spec, container).as_bytes()).fine();
+    let exec = |line: &str| home.berth(&["exec", "parts", "sh", "-c", line]);
+    exec("echo x > /part/x; echo y > /named/y").fine();
+    assert_eq!(exec("cat /all/a/b/x /all/logs/parts/y /etc/file").fine(), "x\ny\nof the host\n");
+    assert_eq!(exec("stat -c %a /all/a /all/a/b").fine(), "777\n777\n");
+    assert!(exec("echo z > /etc/file").err.contains("Read-only file system"));
+    home.berth(&["down", "-t", "0", "parts"]).fine();
+
+    for (link, target) in [("up", "../outside"), ("far", "/etc")] {
+        std::os::unix::fs::symlink(target, host.join(link)).unwrap();
+        let mount = format!("    volumeMounts: [{{name: h, mountPath: /part, subPath: {link}/new}}]\n");
+        let said = home.feed(&["play", "-q", "-"], pod("out", &spec, &mount).as_bytes()).refused();
+        assert!(said.contains("it leads out of the volume"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(home.dir.path().join("outside")).unwrap().count(), 0);
+    home.clean();
+}

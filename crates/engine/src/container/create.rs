@@ -267,9 +267,10 @@ impl Work {
         profile: Option<String>,
     ) -> Result<(Spec, Vec<EnvVar>, Vec<HostDevice>), EngineError> {
         let since = Instant::now();
-        let (shared, sandbox, config, image) = (
+        let (shared, sandbox, asked, config, image) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.sandbox),
+            Arc::clone(&self.config),
             volumes::with_sources(&self.config, &self.dir.container(&self.id)),
             Arc::clone(image),
         );
@@ -290,7 +291,7 @@ impl Work {
             };
             let Planned { spec, raw_env } = oci::spec(&inputs)?;
             mounts::make_sources(&config)?;
-            propagation::check(&config.mounts)?;
+            propagation::check(&asked.mounts)?;
             Ok((spec, raw_env, devices))
         })
         .await?;

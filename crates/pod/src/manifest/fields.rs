@@ -56,7 +56,6 @@ const LATER: &[&str] = &[
     "volumeDevices",
     "claims",
     "restartPolicy",
-    "subPathExpr",
     "recursiveReadOnly",
     // security
     "seLinuxOptions",

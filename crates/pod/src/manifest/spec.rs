@@ -247,6 +247,8 @@ pub struct VolumeMount {
     #[serde(default)]
     pub sub_path: String,
     #[serde(default)]
+    pub sub_path_expr: String,
+    #[serde(default)]
     pub read_only: bool,
     #[serde(default)]
     pub mount_propagation: Propagation,

@@ -5,17 +5,13 @@ use std::path::PathBuf;
 
 use berth_engine::model::{
     APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity,
-    GroupsPolicy, ImageSpec, Mount, Resources, SeccompChoice, User,
+    GroupsPolicy, ImageSpec, Resources, SeccompChoice, User,
 };
 
 use super::expand::expand;
-use super::facts::Facts;
-use super::projected::inside;
-use super::{
-    Fault, FaultKind, Faults, Place, Planned, USER, Volume, VolumeKind, absolute, env, identity, pod_pid,
-    wrong,
-};
-use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
+use super::facts::{Facts, needs_addresses};
+use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, mounts, pod_pid, wrong};
+use crate::manifest::{self, Pod, ProfileType, PullPolicy, SecurityProfile};
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
 const CPU_PERIOD: u64 = 100_000;
@@ -58,7 +54,9 @@ pub(super) fn plan(
     let dir = dir.map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned())).transpose();
     let working_dir = faults.take(dir);
     let variables = env::environment(&Facts { pod, place }, from, at, faults);
-    let mounts = mounts(from, at, volumes, faults);
+    let incomplete = place.addresses.is_empty() && needs_addresses(pod);
+    let known = mounts::Known { values: &variables.values, incomplete };
+    let mounts = mounts::plan(from, at, volumes, &known, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
     let all = |list: &[String]| list.iter().map(|text| expand(text, &variables.values)).collect();
@@ -99,63 +97,6 @@ fn pull_policy(from: &manifest::Container) -> PullPolicy {
         let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         if tagged && !from.image.ends_with(":latest") { PullPolicy::IfNotPresent } else { PullPolicy::Always }
     })
-}
-
-fn mounts(
-    from: &manifest::Container,
-    at: &str,
-    volumes: &BTreeMap<&str, Option<&Volume>>,
-    faults: &mut Faults,
-) -> Vec<Mount> {
-    let mut mounts = Vec::with_capacity(from.volume_mounts.len());
-    for (index, asked) in from.volume_mounts.iter().enumerate() {
-        let at = format!("{at}.volumeMounts[{index}]");
-        mounts.extend(faults.take(mount(from, asked, &at, volumes)).flatten());
-    }
-    mounts
-}
-
-/// Nothing for a volume that has a fault of its own.
-fn mount(
-    from: &manifest::Container,
-    asked: &manifest::VolumeMount,
-    at: &str,
-    volumes: &BTreeMap<&str, Option<&Volume>>,
-) -> Result<Option<Mount>, Fault> {
-    use berth_engine::model::Propagation as To;
-    let volume = volumes
-        .get(asked.name.as_str())
-        .ok_or_else(|| wrong(format!("{at}.name"), format!("the pod has no volume {:?}", asked.name)))?;
-    let propagation = match asked.mount_propagation {
-        Propagation::None => To::Private,
-        Propagation::HostToContainer => To::HostToContainer,
-        Propagation::Bidirectional if from.security_context.privileged => To::Bidirectional,
-        Propagation::Bidirectional => {
-            return Err(wrong(
-                format!("{at}.mountPropagation"),
-                "Bidirectional needs a privileged container",
-            ));
-        }
-    };
-    let place = absolute(&format!("{at}.mountPath"), &asked.mount_path)?;
-    let Some(volume) = volume else { return Ok(None) };
-    let files = matches!(volume.kind, VolumeKind::Files(_));
-    let source = match asked.sub_path.as_str() {
-        "" => volume.path.clone(),
-        path => below(volume, path, &format!("{at}.subPath"))?,
-    };
-    // Files that are made from the manifest are read-only, as a kubelet mounts them.
-    Ok(Some(Mount { readonly: asked.read_only || files, propagation, ..Mount::new(source, place) }))
-}
-
-/// A path in a volume. What the pod cannot write leads nowhere else.
-fn below(volume: &Volume, path: &str, at: &str) -> Result<PathBuf, Fault> {
-    let path = inside(path, at)?;
-    let VolumeKind::Files(files) = &volume.kind else { return Err((at.to_owned(), FaultKind::Later)) };
-    if files.keys().any(|file| file.starts_with(&path)) {
-        return Ok(volume.path.join(path));
-    }
-    Err(wrong(at, format!("Not found: {path:?}: the volume has no such file")))
 }
 
 fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {

@@ -4,14 +4,17 @@ use crate::plan::{Node, Place, VolumeKind, plan};
 fn kind(empty: &str, rest: &str) -> VolumeKind {
     let spec = format!("{{volumes: [{{name: e, emptyDir: {empty}}}], containers: [{rest}]}}");
     let node = Node { memory: 1 << 30, ..Node::default() };
-    plan(&pod(&spec), &Place { node, ..place() }).unwrap_or_else(|e| panic!("{spec}: {e}")).volumes[0].kind.clone()
+    plan(&pod(&spec), &Place { node, ..place() }).unwrap_or_else(|e| panic!("{spec}: {e}")).volumes[0]
+        .kind
+        .clone()
 }
 
 #[test]
 fn a_volume_in_memory_has_the_least_of_the_limits() {
     let free = "{name: c, image: 'a.io/x:1'}";
     let bound = "{name: d, image: 'a.io/x:1', resources: {limits: {memory: 64Mi}}}";
-    let (both, twice) = (format!("{free}, {bound}"), format!("{bound}, {}", bound.replace("name: d", "name: e")));
+    let (both, twice) =
+        (format!("{free}, {bound}"), format!("{bound}, {}", bound.replace("name: d", "name: e")));
     for (empty, containers, bytes) in [
         ("{medium: Memory}", free, 1 << 30),
         ("{medium: Memory}", bound, 64 << 20),
@@ -35,7 +38,9 @@ fn what_cannot_be_kept_to_is_refused_with_its_reason() {
         ("{medium: HugePages-2Mi}", "emptyDir.medium is not supported yet"),
         ("{medium: Disk}", "emptyDir.medium: Unsupported value: \"Disk\""),
     ] {
-        let spec = format!("{{volumes: [{{name: e, emptyDir: {empty}}}], containers: [{{name: c, image: 'a.io/x:1'}}]}}");
+        let spec = format!(
+            "{{volumes: [{{name: e, emptyDir: {empty}}}], containers: [{{name: c, image: 'a.io/x:1'}}]}}"
+        );
         assert!(refused(&spec).contains(&format!("spec.volumes[0].{said}")), "{}", refused(&spec));
     }
 }

@@ -149,8 +149,6 @@ fn one_file_of_a_volume() {
         (volume, "x", "subPath: Not found: \"x\""),
         (volume, "../d", "subPath: Invalid value"),
         (volume, "/d", "subPath: Invalid value"),
-        ("emptyDir: {}", "d", "subPath is not supported yet"),
-        ("hostPath: {path: /srv}", "d", "subPath is not supported yet"),
     ] {
         let message = tried(volume, &format!(", subPath: {path}")).expect_err(path).to_string();
         assert!(message.contains(&format!("spec.containers[0].volumeMounts[0].{said}")), "{message}");
