@@ -11,6 +11,7 @@ mod env;
 mod expand;
 mod facts;
 mod mounts;
+mod names;
 mod projected;
 mod volumes;
 
@@ -143,6 +144,10 @@ pub(crate) fn wrong(path: impl Into<String>, message: impl Into<String>) -> Faul
 pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
     /// What there is without a fault.
     pub(crate) fn take<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.0.push(fault)).ok()
@@ -183,7 +188,8 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     };
     let init = planned(&pod.spec.init_containers, "initContainers");
     let main = planned(&pod.spec.containers, "containers");
-    let sandbox = sandbox(pod, place);
+    let names = names::plan(pod, faults);
+    let sandbox = sandbox(pod, place, names);
     Some(Plan {
         sandbox: faults.take(sandbox)?,
         init,
@@ -200,6 +206,7 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
         ("metadata.namespace", &pod.metadata.namespace),
         ("spec.hostname", &pod.spec.hostname),
         ("spec.runtimeClassName", &pod.spec.runtime_class_name),
+        ("spec.subdomain", &pod.spec.subdomain),
     ];
     for (at, given) in others {
         if let Some(given) = given {
@@ -239,18 +246,7 @@ fn name(at: &str, text: &str, max: usize, dots: bool) -> Result<(), Fault> {
     }
 }
 
-/// The pod's host name: its own, or its name's first label.
-fn hostname(pod: &Pod) -> String {
-    let spec = &pod.spec;
-    if spec.host_network {
-        return String::new();
-    }
-    let name = spec.hostname.as_deref().unwrap_or(&pod.metadata.name);
-    let cut = &name[..name.len().min(63)];
-    cut.trim_end_matches(['-', '.']).to_owned()
-}
-
-fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
+fn sandbox(pod: &Pod, place: &Place, names: names::Planned) -> Result<SandboxConfig, Fault> {
     let spec = &pod.spec;
     if spec.host_pid && spec.share_process_namespace {
         return Err(wrong("spec.shareProcessNamespace", "it cannot be combined with hostPID"));
@@ -268,9 +264,10 @@ fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
             namespace,
             attempt: 0,
         },
-        hostname: hostname(pod),
+        hostname: names.hostname,
         log_directory: Some(place.dir.join("logs")),
-        dns: None,
+        dns: names.dns,
+        names: names.more,
         ports: ports(pod)?,
         labels,
         annotations,

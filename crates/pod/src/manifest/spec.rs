@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::{Objects, Quantity};
 
 mod env;
+mod names;
 mod volumes;
 
 pub use env::*;
+pub use names::*;
 pub use volumes::*;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -66,6 +68,16 @@ pub struct PodSpec {
     pub share_process_namespace: bool,
     #[serde(default)]
     pub hostname: Option<String>,
+    #[serde(default)]
+    pub subdomain: Option<String>,
+    #[serde(default, rename = "setHostnameAsFQDN")]
+    pub set_hostname_as_fqdn: bool,
+    #[serde(default)]
+    pub host_aliases: Vec<HostAlias>,
+    #[serde(default)]
+    pub dns_policy: DnsPolicy,
+    #[serde(default)]
+    pub dns_config: Option<DnsConfig>,
     /// The handler: there are no RuntimeClass objects here that would name another.
     #[serde(default)]
     pub runtime_class_name: Option<String>,

@@ -105,7 +105,7 @@ fn what_tools_leave_in_a_manifest_asks_for_nothing() {
     let pods = parse(more.as_bytes()).unwrap();
     assert_eq!(pods[0].source, parse(WEB.as_bytes()).unwrap()[0].source);
     for (from, to, path) in [
-        ("dnsPolicy: ClusterFirst", "dnsPolicy: None", "spec.dnsPolicy"),
+        ("dnsPolicy: ClusterFirst", "schedulerName: mine", "spec.schedulerName"),
         ("status: {}", "status: {phase: Running}", "status"),
         (
             "enableServiceLinks: false",
