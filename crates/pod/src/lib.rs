@@ -12,3 +12,4 @@ pub mod controller;
 pub mod manifest;
 pub mod plan;
 pub mod restart;
+pub mod termination;

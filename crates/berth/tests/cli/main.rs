@@ -15,6 +15,7 @@ mod kubelet;
 mod lists;
 mod logs;
 mod maintenance;
+mod messages;
 mod names;
 mod play;
 mod run;

@@ -98,7 +98,7 @@ pub(super) fn remove_dead(dead: Vec<PathBuf>) {
     }
 }
 
-fn fault(volume: &str, path: &Path, reason: impl Into<String>) -> PodError {
+pub(super) fn fault(volume: &str, path: &Path, reason: impl Into<String>) -> PodError {
     PodError::Volume { volume: volume.to_owned(), path: path.to_owned(), reason: reason.into() }
 }
 

@@ -15,6 +15,7 @@ use super::decide::{Action, Decision, History, Phase, decide};
 use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
+use crate::termination;
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);
@@ -203,10 +204,13 @@ impl Task {
                     .await
                     .map_err(PodError::engine(format!("remove container {name}")))?;
                 old.log_path.iter().for_each(|log| rotate::remove(log));
+                termination::remove(&old.config);
             }
         }
         let planned = self.planned(name);
         let config = attempt_of(&planned.config, attempt);
+        termination::make(&config)
+            .map_err(|e| files::fault("its termination message", &self.place.dir, e.to_string()))?;
         let failed = || PodError::engine(format!("create container {name}"));
         let id = engine.create_container(&view.id, config).await.map_err(failed())?;
         let made = engine.container(id.as_str()).map_err(failed())?;
@@ -425,6 +429,7 @@ fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
 fn attempt_of(first: &ContainerConfig, attempt: u32) -> ContainerConfig {
     let mut config = first.clone();
     config.metadata.attempt = attempt;
+    termination::of_attempt(&mut config, attempt);
     config.log_path = config.log_path.map(|path| path.with_file_name(format!("{attempt}.log")));
     config
 }

@@ -46,8 +46,6 @@ const LATER: &[&str] = &[
     "startupProbe",
     "resizePolicy",
     "restartPolicyRules",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
     "volumeDevices",
     "claims",
     "restartPolicy",

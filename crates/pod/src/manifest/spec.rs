@@ -160,6 +160,10 @@ pub struct Container {
     #[serde(default)]
     pub volume_mounts: Vec<VolumeMount>,
     #[serde(default)]
+    pub termination_message_path: Option<String>,
+    #[serde(default)]
+    pub termination_message_policy: TerminationMessagePolicy,
+    #[serde(default)]
     pub security_context: SecurityContext,
     #[serde(default)]
     pub stdin: bool,
@@ -167,6 +171,13 @@ pub struct Container {
     pub stdin_once: bool,
     #[serde(default)]
     pub tty: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum TerminationMessagePolicy {
+    #[default]
+    File,
+    FallbackToLogsOnError,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use berth_engine::model::{
     APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity,
-    GroupsPolicy, ImageSpec, Resources, SeccompChoice, User,
+    GroupsPolicy, ImageSpec, Mount, Resources, SeccompChoice, User,
 };
 
 use super::expand::expand;
 use super::facts::{Facts, needs_addresses};
 use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, mounts, pod_pid, wrong};
 use crate::manifest::{self, Pod, ProfileType, PullPolicy, SecurityProfile};
+use crate::termination;
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
 const CPU_PERIOD: u64 = 100_000;
@@ -57,6 +58,7 @@ pub(super) fn plan(
     let incomplete = place.addresses.is_empty() && needs_addresses(pod);
     let known = mounts::Known { values: &variables.values, incomplete };
     let mounts = mounts::plan(from, at, volumes, &known, faults);
+    let (mounts, annotations) = told(pod, from, at, place, mounts, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
     let all = |list: &[String]| list.iter().map(|text| expand(text, &variables.values)).collect();
@@ -77,7 +79,7 @@ pub(super) fn plan(
         mounts,
         devices: Vec::new(),
         labels,
-        annotations: BTreeMap::new(),
+        annotations,
         log_path: Some(PathBuf::from(&from.name).join("0.log")),
         stdin: from.stdin,
         stdin_once: from.stdin_once,
@@ -89,6 +91,25 @@ pub(super) fn plan(
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
     Some(Planned { config, pull: pull_policy(from), non_root: non_root.unwrap_or(false) })
+}
+
+/// The mounts with the file for what the container says of its end, and the annotations about it; nothing where a volume
+/// takes the file's place.
+fn told(
+    pod: &Pod,
+    from: &manifest::Container,
+    at: &str,
+    place: &Place,
+    mut mounts: Vec<Mount>,
+    faults: &mut Faults,
+) -> (Vec<Mount>, BTreeMap<String, String>) {
+    let path = from.termination_message_path.as_deref().filter(|path| !path.is_empty());
+    let path = absolute(&format!("{at}.terminationMessagePath"), path.unwrap_or(termination::DEFAULT_PATH));
+    let free = |path: &PathBuf| !mounts.iter().any(|mount| mount.container_path == *path);
+    let Some(path) = faults.take(path).filter(free) else { return (mounts, BTreeMap::new()) };
+    let containers = pod.spec.init_containers.len() + pod.spec.containers.len();
+    mounts.push(termination::mount(&place.dir, &from.name, &path));
+    (mounts, termination::settings(&path, from.termination_message_policy, containers))
 }
 
 /// Without a policy, `:latest` is pulled always and everything else when it is missing.
