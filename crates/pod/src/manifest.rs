@@ -5,6 +5,7 @@
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
+mod lists;
 mod objects;
 mod refused;
 mod settled;
@@ -153,6 +154,8 @@ struct Found {
     objects: Vec<Object>,
     faults: Vec<ManifestError>,
     seen: BTreeSet<(&'static str, String, String)>,
+    /// In lists.
+    items: usize,
 }
 
 impl Found {
@@ -161,6 +164,11 @@ impl Found {
         let (kind, api_version) = (word("kind"), word("apiVersion"));
         if !value.is_object() || kind.is_empty() {
             return Err(vec![ManifestError::Shape(document)]);
+        }
+        if api_version == "v1"
+            && let Some(of) = lists::of(&kind)
+        {
+            return self.list(document, &value, of);
         }
         let object = ObjectKind::of(&kind);
         if api_version != "v1" || (kind != "Pod" && object.is_none()) {
@@ -180,6 +188,21 @@ impl Found {
         self.fresh(document, "pod", namespace, &pod.metadata.name)?;
         self.pods.push(Pod { source: value.to_string(), ..pod });
         Ok(())
+    }
+
+    /// Each item is what a document of its own would be.
+    fn list(&mut self, document: usize, value: &Value, of: &str) -> Result<(), Vec<ManifestError>> {
+        let mut faults = Vec::new();
+        for (index, item) in lists::items(document, value, of)?.into_iter().enumerate() {
+            self.items += 1;
+            if self.items > MAX_DOCUMENTS {
+                return Err(vec![ManifestError::TooMany(self.items)]);
+            }
+            if let Err(of_item) = self.document(document, item) {
+                faults.extend(of_item.into_iter().map(|fault| lists::within(index, fault)));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     fn fresh(
