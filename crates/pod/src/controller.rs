@@ -11,6 +11,7 @@
 mod atomic;
 mod decide;
 mod files;
+mod give;
 mod node;
 mod pull;
 mod rotate;

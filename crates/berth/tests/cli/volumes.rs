@@ -88,3 +88,33 @@ fn a_part_of_a_volume_is_mounted_and_leads_nowhere_else() {
     assert_eq!(std::fs::read_dir(home.dir.path().join("outside")).unwrap().count(), 0);
     home.clean();
 }
+
+#[test]
+fn volumes_belong_to_the_group_of_the_pod_and_those_of_the_host_do_not() {
+    require_root!();
+    let home = Home::start();
+    let host = home.dir.path().join("host");
+    std::fs::create_dir(&host).unwrap();
+    let spec = format!(
+        "  restartPolicy: Never\n  securityContext: {{runAsUser: 1000, runAsGroup: 2000, fsGroup: 3000, supplementalGroups: [4000], \
+         supplementalGroupsPolicy: Strict, fsGroupChangePolicy: OnRootMismatch}}\n  volumes:\n  - {{name: v}}\n  - {{name: m, emptyDir: \
+         {{medium: Memory}}}}\n  - {{name: c, configMap: {{name: texts, defaultMode: 0400, items: [{{key: a, path: d/a}}]}}}}\n  \
+         - {{name: h, hostPath: {{path: {}}}}}\n",
+        host.display()
+    );
+    let container = "    securityContext: {procMount: Default}\n    volumeMounts: [{name: v, mountPath: /v}, {name: m, mountPath: /m}, \
+                     {name: c, mountPath: /c}, {name: h, mountPath: /h}, {name: v, mountPath: /part, subPath: part}]\n";
+    let texts = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: texts}\ndata: {a: text}\n";
+    home.feed(&["play", "-q", "-"], (pod("group", &spec, container) + texts).as_bytes()).fine();
+    let exec = |line: &str| home.berth(&["exec", "group", "sh", "-c", line]).fine();
+    assert_eq!(exec("id -u; id -g; id -G"), "1000\n2000\n2000 3000 4000\n");
+    assert_eq!(exec("stat -c %a:%u:%g /v /m /c"), "2777:0:3000\n2777:0:3000\n2755:0:3000\n");
+    assert_eq!(exec("stat -L -c %a:%g /c/d /c/d/a; cat /c/d/a"), "2755:3000\n440:3000\ntext");
+    assert_eq!(exec("touch /v/new /m/new; stat -c %u:%g /v/new /m/new"), "1000:3000\n1000:3000\n");
+    assert_eq!(exec("stat -c %g /h /part"), "0\n3000\n");
+    home.berth(&["down", "-t", "0", "group"]).fine();
+    let unmasked = pod("raw", &spec, &container.replace("Default", "Unmasked")) + texts;
+    let said = home.feed(&["play", "-q", "-"], unmasked.as_bytes()).refused();
+    assert!(said.contains("spec.containers[0].securityContext.procMount: Forbidden"), "{said}");
+    home.clean();
+}

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::{PodError, atomic};
+use super::{PodError, atomic, give};
 use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
 
@@ -122,12 +122,14 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
                 berth_engine::mount_memory(path, bytes).map_err(failed)?;
             }
             // As the kubelet makes it: every user in the pod may write. The directories above it keep others out.
-            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+            give::dir(path, 0o777, give::WRITE, volume.group).map_err(failed)
         }
         VolumeKind::Files(files) => {
             private_dir(path).map_err(failed)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
-            atomic::write(path, files).map_err(failed)
+            give::dir(path, 0o755, give::READ, volume.group).map_err(failed)?;
+            atomic::write(path, files, volume.group).map_err(failed)
         }
         VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => host_dir(path).map_err(failed),
         VolumeKind::Host(HostPathType::FileOrCreate) if !path.exists() => fs::OpenOptions::new()

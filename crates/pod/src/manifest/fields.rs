@@ -53,11 +53,7 @@ const LATER: &[&str] = &[
     // security
     "seLinuxOptions",
     "windowsOptions",
-    "procMount",
-    "fsGroup",
-    "fsGroupChangePolicy",
     "seLinuxChangePolicy",
-    "supplementalGroupsPolicy",
     // volumes
     "awsElasticBlockStore",
     "azureDisk",

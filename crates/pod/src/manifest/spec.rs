@@ -105,11 +105,38 @@ pub struct PodSecurityContext {
     #[serde(default)]
     pub supplemental_groups: Vec<u32>,
     #[serde(default)]
+    pub supplemental_groups_policy: SupplementalGroupsPolicy,
+    #[serde(default)]
+    pub fs_group: Option<u32>,
+    /// Volumes here are new: whatever it is, their owner is set once.
+    #[serde(default)]
+    pub fs_group_change_policy: Option<FsGroupChangePolicy>,
+    #[serde(default)]
     pub seccomp_profile: Option<SecurityProfile>,
     #[serde(default)]
     pub app_armor_profile: Option<SecurityProfile>,
     #[serde(default)]
     pub sysctls: Vec<Sysctl>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum SupplementalGroupsPolicy {
+    #[default]
+    Merge,
+    Strict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum FsGroupChangePolicy {
+    Always,
+    OnRootMismatch,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum ProcMount {
+    #[default]
+    Default,
+    Unmasked,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -245,6 +272,8 @@ pub struct SecurityContext {
     pub read_only_root_filesystem: bool,
     #[serde(default)]
     pub allow_privilege_escalation: Option<bool>,
+    #[serde(default)]
+    pub proc_mount: ProcMount,
     #[serde(default)]
     pub capabilities: Capabilities,
     #[serde(default)]

@@ -11,7 +11,9 @@ use berth_engine::model::{
 use super::expand::expand;
 use super::facts::{Facts, needs_addresses};
 use super::{Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, mounts, pod_pid, wrong};
-use crate::manifest::{self, Pod, ProfileType, PullPolicy, SecurityProfile};
+use crate::manifest::{
+    self, Pod, ProcMount, ProfileType, PullPolicy, SecurityProfile, SupplementalGroupsPolicy,
+};
 use crate::termination;
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
@@ -164,6 +166,10 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
             "a privileged container cannot disable it",
         ));
     }
+    if own.proc_mount == ProcMount::Unmasked {
+        let reason = "Forbidden: hostUsers must be false to use Unmasked, which is not supported yet";
+        return Err(wrong(format!("{at}.securityContext.procMount"), reason));
+    }
     let paths =
         |list: &[&str]| if own.privileged { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
     Ok(ContainerSecurity {
@@ -173,8 +179,11 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
         ambient_capabilities: Vec::new(),
         user: user.map(User::Id).or_else(|| pod.metadata.annotations.get(USER).cloned().map(User::Name)),
         group,
-        supplemental_groups: of_pod.supplemental_groups.clone(),
-        groups_policy: GroupsPolicy::Merge,
+        supplemental_groups: of_pod.supplemental_groups.iter().copied().chain(of_pod.fs_group).collect(),
+        groups_policy: match of_pod.supplemental_groups_policy {
+            SupplementalGroupsPolicy::Merge => GroupsPolicy::Merge,
+            SupplementalGroupsPolicy::Strict => GroupsPolicy::Strict,
+        },
         readonly_rootfs: own.read_only_root_filesystem,
         no_new_privs: own.allow_privilege_escalation == Some(false),
         masked_paths: paths(MASKED),

@@ -17,6 +17,8 @@ pub struct Volume {
     pub path: PathBuf,
     /// What is checked or made before the first container.
     pub kind: VolumeKind,
+    /// The group that it belongs to, unless it is of the host.
+    pub group: Option<u32>,
 }
 
 /// What is checked or made before the first container.
@@ -81,5 +83,6 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
         // As Kubernetes defaults it.
         (own(), VolumeKind::Empty)
     };
-    Ok(Volume { name: name.clone(), path, kind })
+    let group = facts.pod.spec.security_context.fs_group;
+    Ok(Volume { name: name.clone(), path, kind, group })
 }
