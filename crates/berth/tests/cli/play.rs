@@ -59,6 +59,33 @@ fn several_documents_by_standard_input_and_down_by_name() {
 }
 
 #[test]
+fn several_files_and_a_directory_are_one_manifest() {
+    require_root!();
+    let home = Home::start();
+    std::fs::create_dir(home.dir.path().join("pods")).unwrap();
+    home.write(
+        "words.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words}\ndata: {WORD: hello}\n",
+    );
+    let from = "    envFrom: [{configMapRef: {name: words}}]\n";
+    let spec = format!(
+        "  restartPolicy: Never\n  containers:\n{}{from}",
+        container("a", "echo $WORD; exec sleep 1000")
+    );
+    home.write("pods/one.yaml", &pod("one", &spec));
+    home.write("pods/two.yml", &pod("two", &spec));
+    home.write("pods/notes.txt", "no manifest");
+    let out = home.berth(&["play", "-q", "pods", "words.yaml"]).fine();
+    assert_eq!(out.lines().count(), 3, "{out}");
+    assert_eq!(home.berth(&["exec", "two", "sh", "-c", "echo $WORD"]).fine(), "hello\n");
+    assert_eq!(home.berth(&["down", "-t", "0", "pods/", "words.yaml"]).fine(), "one\ntwo\n");
+    home.write("pods/two.yml", &pod("two", &spec.replace("envFrom", "envFrm")));
+    let said = home.berth(&["play", "-q", "pods", "words.yaml"]).refused();
+    assert!(said.contains("pods/two.yml: document 1: spec.containers[0].envFrm"), "{said}");
+    home.clean();
+}
+
+#[test]
 fn what_is_not_known_is_refused_by_its_path_and_nothing_is_made() {
     require_root!();
     let home = Home::start();
