@@ -16,6 +16,7 @@ mod node;
 mod pull;
 mod rotate;
 mod task;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,6 +78,9 @@ pub enum PodError {
         /// Its namespace.
         namespace: String,
     },
+    /// All ranges of ids are taken.
+    #[error("no range of ids is free for a pod with a user namespace")]
+    NoIds,
     /// There are [`MAX_PODS`] pods.
     #[error("the limit of {MAX_PODS} pods is reached")]
     TooMany,
@@ -165,7 +169,7 @@ impl Classify for PodError {
         match self {
             Self::Plan(e) => e.kind(),
             Self::Exists { .. } => Kind::AlreadyExists,
-            Self::TooMany => Kind::Exhausted,
+            Self::TooMany | Self::NoIds => Kind::Exhausted,
             Self::NotFound(_) | Self::NoImage { .. } => Kind::NotFound,
             Self::Root { .. } | Self::Init { .. } | Self::Volume { .. } => Kind::Precondition,
             Self::Said { kind, .. } => *kind,
@@ -185,6 +189,7 @@ impl Classify for PodError {
             Self::Engine { source, .. } => source.hint(),
             Self::Plan(_)
             | Self::TooMany
+            | Self::NoIds
             | Self::Root { .. }
             | Self::Init { .. }
             | Self::Volume { .. }
@@ -205,6 +210,8 @@ struct Inner {
     /// `<root>/pods`: one directory per pod, named by its uid.
     dir: PathBuf,
     tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
+    /// The ranges of ids of pods that have no sandbox yet.
+    ids: users::Given,
 }
 
 /// A pod's namespace and name.
@@ -237,7 +244,9 @@ pub(crate) struct Down {
 impl Pods {
     /// The local pods of `engine`, whose directory is `dir`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf) -> Self {
-        let pods = Self { inner: Arc::new(Inner { engine, dir, tasks: Mutex::default() }) };
+        let pods = Self {
+            inner: Arc::new(Inner { engine, dir, tasks: Mutex::default(), ids: users::Given::default() }),
+        };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -274,15 +283,20 @@ impl Pods {
         options: Options,
         progress: mpsc::Sender<Progress>,
     ) -> Result<Arc<SandboxView>, PodError> {
-        let place = self.place(&pod);
+        let mut place = self.place(&pod);
         let mut plan = plan::plan(&pod, &place)?;
+        let ids = if pod.spec.host_users { None } else { Some(self.users()?) };
+        if let Some(ids) = &ids {
+            place.user = Some(ids.namespace());
+            plan = plan::plan(&pod, &place)?;
+        }
         if options.remove {
             plan.sandbox.annotations.insert(REMOVE.to_owned(), "true".to_owned());
         }
         let key = key(&plan);
         let (name, commands) = (key.name.clone(), self.claim(&key)?);
         let (started, answer) = oneshot::channel();
-        let task = task::Task::new(self.clone(), key, pod, plan, place, options);
+        let task = task::Task::new(self.clone(), key, pod, plan, place, options).with_ids(ids);
         tokio::spawn(task.play(commands, progress, started));
         answer.await.unwrap_or(Err(PodError::Down(name)))
     }
@@ -351,6 +365,13 @@ impl Pods {
         Ok(receiver)
     }
 
+    /// A range of ids that no other pod has.
+    fn users(&self) -> Result<users::Ids, PodError> {
+        let engine = &self.inner.engine;
+        let taken = || engine.sandboxes(None).iter().filter_map(|view| view.config.namespaces.user).collect();
+        self.inner.ids.take(&engine.config().instance, taken).ok_or(PodError::NoIds)
+    }
+
     pub(crate) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
@@ -361,13 +382,15 @@ impl Pods {
     }
 
     fn place_of(&self, uid: String) -> Place {
-        Place { dir: self.inner.dir.join(&uid), uid, addresses: Vec::new(), node: node::of_this_machine() }
+        let (dir, node) = (self.inner.dir.join(&uid), node::of_this_machine());
+        Place { dir, uid, addresses: Vec::new(), user: None, node }
     }
 
     /// Goes on with a pod that an earlier daemon left.
     fn adopt(&self, view: &Arc<SandboxView>) {
         let config = &view.config;
-        let place = Place { addresses: view.addresses.clone(), ..self.place_of(config.metadata.uid.clone()) };
+        let (addresses, user) = (view.addresses.clone(), config.namespaces.user);
+        let place = Place { addresses, user, ..self.place_of(config.metadata.uid.clone()) };
         let planned = config.annotations.get(MANIFEST).and_then(|source| {
             let pod = manifest::resume(source, &files::objects(&place).ok()?).ok()?;
             let plan = plan::plan(&pod, &place).ok()?;

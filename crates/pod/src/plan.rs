@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use berth_engine::model::{
     NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, Resources, SandboxConfig,
-    SandboxMetadata, SandboxSecurity,
+    SandboxMetadata, SandboxSecurity, UserNamespace,
 };
 use berth_types::{Classify, Kind};
 
@@ -50,6 +50,8 @@ pub struct Place {
     pub dir: PathBuf,
     /// The addresses that it has, the primary first; none before it has a sandbox.
     pub addresses: Vec<IpAddr>,
+    /// The ids of its user namespace; nothing where it has none, or none yet.
+    pub user: Option<UserNamespace>,
     /// The machine.
     pub node: Node,
 }
@@ -171,6 +173,7 @@ pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
 
 fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     check_names(pod, faults);
+    check_users(pod, faults);
     let volumes = volumes::plan(&facts::Facts { pod, place }, faults);
     let by_name: BTreeMap<&str, Option<&Volume>> = pod
         .spec
@@ -232,6 +235,16 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
     }
 }
 
+/// A pod with a user namespace has nothing of the host's that only the host's root could give.
+fn check_users(pod: &Pod, faults: &mut Faults) {
+    let spec = &pod.spec;
+    let of_host =
+        [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
+    for (field, _) in of_host.iter().filter(|(_, given)| *given && !spec.host_users) {
+        faults.0.push(wrong(format!("spec.{field}"), "Forbidden: when hostUsers is false"));
+    }
+}
+
 /// RFC 1123: letters, digits and `-`, and `.` between labels where `dots`.
 fn name(at: &str, text: &str, max: usize, dots: bool) -> Result<(), Fault> {
     let label = |l: &str| {
@@ -277,7 +290,7 @@ fn sandbox(pod: &Pod, place: &Place, names: names::Planned) -> Result<SandboxCon
             network: if spec.host_network { Network::Host } else { Network::Pod },
             pid: pod_pid(pod),
             ipc: if spec.host_ipc { NamespaceMode::Node } else { NamespaceMode::Pod },
-            user: None,
+            user: place.user.filter(|_| !spec.host_users),
         },
         sysctls: spec.security_context.sysctls.iter().map(|s| (s.name.clone(), s.value.clone())).collect(),
         security: SandboxSecurity::default(),

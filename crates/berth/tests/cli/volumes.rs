@@ -118,3 +118,45 @@ fn volumes_belong_to_the_group_of_the_pod_and_those_of_the_host_do_not() {
     assert!(said.contains("spec.containers[0].securityContext.procMount: Forbidden"), "{said}");
     home.clean();
 }
+
+#[test]
+fn a_pod_with_a_user_namespace_owns_its_volumes() {
+    require_root!();
+    let mut home = Home::start();
+    let spec = "  restartPolicy: Never\n  hostUsers: false\n  volumes:\n  - {name: v}\n  - {name: c, configMap: {name: texts, defaultMode: 0400}}\n";
+    let container = "    securityContext: {procMount: Unmasked}\n    volumeMounts: [{name: v, mountPath: /v}, {name: c, mountPath: /c}, \
+                     {name: v, mountPath: /part, subPath: part}]\n";
+    let texts = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: texts}\ndata: {a: text}\n";
+    for name in ["one", "two"] {
+        home.feed(&["play", "-q", "-"], (pod(name, spec, container) + texts).as_bytes()).fine();
+    }
+    let exec = |home: &Home, pod: &str, line: &str| home.berth(&["exec", pod, "sh", "-c", line]).fine();
+    let maps = |home: &Home| ["one", "two"].map(|pod| exec(home, pod, "cat /proc/self/uid_map"));
+    let before = maps(&home);
+    let first = |map: &str| map.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(first(&before[0]).abs_diff(first(&before[1])) >= 65_536, "{before:?}");
+    assert_eq!(exec(&home, "one", "cat /c/a; echo x > /v/x; echo y > /part/y"), "text");
+    assert_eq!(exec(&home, "one", "stat -c %u:%g /v/x /v/part/y /v /c"), "0:0\n".repeat(4));
+    let uid = home.berth(&["pods", "-o", "json"]).json();
+    let uid = uid.as_array().unwrap().iter().find(|pod| pod["name"] == "one").unwrap()["uid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let on_disk =
+        std::fs::metadata(home.daemon.dir().join("root/pods").join(uid).join("volumes/v/x")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&on_disk), 0);
+    home.daemon.kill().unwrap();
+    home.daemon.start().unwrap();
+    assert_eq!(maps(&home), before);
+    home.berth(&["down", "-t", "0", "one"]).fine();
+    home.feed(&["play", "-q", "-"], (pod("one", spec, container) + texts).as_bytes()).fine();
+    assert_ne!(exec(&home, "one", "cat /proc/self/uid_map"), before[1]);
+    home.berth(&["down", "-t", "0", "one"]).fine();
+    home.berth(&["down", "-t", "0", "two"]).fine();
+
+    let host =
+        pod("host", &spec.replace("  hostUsers", "  hostNetwork: true\n  hostUsers"), container) + texts;
+    let said = home.feed(&["play", "-q", "-"], host.as_bytes()).refused();
+    assert!(said.contains("spec.hostNetwork: Forbidden"), "{said}");
+    home.clean();
+}

@@ -168,6 +168,7 @@ mod tests {
             uid: "u".into(),
             dir: dir.path().join("u"),
             addresses: Vec::new(),
+            user: None,
             node: crate::plan::Node::default(),
         };
         assert_eq!(objects(&place).unwrap(), "");

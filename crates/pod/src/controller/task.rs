@@ -12,7 +12,7 @@ use berth_types::{Classify, ContainerId, Kind, SandboxId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Phase, decide};
-use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate};
+use super::{Command, Down, Key, Options, PodError, Pods, Progress, files, pull, rotate, users};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
 use crate::termination;
@@ -40,6 +40,8 @@ pub(super) struct Task {
     /// The failed init container that was reported last.
     told: Option<ContainerId>,
     history: History,
+    /// Kept until its sandbox has them, which says so from then on.
+    ids: Option<users::Ids>,
 }
 
 /// Why the task looks at its pod again.
@@ -54,7 +56,25 @@ impl Task {
         let held = options.hold.clone();
         let attended = held.is_some();
         let history = History::default();
-        Self { pods, key, pod, plan, place, options, held, attended, removal: None, told: None, history }
+        Self {
+            pods,
+            key,
+            pod,
+            plan,
+            place,
+            options,
+            held,
+            attended,
+            removal: None,
+            told: None,
+            history,
+            ids: None,
+        }
+    }
+
+    /// With ids that were chosen for its user namespace.
+    pub(super) fn with_ids(self, ids: Option<users::Ids>) -> Self {
+        Self { ids, ..self }
     }
 
     /// Starts the pod, and manages it to its end.
@@ -92,6 +112,7 @@ impl Task {
             .await
             .map_err(PodError::engine("run the sandbox"))?;
         let view = engine.sandbox(id.as_str()).map_err(PodError::engine("look up the sandbox"))?;
+        self.ids = None;
         if plan::needs_addresses(&self.pod) {
             self.place.addresses.clone_from(&view.addresses);
             let plan = plan::plan(&self.pod, &self.place)?;

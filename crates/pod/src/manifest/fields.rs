@@ -19,7 +19,6 @@ const LATER: &[&str] = &[
     "automountServiceAccountToken",
     "enableServiceLinks",
     "ephemeralContainers",
-    "hostUsers",
     "imagePullSecrets",
     "nodeName",
     "nodeSelector",

@@ -58,6 +58,9 @@ pub struct PodSpec {
     pub restart_policy: RestartPolicy,
     #[serde(default)]
     pub termination_grace_period_seconds: Option<u64>,
+    /// Whether user ids in the pod are the host's.
+    #[serde(default = "yes")]
+    pub host_users: bool,
     #[serde(default)]
     pub host_network: bool,
     #[serde(default, rename = "hostPID")]
@@ -83,6 +86,10 @@ pub struct PodSpec {
     pub runtime_class_name: Option<String>,
     #[serde(default)]
     pub security_context: PodSecurityContext,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

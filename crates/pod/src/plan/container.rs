@@ -59,7 +59,13 @@ pub(super) fn plan(
     let variables = env::environment(&Facts { pod, place }, from, at, faults);
     let incomplete = place.addresses.is_empty() && needs_addresses(pod);
     let known = mounts::Known { values: &variables.values, incomplete };
-    let mounts = mounts::plan(from, at, volumes, &known, faults);
+    let mut mounts = mounts::plan(from, at, volumes, &known, faults);
+    if let Some(user) = place.user.filter(|_| !pod.spec.host_users) {
+        // Who owns a file of a volume on the disk owns it in the pod.
+        for mount in &mut mounts {
+            (mount.uids, mount.gids) = (vec![user.uids], vec![user.gids]);
+        }
+    }
     let (mounts, annotations) = told(pod, from, at, place, mounts, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
@@ -166,12 +172,13 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
             "a privileged container cannot disable it",
         ));
     }
-    if own.proc_mount == ProcMount::Unmasked {
-        let reason = "Forbidden: hostUsers must be false to use Unmasked, which is not supported yet";
+    let unmasked = own.proc_mount == ProcMount::Unmasked;
+    if unmasked && pod.spec.host_users {
+        let reason = "Forbidden: hostUsers must be false to use Unmasked";
         return Err(wrong(format!("{at}.securityContext.procMount"), reason));
     }
-    let paths =
-        |list: &[&str]| if own.privileged { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
+    let open = own.privileged || unmasked;
+    let paths = |list: &[&str]| if open { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
     Ok(ContainerSecurity {
         privileged: own.privileged,
         add_capabilities: own.capabilities.add.clone(),

@@ -2,7 +2,13 @@ use super::*;
 use crate::manifest::parse;
 
 pub(super) fn place() -> Place {
-    Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), node: Node::default() }
+    Place {
+        uid: "u1".into(),
+        dir: "/pods/u1".into(),
+        addresses: Vec::new(),
+        user: None,
+        node: Node::default(),
+    }
 }
 
 pub(super) fn pod(spec: &str) -> Pod {

@@ -19,6 +19,7 @@ fn pod(policy: &str, init: &str) -> Plan {
         uid: "u".into(),
         dir: PathBuf::from("/p"),
         addresses: Vec::new(),
+        user: None,
         node: crate::plan::Node::default(),
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
