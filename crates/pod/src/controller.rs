@@ -135,6 +135,9 @@ pub enum PodError {
         /// Why.
         source: EngineError,
     },
+    /// It has run for as long as it may.
+    #[error("pod {0} was active longer than its activeDeadlineSeconds")]
+    Deadline(String),
     /// It was taken down in the meantime.
     #[error("pod {0} was removed in the meantime")]
     Down(String),
@@ -171,6 +174,7 @@ impl Classify for PodError {
             Self::Exists { .. } => Kind::AlreadyExists,
             Self::TooMany | Self::NoIds => Kind::Exhausted,
             Self::NotFound(_) | Self::NoImage { .. } => Kind::NotFound,
+            Self::Deadline(_) => Kind::Precondition,
             Self::Root { .. } | Self::Init { .. } | Self::Volume { .. } => Kind::Precondition,
             Self::Said { kind, .. } => *kind,
             Self::Engine { source, .. } => source.kind(),
@@ -193,6 +197,7 @@ impl Classify for PodError {
             | Self::Root { .. }
             | Self::Init { .. }
             | Self::Volume { .. }
+            | Self::Deadline(_)
             | Self::Down(_) => None,
         }
     }

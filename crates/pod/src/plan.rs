@@ -18,6 +18,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use berth_engine::model::{
     NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, Resources, SandboxConfig,
@@ -40,6 +41,9 @@ pub const MANIFEST: &str = "berth.dev/manifest";
 pub const USER: &str = "berth.dev/user";
 /// The grace of a pod that names none, in seconds.
 pub const DEFAULT_GRACE: u64 = 30;
+
+/// The longest `activeDeadlineSeconds`.
+const MAX_DEADLINE: u32 = i32::MAX.unsigned_abs();
 
 /// Where a pod's files go.
 #[derive(Debug, Clone)]
@@ -71,6 +75,8 @@ pub struct Plan {
     pub restart: RestartPolicy,
     /// Seconds between the stop signal and the kill.
     pub grace: u64,
+    /// How long the pod may run.
+    pub deadline: Option<Duration>,
 }
 
 /// A container of the plan.
@@ -199,8 +205,23 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
         main,
         restart: pod.spec.restart_policy,
         grace: pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+        deadline: faults.take(deadline(pod)).flatten(),
         volumes,
     })
+}
+
+fn deadline(pod: &Pod) -> Result<Option<Duration>, Fault> {
+    let seconds = pod.spec.active_deadline_seconds;
+    let fits = |seconds: i64| u32::try_from(seconds).ok().filter(|n| (1..=MAX_DEADLINE).contains(n));
+    match seconds.map(|seconds| (seconds, fits(seconds))) {
+        None => Ok(None),
+        Some((_, Some(seconds))) => Ok(Some(Duration::from_secs(u64::from(seconds)))),
+        Some((seconds, None)) => {
+            let message =
+                format!("Invalid value: {seconds}: must be between 1 and {MAX_DEADLINE}, inclusive");
+            Err(wrong("spec.activeDeadlineSeconds", message))
+        }
+    }
 }
 
 fn check_names(pod: &Pod, faults: &mut Faults) {

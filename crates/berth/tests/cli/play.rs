@@ -164,6 +164,34 @@ fn a_container_that_fails_is_run_again_after_its_back_off() {
 }
 
 #[test]
+fn a_pod_ends_at_its_deadline_and_stays_ended() {
+    require_root!();
+    let home = Home::start();
+    let limits = "  activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 1\n";
+    let spec = format!("{limits}  containers:\n{}", container("a", "exec sleep 1000"));
+    home.feed(&["play", "-q", "-"], pod("late", &spec).as_bytes()).fine();
+    let ended = home.wait_state("late", "a", "exited");
+    assert_eq!((&ended["attempt"], &ended["exitCode"]), (&0.into(), &137.into()), "{ended}");
+    let stopped = wait_for(LIMIT, || {
+        let pods = home.berth(&["pods", "-o", "json"]).json();
+        (pods[0]["state"] != "ready").then_some(pods)
+    });
+    let pods = stopped.expect("the pod is ready");
+    assert_eq!(pods[0]["containers"].as_array().unwrap().len(), 1, "{pods}");
+    home.berth(&["down", "late"]).fine();
+
+    let spec = format!(
+        "{limits}  initContainers:\n{}  containers:\n{}",
+        container("i", "exec sleep 1000"),
+        container("a", "true")
+    );
+    let said = home.feed(&["play", "-q", "-"], pod("init", &spec).as_bytes()).refused();
+    assert!(said.contains("pod init was active longer than its activeDeadlineSeconds"), "{said}");
+    home.berth(&["down", "init"]).fine();
+    home.clean();
+}
+
+#[test]
 fn a_pod_that_cannot_start_leaves_nothing() {
     require_root!();
     let home = Home::start();

@@ -1,7 +1,7 @@
 //! Volumes of `berth play`: in memory, and parts of volumes.
 
 use berth_testkit::guard::wait_until;
-use berth_testkit::require_root;
+use berth_testkit::{require, require_root};
 
 use crate::home::{BUSYBOX, Home, LIMIT};
 
@@ -158,5 +158,62 @@ fn a_pod_with_a_user_namespace_owns_its_volumes() {
         pod("host", &spec.replace("  hostUsers", "  hostNetwork: true\n  hostUsers"), container) + texts;
     let said = home.feed(&["play", "-q", "-"], host.as_bytes()).refused();
     assert!(said.contains("spec.hostNetwork: Forbidden"), "{said}");
+    home.clean();
+}
+
+#[test]
+fn the_example_with_volumes_shows_them() {
+    require_root!();
+    let home = Home::start();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/volumes.yaml");
+    home.write("volumes.yaml", &std::fs::read_to_string(example).unwrap());
+    home.berth(&["play", "-q", "volumes.yaml"]).fine();
+    let exec = |line: &str| home.berth(&["exec", "volumes", "sh", "-c", line]).fine();
+    let line = "until test -s /logs/log; do sleep 0.1; done; cat /data/logs/volumes/log";
+    assert_eq!(exec(line), "started\n");
+    assert_eq!(exec("stat -c %a:%g /data /cache"), "2777:2000\n2777:2000\n");
+    assert!(exec("cat /etc/hosts").ends_with("192.0.2.10\tdb db.example\n"));
+    assert_eq!(home.berth(&["down", "volumes.yaml"]).fine(), "volumes\n");
+    home.clean();
+}
+
+/// With each of the OCI runtimes that this machine has.
+#[test]
+fn other_runtimes_show_the_same_volumes() {
+    require_root!();
+    let found = |name: &&str| {
+        ["/usr/bin", "/usr/sbin"].iter().any(|dir| std::path::Path::new(dir).join(name).exists())
+    };
+    let runtimes: Vec<_> = ["runc", "crun"].into_iter().filter(found).collect();
+    require!(!runtimes.is_empty(), "neither runc nor crun is installed");
+    let home = Home::start();
+    let container = "    command: [sh, -c, 'echo -n why > /dev/termination-log; exec sleep 1000']\n    volumeMounts:\n    - {name: v, mountPath: /v}\n    - {name: v, mountPath: /part, subPath: a/b}\n    - {name: m, \
+                     mountPath: /m}\n    - {name: h, mountPath: /etc/file, subPath: file}\n";
+    let host = home.dir.path().join("host");
+    std::fs::create_dir(&host).unwrap();
+    std::fs::write(host.join("file"), "of the host\n").unwrap();
+    for runtime in runtimes {
+        for users in ["true", "false"] {
+            let spec = format!(
+                "  restartPolicy: Never\n  runtimeClassName: {runtime}\n  hostUsers: {users}\n  securityContext: {{fsGroup: 3000}}\n  \
+                 volumes: [{{name: v}}, {{name: m, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: {}}}}}]\n",
+                host.display()
+            );
+            let text =
+                pod("other", &spec, container).replace("    command: [sh, -c, 'exec sleep 1000']\n", "");
+            home.feed(&["play", "-q", "-"], text.as_bytes()).fine();
+            let exec = |line: &str| home.berth(&["exec", "other", "sh", "-c", line]).fine();
+            assert_eq!(
+                exec("echo x > /part/x; cat /v/a/b/x /etc/file"),
+                "x\nof the host\n",
+                "{runtime} {users}"
+            );
+            assert_eq!(exec("stat -c %a:%u:%g /v /m"), "2777:0:3000\n2777:0:3000\n", "{runtime} {users}");
+            home.berth(&["stop", "-t", "0", "other"]).fine();
+            assert_eq!(home.wait_state("other", "a", "exited")["message"], "why", "{runtime} {users}");
+            home.berth(&["down", "other"]).fine();
+        }
+    }
+    assert!(mounts(&home).is_empty(), "{:?}", mounts(&home));
     home.clean();
 }

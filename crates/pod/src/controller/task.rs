@@ -40,6 +40,8 @@ pub(super) struct Task {
     /// The failed init container that was reported last.
     told: Option<ContainerId>,
     history: History,
+    /// When the pod is ended, since it has run for as long as it may.
+    deadline: Option<i64>,
     /// Kept until its sandbox has them, which says so from then on.
     ids: Option<users::Ids>,
 }
@@ -68,6 +70,7 @@ impl Task {
             removal: None,
             told: None,
             history,
+            deadline: None,
             ids: None,
         }
     }
@@ -137,6 +140,15 @@ impl Task {
                 self.take_away(None).await;
                 return;
             };
+            if self.is_overdue(&view) {
+                if let Some((started, _)) = waiting.take() {
+                    drop(started.send(Err(PodError::Deadline(self.key.name.clone()))));
+                }
+                if self.expire(&id, commands).await {
+                    return;
+                }
+                continue;
+            }
             let decision = self.look(&view);
             let outcome = self.act(&view, &decision, waiting.as_ref().map(|(_, watch)| watch)).await;
             if let Err(error) = outcome {
@@ -176,6 +188,29 @@ impl Task {
                 Wake::Closed => return,
             }
         }
+    }
+
+    /// Whether the pod, which runs, has run for as long as it may.
+    fn is_overdue(&mut self, view: &SandboxView) -> bool {
+        if view.state != sandbox::State::Ready {
+            self.deadline = None;
+        } else if self.deadline.is_none() {
+            self.deadline = self.plan.deadline.map(|limit| after(view.created_at, limit));
+        }
+        self.deadline.is_some_and(|deadline| deadline <= now())
+    }
+
+    /// Ends the containers as a stop would. True when the pod is removed meanwhile.
+    async fn expire(&mut self, id: &SandboxId, commands: &mut mpsc::Receiver<Command>) -> bool {
+        tracing::info!(pod = self.key.name, "the pod was active longer than its activeDeadlineSeconds");
+        // When it cannot be ended now.
+        self.deadline = Some(after(now(), RETRY));
+        let (done, ended) = oneshot::channel();
+        let gone = self.down(id, commands, Down { grace: None, remove: false, done }).await;
+        if let Ok(Err(error)) = ended.await {
+            tracing::warn!(pod = self.key.name, error = %chain(&error), "failed to end a pod; trying again later");
+        }
+        gone
     }
 
     fn look(&mut self, view: &SandboxView) -> Decision {
@@ -297,12 +332,13 @@ impl Task {
         commands: &mut mpsc::Receiver<Command>,
         events: &mut Events,
     ) -> Wake {
-        let sleep = match decision.wake.or(self.removal) {
+        let wake = decision.wake.or(self.removal);
+        let sleep = match wake.into_iter().chain(self.deadline).min() {
             Some(at) => Duration::from_nanos(u64::try_from(at.saturating_sub(now())).unwrap_or(0)),
-            // What was refused is tried again; else only events and requests matter.
-            None if !decision.actions.is_empty() => RETRY,
             None => Duration::from_secs(24 * 3600),
         };
+        // What was refused is tried again; else only events and requests matter.
+        let sleep = if decision.actions.is_empty() || wake.is_some() { sleep } else { sleep.min(RETRY) };
         let mut timer = std::pin::pin!(tokio::time::sleep(sleep));
         loop {
             tokio::select! {

@@ -14,7 +14,6 @@ const LATER: &[&str] = &[
     "selfLink",
     // pod
     "status",
-    "activeDeadlineSeconds",
     "affinity",
     "automountServiceAccountToken",
     "enableServiceLinks",

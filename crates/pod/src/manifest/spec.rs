@@ -58,6 +58,8 @@ pub struct PodSpec {
     pub restart_policy: RestartPolicy,
     #[serde(default)]
     pub termination_grace_period_seconds: Option<u64>,
+    #[serde(default)]
+    pub active_deadline_seconds: Option<i64>,
     /// Whether user ids in the pod are the host's.
     #[serde(default = "yes")]
     pub host_users: bool,

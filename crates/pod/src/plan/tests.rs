@@ -64,6 +64,17 @@ fn the_manifest_in_the_annotation_gives_the_same_plan() {
 }
 
 #[test]
+fn how_long_a_pod_may_run() {
+    let spec = |more: &str| format!("{{{more}containers: [{{name: c, image: 'a.io/x:1'}}]}}");
+    assert_eq!(planned(&spec("")).deadline, None);
+    assert_eq!(planned(&spec("activeDeadlineSeconds: 60, ")).deadline, Some(Duration::from_secs(60)));
+    for seconds in ["0", "-1", "2147483648"] {
+        let said = refused(&spec(&format!("activeDeadlineSeconds: {seconds}, ")));
+        assert!(said.contains("spec.activeDeadlineSeconds: Invalid value"), "{said}");
+    }
+}
+
+#[test]
 fn when_images_are_pulled() {
     for (image, policy) in [
         ("a.io/x", PullPolicy::Always),
