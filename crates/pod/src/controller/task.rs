@@ -1,5 +1,7 @@
 //! The task of one pod.
 
+mod deadline;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,29 +190,6 @@ impl Task {
                 Wake::Closed => return,
             }
         }
-    }
-
-    /// Whether the pod, which runs, has run for as long as it may.
-    fn is_overdue(&mut self, view: &SandboxView) -> bool {
-        if view.state != sandbox::State::Ready {
-            self.deadline = None;
-        } else if self.deadline.is_none() {
-            self.deadline = self.plan.deadline.map(|limit| after(view.created_at, limit));
-        }
-        self.deadline.is_some_and(|deadline| deadline <= now())
-    }
-
-    /// Ends the containers as a stop would. True when the pod is removed meanwhile.
-    async fn expire(&mut self, id: &SandboxId, commands: &mut mpsc::Receiver<Command>) -> bool {
-        tracing::info!(pod = self.key.name, "the pod was active longer than its activeDeadlineSeconds");
-        // When it cannot be ended now.
-        self.deadline = Some(after(now(), RETRY));
-        let (done, ended) = oneshot::channel();
-        let gone = self.down(id, commands, Down { grace: None, remove: false, done }).await;
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!(pod = self.key.name, error = %chain(&error), "failed to end a pod; trying again later");
-        }
-        gone
     }
 
     fn look(&mut self, view: &SandboxView) -> Decision {
