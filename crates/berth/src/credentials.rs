@@ -52,7 +52,12 @@ impl Reader {
 
     /// What the files have for the images of a manifest; nothing for one that the daemon will refuse.
     pub(crate) async fn manifest(&self, text: &[u8]) -> Vec<api::ImageAuth> {
-        let pods = manifest::parse(text).unwrap_or_default();
+        self.manifests(&[("", text)]).await
+    }
+
+    /// The same for a manifest of several files.
+    pub(crate) async fn manifests(&self, files: &[(&str, &[u8])]) -> Vec<api::ImageAuth> {
+        let pods = manifest::parse_files(files).unwrap_or_default();
         let containers =
             pods.iter().flat_map(|pod| pod.spec.init_containers.iter().chain(&pod.spec.containers));
         let mut images: Vec<&str> = containers.map(|container| container.image.as_str()).collect();

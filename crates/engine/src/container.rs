@@ -17,6 +17,7 @@ pub(crate) mod remove;
 pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod stop;
+mod sub_paths;
 pub(crate) mod update;
 mod volumes;
 

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod facts;
 pub(crate) mod helper;
 pub(crate) mod layout;
+pub(crate) mod local;
 pub(crate) mod network_repair;
 pub(crate) mod networks;
 pub(crate) mod placement;

@@ -47,6 +47,7 @@ pub use container::session::{
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
+pub use host::local::{mount_memory, unmount_below};
 /// 32 bytes of the kernel's randomness.
 pub use host::random::bytes as random_bytes;
 pub use sandbox::dial::Connection;

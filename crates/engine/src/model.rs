@@ -15,8 +15,8 @@ pub use container::{
 };
 pub use resources::{HugepageLimit, Resources};
 pub use sandbox::{
-    Dns, IdMap, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
-    SandboxMetadata, UserNamespace,
+    Dns, IdMap, Names, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol,
+    SandboxConfig, SandboxMetadata, UserNamespace,
 };
 pub use security::{
     APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerSecurity, GroupsPolicy, SandboxSecurity, SeccompChoice,

@@ -95,5 +95,62 @@ fn is_loopback(server: &str) -> bool {
     address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
+/// The most name servers that a resolver asks, and what the kubelet gives a pod of search domains.
+const MAX_SERVERS: usize = 3;
+const MAX_SEARCHES: usize = 32;
+const MAX_SEARCH_BYTES: usize = 2048;
+
+/// The file `text` with `more` behind its own settings, as a kubelet adds a pod's `dnsConfig`: what is there already is
+/// not added again, an option takes the place of one of its name, and what is above a resolver's limits is left out.
+///
+/// # Errors
+/// A setting is not one word.
+pub fn add(text: &str, more: &Dns) -> Result<String, DnsError> {
+    let mut dns = parse(text);
+    for server in &more.servers {
+        push_new(&mut dns.servers, server);
+    }
+    for search in &more.searches {
+        push_new(&mut dns.searches, search);
+    }
+    let name = |option: &str| option.split(':').next().map(str::to_owned);
+    for option in &more.options {
+        match dns.options.iter_mut().find(|own| name(own) == name(option)) {
+            Some(own) => own.clone_from(option),
+            None => dns.options.push(option.clone()),
+        }
+    }
+    dns.servers.truncate(MAX_SERVERS);
+    dns.searches.truncate(MAX_SEARCHES);
+    while dns.searches.join(" ").len() > MAX_SEARCH_BYTES {
+        dns.searches.pop();
+    }
+    file(&dns)
+}
+
+fn push_new(list: &mut Vec<String>, value: &str) {
+    if !list.iter().any(|own| own == value) {
+        list.push(value.to_owned());
+    }
+}
+
+/// The settings of a file; of several `search` lines the last counts, as for the resolver.
+fn parse(text: &str) -> Dns {
+    let mut dns = Dns::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let key = words.next().unwrap_or_default();
+        let values = words.take_while(|word| !word.starts_with(['#', ';'])).map(str::to_owned);
+        match key {
+            "nameserver" => dns.servers.extend(values.take(1)),
+            "search" => dns.searches = values.collect(),
+            "domain" => dns.searches = values.take(1).collect(),
+            "options" => dns.options.extend(values),
+            _ => {}
+        }
+    }
+    dns
+}
+
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,13 @@
 mod atomic;
 mod decide;
 mod files;
+mod give;
 mod health;
 mod node;
 mod pull;
 mod rotate;
 mod task;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -78,6 +80,9 @@ pub enum PodError {
         /// Its namespace.
         namespace: String,
     },
+    /// All ranges of ids are taken.
+    #[error("no range of ids is free for a pod with a user namespace")]
+    NoIds,
     /// There are [`MAX_PODS`] pods.
     #[error("the limit of {MAX_PODS} pods is reached")]
     TooMany,
@@ -132,6 +137,9 @@ pub enum PodError {
         /// Why.
         source: EngineError,
     },
+    /// It has run for as long as it may.
+    #[error("pod {0} was active longer than its activeDeadlineSeconds")]
+    Deadline(String),
     /// It was taken down in the meantime.
     #[error("pod {0} was removed in the meantime")]
     Down(String),
@@ -166,8 +174,9 @@ impl Classify for PodError {
         match self {
             Self::Plan(e) => e.kind(),
             Self::Exists { .. } => Kind::AlreadyExists,
-            Self::TooMany => Kind::Exhausted,
+            Self::TooMany | Self::NoIds => Kind::Exhausted,
             Self::NotFound(_) | Self::NoImage { .. } => Kind::NotFound,
+            Self::Deadline(_) => Kind::Precondition,
             Self::Root { .. } | Self::Init { .. } | Self::Volume { .. } => Kind::Precondition,
             Self::Said { kind, .. } => *kind,
             Self::Engine { source, .. } => source.kind(),
@@ -186,9 +195,11 @@ impl Classify for PodError {
             Self::Engine { source, .. } => source.hint(),
             Self::Plan(_)
             | Self::TooMany
+            | Self::NoIds
             | Self::Root { .. }
             | Self::Init { .. }
             | Self::Volume { .. }
+            | Self::Deadline(_)
             | Self::Down(_) => None,
         }
     }
@@ -207,6 +218,8 @@ struct Inner {
     dir: PathBuf,
     tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
     health: Arc<health::Shared>,
+    /// The ranges of ids of pods that have no sandbox yet.
+    ids: users::Given,
 }
 
 /// A pod's namespace and name.
@@ -239,8 +252,8 @@ pub(crate) struct Down {
 impl Pods {
     /// The local pods of `engine`, whose directory is `dir`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf) -> Self {
-        let pods =
-            Self { inner: Arc::new(Inner { engine, dir, tasks: Mutex::default(), health: Arc::default() }) };
+        let (tasks, ids, health) = (Mutex::default(), users::Given::default(), Arc::default());
+        let pods = Self { inner: Arc::new(Inner { engine, dir, tasks, health, ids }) };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -277,15 +290,20 @@ impl Pods {
         options: Options,
         progress: mpsc::Sender<Progress>,
     ) -> Result<Arc<SandboxView>, PodError> {
-        let place = self.place(&pod);
+        let mut place = self.place(&pod);
         let mut plan = plan::plan(&pod, &place)?;
+        let ids = if pod.spec.host_users { None } else { Some(self.users()?) };
+        if let Some(ids) = &ids {
+            place.user = Some(ids.namespace());
+            plan = plan::plan(&pod, &place)?;
+        }
         if options.remove {
             plan.sandbox.annotations.insert(REMOVE.to_owned(), "true".to_owned());
         }
         let key = key(&plan);
         let (name, commands) = (key.name.clone(), self.claim(&key)?);
         let (started, answer) = oneshot::channel();
-        let task = task::Task::new(self.clone(), key, pod, plan, place, options);
+        let task = task::Task::new(self.clone(), key, pod, plan, place, options).with_ids(ids);
         tokio::spawn(task.play(commands, progress, started));
         answer.await.unwrap_or(Err(PodError::Down(name)))
     }
@@ -359,6 +377,13 @@ impl Pods {
         Ok(receiver)
     }
 
+    /// A range of ids that no other pod has.
+    fn users(&self) -> Result<users::Ids, PodError> {
+        let engine = &self.inner.engine;
+        let taken = || engine.sandboxes(None).iter().filter_map(|view| view.config.namespaces.user).collect();
+        self.inner.ids.take(&engine.config().instance, taken).ok_or(PodError::NoIds)
+    }
+
     pub(crate) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
@@ -369,13 +394,15 @@ impl Pods {
     }
 
     fn place_of(&self, uid: String) -> Place {
-        Place { dir: self.inner.dir.join(&uid), uid, addresses: Vec::new(), node: node::of_this_machine() }
+        let (dir, node) = (self.inner.dir.join(&uid), node::of_this_machine());
+        Place { dir, uid, addresses: Vec::new(), user: None, node }
     }
 
     /// Goes on with a pod that an earlier daemon left.
     fn adopt(&self, view: &Arc<SandboxView>) {
         let config = &view.config;
-        let place = Place { addresses: view.addresses.clone(), ..self.place_of(config.metadata.uid.clone()) };
+        let (addresses, user) = (view.addresses.clone(), config.namespaces.user);
+        let place = Place { addresses, user, ..self.place_of(config.metadata.uid.clone()) };
         let planned = config.annotations.get(MANIFEST).and_then(|source| {
             let pod = manifest::resume(source, &files::objects(&place).ok()?).ok()?;
             let plan = plan::plan(&pod, &place).ok()?;

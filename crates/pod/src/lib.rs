@@ -13,3 +13,4 @@ pub mod manifest;
 pub mod plan;
 pub mod probe;
 pub mod restart;
+pub mod termination;

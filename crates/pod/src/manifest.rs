@@ -5,6 +5,7 @@
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
 mod fields;
+mod lists;
 mod objects;
 mod refused;
 mod settled;
@@ -85,9 +86,24 @@ pub enum ManifestError {
         /// What is wrong with it.
         message: String,
     },
+    /// A fault of one of several files.
+    #[error("{file}: {fault}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What is wrong.
+        fault: Box<ManifestError>,
+    },
     /// More than one of these.
     #[error("{}", list(.0))]
     Several(Vec<ManifestError>),
+}
+
+impl ManifestError {
+    /// The same, with the name of its file where it has one.
+    fn in_file(self, name: &str) -> Self {
+        if name.is_empty() { self } else { Self::File { file: name.to_owned(), fault: Box::new(self) } }
+    }
 }
 
 impl berth_types::Classify for ManifestError {
@@ -96,6 +112,7 @@ impl berth_types::Classify for ManifestError {
             Self::Several(all) if all.iter().all(|e| e.kind() == berth_types::Kind::Unsupported) => {
                 berth_types::Kind::Unsupported
             }
+            Self::File { fault, .. } => fault.kind(),
             Self::Kind { .. } | Self::Later { .. } => berth_types::Kind::Unsupported,
             Self::TooLarge(_)
             | Self::TooMany(_)
@@ -112,21 +129,19 @@ impl berth_types::Classify for ManifestError {
 
 /// The pods of a manifest.
 pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
-    if text.len() > MAX_BYTES {
-        return Err(ManifestError::TooLarge(text.len()));
-    }
-    let text = std::str::from_utf8(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
-    // A mode is written 0644, as kubectl reads it.
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|e| ManifestError::Syntax(e.to_string()))?;
-    if documents.len() > MAX_DOCUMENTS {
-        return Err(ManifestError::TooMany(documents.len()));
+    parse_files(&[("", text)])
+}
+
+/// The pods of several files, each of a name and a text, which use the objects of all of them.
+pub fn parse_files(files: &[(&str, &[u8])]) -> Result<Vec<Pod>, ManifestError> {
+    let bytes = files.iter().map(|(_, text)| text.len()).sum();
+    if bytes > MAX_BYTES {
+        return Err(ManifestError::TooLarge(bytes));
     }
     let mut found = Found::default();
-    for (index, value) in documents.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
-        if let Err(faults) = found.document(index + 1, value) {
-            found.faults.extend(faults);
+    for (name, text) in files {
+        if let Err(faults) = found.file(text) {
+            found.faults.extend(faults.into_iter().map(|fault| fault.in_file(name)));
         }
     }
     found.pods()
@@ -153,14 +168,40 @@ struct Found {
     objects: Vec<Object>,
     faults: Vec<ManifestError>,
     seen: BTreeSet<(&'static str, String, String)>,
+    /// How many there were, and in lists.
+    documents: usize,
+    items: usize,
 }
 
 impl Found {
+    fn file(&mut self, text: &[u8]) -> Result<(), Vec<ManifestError>> {
+        let syntax = |message: String| vec![ManifestError::Syntax(message)];
+        let text = std::str::from_utf8(text).map_err(|e| syntax(e.to_string()))?;
+        // A mode is written 0644, as kubectl reads it.
+        let options = serde_saphyr::options! { legacy_octal_numbers: true };
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple_with_options(text, options).map_err(|e| syntax(e.to_string()))?;
+        self.documents += documents.len();
+        if self.documents > MAX_DOCUMENTS {
+            return Err(vec![ManifestError::TooMany(self.documents)]);
+        }
+        let mut faults = Vec::new();
+        for (index, value) in documents.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
+            faults.extend(self.document(index + 1, value).err().into_iter().flatten());
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
     fn document(&mut self, document: usize, mut value: Value) -> Result<(), Vec<ManifestError>> {
         let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (kind, api_version) = (word("kind"), word("apiVersion"));
         if !value.is_object() || kind.is_empty() {
             return Err(vec![ManifestError::Shape(document)]);
+        }
+        if api_version == "v1"
+            && let Some(of) = lists::of(&kind)
+        {
+            return self.list(document, &value, of);
         }
         let object = ObjectKind::of(&kind);
         if api_version != "v1" || (kind != "Pod" && object.is_none()) {
@@ -180,6 +221,21 @@ impl Found {
         self.fresh(document, "pod", namespace, &pod.metadata.name)?;
         self.pods.push(Pod { source: value.to_string(), ..pod });
         Ok(())
+    }
+
+    /// Each item is what a document of its own would be.
+    fn list(&mut self, document: usize, value: &Value, of: &str) -> Result<(), Vec<ManifestError>> {
+        let mut faults = Vec::new();
+        for (index, item) in lists::items(document, value, of)?.into_iter().enumerate() {
+            self.items += 1;
+            if self.items > MAX_DOCUMENTS {
+                return Err(vec![ManifestError::TooMany(self.items)]);
+            }
+            if let Err(of_item) = self.document(document, item) {
+                faults.extend(of_item.into_iter().map(|fault| lists::within(index, fault)));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     fn fresh(

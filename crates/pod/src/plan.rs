@@ -6,9 +6,12 @@
 //! settings win over the pod's.
 
 mod container;
+mod empty;
 mod env;
 mod expand;
 mod facts;
+mod mounts;
+mod names;
 mod probe;
 mod projected;
 mod volumes;
@@ -16,10 +19,11 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use berth_engine::model::{
     NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, Resources, SandboxConfig,
-    SandboxMetadata, SandboxSecurity,
+    SandboxMetadata, SandboxSecurity, UserNamespace,
 };
 use berth_types::{Classify, Kind};
 
@@ -40,6 +44,9 @@ pub const USER: &str = "berth.dev/user";
 /// The grace of a pod that names none, in seconds.
 pub const DEFAULT_GRACE: u64 = 30;
 
+/// The longest `activeDeadlineSeconds`.
+const MAX_DEADLINE: u32 = i32::MAX.unsigned_abs();
+
 /// Where a pod's files go.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -49,6 +56,8 @@ pub struct Place {
     pub dir: PathBuf,
     /// The addresses that it has, the primary first; none before it has a sandbox.
     pub addresses: Vec<IpAddr>,
+    /// The ids of its user namespace; nothing where it has none, or none yet.
+    pub user: Option<UserNamespace>,
     /// The machine.
     pub node: Node,
 }
@@ -68,6 +77,8 @@ pub struct Plan {
     pub restart: RestartPolicy,
     /// Seconds between the stop signal and the kill.
     pub grace: u64,
+    /// How long the pod may run.
+    pub deadline: Option<Duration>,
 }
 
 impl Plan {
@@ -168,6 +179,10 @@ pub(crate) fn wrong(path: impl Into<String>, message: impl Into<String>) -> Faul
 pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
     /// What there is without a fault.
     pub(crate) fn take<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.0.push(fault)).ok()
@@ -195,6 +210,7 @@ pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
 
 fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     check_names(pod, faults);
+    check_users(pod, faults);
     let volumes = volumes::plan(&facts::Facts { pod, place }, faults);
     let by_name: BTreeMap<&str, Option<&Volume>> = pod
         .spec
@@ -212,15 +228,31 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     };
     let init = planned(&pod.spec.init_containers, "initContainers");
     let main = planned(&pod.spec.containers, "containers");
-    let sandbox = sandbox(pod, place);
+    let names = names::plan(pod, faults);
+    let sandbox = sandbox(pod, place, names);
     Some(Plan {
         sandbox: faults.take(sandbox)?,
         init,
         main,
         restart: pod.spec.restart_policy,
         grace: pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+        deadline: faults.take(deadline(pod)).flatten(),
         volumes,
     })
+}
+
+fn deadline(pod: &Pod) -> Result<Option<Duration>, Fault> {
+    let seconds = pod.spec.active_deadline_seconds;
+    let fits = |seconds: i64| u32::try_from(seconds).ok().filter(|n| (1..=MAX_DEADLINE).contains(n));
+    match seconds.map(|seconds| (seconds, fits(seconds))) {
+        None => Ok(None),
+        Some((_, Some(seconds))) => Ok(Some(Duration::from_secs(u64::from(seconds)))),
+        Some((seconds, None)) => {
+            let message =
+                format!("Invalid value: {seconds}: must be between 1 and {MAX_DEADLINE}, inclusive");
+            Err(wrong("spec.activeDeadlineSeconds", message))
+        }
+    }
 }
 
 fn check_names(pod: &Pod, faults: &mut Faults) {
@@ -229,6 +261,7 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
         ("metadata.namespace", &pod.metadata.namespace),
         ("spec.hostname", &pod.spec.hostname),
         ("spec.runtimeClassName", &pod.spec.runtime_class_name),
+        ("spec.subdomain", &pod.spec.subdomain),
     ];
     for (at, given) in others {
         if let Some(given) = given {
@@ -254,6 +287,16 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
     }
 }
 
+/// A pod with a user namespace has nothing of the host's that only the host's root could give.
+fn check_users(pod: &Pod, faults: &mut Faults) {
+    let spec = &pod.spec;
+    let of_host =
+        [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
+    for (field, _) in of_host.iter().filter(|(_, given)| *given && !spec.host_users) {
+        faults.0.push(wrong(format!("spec.{field}"), "Forbidden: when hostUsers is false"));
+    }
+}
+
 /// RFC 1123: letters, digits and `-`, and `.` between labels where `dots`.
 fn name(at: &str, text: &str, max: usize, dots: bool) -> Result<(), Fault> {
     let label = |l: &str| {
@@ -268,18 +311,7 @@ fn name(at: &str, text: &str, max: usize, dots: bool) -> Result<(), Fault> {
     }
 }
 
-/// The pod's host name: its own, or its name's first label.
-fn hostname(pod: &Pod) -> String {
-    let spec = &pod.spec;
-    if spec.host_network {
-        return String::new();
-    }
-    let name = spec.hostname.as_deref().unwrap_or(&pod.metadata.name);
-    let cut = &name[..name.len().min(63)];
-    cut.trim_end_matches(['-', '.']).to_owned()
-}
-
-fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
+fn sandbox(pod: &Pod, place: &Place, names: names::Planned) -> Result<SandboxConfig, Fault> {
     let spec = &pod.spec;
     if spec.host_pid && spec.share_process_namespace {
         return Err(wrong("spec.shareProcessNamespace", "it cannot be combined with hostPID"));
@@ -297,9 +329,10 @@ fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
             namespace,
             attempt: 0,
         },
-        hostname: hostname(pod),
+        hostname: names.hostname,
         log_directory: Some(place.dir.join("logs")),
-        dns: None,
+        dns: names.dns,
+        names: names.more,
         ports: ports(pod)?,
         labels,
         annotations,
@@ -309,7 +342,7 @@ fn sandbox(pod: &Pod, place: &Place) -> Result<SandboxConfig, Fault> {
             network: if spec.host_network { Network::Host } else { Network::Pod },
             pid: pod_pid(pod),
             ipc: if spec.host_ipc { NamespaceMode::Node } else { NamespaceMode::Pod },
-            user: None,
+            user: place.user.filter(|_| !spec.host_users),
         },
         sysctls: spec.security_context.sysctls.iter().map(|s| (s.name.clone(), s.value.clone())).collect(),
         security: SandboxSecurity::default(),

@@ -7,8 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use below::open_or_make_below;
 pub use tree::{remove_tree, tree_usage};
 
+mod below;
 mod tree;
 
 /// What a written file must survive.

@@ -1,5 +1,7 @@
 //! `berth play` and `berth down`: the pods of a manifest.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ use crate::output::{complain, line, note, short_id, table};
   berth play pod.yaml               run the pods; berth down pod.yaml ends them
   berth play --replace pod.yaml     the same again, after a change
   berth play - < pod.yaml
+  berth play pods/ config.yaml      all of them; a pod finds the ConfigMaps and Secrets of every file
 
 A field that Berth does not support is refused by its name, never ignored.")]
 pub(crate) struct Play {
@@ -31,9 +34,9 @@ pub(crate) struct Play {
     /// No progress of pulls
     #[arg(short, long)]
     quiet: bool,
-    /// The manifest, YAML or JSON, with one or more pods; - is standard input
-    #[arg(value_name = "FILE")]
-    manifest: PathBuf,
+    /// Manifests, YAML or JSON, with one or more pods; - is standard input, a directory stands for its *.yaml, *.yml and *.json
+    #[arg(value_name = "FILE", required = true)]
+    manifests: Vec<PathBuf>,
 }
 
 /// `berth down`
@@ -42,7 +45,7 @@ pub(crate) struct Down {
     /// Seconds between the stop signal and the kill [default: the pod's own]
     #[arg(short, long, value_name = "SECONDS")]
     time: Option<u32>,
-    /// A pod's name or id, or the manifest that it was played from (- is standard input)
+    /// A pod's name or id, or the manifest that it was played from (- is standard input, DIR/ all of a directory)
     #[arg(value_name = "POD|FILE", required = true)]
     targets: Vec<String>,
 }
@@ -60,12 +63,21 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 impl Play {
     /// Runs the pods and shows them.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        let manifest = read(&self.manifest)?;
+        let paths = files::expand(&self.manifests)?;
+        let texts = paths.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?;
         let mut client = reach.client().await?;
-        let auths = Reader::of(&reach).manifest(&manifest).await;
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(texts.iter().map(Vec::as_slice)).collect();
+        let auths = Reader::of(&reach).manifests(&named).await;
+        // One file is what older daemons know.
+        let (manifest, files) = match texts.len() {
+            1 => (texts.concat(), Vec::new()),
+            _ => (Vec::new(), names.iter().cloned().zip(texts).collect()),
+        };
         let request = api::PlayRequest {
             auths,
             manifest,
+            files: files.into_iter().map(|(name, text)| api::ManifestFile { name, text }).collect(),
             replace: self.replace,
             hold: String::new(),
             remove: false,
@@ -76,7 +88,11 @@ impl Play {
         if !rows.is_empty() {
             table::print(&["POD", "ID", "ADDRESS", "PORTS"], &rows)?;
         }
-        played.with_context(|| self.manifest.display().to_string())?;
+        match names.as_slice() {
+            [one] => played.with_context(|| one.clone())?,
+            // Each fault has its file or its pod.
+            _ => played?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -125,12 +141,27 @@ fn is_manifest(target: &str) -> bool {
 }
 
 impl Down {
+    /// The targets, with the files of a directory in its place.
+    fn targets(&self) -> anyhow::Result<Vec<String>> {
+        let mut targets = Vec::new();
+        for target in &self.targets {
+            let path = Path::new(target);
+            if target.contains('/') && path.is_dir() {
+                let files = files::expand(&[path.to_owned()])?;
+                targets.extend(files.iter().map(|path| path.display().to_string()));
+            } else {
+                targets.push(target.clone());
+            }
+        }
+        Ok(targets)
+    }
+
     /// Stops the pods and removes them.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let grace = self.time.map_or(-1, i64::from);
         let (mut removed, mut failed) = (0, false);
-        for target in &self.targets {
+        for target in &self.targets()? {
             match take_down(&mut client, target, grace).await {
                 Ok(names) => {
                     removed += names.len();

@@ -29,6 +29,7 @@ impl Run {
         let request = api::PlayRequest {
             auths,
             manifest,
+            files: Vec::new(),
             replace: false,
             hold: if self.detach { String::new() } else { name.clone() },
             remove: self.remove,

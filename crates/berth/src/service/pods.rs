@@ -35,7 +35,12 @@ pub(super) async fn play(service: Service, request: api::PlayRequest, sender: Se
 }
 
 async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender) -> Result<(), Status> {
-    let pods = manifest::parse(&request.manifest).map_err(refuse)?;
+    let mut files: Vec<(&str, &[u8])> = Vec::new();
+    if !request.manifest.is_empty() || request.files.is_empty() {
+        files.push(("", &request.manifest));
+    }
+    files.extend(request.files.iter().map(|file| (file.name.as_str(), file.text.as_slice())));
+    let pods = manifest::parse_files(&files).map_err(refuse)?;
     let pull = match request.pull.as_str() {
         "" => None,
         "always" => Some(PullChoice::Always),
@@ -133,7 +138,11 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
         views.push(target::pod(&service.engine, name)?);
     }
     if !request.manifest.is_empty() {
-        let pods = manifest::parse(&request.manifest).map_err(refuse)?;
+        let pods = match manifest::parse(&request.manifest) {
+            // The objects of the pods of another file.
+            Err(manifest::ManifestError::NoPod) => Vec::new(),
+            parsed => parsed.map_err(refuse)?,
+        };
         let wanted = |view: &SandboxView| {
             let metadata = &view.config.metadata;
             pods.iter().any(|pod| {

@@ -6,6 +6,7 @@ use berth_engine::image::{Image, ImageConfig};
 use berth_engine::model::{ContainerView, Owner, PortMapping, SandboxView};
 use berth_engine::seams::NATIVE;
 use berth_engine::{Finding, HandlerStatus, Stages};
+use berth_pod::termination::message;
 use serde_json::{Value, json};
 
 use crate::api;
@@ -110,7 +111,7 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
         finished_at: view.exit.as_ref().map_or(0, |e| e.finished_at),
         exit_code: view.exit.as_ref().map_or(0, |e| e.code),
         reason: view.exit.as_ref().map_or_else(String::new, |e| e.reason.word().to_owned()),
-        message: view.exit.as_ref().map_or_else(String::new, |e| e.message.clone()),
+        message: view.exit.as_ref().map_or_else(String::new, |e| message(view, e)),
         log_path: view.log_path.as_ref().map_or_else(String::new, |p| p.display().to_string()),
         pid: view.pid.unwrap_or(0),
         tty: config.tty,
@@ -148,7 +149,7 @@ pub(super) fn inspect_container(view: &Arc<ContainerView>) -> Value {
         "createdAt": view.created_at,
         "startedAt": view.started_at,
         "exit": view.exit.as_ref().map(|e| json!({
-            "code": e.code, "finishedAt": e.finished_at, "reason": e.reason.word(), "message": e.message,
+            "code": e.code, "finishedAt": e.finished_at, "reason": e.reason.word(), "message": message(view, e),
         })),
         "pid": view.pid,
         "cgroup": view.cgroup,

@@ -59,6 +59,33 @@ fn several_documents_by_standard_input_and_down_by_name() {
 }
 
 #[test]
+fn several_files_and_a_directory_are_one_manifest() {
+    require_root!();
+    let home = Home::start();
+    std::fs::create_dir(home.dir.path().join("pods")).unwrap();
+    home.write(
+        "words.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words}\ndata: {WORD: hello}\n",
+    );
+    let from = "    envFrom: [{configMapRef: {name: words}}]\n";
+    let spec = format!(
+        "  restartPolicy: Never\n  containers:\n{}{from}",
+        container("a", "echo $WORD; exec sleep 1000")
+    );
+    home.write("pods/one.yaml", &pod("one", &spec));
+    home.write("pods/two.yml", &pod("two", &spec));
+    home.write("pods/notes.txt", "no manifest");
+    let out = home.berth(&["play", "-q", "pods", "words.yaml"]).fine();
+    assert_eq!(out.lines().count(), 3, "{out}");
+    assert_eq!(home.berth(&["exec", "two", "sh", "-c", "echo $WORD"]).fine(), "hello\n");
+    assert_eq!(home.berth(&["down", "-t", "0", "pods/", "words.yaml"]).fine(), "one\ntwo\n");
+    home.write("pods/two.yml", &pod("two", &spec.replace("envFrom", "envFrm")));
+    let said = home.berth(&["play", "-q", "pods", "words.yaml"]).refused();
+    assert!(said.contains("pods/two.yml: document 1: spec.containers[0].envFrm"), "{said}");
+    home.clean();
+}
+
+#[test]
 fn what_is_not_known_is_refused_by_its_path_and_nothing_is_made() {
     require_root!();
     let home = Home::start();
@@ -133,6 +160,34 @@ fn a_container_that_fails_is_run_again_after_its_back_off() {
     });
     assert_eq!(second.expect("no third attempt")["exitCode"], 0);
     home.berth(&["down", "again"]).fine();
+    home.clean();
+}
+
+#[test]
+fn a_pod_ends_at_its_deadline_and_stays_ended() {
+    require_root!();
+    let home = Home::start();
+    let limits = "  activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 1\n";
+    let spec = format!("{limits}  containers:\n{}", container("a", "exec sleep 1000"));
+    home.feed(&["play", "-q", "-"], pod("late", &spec).as_bytes()).fine();
+    let ended = home.wait_state("late", "a", "exited");
+    assert_eq!((&ended["attempt"], &ended["exitCode"]), (&0.into(), &137.into()), "{ended}");
+    let stopped = wait_for(LIMIT, || {
+        let pods = home.berth(&["pods", "-o", "json"]).json();
+        (pods[0]["state"] != "ready").then_some(pods)
+    });
+    let pods = stopped.expect("the pod is ready");
+    assert_eq!(pods[0]["containers"].as_array().unwrap().len(), 1, "{pods}");
+    home.berth(&["down", "late"]).fine();
+
+    let spec = format!(
+        "{limits}  initContainers:\n{}  containers:\n{}",
+        container("i", "exec sleep 1000"),
+        container("a", "true")
+    );
+    let said = home.feed(&["play", "-q", "-"], pod("init", &spec).as_bytes()).refused();
+    assert!(said.contains("pod init was active longer than its activeDeadlineSeconds"), "{said}");
+    home.berth(&["down", "init"]).fine();
     home.clean();
 }
 

@@ -129,6 +129,8 @@ fn mount((index, from): (usize, &api::Mount)) -> Result<Mount, FieldError> {
         container_path: from.container_path.clone().into(),
         host_path: from.host_path.clone().into(),
         image,
+        // A kubelet resolves them itself.
+        sub_path: PathBuf::new(),
         readonly: from.readonly,
         recursive_readonly: from.recursive_read_only,
         propagation,

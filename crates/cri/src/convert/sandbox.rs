@@ -1,8 +1,8 @@
 //! Pod sandboxes.
 
 use berth_engine::model::{
-    Dns, IdMap, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, SandboxConfig,
-    SandboxMetadata, SandboxSecurity, SandboxView, UserNamespace,
+    Dns, IdMap, Names, NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol,
+    SandboxConfig, SandboxMetadata, SandboxSecurity, SandboxView, UserNamespace,
 };
 use berth_types::lifecycle::sandbox::Listed;
 
@@ -39,6 +39,8 @@ pub(crate) fn from_api(from: &api::PodSandboxConfig, handler: &str) -> Result<Sa
         handler: handler.to_owned(),
         cgroup_parent: (!linux.cgroup_parent.is_empty()).then(|| linux.cgroup_parent.clone()),
         namespaces: namespaces(context.and_then(|c| c.namespace_options.as_ref()))?,
+        // A kubelet writes /etc/hosts itself, and says all of the DNS.
+        names: Names::default(),
         sysctls: linux.sysctls,
         security: context.map_or_else(|| Ok(SandboxSecurity::default()), security::sandbox)?,
         resources: resources::of_sandbox("config.linux.resources", linux.resources.as_ref())?,

@@ -277,9 +277,10 @@ impl Work {
         profile: Option<String>,
     ) -> Result<(Spec, Vec<EnvVar>, Vec<HostDevice>), EngineError> {
         let since = Instant::now();
-        let (shared, sandbox, config, image) = (
+        let (shared, sandbox, asked, config, image) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.sandbox),
+            Arc::clone(&self.config),
             volumes::with_sources(&self.config, &self.dir.container(&self.id)),
             Arc::clone(image),
         );
@@ -300,7 +301,7 @@ impl Work {
             };
             let Planned { spec, raw_env } = oci::spec(&inputs)?;
             mounts::make_sources(&config)?;
-            propagation::check(&config.mounts)?;
+            propagation::check(&asked.mounts)?;
             Ok((spec, raw_env, devices))
         })
         .await?;
@@ -345,10 +346,10 @@ impl Work {
     ) -> Result<Prepared, EngineError> {
         let (shared, handler, config) =
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
-        let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
-        let creation = self.beside.1.clone();
-        let root_at = self.dir.container_root(&self.id);
-        let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
+        let (dir, timeline, creation) =
+            (self.dir.container(&self.id), self.timeline.clone(), self.beside.1.clone());
+        let (root_at, cgroup, raw_env) =
+            (self.dir.container_root(&self.id), facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
         let (sandbox_id, sandbox, kernel_dir) =

@@ -4,7 +4,7 @@
 //! mounts that name an image -> images() -> the container's snapshot keeps their layers -> mount() -> Preparing::volumes
 //! ```
 //!
-//! Each container has detached mounts of its own, made from the layers: nothing appears in the host's mount table, and nothing is left
+//! Parts of other volumes ([`sub_paths`]) go the same way. Each container has detached mounts of its own, made from the layers: nothing appears in the host's mount table, and nothing is left
 //! when a daemon dies on the way. Pages of the files are shared all the same.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,11 +16,12 @@ use berth_sys::mount::{self, Change};
 use berth_sys::overlay;
 use berth_types::{Classify, Digest, Kind};
 
+use super::sub_paths;
 use crate::error::EngineError;
 use crate::handler::Detached;
 use crate::model::{ContainerConfig, ImageVolume, Mount, Propagation, UserNamespace};
 
-/// The most image volumes of a container: their mounts go to the shim in one message.
+/// The most image volumes and parts of volumes of a container: their mounts go to the shim in one message.
 const MAX_VOLUMES: usize = 128;
 
 /// The ids of the images that a container mounts, in the order of its mounts.
@@ -33,8 +34,9 @@ pub(super) fn images(
     user: Option<UserNamespace>,
 ) -> Result<Vec<Digest>, EngineError> {
     let volumes: Vec<_> = of(config).collect();
-    if volumes.len() > MAX_VOLUMES {
-        let message = format!("{} are image volumes, {MAX_VOLUMES} are allowed", volumes.len());
+    let count = volumes.len() + sub_paths::of(config).count();
+    if count > MAX_VOLUMES {
+        let message = format!("{count} are image volumes or parts of volumes, {MAX_VOLUMES} are allowed");
         return Err(EngineError::invalid("mounts", message));
     }
     let find = |(mount, volume): &(&Mount, &ImageVolume)| {
@@ -75,13 +77,14 @@ fn is_mapped(mount: &Mount) -> bool {
     !mount.uids.is_empty() || !mount.gids.is_empty()
 }
 
-/// The configuration with a path for each image volume, as a specification needs one: where its mount would be, below the
+/// The configuration with a path for each image volume and part of a volume, as a specification needs one: where its mount would be, below the
 /// container's directory. Its mount comes with its mappings.
 pub(super) fn with_sources(config: &Arc<ContainerConfig>, dir: &Path) -> Arc<ContainerConfig> {
-    if of(config).next().is_none() {
+    if of(config).next().is_none() && sub_paths::of(config).next().is_none() {
         return Arc::clone(config);
     }
     let mut config = ContainerConfig::clone(config);
+    sub_paths::set_sources(&mut config, dir);
     let volumes = config.mounts.iter_mut().filter(|mount| mount.image.is_some());
     for (number, mount) in volumes.enumerate() {
         mount.host_path = source(dir, number);
@@ -111,7 +114,10 @@ pub(super) fn mount(
         let made = detached(&found, images.dir(), user).map_err(|e| failed(mount, volume, e))?;
         Ok(Detached { source: source(dir, number), mount: made })
     };
-    of(config).zip(layers).enumerate().map(make).collect()
+    let mut made: Vec<Detached> =
+        of(config).zip(layers).enumerate().map(make).collect::<Result<_, EngineError>>()?;
+    made.extend(sub_paths::mount(config, dir, user)?);
+    Ok(made)
 }
 
 fn detached(volume: &Volume, place: &Path, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Unmounted> {

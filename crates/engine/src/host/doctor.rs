@@ -9,13 +9,13 @@ use berth_net::Inventory;
 use berth_types::lifecycle::sandbox::State;
 use berth_types::{ContainerId, SandboxId};
 
-use crate::host::shims;
+use crate::host::{local, shims};
 use crate::model::{ContainerView, NamespaceMode, Network, SandboxView};
 use crate::shared::Shared;
 use crate::status::{Finding, Thing};
 
-/// The time that the kernel has to remove the interfaces of a removed pod.
-const DRAIN: Duration = Duration::from_secs(2);
+/// The time for what follows the removal of a pod: the kernel's of its interfaces, and its caller's of its volumes.
+pub(super) const DRAIN: Duration = Duration::from_secs(2);
 
 /// What the records say.
 struct Known {
@@ -125,12 +125,14 @@ impl HostState {
             });
         };
         let restart = "restart the daemon: it removes orphans";
-        for mount in &self.mounts {
+        let of_none = self.mounts.iter().filter(|mount| {
             let owner = pod_of(&shared.layout.pods(), mount);
-            if owner.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {
-                let name = mount.display().to_string();
-                add(Thing::Mount, name.clone(), "mounted for an unknown pod", &format!("umount {name}"));
-            }
+            owner.as_ref().is_none_or(|id| !known.sandboxes.contains(id))
+        });
+        let local = local::orphans(shared);
+        for mount in of_none.chain(&local) {
+            let name = mount.display().to_string();
+            add(Thing::Mount, name.clone(), "mounted for an unknown pod", &format!("umount {name}"));
         }
         for (path, id) in &self.pod_dirs {
             if id.as_ref().is_none_or(|id| !known.sandboxes.contains(id)) {

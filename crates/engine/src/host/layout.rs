@@ -47,6 +47,11 @@ impl Layout {
         self.root.join("sandboxes")
     }
 
+    /// The directories of local pods, which their caller fills: volumes and logs.
+    pub(crate) fn local(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
     pub(crate) fn network(&self) -> PathBuf {
         self.root.join("network")
     }

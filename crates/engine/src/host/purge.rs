@@ -82,9 +82,9 @@ fn rest(shared: Shared) -> Vec<EngineError> {
     for network in networks.all() {
         attempt(network.purge().map_err(|e| EngineError::failed("remove a pod network", e)));
     }
-    // Beside the state gVisor keeps one with its records of a pod.
-    let records = mounts_below(&layout.sandboxes());
-    for mount in mounts_below(&layout.state).into_iter().chain(records) {
+    // Beside the state gVisor keeps one with its records of a pod, and pods of manifests have volumes in memory.
+    let beside = [layout.sandboxes(), layout.local()];
+    for mount in std::iter::once(&layout.state).chain(&beside).flat_map(|dir| mounts_below(dir)) {
         let flags = rustix::mount::UnmountFlags::DETACH;
         attempt(
             rustix::mount::unmount(&mount, flags)

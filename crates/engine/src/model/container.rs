@@ -87,6 +87,10 @@ pub struct Mount {
     /// An image that appears, instead of a path of the host.
     #[serde(default)]
     pub image: Option<ImageVolume>,
+    /// What of `host_path` appears, instead of all of it: a relative path, whose links lead nowhere else. What is missing
+    /// becomes a directory.
+    #[serde(default)]
+    pub sub_path: PathBuf,
     /// Read-only.
     pub readonly: bool,
     /// Read-only with everything mounted below it.
@@ -113,6 +117,7 @@ impl Mount {
             container_path: container_path.into(),
             host_path: host_path.into(),
             image: None,
+            sub_path: PathBuf::new(),
             readonly: false,
             recursive_readonly: false,
             propagation: Propagation::Private,

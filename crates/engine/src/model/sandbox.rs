@@ -31,6 +31,9 @@ pub struct SandboxConfig {
     pub log_directory: Option<PathBuf>,
     /// What resolv.conf says; None copies the host's.
     pub dns: Option<Dns>,
+    /// What the pod's files about the network say besides.
+    #[serde(default)]
+    pub names: Names,
     /// Ports of the host that lead to the pod.
     pub ports: Vec<PortMapping>,
     /// Given back unchanged.
@@ -73,6 +76,17 @@ pub struct Dns {
     pub searches: Vec<String>,
     /// Options, as `ndots:5`.
     pub options: Vec<String>,
+}
+
+/// What /etc/hosts and resolv.conf of a pod say besides what they say anyway. A kubelet writes them itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// The names of its own addresses; empty is its host name.
+    pub own: Vec<String>,
+    /// Further addresses and their names.
+    pub hosts: Vec<(IpAddr, Vec<String>)>,
+    /// What is added to the name servers, search domains and options that it has from the network or the host.
+    pub dns: Dns,
 }
 
 /// A port of the host that leads to the pod.

@@ -223,8 +223,9 @@ fn bind(mount: &Mount) -> OciMount {
 
 /// Makes the directories of the host that mounts name and that do not exist, as other runtimes do.
 pub(crate) fn make_sources(config: &crate::model::ContainerConfig) -> Result<(), EngineError> {
-    // What an image volume is bound by is no path of the host's.
-    for mount in config.mounts.iter().filter(|mount| mount.image.is_none()) {
+    // What an image volume or a part of a volume is bound by is no path of the host's.
+    let whole = |mount: &&Mount| mount.image.is_none() && mount.sub_path.as_os_str().is_empty();
+    for mount in config.mounts.iter().filter(whole) {
         let host = &mount.host_path;
         // A dangling link is an error: its target must not be created.
         if std::fs::symlink_metadata(host).is_err() {

@@ -35,6 +35,7 @@ fn sandbox() -> SandboxConfig {
             ipc: NamespaceMode::Pod,
             user: None,
         },
+        names: crate::model::Names::default(),
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

@@ -65,6 +65,11 @@ pub(crate) fn asked_resolv(config: &SandboxConfig) -> Result<Option<String>, Eng
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
+/// A resolv.conf with what the configuration adds to it.
+pub(crate) fn added(text: &str, config: &SandboxConfig) -> Result<String, EngineError> {
+    resolv::add(text, &dns(&config.names.dns)).map_err(|e| EngineError::invalid("names.dns", e.to_string()))
+}
+
 /// Writes hosts, hostname and resolv.conf into the pod's directory, for its root.
 pub(crate) fn write(
     dir: &PodDir,
@@ -75,10 +80,15 @@ pub(crate) fn write(
     let host = config.namespaces.network == Network::Host;
     let name = oci::hostname(config, facts);
     let read = |path: &str| std::fs::read_to_string(path).ok();
+    let names = &config.names;
     let hosts = if host {
-        read("/etc/hosts").unwrap_or_default()
+        let mut hosts = read("/etc/hosts").unwrap_or_default();
+        hosts::add(&mut hosts, &names.hosts);
+        hosts
     } else {
-        hosts::file(name, &attached.addresses, &[])
+        let own =
+            if names.own.is_empty() { vec![name] } else { names.own.iter().map(String::as_str).collect() };
+        hosts::file(&own, &attached.addresses, &names.hosts)
     };
     // A network may say nonsense; then the pod has the host's.
     let of_network = attached.dns.as_ref().and_then(|dns| resolv::file(dns).ok()).unwrap_or_default();
@@ -95,6 +105,7 @@ pub(crate) fn write(
             text
         }
     };
+    let resolv = if names.dns == model::Dns::default() { resolv } else { added(&resolv, config)? };
     // New files in a new directory: no reader sees them half written.
     let root = config.namespaces.user.map(UserNamespace::root);
     let write = |path: PathBuf, text: &str| {

@@ -62,6 +62,7 @@ fn pod() -> SandboxConfig {
             ipc: NamespaceMode::Pod,
             user: None,
         },
+        names: crate::model::Names::default(),
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

@@ -31,6 +31,7 @@ fn view(byte: u8, owner: Owner, created_at: i64, state: State) -> Arc<SandboxVie
             ipc: NamespaceMode::Pod,
             user: None,
         },
+        names: crate::model::Names::default(),
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

@@ -324,6 +324,7 @@ pub(crate) fn sandbox(name: &str) -> SandboxConfig {
             ipc: NamespaceMode::Pod,
             user: None,
         },
+        names: berth_engine::model::Names::default(),
         sysctls: BTreeMap::new(),
         security: SandboxSecurity::default(),
         resources: Resources::default(),

@@ -51,3 +51,20 @@ fn no_server_left_is_reported() {
     assert_eq!(from_host(host, Some("nameserver 127.0.0.1\n")), ("search lan\n".to_owned(), true));
     assert_eq!(from_host("", None), (String::new(), true));
 }
+
+#[test]
+fn settings_are_added_behind_those_that_are_there() {
+    let text = "# of the host\ndomain old.example\nsearch a.example b.example\nnameserver 10.0.0.1 # first\n\
+                nameserver 10.0.0.2\noptions ndots:2 rotate\n";
+    let more = Dns {
+        servers: words(&["10.0.0.2", "10.0.0.3", "10.0.0.4"]),
+        searches: words(&["b.example", "c.example"]),
+        options: words(&["ndots:5", "edns0"]),
+    };
+    assert_eq!(
+        add(text, &more).unwrap(),
+        "search a.example b.example c.example\nnameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n\
+         options ndots:5 rotate edns0\n"
+    );
+    assert!(add(text, &Dns { options: words(&["a\nnameserver 6.6.6.6"]), ..Dns::default() }).is_err());
+}

@@ -11,26 +11,28 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::give;
 use crate::plan::Files;
 
 /// The link to the directory with the present files.
 const DATA: &str = "..data";
 
-/// Fills `volume`, an empty directory. Everyone in the pod may enter it; the directories above it keep others out.
-pub(super) fn write(volume: &Path, files: &Files) -> io::Result<()> {
+/// Fills `volume`, an empty directory, for `group`. Everyone in the pod may enter it; the directories above it keep others out.
+pub(super) fn write(volume: &Path, files: &Files, group: Option<u32>) -> io::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let stamp = format!("..{}.{:09}", now.as_secs(), now.subsec_nanos());
     let dir = volume.join(&stamp);
-    open_dir(&dir)?;
+    open_dir(&dir, group)?;
     for (path, content) in files {
         let parents: Vec<_> = path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
         for parent in parents.into_iter().rev() {
-            open_dir(&dir.join(parent))?;
+            open_dir(&dir.join(parent), group)?;
         }
         let path = dir.join(path);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(&content.bytes)?;
         file.set_permissions(fs::Permissions::from_mode(content.mode))?;
+        give::file(&path, content.mode, group)?;
     }
     let next = volume.join("..data_tmp");
     symlink(&stamp, &next)?;
@@ -40,12 +42,13 @@ pub(super) fn write(volume: &Path, files: &Files) -> io::Result<()> {
 }
 
 /// With this mode whatever the umask is.
-fn open_dir(path: &Path) -> io::Result<()> {
+fn open_dir(path: &Path, group: Option<u32>) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o755).create(path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o755)),
-        Err(e) => Err(e),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
     }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    give::dir(path, 0o755, give::READ, group)
 }
 
 #[cfg(test)]
@@ -62,7 +65,7 @@ mod tests {
             ("d/e/f".into(), content("two", 0o400)),
             ("d/g".into(), content("", 0o777)),
         ]);
-        write(dir.path(), &files).unwrap();
+        write(dir.path(), &files, None).unwrap();
         for (path, content) in &files {
             let path = dir.path().join(path);
             assert_eq!(fs::read(&path).unwrap(), content.bytes);

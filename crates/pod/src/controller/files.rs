@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::{PodError, atomic};
+use super::{PodError, atomic, give};
 use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
 
@@ -49,11 +49,16 @@ pub(super) fn objects(place: &Place) -> io::Result<String> {
     }
 }
 
-/// Removes the pod's directory. What is mounted elsewhere is not in it.
+/// Removes the pod's directory, with its volumes in memory. What is mounted elsewhere is not in it.
 pub(super) fn remove(place: &Place) -> io::Result<()> {
-    match berth_engine::remove_tree(&place.dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
+    remove_dir(&place.dir)
+}
+
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    let unmounted = berth_engine::unmount_below(dir);
+    match berth_engine::remove_tree(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => unmounted.and(Err(e)),
+        Ok(()) | Err(_) => unmounted,
     }
 }
 
@@ -84,7 +89,7 @@ pub(super) fn set_aside(dir: &Path, living: &BTreeSet<&str>) -> io::Result<Vec<P
 /// Removes what was set aside.
 pub(super) fn remove_dead(dead: Vec<PathBuf>) {
     for dir in dead {
-        match berth_engine::remove_tree(&dir) {
+        match remove_dir(&dir) {
             Ok(()) => tracing::info!(dir = %dir.display(), "removed what a pod left behind"),
             Err(e) => {
                 tracing::warn!(dir = %dir.display(), error = %e, "failed to remove what a pod left behind")
@@ -93,7 +98,7 @@ pub(super) fn remove_dead(dead: Vec<PathBuf>) {
     }
 }
 
-fn fault(volume: &str, path: &Path, reason: impl Into<String>) -> PodError {
+pub(super) fn fault(volume: &str, path: &Path, reason: impl Into<String>) -> PodError {
     PodError::Volume { volume: volume.to_owned(), path: path.to_owned(), reason: reason.into() }
 }
 
@@ -111,15 +116,20 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
     let path = &volume.path;
     let failed = |e: io::Error| fault(&volume.name, path, e.to_string());
     match &volume.kind {
-        VolumeKind::Empty => {
+        VolumeKind::Empty | VolumeKind::Memory(_) => {
             private_dir(path).map_err(failed)?;
+            if let VolumeKind::Memory(bytes) = volume.kind {
+                berth_engine::mount_memory(path, bytes).map_err(failed)?;
+            }
             // As the kubelet makes it: every user in the pod may write. The directories above it keep others out.
-            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+            give::dir(path, 0o777, give::WRITE, volume.group).map_err(failed)
         }
         VolumeKind::Files(files) => {
             private_dir(path).map_err(failed)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
-            atomic::write(path, files).map_err(failed)
+            give::dir(path, 0o755, give::READ, volume.group).map_err(failed)?;
+            atomic::write(path, files, volume.group).map_err(failed)
         }
         VolumeKind::Host(HostPathType::DirectoryOrCreate) if !path.exists() => host_dir(path).map_err(failed),
         VolumeKind::Host(HostPathType::FileOrCreate) if !path.exists() => fs::OpenOptions::new()
@@ -158,6 +168,7 @@ mod tests {
             uid: "u".into(),
             dir: dir.path().join("u"),
             addresses: Vec::new(),
+            user: None,
             node: crate::plan::Node::default(),
         };
         assert_eq!(objects(&place).unwrap(), "");

@@ -1,5 +1,6 @@
 //! The task of one pod.
 
+mod deadline;
 mod down;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,9 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Look, Phase, decide};
 use super::health::{Health, Report};
-use super::{Command, Key, Options, PodError, Pods, Progress, files, pull, rotate};
+use super::{Command, Key, Options, PodError, Pods, Progress, files, pull, rotate, users};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
+use crate::termination;
 
 pub(super) use down::there;
 
@@ -45,6 +47,10 @@ pub(super) struct Task {
     told: Option<ContainerId>,
     history: History,
     health: Health,
+    /// When the pod is ended, since it has run for as long as it may.
+    deadline: Option<i64>,
+    /// Kept until its sandbox has them, which says so from then on.
+    ids: Option<users::Ids>,
 }
 
 /// Why the task looks at its pod again.
@@ -74,7 +80,14 @@ impl Task {
             told: None,
             history,
             health,
+            deadline: None,
+            ids: None,
         }
+    }
+
+    /// With ids that were chosen for its user namespace.
+    pub(super) fn with_ids(self, ids: Option<users::Ids>) -> Self {
+        Self { ids, ..self }
     }
 
     /// Starts the pod, and manages it to its end.
@@ -113,6 +126,7 @@ impl Task {
             .await
             .map_err(PodError::engine("run the sandbox"))?;
         let view = engine.sandbox(id.as_str()).map_err(PodError::engine("look up the sandbox"))?;
+        self.ids = None;
         if plan::needs_addresses(&self.pod) {
             self.place.addresses.clone_from(&view.addresses);
             let plan = plan::plan(&self.pod, &self.place)?;
@@ -137,6 +151,15 @@ impl Task {
                 self.take_away(None).await;
                 return;
             };
+            if self.is_overdue(&view) {
+                if let Some((started, _)) = waiting.take() {
+                    drop(started.send(Err(PodError::Deadline(self.key.name.clone()))));
+                }
+                if self.expire(&id, commands).await {
+                    return;
+                }
+                continue;
+            }
             self.health.look(&self.plan, &view, self.address(&view));
             let decision = self.look(&view);
             self.health.end_sidecars(&self.plan, &decision.ends);
@@ -249,10 +272,13 @@ impl Task {
                     .await
                     .map_err(PodError::engine(format!("remove container {name}")))?;
                 old.log_path.iter().for_each(|log| rotate::remove(log));
+                termination::remove(&old.config);
             }
         }
         let planned = self.planned(name);
         let config = attempt_of(&planned.config, attempt);
+        termination::make(&config)
+            .map_err(|e| files::fault("its termination message", &self.place.dir, e.to_string()))?;
         let failed = || PodError::engine(format!("create container {name}"));
         let id = engine.create_container(&view.id, config).await.map_err(failed())?;
         let made = engine.container(id.as_str()).map_err(failed())?;
@@ -317,12 +343,13 @@ impl Task {
         commands: &mut mpsc::Receiver<Command>,
         events: &mut Events,
     ) -> Wake {
-        let sleep = match decision.wake.or(self.removal) {
+        let wake = decision.wake.or(self.removal);
+        let sleep = match wake.into_iter().chain(self.deadline).min() {
             Some(at) => Duration::from_nanos(u64::try_from(at.saturating_sub(now())).unwrap_or(0)),
-            // What was refused is tried again; else only events and requests matter.
-            None if !decision.actions.is_empty() => RETRY,
             None => Duration::from_secs(24 * 3600),
         };
+        // What was refused is tried again; else only events and requests matter.
+        let sleep = if decision.actions.is_empty() || wake.is_some() { sleep } else { sleep.min(RETRY) };
         let until = tokio::time::Instant::now() + sleep;
         let until = self.health.wake().map_or(until, |wake| wake.min(until));
         let mut timer = std::pin::pin!(tokio::time::sleep_until(until));
@@ -378,6 +405,7 @@ impl Task {
 fn attempt_of(first: &ContainerConfig, attempt: u32) -> ContainerConfig {
     let mut config = first.clone();
     config.metadata.attempt = attempt;
+    termination::of_attempt(&mut config, attempt);
     config.log_path = config.log_path.map(|path| path.with_file_name(format!("{attempt}.log")));
     config
 }

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::{Objects, Quantity};
 
 mod env;
+mod names;
 mod probe;
 mod volumes;
 
 pub use env::*;
+pub use names::*;
 pub use probe::*;
 pub use volumes::*;
 
@@ -59,6 +61,11 @@ pub struct PodSpec {
     #[serde(default)]
     pub termination_grace_period_seconds: Option<u64>,
     #[serde(default)]
+    pub active_deadline_seconds: Option<i64>,
+    /// Whether user ids in the pod are the host's.
+    #[serde(default = "yes")]
+    pub host_users: bool,
+    #[serde(default)]
     pub host_network: bool,
     #[serde(default, rename = "hostPID")]
     pub host_pid: bool,
@@ -68,11 +75,25 @@ pub struct PodSpec {
     pub share_process_namespace: bool,
     #[serde(default)]
     pub hostname: Option<String>,
+    #[serde(default)]
+    pub subdomain: Option<String>,
+    #[serde(default, rename = "setHostnameAsFQDN")]
+    pub set_hostname_as_fqdn: bool,
+    #[serde(default)]
+    pub host_aliases: Vec<HostAlias>,
+    #[serde(default)]
+    pub dns_policy: DnsPolicy,
+    #[serde(default)]
+    pub dns_config: Option<DnsConfig>,
     /// The handler: there are no RuntimeClass objects here that would name another.
     #[serde(default)]
     pub runtime_class_name: Option<String>,
     #[serde(default)]
     pub security_context: PodSecurityContext,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,11 +116,38 @@ pub struct PodSecurityContext {
     #[serde(default)]
     pub supplemental_groups: Vec<u32>,
     #[serde(default)]
+    pub supplemental_groups_policy: SupplementalGroupsPolicy,
+    #[serde(default)]
+    pub fs_group: Option<u32>,
+    /// Volumes here are new: whatever it is, their owner is set once.
+    #[serde(default)]
+    pub fs_group_change_policy: Option<FsGroupChangePolicy>,
+    #[serde(default)]
     pub seccomp_profile: Option<SecurityProfile>,
     #[serde(default)]
     pub app_armor_profile: Option<SecurityProfile>,
     #[serde(default)]
     pub sysctls: Vec<Sysctl>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum SupplementalGroupsPolicy {
+    #[default]
+    Merge,
+    Strict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum FsGroupChangePolicy {
+    Always,
+    OnRootMismatch,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum ProcMount {
+    #[default]
+    Default,
+    Unmasked,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -150,6 +198,10 @@ pub struct Container {
     #[serde(default)]
     pub volume_mounts: Vec<VolumeMount>,
     #[serde(default)]
+    pub termination_message_path: Option<String>,
+    #[serde(default)]
+    pub termination_message_policy: TerminationMessagePolicy,
+    #[serde(default)]
     pub security_context: SecurityContext,
     #[serde(default)]
     pub stdin: bool,
@@ -168,6 +220,13 @@ pub struct Container {
     pub startup_probe: Option<Probe>,
     #[serde(default)]
     pub lifecycle: Option<Lifecycle>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum TerminationMessagePolicy {
+    #[default]
+    File,
+    FallbackToLogsOnError,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -236,6 +295,8 @@ pub struct SecurityContext {
     #[serde(default)]
     pub allow_privilege_escalation: Option<bool>,
     #[serde(default)]
+    pub proc_mount: ProcMount,
+    #[serde(default)]
     pub capabilities: Capabilities,
     #[serde(default)]
     pub seccomp_profile: Option<SecurityProfile>,
@@ -259,6 +320,8 @@ pub struct VolumeMount {
     pub mount_path: String,
     #[serde(default)]
     pub sub_path: String,
+    #[serde(default)]
+    pub sub_path_expr: String,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]

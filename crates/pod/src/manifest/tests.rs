@@ -105,7 +105,7 @@ fn what_tools_leave_in_a_manifest_asks_for_nothing() {
     let pods = parse(more.as_bytes()).unwrap();
     assert_eq!(pods[0].source, parse(WEB.as_bytes()).unwrap()[0].source);
     for (from, to, path) in [
-        ("dnsPolicy: ClusterFirst", "dnsPolicy: None", "spec.dnsPolicy"),
+        ("dnsPolicy: ClusterFirst", "schedulerName: mine", "spec.schedulerName"),
         ("status: {}", "status: {phase: Running}", "status"),
         (
             "enableServiceLinks: false",
@@ -156,4 +156,29 @@ proptest! {
     fn no_text_panics(text in "\\PC{0,200}") {
         drop(parse(text.as_bytes()));
     }
+}
+
+#[test]
+fn several_files_are_one_manifest_whose_faults_have_their_file() {
+    let objects = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: m}\n";
+    let uses = WEB.replace("    args:", "    envFrom: [{configMapRef: {name: m}}]\n    args:");
+    let pods = parse_files(&[("a.yaml", objects.as_bytes()), ("b.yaml", uses.as_bytes())]).unwrap();
+    assert!(pods[0].objects.get(ObjectKind::ConfigMap, "m").is_some());
+    let wrong = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
+    let said = parse_files(&[
+        ("a.yaml", WEB.as_bytes()),
+        ("b.yaml", WEB.as_bytes()),
+        ("c.yaml", wrong.as_bytes()),
+        ("d", b"a: ["),
+    ]);
+    let said = said.expect_err("it was accepted").to_string();
+    for line in [
+        "b.yaml: document 1: duplicate pod web in the manifest",
+        "c.yaml: document 1: spec.nodeName is not supported yet",
+        "d: the manifest is not YAML",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let half = vec![b' '; MAX_BYTES / 2 + 1];
+    assert!(matches!(parse_files(&[("a", &half), ("b", &half)]), Err(ManifestError::TooLarge(_))));
 }

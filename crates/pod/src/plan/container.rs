@@ -9,13 +9,14 @@ use berth_engine::model::{
 };
 
 use super::expand::expand;
-use super::facts::Facts;
-use super::projected::inside;
+use super::facts::{Facts, needs_addresses};
 use super::{
-    Fault, FaultKind, Faults, Place, Planned, USER, Volume, VolumeKind, absolute, env, identity, pod_pid,
-    probe, wrong,
+    Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, mounts, pod_pid, probe, wrong,
 };
-use crate::manifest::{self, Pod, ProfileType, Propagation, PullPolicy, SecurityProfile};
+use crate::manifest::{
+    self, Pod, ProcMount, ProfileType, PullPolicy, SecurityProfile, SupplementalGroupsPolicy,
+};
+use crate::termination;
 
 /// The period of CPU quotas in microseconds, as the kubelet sets it.
 const CPU_PERIOD: u64 = 100_000;
@@ -58,7 +59,16 @@ pub(super) fn plan(
     let dir = dir.map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned())).transpose();
     let working_dir = faults.take(dir);
     let variables = env::environment(&Facts { pod, place }, from, at, faults);
-    let mounts = mounts(from, at, volumes, faults);
+    let incomplete = place.addresses.is_empty() && needs_addresses(pod);
+    let known = mounts::Known { values: &variables.values, incomplete };
+    let mut mounts = mounts::plan(from, at, volumes, &known, faults);
+    if let Some(user) = place.user.filter(|_| !pod.spec.host_users) {
+        // Who owns a file of a volume on the disk owns it in the pod.
+        for mount in &mut mounts {
+            (mount.uids, mount.gids) = (vec![user.uids], vec![user.gids]);
+        }
+    }
+    let (mounts, annotations) = told(pod, from, at, place, mounts, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
     let init = at.starts_with("spec.initContainers");
@@ -88,7 +98,7 @@ pub(super) fn plan(
         mounts,
         devices: Vec::new(),
         labels,
-        annotations: BTreeMap::new(),
+        annotations,
         log_path: Some(PathBuf::from(&from.name).join("0.log")),
         stdin: from.stdin,
         stdin_once: from.stdin_once,
@@ -109,69 +119,31 @@ pub(super) fn plan(
     })
 }
 
+/// The mounts with the file for what the container says of its end, and the annotations about it; nothing where a volume
+/// takes the file's place.
+fn told(
+    pod: &Pod,
+    from: &manifest::Container,
+    at: &str,
+    place: &Place,
+    mut mounts: Vec<Mount>,
+    faults: &mut Faults,
+) -> (Vec<Mount>, BTreeMap<String, String>) {
+    let path = from.termination_message_path.as_deref().filter(|path| !path.is_empty());
+    let path = absolute(&format!("{at}.terminationMessagePath"), path.unwrap_or(termination::DEFAULT_PATH));
+    let free = |path: &PathBuf| !mounts.iter().any(|mount| mount.container_path == *path);
+    let Some(path) = faults.take(path).filter(free) else { return (mounts, BTreeMap::new()) };
+    let containers = pod.spec.init_containers.len() + pod.spec.containers.len();
+    mounts.push(termination::mount(&place.dir, &from.name, &path));
+    (mounts, termination::settings(&path, from.termination_message_policy, containers))
+}
+
 /// Without a policy, `:latest` is pulled always and everything else when it is missing.
 fn pull_policy(from: &manifest::Container) -> PullPolicy {
     from.image_pull_policy.unwrap_or_else(|| {
         let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         if tagged && !from.image.ends_with(":latest") { PullPolicy::IfNotPresent } else { PullPolicy::Always }
     })
-}
-
-fn mounts(
-    from: &manifest::Container,
-    at: &str,
-    volumes: &BTreeMap<&str, Option<&Volume>>,
-    faults: &mut Faults,
-) -> Vec<Mount> {
-    let mut mounts = Vec::with_capacity(from.volume_mounts.len());
-    for (index, asked) in from.volume_mounts.iter().enumerate() {
-        let at = format!("{at}.volumeMounts[{index}]");
-        mounts.extend(faults.take(mount(from, asked, &at, volumes)).flatten());
-    }
-    mounts
-}
-
-/// Nothing for a volume that has a fault of its own.
-fn mount(
-    from: &manifest::Container,
-    asked: &manifest::VolumeMount,
-    at: &str,
-    volumes: &BTreeMap<&str, Option<&Volume>>,
-) -> Result<Option<Mount>, Fault> {
-    use berth_engine::model::Propagation as To;
-    let volume = volumes
-        .get(asked.name.as_str())
-        .ok_or_else(|| wrong(format!("{at}.name"), format!("the pod has no volume {:?}", asked.name)))?;
-    let propagation = match asked.mount_propagation {
-        Propagation::None => To::Private,
-        Propagation::HostToContainer => To::HostToContainer,
-        Propagation::Bidirectional if from.security_context.privileged => To::Bidirectional,
-        Propagation::Bidirectional => {
-            return Err(wrong(
-                format!("{at}.mountPropagation"),
-                "Bidirectional needs a privileged container",
-            ));
-        }
-    };
-    let place = absolute(&format!("{at}.mountPath"), &asked.mount_path)?;
-    let Some(volume) = volume else { return Ok(None) };
-    let files = matches!(volume.kind, VolumeKind::Files(_));
-    let source = match asked.sub_path.as_str() {
-        "" => volume.path.clone(),
-        path => below(volume, path, &format!("{at}.subPath"))?,
-    };
-    // Files that are made from the manifest are read-only, as a kubelet mounts them.
-    Ok(Some(Mount { readonly: asked.read_only || files, propagation, ..Mount::new(source, place) }))
-}
-
-/// A path in a volume. What the pod cannot write leads nowhere else.
-fn below(volume: &Volume, path: &str, at: &str) -> Result<PathBuf, Fault> {
-    let path = inside(path, at)?;
-    let VolumeKind::Files(files) = &volume.kind else { return Err((at.to_owned(), FaultKind::Later)) };
-    if files.keys().any(|file| file.starts_with(&path)) {
-        return Ok(volume.path.join(path));
-    }
-    Err(wrong(at, format!("Not found: {path:?}: the volume has no such file")))
 }
 
 fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {
@@ -218,8 +190,13 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
             "a privileged container cannot disable it",
         ));
     }
-    let paths =
-        |list: &[&str]| if own.privileged { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
+    let unmasked = own.proc_mount == ProcMount::Unmasked;
+    if unmasked && pod.spec.host_users {
+        let reason = "Forbidden: hostUsers must be false to use Unmasked";
+        return Err(wrong(format!("{at}.securityContext.procMount"), reason));
+    }
+    let open = own.privileged || unmasked;
+    let paths = |list: &[&str]| if open { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
     Ok(ContainerSecurity {
         privileged: own.privileged,
         add_capabilities: own.capabilities.add.clone(),
@@ -227,8 +204,11 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
         ambient_capabilities: Vec::new(),
         user: user.map(User::Id).or_else(|| pod.metadata.annotations.get(USER).cloned().map(User::Name)),
         group,
-        supplemental_groups: of_pod.supplemental_groups.clone(),
-        groups_policy: GroupsPolicy::Merge,
+        supplemental_groups: of_pod.supplemental_groups.iter().copied().chain(of_pod.fs_group).collect(),
+        groups_policy: match of_pod.supplemental_groups_policy {
+            SupplementalGroupsPolicy::Merge => GroupsPolicy::Merge,
+            SupplementalGroupsPolicy::Strict => GroupsPolicy::Strict,
+        },
         readonly_rootfs: own.read_only_root_filesystem,
         no_new_privs: own.allow_privilege_escalation == Some(false),
         masked_paths: paths(MASKED),

@@ -1,21 +1,27 @@
 use super::*;
 use crate::manifest::parse;
 
-fn place() -> Place {
-    Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), node: Node::default() }
+pub(super) fn place() -> Place {
+    Place {
+        uid: "u1".into(),
+        dir: "/pods/u1".into(),
+        addresses: Vec::new(),
+        user: None,
+        node: Node::default(),
+    }
 }
 
-fn pod(spec: &str) -> Pod {
+pub(super) fn pod(spec: &str) -> Pod {
     let text =
         format!("{{apiVersion: v1, kind: Pod, metadata: {{name: web.x, labels: {{a: b}}}}, spec: {spec}}}");
     parse(text.as_bytes()).unwrap_or_else(|e| panic!("{spec}: {e}")).remove(0)
 }
 
-fn planned(spec: &str) -> Plan {
+pub(super) fn planned(spec: &str) -> Plan {
     plan(&pod(spec), &place()).unwrap_or_else(|e| panic!("{spec}: {e}"))
 }
 
-fn refused(spec: &str) -> String {
+pub(super) fn refused(spec: &str) -> String {
     plan(&pod(spec), &place()).expect_err(spec).to_string()
 }
 
@@ -55,6 +61,17 @@ fn the_manifest_in_the_annotation_gives_the_same_plan() {
     );
     let again = parse(first.sandbox.annotations[MANIFEST].as_bytes()).unwrap().remove(0);
     assert_eq!(plan(&again, &place()).unwrap(), first);
+}
+
+#[test]
+fn how_long_a_pod_may_run() {
+    let spec = |more: &str| format!("{{{more}containers: [{{name: c, image: 'a.io/x:1'}}]}}");
+    assert_eq!(planned(&spec("")).deadline, None);
+    assert_eq!(planned(&spec("activeDeadlineSeconds: 60, ")).deadline, Some(Duration::from_secs(60)));
+    for seconds in ["0", "-1", "2147483648"] {
+        let said = refused(&spec(&format!("activeDeadlineSeconds: {seconds}, ")));
+        assert!(said.contains("spec.activeDeadlineSeconds: Invalid value"), "{said}");
+    }
 }
 
 #[test]
@@ -104,9 +121,6 @@ fn volumes_and_mounts() {
     assert_eq!((mount.host_path.as_path(), mount.readonly), (Path::new("/srv"), true));
     let missing = "{containers: [{name: c, image: 'a.io/x:1', volumeMounts: [{name: nope, mountPath: /m}]}]}";
     assert!(refused(missing).contains("volumeMounts[0].name: the pod has no volume \"nope\""));
-    let memory =
-        "{volumes: [{name: e, emptyDir: {medium: Memory}}], containers: [{name: c, image: 'a.io/x:1'}]}";
-    assert!(refused(memory).contains("spec.volumes[0].emptyDir.medium is not supported yet"));
 }
 
 #[test]
@@ -181,7 +195,7 @@ fn names_that_cannot_be() {
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
     let said = refused(
-        "{hostname: 'a.b', volumes: [{name: m, emptyDir: {medium: Memory}}, {name: h, hostPath: {path: x}}],
+        "{hostname: 'a.b', volumes: [{name: m, emptyDir: {medium: HugePages}}, {name: h, hostPath: {path: x}}],
           containers: [{name: A, image: '', env: [{name: ''}, {name: 'a=b'}],
                         volumeMounts: [{name: m, mountPath: /m}, {name: none, mountPath: /n}]},
                        {name: b, image: 'a.io/x:1', workingDir: x, resources: {limits: {cpu: 1}, requests: {cpu: 2}}}]}",

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::facts::Facts;
 use super::projected::{self, Files};
-use super::{Fault, FaultKind, Faults, absolute, name, wrong};
-use crate::manifest::{self, HostPathType, Medium};
+use super::{Fault, Faults, absolute, empty, name, wrong};
+use crate::manifest::{self, HostPathType};
 
 /// A volume of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Volume {
     pub path: PathBuf,
     /// What is checked or made before the first container.
     pub kind: VolumeKind,
+    /// The group that it belongs to, unless it is of the host.
+    pub group: Option<u32>,
 }
 
 /// What is checked or made before the first container.
@@ -24,6 +26,8 @@ pub struct Volume {
 pub enum VolumeKind {
     /// An empty directory that is removed with the pod.
     Empty,
+    /// The same in memory, for at most this many bytes.
+    Memory(u64),
     /// These files, which the pod cannot write; removed with the pod.
     Files(Files),
     /// Something of the host.
@@ -64,13 +68,7 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
     let own = || facts.place.dir.join("volumes").join(name);
     let files = |files: Files| (own(), VolumeKind::Files(files));
     let (path, kind) = if let Some(empty) = empty_dir {
-        if empty.medium == Medium::Memory {
-            return Err((format!("{at}.emptyDir.medium"), FaultKind::Later));
-        }
-        if empty.size_limit.is_some() {
-            return Err((format!("{at}.emptyDir.sizeLimit"), FaultKind::Later));
-        }
-        (own(), VolumeKind::Empty)
+        (own(), empty::plan(facts, empty, &format!("{at}.emptyDir"))?)
     } else if let Some(host) = host_path {
         (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
     } else if let Some(from) = config_map {
@@ -85,5 +83,6 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
         // As Kubernetes defaults it.
         (own(), VolumeKind::Empty)
     };
-    Ok(Volume { name: name.clone(), path, kind })
+    let group = facts.pod.spec.security_context.fs_group;
+    Ok(Volume { name: name.clone(), path, kind, group })
 }

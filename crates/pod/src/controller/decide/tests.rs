@@ -19,6 +19,7 @@ fn pod(policy: &str, init: &str) -> Plan {
         uid: "u".into(),
         dir: PathBuf::from("/p"),
         addresses: Vec::new(),
+        user: None,
         node: crate::plan::Node::default(),
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
@@ -150,7 +151,13 @@ fn each_end_counts_once() {
 fn those_after_a_post_start_wait_for_it() {
     let text = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [
       {name: a, image: 'a.io/x:1', lifecycle: {postStart: {sleep: {seconds: 1}}}}, {name: b, image: 'a.io/x:1'}]}}";
-    let place = Place { uid: "u".into(), dir: "/p".into(), addresses: Vec::new(), node: Default::default() };
+    let place = Place {
+        uid: "u".into(),
+        dir: "/p".into(),
+        addresses: Vec::new(),
+        node: Default::default(),
+        user: None,
+    };
     let plan = plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap();
     let (a, b) =
         (container(&plan, "a", 0, State::Created, None), container(&plan, "b", 0, State::Created, None));

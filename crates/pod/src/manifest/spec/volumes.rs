@@ -121,18 +121,11 @@ pub struct DownwardItem {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmptyDir {
+    /// Empty, `Memory`, or what no machine of ours gives.
     #[serde(default)]
-    pub medium: Medium,
+    pub medium: String,
     #[serde(default)]
     pub size_limit: Option<Quantity>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum Medium {
-    #[default]
-    #[serde(rename = "")]
-    Disk,
-    Memory,
 }
 
 #[derive(Debug, Clone, Deserialize)]

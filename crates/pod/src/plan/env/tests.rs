@@ -24,7 +24,13 @@ fn place() -> Place {
         cpus: 4,
         memory: 8 << 30,
     };
-    Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: addresses(&["10.0.0.2", "fd00::2"]), node }
+    Place {
+        uid: "u1".into(),
+        dir: "/pods/u1".into(),
+        addresses: addresses(&["10.0.0.2", "fd00::2"]),
+        user: None,
+        node,
+    }
 }
 
 fn tried(container: &str, more: &str) -> Result<super::super::Plan, PlanError> {

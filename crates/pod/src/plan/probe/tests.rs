@@ -4,7 +4,13 @@ use crate::plan::{Node, Place, Plan, plan};
 
 fn planned(spec: &str) -> Result<Plan, String> {
     let text = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: p}}, spec: {spec}}}");
-    let place = Place { uid: "u".into(), dir: "/p/u".into(), addresses: Vec::new(), node: Node::default() };
+    let place = Place {
+        uid: "u".into(),
+        dir: "/p/u".into(),
+        addresses: Vec::new(),
+        node: Node::default(),
+        user: None,
+    };
     let pod = parse(text.as_bytes()).map_err(|e| e.to_string())?.remove(0);
     plan(&pod, &place).map_err(|e| e.to_string())
 }

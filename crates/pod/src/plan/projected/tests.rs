@@ -27,7 +27,7 @@ fn tried(volume: &str, mount: &str) -> Result<Plan, PlanError> {
     );
     let pod = parse(text.as_bytes()).unwrap_or_else(|e| panic!("{volume}: {e}")).remove(0);
     let node = Node::default();
-    plan(&pod, &Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), node })
+    plan(&pod, &Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), user: None, node })
 }
 
 fn files(volume: &str) -> Vec<(String, u32, String)> {
@@ -149,8 +149,6 @@ fn one_file_of_a_volume() {
         (volume, "x", "subPath: Not found: \"x\""),
         (volume, "../d", "subPath: Invalid value"),
         (volume, "/d", "subPath: Invalid value"),
-        ("emptyDir: {}", "d", "subPath is not supported yet"),
-        ("hostPath: {path: /srv}", "d", "subPath is not supported yet"),
     ] {
         let message = tried(volume, &format!(", subPath: {path}")).expect_err(path).to_string();
         assert!(message.contains(&format!("spec.containers[0].volumeMounts[0].{said}")), "{message}");

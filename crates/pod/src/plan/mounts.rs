@@ -1,0 +1,114 @@
+//! What a container mounts of its pod's volumes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use berth_engine::model::{Mount, Propagation as To};
+
+use super::expand::expand_all;
+use super::projected::inside;
+use super::{Fault, Faults, Volume, VolumeKind, absolute, wrong};
+use crate::manifest::{Container, Propagation, VolumeMount};
+
+/// The container's variables, and whether those that are empty may have a value later: the pod's addresses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) values: &'a BTreeMap<String, String>,
+    pub(super) incomplete: bool,
+}
+
+/// The mounts of a container whose path in the manifest is `at`, without those that have a fault.
+pub(super) fn plan(
+    from: &Container,
+    at: &str,
+    volumes: &BTreeMap<&str, Option<&Volume>>,
+    variables: &Known<'_>,
+    faults: &mut Faults,
+) -> Vec<Mount> {
+    let mut mounts = Vec::with_capacity(from.volume_mounts.len());
+    for (index, asked) in from.volume_mounts.iter().enumerate() {
+        let at = format!("{at}.volumeMounts[{index}]");
+        mounts.extend(faults.take(mount(from, asked, &at, volumes, variables)).flatten());
+    }
+    mounts
+}
+
+/// Nothing for a volume that has a fault of its own.
+fn mount(
+    from: &Container,
+    asked: &VolumeMount,
+    at: &str,
+    volumes: &BTreeMap<&str, Option<&Volume>>,
+    variables: &Known<'_>,
+) -> Result<Option<Mount>, Fault> {
+    let volume = volumes
+        .get(asked.name.as_str())
+        .ok_or_else(|| wrong(format!("{at}.name"), format!("the pod has no volume {:?}", asked.name)))?;
+    let propagation = propagation(from, asked, &format!("{at}.mountPropagation"))?;
+    let place = absolute(&format!("{at}.mountPath"), &asked.mount_path)?;
+    let part = part(asked, at, variables)?;
+    let Some(volume) = volume else { return Ok(None) };
+    let files = matches!(volume.kind, VolumeKind::Files(_));
+    let (source, sub_path) = match part {
+        None => (volume.path.clone(), PathBuf::new()),
+        Some((path, at)) => below(volume, path, &at)?,
+    };
+    // Files that are made from the manifest are read-only, as a kubelet mounts them.
+    let readonly = asked.read_only || files;
+    Ok(Some(Mount { readonly, propagation, sub_path, ..Mount::new(source, place) }))
+}
+
+fn propagation(from: &Container, asked: &VolumeMount, at: &str) -> Result<To, Fault> {
+    let whole = asked.sub_path.is_empty() && asked.sub_path_expr.is_empty();
+    match asked.mount_propagation {
+        Propagation::None => Ok(To::Private),
+        Propagation::HostToContainer => Ok(To::HostToContainer),
+        Propagation::Bidirectional if !from.security_context.privileged => {
+            Err(wrong(at, "Bidirectional needs a privileged container"))
+        }
+        Propagation::Bidirectional if whole => Ok(To::Bidirectional),
+        Propagation::Bidirectional => Err(wrong(at, "Unsupported value: Bidirectional goes without subPath")),
+    }
+}
+
+/// The path in the volume that is asked for, and the field that has it.
+fn part(asked: &VolumeMount, at: &str, variables: &Known<'_>) -> Result<Option<(PathBuf, String)>, Fault> {
+    let (path, at) = match (asked.sub_path.as_str(), asked.sub_path_expr.as_str()) {
+        ("", "") => return Ok(None),
+        (path, "") => (path.to_owned(), format!("{at}.subPath")),
+        ("", expression) => {
+            let at = format!("{at}.subPathExpr");
+            let mut values = Cow::Borrowed(variables.values);
+            if variables.incomplete {
+                let empty = values.to_mut().values_mut().filter(|value| value.is_empty());
+                empty.for_each(|value| *value = "later".to_owned());
+            }
+            let path = expand_all(expression, &values).map_err(|names| {
+                let names = Vec::from_iter(names).join(", ");
+                wrong(&at, format!("Invalid value: {expression:?}: missing value for {names}"))
+            })?;
+            (path, at)
+        }
+        _ => {
+            let message = "Invalid value: subPathExpr and subPath are mutually exclusive";
+            return Err(wrong(format!("{at}.subPathExpr"), message));
+        }
+    };
+    Ok(Some((inside(&path, &at)?, at)))
+}
+
+/// The path that is mounted, and what of it.
+fn below(volume: &Volume, path: PathBuf, at: &str) -> Result<(PathBuf, PathBuf), Fault> {
+    match &volume.kind {
+        // What the pod cannot write leads nowhere else.
+        VolumeKind::Files(files) if files.keys().any(|file| file.starts_with(&path)) => {
+            Ok((volume.path.join(path), PathBuf::new()))
+        }
+        VolumeKind::Files(_) => Err(wrong(at, format!("Not found: {path:?}: the volume has no such file"))),
+        VolumeKind::Empty | VolumeKind::Memory(_) | VolumeKind::Host(_) => Ok((volume.path.clone(), path)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
