@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use berth_container::plan::PROFILED;
 use berth_image::{Image, Snapshot};
-use berth_sys::cgroup::{CgroupPath, Resources as Limits};
+use berth_sys::cgroup::{Cgroup, CgroupPath, Resources as Limits};
 use berth_types::lifecycle::container::{After, State};
 use berth_types::shim::{self, Answer, PidSpace};
 use berth_types::{ContainerId, Digest, SandboxId};
@@ -91,6 +91,19 @@ pub(crate) struct Work {
     /// The limits of the pod's other containers that live or will, and the order of their creations.
     beside: (Vec<Resources>, Creation),
     timeline: Timeline,
+}
+
+/// The group of a pod's own kernel, with the limits that follow from a creation.
+fn kernel_group(
+    shared: &Shared,
+    (path, limits): (CgroupPath, Limits),
+    creation: &Creation,
+) -> Result<Cgroup, EngineError> {
+    let failed = |e| EngineError::failed("make the kernel's cgroup", e);
+    // They change with each container, in an order that depends on what there is.
+    let group = shared.cgroups.ensure(&path, &Limits::default()).map_err(failed)?;
+    creation.write(|| group.update(&limits)).map_err(failed)?;
+    Ok(group)
 }
 
 impl Work {
@@ -360,19 +373,13 @@ impl Work {
             // What a container with another kernel has on the host only serves it.
             let own = if kernel.is_some() { &none } else { &limits };
             let cgroup = cgroup.map(|path| shared.placement.make(&path, own)).transpose()?;
-            let ensured = kernel.map(|(path, limits)| {
-                // They change with each container, in an order that depends on what there is.
-                let group = shared.cgroups.ensure(&path, &none)?;
-                creation.write(|| group.update(&limits)).map(|()| group)
-            });
-            let ensured =
-                ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
+            let group = kernel.map(|kernel| kernel_group(&shared, kernel, &creation)).transpose()?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
             let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
             let namespace = namespace.as_ref().map(|namespace| namespace.as_fd());
             let volumes = volumes::mount(&shared.images, &config, &snapshot.volumes, &dir, namespace)?;
-            let dirs = cgroup.as_ref().map(berth_sys::cgroup::Cgroup::dirs).unwrap_or_default();
+            let dirs = cgroup.as_ref().map(Cgroup::dirs).unwrap_or_default();
             let create = shim::Create { cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(), ..create };
             let root = berth_sys::overlay::Overlay {
                 lowers: &snapshot.lowers,
@@ -390,7 +397,7 @@ impl Work {
                 devices: &limits.devices,
                 cgroup: cgroup.as_ref(),
                 pod: &pod,
-                kernel: ensured.as_ref().map(|cgroup| Kernel {
+                kernel: group.as_ref().map(|cgroup| Kernel {
                     id: &sandbox_id,
                     cgroup,
                     dir: &kernel_dir,

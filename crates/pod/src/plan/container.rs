@@ -61,13 +61,7 @@ pub(super) fn plan(
     let variables = env::environment(&Facts { pod, place }, from, at, faults);
     let incomplete = place.addresses.is_empty() && needs_addresses(pod);
     let known = mounts::Known { values: &variables.values, incomplete };
-    let mut mounts = mounts::plan(from, at, volumes, &known, faults);
-    if let Some(user) = place.user.filter(|_| !pod.spec.host_users) {
-        // Who owns a file of a volume on the disk owns it in the pod.
-        for mount in &mut mounts {
-            (mount.uids, mount.gids) = (vec![user.uids], vec![user.gids]);
-        }
-    }
+    let mounts = mapped(pod, place, mounts::plan(from, at, volumes, &known, faults));
     let (mounts, annotations) = told(pod, from, at, place, mounts, faults);
     let resources = faults.take(resources(from, at));
     let security = faults.take(security(pod, from, at));
@@ -117,6 +111,16 @@ pub(super) fn plan(
         probes,
         hooks: lived.hooks,
     })
+}
+
+/// The mounts with the ids of the pod's user namespace: who owns a file of a volume on the disk owns it in the pod.
+fn mapped(pod: &Pod, place: &Place, mut mounts: Vec<Mount>) -> Vec<Mount> {
+    if let Some(user) = place.user.filter(|_| !pod.spec.host_users) {
+        for mount in &mut mounts {
+            (mount.uids, mount.gids) = (vec![user.uids], vec![user.gids]);
+        }
+    }
+    mounts
 }
 
 /// The mounts with the file for what the container says of its end, and the annotations about it; nothing where a volume
