@@ -341,6 +341,7 @@ impl Work {
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
         let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
         let root_at = self.dir.container_root(&self.id);
+        let serving = handler.has_serving_group().then(|| self.cgroups.kernel(&self.sandbox_id)).transpose()?;
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
@@ -357,6 +358,8 @@ impl Work {
                 let group = shared.cgroups.ensure(&path, &none)?;
                 group.update(&limits).map(|()| group)
             });
+            let serving = serving.map(|path| shared.cgroups.ensure(&path, &none)).transpose();
+            let serving = serving.map_err(|e| EngineError::failed("make the cgroup of the pod's shim", e))?;
             let ensured =
                 ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
             timeline.stage("cgroup", since);
@@ -390,6 +393,7 @@ impl Work {
                     sysctls: &sandbox.sysctls,
                     shares_pid: sandbox.namespaces.pid == PidMode::Pod,
                 }),
+                serving: serving.as_ref(),
                 cgroups: &shared.cgroups,
                 places: Places { dir: &dir, root: &root_at },
                 create,

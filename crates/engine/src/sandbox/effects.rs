@@ -67,6 +67,12 @@ impl Owner {
         self.cgroups.kernel(&self.id).ok()
     }
 
+    /// That, or the group of what serves the pod's containers: it has the same place.
+    fn beside(&self) -> Option<CgroupPath> {
+        self.handler().filter(|handler| handler.has_own_kernel() || handler.has_serving_group())?;
+        self.cgroups.kernel(&self.id).ok()
+    }
+
     /// The limits of the containers that may live, but for one.
     fn limits_beside(&self, id: &ContainerId) -> Vec<Resources> {
         let living = self.pod.containers().iter().filter(|(other, life)| *other != id && life.may_live());
@@ -215,7 +221,7 @@ impl Owner {
                 .containers()
                 .values()
                 .filter_map(|life| life.facts().and_then(|facts| facts.cgroup.clone()))
-                .chain(self.kernel())
+                .chain(self.beside())
                 .chain([self.cgroups.pod.clone()])
                 .collect(),
         };
@@ -287,7 +293,7 @@ impl Owner {
             id: self.id.clone(),
             dir: self.dir.clone(),
             pod: self.cgroups.pod.clone(),
-            kernel: self.kernel(),
+            beside: self.beside(),
             containers,
             handler: self.handler(),
         };

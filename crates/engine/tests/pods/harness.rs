@@ -13,7 +13,7 @@ use berth_engine::model::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, ImageSpec, NamespaceMode, Namespaces, Network,
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
-use berth_engine::seams::{Gvisor, OciRuntime, Program, Seams};
+use berth_engine::seams::{ForeignShim, Gvisor, OciRuntime, Program, Seams};
 use berth_engine::{
     BuiltinNetwork, CgroupDriver, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice,
 };
@@ -77,6 +77,9 @@ pub(crate) fn runsc() -> Option<&'static str> {
     };
     RUNSC.get_or_init(find).as_deref()
 }
+
+/// The handler whose containers a shim of containerd's protocol makes.
+pub(crate) const SHIM: &str = "shim";
 
 /// Whether it runs with Berth's own runtime.
 pub(crate) fn is_native() -> bool {
@@ -146,6 +149,7 @@ impl World {
             let shim = Arc::new(Program::new(programs().shim));
             seams.handlers.push(match name {
                 GVISOR => Arc::new(Gvisor::new(name.to_owned(), runtime.into(), shim)),
+                SHIM => Arc::new(ForeignShim::new(name.to_owned(), runtime.into(), shim)),
                 _ => Arc::new(OciRuntime::new(name.to_owned(), runtime.into(), shim)),
             });
         }
