@@ -11,7 +11,7 @@
 mod bundle;
 pub(crate) mod check;
 mod features;
-mod foreign;
+pub(crate) mod foreign;
 mod found;
 mod gvisor;
 mod mapped;

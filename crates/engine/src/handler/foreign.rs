@@ -1,6 +1,8 @@
 //! A shim that speaks containerd's protocol: runc's own, or any other whose containers are processes of the host. The pod's shim
 //! drives it as it drives an OCI runtime; what it is given is the same. See docs/adr/0095.
 
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +24,9 @@ const PROGRAM: (&str, &str) = ("containerd-shim-", "-v2");
 /// How containerd calls it.
 const RUNTIME: (&str, &str) = ("io.containerd.", ".v2");
 
+/// The longest address of one.
+const MAX_ADDRESS: u64 = 4 << 10;
+
 /// A shim by its program.
 #[derive(Debug)]
 pub struct ForeignShim {
@@ -34,6 +39,19 @@ impl ForeignShim {
     /// The program at an absolute path, under a name, and the program of its pods' own shims.
     pub fn new(name: String, program: PathBuf, shim: Arc<Program>) -> Self {
         Self { name, program, shim }
+    }
+}
+
+/// Removes the socket of a pod's shim that was killed, as far as it made one outside of the pod's directory; `dir` is where it worked.
+pub(crate) fn clear(dir: &Path) {
+    let written = berth_sys::fs::read_bounded(&dir.join("address"), MAX_ADDRESS);
+    let address = written.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(path) = address.as_deref().and_then(|text| text.trim().strip_prefix("unix://")) else { return };
+    // The path is what a foreign program said, so it may be anything.
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {
+        // The next shim of this name would replace it as well.
+        drop(std::fs::remove_file(path));
     }
 }
 

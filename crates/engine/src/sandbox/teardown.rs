@@ -12,7 +12,7 @@ use berth_types::{ContainerId, SandboxId};
 use super::namespaces;
 use crate::container::remove;
 use crate::error::EngineError;
-use crate::handler::Handler;
+use crate::handler::{Handler, foreign};
 use crate::host::layout::PodDir;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
@@ -102,6 +102,7 @@ impl Steps {
         for cgroup in &self.cgroups {
             failures.take(shared.placement.end(cgroup));
         }
+        foreign::clear(&self.dir.runtime().join(self.id.as_str()));
         timeline.stage("cgroups", since);
         let since = Instant::now();
         let detached = shared.networks.detach(&self.id);

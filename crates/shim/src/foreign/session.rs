@@ -163,7 +163,7 @@ fn lanes(
     let client = session.client.clone();
     match ours {
         Stdio::Terminal => {
-            let multiplexer = rustix::fs::open("/dev/ptmx", pty::MULTIPLEXER, Mode::empty())?;
+            let multiplexer = rustix::fs::open("/dev/pts/ptmx", pty::MULTIPLEXER, Mode::empty())?;
             let pty = pty::open(multiplexer)?;
             let mut raw = tcgetattr(&pty.slave)?;
             raw.make_raw();

@@ -31,6 +31,6 @@ pub(crate) fn start(tty: bool) -> io::Result<Made> {
 
 /// The master of a terminal that nothing is written to.
 fn terminal() -> io::Result<OwnedFd> {
-    let multiplexer = rustix::fs::open("/dev/ptmx", pty::MULTIPLEXER, Mode::empty())?;
+    let multiplexer = rustix::fs::open("/dev/pts/ptmx", pty::MULTIPLEXER, Mode::empty())?;
     Ok(pty::open(multiplexer)?.master)
 }
