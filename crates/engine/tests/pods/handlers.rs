@@ -81,22 +81,25 @@ fn volumes_of_a_user_namespace_by_runc() {
     harness::under(("runc", "/usr/sbin/runc"), files::volumes_keep_their_owners_with_the_mounts_below_them);
 }
 
-/// The same for containerd's shim for runc, Debian's. What it does not have are user namespaces.
-macro_rules! shim_suite {
-    ($($module:ident :: $test:ident),+ $(,)?) => {
-        mod shim {
+/// The same for containerd's shim for runc: Debian's, and a newer one that speaks the protocol's next version. They have no user namespaces, and
+/// of a container that could not be made, the pod's shim and its group stay: see `foreign.rs`.
+macro_rules! shim_suites {
+    ($handlers:tt: $tests:tt) => { shim_suites! { @each $handlers $tests } };
+    (@each { $($handler:ident)+ } $tests:tt) => { $(shim_suites! { @one $handler $tests })+ };
+    (@one $handler:ident { $($module:ident :: $test:ident),+ $(,)? }) => {
+        mod $handler {
             $(#[test]
             fn $test() {
-                const PROGRAM: &str = "/usr/bin/containerd-shim-runc-v2";
                 super::require_root!();
-                super::require!(std::path::Path::new(PROGRAM).exists(), "needs the package containerd");
-                super::harness::under((super::harness::SHIM, PROGRAM), super::$module::$test);
+                let program = super::harness::foreign_shim(stringify!($handler));
+                super::require!(program.is_some(), "needs the package containerd, or for the newer one containerd's shim in BERTH_SHIMS");
+                super::harness::under((super::harness::SHIM, program.unwrap()), super::$module::$test);
             })+
         }
     };
 }
 
-shim_suite! {
+shim_suites! { { shim newer_shim }: {
     life::a_pod_runs_writes_its_log_and_leaves_nothing,
     life::the_same_identity_with_another_configuration_or_stopped_is_taken,
     life::stopping_signals_once_waits_and_kills,
@@ -108,7 +111,6 @@ shim_suite! {
     exec::exec_with_streams_and_with_a_terminal,
     exec::an_attached_client_talks_to_the_main_process,
     failures::a_command_that_is_not_there_ends_as_start_error,
-    failures::a_container_that_cannot_be_created_leaves_nothing,
     recovery::pods_run_on_without_the_daemon_and_are_found_again,
     recovery::a_pod_whose_shim_is_killed_ends_in_the_defined_way,
     recovery::a_shim_that_died_with_the_daemon_is_found_so,
@@ -127,7 +129,7 @@ shim_suite! {
     network::pods_have_addresses_names_and_reach_each_other,
     stats::only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample,
     concurrency::sixteen_pods_at_once_come_and_go,
-}
+} }
 
 /// The same for gVisor, whose pods have a kernel of their own. What is not the same is in `gvisor.rs`: limits, statistics, memory that runs out,
 /// what stays of a container that could not be made (its pod's kernel), and what only Linux tells of a process.

@@ -81,6 +81,19 @@ pub(crate) fn runsc() -> Option<&'static str> {
 /// The handler whose containers a shim of containerd's protocol makes.
 pub(crate) const SHIM: &str = "shim";
 
+/// The program of such a shim: Debian's, or the `newer_shim`, which `cargo xtask test` builds; None where it is not there.
+pub(crate) fn foreign_shim(which: &str) -> Option<&'static str> {
+    static NEWER: OnceLock<String> = OnceLock::new();
+    let program = match which {
+        "newer_shim" => NEWER.get_or_init(|| {
+            let dir = std::env::var("BERTH_SHIMS").unwrap_or_default();
+            format!("{dir}/containerd-shim-runc-v2")
+        }),
+        _ => "/usr/bin/containerd-shim-runc-v2",
+    };
+    Path::new(program).exists().then_some(program)
+}
+
 /// Whether it runs with Berth's own runtime.
 pub(crate) fn is_native() -> bool {
     HANDLER.get().is_none()

@@ -76,8 +76,11 @@ mod tests {
             all(&["kata=/opt/kata", "runc=/opt/runc"]),
             r#"{"kata": "/opt/kata", "runc": "/opt/runc"}"#
         );
+        assert_eq!(all(&["vm=io.containerd.kata.v2"]), r#"{"vm": "io.containerd.kata.v2"}"#);
         for (words, part) in [
-            (["x=bin/x"].as_slice(), "expected NAME=/PATH"),
+            (["vm=io.containerd.v2"].as_slice(), "expected NAME=/PATH or"),
+            (&["vm=io.containerd./x.v2"], "expected NAME=/PATH or"),
+            (&["x=bin/x"], "expected NAME=/PATH"),
             (&["x"], "expected NAME=/PATH"),
             (&["=/x"], "lower-case"),
             (&["-x=/x"], "lower-case"),
