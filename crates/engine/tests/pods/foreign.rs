@@ -134,7 +134,7 @@ fn what_a_failed_start_has_put_in_the_background_is_ended() {
 #[test]
 fn a_shim_that_is_killed_ends_its_containers_and_is_replaced() {
     require_shim!();
-    under("", async |world, engine, pod| {
+    under(":", async |world, engine, pod| {
         let one = started(engine, &pod, script("one", WAITS)).await;
         let two = engine.create_container(&pod, script("two", "exit 4")).await.unwrap();
         let before = process(world, &pod);
@@ -154,7 +154,7 @@ fn a_shim_that_is_killed_ends_its_containers_and_is_replaced() {
 #[test]
 fn a_shim_that_is_stopped_does_not_keep_its_pod() {
     require_shim!();
-    under("", async |world, engine, pod| {
+    under(":", async |world, engine, pod| {
         let id = started(engine, &pod, script("c", WAITS)).await;
         signal(&process(world, &pod), "-STOP");
         engine.stop_container(&id, Duration::ZERO).await.unwrap();
@@ -166,7 +166,7 @@ fn a_shim_that_is_stopped_does_not_keep_its_pod() {
 #[test]
 fn a_container_that_cannot_be_created_leaves_its_pods_shim_alone() {
     require_shim!();
-    under("", async |world, engine, pod| {
+    under(":", async |world, engine, pod| {
         let first = started(engine, &pod, script("first", WAITS)).await;
         let before = (world.traces(), process(world, &pod));
         let mut mount = script("c", "true");
