@@ -29,6 +29,8 @@ use crate::runtime::path_of;
 
 /// What keeps the state of this apart from that of others.
 const NAMESPACE: &str = "berth";
+/// Where it makes its socket, if it is new enough. In the bundle such a shim has a link of its own, `s`.
+const SOCKETS: &str = "sockets";
 /// The time for an action of its program.
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take to end when it is asked to.
@@ -70,7 +72,7 @@ impl Shim {
     pub(crate) fn new(task: &Task, pod: String, state_dir: &Path) -> std::io::Result<Self> {
         let runtime = state_dir.join("runtime");
         let dir = runtime.join(&pod);
-        std::fs::create_dir_all(dir.join("s"))?;
+        std::fs::create_dir_all(dir.join(SOCKETS))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::open(&dir, flags, Mode::empty())?;
         let short = PathBuf::from(path_of(&open));
@@ -80,7 +82,7 @@ impl Shim {
             path: PathBuf::from(&task.container.runtime),
             namespace: NAMESPACE.to_owned(),
             events,
-            sockets: short.join("s"),
+            sockets: short.join(SOCKETS),
             // Of those that have no other way of telling events, nothing is heard.
             publisher: "/bin/false".into(),
             debug: false,
