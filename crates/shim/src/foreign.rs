@@ -111,7 +111,8 @@ impl Foreign {
         let client = self.shim.connected()?;
         let fifos = fifos(&self.dir.join("fifos"))?;
         let streams = Streams { stdin: create.stdin || create.tty, terminal: create.tty };
-        let stdio = stdio::Stdio::make(&fifos, streams).map_err(|e| system("make the container's FIFOs", &e))?;
+        let stdio =
+            stdio::Stdio::make(&fifos, streams).map_err(|e| system("make the container's FIFOs", &e))?;
         let made = self.make_by(&client, stdio, create.tty);
         made.inspect_err(|_| self.undo(&client))
     }
@@ -158,7 +159,8 @@ impl Foreign {
 
     /// The process that the shim names, which must be in the container's cgroup.
     fn process(&self, number: u32) -> Result<(i32, OwnedFd), Failure> {
-        let pid = i32::try_from(number).ok().and_then(Pid::from_raw).filter(|pid| pid.as_raw_nonzero().get() > 1);
+        let pid =
+            i32::try_from(number).ok().and_then(Pid::from_raw).filter(|pid| pid.as_raw_nonzero().get() > 1);
         let pid = pid.ok_or_else(|| self.wrong(&format!("{number} is no number of a process")))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())
             .map_err(|e| self.wrong(&format!("process {number}, which it names: {e}")))?;

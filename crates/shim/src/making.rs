@@ -134,7 +134,10 @@ impl Making {
 }
 
 /// What the pump serves, and a terminal's master for its size.
-pub(crate) fn ends(pipes: Option<Ends>, console: Option<OwnedFd>) -> Result<(Ends, Option<OwnedFd>), Failure> {
+pub(crate) fn ends(
+    pipes: Option<Ends>,
+    console: Option<OwnedFd>,
+) -> Result<(Ends, Option<OwnedFd>), Failure> {
     match (pipes, console) {
         (Some(ends), _) => Ok((ends, None)),
         (None, Some(console)) => {

@@ -30,8 +30,8 @@ mod recorder;
 
 pub(crate) use berth_sys::clock::now;
 use client::{Client, Fate};
-pub(crate) use fifos::{Fifos, Then};
 pub(crate) use client::{Joining, MAX_CLIENTS, Since};
+pub(crate) use fifos::{Fifos, Then};
 use input::Stdin;
 use recorder::Recorder;
 
@@ -264,10 +264,7 @@ impl Pump {
         let mut slave = None;
         let (sources, stdin) = match setup.ends {
             Ends::Pipes { stdin, stdout, stderr } => (
-                vec![
-                    Source::new(Stream::Stdout, stdout.into()),
-                    Source::new(Stream::Stderr, stderr.into()),
-                ],
+                vec![Source::new(Stream::Stdout, stdout.into()), Source::new(Stream::Stderr, stderr.into())],
                 Stdin::pipe(stdin, setup.stdin_once),
             ),
             Ends::Terminal(master) => {

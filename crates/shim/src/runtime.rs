@@ -310,7 +310,11 @@ impl Runtime {
     }
 
     /// The text of the configuration, with the paths of namespaces.
-    pub(crate) fn config(bundle: &Bundle, spaces: &Spaces, pid_space: Option<&OwnedFd>) -> Result<String, Failure> {
+    pub(crate) fn config(
+        bundle: &Bundle,
+        spaces: &Spaces,
+        pid_space: Option<&OwnedFd>,
+    ) -> Result<String, Failure> {
         let mut text = String::new();
         for piece in &bundle.config {
             match piece {

@@ -24,11 +24,11 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, wait, waitid};
 use crate::connection::{Connection, Gone};
 use crate::container::{Asker, Container};
 use crate::exec::{Beginning, Session};
+use crate::foreign::Shim;
 use crate::init::Init;
 use crate::making::Spaces;
 use crate::outcome::{Ended, failure};
 use crate::pump::{self, Note, Noted, Notes};
-use crate::foreign::Shim;
 use crate::runtime::Sandbox;
 
 mod create;

@@ -341,7 +341,8 @@ impl Work {
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
         let (dir, timeline) = (self.dir.container(&self.id), self.timeline.clone());
         let root_at = self.dir.container_root(&self.id);
-        let serving = handler.has_serving_group().then(|| self.cgroups.kernel(&self.sandbox_id)).transpose()?;
+        let serving =
+            handler.has_serving_group().then(|| self.cgroups.kernel(&self.sandbox_id)).transpose()?;
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);

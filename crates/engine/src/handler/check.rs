@@ -116,8 +116,10 @@ impl SelfCheck {
     ) -> Result<(String, Ran), Unusable> {
         let words = args.iter().filter(|word| !word.starts_with('/')).map(String::as_str);
         let file = subject.program.file_name().unwrap_or_default().to_string_lossy();
-        let verb =
-            words.clone().find(|word| ["--version", "-v", "features", "run"].contains(word)).unwrap_or_default();
+        let verb = words
+            .clone()
+            .find(|word| ["--version", "-v", "features", "run"].contains(word))
+            .unwrap_or_default();
         let command = format!("{file} {verb}");
         let ran = contained::run(&subject.program, args, space, groups, LIMIT).map_err(not_checked)?;
         match ran.end {

@@ -49,7 +49,9 @@ pub(crate) fn clear(dir: &Path) {
     let Some(path) = address.as_deref().and_then(|text| text.trim().strip_prefix("unix://")) else { return };
     // The path is what a foreign program said, so it may be anything.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {
+    if is_socket
+        && UnixStream::connect(path).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    {
         // The next shim of this name would replace it as well.
         drop(std::fs::remove_file(path));
     }

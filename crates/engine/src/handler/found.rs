@@ -69,7 +69,9 @@ impl Search {
         let dirs = self.dirs.iter().filter(|dir| dir.is_absolute());
         let files = dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
         let files = files.filter_map(|file| file.file_name().into_string().ok());
-        all.extend(files.filter_map(|file| foreign::name_of(&file).map(str::to_owned)).filter(|name| is_name(name)));
+        all.extend(
+            files.filter_map(|file| foreign::name_of(&file).map(str::to_owned)).filter(|name| is_name(name)),
+        );
         all.sort_unstable();
         all.dedup();
         all
@@ -77,7 +79,8 @@ impl Search {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         let is_shim = || {
-            is_name(name) && self.in_dirs(&foreign::program(name)).any(|place| matches!(stat(&place), Ok(Some(_))))
+            is_name(name)
+                && self.in_dirs(&foreign::program(name)).any(|place| matches!(stat(&place), Ok(Some(_))))
         };
         self.names().any(|known| known == name) || is_shim()
     }

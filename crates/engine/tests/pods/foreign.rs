@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_engine::model::Mount;
+use berth_engine::model::{EnvVar, IdMap, Mount, UserNamespace};
 use berth_engine::seams::{ForeignShim, Program, Seams};
-use berth_engine::{Engine, HandlerState};
+use berth_engine::{Engine, EngineError, HandlerState};
 use berth_testkit::{executable, require, require_root, wait_until};
 use berth_types::SandboxId;
 use berth_types::error::chain;
@@ -51,7 +51,8 @@ fn under(fault: &str, test: impl AsyncFnOnce(&World, &Engine, SandboxId)) {
         engine.remove_sandbox(&pod).await.unwrap();
     });
     assert_eq!(world.traces(), before.0);
-    let gone = wait_until(LIMIT, || sockets().iter().all(|socket| before.1.contains(socket) || is_live(socket)));
+    let gone =
+        wait_until(LIMIT, || sockets().iter().all(|socket| before.1.contains(socket) || is_live(socket)));
     assert!(gone, "{:?}", sockets());
     world.finish(engine);
 }
@@ -69,7 +70,8 @@ fn is_live(socket: &Path) -> bool {
 
 /// The process of the pod's shim: the one in its group.
 fn process(world: &World, pod: &SandboxId) -> String {
-    let ours = |trace: &&String| trace.ends_with(&format!("/kernel-{pod}")) && trace.starts_with("/sys/fs/cgroup");
+    let ours =
+        |trace: &&String| trace.ends_with(&format!("/kernel-{pod}")) && trace.starts_with("/sys/fs/cgroup");
     let traces = world.traces();
     let group = traces.iter().find(ours).expect("the pod's shim has a group");
     std::fs::read_to_string(Path::new(group).join("cgroup.procs")).unwrap().trim().to_owned()
@@ -162,6 +164,48 @@ fn a_shim_that_is_stopped_does_not_keep_its_pod() {
     });
 }
 
+/// A further process that it does not make has its time, and the container goes on.
+#[test]
+fn a_shim_that_is_stopped_does_not_keep_the_callers_of_exec() {
+    require_shim!();
+    under(":", async |world, engine, pod| {
+        let id = started(engine, &pod, script("c", WAITS)).await;
+        let shim = process(world, &pod);
+        signal(&shim, "-STOP");
+        let limit = Some(Duration::from_millis(500));
+        let error = engine.exec_sync(&id, vec!["true".into()], limit).await.unwrap_err();
+        assert!(matches!(error, EngineError::Timeout { .. }), "{error:?}");
+        assert!(engine.container(id.as_str()).unwrap().exit.is_none());
+        signal(&shim, "-CONT");
+        let out = engine.exec_sync(&id, vec!["echo".into(), "on".into()], None).await.unwrap();
+        assert_eq!(out.stdout, b"on\n");
+    });
+}
+
+/// A pod is removed while its shim makes a container, and does not get on with it.
+#[test]
+fn a_shim_that_is_stopped_in_a_creation_is_ended_with_its_pod() {
+    require_shim!();
+    under(":", async |world, engine, pod| {
+        started(engine, &pod, script("first", WAITS)).await;
+        signal(&process(world, &pod), "-STOP");
+        let create = engine.create_container(&pod, script("c", WAITS));
+        let stop = async {
+            let containers = world.config.root.join("sandboxes").join(pod.as_str()).join("containers");
+            // What the shim is asked with.
+            let asked = move || {
+                let all = std::fs::read_dir(&containers).unwrap().flatten();
+                all.filter(|entry| entry.path().join("fifos").exists()).count() == 2
+            };
+            let asked = move || assert!(wait_until(LIMIT, &asked));
+            tokio::task::spawn_blocking(asked).await.unwrap();
+            engine.stop_sandbox(&pod).await.unwrap();
+        };
+        let (created, ()) = tokio::join!(create, stop);
+        created.unwrap_err();
+    });
+}
+
 /// Nothing stays of a container that could not be made, but for the pod's shim and its group.
 #[test]
 fn a_container_that_cannot_be_created_leaves_its_pods_shim_alone() {
@@ -180,6 +224,26 @@ fn a_container_that_cannot_be_created_leaves_its_pods_shim_alone() {
         let again = started(engine, &pod, script("c", "exit 3")).await;
         assert_eq!(ended(engine, &again).await.code, 3);
         assert!(engine.container(first.as_str()).unwrap().exit.is_none());
+    });
+}
+
+#[test]
+fn what_it_cannot_do_is_refused_by_name() {
+    require_shim!();
+    under(":", async |_, engine, pod| {
+        let mut mapped = sandbox("mapped");
+        mapped.handler = "foreign".to_owned();
+        let ids = IdMap { container: 0, host: 300_000, length: 65_536 };
+        mapped.namespaces.user = Some(UserNamespace { uids: ids, gids: ids });
+        let error = engine.run_sandbox(mapped).await.unwrap_err().to_string();
+        assert!(error.contains("the handler \"foreign\" has no user namespaces"), "{error}");
+        let mut config = script("c", "true");
+        config.envs.push(EnvVar { name: "RAW".to_owned(), value: b"a\xffb".to_vec() });
+        let error = chain(&engine.create_container(&pod, config).await.unwrap_err());
+        assert!(
+            error.contains("RAW") && error.contains("shims of containerd's protocol do not have"),
+            "{error}"
+        );
     });
 }
 

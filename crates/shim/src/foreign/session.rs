@@ -116,7 +116,8 @@ fn carry(
 ) -> Result<Running, Failure> {
     let (pid, pidfd) = process(of, number)?;
     let tty = matches!(ours, Stdio::Terminal);
-    let (lanes, console) = lanes(session, theirs, ours).map_err(|e| system("carry the session's streams", &e))?;
+    let (lanes, console) =
+        lanes(session, theirs, ours).map_err(|e| system("carry the session's streams", &e))?;
     let failed = |e: std::io::Error| system("wait for the session", &e);
     let told = Cancel::new().map_err(failed)?;
     let relay = Relay {
@@ -139,7 +140,9 @@ fn carry(
     // What has ended already is no process any more: nothing can be done to it by this descriptor.
     let pidfd = match pidfd {
         Some(pidfd) => pidfd,
-        None => Arc::into_inner(Cancel::new().map_err(failed)?.0).ok_or_else(|| of.wrong("it has no process"))?,
+        None => {
+            Arc::into_inner(Cancel::new().map_err(failed)?.0).ok_or_else(|| of.wrong("it has no process"))?
+        }
     };
     Ok(Running { pid, pidfd, console, notes: Vec::new() })
 }
@@ -171,7 +174,8 @@ fn lanes(
             // Its user has gone.
             let hang_up = session.kill(Signal::HUP);
             let then = Then::new(move || drop(client.begin(&hang_up, Some(LIMIT), |_| ())));
-            let input = theirs.stdin.map(|to| Ok::<_, std::io::Error>(Lane::input(pty.slave.try_clone()?, to, then)));
+            let input =
+                theirs.stdin.map(|to| Ok::<_, std::io::Error>(Lane::input(pty.slave.try_clone()?, to, then)));
             let output = Lane::output(theirs.stdout, Some(pty.slave));
             Ok((input.transpose()?.into_iter().chain([output]).collect(), Some(pty.master)))
         }

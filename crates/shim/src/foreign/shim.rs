@@ -35,6 +35,8 @@ const SOCKETS: &str = "sockets";
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take to end when it is asked to.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// How long one that is killed may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// containerd's own, which takes the options of runc.
 const OF_RUNC: &str = "containerd-shim-runc-v2";
 
@@ -145,8 +147,7 @@ impl Shim {
         let log = Log::open(&self.dir, |_| ()).map_err(|e| system("read the shim's log", &e))?;
         let bundle = Bundle { dir: &self.dir, id: &self.pod };
         let launched = self.program().start(bundle, self.options().as_ref(), &log);
-        let Launched { started, shim, input } =
-            launched.map_err(|e| failure(Reason::Refused, chain(&e)))?;
+        let Launched { started, shim, input } = launched.map_err(|e| failure(Reason::Refused, chain(&e)))?;
         self.program.lock().unwrap_or_else(PoisonError::into_inner).input = input;
         match self.process(&shim) {
             Ok(process) => Ok(Live { client: shim, started, process, ending: None, _log: log }),
@@ -160,18 +161,22 @@ impl Shim {
 
     /// The shim's process, which must have become a child of this one. From here on it is in its cgroup, with which it ends.
     fn process(&self, shim: &Client) -> Result<OwnedFd, Failure> {
-        let wrong = |what: String| failure(Reason::Refused, format!("{}: {what}", self.program().path.display()));
+        let wrong =
+            |what: String| failure(Reason::Refused, format!("{}: {what}", self.program().path.display()));
         let connect = task::Connect { id: self.pod.clone() };
         let answer = shim.call(&connect, Some(LIMIT)).map_err(|e| wrong(chain(&e)))?;
         let number = answer.shim_pid;
         let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| wrong(format!("{number} is no number of a process")))?;
-        let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| wrong(format!("its process {number}: {e}")))?;
+        let process =
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| wrong(format!("its process {number}: {e}")))?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::PidFd(process.as_fd()), options).is_err() {
             return Err(wrong(format!("its process {number} is not one that it started")));
         }
-        self.cgroup.take(pid.as_raw_nonzero().get()).map_err(|e| system("move the shim to its cgroup", &e))?;
+        self.cgroup
+            .take(pid.as_raw_nonzero().get())
+            .map_err(|e| system("move the shim to its cgroup", &e))?;
         Ok(process)
     }
 
@@ -182,10 +187,12 @@ impl Shim {
     /// Gives the shim of this connection up: it is killed, and every call of it fails.
     pub(super) fn lose(&self, client: &Client) {
         let live = self.live();
-        client.end();
-        if let Some(live) = live.as_ref().filter(|live| live.client.lost().is_some()) {
+        if let Some(live) = live.as_ref().filter(|live| live.client.is_same(client)) {
             live.kill();
+            // Behind it what it was the parent of is ours, and tells its own end.
+            live.ended_within(KILL_LIMIT);
         }
+        client.end();
     }
 
     /// Ends it, a step each time it is called, and never waits.
@@ -222,9 +229,13 @@ impl Live {
     }
 
     fn has_ended(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.ended_within(Duration::ZERO)
+    }
+
+    fn ended_within(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).ok();
         let mut polled = [PollFd::new(&self.process, PollFlags::IN)];
-        poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+        rustix::io::retry_on_intr(|| poll(&mut polled, limit.as_ref())).is_ok_and(|ready| ready > 0)
     }
 
     /// Takes away what it has left.

@@ -13,11 +13,11 @@ use rustix::process::Signal;
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container, Made};
+use crate::driver::Driver;
+use crate::foreign::Foreign;
 use crate::making::Making;
 use crate::outcome::{self, Ended, failure, system};
 use crate::pump;
-use crate::driver::Driver;
-use crate::foreign::Foreign;
 use crate::runtime::Runtime;
 use crate::stage::{Ask, Stage, StageEvent};
 

@@ -8,9 +8,9 @@ use berth_types::shim::{Answer, Exit, Failure};
 
 use super::Server;
 use crate::container::{Asker, Start, Step};
+use crate::driver::Driver;
 use crate::outcome::{self, Ended, system};
 use crate::pump::{self, Note};
-use crate::driver::Driver;
 use crate::runtime::status_of;
 use crate::stage::StageEvent;
 

@@ -1,11 +1,12 @@
 //! The end of a container: kill the rest, finish the log, write the record, remove the cgroup, tell. See
 //! docs/adr/0043.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use berth_types::ContainerId;
 use berth_types::shim::{Answer, Event, Exit, Reason, record};
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use super::{AGAIN, Server};
 use crate::container::{Asker, Container, Ending, Start, Step};
@@ -82,6 +83,12 @@ impl Server {
     /// Nobody can say how a container ended, or whether it has: it is ended.
     fn lost(&mut self, id: &ContainerId, why: String) {
         let Some(container) = self.containers.get(id) else { return };
+        // An orphan by now is a child of this one.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let main = container.main.as_ref().map(|main| waitid(WaitId::PidFd(main.pidfd.as_fd()), options));
+        if let Some(Ok(Some(status))) = main {
+            return self.main_of_ended(id, status.into());
+        }
         let killed = container.killed.is_some();
         let ended = if killed { Ended::by(Signal::KILL) } else { Ended::with(LOST) };
         let waits = container.start.as_ref().is_some_and(|start| start.failed.is_none());

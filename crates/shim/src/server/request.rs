@@ -11,10 +11,10 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
+use crate::driver::Resized;
 use crate::init;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
-use crate::driver::Resized;
 use crate::pump::{Command, Joining, MAX_CLIENTS, Note, Since};
 use crate::stage::{Ask, Stage, Verdict};
 

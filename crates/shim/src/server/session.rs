@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use berth_container::plan::ProcessPlan;
 use berth_container::run::{self, Join, Running, Stdio};
-use berth_types::{ContainerId, ExecId};
 use berth_types::shim::bundle;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
+use berth_types::{ContainerId, ExecId};
 use rustix::process::Signal;
 use rustix::termios::Winsize;
 
@@ -16,10 +16,10 @@ use super::Server;
 use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
+use crate::driver::{Cancel, Driver, End};
 use crate::exec::{Beginning, Begun, ByRuntime, Inner, Session};
 use crate::outcome::{self, Ended, exec_refused, failure, system};
 use crate::pump::Note;
-use crate::driver::{Cancel, Driver, End};
 use crate::stage::Ask;
 
 /// The most sessions of one container that begin at once. A container may stop the processes that join it: they take

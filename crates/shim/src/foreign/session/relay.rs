@@ -113,8 +113,10 @@ impl Relay {
             polled.extend((!told).then(|| PollFd::new(&*self.told.0, PollFlags::IN)));
             let watched = self.process.as_ref().filter(|_| late.is_none() && !told);
             polled.extend(watched.map(|process| PollFd::new(process, PollFlags::IN)));
-            let (others, waiting): (usize, Vec<usize>) =
-                (polled.len(), (0..self.lanes.len()).filter(|at| self.lanes[*at].waits().is_some()).collect());
+            let (others, waiting): (usize, Vec<usize>) = (
+                polled.len(),
+                (0..self.lanes.len()).filter(|at| self.lanes[*at].waits().is_some()).collect(),
+            );
             let waits = self.lanes.iter().filter_map(Lane::waits);
             polled.extend(waits.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
             let left = late.filter(|_| !told).map(|late| late.saturating_duration_since(Instant::now()));
