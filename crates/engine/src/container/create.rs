@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use berth_container::plan::PROFILED;
 use berth_image::{Image, Snapshot};
-use berth_sys::cgroup::{CgroupPath, Resources as Limits};
+use berth_sys::cgroup::{Cgroup, CgroupPath, Resources as Limits};
 use berth_types::lifecycle::container::{After, State};
 use berth_types::shim::{self, Answer, PidSpace};
 use berth_types::{ContainerId, Digest, SandboxId};
@@ -354,21 +354,13 @@ impl Work {
             // What a container with another kernel has on the host only serves it.
             let own = if kernel.is_some() { &none } else { &limits };
             let cgroup = cgroup.map(|path| shared.placement.make(&path, own)).transpose()?;
-            let ensured = kernel.map(|(path, limits)| {
-                // They change with each container, in an order that depends on what there is.
-                let group = shared.cgroups.ensure(&path, &none)?;
-                group.update(&limits).map(|()| group)
-            });
-            let serving = serving.map(|path| shared.cgroups.ensure(&path, &none)).transpose();
-            let serving = serving.map_err(|e| EngineError::failed("make the cgroup of the pod's shim", e))?;
-            let ensured =
-                ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
+            let (ensured, serving) = beside(&shared, kernel, serving)?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
             let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
             let namespace = namespace.as_ref().map(|namespace| namespace.as_fd());
             let volumes = volumes::mount(&shared.images, &config, &snapshot.volumes, &dir, namespace)?;
-            let dirs = cgroup.as_ref().map(berth_sys::cgroup::Cgroup::dirs).unwrap_or_default();
+            let dirs = cgroup.as_ref().map(Cgroup::dirs).unwrap_or_default();
             let create = shim::Create { cgroup_dirs: dirs.iter().map(|dir| text(dir)).collect(), ..create };
             let root = berth_sys::overlay::Overlay {
                 lowers: &snapshot.lowers,
@@ -450,4 +442,22 @@ impl Work {
         })
         .await
     }
+}
+
+/// The groups of what serves all of a pod's containers: its kernel, with its limits, or what else does.
+fn beside(
+    shared: &Shared,
+    kernel: Option<(CgroupPath, Limits)>,
+    serving: Option<CgroupPath>,
+) -> Result<(Option<Cgroup>, Option<Cgroup>), EngineError> {
+    let none = Limits::default();
+    let ensured = kernel.map(|(path, limits)| {
+        // They change with each container, in an order that depends on what there is.
+        let group = shared.cgroups.ensure(&path, &none)?;
+        group.update(&limits).map(|()| group)
+    });
+    let ensured = ensured.transpose().map_err(|e| EngineError::failed("make the kernel's cgroup", e))?;
+    let serving = serving.map(|path| shared.cgroups.ensure(&path, &none)).transpose();
+    let serving = serving.map_err(|e| EngineError::failed("make the cgroup of the pod's shim", e))?;
+    Ok((ensured, serving))
 }

@@ -102,7 +102,7 @@ fn names_say_what_a_runtime_is_driven_as() {
 fn a_file_that_is_replaced_or_changed_is_another() {
     let dir = tempfile::tempdir().unwrap();
     let search = Search { dirs: vec![dir.path().to_owned()], ..Search::default() };
-    let places = vec![dir.path().join("runc")];
+    let places = ["runc", "containerd-shim-runc-v2"].map(|name| dir.path().join(name)).to_vec();
     assert_eq!(search.look("runc"), Err(Missing::Nowhere(places)));
     let path = dir.path().join("runc");
     let put = |text: &str| {
