@@ -54,3 +54,6 @@ impl std::fmt::Debug for Then {
         f.write_str("Then")
     }
 }
+
+#[cfg(test)]
+mod tests;

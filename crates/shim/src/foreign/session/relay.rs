@@ -139,3 +139,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
