@@ -69,6 +69,11 @@ pub trait Handler: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the terminal of a further process is not the one that the shim gives for it: its size is told to the shim then.
+    fn has_own_terminals(&self) -> bool {
+        false
+    }
+
     /// The program that connects a Unix socket to a port of a pod, with its arguments: it ends with 0 when both are connected. None
     /// where a pod's ports are in its network namespace on the host.
     fn forward(&self, _to: Forward<'_>) -> Option<Vec<OsString>> {

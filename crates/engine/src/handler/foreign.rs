@@ -100,6 +100,10 @@ impl Handler for ForeignShim {
         true
     }
 
+    fn has_own_terminals(&self) -> bool {
+        true
+    }
+
     fn has_user_namespaces(&self) -> bool {
         Ability::UserNamespaces.need(Maker::Shim).is_ok()
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use berth_engine::model::{EnvVar, IdMap, Mount, UserNamespace};
 use berth_engine::seams::{ForeignShim, Program, Seams};
-use berth_engine::{Engine, EngineError, HandlerState};
+use berth_engine::{Engine, EngineError, ExecRequest, HandlerState};
 use berth_testkit::{executable, require, require_root, wait_until};
 use berth_types::SandboxId;
 use berth_types::error::chain;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{LIMIT, WAITS, World, ended, foreign_shim, programs, sandbox, script, started};
 
@@ -224,6 +226,40 @@ fn a_container_that_cannot_be_created_leaves_its_pods_shim_alone() {
         let again = started(engine, &pod, script("c", "exit 3")).await;
         assert_eq!(ended(engine, &again).await.code, 3);
         assert!(engine.container(first.as_str()).unwrap().exit.is_none());
+    });
+}
+
+/// It is the shim that has the terminals, of which Berth has FIFOs.
+#[test]
+fn terminals_have_sizes_and_take_what_is_typed() {
+    require_shim!();
+    under(":", async |_, engine, pod| {
+        let mut config = script("c", "read a; echo \"$a in $(busybox stty size)\"; read b; exit 9");
+        (config.tty, config.stdin) = (true, true);
+        let id = engine.create_container(&pod, config).await.unwrap();
+        let mut session = engine.attach(&id, true).await.unwrap();
+        engine.start_container(&id).await.unwrap();
+        session.resizer.as_ref().unwrap().resize(33, 101).await.unwrap();
+        session.stdin.as_mut().unwrap().write_all(b"one\n").await.unwrap();
+        let mut text = String::new();
+        while !text.contains("one in 33 101\r\n") {
+            let mut bytes = [0; 256];
+            let count = session.stdout.read(&mut bytes).await.unwrap();
+            assert!(count > 0, "{text:?}");
+            text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+        let command = ["sh", "-c", "read a; echo \"$a in $(busybox stty size)\"; exit 5"];
+        let argv = command.map(str::to_owned).to_vec();
+        let request = ExecRequest { argv, tty: true, stdin: true, ..ExecRequest::default() };
+        let mut exec = engine.exec(&id, request).await.unwrap();
+        exec.resizer.as_ref().unwrap().resize(20, 90).await.unwrap();
+        exec.stdin.as_mut().unwrap().write_all(b"two\n").await.unwrap();
+        let mut text = String::new();
+        exec.stdout.read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("two in 20 90"), "{text:?}");
+        assert_eq!(exec.ending.wait().await.unwrap().code, 5);
+        session.stdin.as_mut().unwrap().write_all(b"end\n").await.unwrap();
+        assert_eq!(ended(engine, &id).await.code, 9);
     });
 }
 
