@@ -1,6 +1,6 @@
 //! The pod's shim: begun with the first container, lost when it does not answer, and ended with the pod.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -184,13 +184,19 @@ impl Shim {
         task::Shutdown { id: self.pod.clone(), now: true }
     }
 
+    /// The process of the shim of this connection.
+    pub(super) fn process_of(&self, client: &Client) -> Option<OwnedFd> {
+        let live = self.live();
+        live.as_ref().filter(|live| live.client.is_same(client))?.process.try_clone().ok()
+    }
+
     /// Gives the shim of this connection up: it is killed, and every call of it fails.
     pub(super) fn lose(&self, client: &Client) {
         let live = self.live();
         if let Some(live) = live.as_ref().filter(|live| live.client.is_same(client)) {
             live.kill();
             // Behind it what it was the parent of is ours, and tells its own end.
-            live.ended_within(KILL_LIMIT);
+            ended_within(live.process.as_fd(), KILL_LIMIT);
         }
         client.end();
     }
@@ -229,13 +235,7 @@ impl Live {
     }
 
     fn has_ended(&self) -> bool {
-        self.ended_within(Duration::ZERO)
-    }
-
-    fn ended_within(&self, limit: Duration) -> bool {
-        let limit = Timespec::try_from(limit).ok();
-        let mut polled = [PollFd::new(&self.process, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut polled, limit.as_ref())).is_ok_and(|ready| ready > 0)
+        ended_within(self.process.as_fd(), Duration::ZERO)
     }
 
     /// Takes away what it has left.
@@ -244,4 +244,11 @@ impl Live {
         self.kill();
         launch::clear(&self.started);
     }
+}
+
+/// Whether a process ends within this time.
+pub(super) fn ended_within(process: BorrowedFd<'_>, limit: Duration) -> bool {
+    let limit = Timespec::try_from(limit).ok();
+    let mut polled = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut polled, limit.as_ref())).is_ok_and(|ready| ready > 0)
 }

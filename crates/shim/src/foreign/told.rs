@@ -17,11 +17,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::Shim;
+use super::shim::ended_within;
 use crate::driver::End;
 use crate::pump::{Note, Notes};
 
 /// How long after the end of a process the shim may take to tell it.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long a shim whose connection is gone may take to be gone itself.
+const ORPHANED: Duration = Duration::from_secs(2);
 /// Stack of the thread that watches a process.
 const STACK: usize = 64 << 10;
 
@@ -77,11 +80,22 @@ impl Told {
     ) -> std::io::Result<()> {
         let watched = pidfd.try_clone()?;
         let request = task::Wait { id: self.container.to_string(), exec_id: String::new() };
-        let told = Arc::clone(self);
+        let (told, parent) = (Arc::clone(self), shim.process_of(client));
         // What is returned is dropped: the call goes on.
-        drop(client.begin(&request, None, move |outcome| {
-            told.state().main = Some(end(outcome));
-            told.tell();
+        drop(client.begin(&request, None, move |outcome| match (&outcome, parent) {
+            (Err(CallError::Lost { .. }), Some(parent)) => {
+                let tell = Arc::clone(&told);
+                let orphaned = move || {
+                    // Behind its end the container's process is our own child, which tells more.
+                    ended_within(parent.as_fd(), ORPHANED);
+                    tell.tell_main(end(outcome));
+                };
+                let thread = std::thread::Builder::new().name("shim lost".to_owned()).stack_size(STACK);
+                if thread.spawn(orphaned).is_err() {
+                    told.tell_main(End::Unknown("how it ended is not known".to_owned()));
+                }
+            }
+            _ => told.tell_main(end(outcome)),
         }));
         let (told, client, shim) = (Arc::clone(self), client.clone(), Arc::clone(shim));
         let thread = std::thread::Builder::new().name("shim watch".to_owned()).stack_size(STACK);
@@ -112,6 +126,11 @@ impl Told {
             told.tell();
             then();
         }));
+    }
+
+    fn tell_main(&self, end: End) {
+        self.state().main = Some(end);
+        self.tell();
     }
 
     fn tell(&self) {
