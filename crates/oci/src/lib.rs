@@ -7,13 +7,13 @@
 //! ```
 //!
 //! No process of ours stays: the container's process is a child of whoever called `create` (conmon, a shim), and every command
-//! finds it again by what [`record`] says of it. See docs/adr/0092.
+//! finds it again by what `record` says of it. See docs/adr/0092.
 //!
-//! - [`cli`]: the command line. What is not obeyed is refused by its name.
-//! - [`store`], [`record`]: containers on disk, and the lock of each.
-//! - [`identity`]: processes across commands, never signalled by their number alone.
-//! - [`copy_up`]: tmpfs that begin with what an image has at their place.
-//! - [`verbs`]: one module for each command.
+//! - `cli`: the command line. What is not obeyed is refused by its name.
+//! - `store`, `record`: containers on disk, and the lock of each.
+//! - `identity`: processes across commands, never signalled by their number alone.
+//! - `copy_up`: tmpfs that begin with what an image has at their place.
+//! - `verbs`: one module for each command.
 
 mod accounts;
 mod bundle;
