@@ -19,7 +19,14 @@ const STANDARD_SIGNALS: i32 = 31;
 /// The order in which a pod's containers are made. Creations overtake each other, and the limits that the latest knows of are those
 /// of all.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Creations(Arc<Mutex<(u64, u64)>>);
+pub(crate) struct Creations(Arc<Mutex<Count>>);
+
+/// The number of the latest creation, and of the latest whose limits were written.
+#[derive(Debug, Default)]
+struct Count {
+    begun: u64,
+    written: u64,
+}
 
 /// The place of one creation.
 #[derive(Debug, Clone)]
@@ -31,12 +38,12 @@ pub(crate) struct Creation {
 impl Creations {
     /// The next one.
     pub(crate) fn next(&self) -> Creation {
-        let mut creations = self.lock();
-        creations.0 += 1;
-        Creation { number: creations.0, creations: self.clone() }
+        let mut count = self.lock();
+        count.begun += 1;
+        Creation { number: count.begun, creations: self.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u64, u64)> {
+    fn lock(&self) -> MutexGuard<'_, Count> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,10 +51,10 @@ impl Creations {
 impl Creation {
     /// Writes what this one knows, unless a later one has.
     pub(crate) fn write<E>(&self, write: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        let mut creations = self.creations.lock();
-        if creations.1 < self.number {
+        let mut count = self.creations.lock();
+        if count.written < self.number {
             write()?;
-            creations.1 = self.number;
+            count.written = self.number;
         }
         Ok(())
     }
