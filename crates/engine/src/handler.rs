@@ -11,6 +11,7 @@
 mod bundle;
 pub(crate) mod check;
 mod features;
+pub(crate) mod foreign;
 mod found;
 mod gvisor;
 mod mapped;
@@ -34,6 +35,7 @@ use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, PidMode, UserNamespace};
 pub use crate::shim::spawn::Program;
 
+pub use foreign::ForeignShim;
 pub use found::Kind;
 pub use gvisor::Gvisor;
 pub(crate) use native::Native;
@@ -59,6 +61,16 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// Whether a pod's containers share a kernel that is not the host's: then [`Preparing::kernel`] is given. Their groups have only
     /// what serves them on the host, and their limits are those of the kernel's group, added up.
     fn has_own_kernel(&self) -> bool {
+        false
+    }
+
+    /// Whether its pods have a process beside their shim's that serves all of their containers: then [`Preparing::serving`] is given.
+    fn has_serving_group(&self) -> bool {
+        false
+    }
+
+    /// Whether the terminal of a further process is not the one that the shim gives for it: its size is told to the shim then.
+    fn has_own_terminals(&self) -> bool {
         false
     }
 
@@ -146,6 +158,8 @@ pub struct Preparing<'a> {
     pub pod: &'a CgroupPath,
     /// What its pod's kernel is made of, where the handler's pods have one.
     pub kernel: Option<Kernel<'a>>,
+    /// The cgroup of what serves the pod's containers, where the handler's pods have that.
+    pub serving: Option<&'a Cgroup>,
     /// The host's cgroups.
     pub cgroups: &'a Host,
     /// Where it is on the disk.

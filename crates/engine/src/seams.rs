@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 pub use crate::container::adjust::{Adjust, Adjusted, Subject};
 pub use crate::handler::{
-    Gvisor, Handler, Kernel, Kind, NATIVE, OciRuntime, Places, Prepared, Preparing, Program, Runtimes,
+    ForeignShim, Gvisor, Handler, Kernel, Kind, NATIVE, OciRuntime, Places, Prepared, Preparing, Program,
+    Runtimes,
 };
 pub use crate::host::placement::{Cgroupfs, Driver, Placement, PodCgroups, Slice};
 

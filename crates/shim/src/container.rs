@@ -11,9 +11,9 @@ use berth_types::ContainerId;
 use berth_types::shim::{Exit, Failure, Known, Phase};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::driver::{Driver, Unclaimed};
 use crate::outcome::{self, Ended};
 use crate::pump;
-use crate::runtime::{Runtime, Unclaimed};
 use crate::stage::Stage;
 
 /// Where an answer goes.
@@ -40,8 +40,8 @@ pub(crate) struct Container {
     pub(crate) killed: Option<u64>,
     /// Its directory for records.
     pub(crate) dir: PathBuf,
-    /// The OCI runtime that makes it, if it is not this program.
-    pub(crate) runtime: Option<Arc<Runtime>>,
+    /// What makes it, if it is not this program.
+    pub(crate) driver: Option<Arc<dyn Driver>>,
     /// The master of its terminal, for its size; while it is alive.
     pub(crate) terminal: Option<OwnedFd>,
     /// Its stdio.
@@ -69,7 +69,7 @@ pub(crate) struct Main {
     pub(crate) pid: i32,
     /// The process.
     pub(crate) pidfd: OwnedFd,
-    /// Until its `execve` succeeded, or it is reaped. One that a runtime made has none.
+    /// Until its `execve` succeeded, or it is reaped. One that another made has none.
     pub(crate) prepared: Option<Prepared>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Main {
 pub(crate) struct Made {
     /// The process, prepared.
     pub(crate) main: Main,
-    /// Ends it, if a runtime made it, until this container is taken over.
+    /// Ends it, if another made it, until this container is taken over.
     pub(crate) unclaimed: Option<Unclaimed>,
     /// The master of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
@@ -93,11 +93,11 @@ pub(crate) struct Made {
 pub(crate) struct Start {
     /// The caller that waits for it.
     pub(crate) asker: Asker,
-    /// When it has taken too long. None where a runtime starts it, which has a limit of its own.
+    /// When it has taken too long. None where another starts it, which has a limit of its own.
     pub(crate) deadline: Option<Instant>,
     /// Why it failed, and how that is told as an end; then the process' end is waited for.
     pub(crate) failed: Option<(Failure, Exit)>,
-    /// How the process ended before its runtime said that it had started it.
+    /// How the process ended before what starts it said that it had.
     pub(crate) ended: Option<Ended>,
 }
 
@@ -123,7 +123,7 @@ pub(crate) enum Step {
     Kill,
     /// Wait until the output is in the log.
     Drain,
-    /// Wait until its runtime has deleted it.
+    /// Wait until what made it has deleted it.
     Delete,
     /// Remove the cgroup.
     Remove,
@@ -148,7 +148,7 @@ impl Container {
 
     /// Whether its processes are none of the host's.
     pub(crate) fn is_inside(&self) -> bool {
-        self.runtime.as_ref().is_some_and(|runtime| runtime.is_inside())
+        self.driver.as_ref().is_some_and(|driver| driver.is_inside())
     }
 
     /// Its end is asked for by SIGKILL: from here on only what the kernel kills afterwards is killed for memory.
@@ -168,8 +168,8 @@ impl Container {
     /// Kills the main process, if there is one; its end is told when it is reaped.
     pub(crate) fn kill_main(&mut self) {
         self.is_killed();
-        if let (Stage::Starting, Some(runtime)) = (self.stage, &self.runtime) {
-            runtime.cancel();
+        if let (Stage::Starting, Some(driver)) = (self.stage, &self.driver) {
+            driver.cancel();
         }
         if let Some(pidfd) = self.pidfd() {
             // A process that cannot be signalled has ended.

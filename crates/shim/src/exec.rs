@@ -11,7 +11,8 @@ use berth_types::{ContainerId, ExecId};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::container::Asker;
-use crate::runtime::{Cancel, Runtime};
+use crate::driver::Cancel;
+use crate::runtime::Runtime;
 
 /// Stack of a thread in which a runtime kills a process.
 const STACK: usize = 256 << 10;

@@ -6,8 +6,9 @@
 //!   request, create, start, ending, session, ...    outcome     how a process ended, in the protocol's types
 //! connection  one daemon                           pump        one thread per container: log, attach, stdin
 //! exec        a further process                    making      what that thread does first: the container
-//! runtime     a container that an OCI runtime makes      pause       a process that keeps a pod's cgroup
-//! waiter      stands for a container in a sandbox
+//! driver      the seam to what others make         pause       a process that keeps a pod's cgroup
+//!   runtime   a container that an OCI runtime makes   waiter   stands for a container in a sandbox
+//!   foreign   a container by a shim that others wrote
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
@@ -28,7 +29,9 @@ use rustix::process::{DumpableBehavior, Signal};
 
 mod connection;
 mod container;
+mod driver;
 mod exec;
+mod foreign;
 mod init;
 mod making;
 mod outcome;

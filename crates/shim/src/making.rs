@@ -10,10 +10,10 @@ use berth_sys::cgroup::{Cgroup, OomWatch};
 use berth_types::shim::{Create, Failure, Reason, record};
 
 use crate::container::{Made, Main};
+use crate::driver::{Driver, Order};
 use crate::outcome::{failure, refused, system};
 use crate::pump::{Ends, Setup};
 use crate::records;
-use crate::runtime::{Runtime, Streams};
 
 /// The pod's namespaces.
 #[derive(Debug)]
@@ -46,14 +46,14 @@ pub(crate) struct Making {
     /// What its processes have if the plan says nothing.
     pub(crate) oom_score: Option<i32>,
     /// What makes it, if it is not this program.
-    pub(crate) runtime: Option<Arc<Runtime>>,
+    pub(crate) driver: Option<Arc<dyn Driver>>,
 }
 
 impl Making {
     /// Prepares the process and writes its record. On failure nothing of the process is left behind, if it can be killed.
     pub(crate) fn make(self) -> Result<Setup, Failure> {
-        if let Some(runtime) = self.runtime.clone() {
-            return self.make_by(&runtime);
+        if let Some(driver) = self.driver.clone() {
+            return self.make_by(driver);
         }
         let (mut prepared, pipes, oom) = self.prepare()?;
         let pidfd = prepared.pidfd().try_clone_to_owned();
@@ -71,23 +71,17 @@ impl Making {
         })
     }
 
-    /// The same by an OCI runtime.
-    fn make_by(self, runtime: &Arc<Runtime>) -> Result<Setup, Failure> {
-        let create = &self.create;
-        let oom = runtime.memory().oom_watch().map_err(|e| system("watch the container's memory", &e))?;
-        let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
-        let streams = given_streams(stdio).map_err(|e| system("make the container's stdio", &e))?;
-        let unread = unread(pipes.as_ref()).map_err(|e| system("duplicate a descriptor", &e))?;
-        let given = streams.as_ref().map(|fds| Streams { fds: fds.each_ref().map(AsFd::as_fd), unread });
-        let (made, unclaimed) = runtime.create(&self.spaces, self.pid_space.as_ref(), given.as_ref())?;
-        drop(given);
-        drop(streams);
-        let (ends, terminal) = ends(pipes, made.console)?;
-        record(&self.dir, made.pid)?;
-        let main = Main { pid: made.pid, pidfd: made.pidfd, prepared: None };
+    /// The same by another.
+    fn make_by(self, driver: Arc<dyn Driver>) -> Result<Setup, Failure> {
+        let oom = driver.memory().oom_watch().map_err(|e| system("watch the container's memory", &e))?;
+        let (create, spaces, pid_space) = (&self.create, &*self.spaces, self.pid_space.as_ref());
+        let created = driver.create(&Order { create, spaces, pid_space })?;
+        record(&self.dir, created.pid)?;
+        let main = Main { pid: created.pid, pidfd: created.pidfd, prepared: None };
+        let (unclaimed, terminal) = (Some(created.unclaimed), created.terminal);
         Ok(Setup {
-            made: Some(Box::new(Made { main, unclaimed: Some(unclaimed), terminal, notes: Vec::new(), oom })),
-            ends,
+            made: Some(Box::new(Made { main, unclaimed, terminal, notes: Vec::new(), oom })),
+            ends: created.ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
         })
@@ -139,16 +133,11 @@ impl Making {
     }
 }
 
-/// What a container's output is read from. Until it runs, what comes there is its runtime's.
-fn unread(ends: Option<&Ends>) -> std::io::Result<Vec<OwnedFd>> {
-    match ends {
-        Some(Ends::Pipes { stdout, stderr, .. }) => Ok(vec![stdout.try_clone()?, stderr.try_clone()?]),
-        Some(Ends::Terminal(_)) | None => Ok(Vec::new()),
-    }
-}
-
 /// What the pump serves, and a terminal's master for its size.
-fn ends(pipes: Option<Ends>, console: Option<OwnedFd>) -> Result<(Ends, Option<OwnedFd>), Failure> {
+pub(crate) fn ends(
+    pipes: Option<Ends>,
+    console: Option<OwnedFd>,
+) -> Result<(Ends, Option<OwnedFd>), Failure> {
     match (pipes, console) {
         (Some(ends), _) => Ok((ends, None)),
         (None, Some(console)) => {
@@ -184,7 +173,7 @@ pub(crate) fn given_streams(stdio: Stdio) -> std::io::Result<Option<[OwnedFd; 3]
 }
 
 /// What the container gets, and with pipes what the shim keeps.
-fn stdio(create: &Create) -> std::io::Result<(Stdio, Option<Ends>)> {
+pub(crate) fn stdio(create: &Create) -> std::io::Result<(Stdio, Option<Ends>)> {
     if create.tty {
         return Ok((Stdio::Terminal, None));
     }

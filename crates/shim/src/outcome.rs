@@ -16,6 +16,11 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// With this status.
+    pub(crate) fn with(code: i32) -> Self {
+        Self { code: Some(code), signal: None }
+    }
+
     /// Killed by this signal.
     pub(crate) fn by(signal: rustix::process::Signal) -> Self {
         Self { code: None, signal: Some(signal.as_raw()) }

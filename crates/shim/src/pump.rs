@@ -17,11 +17,12 @@ use berth_types::shim::{Failure, MAX_PACKET, Reason, Stream};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
-use crate::container::Made;
+use crate::container::{Asker, Made};
 use crate::exec::Begun;
 use crate::outcome::failure;
 
 mod client;
+mod fifos;
 mod file;
 mod input;
 mod lines;
@@ -30,6 +31,7 @@ mod recorder;
 pub(crate) use berth_sys::clock::now;
 use client::{Client, Fate};
 pub(crate) use client::{Joining, MAX_CLIENTS, Since};
+pub(crate) use fifos::{Fifos, Then};
 use input::Stdin;
 use recorder::Recorder;
 
@@ -60,6 +62,10 @@ pub(crate) enum Note {
     Opened(Result<Option<Box<Made>>, Failure>),
     /// A further process of the container runs, or why not.
     Begun(Box<Begun>),
+    /// A process ended whose end its driver tells.
+    Ended,
+    /// A driver has set a terminal's size, or why not.
+    Resized(Asker, Result<(), Failure>),
     /// Its runtime has started it, or why not.
     Started(Result<(), Failure>),
     /// Its runtime has deleted it, or why not.
@@ -130,6 +136,8 @@ pub(crate) enum Ends {
     },
     /// The master of its terminal.
     Terminal(OwnedFd),
+    /// What a shim of others serves at the other ends.
+    Fifos(Fifos),
 }
 
 /// What a pump is made of.
@@ -222,6 +230,21 @@ struct Pump {
 struct Source {
     stream: Stream,
     fd: Arc<OwnedFd>,
+    /// Whether reading it tells an end only behind a first writer, which may not have come.
+    is_fifo: bool,
+}
+
+impl Source {
+    fn new(stream: Stream, fd: Arc<OwnedFd>) -> Self {
+        Self { stream, fd, is_fifo: false }
+    }
+
+    /// Whether nobody has written to it yet.
+    fn is_unopened(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut polled = [PollFd::new(&*self.fd, PollFlags::IN)];
+        self.is_fifo && rustix::event::poll(&mut polled, Some(&now)).is_ok_and(|ready| ready == 0)
+    }
 }
 
 impl Pump {
@@ -232,23 +255,25 @@ impl Pump {
         wake: Arc<OwnedFd>,
         notes: Notes,
     ) -> Result<Self, String> {
-        let terminal = matches!(setup.ends, Ends::Terminal(_));
+        let terminal = match &setup.ends {
+            Ends::Pipes { .. } => false,
+            Ends::Terminal(_) => true,
+            Ends::Fifos(fifos) => fifos.stderr.is_none(),
+        };
         let recorder = Recorder::open(setup.log, terminal)?;
         let mut slave = None;
         let (sources, stdin) = match setup.ends {
             Ends::Pipes { stdin, stdout, stderr } => (
-                vec![
-                    Source { stream: Stream::Stdout, fd: Arc::new(stdout) },
-                    Source { stream: Stream::Stderr, fd: Arc::new(stderr) },
-                ],
+                vec![Source::new(Stream::Stdout, stdout.into()), Source::new(Stream::Stderr, stderr.into())],
                 Stdin::pipe(stdin, setup.stdin_once),
             ),
             Ends::Terminal(master) => {
                 slave = berth_sys::pty::peer(master.as_fd()).ok();
                 let master = Arc::new(master);
                 let stdin = Stdin::terminal(Arc::clone(&master));
-                (vec![Source { stream: Stream::Stdout, fd: master }], stdin)
+                (vec![Source::new(Stream::Stdout, master)], stdin)
             }
+            Ends::Fifos(fifos) => fifos.into_sources(setup.stdin_once),
         };
         for fd in sources.iter().map(|s| s.fd.as_fd()).chain(stdin.fd()) {
             rustix::io::ioctl_fionbio(fd, true).map_err(|e| format!("set up stdio: {e}"))?;
@@ -374,7 +399,7 @@ impl Pump {
         let now = Instant::now();
         let mut sources = std::mem::take(&mut self.sources);
         sources.retain(|source| match rustix::io::read(&*source.fd, &mut *self.buffer) {
-            Ok(0) => false,
+            Ok(0) => source.is_unopened(),
             Ok(n) => {
                 let bytes = &self.buffer[..n];
                 self.recorder.take(source.stream, bytes);

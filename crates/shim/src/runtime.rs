@@ -7,9 +7,10 @@
 
 pub(crate) mod command;
 mod console;
-mod placeholder;
+mod driven;
+pub(crate) mod placeholder;
 mod sandbox;
-mod words;
+pub(crate) mod words;
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -21,13 +22,11 @@ use berth_sys::fs::{Durability, read_bounded, write_atomic};
 use berth_types::shim::bundle::{Bundle, Member, Namespace, Owner, Piece, Process};
 use berth_types::shim::{Failure, Reason};
 use berth_types::{ContainerId, ExecId};
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
+use crate::driver::{Cancel, Unclaimed};
 use crate::exec;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
@@ -63,8 +62,8 @@ pub(crate) struct Runtime {
     root: PathBuf,
     /// The container's directory for records, where the files are that shim and runtime exchange.
     dir: PathBuf,
-    /// Readable when nothing more is to be waited for.
-    cancelled: OwnedFd,
+    /// Set when nothing more is to be waited for.
+    cancelled: Cancel,
     /// Why its command cannot be run, where the runtime said so when it made the container: told when it is started.
     hopeless: OnceLock<Failure>,
     /// Its pod's sandbox, if it is in one.
@@ -90,26 +89,6 @@ pub(crate) struct Made {
     pub(crate) inner: Option<i32>,
 }
 
-/// What was created and has no owner yet: when this is dropped, it is ended and deleted.
-#[derive(Debug)]
-pub(crate) struct Unclaimed(Option<(Arc<Runtime>, OwnedFd)>);
-
-impl Unclaimed {
-    pub(crate) fn claim(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        if let Some((runtime, pidfd)) = self.0.take() {
-            // One that has ended cannot be signalled; what cannot be deleted goes with the pod.
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-            drop(runtime.delete());
-        }
-    }
-}
-
 impl Runtime {
     /// For a container of this bundle. `state_dir` is the pod's, `dir` the container's in it.
     pub(crate) fn new(
@@ -118,7 +97,7 @@ impl Runtime {
         state_dir: &Path,
         dir: PathBuf,
     ) -> std::io::Result<Self> {
-        let cancelled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let cancelled = Cancel::new()?;
         let (program, root) = (PathBuf::from(&bundle.runtime), state_dir.join("runtime"));
         let hopeless = OnceLock::new();
         Ok(Self { program, bundle, owner, id, cgroup, root, dir, cancelled, hopeless, inside: None })
@@ -138,30 +117,9 @@ impl Runtime {
         Ok(Self { root, inside: Some(inside), ..own })
     }
 
-    /// Whether the container's processes are none of the host's.
-    pub(crate) fn is_inside(&self) -> bool {
-        self.inside.is_some()
-    }
-
-    /// The cgroup in which the memory is of what the container does.
-    pub(crate) fn memory(&self) -> &Cgroup {
-        self.inside.as_ref().map_or(&self.cgroup, |inside| &inside.cgroup)
-    }
-
-    /// Has a container that runs in a sandbox signalled, by all but SIGKILL: that is for what stands for it.
-    pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
-        let byte = u8::try_from(signal).map_err(std::io::Error::other)?;
-        self.inside.as_ref().map_or(Ok(()), |inside| inside.tell(byte))
-    }
-
-    /// Waits for the runtime no longer, now and later: what it makes is to end. Deleting is waited for all the same.
-    pub(crate) fn cancel(&self) {
-        set(&self.cancelled);
-    }
-
     /// Makes the container, up to just before its command. Where the runtime already says that its command cannot be run, there is
     /// a process in its place, and the start fails.
-    pub(crate) fn create(
+    fn make(
         self: &Arc<Self>,
         spaces: &Spaces,
         pid_space: Option<&OwnedFd>,
@@ -189,11 +147,11 @@ impl Runtime {
     ) -> Result<(Made, Unclaimed), Failure> {
         let made = made.or_else(|failure| {
             // It may have got half of the way.
-            drop(self.delete());
+            drop(self.forget());
             instead(failure)
         })?;
         let pidfd = made.pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
-        Ok((made, Unclaimed(Some((Arc::clone(self), pidfd)))))
+        Ok((made, Unclaimed::new(Arc::clone(self) as _, pidfd)))
     }
 
     /// A container whose command cannot be run, if that is why it was not made.
@@ -209,7 +167,7 @@ impl Runtime {
     }
 
     /// Runs its command. It may have ended when this returns.
-    pub(crate) fn start(&self) -> Result<(), Failure> {
+    fn run_command(&self) -> Result<(), Failure> {
         if let Some(failure) = self.hopeless.get() {
             return Err(failure.clone());
         }
@@ -220,7 +178,7 @@ impl Runtime {
             streams = inside.take_streams();
         }
         let stdio = streams.as_ref().map_or([None; 3], |fds| fds.each_ref().map(|fd| Some(fd.as_fd())));
-        let given = Given { stdio, cancels: &[self.cancelled.as_fd()], ..Given::default() };
+        let given = Given { stdio, cancels: &[self.cancelled.0.as_fd()], ..Given::default() };
         command.run(START_LIMIT, &given).map_err(|e| self.refused("start", &e))?;
         match &self.inside {
             Some(inside) => inside.tell(waiter::STARTED).map_err(|e| system("wait for the container", &e)),
@@ -229,7 +187,7 @@ impl Runtime {
     }
 
     /// Runs another process in the container, or ends the attempt when it is cancelled.
-    pub(crate) fn exec(
+    fn enter(
         &self,
         exec: &ExecId,
         process: &Process,
@@ -247,12 +205,12 @@ impl Runtime {
     }
 
     /// Removes what the runtime has of the container. Its processes are dead, or are killed; one that is not known has been deleted.
-    pub(crate) fn delete(&self) -> Result<(), String> {
+    fn forget(&self) -> Result<(), String> {
         if !self.is_known() {
             return Ok(());
         }
         let command = self.command("delete").arg("--force").arg(self.id.as_str());
-        let limit = if self.is_inside() { MEMBER_DELETE_LIMIT } else { DELETE_LIMIT };
+        let limit = if self.inside.is_some() { MEMBER_DELETE_LIMIT } else { DELETE_LIMIT };
         let done = command.run(limit, &Given::default());
         let done = done.map_err(|e| self.refused("delete", &e).message);
         if let (Some(inside), Err(_)) = (&self.inside, &done) {
@@ -293,7 +251,7 @@ impl Runtime {
         };
         let inner_file = self.dir.join(format!("{name}.inner"));
         let mut command = self.command(verb).arg("--pid-file").arg(&pid_file);
-        if self.is_inside() {
+        if self.inside.is_some() {
             command = command.within(self.join()?).arg("--internal-pid-file").arg(&inner_file);
         }
         if let Some(console) = &console {
@@ -305,7 +263,7 @@ impl Runtime {
             streams.fds.iter().for_each(|fd| give(*fd, owner));
         }
         let cancels: Vec<_> =
-            std::iter::once(self.cancelled.as_fd()).chain(cancel.map(|cancel| cancel.0.as_fd())).collect();
+            std::iter::once(self.cancelled.0.as_fd()).chain(cancel.map(|cancel| cancel.0.as_fd())).collect();
         let given = Given {
             stdio: stdio.map_or([None; 3], |streams| streams.fds.map(Some)),
             unread: stdio.map_or(&[], |streams| streams.unread.as_slice()),
@@ -360,7 +318,11 @@ impl Runtime {
     }
 
     /// The text of the configuration, with the paths of namespaces.
-    fn config(bundle: &Bundle, spaces: &Spaces, pid_space: Option<&OwnedFd>) -> Result<String, Failure> {
+    pub(crate) fn config(
+        bundle: &Bundle,
+        spaces: &Spaces,
+        pid_space: Option<&OwnedFd>,
+    ) -> Result<String, Failure> {
         let mut text = String::new();
         for piece in &bundle.config {
             match piece {
@@ -426,27 +388,8 @@ fn give(fd: BorrowedFd<'_>, owner: Owner) {
     }
 }
 
-/// What ends a single attempt.
-#[derive(Debug, Clone)]
-pub(crate) struct Cancel(Arc<OwnedFd>);
-
-impl Cancel {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
-    }
-
-    pub(crate) fn set(&self) {
-        set(&self.0);
-    }
-}
-
-fn set(event: &OwnedFd) {
-    // It fails only when it is set already.
-    let _ = rustix::io::write(event, &1u64.to_ne_bytes());
-}
-
 /// Whether a process is in a group, as each is that the runtime makes there.
-fn has(group: &Cgroup, pid: Pid) -> bool {
+pub(crate) fn has(group: &Cgroup, pid: Pid) -> bool {
     group.pids().is_ok_and(|pids| pids.contains(&pid))
 }
 
@@ -457,7 +400,7 @@ fn read_number(file: &Path) -> std::io::Result<i32> {
 }
 
 /// A path by which another process of the host's finds what this one has open.
-fn path_of(fd: &OwnedFd) -> String {
+pub(crate) fn path_of(fd: &OwnedFd) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())
 }
 

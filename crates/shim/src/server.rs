@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use berth_sys::signal::SignalFd;
+use berth_types::shim::bundle::Task;
 use berth_types::shim::{Answer, Event, Failure, FromShim, Reason, ToShim, decode, request_number};
 use berth_types::{ContainerId, ExecId, SandboxId};
 use rustix::event::{Timespec, epoll};
@@ -23,6 +24,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, wait, waitid};
 use crate::connection::{Connection, Gone};
 use crate::container::{Asker, Container};
 use crate::exec::{Beginning, Session};
+use crate::foreign::Shim;
 use crate::init::Init;
 use crate::making::Spaces;
 use crate::outcome::{Ended, failure};
@@ -30,9 +32,9 @@ use crate::pump::{self, Note, Noted, Notes};
 use crate::runtime::Sandbox;
 
 mod create;
+mod driver;
 mod ending;
 mod request;
-mod runtime;
 mod session;
 mod shutdown;
 mod start;
@@ -61,8 +63,8 @@ pub(crate) struct Server {
     containers: BTreeMap<ContainerId, Container>,
     sessions: BTreeMap<ExecId, Session>,
     beginning: BTreeMap<ExecId, Beginning>,
-    /// Threads in which runtimes start or delete containers.
-    by_runtimes: usize,
+    /// Threads in which drivers start or delete containers.
+    by_drivers: usize,
     reopening: BTreeMap<u64, (ContainerId, Asker)>,
     next_ticket: u64,
     shutdown: Option<shutdown::Shutdown>,
@@ -84,6 +86,8 @@ struct Pod {
     cgroup_dirs: Vec<PathBuf>,
     /// What its containers are in, where they share a kernel of their own.
     inside: OnceLock<Arc<Sandbox>>,
+    /// What makes its containers, where that is a shim of others.
+    foreign: OnceLock<Arc<Shim>>,
 }
 
 impl Pod {
@@ -94,6 +98,15 @@ impl Pod {
         }
         let sandbox = Arc::new(Sandbox::new(self.sandbox.to_string(), &self.state_dir)?);
         Ok(Arc::clone(self.inside.get_or_init(|| sandbox)))
+    }
+
+    /// The shim of others, which is begun with the first of its containers.
+    fn foreign(&self, task: &Task) -> std::io::Result<Arc<Shim>> {
+        if let Some(shim) = self.foreign.get() {
+            return Ok(Arc::clone(shim));
+        }
+        let shim = Arc::new(Shim::new(task, self.sandbox.to_string(), &self.state_dir)?);
+        Ok(Arc::clone(self.foreign.get_or_init(|| shim)))
     }
 }
 
@@ -132,7 +145,7 @@ impl Server {
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             beginning: BTreeMap::new(),
-            by_runtimes: 0,
+            by_drivers: 0,
             reopening: BTreeMap::new(),
             next_ticket: 0,
             shutdown: None,
@@ -217,6 +230,7 @@ impl Server {
                 self.init_ended(pid);
             }
         }
+        self.hear_of_ends();
     }
 
     /// A child that has ended, and is reaped by this.
@@ -253,9 +267,13 @@ impl Server {
                         self.answer(asker, outcome.map_err(|m| failure(Reason::System, m)), vec![]);
                     }
                 }
+                Note::Ended => self.reap_children(),
+                Note::Resized(asker, outcome) => {
+                    self.answer(asker, outcome.map(|()| Answer::Done), vec![]);
+                }
                 Note::Drained => self.drained(&container),
-                Note::Started(outcome) => self.started_by_runtime(&container, outcome),
-                Note::Deleted(outcome) => self.deleted_by_runtime(&container, outcome),
+                Note::Started(outcome) => self.started_by_driver(&container, outcome),
+                Note::Deleted(outcome) => self.deleted_by_driver(&container, outcome),
             }
         }
     }

@@ -106,6 +106,11 @@ impl Client {
         receive.recv().unwrap_or(Err(CallError::Lost { method, reason: Lost::Ended }))
     }
 
+    /// Whether it is the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Why the connection is gone, if it is.
     pub fn lost(&self) -> Option<Lost> {
         self.shared.calls().lost().cloned()

@@ -295,9 +295,7 @@ impl Program {
         };
         let output =
             run.run(Action::Delete.word()).map_err(|source| DeleteError::Program { id: id(), source })?;
-        if let Some(path) = started.and_then(|started| started.address.path()) {
-            remove_if_dead(path);
-        }
+        started.into_iter().for_each(clear);
         let words = output.words;
         Deleted::decode(output.stdout.as_slice()).map_err(|source| DeleteError::Answer {
             id: id(),
@@ -361,6 +359,13 @@ fn remove_socket(bundle: &Path) {
     let address =
         written.ok().and_then(|bytes| Address::parse(std::str::from_utf8(&bytes).ok()?.trim()).ok());
     if let Some(path) = address.as_ref().and_then(Address::path) {
+        remove_if_dead(path);
+    }
+}
+
+/// Removes the socket of a shim that is gone, if it has left one.
+pub fn clear(started: &Started) {
+    if let Some(path) = started.address.path() {
         remove_if_dead(path);
     }
 }

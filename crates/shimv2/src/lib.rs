@@ -11,8 +11,7 @@
 //!                                                           publish   the publish binary's work
 //! ```
 //!
-//! Without an asynchronous runtime: its user is a small process per pod. See docs/adr/0095 for that process, which speaks
-//! Berth's own protocol to the daemon.
+//! Without an asynchronous runtime: its user is Berth's own shim, a small process per pod. See docs/adr/0095.
 
 #![forbid(unsafe_code)]
 

@@ -69,6 +69,11 @@ impl Shim {
         self.version
     }
 
+    /// Whether it is the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.client.is_same(&other.client)
+    }
+
     /// Why the connection is gone, if it is.
     pub fn lost(&self) -> Option<Lost> {
         self.client.lost()

@@ -18,6 +18,9 @@ pub(crate) const VARIABLE: &str = "BERTH_SHIM_START";
 const GONE: Duration = Duration::from_secs(5);
 /// The most of a process's environment that is looked at.
 const MAX_ENVIRONMENT: u64 = 4 << 20;
+/// How often one that shows nothing is looked at, and how long between: some programs have no environment.
+const LOOKS: usize = 10;
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 /// A process may start another while they are looked for; then once more.
 const ROUNDS: usize = 3;
 
@@ -56,7 +59,7 @@ fn find(entry: &[u8]) -> Vec<OwnedFd> {
     let numbers = all.filter_map(|dir| dir.file_name().to_str()?.parse().ok());
     let others = numbers.filter_map(Pid::from_raw).filter(|pid| *pid != rustix::process::getpid());
     others
-        .filter(|pid| has(*pid, entry))
+        .filter(|pid| has_in_time(*pid, entry))
         .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
         // The handle was taken before: if it has the word now, the handle is that process.
         .filter(|(pid, _)| has(*pid, entry))
@@ -64,9 +67,35 @@ fn find(entry: &[u8]) -> Vec<OwnedFd> {
         .collect()
 }
 
+/// Whether it has the word. One that is just executing its program shows nothing for a moment, and is looked at again.
+fn has_in_time(pid: Pid, entry: &[u8]) -> bool {
+    for _ in 0..LOOKS {
+        match environment(pid) {
+            Some(all) if all.is_empty() && is_program(pid) => {
+                let _ = poll(&mut [], Some(&MOMENT));
+            }
+            Some(all) => return is_in(&all, entry),
+            None => return false,
+        }
+    }
+    false
+}
+
 fn has(pid: Pid, entry: &[u8]) -> bool {
+    environment(pid).is_some_and(|all| is_in(&all, entry))
+}
+
+fn is_in(all: &[u8], entry: &[u8]) -> bool {
+    all.split(|byte| *byte == 0).any(|one| one == entry)
+}
+
+fn environment(pid: Pid) -> Option<Vec<u8>> {
     let path = format!("/proc/{}/environ", pid.as_raw_nonzero());
-    let environment =
-        File::open(Path::new(&path)).and_then(|file| berth_sys::fs::read_bounded_from(file, MAX_ENVIRONMENT));
-    environment.is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == entry))
+    let file = File::open(Path::new(&path)).ok()?;
+    berth_sys::fs::read_bounded_from(file, MAX_ENVIRONMENT).ok()
+}
+
+/// Neither a thread of the kernel nor one that has ended.
+fn is_program(pid: Pid) -> bool {
+    std::fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).is_ok()
 }

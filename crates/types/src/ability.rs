@@ -12,6 +12,8 @@ pub enum Maker {
     Runtime,
     /// A program with runsc's command line, whose pods have a kernel of their own.
     Gvisor,
+    /// A shim of containerd's protocol whose containers are processes of the host.
+    Shim,
 }
 
 /// Something that not every kind has in the same way.
@@ -100,7 +102,7 @@ pub struct Lacking {
 
 impl Maker {
     /// Every kind.
-    pub const ALL: [Maker; 3] = [Maker::Native, Maker::Runtime, Maker::Gvisor];
+    pub const ALL: [Maker; 4] = [Maker::Native, Maker::Runtime, Maker::Gvisor, Maker::Shim];
 
     /// The names of its handlers.
     pub fn words(self) -> &'static str {
@@ -108,6 +110,7 @@ impl Maker {
             Maker::Native => "native",
             Maker::Runtime => "runc, crun",
             Maker::Gvisor => "runsc (gVisor)",
+            Maker::Shim => "shims of containerd's protocol",
         }
     }
 }
@@ -187,6 +190,7 @@ impl Ability {
             Maker::Native => Has::Yes,
             Maker::Runtime => self.of_runtime(),
             Maker::Gvisor => self.of_gvisor(),
+            Maker::Shim => self.of_shim(),
         }
     }
 
@@ -266,6 +270,17 @@ impl Ability {
             Ability::HostNetwork => Has::But("passed through (`--network=host`)"),
             Ability::SessionKill => Has::Otherwise("of its process alone"),
             Ability::OutsideSignals => Has::Otherwise("to what stands for it; SIGKILL ends it"),
+        }
+    }
+
+    /// As what is behind the shim, which is runc, but for what the protocol does not say.
+    fn of_shim(self) -> Has {
+        match self {
+            Ability::UserNamespaces | Ability::RawEnvironment | Ability::MappedPropagation => Has::Refused,
+            Ability::RecursiveReadOnly => {
+                Has::Depends("what is behind the shim decides; a kubelet is not told that there are any")
+            }
+            other => other.of_runtime(),
         }
     }
 

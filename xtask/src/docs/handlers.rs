@@ -56,7 +56,7 @@ mod tests {
         );
         assert!(
             new.contains(
-                "\n| environment variables whose values are not text | yes | refused by name | refused by name |\n"
+                "\n| environment variables whose values are not text | yes | refused by name | refused by name | refused by name |\n"
             )
         );
         assert_eq!(replaced(&new), Some(new));

@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("container", &["types", "sys"]),
     ("image", &["types", "sys"]),
     ("net", &["types", "sys"]),
-    ("shim", &["types", "sys", "container"]),
+    ("shim", &["types", "sys", "container", "shimv2"]),
     ("shimv2", &["types", "sys"]),
     ("oci", &["types", "sys", "container"]),
     ("demo", &[]),

@@ -93,6 +93,12 @@ pub(crate) struct Work {
     timeline: Timeline,
 }
 
+/// The group of what serves a pod's containers from outside of them.
+fn serving_group(shared: &Shared, path: &CgroupPath) -> Result<Cgroup, EngineError> {
+    let failed = |e| EngineError::failed("make the cgroup of the pod's shim", e);
+    shared.cgroups.ensure(path, &Limits::default()).map_err(failed)
+}
+
 /// The group of a pod's own kernel, with the limits that follow from a creation.
 fn kernel_group(
     shared: &Shared,
@@ -361,8 +367,10 @@ impl Work {
             (Arc::clone(&self.shared), Arc::clone(handler), Arc::clone(&self.config));
         let (dir, timeline, creation) =
             (self.dir.container(&self.id), self.timeline.clone(), self.beside.1.clone());
-        let (root_at, cgroup, raw_env) =
-            (self.dir.container_root(&self.id), facts.cgroup.clone(), facts.raw_env.clone());
+        let root_at = self.dir.container_root(&self.id);
+        let serving =
+            handler.has_serving_group().then(|| self.cgroups.kernel(&self.sandbox_id)).transpose()?;
+        let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
         let (sandbox_id, sandbox, kernel_dir) =
@@ -374,6 +382,7 @@ impl Work {
             let own = if kernel.is_some() { &none } else { &limits };
             let cgroup = cgroup.map(|path| shared.placement.make(&path, own)).transpose()?;
             let group = kernel.map(|kernel| kernel_group(&shared, kernel, &creation)).transpose()?;
+            let serving = serving.map(|path| serving_group(&shared, &path)).transpose()?;
             timeline.stage("cgroup", since);
             let since = Instant::now();
             let namespace = user.map(|maps| shared.user_namespaces.with(maps)).transpose()?;
@@ -405,6 +414,7 @@ impl Work {
                     sysctls: &sandbox.sysctls,
                     shares_pid: sandbox.namespaces.pid == PidMode::Pod,
                 }),
+                serving: serving.as_ref(),
                 cgroups: &shared.cgroups,
                 places: Places { dir: &dir, root: &root_at },
                 create,

@@ -91,11 +91,16 @@ pub(crate) async fn exec(
 ) -> Result<ExecSession, EngineError> {
     let (asked, ending) = asked(shared, target, request, timeout).await?;
     if request.tty {
+        let other = target.handler.has_own_terminals().then(|| session::Terminal {
+            shim: target.shim.clone(),
+            container: target.container.clone(),
+            exec: Some(asked.exec.clone()),
+        });
         let (_, mut fds) = begin(target, asked, Vec::new()).await?;
         let master = fds.pop().ok_or_else(|| {
             EngineError::system("exec", std::io::Error::other("the shim returned no terminal"))
         })?;
-        return session::with_terminal(master, ending).map_err(broken);
+        return session::with_terminal(master, ending, other).map_err(broken);
     }
     let Streams { theirs, stdin, stdout, stderr } = streams(request.stdin).map_err(broken)?;
     begin(target, asked, theirs).await?;

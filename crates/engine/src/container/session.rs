@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::error::EngineError;
 use crate::shim::{Shim, ShimError};
 
-pub(crate) use attached::attached;
+pub(crate) use attached::{Terminal, attached};
 pub use stream::{Input, Output};
 pub use tail::Tail;
 pub(crate) use terminal::with_terminal;

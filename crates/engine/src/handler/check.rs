@@ -77,6 +77,9 @@ impl SelfCheck {
 
     fn steps(&self, subject: &Subject, place: &Place<'_>) -> Result<Report, Unusable> {
         let groups = place.join()?;
+        if subject.kind == Kind::Shim {
+            return self.shim(subject, &groups);
+        }
         let ask = |words: &[&str], space: Space| {
             let args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             self.ask(subject, &args, &space, &groups)
@@ -94,6 +97,16 @@ impl SelfCheck {
         Ok(Report { version, features: of_kind(features, subject.kind) })
     }
 
+    /// What can be found out of a shim by itself: that it is executed, and says something of its version. A container needs a
+    /// pod.
+    fn shim(&self, subject: &Subject, groups: &Join) -> Result<Report, Unusable> {
+        let (command, said) = self.ask(subject, &["-v".to_owned()], &self.space()?, groups)?;
+        let said = succeeded(&command, said)?;
+        // Some print it as words.
+        let printed = if said.printed.is_empty() { &said.errors } else { &said.printed };
+        Ok(Report { version: explain::shim(&command, printed)?, features: Features::default() })
+    }
+
     /// Runs the program once; with the command as users know it.
     fn ask(
         &self,
@@ -104,8 +117,10 @@ impl SelfCheck {
     ) -> Result<(String, Ran), Unusable> {
         let words = args.iter().filter(|word| !word.starts_with('/')).map(String::as_str);
         let file = subject.program.file_name().unwrap_or_default().to_string_lossy();
-        let verb =
-            words.clone().find(|word| ["--version", "features", "run"].contains(word)).unwrap_or_default();
+        let verb = words
+            .clone()
+            .find(|word| ["--version", "-v", "features", "run"].contains(word))
+            .unwrap_or_default();
         let command = format!("{file} {verb}");
         let ran = contained::run(&subject.program, args, space, groups, LIMIT).map_err(not_checked)?;
         match ran.end {
@@ -136,7 +151,7 @@ impl SelfCheck {
         write_bundle(&space, &program, cgroup).map_err(not_checked)?;
         let path = |name: &str| space.seen(name).display().to_string();
         let own = match kind {
-            Kind::Runc => Vec::new(),
+            Kind::Runc | Kind::Shim => Vec::new(),
             Kind::Gvisor => gvisor::options("none"),
         };
         let mut args = vec!["--root".to_owned(), path("state")];
@@ -242,7 +257,7 @@ fn features(command: &str, said: &Ran) -> Result<Features, Unusable> {
 /// What all of a kind can do, whatever they say.
 fn of_kind(said: Features, kind: Kind) -> Features {
     match kind {
-        Kind::Runc => said,
+        Kind::Runc | Kind::Shim => said,
         Kind::Gvisor => Features { checkpoint: true, ..said },
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::foreign;
 use crate::handler::NATIVE;
 
 /// What is looked for without being configured.
@@ -19,13 +20,17 @@ pub enum Kind {
     Runc,
     /// gVisor's runsc: a pod is one sandbox with a kernel of its own.
     Gvisor,
+    /// A shim of containerd's protocol.
+    Shim,
 }
 
 impl Kind {
     /// Of a handler with this name and program.
     pub(crate) fn of(name: &str, program: &Path) -> Self {
         let file = program.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-        if [name, &file].iter().any(|text| text.contains("runsc") || text.contains("gvisor")) {
+        if foreign::is_program(&file) || foreign::is_runtime(&program.to_string_lossy()) {
+            Kind::Shim
+        } else if [name, &file].iter().any(|text| text.contains("runsc") || text.contains("gvisor")) {
             Kind::Gvisor
         } else {
             Kind::Runc
@@ -37,6 +42,7 @@ impl Kind {
         match self {
             Kind::Runc => "oci",
             Kind::Gvisor => "gvisor",
+            Kind::Shim => "shim",
         }
     }
 }
@@ -44,9 +50,9 @@ impl Kind {
 /// Where runtimes are looked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Search {
-    /// Searched in order for [`KNOWN`]; absolute.
+    /// Searched in order for [`KNOWN`] and for shims; absolute.
     pub(crate) dirs: Vec<PathBuf>,
-    /// Handlers whose program is given.
+    /// Handlers whose program is given, by its path or by containerd's name of a shim.
     pub(crate) configured: BTreeMap<String, PathBuf>,
 }
 
@@ -57,15 +63,43 @@ impl Search {
         known.chain(self.configured.keys().map(String::as_str)).filter(|name| *name != NATIVE)
     }
 
+    /// The same, with the shims that there are: they may have any name.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.names().map(str::to_owned).collect();
+        let dirs = self.dirs.iter().filter(|dir| dir.is_absolute());
+        let files = dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+        let files = files.filter_map(|file| file.file_name().into_string().ok());
+        all.extend(
+            files.filter_map(|file| foreign::name_of(&file).map(str::to_owned)).filter(|name| is_name(name)),
+        );
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.names().any(|known| known == name)
+        let is_shim = || {
+            is_name(name)
+                && self.in_dirs(&foreign::program(name)).any(|place| matches!(stat(&place), Ok(Some(_))))
+        };
+        self.names().any(|known| known == name) || is_shim()
+    }
+
+    fn in_dirs(&self, file: &str) -> impl Iterator<Item = PathBuf> {
+        self.dirs.iter().filter(|dir| dir.is_absolute()).map(move |dir| dir.join(file))
     }
 
     /// The places of a name, the first to be preferred.
     pub(crate) fn places(&self, name: &str) -> Vec<PathBuf> {
         match self.configured.get(name) {
-            Some(path) => vec![path.clone()],
-            None => self.dirs.iter().filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).collect(),
+            Some(path) => match path.to_str().filter(|text| foreign::is_runtime(text)) {
+                Some(runtime) => self.in_dirs(&foreign::program(runtime)).collect(),
+                None => vec![path.clone()],
+            },
+            None => {
+                let own = KNOWN.contains(&name).then(|| self.in_dirs(name));
+                own.into_iter().flatten().chain(self.in_dirs(&foreign::program(name))).collect()
+            }
         }
     }
 
@@ -75,6 +109,13 @@ impl Search {
         let seen = places.iter().map(|place| (place.clone(), stat(place)));
         choose(seen).map_err(|why| why.unwrap_or(Missing::Nowhere(places)))
     }
+}
+
+/// Whether a handler can have this name: a DNS label that is not that of Berth's own.
+fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_label = (1..=63).contains(&name.len()) && name.bytes().all(plain);
+    is_label && !name.starts_with('-') && !name.ends_with('-') && name != NATIVE
 }
 
 /// A runtime's program.

@@ -13,7 +13,7 @@ use berth_types::ContainerId;
 use berth_types::ability::{Ability, Maker};
 use berth_types::shim::bundle::{self, Bundle, Mapped, Owner};
 use berth_types::shim::{Create, Request};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
 use rustix::mount::UnmountFlags;
 
 use super::bundle::{Rest, complete, pieces};
@@ -66,36 +66,9 @@ impl Handler for OciRuntime {
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
-        let Preparing {
-            spec,
-            raw_env,
-            security,
-            pid,
-            devices,
-            root,
-            user,
-            volumes,
-            cgroup,
-            cgroups,
-            places,
-            create,
-            ..
-        } = container;
-        refuse_raw(&self.name, Maker::Runtime, raw_env)?;
-        let given = oci::given_namespaces(spec, pid);
-        let sources = volumes.iter().map(|volume| volume.source.clone()).collect();
-        // What Berth's own runtime refuses is refused for all: they differ in what they let a container cover.
-        let shown = cgroup.map(|group| plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), group));
-        let inputs = Inputs {
-            given_root: true,
-            given: given.clone(),
-            given_mounts: sources,
-            cgroups: shown.unwrap_or_default(),
-            ..Inputs::default()
-        };
-        plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
-        let process = spec.process().as_ref();
-        let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
+        refuse_raw(&self.name, Maker::Runtime, container.raw_env)?;
+        let (given, seccomp) = check(&container)?;
+        let Preparing { spec, devices, root, user, volumes, places, create, .. } = container;
         let (spec, bundle) = lay_out(spec, places, &root, user, volumes)?;
         let rest = Rest { root: places.root, devices, seccomp, oom_score: own_score() };
         let token = ContainerId::from_random(random::bytes());
@@ -132,6 +105,27 @@ impl Handler for OciRuntime {
     fn forget(&self, places: Places<'_>) -> Result<(), EngineError> {
         unmount(places)
     }
+}
+
+/// What Berth's own runtime refuses is refused for all: they differ in what they let a container cover. The namespaces that the shim
+/// gives, and the rules for system calls.
+pub(super) fn check(
+    container: &Preparing<'_>,
+) -> Result<(Vec<LinuxNamespaceType>, Option<LinuxSeccomp>), EngineError> {
+    let Preparing { spec, security, pid, volumes, cgroup, cgroups, .. } = container;
+    let given = oci::given_namespaces(spec, pid);
+    let shown = cgroup.map(|group| plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), group));
+    let inputs = Inputs {
+        given_root: true,
+        given: given.clone(),
+        given_mounts: volumes.iter().map(|volume| volume.source.clone()).collect(),
+        cgroups: shown.unwrap_or_default(),
+        ..Inputs::default()
+    };
+    plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
+    let process = spec.process().as_ref();
+    let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
+    Ok((given, seccomp))
 }
 
 /// A further process, as a plan.

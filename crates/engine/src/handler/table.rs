@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::check::{Check, Report, Subject};
 use super::found::{Binary, Kind, Missing, Search};
-use super::{Gvisor, Handler, NATIVE, OciRuntime, Program};
+use super::{ForeignShim, Gvisor, Handler, NATIVE, OciRuntime, Program};
 use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::status::{HandlerFeatures, HandlerState, HandlerStatus};
@@ -58,12 +58,13 @@ impl Runtimes for ByKind {
         match kind {
             Kind::Runc => Arc::new(OciRuntime::new(name, program, shim)),
             Kind::Gvisor => Arc::new(Gvisor::new(name, program, shim)),
+            Kind::Shim => Arc::new(ForeignShim::new(name, program, shim)),
         }
     }
 
     fn has(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Runc | Kind::Gvisor => true,
+            Kind::Runc | Kind::Gvisor | Kind::Shim => true,
         }
     }
 }
@@ -296,7 +297,7 @@ impl Handlers {
     }
 
     fn names(&self) -> Vec<String> {
-        self.search.names().filter(|name| !self.fixed.contains_key(*name)).map(str::to_owned).collect()
+        self.search.all().into_iter().filter(|name| !self.fixed.contains_key(name)).collect()
     }
 
     fn known(&self) -> Vec<Known> {
@@ -331,7 +332,8 @@ impl Handlers {
 
     fn unknown(&self, name: &str) -> EngineError {
         let mut names: Vec<&str> = self.fixed.keys().map(String::as_str).collect();
-        names.extend(self.search.names());
+        let found = self.search.all();
+        names.extend(found.iter().map(String::as_str));
         names.sort_unstable();
         names.dedup();
         let message = format!("no handler is named {name:?}; known are {}", names.join(", "));

@@ -69,6 +69,12 @@ impl Owner {
         self.cgroups.kernel(&self.id).ok()
     }
 
+    /// That, or the group of what serves the pod's containers: it has the same place.
+    fn beside(&self) -> Option<CgroupPath> {
+        self.handler().filter(|handler| handler.has_own_kernel() || handler.has_serving_group())?;
+        self.cgroups.kernel(&self.id).ok()
+    }
+
     /// The limits of the containers that live or are being made, but for one.
     fn limits_beside(&self, id: &ContainerId) -> Vec<Resources> {
         let lives = |life: &Container<Live>| life.may_live() || life.state() == OfOne::Creating;
@@ -218,7 +224,7 @@ impl Owner {
                 .containers()
                 .values()
                 .filter_map(|life| life.facts().and_then(|facts| facts.cgroup.clone()))
-                .chain(self.kernel())
+                .chain(self.beside())
                 .chain([self.cgroups.pod.clone()])
                 .collect(),
         };
@@ -290,7 +296,7 @@ impl Owner {
             id: self.id.clone(),
             dir: self.dir.clone(),
             pod: self.cgroups.pod.clone(),
-            kernel: self.kernel(),
+            beside: self.beside(),
             containers,
             handler: self.handler(),
         };

@@ -12,7 +12,7 @@ use berth_types::{ContainerId, SandboxId};
 use super::namespaces;
 use crate::container::remove;
 use crate::error::EngineError;
-use crate::handler::Handler;
+use crate::handler::{Handler, foreign};
 use crate::host::layout::PodDir;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
@@ -102,6 +102,7 @@ impl Steps {
         for cgroup in &self.cgroups {
             failures.take(shared.placement.end(cgroup));
         }
+        foreign::clear(&self.dir.runtime().join(self.id.as_str()));
         timeline.stage("cgroups", since);
         let since = Instant::now();
         let detached = shared.networks.detach(&self.id);
@@ -138,8 +139,8 @@ pub(crate) struct Rest {
     pub(crate) id: SandboxId,
     pub(crate) dir: PodDir,
     pub(crate) pod: CgroupPath,
-    /// The group of its own kernel, where it has one.
-    pub(crate) kernel: Option<CgroupPath>,
+    /// The group of its own kernel, or of what serves its containers, where it has one.
+    pub(crate) beside: Option<CgroupPath>,
     pub(crate) containers: Vec<(ContainerId, Option<CgroupPath>)>,
     pub(crate) handler: Option<Arc<dyn Handler>>,
 }
@@ -164,10 +165,10 @@ impl Rest {
         failures.result("remove the pod's containers")?;
         timeline.stage("containers", timeline.began());
         let since = Instant::now();
-        let (groups, dir, pod, kernel) = (Arc::clone(shared), self.dir, self.pod, self.kernel);
+        let (groups, dir, pod, beside) = (Arc::clone(shared), self.dir, self.pod, self.beside);
         Shared::blocking(move || {
             // A container that was partly created when the pod was taken down may have made it again.
-            kernel.map_or(Ok(()), |kernel| groups.placement.end(&kernel))?;
+            beside.map_or(Ok(()), |group| groups.placement.end(&group))?;
             groups.placement.end(&pod)?;
             for dir in dir.all() {
                 let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);
@@ -220,7 +221,7 @@ impl Unmade {
         let cgroups = self.cgroups.clone();
         let parts = Parts { id: id.clone(), dir: dir.clone(), shim: None, shim_pid: None, cgroups };
         parts.take_down(shared, &Timeline::begin()).await?;
-        let rest = Rest { id, dir, pod, kernel: None, containers: Vec::new(), handler: None };
+        let rest = Rest { id, dir, pod, beside: None, containers: Vec::new(), handler: None };
         rest.remove(shared, &Arc::default()).await
     }
 }

@@ -81,6 +81,56 @@ fn volumes_of_a_user_namespace_by_runc() {
     harness::under(("runc", "/usr/sbin/runc"), files::volumes_keep_their_owners_with_the_mounts_below_them);
 }
 
+/// The same for containerd's shim for runc: Debian's, and a newer one that speaks the protocol's next version. They have no user namespaces, and
+/// of a container that could not be made, the pod's shim and its group stay: see `foreign.rs`.
+macro_rules! shim_suites {
+    ($handlers:tt: $tests:tt) => { shim_suites! { @each $handlers $tests } };
+    (@each { $($handler:ident)+ } $tests:tt) => { $(shim_suites! { @one $handler $tests })+ };
+    (@one $handler:ident { $($module:ident :: $test:ident),+ $(,)? }) => {
+        mod $handler {
+            $(#[test]
+            fn $test() {
+                super::require_root!();
+                let program = super::harness::foreign_shim(stringify!($handler));
+                super::require!(program.is_some(), "needs the package containerd, or for the newer one containerd's shim in BERTH_SHIMS");
+                super::harness::under((super::harness::SHIM, program.unwrap()), super::$module::$test);
+            })+
+        }
+    };
+}
+
+shim_suites! { { shim newer_shim }: {
+    life::a_pod_runs_writes_its_log_and_leaves_nothing,
+    life::the_same_identity_with_another_configuration_or_stopped_is_taken,
+    life::stopping_signals_once_waits_and_kills,
+    life::containers_may_share_processes_and_memory,
+    life::users_environment_and_limits_are_applied,
+    exec::exec_gives_output_status_and_errors,
+    exec::a_timeout_is_told_during_a_grace_too,
+    exec::exec_as_another_user_has_the_home_of_that_user,
+    exec::exec_with_streams_and_with_a_terminal,
+    exec::an_attached_client_talks_to_the_main_process,
+    failures::a_command_that_is_not_there_ends_as_start_error,
+    recovery::pods_run_on_without_the_daemon_and_are_found_again,
+    recovery::a_pod_whose_shim_is_killed_ends_in_the_defined_way,
+    recovery::a_shim_that_died_with_the_daemon_is_found_so,
+    recovery::a_stopped_pod_and_a_partly_created_one_are_distinguished,
+    recovery::a_pod_whose_removal_was_cut_off_is_found_and_removed,
+    recovery::a_connection_that_is_lost_ends_nothing,
+    silent::its_containers_and_its_pod_can_be_ended_without_it,
+    silent::a_pod_with_running_containers_is_removed_without_it,
+    damage::a_pod_is_removed_even_if_its_parts_are_missing,
+    limits::a_period_keeps_the_quota_and_a_change_refused_half_way_is_taken_back,
+    limits::a_pod_is_resized_and_stays_so_under_the_next_daemon,
+    oom::a_container_over_its_own_limit_is_oom_killed_and_the_limit_is_named,
+    oom::oom_of_a_child_is_not_that_of_its_container,
+    volumes::an_image_is_a_volume_that_several_containers_share_and_keep,
+    volumes::a_part_of_an_image_is_a_volume,
+    network::pods_have_addresses_names_and_reach_each_other,
+    stats::only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample,
+    concurrency::sixteen_pods_at_once_come_and_go,
+} }
+
 /// The same for gVisor, whose pods have a kernel of their own. What is not the same is in `gvisor.rs`: limits, statistics, memory that runs out,
 /// what stays of a container that could not be made (its pod's kernel), and what only Linux tells of a process.
 macro_rules! gvisor_suite {

@@ -13,7 +13,7 @@ use berth_engine::model::{
     ContainerConfig, ContainerMetadata, ContainerSecurity, ImageSpec, NamespaceMode, Namespaces, Network,
     Owner, PidMode, Resources, SandboxConfig, SandboxMetadata, SandboxSecurity,
 };
-use berth_engine::seams::{Gvisor, OciRuntime, Program, Seams};
+use berth_engine::seams::{ForeignShim, Gvisor, OciRuntime, Program, Seams};
 use berth_engine::{
     BuiltinNetwork, CgroupDriver, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice,
 };
@@ -76,6 +76,22 @@ pub(crate) fn runsc() -> Option<&'static str> {
         Some(format!("{dir}/runsc"))
     };
     RUNSC.get_or_init(find).as_deref()
+}
+
+/// The handler whose containers a shim of containerd's protocol makes.
+pub(crate) const SHIM: &str = "shim";
+
+/// The program of such a shim: Debian's, or the `newer_shim`, which `cargo xtask test` builds; None where it is not there.
+pub(crate) fn foreign_shim(which: &str) -> Option<&'static str> {
+    static NEWER: OnceLock<String> = OnceLock::new();
+    let program = match which {
+        "newer_shim" => NEWER.get_or_init(|| {
+            let dir = std::env::var("BERTH_SHIMS").unwrap_or_default();
+            format!("{dir}/containerd-shim-runc-v2")
+        }),
+        _ => "/usr/bin/containerd-shim-runc-v2",
+    };
+    Path::new(program).exists().then_some(program)
 }
 
 /// Whether it runs with Berth's own runtime.
@@ -146,6 +162,7 @@ impl World {
             let shim = Arc::new(Program::new(programs().shim));
             seams.handlers.push(match name {
                 GVISOR => Arc::new(Gvisor::new(name.to_owned(), runtime.into(), shim)),
+                SHIM => Arc::new(ForeignShim::new(name.to_owned(), runtime.into(), shim)),
                 _ => Arc::new(OciRuntime::new(name.to_owned(), runtime.into(), shim)),
             });
         }

@@ -12,6 +12,7 @@ mod damage;
 mod exec;
 mod failures;
 mod faulty;
+mod foreign;
 mod found;
 mod gvisor;
 mod handlers;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::client::{Client, Input};
+use super::fifos::Then;
 
 /// Where input goes.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ enum To {
     /// Nowhere: it was never open, or is closed.
     Nothing,
     /// A pipe; `once`: it closes when the first client goes that gives input.
-    Pipe { fd: OwnedFd, once: bool },
+    /// Behind the end of it comes what its other side is told, if it has to be.
+    Pipe { fd: OwnedFd, once: bool, _then: Option<Then> },
     /// A terminal, which has no end of input: its users type one.
     Terminal(Arc<OwnedFd>),
 }
@@ -30,7 +32,12 @@ enum To {
 impl Stdin {
     /// A pipe's writing end, or nothing.
     pub(crate) fn pipe(fd: Option<OwnedFd>, once: bool) -> Self {
-        Self::to(fd.map_or(To::Nothing, |fd| To::Pipe { fd, once }))
+        Self::to(fd.map_or(To::Nothing, |fd| To::Pipe { fd, once, _then: None }))
+    }
+
+    /// A FIFO's writing end, and what follows its close.
+    pub(crate) fn fifo(fd: OwnedFd, then: Then, once: bool) -> Self {
+        Self::to(To::Pipe { fd, once, _then: Some(then) })
     }
 
     /// A terminal's master.

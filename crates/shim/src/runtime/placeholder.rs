@@ -12,7 +12,7 @@ use super::Made;
 use crate::pause;
 
 /// Starts one; with a terminal, if the container was to have one.
-pub(super) fn start(tty: bool) -> io::Result<Made> {
+pub(crate) fn start(tty: bool) -> io::Result<Made> {
     let console = if tty { Some(terminal()?) } else { None };
     let program = std::fs::File::open("/proc/self/exe")?;
     let spawn = Spawn {
@@ -31,6 +31,6 @@ pub(super) fn start(tty: bool) -> io::Result<Made> {
 
 /// The master of a terminal that nothing is written to.
 fn terminal() -> io::Result<OwnedFd> {
-    let multiplexer = rustix::fs::open("/dev/ptmx", pty::MULTIPLEXER, Mode::empty())?;
+    let multiplexer = rustix::fs::open("/dev/pts/ptmx", pty::MULTIPLEXER, Mode::empty())?;
     Ok(pty::open(multiplexer)?.master)
 }

@@ -222,7 +222,7 @@ impl Runtime {
 
     /// Runs a command of which nothing is the container's, unless it is cancelled.
     fn run(&self, command: &Command, limit: Duration) -> Result<(), Failed> {
-        command.run(limit, &Given { cancels: &[self.cancelled.as_fd()], ..Given::default() })
+        command.run(limit, &Given { cancels: &[self.cancelled.0.as_fd()], ..Given::default() })
     }
 
     /// What stands for the container on the host.

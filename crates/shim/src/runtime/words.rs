@@ -43,7 +43,7 @@ fn of(text: &str) -> Option<String> {
 }
 
 /// What the words are about, in the words of runc, crun and runsc.
-pub(super) fn reason(words: &str) -> Reason {
+pub(crate) fn reason(words: &str) -> Reason {
     let words = words.to_ascii_lowercase();
     let has = |part: &str| words.contains(part);
     let about_command = has("exec") || has("executable") || has("start") || has("find");
@@ -61,7 +61,7 @@ pub(super) fn reason(words: &str) -> Reason {
 
 /// Whether they are surely about the command, not about something else that is not found: the words for that of runc
 /// (`exec: "/it": stat /it: ...`) and crun (``executable file `it` ...``, `open executable`).
-pub(super) fn is_about_command(words: &str) -> bool {
+pub(crate) fn is_about_command(words: &str) -> bool {
     words.contains(": exec: \"") || words.contains("executable file `") || words.contains("open executable: ")
 }
 

@@ -13,6 +13,8 @@ use rustix::process::Signal;
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container, Made};
+use crate::driver::Driver;
+use crate::foreign::Foreign;
 use crate::making::Making;
 use crate::outcome::{self, Ended, failure, system};
 use crate::pump;
@@ -49,10 +51,10 @@ impl Server {
         let dir = pod.state_dir.join("containers").join(id.as_str());
         let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
         let spaces = Arc::clone(&pod.spaces);
-        let runtime = runtime_of(&create, pod, &dir)?;
+        let driver = self.driver_of(&create, pod, &dir)?;
         let oom_score = self.oom_score;
         let making =
-            Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score, runtime: runtime.clone() };
+            Making { create, fds, spaces, pid_space, dir: dir.clone(), oom_score, driver: driver.clone() };
         let pump = pump::start(id.clone(), self.notes.clone(), move || making.make());
         let container = Container {
             stage: Stage::Preparing,
@@ -61,7 +63,7 @@ impl Server {
             oom: None,
             killed: None,
             dir,
-            runtime,
+            driver,
             terminal: None,
             pump: pump.map_err(|e| system("start the container's thread", &e))?,
             started_at: 0,
@@ -79,7 +81,7 @@ impl Server {
     /// How many threads make something.
     pub(super) fn at_work(&self) -> usize {
         let made = self.containers.values().filter(|c| c.is_being_made()).count();
-        self.beginning.len() + self.by_runtimes + made
+        self.beginning.len() + self.by_drivers + made
     }
 
     /// The PID namespace to be joined, if it is not the plan's.
@@ -103,6 +105,32 @@ impl Server {
                 file.map(|f| Some(f.into())).map_err(|e| system(&format!("open {path}"), &e))
             }
         }
+    }
+
+    /// What makes a container, if it is not this program.
+    fn driver_of(&self, create: &Create, pod: &Pod, dir: &Path) -> Result<Option<Arc<dyn Driver>>, Failure> {
+        if !bundle::is_bundle(&create.plan) {
+            return Ok(None);
+        }
+        let plan = bundle::container(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
+        let (own, dir) = ((create.container.clone(), cgroup), dir.to_owned());
+        let plain = |of, own, dir| Runtime::new(of, own, &pod.state_dir, dir);
+        let driver: std::io::Result<Arc<dyn Driver>> = match plan {
+            Of::Plain(bundle) => plain((bundle, None), own, dir).map(|made| Arc::new(made) as _),
+            Of::Mapped(Mapped { bundle, owner }) => {
+                plain((bundle, Some(owner)), own, dir).map(|made| Arc::new(made) as _)
+            }
+            Of::Member(member) => pod
+                .sandbox()
+                .and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir))
+                .map(|made| Arc::new(made) as _),
+            Of::Task(task) => pod
+                .foreign(&task)
+                .and_then(|shim| Foreign::new(task, shim, own, dir, self.notes.clone()))
+                .map(|made| Arc::new(made) as _),
+        };
+        driver.map(Some).map_err(|e| system("make what a container is made by", &e))
     }
 
     /// A container is made and its log is open, or why not.
@@ -191,29 +219,13 @@ impl Server {
     /// One round of killing what a thread prepares.
     pub(super) fn kill_doomed(&mut self, id: &ContainerId, now: Instant) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        if let Some(runtime) = &container.runtime {
-            runtime.cancel();
+        if let Some(driver) = &container.driver {
+            driver.cancel();
         }
         // What is left is killed in the next round.
         drop(container.cgroup.kill_all(now + ABORT_ROUND));
         container.abort_retry = Some(now + ABORT_RETRY);
     }
-}
-
-/// The runtime that makes a container, if it is not this program.
-fn runtime_of(create: &Create, pod: &Pod, dir: &Path) -> Result<Option<Arc<Runtime>>, Failure> {
-    if !bundle::is_bundle(&create.plan) {
-        return Ok(None);
-    }
-    let plan = bundle::container(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-    let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-    let (own, dir) = ((create.container.clone(), cgroup), dir.to_owned());
-    let runtime = match plan {
-        Of::Plain(bundle) => Runtime::new((bundle, None), own, &pod.state_dir, dir),
-        Of::Mapped(Mapped { bundle, owner }) => Runtime::new((bundle, Some(owner)), own, &pod.state_dir, dir),
-        Of::Member(member) => pod.sandbox().and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir)),
-    };
-    runtime.map(|runtime| Some(Arc::new(runtime))).map_err(|e| system("make a runtime's event", &e))
 }
 
 fn ended_early() -> Failure {

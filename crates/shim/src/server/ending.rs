@@ -1,18 +1,23 @@
 //! The end of a container: kill the rest, finish the log, write the record, remove the cgroup, tell. See
 //! docs/adr/0043.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use berth_types::ContainerId;
 use berth_types::shim::{Answer, Event, Exit, Reason, record};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use super::{AGAIN, Server};
 use crate::container::{Asker, Container, Ending, Start, Step};
+use crate::driver::End;
 use crate::outcome::Ended;
 use crate::pump::Command;
 use crate::stage::{Stage, StageEvent};
 use crate::{outcome, pump, records};
 
+/// The status of a container whose own nobody knows.
+const LOST: i32 = 255;
 /// One round of killing may take so long before the loop goes on with other things.
 const ROUND: Duration = Duration::from_millis(2);
 /// Processes that do not die within this time (uninterruptible sleep, most likely) are reported, and killed less often.
@@ -31,24 +36,67 @@ impl Server {
         let Some(id) = self.containers.iter().find(|(_, c)| alive(c)).map(|(id, _)| id.clone()) else {
             return false;
         };
+        self.main_of_ended(&id, ended);
+        true
+    }
+
+    /// The main process of this container has ended.
+    fn main_of_ended(&mut self, id: &ContainerId, ended: Ended) {
         let starting = |c: &Container| {
             c.stage == Stage::Starting && c.start.as_ref().is_some_and(|s| s.failed.is_none())
         };
-        if self.containers.get(&id).is_some_and(starting) {
-            if self.waits_for_runtime(&id, ended) {
-                return true;
+        if self.containers.get(id).is_some_and(starting) {
+            if self.waits_for_driver(id, ended) {
+                return;
             }
             // The result of its execve is reported before its end.
-            self.executed(&id);
+            self.executed(id);
         }
-        let Some(container) = self.containers.get_mut(&id) else { return true };
+        let Some(container) = self.containers.get_mut(id) else { return };
         if let Some(main) = &mut container.main {
             main.prepared = None;
         }
         let failed = container.start.as_ref().and_then(|start| start.failed.as_ref());
         let exit = failed.map(|(_, exit)| exit.clone());
-        self.begin_ending(&id, exit.unwrap_or_else(|| outcome::exit(ended, pump::now())));
-        true
+        self.begin_ending(id, exit.unwrap_or_else(|| outcome::exit(ended, pump::now())));
+    }
+
+    /// Looks for ends that drivers tell.
+    pub(super) fn hear_of_ends(&mut self) {
+        let told = |(id, c): (&ContainerId, &Container)| {
+            let alive = c.stage.is_alive() && c.main.is_some();
+            Some((id.clone(), c.driver.as_ref().filter(|_| alive)?.ended()?))
+        };
+        let ended: Vec<(ContainerId, End)> = self.containers.iter().filter_map(told).collect();
+        for (id, end) in ended {
+            if !self.containers.get(&id).is_some_and(|container| container.stage.is_alive()) {
+                continue;
+            }
+            match end {
+                End::Code(code) => self.main_of_ended(&id, Ended::with(code)),
+                End::Unknown(why) => self.lost(&id, why),
+            }
+        }
+        self.hear_of_sessions();
+    }
+
+    /// Nobody can say how a container ended, or whether it has: it is ended.
+    fn lost(&mut self, id: &ContainerId, why: String) {
+        let Some(container) = self.containers.get(id) else { return };
+        // An orphan by now is a child of this one.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let main = container.main.as_ref().map(|main| waitid(WaitId::PidFd(main.pidfd.as_fd()), options));
+        if let Some(Ok(Some(status))) = main {
+            return self.main_of_ended(id, status.into());
+        }
+        let killed = container.killed.is_some();
+        let ended = if killed { Ended::by(Signal::KILL) } else { Ended::with(LOST) };
+        let waits = container.start.as_ref().is_some_and(|start| start.failed.is_none());
+        if waits && self.waits_for_driver(id, ended) {
+            return;
+        }
+        let message = if killed { String::new() } else { why };
+        self.begin_ending(id, Exit { message, ..outcome::exit(ended, pump::now()) });
     }
 
     /// The main process is gone and reaped.
@@ -56,14 +104,14 @@ impl Server {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.stage = container.stage.after(StageEvent::MainEnded);
         container.terminal = None;
-        if let Some(runtime) = &container.runtime {
+        if let Some(driver) = &container.driver {
             // It may hang in making a further process, for which the end would wait.
-            runtime.cancel();
+            driver.cancel();
         }
         let (exit, now) = (container.judged(exit), Instant::now());
         container.ending = Some(Ending { exit, step: Step::Kill, since: now, again: now, lingers: None });
         // What serves it on the host is needed for its end in the sandbox.
-        if !(container.is_inside() && self.delete_by_runtime(id)) {
+        if !(container.is_inside() && self.delete_by_driver(id)) {
             self.advance(id);
         }
     }
@@ -142,7 +190,7 @@ impl Server {
             // The daemon is told anyway, and keeps its own record.
             ending.say(&format!("the exit record could not be written: {e}"));
         }
-        if container.is_inside() || !self.delete_by_runtime(id) {
+        if container.is_inside() || !self.delete_by_driver(id) {
             self.begin_removing(id);
         }
     }
@@ -178,6 +226,10 @@ impl Server {
     fn finish(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(ending) = container.ending.take() else { return };
+        if container.driver.is_some() {
+            self.end_sessions_of(id);
+        }
+        let Some(container) = self.containers.get_mut(id) else { return };
         container.stage = container.stage.after(StageEvent::Finished);
         container.exit = Some(ending.exit.clone());
         let starter = container.start.take();

@@ -11,10 +11,11 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Pod, Server};
 use crate::container::{Asker, Container};
+use crate::driver::Resized;
 use crate::init;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
-use crate::pump::{Command, Joining, MAX_CLIENTS, Since};
+use crate::pump::{Command, Joining, MAX_CLIENTS, Note, Since};
 use crate::stage::{Ask, Stage, Verdict};
 
 /// The outcome of a request that is answered at once; None when the answer comes later.
@@ -46,8 +47,8 @@ impl Server {
             Request::Resize { container, exec, rows, columns } => {
                 let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
                 match exec {
-                    Some(exec) => self.resize_exec(&exec, size),
-                    None => self.resize(&container, size),
+                    Some(exec) => self.resize_exec(asker, &exec, size),
+                    None => self.resize(asker, &container, size),
                 }
             }
             Request::Shutdown => self.shut_down(asker),
@@ -105,8 +106,8 @@ impl Server {
         let cgroup_dirs = told.cgroup_dirs.into_iter().map(Into::into).collect();
         let (sandbox, state_dir) = (told.sandbox, told.state_dir.into());
         let spaces = Arc::new(Spaces { user, network, ipc, uts, base: Arc::clone(&self.base) });
-        let inside = OnceLock::new();
-        self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs, inside });
+        let (inside, foreign) = (OnceLock::new(), OnceLock::new());
+        self.pod = Some(Pod { sandbox, state_dir, spaces, init, cgroup_dirs, inside, foreign });
         DONE
     }
 
@@ -173,13 +174,23 @@ impl Server {
         }
     }
 
-    fn resize(&mut self, id: &ContainerId, size: Winsize) -> Outcome {
+    fn resize(&mut self, asker: Asker, id: &ContainerId, size: Winsize) -> Outcome {
         let container = self.container(id)?;
         container.stage.allows(Ask::Resize)?;
+        if let Some(driver) = container.driver.clone().filter(|driver| driver.has_terminal(None)) {
+            driver.resize(None, size, self.resized(asker, id));
+            return Ok(None);
+        }
         let terminal = container.terminal.as_ref();
         let terminal = terminal.ok_or_else(|| failure(Reason::State, "the container has no terminal"))?;
         set_size(terminal, size)?;
         DONE
+    }
+
+    /// What answers when a driver has set a terminal's size.
+    pub(super) fn resized(&self, asker: Asker, id: &ContainerId) -> Resized {
+        let (notes, id) = (self.notes.clone(), id.clone());
+        Box::new(move |outcome| notes.send(&id, Note::Resized(asker, outcome)))
     }
 
     /// Passes something on to a container's pump.
@@ -232,8 +243,8 @@ fn signal_all(container: &Container, signal: Signal) -> Result<(), Failure> {
 }
 
 fn signal_main(container: &Container, signal: Signal) -> Result<(), Failure> {
-    if let Some(runtime) = container.runtime.as_ref().filter(|of| of.is_inside() && signal != Signal::KILL) {
-        return runtime.signal(signal.as_raw()).map_err(|e| system("signal the container", &e));
+    if let Some(driver) = container.driver.as_ref().filter(|of| of.is_inside() && signal != Signal::KILL) {
+        return driver.signal(signal.as_raw()).map_err(|e| system("signal the container", &e));
     }
     container.pidfd().map_or(Ok(()), |pidfd| send(pidfd, signal))
 }

@@ -1,14 +1,14 @@
 //! Requests and events of exec sessions.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_container::plan::ProcessPlan;
 use berth_container::run::{self, Join, Running, Stdio};
-use berth_types::ExecId;
 use berth_types::shim::bundle;
 use berth_types::shim::{Answer, Event, Exec, Failure, FromShim, Reason};
+use berth_types::{ContainerId, ExecId};
 use rustix::process::Signal;
 use rustix::termios::Winsize;
 
@@ -16,11 +16,10 @@ use super::Server;
 use super::create::MAX_AT_WORK;
 use super::request::set_size;
 use crate::container::Asker;
+use crate::driver::{Cancel, Driver, End};
 use crate::exec::{Beginning, Begun, ByRuntime, Inner, Session};
-use crate::making::given_streams;
 use crate::outcome::{self, Ended, exec_refused, failure, system};
 use crate::pump::Note;
-use crate::runtime::{Cancel, Made, Runtime, Streams};
 use crate::stage::Ask;
 
 /// The most sessions of one container that begin at once. A container may stop the processes that join it: they take
@@ -53,10 +52,10 @@ impl Server {
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let timeout = (exec.timeout_ms > 0).then(|| Duration::from_millis(exec.timeout_ms));
-        let runtime = container.runtime.clone();
-        let by_runtime = by_runtime(runtime.is_some(), timeout)?;
+        let driver = container.driver.clone();
+        let by_runtime = by_runtime(driver.is_some(), timeout)?;
         let cancel = by_runtime.as_ref().map(|by| by.cancel.clone());
-        let by = runtime.zip(cancel).map(|(runtime, cancel)| (runtime, exec.exec.clone(), cancel));
+        let by = driver.zip(cancel).map(|(driver, cancel)| (driver, exec.exec.clone(), cancel));
         let begin = Begin { plan: exec.plan, by, target, stdio, join, oom_score };
         let (notes, container, id) = (self.notes.clone(), exec.container.clone(), exec.exec.clone());
         let thread = std::thread::Builder::new().name("exec".to_owned()).stack_size(STACK);
@@ -133,8 +132,19 @@ impl Server {
         Ok(Some(Answer::Done))
     }
 
-    pub(super) fn resize_exec(&mut self, id: &ExecId, size: Winsize) -> Result<Option<Answer>, Failure> {
-        let terminal = self.session(id)?.terminal.as_ref();
+    pub(super) fn resize_exec(
+        &mut self,
+        asker: Asker,
+        id: &ExecId,
+        size: Winsize,
+    ) -> Result<Option<Answer>, Failure> {
+        let session = self.session(id)?;
+        let driver = self.containers.get(&session.container).and_then(|container| container.driver.as_ref());
+        if let Some(driver) = driver.filter(|driver| driver.has_terminal(Some(id))) {
+            driver.resize(Some(id), size, self.resized(asker, &session.container));
+            return Ok(None);
+        }
+        let terminal = session.terminal.as_ref();
         let terminal = terminal.ok_or_else(|| failure(Reason::State, "the exec session has no terminal"))?;
         set_size(terminal, size)?;
         Ok(Some(Answer::Done))
@@ -167,12 +177,41 @@ impl Server {
         let Some(id) = self.sessions.iter().find(|(_, s)| s.pid == pid).map(|(id, _)| id.clone()) else {
             return false;
         };
+        self.end_session(id, outcome::code(ended).0);
+        true
+    }
+
+    /// Looks for ends of sessions that drivers tell.
+    pub(super) fn hear_of_sessions(&mut self) {
+        let told = |(id, session): (&ExecId, &Session)| {
+            let driver = self.containers.get(&session.container)?.driver.as_ref()?;
+            Some((id.clone(), driver.session_ended(id)?))
+        };
+        let ended: Vec<(ExecId, End)> = self.sessions.iter().filter_map(told).collect();
+        for (id, end) in ended {
+            let code = match end {
+                End::Code(code) => code,
+                End::Unknown(_) => outcome::code(Ended::by(Signal::KILL)).0,
+            };
+            self.end_session(id, code);
+        }
+    }
+
+    /// What is left of the sessions of a container that has ended, whose ends a driver tells: they ended with it.
+    pub(super) fn end_sessions_of(&mut self, id: &ContainerId) {
+        self.hear_of_sessions();
+        let of_it = self.sessions.iter().filter(|(_, session)| session.container == *id);
+        let left: Vec<ExecId> = of_it.map(|(exec, _)| exec.clone()).collect();
+        for exec in left {
+            self.end_session(exec, outcome::code(Ended::by(Signal::KILL)).0);
+        }
+    }
+
+    fn end_session(&mut self, id: ExecId, code: i32) {
         if let Some(session) = self.sessions.remove(&id) {
-            let (code, _) = outcome::code(ended);
             let event = Event::ExecExited { exec: id, code, timed_out: session.timed_out };
             self.send(session.connection, &FromShim::Event(event), vec![]);
         }
-        true
     }
 }
 
@@ -189,8 +228,8 @@ fn by_runtime(has_runtime: bool, timeout: Option<Duration>) -> Result<Option<ByR
 /// What a session's process is made of, in its thread.
 struct Begin {
     plan: Vec<u8>,
-    /// The runtime that makes it, the session's id, and what ends the attempt.
-    by: Option<(Arc<Runtime>, ExecId, Cancel)>,
+    /// What makes it, the session's id, and what ends the attempt.
+    by: Option<(Arc<dyn Driver>, ExecId, Cancel)>,
     target: OwnedFd,
     stdio: Stdio,
     join: Join,
@@ -199,16 +238,9 @@ struct Begin {
 
 impl Begin {
     fn begin(self) -> Result<(Running, Option<Inner>), Failure> {
-        if let Some((runtime, id, cancel)) = &self.by {
+        if let Some((driver, id, cancel)) = self.by {
             let process = bundle::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-            let streams = given_streams(self.stdio).map_err(|e| system("make the session's stdio", &e))?;
-            // The daemon reads its output.
-            let given = streams
-                .as_ref()
-                .map(|fds| Streams { fds: fds.each_ref().map(AsFd::as_fd), unread: Vec::new() });
-            let Made { pid, pidfd, console, inner } = runtime.exec(id, &process, given.as_ref(), cancel)?;
-            let inner = inner.map(|pid| Inner { runtime: Arc::clone(runtime), pid });
-            return Ok((Running { pid, pidfd, console, notes: Vec::new() }, inner));
+            return driver.exec(&id, &process, self.stdio, &cancel);
         }
         let mut plan =
             ProcessPlan::decode(&self.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;

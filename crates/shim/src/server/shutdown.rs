@@ -72,8 +72,11 @@ impl Server {
         if let Some(init) = &pod.init {
             drop(super::request::send(&init.child.pidfd, Signal::KILL));
         }
+        // It takes its socket away, if it is let.
+        pod.foreign.get().map_or(Ok(()), |shim| shim.end(now))?;
         let sandbox = pod.inside.get().and_then(|sandbox| sandbox.cgroup());
-        let groups = [Cgroup::from_dirs(pod.cgroup_dirs.clone())].into_iter().chain(sandbox);
+        let foreign = pod.foreign.get().map(|shim| shim.cgroup().clone());
+        let groups = [Cgroup::from_dirs(pod.cgroup_dirs.clone())].into_iter().chain(sandbox).chain(foreign);
         let deadline = now + Duration::from_millis(2);
         groups
             .map(|group| group.kill_all(deadline))

@@ -23,8 +23,8 @@ impl Server {
         let gone = || failure(Reason::State, "the process is gone");
         let container = self.container(id)?;
         container.stage.allows(Ask::Start)?;
-        if let Some(runtime) = container.runtime.clone() {
-            return self.start_by_runtime(asker, id, runtime);
+        if let Some(driver) = container.driver.clone() {
+            return self.start_by_driver(asker, id, driver);
         }
         let main = container.main.as_mut().ok_or_else(gone)?;
         let token = GATE | u64::from(main.pid.unsigned_abs());

@@ -10,6 +10,7 @@
 //! 0x100  Process   a further process in any
 //! 0x101  Mapped    a container of a pod with a user namespace
 //! 0x102  Member    a container of a pod whose containers share a kernel of their own
+//! 0x103  Task      a container by a shim of containerd's protocol
 //! ```
 
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::CodecError;
 
 /// The first two bytes of such plans, little-endian: far from the versions of `berth-container`.
-pub const VERSIONS: [u16; 3] = [Bundle::VERSION, Mapped::VERSION, Member::VERSION];
+pub const VERSIONS: [u16; 4] = [Bundle::VERSION, Mapped::VERSION, Member::VERSION, Task::VERSION];
 
 /// What is a plan by itself.
 pub trait Versioned: Serialize + DeserializeOwned {
@@ -40,6 +41,10 @@ impl Versioned for Mapped {
 
 impl Versioned for Member {
     const VERSION: u16 = 0x102;
+}
+
+impl Versioned for Task {
+    const VERSION: u16 = 0x103;
 }
 
 /// A container that a runtime makes from a bundle on the disk (OCI runtime-spec, bundle.md).
@@ -111,6 +116,17 @@ pub struct Member {
     pub container: Bundle,
 }
 
+/// A container that a shim makes which speaks containerd's protocol (its Task service): one for all containers of the pod, begun with
+/// the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The container, with the shim's program in the place of the runtime's. Its directory has the container's id as its name.
+    pub container: Bundle,
+    /// The directories of the shim's own cgroup in all hierarchies, absolute, as those of
+    /// [`Create::cgroup_dirs`](super::Create).
+    pub cgroup_dirs: Vec<String>,
+}
+
 /// What a plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Container {
@@ -120,6 +136,8 @@ pub enum Container {
     Mapped(Mapped),
     /// A container of its pod's own kernel.
     Member(Member),
+    /// A container by a shim that others wrote.
+    Task(Task),
 }
 
 /// A further process in such a container.
@@ -162,6 +180,7 @@ pub fn container(plan: &[u8]) -> Result<Container, CodecError> {
     match plan.first_chunk().map(|version| u16::from_le_bytes(*version)) {
         Some(Mapped::VERSION) => decode(plan).map(Container::Mapped),
         Some(Member::VERSION) => decode(plan).map(Container::Member),
+        Some(Task::VERSION) => decode(plan).map(Container::Task),
         _ => decode(plan).map(Container::Plain),
     }
 }

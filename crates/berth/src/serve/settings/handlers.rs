@@ -10,13 +10,14 @@ const DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr
 /// That of Berth's own runtime.
 const NATIVE: &str = "native";
 
-/// Handlers by name, of `NAME=/PATH`.
+/// Handlers by name, of `NAME=/PATH`, or of `NAME=io.containerd.SHIM.v2` as containerd's configuration calls a shim.
 pub(super) fn given(all: &[String]) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
     let mut handlers = BTreeMap::new();
     for text in all {
         let refuse = |reason: &str| Err(invalid("handler", text, reason));
-        let Some((name, path)) = text.split_once('=').filter(|(_, path)| path.starts_with('/')) else {
-            return refuse("expected NAME=/PATH");
+        let is_place = |path: &str| path.starts_with('/') || is_shim(path);
+        let Some((name, path)) = text.split_once('=').filter(|(_, path)| is_place(path)) else {
+            return refuse("expected NAME=/PATH or NAME=io.containerd.SHIM.v2");
         };
         if name == NATIVE {
             return refuse("the name is that of Berth's own runtime");
@@ -27,6 +28,12 @@ pub(super) fn given(all: &[String]) -> Result<BTreeMap<String, PathBuf>, Setting
         }
     }
     Ok(handlers)
+}
+
+/// Whether this is containerd's name of a shim, whose program is `containerd-shim-SHIM-v2`.
+fn is_shim(text: &str) -> bool {
+    let name = text.strip_prefix("io.containerd.").and_then(|rest| rest.strip_suffix(".v2"));
+    name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// Directories in which runtimes are looked for.
@@ -69,8 +76,11 @@ mod tests {
             all(&["kata=/opt/kata", "runc=/opt/runc"]),
             r#"{"kata": "/opt/kata", "runc": "/opt/runc"}"#
         );
+        assert_eq!(all(&["vm=io.containerd.kata.v2"]), r#"{"vm": "io.containerd.kata.v2"}"#);
         for (words, part) in [
-            (["x=bin/x"].as_slice(), "expected NAME=/PATH"),
+            (["vm=io.containerd.v2"].as_slice(), "expected NAME=/PATH or"),
+            (&["vm=io.containerd./x.v2"], "expected NAME=/PATH or"),
+            (&["x=bin/x"], "expected NAME=/PATH"),
             (&["x"], "expected NAME=/PATH"),
             (&["=/x"], "lower-case"),
             (&["-x=/x"], "lower-case"),

@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_types::ContainerId;
 use berth_types::shim::{MAX_PACKET, Request, Stream};
+use berth_types::{ContainerId, ExecId};
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -35,7 +35,7 @@ const RESIZE_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) fn attached(target: &Target, stdin: bool, socket: OwnedFd) -> io::Result<AttachSession> {
     let Streams { stdin, stdout, stderr } = serve(socket, stdin)?;
     let tty = target.config.tty;
-    let terminal = || Terminal { shim: target.shim.clone(), container: target.container.clone() };
+    let terminal = || Terminal { shim: target.shim.clone(), container: target.container.clone(), exec: None };
     let resizer = tty.then(|| Resizer(Arc::new(terminal())));
     Ok(AttachSession { stdin, stdout, stderr: (!tty).then_some(stderr), resizer })
 }
@@ -95,10 +95,13 @@ async fn copy(socket: &AsyncFd<OwnedFd>, stdout: DuplexStream, stderr: DuplexStr
     }
 }
 
+/// A terminal whose size the shim sets.
 #[derive(Debug)]
-struct Terminal {
-    shim: Shim,
-    container: ContainerId,
+pub(crate) struct Terminal {
+    pub(crate) shim: Shim,
+    pub(crate) container: ContainerId,
+    /// Of which session, if it is not that of the main process.
+    pub(crate) exec: Option<ExecId>,
 }
 
 impl Resize for Terminal {
@@ -108,7 +111,8 @@ impl Resize for Terminal {
         columns: u16,
     ) -> Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send + '_>> {
         Box::pin(async move {
-            let request = Request::Resize { container: self.container.clone(), exec: None, rows, columns };
+            let (container, exec) = (self.container.clone(), self.exec.clone());
+            let request = Request::Resize { container, exec, rows, columns };
             let told = self.shim.tell(request, Vec::new(), RESIZE_LIMIT).await;
             told.map_err(|e| EngineError::failed("set the terminal's size", e))
         })

@@ -153,8 +153,21 @@ pub(super) fn version(command: &str, printed: &[u8], kind: Kind) -> Result<Strin
         Kind::Gvisor if date(line).is_some_and(|date| date < OLDEST_GVISOR) => {
             Err(Unusable::TooOld { version: line.to_owned() })
         }
-        Kind::Runc | Kind::Gvisor => Ok(line.to_owned()),
+        Kind::Runc | Kind::Gvisor | Kind::Shim => Ok(line.to_owned()),
     }
+}
+
+/// What a shim of containerd's protocol printed of its version, in a text of some lines.
+pub(super) fn shim(command: &str, printed: &[u8]) -> Result<String, Unusable> {
+    let text = String::from_utf8_lossy(printed);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.clone().next().unwrap_or_default();
+    let line = lines.find_map(|line| line.strip_prefix("Version:")).map_or(first, str::trim);
+    if line.is_empty() || line.chars().any(char::is_control) || line.len() > MAX_VERSION {
+        let printed = plain(line, MAX_VERSION);
+        return Err(Unusable::NoVersion { command: command.to_owned(), printed });
+    }
+    Ok(line.to_owned())
 }
 
 /// The day in a version of gVisor, as a number: of `release-20260831.0`, `0.0~20221219.0-2+b3` or

@@ -40,7 +40,9 @@ fn what_is_in_the_way_is_said() {
 #[test]
 fn relative_directories_are_not_searched() {
     let search = Search { dirs: vec!["bin".into(), "".into(), "/usr/bin".into()], ..Search::default() };
-    assert_eq!(search.places("runc"), [PathBuf::from("/usr/bin/runc")]);
+    let places = ["/usr/bin/runc", "/usr/bin/containerd-shim-runc-v2"].map(PathBuf::from);
+    assert_eq!(search.places("runc"), places);
+    assert_eq!(search.places("kata"), [PathBuf::from("/usr/bin/containerd-shim-kata-v2")]);
 }
 
 #[test]
@@ -51,6 +53,35 @@ fn a_configured_path_is_the_only_place() {
     assert_eq!(search.names().collect::<Vec<_>>(), ["crun", "runsc", "runc", "youki"]);
     assert_eq!(search.places("runc"), [PathBuf::from("/opt/runc")]);
     assert!(search.has("youki") && !search.has("native") && !search.has("kata"));
+}
+
+#[test]
+fn a_shim_has_the_name_of_its_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let shim = |name: &str| {
+        let path = dir.path().join(format!("containerd-shim-{name}-v2"));
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let kata = shim("kata");
+    shim("Not_A_Name");
+    shim("native");
+    let configured = BTreeMap::from([("vm".to_owned(), "io.containerd.kata.v2".into())]);
+    let search = Search { dirs: vec![dir.path().to_owned()], configured };
+    assert_eq!(search.all(), ["crun", "kata", "runc", "runsc", "vm"]);
+    assert!(search.has("kata") && search.has("vm"));
+    assert!(!search.has("native") && !search.has("Not_A_Name") && !search.has("other"));
+    for name in ["kata", "vm"] {
+        let path = search.look(name).unwrap().path;
+        assert_eq!(path, kata);
+        assert_eq!(Kind::of(name, &path), Kind::Shim);
+    }
+    // The runtime of a name comes before the shim.
+    shim("runc");
+    std::fs::copy(&kata, dir.path().join("runc")).unwrap();
+    assert_eq!(search.look("runc").unwrap().path, dir.path().join("runc"));
+    assert_eq!(Kind::of("vm", Path::new("io.containerd.kata.v2")), Kind::Shim);
 }
 
 #[test]
@@ -71,7 +102,7 @@ fn names_say_what_a_runtime_is_driven_as() {
 fn a_file_that_is_replaced_or_changed_is_another() {
     let dir = tempfile::tempdir().unwrap();
     let search = Search { dirs: vec![dir.path().to_owned()], ..Search::default() };
-    let places = vec![dir.path().join("runc")];
+    let places = ["runc", "containerd-shim-runc-v2"].map(|name| dir.path().join(name)).to_vec();
     assert_eq!(search.look("runc"), Err(Missing::Nowhere(places)));
     let path = dir.path().join("runc");
     let put = |text: &str| {

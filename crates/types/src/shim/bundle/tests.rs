@@ -16,7 +16,7 @@ fn a_plan_comes_back_and_is_told_from_the_others() {
     assert_eq!(decode::<Bundle>(&plan), Ok(bundle));
     let process = Process { text: "{}".to_owned() };
     assert_eq!(decode::<Process>(&encode(&process).unwrap()), Ok(process));
-    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[3, 1, 7], &plan[1..]] {
+    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[4, 1, 7], &plan[1..]] {
         assert!(!is_bundle(other), "{other:?}");
         assert!(decode::<Bundle>(other).is_err(), "{other:?}");
         assert!(container(other).is_err(), "{other:?}");
@@ -57,6 +57,8 @@ fn every_version_is_what_it_was() {
         container: bundle(Namespace::Network),
     };
     check(&member, "0201022f72022f640001022f6301022d6f022f72022f640200017b0100");
+    let task = Task { container: bundle(Namespace::Uts), cgroup_dirs: vec!["/c".to_owned()] };
+    check(&task, "0301022f72022f640200017b010201022f63");
 }
 
 /// Each is told by its version, and is no other.

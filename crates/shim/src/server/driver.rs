@@ -1,4 +1,4 @@
-//! What the loop asks of a container's OCI runtime: each in a thread that tells it the outcome.
+//! What the loop asks of what makes a container: each in a thread that tells it the outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,10 @@ use berth_types::shim::{Answer, Exit, Failure};
 
 use super::Server;
 use crate::container::{Asker, Start, Step};
+use crate::driver::Driver;
 use crate::outcome::{self, Ended, system};
 use crate::pump::{self, Note};
-use crate::runtime::{Runtime, status_of};
+use crate::runtime::status_of;
 use crate::stage::StageEvent;
 
 /// Stack of the thread.
@@ -20,13 +21,13 @@ const DELETE_LOOK: Duration = Duration::from_secs(180);
 
 impl Server {
     /// Has a container started. The answer comes with the outcome.
-    pub(super) fn start_by_runtime(
+    pub(super) fn start_by_driver(
         &mut self,
         asker: Asker,
         id: &ContainerId,
-        runtime: Arc<Runtime>,
+        driver: Arc<dyn Driver>,
     ) -> Result<Option<Answer>, Failure> {
-        let thread = self.by_runtime(id, move || Note::Started(runtime.start()));
+        let thread = self.by_driver(id, move || Note::Started(driver.start()));
         thread.map_err(|e| system("start a thread for the runtime", &e))?;
         let container = self.container(id)?;
         container.stage = container.stage.after(StageEvent::Released);
@@ -34,11 +35,11 @@ impl Server {
         Ok(None)
     }
 
-    /// Whether the end of a container that is being started is told only when its runtime has ended: it says whether the
+    /// Whether the end of a container that is being started is told only when what starts it is done: it says whether the
     /// container was started.
-    pub(super) fn waits_for_runtime(&mut self, id: &ContainerId, ended: Ended) -> bool {
+    pub(super) fn waits_for_driver(&mut self, id: &ContainerId, ended: Ended) -> bool {
         let Some(container) = self.containers.get_mut(id) else { return false };
-        match (&container.runtime, &mut container.start) {
+        match (&container.driver, &mut container.start) {
             (Some(_), Some(start)) => {
                 start.ended = Some(ended);
                 true
@@ -48,8 +49,8 @@ impl Server {
     }
 
     /// A container was started, or why not.
-    pub(super) fn started_by_runtime(&mut self, id: &ContainerId, outcome: Result<(), Failure>) {
-        self.by_runtimes -= 1;
+    pub(super) fn started_by_driver(&mut self, id: &ContainerId, outcome: Result<(), Failure>) {
+        self.by_drivers -= 1;
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(start) = &mut container.start else { return };
         let ended = start.ended.take();
@@ -76,27 +77,27 @@ impl Server {
         self.reap_children();
     }
 
-    /// Has a container deleted that has ended, if it has a runtime.
-    pub(super) fn delete_by_runtime(&mut self, id: &ContainerId) -> bool {
+    /// Has a container deleted that has ended, if another made it.
+    pub(super) fn delete_by_driver(&mut self, id: &ContainerId) -> bool {
         let Some(container) = self.containers.get_mut(id) else { return false };
-        let (Some(runtime), Some(ending)) = (container.runtime.clone(), &mut container.ending) else {
+        let (Some(driver), Some(ending)) = (container.driver.clone(), &mut container.ending) else {
             return false;
         };
         ending.enter(Step::Delete, DELETE_LOOK);
-        if let Err(e) = self.by_runtime(id, move || Note::Deleted(runtime.delete())) {
-            self.forget_runtime(id, Err(format!("start a thread for the runtime: {e}")));
+        if let Err(e) = self.by_driver(id, move || Note::Deleted(driver.delete())) {
+            self.is_deleted(id, Err(format!("start a thread for the runtime: {e}")));
         }
         true
     }
 
     /// A container was deleted, or why not.
-    pub(super) fn deleted_by_runtime(&mut self, id: &ContainerId, outcome: Result<(), String>) {
-        self.by_runtimes -= 1;
-        self.forget_runtime(id, outcome);
+    pub(super) fn deleted_by_driver(&mut self, id: &ContainerId, outcome: Result<(), String>) {
+        self.by_drivers -= 1;
+        self.is_deleted(id, outcome);
         self.reap_children();
     }
 
-    fn forget_runtime(&mut self, id: &ContainerId, outcome: Result<(), String>) {
+    fn is_deleted(&mut self, id: &ContainerId, outcome: Result<(), String>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let inside = container.is_inside();
         let Some(ending) = &mut container.ending else { return };
@@ -112,7 +113,7 @@ impl Server {
     }
 
     /// Does it in a thread. Until its outcome is told, only known children are reaped.
-    fn by_runtime(
+    fn by_driver(
         &mut self,
         id: &ContainerId,
         work: impl FnOnce() -> Note + Send + 'static,
@@ -120,7 +121,7 @@ impl Server {
         let (notes, container) = (self.notes.clone(), id.clone());
         let thread = std::thread::Builder::new().name("runtime".to_owned()).stack_size(STACK);
         thread.spawn(move || notes.send(&container, work()))?;
-        self.by_runtimes += 1;
+        self.by_drivers += 1;
         Ok(())
     }
 }

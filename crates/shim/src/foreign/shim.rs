@@ -1,0 +1,254 @@
+//! The pod's shim: begun with the first container, lost when it does not answer, and ended with the pod.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use berth_shimv2::answer::Started;
+use berth_shimv2::events::Events;
+use berth_shimv2::launch::{self, Bundle, Input, Launched, Program};
+use berth_shimv2::log::Log;
+use berth_shimv2::message::task::{self, RuncOptions};
+use berth_shimv2::message::{Any, type_url};
+use berth_shimv2::shim::Shim as Client;
+use berth_sys::cgroup::Cgroup;
+use berth_sys::fs::{Durability, write_atomic};
+use berth_types::error::chain;
+use berth_types::shim::bundle::Task;
+use berth_types::shim::{Failure, Reason};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+use serde_json::json;
+
+use crate::outcome::{failure, system};
+use crate::runtime::path_of;
+
+/// What keeps the state of this apart from that of others.
+const NAMESPACE: &str = "berth";
+/// Where it makes its socket, if it is new enough. In the bundle such a shim has a link of its own, `s`.
+const SOCKETS: &str = "sockets";
+/// The time for an action of its program.
+const LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to end when it is asked to.
+const END_LIMIT: Duration = Duration::from_secs(3);
+/// How long one that is killed may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// containerd's own, which takes the options of runc.
+const OF_RUNC: &str = "containerd-shim-runc-v2";
+
+/// A pod's shim.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    pod: String,
+    program: Mutex<Program>,
+    /// Its bundle: where it works, with its log and its socket.
+    dir: PathBuf,
+    /// What the OCI runtime behind it keeps.
+    runtime: PathBuf,
+    cgroup: Cgroup,
+    live: Mutex<Option<Live>>,
+    /// Its events are taken and not needed: ends come from Wait.
+    _events: Events,
+    /// The directory: its path is too long for the address of a socket.
+    _open: OwnedFd,
+}
+
+/// One that runs.
+#[derive(Debug)]
+struct Live {
+    client: Client,
+    started: Started,
+    /// Its process, which is a child of this one.
+    process: OwnedFd,
+    /// Since when it is to end.
+    ending: Option<Instant>,
+    _log: Log,
+}
+
+impl Shim {
+    /// For a pod with this id and state directory, by the program of this plan.
+    pub(crate) fn new(task: &Task, pod: String, state_dir: &Path) -> std::io::Result<Self> {
+        let runtime = state_dir.join("runtime");
+        let dir = runtime.join(&pod);
+        std::fs::create_dir_all(dir.join(SOCKETS))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = rustix::fs::open(&dir, flags, Mode::empty())?;
+        let short = PathBuf::from(path_of(&open));
+        let events = short.join("events");
+        let service = Events::listen(&events, |_| ())?;
+        let program = Program {
+            path: PathBuf::from(&task.container.runtime),
+            namespace: NAMESPACE.to_owned(),
+            events,
+            sockets: short.join(SOCKETS),
+            // Of those that have no other way of telling events, nothing is heard.
+            publisher: "/bin/false".into(),
+            debug: false,
+            core_scheduling: false,
+            input: Input::Unknown,
+            limit: LIMIT,
+        };
+        let cgroup = Cgroup::from_dirs(task.cgroup_dirs.iter().map(Into::into).collect());
+        let (program, live) = (Mutex::new(program), Mutex::default());
+        Ok(Self { pod, program, dir, runtime, cgroup, live, _events: service, _open: open })
+    }
+
+    /// Where it runs.
+    pub(crate) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    pub(super) fn program(&self) -> Program {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a runtime behind it is told: that its state is the pod's.
+    pub(super) fn options(&self) -> Option<Any> {
+        let of_runc = self.program().path.file_name().is_some_and(|name| name == OF_RUNC);
+        let root = self.runtime.join("runc").to_string_lossy().into_owned();
+        let options = RuncOptions { root, ..RuncOptions::default() };
+        of_runc.then(|| Any::of(type_url::RUNC_OPTIONS, &options))
+    }
+
+    /// A connection to it; it is started, if it does not run.
+    pub(super) fn connected(&self) -> Result<Client, Failure> {
+        let mut live = self.live();
+        match &*live {
+            Some(Live { ending: Some(_), .. }) => {
+                return Err(failure(Reason::State, "the pod's shim is being ended"));
+            }
+            Some(Live { client, .. }) if client.lost().is_none() => return Ok(client.clone()),
+            Some(_) | None => {}
+        }
+        live.take().into_iter().for_each(Live::clear);
+        let started = self.start()?;
+        let client = started.client.clone();
+        *live = Some(started);
+        Ok(client)
+    }
+
+    fn start(&self) -> Result<Live, Failure> {
+        let config = json!({
+            "ociVersion": "1.0.2",
+            "annotations": {
+                "io.kubernetes.cri.container-type": "sandbox",
+                "io.kubernetes.cri.sandbox-id": self.pod,
+            },
+        });
+        let file = self.dir.join("config.json");
+        write_atomic(&file, config.to_string().as_bytes(), Durability::Process)
+            .map_err(|e| system(&format!("write {}", file.display()), &e))?;
+        // Of one before.
+        drop(std::fs::remove_file(self.dir.join("address")));
+        let log = Log::open(&self.dir, |_| ()).map_err(|e| system("read the shim's log", &e))?;
+        let bundle = Bundle { dir: &self.dir, id: &self.pod };
+        let launched = self.program().start(bundle, self.options().as_ref(), &log);
+        let Launched { started, shim, input } = launched.map_err(|e| failure(Reason::Refused, chain(&e)))?;
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).input = input;
+        match self.process(&shim) {
+            Ok(process) => Ok(Live { client: shim, started, process, ending: None, _log: log }),
+            Err(failure) => {
+                drop(shim.call(&self.shutdown(), Some(LIMIT)));
+                launch::clear(&started);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The shim's process, which must have become a child of this one. From here on it is in its cgroup, with which it ends.
+    fn process(&self, shim: &Client) -> Result<OwnedFd, Failure> {
+        let wrong =
+            |what: String| failure(Reason::Refused, format!("{}: {what}", self.program().path.display()));
+        let connect = task::Connect { id: self.pod.clone() };
+        let answer = shim.call(&connect, Some(LIMIT)).map_err(|e| wrong(chain(&e)))?;
+        let number = answer.shim_pid;
+        let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| wrong(format!("{number} is no number of a process")))?;
+        let process =
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| wrong(format!("its process {number}: {e}")))?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::PidFd(process.as_fd()), options).is_err() {
+            return Err(wrong(format!("its process {number} is not one that it started")));
+        }
+        self.cgroup
+            .take(pid.as_raw_nonzero().get())
+            .map_err(|e| system("move the shim to its cgroup", &e))?;
+        Ok(process)
+    }
+
+    fn shutdown(&self) -> task::Shutdown {
+        task::Shutdown { id: self.pod.clone(), now: true }
+    }
+
+    /// The process of the shim of this connection.
+    pub(super) fn process_of(&self, client: &Client) -> Option<OwnedFd> {
+        let live = self.live();
+        live.as_ref().filter(|live| live.client.is_same(client))?.process.try_clone().ok()
+    }
+
+    /// Gives the shim of this connection up: it is killed, and every call of it fails.
+    pub(super) fn lose(&self, client: &Client) {
+        let live = self.live();
+        if let Some(live) = live.as_ref().filter(|live| live.client.is_same(client)) {
+            live.kill();
+            // Behind it what it was the parent of is ours, and tells its own end.
+            ended_within(live.process.as_fd(), KILL_LIMIT);
+        }
+        client.end();
+    }
+
+    /// Ends it, a step each time it is called, and never waits.
+    pub(crate) fn end(&self, now: Instant) -> Result<(), String> {
+        let mut live = match self.live.try_lock() {
+            Ok(live) => live,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err("the foreign shim is being started".to_owned()),
+        };
+        let Some(shim) = &mut *live else { return Ok(()) };
+        if shim.has_ended() {
+            live.take().into_iter().for_each(Live::clear);
+            return Ok(());
+        }
+        let since = *shim.ending.get_or_insert_with(|| {
+            drop(shim.client.begin(&self.shutdown(), Some(END_LIMIT), |_| ()));
+            now
+        });
+        if now >= since + END_LIMIT {
+            shim.kill();
+        }
+        Err("the foreign shim has not ended".to_owned())
+    }
+
+    fn live(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    fn kill(&self) {
+        // One that has ended cannot be signalled.
+        let _ = pidfd_send_signal(&self.process, Signal::KILL);
+    }
+
+    fn has_ended(&self) -> bool {
+        ended_within(self.process.as_fd(), Duration::ZERO)
+    }
+
+    /// Takes away what it has left.
+    fn clear(self) {
+        self.client.end();
+        self.kill();
+        launch::clear(&self.started);
+    }
+}
+
+/// Whether a process ends within this time.
+pub(super) fn ended_within(process: BorrowedFd<'_>, limit: Duration) -> bool {
+    let limit = Timespec::try_from(limit).ok();
+    let mut polled = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut polled, limit.as_ref())).is_ok_and(|ready| ready > 0)
+}
