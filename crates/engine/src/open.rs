@@ -53,7 +53,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         }
     };
     let runtimes = seams.runtimes.unwrap_or_else(|| Arc::new(ByKind::new(Arc::clone(&program))));
-    let check = Arc::new(SelfCheck::new(Arc::clone(&placement), config.state.clone()));
+    let check = Arc::new(SelfCheck::new(Arc::clone(&placement), config.state.clone(), Arc::clone(&program)));
     let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]), runtimes, check);
     let launcher = Launcher::new(config.open_files);
     let registry = Registry::new(registry::Config {

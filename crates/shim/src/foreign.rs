@@ -4,7 +4,7 @@
 //! ```text
 //! foreign   a container: what is asked of its shim         session   a further process, and what carries its streams
 //! shim      the pod's shim: begun, lost, ended              told      ends, as the shim tells them
-//! ask       one call, with a limit, unless it is cancelled
+//! ask       one call, with a limit, unless it is cancelled       trial     one container, for the daemon's check
 //! ```
 //!
 //! The container's processes are the foreign shim's children and in the container's cgroup, so that signals and kills are
@@ -15,6 +15,7 @@ mod ask;
 mod session;
 mod shim;
 mod told;
+pub(crate) mod trial;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         () if is(init::NAME) => (init::NAME, init::run),
         () if is(pause::NAME) => (pause::NAME, pause::run),
         () if is(waiter::NAME) => (waiter::NAME, waiter::run),
+        () if is(foreign::trial::NAME) => (foreign::trial::NAME, foreign::trial::run),
         () => (c"berth-shim", serve),
     };
     // Else it would be that of the memfd.

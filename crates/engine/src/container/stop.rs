@@ -20,8 +20,9 @@ use crate::shim::{Shim, ShimError};
 
 /// The time that a shim has to pass a signal on.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(10);
-/// The time from SIGKILL until the shim tells the end, before the cgroup is killed from here.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// The time from SIGKILL until the shim tells the end, before the cgroup is killed from here. Longer than the shim waits for one of others,
+/// which says how its containers ended.
+const KILL_LIMIT: Duration = Duration::from_secs(15);
 /// The same for one in a pod's own kernel, which its shim has taken out of there, within a time of its own: what is done from here
 /// costs the other containers.
 const MEMBER_KILL_LIMIT: Duration = Duration::from_secs(180);

@@ -162,7 +162,8 @@ fn a_shim_that_is_stopped_does_not_keep_its_pod() {
         let id = started(engine, &pod, script("c", WAITS)).await;
         signal(&process(world, &pod), "-STOP");
         engine.stop_container(&id, Duration::ZERO).await.unwrap();
-        assert_eq!(ended(engine, &id).await.code, 137);
+        let exit = ended(engine, &id).await;
+        assert_eq!(exit.code, 137, "{exit:?}");
     });
 }
 
@@ -313,5 +314,56 @@ fn shims_are_found_by_their_names() {
         assert_eq!(ended(&engine, &id).await.code, 6);
         engine.remove_sandbox(&pod).await.unwrap();
     });
+    world.finish(engine);
+}
+
+/// A shim has to run a container before it is believed, by the calls that pods need.
+#[test]
+fn shims_that_run_no_container_are_found_out() {
+    require_shim!();
+    let mut world = World::new();
+    let dir = world.path().join("shims");
+    std::fs::create_dir(&dir).unwrap();
+    let real = real().unwrap();
+    let starts = [
+        ("unable", "echo there is no KVM here >&2; exit 1".to_owned()),
+        ("liar", "echo hello; exit 0".to_owned()),
+        // It is there, and does not answer: stopped by the time that its address is told.
+        (
+            "frozen",
+            format!(
+                "address=$({real} \"$@\") || exit 1
+                for one in /proc/[0-9]*; do
+                    one=${{one#/proc/}}
+                    [ $one = $$ ] || ! grep -q -- -address /proc/$one/cmdline || kill -STOP $one
+                done
+                echo \"$address\"; exit 0"
+            ),
+        ),
+    ];
+    for (name, start) in starts {
+        let action = "for word; do action=$word; done\nif [ $action = start ]; then\n";
+        let text = format!("#!/bin/sh\n{action}{start}\nfi\nexec {real} \"$@\"\n");
+        executable::script(dir.join(format!("containerd-shim-{name}-v2")), text);
+    }
+    world.config.handler_dirs = vec![dir];
+    let engine = world.open();
+    let before = (world.traces(), sockets());
+    world.run(async {
+        let known = engine.examine_handlers().await;
+        let why = |name: &str| match &known.iter().find(|one| one.name == name).unwrap().state {
+            HandlerState::Unusable(why) => why.clone(),
+            other => panic!("{name}: {other:?}"),
+        };
+        let unable = why("unable");
+        assert!(unable.starts_with("`containerd-shim-unable-v2 start` failed with status 1: "), "{unable}");
+        assert!(unable.contains("there is no KVM here"), "{unable}");
+        assert!(why("liar").contains("connect to the shim at hello"), "{}", why("liar"));
+        let frozen = why("frozen");
+        assert_eq!(frozen, "`containerd-shim-frozen-v2 start` did not end within 20 s");
+    });
+    assert_eq!(world.traces(), before.0);
+    let new: Vec<PathBuf> = sockets().into_iter().filter(|s| !before.1.contains(s) && !is_live(s)).collect();
+    assert!(new.is_empty(), "{new:?}");
     world.finish(engine);
 }

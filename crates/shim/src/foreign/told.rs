@@ -21,7 +21,7 @@ use super::shim::ended_within;
 use crate::driver::End;
 use crate::pump::{Note, Notes};
 
-/// How long after the end of a process the shim may take to tell it.
+/// How long after the end of a process the shim may take to tell it. The daemon waits longer.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long a shim whose connection is gone may take to be gone itself.
 const ORPHANED: Duration = Duration::from_secs(2);

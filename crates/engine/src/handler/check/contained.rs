@@ -88,9 +88,19 @@ pub(super) enum End {
     NotExecuted(Errno),
 }
 
+/// What is executed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Executed<'a> {
+    /// A program of the host.
+    Program(&'a Path),
+    /// Berth's own program in this file, by this name.
+    Own(&'a CStr, BorrowedFd<'a>),
+}
+
 /// What the child needs, all of it made before.
 struct Start<'a> {
     program: CString,
+    own: Option<OwnedFd>,
     argv: StringArray,
     env: StringArray,
     space: &'a OwnedFd,
@@ -107,13 +117,16 @@ const PREPARE: u8 = 0;
 const EXECUTE: u8 = 1;
 /// Where its report goes in the end.
 const REPORT: RawFd = 3;
+/// Where Berth's own program is then.
+const OWN: RawFd = 4;
+const OWN_PATH: &CStr = c"/proc/self/fd/4";
 
 /// Runs a program in these groups until it ends or its time does.
 ///
 /// # Errors
 /// It could not be contained; it was not started.
 pub(super) fn run(
-    program: &Path,
+    executed: Executed<'_>,
     args: &[String],
     space: &Space,
     groups: &Join,
@@ -122,11 +135,12 @@ pub(super) fn run(
     let create = |name| File::options().read(true).write(true).create_new(true).open(space.own(name));
     let (mut out, mut err) = (create("out")?, create("err")?);
     let (reports, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let program = CString::new(program.as_os_str().as_bytes())?;
+    let (program, name, own) = executed.parts()?;
     let args = args.iter().map(|arg| CString::new(arg.as_str()));
-    let argv = std::iter::once(Ok(program.clone())).chain(args).collect::<Result<Vec<_>, _>>()?;
+    let argv = std::iter::once(Ok(name)).chain(args).collect::<Result<Vec<_>, _>>()?;
     let start = Start {
         program,
+        own,
         argv: StringArray::new(argv),
         env: StringArray::new(vec![SEARCH_PATH.to_owned(), c"HOME=/".to_owned()]),
         space: &space.mount,
@@ -202,6 +216,22 @@ fn excerpt(file: &mut File, from: u64, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+impl Executed<'_> {
+    /// The path, the name, and the file of Berth's own, with a number that no other gets.
+    fn parts(self) -> io::Result<(CString, CString, Option<OwnedFd>)> {
+        match self {
+            Executed::Program(path) => {
+                let path = CString::new(path.as_os_str().as_bytes())?;
+                Ok((path.clone(), path, None))
+            }
+            Executed::Own(name, file) => {
+                let file = rustix::io::fcntl_dupfd_cloexec(file, OWN + 1)?;
+                Ok((OWN_PATH.to_owned(), name.to_owned(), Some(file)))
+            }
+        }
+    }
+}
+
 impl Start<'_> {
     /// In the child: neither allocates nor locks.
     fn become_program(&self) -> i32 {
@@ -236,7 +266,14 @@ impl Start<'_> {
         place_fd(self.out.as_fd(), 1, true)?;
         place_fd(self.err.as_fd(), 2, true)?;
         place_fd(self.report.as_fd(), REPORT, false)?;
-        process::close_range(REPORT.cast_unsigned() + 1, u32::MAX)
+        let last = match &self.own {
+            None => REPORT,
+            Some(own) => {
+                place_fd(own.as_fd(), OWN, false)?;
+                OWN
+            }
+        };
+        process::close_range(last.cast_unsigned() + 1, u32::MAX)
     }
 }
 
