@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// The pods' network is made by the CNI plugins bridge, host-local and portmap of this directory
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     cni: Option<PathBuf>,
-    /// The pods are run by this handler: native, runc, crun, runsc, or another that is on the machine
+    /// The pods are run by this handler: native, runc, crun, runsc, shim (containerd's own for runc), or another that is on the machine
     #[arg(long, value_name = "NAME", conflicts_with = "socket")]
     handler: Option<String>,
     /// Evaluate an existing report
@@ -198,9 +198,12 @@ fn execute(
     if let Some(dir) = &options.cni {
         command.arg("--cni").arg(dir);
     }
-    if options.handler.as_deref() == Some("runsc") {
-        command.arg("--handler").arg(pinned::runsc_handler()?);
-    }
+    match options.handler.as_deref() {
+        Some("runsc") => command.arg("--handler").arg(pinned::runsc_handler()?),
+        // By its own name it would be hidden by the runtime.
+        Some("shim") => command.args(["--handler", "shim=io.containerd.runc.v2"]),
+        _ => &mut command,
+    };
     if let Some(parallel) = options.parallel {
         command.arg("--ginkgo").arg(build_ginkgo()?).args(["--parallel", &parallel.to_string()]);
     }

@@ -73,7 +73,7 @@ fn lists_have_a_reason_for_each_and_no_spec_twice() {
 
 #[test]
 fn the_lists_of_the_project_are_well_formed() {
-    for handler in [None, Some("native"), Some("runc"), Some("crun"), Some("runsc")] {
+    for handler in [None, Some("native"), Some("runc"), Some("crun"), Some("runsc"), Some("shim")] {
         let lists = Lists::read(&root().join("tests/conformance"), handler).unwrap();
         assert!(lists.must_pass.len() >= 70, "{handler:?}: {}", lists.must_pass.len());
         assert_eq!(lists.must_pass.len() + lists.not_yet.len(), 142, "cri-tools 1.37.0 has 142 specs");

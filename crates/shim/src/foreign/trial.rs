@@ -49,7 +49,7 @@ pub(crate) fn run() -> io::Result<()> {
     match Trial::new(&words).and_then(|trial| trial.run()) {
         Ok(output) => io::stdout().write_all(&output),
         Err(why) => {
-            eprintln!("{}", why.message);
+            writeln!(io::stderr(), "{}", why.message)?;
             Err(io::ErrorKind::Other.into())
         }
     }
