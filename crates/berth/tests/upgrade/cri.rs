@@ -59,7 +59,13 @@ impl Cri {
     }
 
     pub fn run(&self, config: &api::PodSandboxConfig) -> Result<String, Status> {
-        let request = api::RunPodSandboxRequest { config: Some(config.clone()), ..Default::default() };
+        self.run_by("", config)
+    }
+
+    /// A pod of that handler; the daemon's default by the empty name.
+    pub fn run_by(&self, handler: &str, config: &api::PodSandboxConfig) -> Result<String, Status> {
+        let request =
+            api::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: handler.into() };
         self.call(async |mut c| c.run_pod_sandbox(request).await).map(|answer| answer.pod_sandbox_id)
     }
 
