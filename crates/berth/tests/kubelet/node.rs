@@ -205,13 +205,24 @@ impl Node {
     /// Starts a kubelet and waits until it answers.
     pub fn start_kubelet(&self, settings: &Settings) -> anyhow::Result<()> {
         self.launch_kubelet(settings)?;
-        self.kubelet_answers()
+        self.kubelet_answers(settings)
     }
 
-    pub fn kubelet_answers(&self) -> anyhow::Result<()> {
-        let answers = wait_until(LIMIT, || self.ask("/healthz").is_ok_and(|text| text == "ok"));
+    /// Waits until it does. One that has met no runtime ends itself, and is started again as service managers do.
+    pub fn kubelet_answers(&self, settings: &Settings) -> anyhow::Result<()> {
+        let answers = wait_until(LIMIT, || {
+            if self.kubelet_has_ended() {
+                self.launch_kubelet(settings).ok();
+            }
+            self.ask("/healthz").is_ok_and(|text| text == "ok")
+        });
         anyhow::ensure!(answers, "the kubelet does not answer:\n{}", self.told(""));
         Ok(())
+    }
+
+    fn kubelet_has_ended(&self) -> bool {
+        let mut kubelet = self.kubelet.lock().unwrap_or_else(PoisonError::into_inner);
+        kubelet.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
     }
 
     /// Starts a kubelet without waiting.

@@ -90,7 +90,7 @@ pub fn both_are_killed_under_each_other(node: &Node) {
         }
         node.launch_kubelet(&Settings::default()).unwrap();
         node.daemon().start().unwrap();
-        node.kubelet_answers().unwrap();
+        node.kubelet_answers(&Settings::default()).unwrap();
     });
 }
 
