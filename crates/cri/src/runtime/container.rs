@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::Engine;
-use berth_engine::model::{ContainerView, Owner};
+use berth_engine::model::{ContainerView, Owner, SandboxView};
 use tonic::Status;
 
 use super::sandbox::gone_is_fine;
@@ -143,4 +143,12 @@ pub(super) async fn reopen_log(
     let view = lookup::container(engine, &request.container_id)?;
     engine.reopen_log(&view.id).await.map_err(|e| to_status(&e))?;
     Ok(api::ReopenContainerLogResponse {})
+}
+
+/// The statuses of a pod's containers, newest first: of several of one name a kubelet takes the first.
+pub(super) fn statuses(engine: &Engine, pod: &SandboxView) -> Vec<api::ContainerStatus> {
+    let status = |view: &ContainerView| convert::status(view, &tags(engine, view), &volumes(engine, view));
+    let mut statuses: Vec<_> = pod.containers.iter().filter_map(|view| status(view)).collect();
+    statuses.sort_by_key(|status| std::cmp::Reverse(status.created_at));
+    statuses
 }

@@ -108,14 +108,13 @@ fn messages(engine: &Engine, stamped: &Stamped) -> Vec<api::ContainerEventRespon
 }
 
 fn message(engine: &Engine, id: &str, kind: Kind, at: i64, pod: &SandboxView) -> api::ContainerEventResponse {
-    let status = |view| convert::container::status(view, &of::tags(engine, view), &of::volumes(engine, view));
     api::ContainerEventResponse {
         container_id: id.to_owned(),
         container_event_type: kind as i32,
         created_at: at,
         // A kubelet drops an event without it, also that of a removal.
         pod_sandbox_status: convert::sandbox::status(pod),
-        containers_statuses: pod.containers.iter().filter_map(|container| status(container)).collect(),
+        containers_statuses: of::statuses(engine, pod),
     }
 }
 
