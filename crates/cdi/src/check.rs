@@ -107,10 +107,9 @@ fn edits(at: &str, edits: &Edits) -> Result<(), Fault> {
     each(at, "hooks", &edits.hooks, hook)?;
     each(at, "netDevices", &edits.net_devices, net_device)?;
     let (host, name) = (|d: &NetDevice| d.host_interface_name.clone(), |d: &NetDevice| d.name.clone());
-    for duplicate in [repeated(&edits.net_devices, host), repeated(&edits.net_devices, name)] {
-        if let Some(name) = duplicate {
-            return Err((format!("{at}.netDevices"), format!("duplicate {name:?}")));
-        }
+    let duplicate = repeated(&edits.net_devices, host).or_else(|| repeated(&edits.net_devices, name));
+    if let Some(name) = duplicate {
+        return Err((format!("{at}.netDevices"), format!("duplicate {name:?}")));
     }
     match &edits.intel_rdt {
         Some(rdt) => clos(&rdt.clos_id).map_err(|why| (format!("{at}.intelRdt.closID"), why)),

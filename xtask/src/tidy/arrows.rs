@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("streaming", &["types", "engine"]),
     ("cri", &["types", "engine", "streaming"]),
     ("pod", &["types", "engine"]),
-    ("berth", &["types", "sys", "image", "net", "container", "engine", "cri", "pod", "streaming"]),
+    ("berth", &["types", "sys", "cdi", "image", "net", "container", "engine", "cri", "pod", "streaming"]),
     // Development only.
     ("testkit", &["types", "sys"]),
     ("xtask", &["types"]),
