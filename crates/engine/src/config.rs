@@ -30,6 +30,8 @@ pub struct EngineConfig {
     pub handler_dirs: Vec<PathBuf>,
     /// What the empty handler means for a new pod.
     pub default_handler: String,
+    /// Directories with files of the Container Device Interface, of which a later one counts more.
+    pub cdi_dirs: Vec<PathBuf>,
     /// How images are found and unpacked.
     pub images: ImageConfig,
     /// The network of CRI pods.

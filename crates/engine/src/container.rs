@@ -8,6 +8,7 @@
 //! ```
 
 pub(crate) mod adjust;
+mod cdi;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod exit;

@@ -31,6 +31,8 @@ use berth_types::SandboxId;
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::{Process, Spec};
 
+use berth_types::ability::Lacking;
+
 use crate::error::EngineError;
 use crate::model::{ContainerSecurity, EnvVar, PidMode, UserNamespace};
 pub use crate::shim::spawn::Program;
@@ -83,6 +85,14 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// Whether its pods can have a user namespace: then [`Preparing::user`] is given, and what a container is made of is to be
     /// its.
     fn has_user_namespaces(&self) -> bool;
+
+    /// Whether hooks of a container's specification are run.
+    ///
+    /// # Errors
+    /// They are not.
+    fn has_hooks(&self) -> Result<(), Lacking> {
+        Ok(())
+    }
 
     /// The request to the shim that prepares a container. Blocks.
     ///

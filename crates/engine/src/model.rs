@@ -11,7 +11,8 @@ mod security;
 mod view;
 
 pub use container::{
-    ContainerConfig, ContainerMetadata, Device, EnvVar, ImageSpec, ImageVolume, Mount, Propagation,
+    ContainerConfig, ContainerMetadata, Device, DeviceNode, EnvVar, ImageSpec, ImageVolume, Mount,
+    Propagation,
 };
 pub use resources::{HugepageLimit, Resources};
 pub use sandbox::{

@@ -86,7 +86,8 @@ pub(crate) struct Given {
     /// Configurations of NRI plugins
     #[arg(long, value_name = "DIR")]
     pub(crate) nri_config_dir: Option<PathBuf>,
-    /// CDI specifications; repeatable
+    /// Directory with devices of the Container Device Interface, of which a later one counts more; repeatable [default: /etc/cdi,
+    /// /var/run/cdi]
     #[arg(long, value_name = "DIR")]
     pub(crate) cdi_dir: Vec<PathBuf>,
     /// Another OCI runtime as a handler, or the place of runc, crun or runsc; repeatable
@@ -167,6 +168,7 @@ pub(crate) struct Settings {
     pub(crate) cgroups: Cgroups,
     pub(crate) handlers: BTreeMap<String, PathBuf>,
     pub(crate) handler_dirs: Vec<PathBuf>,
+    pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -286,6 +288,10 @@ impl Given {
             streams,
             handlers: handlers::given(&self.handler)?,
             handler_dirs: handlers::dirs(self.handler_dir)?,
+            cdi_dirs: or(self.cdi_dir, berth_cdi::devices::DIRS.map(PathBuf::from).to_vec())
+                .into_iter()
+                .map(|dir| absolute("cdi-dir", dir))
+                .collect::<Result<_, _>>()?,
             default_handler: handlers::default(self.default_handler)?,
             log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
@@ -299,7 +305,6 @@ impl Given {
             ("nri-plugin-dir", self.nri_plugin_dir.is_some()),
             ("nri-config-dir", self.nri_config_dir.is_some()),
             ("nri-socket", self.nri_socket.as_deref().is_some_and(|s| s != "off")),
-            ("cdi-dir", !self.cdi_dir.is_empty()),
             ("metrics-address", self.metrics_address.is_some()),
         ];
         match later.into_iter().find(|(_, given)| *given) {

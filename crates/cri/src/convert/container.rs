@@ -36,6 +36,7 @@ pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<
         envs: from.envs.iter().enumerate().map(env).collect::<Result<_, _>>()?,
         mounts: from.mounts.iter().enumerate().map(mount).collect::<Result<_, _>>()?,
         devices: from.devices.iter().map(device).collect(),
+        cdi_devices: from.cdi_devices.iter().map(|device| device.name.clone()).collect(),
         labels: from.labels.clone(),
         annotations: from.annotations.clone(),
         log_path: (!from.log_path.is_empty()).then(|| from.log_path.clone().into()),
@@ -81,10 +82,6 @@ pub(crate) fn update(from: &api::UpdateContainerResourcesRequest) -> Result<Reso
 fn refuse(from: &api::ContainerConfig) -> Result<(), FieldError> {
     if from.windows.is_some() {
         return Err(FieldError::unsupported("config.windows", "Berth runs Linux containers"));
-    }
-    if let Some(device) = from.cdi_devices.first() {
-        let reason = format!("{:?} is a CDI device; name its device nodes in config.devices", device.name);
-        return Err(FieldError::unsupported("config.CDI_devices", reason));
     }
     Ok(())
 }
@@ -171,6 +168,7 @@ fn device(from: &api::Device) -> Device {
         container_path: from.container_path.clone().into(),
         host_path: from.host_path.clone().into(),
         permissions: from.permissions.clone(),
+        node: None,
     }
 }
 

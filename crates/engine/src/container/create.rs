@@ -15,7 +15,7 @@ use oci_spec::runtime::Spec;
 
 use super::adjust::Subject;
 use super::kernel::{self, Creation};
-use super::{Facts, Item, remove, volumes};
+use super::{Facts, Item, cdi, remove, volumes};
 use crate::error::EngineError;
 use crate::handler::{Handler, Kernel, Places, Prepared, Preparing};
 use crate::host::layout::PodDir;
@@ -79,18 +79,21 @@ pub(crate) fn is_same(
 /// The preparation of one container.
 #[derive(Debug)]
 pub(crate) struct Work {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     sandbox_id: SandboxId,
-    sandbox: Arc<SandboxConfig>,
+    pub(super) sandbox: Arc<SandboxConfig>,
     dir: PodDir,
     cgroups: PodCgroups,
     shim: Shim,
     id: ContainerId,
-    config: Arc<ContainerConfig>,
+    /// What was asked for, and the same with what comes with devices.
+    pub(super) asked: Arc<ContainerConfig>,
+    pub(super) config: Arc<ContainerConfig>,
+    pub(super) hooks: Vec<berth_cdi::spec::Hook>,
     created_at: i64,
     /// The limits of the pod's other containers that live or will, and the order of their creations.
     beside: (Vec<Resources>, Creation),
-    timeline: Timeline,
+    pub(super) timeline: Timeline,
 }
 
 /// The group of what serves a pod's containers from outside of them.
@@ -124,11 +127,28 @@ impl Work {
     ) -> Self {
         let (sandbox_id, sandbox, dir, cgroups) = pod;
         let timeline = Timeline::begin();
-        Self { shared, sandbox_id, sandbox, dir, cgroups, shim, id, config, created_at, beside, timeline }
+        let asked = Arc::clone(&config);
+        let hooks = Vec::new();
+        Self {
+            shared,
+            sandbox_id,
+            sandbox,
+            dir,
+            cgroups,
+            shim,
+            id,
+            asked,
+            config,
+            hooks,
+            created_at,
+            beside,
+            timeline,
+        }
     }
 
     /// Prepares it up to just before its `execve`. What fails half-way is removed like any other container.
-    pub(crate) async fn run(self) -> Result<Made, EngineError> {
+    pub(crate) async fn run(mut self) -> Result<Made, EngineError> {
+        self.with_devices().await?;
         let handler = self.shared.handlers.of(&self.sandbox.handler)?;
         let cgroup = handler.has_container_cgroups().then(|| self.cgroups.parent.child(self.id.as_str()));
         let cgroup = cgroup.transpose().map_err(|e| EngineError::failed("name the container's cgroup", e))?;
@@ -234,7 +254,7 @@ impl Work {
             id: self.id.clone(),
             phase,
             created_at: self.created_at,
-            config: (*self.config).clone(),
+            config: (*self.asked).clone(),
             image_id: facts.image_id.clone(),
             image_ref: facts.image_ref.clone(),
             user: UserRecord { uid: facts.user.uid, gid: facts.user.gid, groups: facts.user.groups.clone() },
@@ -306,7 +326,7 @@ impl Work {
         let files = network_files::files(&self.dir, &sandbox);
         let cgroup = facts.cgroup.as_ref().map(ToString::to_string).unwrap_or_default();
         let specified = Shared::blocking(move || {
-            let devices = devices::read(&config)?;
+            let devices = devices::read(&config, (user.uid, user.gid))?;
             let inputs = oci::Inputs {
                 sandbox: &sandbox,
                 container: &config,
@@ -334,8 +354,9 @@ impl Work {
             sandbox: &self.sandbox_id,
             sandbox_config: &self.sandbox,
             container: &self.id,
-            config: &self.config,
+            config: &self.asked,
         };
+        cdi::add_hooks(&mut spec, &self.hooks);
         for adjust in &self.shared.adjust {
             spec = adjust.adjust(subject, spec).await?;
         }

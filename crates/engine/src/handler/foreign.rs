@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_types::ContainerId;
-use berth_types::ability::{Ability, Maker};
+use berth_types::ability::{Ability, Lacking, Maker};
 use berth_types::shim::bundle::{self, Bundle, Task};
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::Process;
@@ -106,6 +106,10 @@ impl Handler for ForeignShim {
 
     fn has_user_namespaces(&self) -> bool {
         Ability::UserNamespaces.need(Maker::Shim).is_ok()
+    }
+
+    fn has_hooks(&self) -> Result<(), Lacking> {
+        Ability::Hooks.need(Maker::Shim)
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use berth_container::plan::{self, Inputs};
 use berth_types::ContainerId;
-use berth_types::ability::{Ability, Maker};
+use berth_types::ability::{Ability, Lacking, Maker};
 use berth_types::shim::bundle::{self, Bundle, Member, Piece};
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::{
@@ -154,6 +154,10 @@ impl Handler for Gvisor {
 
     fn has_user_namespaces(&self) -> bool {
         Ability::UserNamespaces.need(Maker::Gvisor).is_ok()
+    }
+
+    fn has_hooks(&self) -> Result<(), Lacking> {
+        Ability::Hooks.need(Maker::Gvisor)
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use berth_container::plan;
 use berth_sys::overlay;
-use berth_types::ability::{Ability, Maker};
+use berth_types::ability::{Ability, Lacking, Maker};
 use berth_types::shim::Request;
 use oci_spec::runtime::Process;
 
@@ -45,6 +45,10 @@ impl Handler for Native {
 
     fn has_user_namespaces(&self) -> bool {
         Ability::UserNamespaces.need(Maker::Native).is_ok()
+    }
+
+    fn has_hooks(&self) -> Result<(), Lacking> {
+        Ability::Hooks.need(Maker::Native)
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {

@@ -10,7 +10,7 @@ use berth_container::plan::{self, Inputs};
 use berth_sys::mount;
 use berth_sys::overlay::{self, Overlay};
 use berth_types::ContainerId;
-use berth_types::ability::{Ability, Maker};
+use berth_types::ability::{Ability, Lacking, Maker};
 use berth_types::shim::bundle::{self, Bundle, Mapped, Owner};
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
@@ -63,6 +63,10 @@ impl Handler for OciRuntime {
 
     fn has_user_namespaces(&self) -> bool {
         Ability::UserNamespaces.need(Maker::Runtime).is_ok()
+    }
+
+    fn has_hooks(&self) -> Result<(), Lacking> {
+        Ability::Hooks.need(Maker::Runtime)
     }
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
@@ -122,7 +126,10 @@ pub(super) fn check(
         cgroups: shown.unwrap_or_default(),
         ..Inputs::default()
     };
-    plan::plan(spec, &inputs).map_err(|e| profile::refused(&e))?;
+    // Hooks are the runtime's.
+    let mut without_hooks = (*spec).clone();
+    without_hooks.set_hooks(None);
+    plan::plan(&without_hooks, &inputs).map_err(|e| profile::refused(&e))?;
     let process = spec.process().as_ref();
     let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
     Ok((given, seccomp))

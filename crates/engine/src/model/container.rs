@@ -26,6 +26,9 @@ pub struct ContainerConfig {
     pub mounts: Vec<Mount>,
     /// Devices.
     pub devices: Vec<Device>,
+    /// Devices by the Container Device Interface, `vendor.com/class=device`; annotations that begin with `cdi.k8s.io/` name more.
+    #[serde(default)]
+    pub cdi_devices: Vec<String>,
     /// Given back unchanged.
     pub labels: BTreeMap<String, String>,
     /// Given back unchanged.
@@ -159,4 +162,18 @@ pub struct Device {
     pub host_path: PathBuf,
     /// Any of `r`, `w`, `m`.
     pub permissions: String,
+    /// How its node is made, instead of as the host has it. In a user namespace the host's own appears, and this says nothing.
+    #[serde(default)]
+    pub node: Option<DeviceNode>,
+}
+
+/// A device node of the container's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNode {
+    /// Its permissions; None is the host's.
+    pub mode: Option<u32>,
+    /// Its owner; None is the container's user.
+    pub uid: Option<u32>,
+    /// Its group; None is that of the container's user.
+    pub gid: Option<u32>,
 }

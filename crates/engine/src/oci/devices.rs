@@ -31,16 +31,20 @@ const MAX_DEVICES: usize = 16 << 10;
 /// The deepest directory of devices that is looked through.
 const MAX_DEPTH: usize = 16;
 
-/// Looks up the devices that `config` asks for; a privileged container gets all of the host's.
-pub(crate) fn read(config: &ContainerConfig) -> Result<Vec<HostDevice>, EngineError> {
+/// Looks up the devices that `config` asks for, for a container of this user and group; a privileged container gets all of the host's.
+pub(crate) fn read(config: &ContainerConfig, user: (u32, u32)) -> Result<Vec<HostDevice>, EngineError> {
     let mut found = Vec::new();
     if config.security.privileged {
-        let all =
-            Device { container_path: "/dev".into(), host_path: "/dev".into(), permissions: "rwm".to_owned() };
+        let all = Device {
+            container_path: "/dev".into(),
+            host_path: "/dev".into(),
+            permissions: "rwm".to_owned(),
+            node: None,
+        };
         walk(&all.host_path, &all.container_path, Access::ALL, 0, &mut found);
     }
     for device in &config.devices {
-        one(device, &mut found)?;
+        one(device, user, &mut found)?;
     }
     if found.len() > MAX_DEVICES {
         let message = format!("{} devices, at most {MAX_DEVICES} are allowed", found.len());
@@ -49,7 +53,7 @@ pub(crate) fn read(config: &ContainerConfig) -> Result<Vec<HostDevice>, EngineEr
     Ok(found)
 }
 
-fn one(device: &Device, found: &mut Vec<HostDevice>) -> Result<(), EngineError> {
+fn one(device: &Device, user: (u32, u32), found: &mut Vec<HostDevice>) -> Result<(), EngineError> {
     let host = device.host_path.display();
     let access = Access::parse(&device.permissions).ok_or_else(|| {
         EngineError::invalid(
@@ -62,7 +66,11 @@ fn one(device: &Device, found: &mut Vec<HostDevice>) -> Result<(), EngineError> 
     let before = found.len();
     if meta.is_dir() {
         walk(&device.host_path, &device.container_path, access, 0, found);
-    } else if let Some(made) = node(&meta, &device.host_path, &device.container_path, access) {
+    } else if let Some(mut made) = node(&meta, &device.host_path, &device.container_path, access) {
+        if let Some(own) = device.node {
+            made.mode = own.mode.map_or(made.mode, |mode| mode & 0o777);
+            (made.uid, made.gid) = (own.uid.unwrap_or(user.0), own.gid.unwrap_or(user.1));
+        }
         // A device named again replaces what a privileged container has anyway.
         found.retain(|other| other.path != made.path);
         found.push(made);

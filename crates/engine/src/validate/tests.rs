@@ -17,6 +17,7 @@ fn engine(network: NetworkChoice) -> EngineConfig {
         cgroup_slice: "berth.slice".into(),
         handlers: BTreeMap::from([("runsc".to_owned(), PathBuf::from("/usr/bin/runsc"))]),
         handler_dirs: Vec::new(),
+        cdi_dirs: Vec::new(),
         default_handler: "native".into(),
         images: ImageConfig::default(),
         cri_network: network,

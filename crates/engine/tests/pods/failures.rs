@@ -58,6 +58,7 @@ pub(crate) fn a_container_that_cannot_be_created_leaves_nothing() {
             container_path: "/dev/x".into(),
             host_path: "/dev/not-there".into(),
             permissions: "rw".into(),
+            node: None,
         }];
         let mut mount = base();
         mount.mounts = vec![Mount::new("/tmp", "/proc/self")];

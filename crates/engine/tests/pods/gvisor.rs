@@ -194,6 +194,7 @@ fn what_it_cannot_do_is_refused_by_name() {
                     container_path: "/dev/other".into(),
                     host_path: "/dev/null".into(),
                     permissions: "rw".to_owned(),
+                    node: None,
                 }];
             })
             .await;

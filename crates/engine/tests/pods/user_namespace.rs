@@ -194,6 +194,7 @@ pub(crate) fn devices_are_bound_and_none_can_be_made() {
             container_path: "/dev/other".into(),
             host_path: "/dev/zero".into(),
             permissions: "rw".to_owned(),
+            node: None,
         }];
         config.security.add_capabilities = vec!["ALL".to_owned()];
         let main = started(&engine, &id, config).await;

@@ -91,6 +91,7 @@ pub(super) fn plan(
         envs: variables.list(),
         mounts,
         devices: Vec::new(),
+        cdi_devices: Vec::new(),
         labels,
         annotations,
         log_path: Some(PathBuf::from(&from.name).join("0.log")),
