@@ -177,6 +177,8 @@ pub struct Kernel<'a> {
     pub cgroup: &'a Cgroup,
     /// A directory of the pod for it, which goes with the pod.
     pub dir: &'a Path,
+    /// Where an empty network namespace is mounted for what serves its files. It is unmounted with the pod.
+    pub gofers: &'a Path,
     /// The pod's host name.
     pub hostname: &'a str,
     /// The pod's sysctls: those of the host's kernel are not its.

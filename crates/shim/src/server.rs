@@ -92,11 +92,11 @@ struct Pod {
 
 impl Pod {
     /// The sandbox of its containers, which is begun with the first of them.
-    fn sandbox(&self) -> std::io::Result<Arc<Sandbox>> {
+    fn sandbox(&self, notes: &Notes) -> std::io::Result<Arc<Sandbox>> {
         if let Some(sandbox) = self.inside.get() {
             return Ok(Arc::clone(sandbox));
         }
-        let sandbox = Arc::new(Sandbox::new(self.sandbox.to_string(), &self.state_dir)?);
+        let sandbox = Arc::new(Sandbox::new(self.sandbox.to_string(), &self.state_dir, notes.clone())?);
         Ok(Arc::clone(self.inside.get_or_init(|| sandbox)))
     }
 
@@ -273,6 +273,7 @@ impl Server {
                 }
                 Note::Drained => self.drained(&container),
                 Note::Started(outcome) => self.started_by_driver(&container, outcome),
+                Note::SandboxEnded => self.sandbox_ended(),
                 Note::Deleted(outcome) => self.deleted_by_driver(&container, outcome),
             }
         }

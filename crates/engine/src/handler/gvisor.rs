@@ -1,6 +1,7 @@
 //! gVisor: a pod's containers are in one sandbox, a kernel of their own in a process of the host. The pod's shim drives it by
 //! runsc's command line, as it does runc, and begins the sandbox with the pod's first container. See docs/adr/0097.
 
+mod gofers;
 mod seccomp;
 
 use std::ffi::{OsStr, OsString};
@@ -40,12 +41,13 @@ pub struct Gvisor {
     name: String,
     runtime: PathBuf,
     shim: Arc<Program>,
+    gofers: gofers::Network,
 }
 
 impl Gvisor {
     /// The runtime at an absolute path, under a name, and the program of its pods' shims.
     pub fn new(name: String, runtime: PathBuf, shim: Arc<Program>) -> Self {
-        Self { name, runtime, shim }
+        Self { name, runtime, shim, gofers: gofers::Network::default() }
     }
 
     fn need(&self, ability: Ability, field: &str, what: &str) -> Result<(), EngineError> {
@@ -186,6 +188,7 @@ impl Handler for Gvisor {
         let spec = member(complete(spec, rest), pid, &create.container, &kernel);
         let failed = |e| EngineError::system("write the container's specification", e);
         let text = serde_json::to_string(&spec).map_err(failed)?;
+        self.gofers.mount(kernel.gofers);
         let network = if has(&spec, LinuxNamespaceType::Network) { "sandbox" } else { "host" };
         let member = Member {
             sandbox: self.sandbox(&spec, &kernel)?,

@@ -122,7 +122,7 @@ impl Server {
                 plain((bundle, Some(owner)), own, dir).map(|made| Arc::new(made) as _)
             }
             Of::Member(member) => pod
-                .sandbox()
+                .sandbox(&self.notes)
                 .and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir))
                 .map(|made| Arc::new(made) as _),
             Of::Task(task) => pod

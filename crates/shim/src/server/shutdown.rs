@@ -101,8 +101,9 @@ impl Server {
         self.done = true;
     }
 
-    /// The containers ended with their sandbox. What stands for each ends by itself, but for those whose sandbox never told it.
-    fn sandbox_ended(&mut self) {
+    /// The containers ended with their sandbox, and the pod. What stands for each ends by itself, but for those whose sandbox never
+    /// told it.
+    pub(super) fn sandbox_ended(&mut self) {
         let alive = self.containers.iter().filter(|(_, c)| c.stage.is_alive());
         for id in alive.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             match self.containers.get(&id).and_then(|container| container.pidfd()) {
@@ -111,14 +112,14 @@ impl Server {
                 None => self.end_early(&id),
             }
         }
+        self.tell(&Event::PodEnded);
     }
 
     /// If this was the pod's init or sandbox, the kernel has ended everything in its namespace, and the pod ends.
     pub(super) fn init_ended(&mut self, pid: i32) {
         let Some(pod) = &mut self.pod else { return };
         if pod.inside.get().is_some_and(|sandbox| sandbox.has_ended(pid)) {
-            self.sandbox_ended();
-            return self.tell(&Event::PodEnded);
+            return self.sandbox_ended();
         }
         if pod.init.as_ref().is_some_and(|init| init.child.pid == pid) {
             pod.init = None;
