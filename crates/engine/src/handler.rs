@@ -91,6 +91,15 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// was made.
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError>;
 
+    /// The encoded plan by which the shim begins the kernel of a pod before its first container needs it, where that can be. `network` is
+    /// whether the pod has one of its own. Blocks.
+    ///
+    /// # Errors
+    /// A step failed.
+    fn begin(&self, _kernel: Kernel<'_>, _network: bool) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(None)
+    }
+
     /// The encoded plan of a further process in a container, of a pod with this user namespace.
     ///
     /// # Errors

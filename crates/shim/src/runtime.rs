@@ -117,6 +117,12 @@ impl Runtime {
         Ok(Self { root, inside: Some(inside), ..own })
     }
 
+    /// Makes the sandbox of a container in one, and nothing more.
+    pub(crate) fn begin(&self, spaces: &Spaces) -> Result<(), Failure> {
+        let until = Instant::now() + CREATE_LIMIT;
+        self.inside.as_ref().map_or(Ok(()), |inside| self.begin_sandbox(inside, spaces, until))
+    }
+
     /// Makes the container, up to just before its command. Where the runtime already says that its command cannot be run, there is
     /// a process in its place, and the start fails.
     fn make(

@@ -17,6 +17,7 @@ mod found;
 mod gvisor;
 mod handlers;
 mod harness;
+mod kernel;
 mod life;
 mod limits;
 mod network;

@@ -1,5 +1,5 @@
-//! A pod's sandbox with a kernel of its own (gVisor): begun with the first container, by a container that only waits, and ended with
-//! the pod. Its process is the shim's child, and its end is that of the pod.
+//! A pod's sandbox with a kernel of its own (gVisor): begun with the pod or else with its first container, by a container that only
+//! waits, and ended with the pod. Its process is the shim's child, and its end is that of the pod.
 //!
 //! A container in it has no process on the host but those that serve it: a `waiter` that stands for it, and its gofer. The runtime
 //! makes it when it is started, in one call; one with a terminal when it is created, since its terminal comes then. See docs/adr/0097.
@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use berth_sys::cgroup::Cgroup;
@@ -38,6 +38,8 @@ pub(crate) struct Sandbox {
     /// Where the runtime keeps what it knows. It is named by the descriptor, since the path is too long for its socket.
     root: OwnedFd,
     state: Mutex<State>,
+    /// Why it could not be started, where it had begun.
+    why: OnceLock<String>,
     /// Told when it ended before it was a child of this process.
     notes: Notes,
 }
@@ -74,7 +76,7 @@ impl Sandbox {
         std::fs::create_dir_all(&dir)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&dir, flags, Mode::empty())?;
-        Ok(Self { id, root, state: Mutex::new(State::Unmade), notes })
+        Ok(Self { id, root, state: Mutex::new(State::Unmade), why: OnceLock::new(), notes })
     }
 
     /// Its process, once there is one, until its end was told of.
@@ -123,7 +125,7 @@ impl Sandbox {
                 }
                 State::Begins(over) => Arc::clone(over),
                 State::Runs(..) => return Ok(None),
-                State::Ended => return Err(failure(Reason::State, "the pod's sandbox has ended")),
+                State::Ended => return Err(self.ended()),
             };
             let mut polled =
                 [&*over, &*cancelled.0].map(|fd| PollFd::new(fd, PollFlags::IN));
@@ -137,6 +139,11 @@ impl Sandbox {
                 Err(e) => return Err(system("wait for the pod's sandbox", &std::io::Error::from(e))),
             }
         }
+    }
+
+    fn ended(&self) -> Failure {
+        let why = self.why.get().map(|why| format!(": {why}")).unwrap_or_default();
+        failure(Reason::State, format!("the pod's sandbox has ended{why}"))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -199,7 +206,11 @@ impl Runtime {
             },
             _ => failure,
         });
-        made.inspect_err(|_| {
+        made.inspect_err(|failure| {
+            if !matches!(*sandbox.state(), State::Begins(_)) {
+                // It has ended, or will: whoever comes later is told why.
+                drop(sandbox.why.set(failure.message.clone()));
+            }
             // It may have got half of the way.
             let limit = Instant::now() + DELETE_LIMIT;
             let delete = self.command("delete").arg("--force").arg(&sandbox.id);
