@@ -257,7 +257,8 @@ impl Work {
             return Ok(());
         }
         let (shared, id, config) = (Arc::clone(&self.shared), self.id.clone(), Arc::clone(&self.config));
-        let (path, dir, gofers) = (self.cgroups.kernel(&self.id)?, self.dir.kernel(), self.dir.gofers_netns());
+        let (path, dir, gofers) =
+            (self.cgroups.kernel(&self.id)?, self.dir.kernel(), self.dir.gofers_netns());
         let plan = Shared::blocking(move || {
             let failed = |e| EngineError::failed("make the kernel's cgroup", e);
             // Its limits come with the containers.

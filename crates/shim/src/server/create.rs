@@ -91,7 +91,8 @@ impl Server {
         // It has what the runtime says, and the number of its process.
         let dir = member.sandbox.dir.clone().into();
         // It has the pod's name among the containers.
-        let id: ContainerId = pod.sandbox.as_str().parse().map_err(|_| protocol("the pod's id".to_owned()))?;
+        let id: ContainerId =
+            pod.sandbox.as_str().parse().map_err(|_| protocol("the pod's id".to_owned()))?;
         let own = (id.clone(), Cgroup::from_dirs(Vec::new()));
         let sandbox = pod.sandbox(&self.notes);
         let runtime = sandbox.and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir));

@@ -8,7 +8,8 @@ use super::*;
 fn pods_share_one_that_is_mounted_once_in_each() {
     require_root!();
     let dir = tempfile::tempdir().unwrap();
-    let (network, places) = (Network::default(), ["one", "two"].map(|pod| dir.path().join(pod).join("netns")));
+    let (network, places) =
+        (Network::default(), ["one", "two"].map(|pod| dir.path().join(pod).join("netns")));
     let number = |path: &Path| std::fs::metadata(path).unwrap().ino();
     for at in places.iter().chain(&places) {
         network.try_mount(at).unwrap();
