@@ -101,6 +101,15 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// was made.
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError>;
 
+    /// The encoded plan by which the shim begins the kernel of a pod before its first container needs it, where that can be. `network` is
+    /// whether the pod has one of its own. Blocks.
+    ///
+    /// # Errors
+    /// A step failed.
+    fn begin(&self, _kernel: Kernel<'_>, _network: bool) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(None)
+    }
+
     /// The encoded plan of a further process in a container, of a pod with this user namespace.
     ///
     /// # Errors
@@ -187,6 +196,8 @@ pub struct Kernel<'a> {
     pub cgroup: &'a Cgroup,
     /// A directory of the pod for it, which goes with the pod.
     pub dir: &'a Path,
+    /// Where an empty network namespace is mounted for what serves its files. It is unmounted with the pod.
+    pub gofers: &'a Path,
     /// The pod's host name.
     pub hostname: &'a str,
     /// The pod's sysctls: those of the host's kernel are not its.

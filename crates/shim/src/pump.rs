@@ -68,6 +68,10 @@ pub(crate) enum Note {
     Resized(Asker, Result<(), Failure>),
     /// Its runtime has started it, or why not.
     Started(Result<(), Failure>),
+    /// The sandbox of the pod's containers runs, or has to be begun by the first of them.
+    KernelBegun,
+    /// The sandbox that it was to be in has ended, and was no child of this process.
+    SandboxEnded,
     /// Its runtime has deleted it, or why not.
     Deleted(Result<(), String>),
     /// The answer to a [`Command::Reopen`].

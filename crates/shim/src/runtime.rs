@@ -15,7 +15,7 @@ pub(crate) mod words;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_sys::cgroup::{Cgroup, Join};
 use berth_sys::fs::{Durability, read_bounded, write_atomic};
@@ -30,14 +30,14 @@ use crate::driver::{Cancel, Unclaimed};
 use crate::exec;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
-use crate::waiter;
 use command::{Command, Failed, Given};
 use console::Console;
 use sandbox::Inside;
 pub(crate) use sandbox::Sandbox;
 
-/// The time for a container to be made. Less than what the daemon waits, which then is told why.
-const CREATE_LIMIT: Duration = Duration::from_secs(50);
+/// The time for a container to be made, with its pod's sandbox where it is the first in one. What is left is removed after that, and
+/// all of it is less than what the daemon waits, which then is told why.
+const CREATE_LIMIT: Duration = Duration::from_secs(45);
 /// The time for it to be started, or entered.
 const START_LIMIT: Duration = Duration::from_secs(40);
 /// The time for what is left of it to be deleted.
@@ -117,6 +117,12 @@ impl Runtime {
         Ok(Self { root, inside: Some(inside), ..own })
     }
 
+    /// Makes the sandbox of a container in one, and nothing more.
+    pub(crate) fn begin(&self, spaces: &Spaces) -> Result<(), Failure> {
+        let until = Instant::now() + CREATE_LIMIT;
+        self.inside.as_ref().map_or(Ok(()), |inside| self.begin_sandbox(inside, spaces, until))
+    }
+
     /// Makes the container, up to just before its command. Where the runtime already says that its command cannot be run, there is
     /// a process in its place, and the start fails.
     fn make(
@@ -125,9 +131,10 @@ impl Runtime {
         pid_space: Option<&OwnedFd>,
         stdio: Option<&Streams<'_>>,
     ) -> Result<(Made, Unclaimed), Failure> {
+        let until = Instant::now() + CREATE_LIMIT;
         std::fs::create_dir_all(&self.dir).map_err(|e| system("make the container's directory", &e))?;
         if let Some(inside) = &self.inside {
-            return self.unclaimed(self.create_inside(inside, spaces, stdio), Err);
+            return self.unclaimed(self.create_inside(inside, spaces, stdio, until), Err);
         }
         let config = Self::config(&self.bundle, spaces, pid_space)?;
         let file = Path::new(&self.bundle.dir).join("config.json");
@@ -146,8 +153,8 @@ impl Runtime {
         instead: impl FnOnce(Failure) -> Result<Made, Failure>,
     ) -> Result<(Made, Unclaimed), Failure> {
         let made = made.or_else(|failure| {
-            // It may have got half of the way.
-            drop(self.forget());
+            // It may have got half of the way. Nothing of it runs.
+            drop(self.forget_within(DELETE_LIMIT));
             instead(failure)
         })?;
         let pidfd = made.pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
@@ -171,19 +178,12 @@ impl Runtime {
         if let Some(failure) = self.hopeless.get() {
             return Err(failure.clone());
         }
-        let mut command = self.command("start").arg(self.id.as_str());
-        let mut streams = None;
         if let Some(inside) = &self.inside {
-            command = command.within(self.join()?);
-            streams = inside.take_streams();
+            return self.run_inside(inside, Instant::now() + START_LIMIT);
         }
-        let stdio = streams.as_ref().map_or([None; 3], |fds| fds.each_ref().map(|fd| Some(fd.as_fd())));
-        let given = Given { stdio, cancels: &[self.cancelled.0.as_fd()], ..Given::default() };
-        command.run(START_LIMIT, &given).map_err(|e| self.refused("start", &e))?;
-        match &self.inside {
-            Some(inside) => inside.tell(waiter::STARTED).map_err(|e| system("wait for the container", &e)),
-            None => Ok(()),
-        }
+        let given = Given { cancels: &[self.cancelled.0.as_fd()], ..Given::default() };
+        let start = self.command("start").arg(self.id.as_str());
+        start.run(START_LIMIT, &given).map_err(|e| self.refused("start", &e))
     }
 
     /// Runs another process in the container, or ends the attempt when it is cancelled.
@@ -206,18 +206,21 @@ impl Runtime {
 
     /// Removes what the runtime has of the container. Its processes are dead, or are killed; one that is not known has been deleted.
     fn forget(&self) -> Result<(), String> {
-        if !self.is_known() {
-            return Ok(());
-        }
-        let command = self.command("delete").arg("--force").arg(self.id.as_str());
         let limit = if self.inside.is_some() { MEMBER_DELETE_LIMIT } else { DELETE_LIMIT };
-        let done = command.run(limit, &Given::default());
-        let done = done.map_err(|e| self.refused("delete", &e).message);
+        let done = self.forget_within(limit);
         if let (Some(inside), Err(_)) = (&self.inside, &done) {
             // It may run on in there, where nothing else can end it.
             self.end_sandbox(inside);
         }
         done
+    }
+
+    fn forget_within(&self, limit: Duration) -> Result<(), String> {
+        if !self.is_known() {
+            return Ok(());
+        }
+        let delete = self.command("delete").arg("--force").arg(self.id.as_str());
+        delete.run(limit, &Given::default()).map_err(|e| self.refused("delete", &e).message)
     }
 
     /// Whether the runtime has something of the container.
@@ -376,6 +379,11 @@ impl Runtime {
     fn wrong(&self, verb: &str, what: &str) -> Failure {
         failure(Reason::Refused, format!("{} {verb}: {what}", self.program.display()))
     }
+}
+
+/// The time until then.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
 /// Gives a pipe to a user: in a user namespace the runtime has no rights over one that was made outside, and the container's

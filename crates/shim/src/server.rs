@@ -29,7 +29,7 @@ use crate::init::Init;
 use crate::making::Spaces;
 use crate::outcome::{Ended, failure};
 use crate::pump::{self, Note, Noted, Notes};
-use crate::runtime::Sandbox;
+use crate::runtime::{Runtime, Sandbox};
 
 mod create;
 mod driver;
@@ -68,6 +68,8 @@ pub(crate) struct Server {
     reopening: BTreeMap<u64, (ContainerId, Asker)>,
     next_ticket: u64,
     shutdown: Option<shutdown::Shutdown>,
+    /// What begins the kernel of the pod's containers, as long as it does.
+    kernel: Option<Arc<Runtime>>,
     /// What containers have whose plans say nothing, if it is not the shim's own.
     oom_score: Option<i32>,
     /// What the containers' mount namespaces begin as copies of.
@@ -92,11 +94,11 @@ struct Pod {
 
 impl Pod {
     /// The sandbox of its containers, which is begun with the first of them.
-    fn sandbox(&self) -> std::io::Result<Arc<Sandbox>> {
+    fn sandbox(&self, notes: &Notes) -> std::io::Result<Arc<Sandbox>> {
         if let Some(sandbox) = self.inside.get() {
             return Ok(Arc::clone(sandbox));
         }
-        let sandbox = Arc::new(Sandbox::new(self.sandbox.to_string(), &self.state_dir)?);
+        let sandbox = Arc::new(Sandbox::new(self.sandbox.to_string(), &self.state_dir, notes.clone())?);
         Ok(Arc::clone(self.inside.get_or_init(|| sandbox)))
     }
 
@@ -149,6 +151,7 @@ impl Server {
             reopening: BTreeMap::new(),
             next_ticket: 0,
             shutdown: None,
+            kernel: None,
             oom_score,
             base: Arc::new(base),
             done: false,
@@ -273,6 +276,8 @@ impl Server {
                 }
                 Note::Drained => self.drained(&container),
                 Note::Started(outcome) => self.started_by_driver(&container, outcome),
+                Note::KernelBegun => self.kernel_begun(),
+                Note::SandboxEnded => self.sandbox_ended(),
                 Note::Deleted(outcome) => self.deleted_by_driver(&container, outcome),
             }
         }

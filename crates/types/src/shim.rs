@@ -180,6 +180,12 @@ pub enum Request {
         /// Whether it gives input.
         stdin: bool,
     },
+    /// Begins the kernel that the pod's containers share, before the first of them needs it. Answered at once
+    /// ([`Answer::Done`]): where it does not begin, the first container begins it. Of shims with [`Abilities::BEGINS`].
+    Begin {
+        /// As of a container in it ([`bundle::Member`]), of which the container is not looked at.
+        plan: Vec<u8>,
+    },
 }
 
 /// The streams of an attached client.

@@ -394,8 +394,8 @@ impl Work {
         let (cgroup, raw_env) = (facts.cgroup.clone(), facts.raw_env.clone());
         let (create, pod, user) =
             (self.request(facts)?, self.cgroups.pod.clone(), self.sandbox.namespaces.user);
-        let (sandbox_id, sandbox, kernel_dir) =
-            (self.sandbox_id.clone(), Arc::clone(&self.sandbox), self.dir.kernel());
+        let (sandbox_id, sandbox, kernel_dir, gofers) =
+            (self.sandbox_id.clone(), Arc::clone(&self.sandbox), self.dir.kernel(), self.dir.gofers_netns());
         Shared::blocking(move || {
             let since = Instant::now();
             let none = Limits::default();
@@ -431,6 +431,7 @@ impl Work {
                     id: &sandbox_id,
                     cgroup,
                     dir: &kernel_dir,
+                    gofers: &gofers,
                     hostname: oci::hostname(&sandbox, &shared.facts),
                     sysctls: &sandbox.sysctls,
                     shares_pid: sandbox.namespaces.pid == PidMode::Pod,

@@ -1,6 +1,7 @@
 //! gVisor: a pod's containers are in one sandbox, a kernel of their own in a process of the host. The pod's shim drives it by
-//! runsc's command line, as it does runc, and begins the sandbox with the pod's first container. See docs/adr/0097.
+//! runsc's command line, as it does runc, and begins the sandbox with the pod. See docs/adr/0097.
 
+mod gofers;
 mod seccomp;
 
 use std::ffi::{OsStr, OsString};
@@ -40,12 +41,13 @@ pub struct Gvisor {
     name: String,
     runtime: PathBuf,
     shim: Arc<Program>,
+    gofers: gofers::Network,
 }
 
 impl Gvisor {
     /// The runtime at an absolute path, under a name, and the program of its pods' shims.
     pub fn new(name: String, runtime: PathBuf, shim: Arc<Program>) -> Self {
-        Self { name, runtime, shim }
+        Self { name, runtime, shim, gofers: gofers::Network::default() }
     }
 
     fn need(&self, ability: Ability, field: &str, what: &str) -> Result<(), EngineError> {
@@ -190,16 +192,14 @@ impl Handler for Gvisor {
         let spec = member(complete(spec, rest), pid, &create.container, &kernel);
         let failed = |e| EngineError::system("write the container's specification", e);
         let text = serde_json::to_string(&spec).map_err(failed)?;
-        let network = if has(&spec, LinuxNamespaceType::Network) { "sandbox" } else { "host" };
-        let member = Member {
-            sandbox: self.sandbox(&spec, &kernel)?,
-            cgroup_dirs: kernel.cgroup.dirs().iter().map(|dir| dir.to_string_lossy().into_owned()).collect(),
-            options: options(network),
-            container: self.bundle(&bundle, vec![Piece::Text(text)]),
-        };
-        let plan = bundle::encode(&member);
-        let plan = plan.map_err(|e| EngineError::invalid("container", e.to_string()))?;
+        let network = has(&spec, LinuxNamespaceType::Network);
+        let plan = self.plan(&kernel, network, self.bundle(&bundle, vec![Piece::Text(text)]))?;
         Ok(Prepared { request: Request::Create(Create { plan, ..create }), fds: Vec::new() })
+    }
+
+    fn begin(&self, kernel: Kernel<'_>, network: bool) -> Result<Option<Vec<u8>>, EngineError> {
+        let nothing = self.bundle(kernel.dir, Vec::new());
+        self.plan(&kernel, network, nothing).map(Some)
     }
 
     fn process(
@@ -219,6 +219,18 @@ impl Handler for Gvisor {
 }
 
 impl Gvisor {
+    /// What the shim is given: the sandbox with each container, since either may be the first to come.
+    fn plan(&self, kernel: &Kernel<'_>, network: bool, container: Bundle) -> Result<Vec<u8>, EngineError> {
+        self.gofers.mount(kernel.gofers);
+        let member = Member {
+            sandbox: self.sandbox(network, kernel)?,
+            cgroup_dirs: kernel.cgroup.dirs().iter().map(|dir| dir.to_string_lossy().into_owned()).collect(),
+            options: options(if network { "sandbox" } else { "host" }),
+            container,
+        };
+        bundle::encode(&member).map_err(|e| EngineError::invalid("container", e.to_string()))
+    }
+
     fn bundle(&self, dir: &Path, config: Vec<Piece>) -> Bundle {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         Bundle { runtime: text(&self.runtime), dir: text(dir), config }
@@ -226,7 +238,7 @@ impl Gvisor {
 
     /// What the sandbox begins with: a program that waits, alone in a read-only root. It is written for each container, since the
     /// shim alone knows which is the first.
-    fn sandbox(&self, of: &Spec, kernel: &Kernel<'_>) -> Result<Bundle, EngineError> {
+    fn sandbox(&self, network: bool, kernel: &Kernel<'_>) -> Result<Bundle, EngineError> {
         let failed = |e| EngineError::system("write the sandbox's bundle", e);
         let pause = program::pause().ok_or_else(|| failed(std::io::ErrorKind::Unsupported.into()))?;
         let root = kernel.dir.join("rootfs");
@@ -246,7 +258,7 @@ impl Gvisor {
         });
         let failed = |e| EngineError::system("write the sandbox's specification", e);
         let mut spec: Spec = serde_json::from_value(spec).map_err(failed)?;
-        let given: Vec<_> = [LinuxNamespaceType::Network].into_iter().filter(|kind| has(of, *kind)).collect();
+        let given: Vec<_> = network.then_some(LinuxNamespaceType::Network).into_iter().collect();
         let mut linux = spec.linux().clone().unwrap_or_default();
         linux.set_namespaces(Some(given.iter().map(|kind| namespace(*kind, None)).collect()));
         spec.set_linux(Some(linux));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_net::Attached;
+use berth_sys::cgroup::Resources;
 use berth_types::SandboxId;
 use berth_types::lifecycle::pod::Message as ToPod;
 use berth_types::lifecycle::sandbox::Message as ToSandbox;
@@ -21,12 +22,13 @@ use super::owner::Owner;
 use super::teardown::Unmade;
 use super::{Message, Report, network_files};
 use crate::error::EngineError;
+use crate::handler::Kernel;
 use crate::host::layout::PodDir;
 use crate::host::placement::PodCgroups;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
 use crate::host::stages::Timeline;
-use crate::model::{NamespaceMode, PidMode, SandboxConfig, UserNamespace};
+use crate::model::{NamespaceMode, Network, PidMode, SandboxConfig, UserNamespace};
 use crate::oci;
 use crate::shared::Shared;
 use crate::shim::Shim;
@@ -107,6 +109,7 @@ impl Work {
         let (told, kept) = tokio::join!(self.tell(&shim, namespaces), self.complete(attached, shim_pid));
         told?;
         kept?;
+        self.begin_kernel(&shim).await;
         Ok(Up { shim, shim_pid, interface, addresses })
     }
 
@@ -236,6 +239,44 @@ impl Work {
             .map_err(|e| EngineError::failed("configure the shim for its pod", e))?;
         self.timeline.stage("shim told", since);
         Ok(())
+    }
+
+    /// Has the pod's own kernel begun, if it has one: it takes longer than all else. Where that fails, the first container begins it.
+    async fn begin_kernel(&self, shim: &Shim) {
+        let since = Instant::now();
+        if let Err(error) = self.try_begin_kernel(shim).await {
+            let (sandbox, error) = (self.id.short(), berth_types::error::chain(&error));
+            tracing::warn!(sandbox, error, "failed to begin the pod's kernel before its first container");
+        }
+        self.timeline.stage("kernel", since);
+    }
+
+    async fn try_begin_kernel(&self, shim: &Shim) -> Result<(), EngineError> {
+        let handler = self.shared.handlers.of(&self.config.handler)?;
+        if !handler.has_own_kernel() || !shim.peer().abilities.has(shim::Abilities::BEGINS) {
+            return Ok(());
+        }
+        let (shared, id, config) = (Arc::clone(&self.shared), self.id.clone(), Arc::clone(&self.config));
+        let (path, dir, gofers) =
+            (self.cgroups.kernel(&self.id)?, self.dir.kernel(), self.dir.gofers_netns());
+        let plan = Shared::blocking(move || {
+            let failed = |e| EngineError::failed("make the kernel's cgroup", e);
+            // Its limits come with the containers.
+            let cgroup = shared.cgroups.ensure(&path, &Resources::default()).map_err(failed)?;
+            let kernel = Kernel {
+                id: &id,
+                cgroup: &cgroup,
+                dir: &dir,
+                gofers: &gofers,
+                hostname: oci::hostname(&config, &shared.facts),
+                sysctls: &config.sysctls,
+                shares_pid: config.namespaces.pid == PidMode::Pod,
+            };
+            handler.begin(kernel, config.namespaces.network != Network::Host)
+        });
+        let Some(plan) = plan.await? else { return Ok(()) };
+        let told = shim.tell(Request::Begin { plan }, Vec::new(), SHIM_LIMIT).await;
+        told.map_err(|e| EngineError::failed("have the pod's kernel begun", e))
     }
 
     /// Remembers the pod's user namespace for its containers' layers.

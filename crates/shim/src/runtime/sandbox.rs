@@ -1,29 +1,33 @@
-//! A pod's sandbox with a kernel of its own (gVisor): begun with the first container, by a container that only waits, and ended with
-//! the pod. Its process is the shim's child, and its end is that of the pod.
+//! A pod's sandbox with a kernel of its own (gVisor): begun with the pod or else with its first container, by a container that only
+//! waits, and ended with the pod. Its process is the shim's child, and its end is that of the pod.
 //!
-//! A container in it has no process on the host but those that serve it: a `waiter` that stands for it, and its gofer. Its
-//! streams are given when it is started, where runc takes them when it is created. See docs/adr/0097.
+//! A container in it has no process on the host but those that serve it: a `waiter` that stands for it, and its gofer. The runtime
+//! makes it when it is started, in one call; one with a terminal when it is created, since its terminal comes then. See docs/adr/0097.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use berth_sys::cgroup::Cgroup;
 use berth_sys::fs::{Durability, write_atomic};
 use berth_sys::spawn::{Child, Executable, Spawn};
 use berth_types::shim::bundle::Bundle;
 use berth_types::shim::{Failure, Reason};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::command::{Command, Failed, Given};
 use super::console::Console;
-use super::{CREATE_LIMIT, DELETE_LIMIT, Made, Runtime, START_LIMIT, Streams, path_of};
+use super::{DELETE_LIMIT, Made, Runtime, Streams, left, path_of, read_number};
+use crate::driver::Cancel;
 use crate::making::Spaces;
 use crate::outcome::{failure, system};
+use crate::pump::{Note, Notes};
 use crate::waiter;
 
 /// The sandbox of a pod.
@@ -33,15 +37,19 @@ pub(crate) struct Sandbox {
     id: String,
     /// Where the runtime keeps what it knows. It is named by the descriptor, since the path is too long for its socket.
     root: OwnedFd,
-    /// Held while it is being made.
-    making: Mutex<()>,
     state: Mutex<State>,
+    /// Why it could not be started, where it had begun.
+    why: OnceLock<String>,
+    /// Told when it ended before it was a child of this process.
+    notes: Notes,
 }
 
 #[derive(Debug)]
 enum State {
-    /// No container has needed it yet.
+    /// Nothing has needed it yet.
     Unmade,
+    /// A thread makes it. This can be read when that is over.
+    Begins(Arc<OwnedFd>),
     Runs(Child, Cgroup),
     Ended,
 }
@@ -63,19 +71,19 @@ pub(crate) struct Inside {
 
 impl Sandbox {
     /// For a pod with this id and state directory.
-    pub(crate) fn new(id: String, state_dir: &Path) -> std::io::Result<Self> {
+    pub(crate) fn new(id: String, state_dir: &Path, notes: Notes) -> std::io::Result<Self> {
         let dir = state_dir.join("runtime");
         std::fs::create_dir_all(&dir)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&dir, flags, Mode::empty())?;
-        Ok(Self { id, root, making: Mutex::default(), state: Mutex::new(State::Unmade) })
+        Ok(Self { id, root, state: Mutex::new(State::Unmade), why: OnceLock::new(), notes })
     }
 
     /// Its process, once there is one, until its end was told of.
     pub(crate) fn process(&self) -> Option<(i32, OwnedFd)> {
         match &*self.state() {
             State::Runs(child, _) => Some((child.pid, child.pidfd.try_clone().ok()?)),
-            State::Unmade | State::Ended => None,
+            State::Unmade | State::Begins(_) | State::Ended => None,
         }
     }
 
@@ -83,7 +91,7 @@ impl Sandbox {
     pub(crate) fn cgroup(&self) -> Option<Cgroup> {
         match &*self.state() {
             State::Runs(_, cgroup) => Some(cgroup.clone()),
-            State::Unmade | State::Ended => None,
+            State::Unmade | State::Begins(_) | State::Ended => None,
         }
     }
 
@@ -106,8 +114,55 @@ impl Sandbox {
         self.root().join(format!("{container}_sandbox:{}.state", self.id)).exists()
     }
 
+    /// Waits until it runs, or until it is the caller's turn to make it: one at a time does.
+    fn turn(&self, until: Instant, cancelled: &Cancel) -> Result<Option<Turn<'_>>, Failure> {
+        loop {
+            let over = match &mut *self.state() {
+                state @ State::Unmade => {
+                    let (over, end) = std::io::pipe().map_err(|e| system("make a pipe", &e))?;
+                    *state = State::Begins(Arc::new(over.into()));
+                    return Ok(Some(Turn { sandbox: self, _end: end }));
+                }
+                State::Begins(over) => Arc::clone(over),
+                State::Runs(..) => return Ok(None),
+                State::Ended => return Err(self.ended()),
+            };
+            let mut polled = [&*over, &*cancelled.0].map(|fd| PollFd::new(fd, PollFlags::IN));
+            let late = || failure(Reason::Refused, "the pod's sandbox was not made in time");
+            match poll(&mut polled, Timespec::try_from(left(until)).ok().as_ref()) {
+                Ok(0) => return Err(late()),
+                Ok(_) if !polled[1].revents().is_empty() => {
+                    return Err(failure(Reason::State, "the pod's sandbox was not waited for any longer"));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(system("wait for the pod's sandbox", &std::io::Error::from(e))),
+            }
+        }
+    }
+
+    fn ended(&self) -> Failure {
+        let why = self.why.get().map(|why| format!(": {why}")).unwrap_or_default();
+        failure(Reason::State, format!("the pod's sandbox has ended{why}"))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to make the sandbox. Those who wait look again when this is dropped.
+#[derive(Debug)]
+struct Turn<'a> {
+    sandbox: &'a Sandbox,
+    _end: std::io::PipeWriter,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.sandbox.state();
+        if matches!(*state, State::Begins(_)) {
+            *state = State::Unmade;
+        }
     }
 }
 
@@ -131,15 +186,15 @@ impl Inside {
 
 impl Runtime {
     /// Makes the pod's sandbox, if there is none yet.
-    pub(super) fn begin_sandbox(&self, inside: &Inside, spaces: &Spaces) -> Result<(), Failure> {
+    pub(super) fn begin_sandbox(
+        &self,
+        inside: &Inside,
+        spaces: &Spaces,
+        until: Instant,
+    ) -> Result<(), Failure> {
         let sandbox = &inside.sandbox;
-        let _making = sandbox.making.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*sandbox.state() {
-            State::Unmade => {}
-            State::Runs(..) => return Ok(()),
-            State::Ended => return Err(failure(Reason::State, "the pod's sandbox has ended")),
-        }
-        let made = self.make_sandbox(inside, spaces);
+        let Some(_turn) = sandbox.turn(until, &self.cancelled)? else { return Ok(()) };
+        let made = self.make_sandbox(inside, spaces, until);
         let made = made.map_err(|failure| match inside.cgroup.oom_kills() {
             Ok(1..) => Failure {
                 message: format!(
@@ -150,65 +205,71 @@ impl Runtime {
             },
             _ => failure,
         });
-        match made {
-            Ok(()) => Ok(()),
-            Err(failure) => {
-                // It may have got half of the way.
-                let delete = self.command("delete").arg("--force").arg(&sandbox.id);
-                drop(delete.run(DELETE_LIMIT, &Given::default()));
-                drop(inside.cgroup.kill_all(std::time::Instant::now() + DELETE_LIMIT));
-                Err(failure)
+        made.inspect_err(|failure| {
+            if !matches!(*sandbox.state(), State::Begins(_)) {
+                // It has ended, or will: whoever comes later is told why.
+                drop(sandbox.why.set(failure.message.clone()));
             }
-        }
+            // It may have got half of the way.
+            let limit = Instant::now() + DELETE_LIMIT;
+            let delete = self.command("delete").arg("--force").arg(&sandbox.id);
+            drop(delete.run(DELETE_LIMIT, &Given::default()));
+            // Not when there is nothing to kill: Linux 6.14 and newer kill at once what is born in a group that was killed before, and the
+            // next attempt is.
+            if inside.cgroup.pids().map_or(true, |pids| !pids.is_empty()) {
+                drop(inside.cgroup.kill_all(limit));
+            }
+        })
     }
 
-    /// From its process on the sandbox runs, whatever follows: the pod's addresses are then taken from its network namespace, so
-    /// that another one could not be made in its place. Its end is that of the pod.
-    fn make_sandbox(&self, inside: &Inside, spaces: &Spaces) -> Result<(), Failure> {
+    /// From its process on the sandbox has begun, whatever follows: the pod's addresses are then taken from its network namespace, so
+    /// that another one could not be made in its place. Its end is that of the pod, also where the runtime itself has ended it.
+    fn make_sandbox(&self, inside: &Inside, spaces: &Spaces, until: Instant) -> Result<(), Failure> {
         let id = &inside.sandbox.id;
-        let join = || inside.cgroup.join().map_err(|e| system("open the sandbox's cgroup", &e));
+        let join = inside.cgroup.join().map_err(|e| system("open the sandbox's cgroup", &e))?;
         let config = Self::config(&inside.begin, spaces, None)?;
         let bundle = &inside.begin.dir;
         write_config(bundle, &config)?;
         let pid_file = self.dir.join("sandbox.pid");
-        let create = self.command("create").within(join()?);
-        let create = create.arg("--pid-file").arg(&pid_file).arg("--bundle").arg(bundle).arg(id);
-        let done = self.run(&create, CREATE_LIMIT);
-        let done = done.map_err(|e| self.refused("create", &e));
-        let number = done.and_then(|()| self.number("create", &pid_file, &inside.cgroup));
+        let run = self.command("run").within(join).arg("--detach");
+        let run = run.arg("--pid-file").arg(&pid_file).arg("--bundle").arg(bundle).arg(id);
+        let done = self.run(&run, until).map_err(|e| self.refused("run", &e));
+        // It is written when there is a process, which then is started.
+        let begun = done.is_ok() || read_number(&pid_file).is_ok();
+        let number = self.number("run", &pid_file, &inside.cgroup);
         // Read, or not needed.
         drop(std::fs::remove_file(&pid_file));
-        let (pid, pidfd) = number?;
-        *inside.sandbox.state() = State::Runs(Child { pid, pidfd }, inside.cgroup.clone());
-        let start = self.command("start").within(join()?).arg(id);
-        let started = self.run(&start, START_LIMIT);
-        started.map_err(|e| self.refused("start", &e))
+        match number {
+            Ok((pid, pidfd)) => {
+                *inside.sandbox.state() = State::Runs(Child { pid, pidfd }, inside.cgroup.clone());
+                done
+            }
+            Err(failure) => {
+                if begun {
+                    *inside.sandbox.state() = State::Ended;
+                    inside.sandbox.notes.send(&self.id, Note::SandboxEnded);
+                }
+                done.and(Err(failure))
+            }
+        }
     }
 
-    /// Makes a container in its pod's sandbox, up to just before its command.
+    /// Makes a container in its pod's sandbox, up to just before its command: what stands for it, and its terminal if it has one.
+    /// Without one the runtime has nothing to do before the start.
     pub(super) fn create_inside(
         &self,
         inside: &Inside,
         spaces: &Spaces,
         stdio: Option<&Streams<'_>>,
+        until: Instant,
     ) -> Result<Made, Failure> {
-        self.begin_sandbox(inside, spaces)?;
+        self.begin_sandbox(inside, spaces, until)?;
         let config = Self::config(&self.bundle, spaces, None)?;
         write_config(&self.bundle.dir, &config)?;
         let console = match stdio {
             Some(_) => None,
-            None => Some(
-                Console::new(&self.dir, self.id.as_str()).map_err(|e| system("listen for a terminal", &e))?,
-            ),
+            None => Some(self.create_with_terminal(until)?),
         };
-        let mut create = self.command("create").within(self.join()?).arg("--bundle").arg(&self.bundle.dir);
-        if let Some(console) = &console {
-            create = create.arg("--console-socket").arg(console.path());
-        }
-        let create = create.arg(self.id.as_str());
-        self.run(&create, CREATE_LIMIT).map_err(|e| self.refused("create", &e))?;
-        let console = console.map(|console| console.receive()).transpose();
-        let console = console.map_err(|e| self.wrong("create", &format!("it gave no terminal: {e}")))?;
         let owned = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
         let kept = stdio
             .map(|streams| streams.fds)
@@ -220,9 +281,34 @@ impl Runtime {
         Ok(Made { pid: child.pid, pidfd: child.pidfd, console, inner: None })
     }
 
+    fn create_with_terminal(&self, until: Instant) -> Result<OwnedFd, Failure> {
+        let console = Console::new(&self.dir, self.id.as_str());
+        let console = console.map_err(|e| system("listen for a terminal", &e))?;
+        let create = self.command("create").within(self.join()?).arg("--bundle").arg(&self.bundle.dir);
+        let create = create.arg("--console-socket").arg(console.path()).arg(self.id.as_str());
+        self.run(&create, until).map_err(|e| self.refused("create", &e))?;
+        console.receive().map_err(|e| self.wrong("create", &format!("it gave no terminal: {e}")))
+    }
+
+    /// Runs the command of a container in the sandbox; what has no terminal is made by the same call. It takes the streams then.
+    pub(super) fn run_inside(&self, inside: &Inside, until: Instant) -> Result<(), Failure> {
+        let streams = inside.take_streams();
+        let verb = if streams.is_some() { "run" } else { "start" };
+        let command = self.command(verb).within(self.join()?);
+        let command = match streams {
+            Some(_) => command.arg("--detach").arg("--bundle").arg(&self.bundle.dir),
+            None => command,
+        };
+        let stdio = streams.as_ref().map_or([None; 3], |fds| fds.each_ref().map(|fd| Some(fd.as_fd())));
+        let given = Given { stdio, cancels: &[self.cancelled.0.as_fd()], ..Given::default() };
+        let done = command.arg(self.id.as_str()).run(left(until), &given);
+        done.map_err(|e| self.refused(verb, &e))?;
+        inside.tell(waiter::STARTED).map_err(|e| system("wait for the container", &e))
+    }
+
     /// Runs a command of which nothing is the container's, unless it is cancelled.
-    fn run(&self, command: &Command, limit: Duration) -> Result<(), Failed> {
-        command.run(limit, &Given { cancels: &[self.cancelled.0.as_fd()], ..Given::default() })
+    fn run(&self, command: &Command, until: Instant) -> Result<(), Failed> {
+        command.run(left(until), &Given { cancels: &[self.cancelled.0.as_fd()], ..Given::default() })
     }
 
     /// What stands for the container on the host.
@@ -272,3 +358,6 @@ fn write_config(bundle: &str, config: &str) -> Result<(), Failure> {
     write_atomic(&file, config.as_bytes(), Durability::Process)
         .map_err(|e| system(&format!("write {}", file.display()), &e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::driver::Driver;
 use crate::foreign::Foreign;
 use crate::making::Making;
 use crate::outcome::{self, Ended, failure, system};
-use crate::pump;
+use crate::pump::{self, Note};
 use crate::runtime::Runtime;
 use crate::stage::{Ask, Stage, StageEvent};
 
@@ -78,6 +78,45 @@ impl Server {
         Ok(None)
     }
 
+    /// Begins the kernel of the pod's containers in a thread. Who needs it waits for that.
+    pub(super) fn begin_kernel(&mut self, plan: &[u8]) -> Result<Option<Answer>, Failure> {
+        let pod = self.pod.as_ref().ok_or_else(|| failure(Reason::State, "the shim has no pod yet"))?;
+        if self.shutdown.is_some() || self.kernel.is_some() || self.at_work() >= MAX_AT_WORK {
+            return Err(failure(Reason::State, "the pod's kernel cannot be begun now"));
+        }
+        let protocol = |what: String| failure(Reason::Protocol, what);
+        let Of::Member(member) = bundle::container(plan).map_err(|e| protocol(e.to_string()))? else {
+            return Err(protocol("the plan is not that of a container in a kernel of its pod".to_owned()));
+        };
+        // It has what the runtime says, and the number of its process.
+        let dir = member.sandbox.dir.clone().into();
+        // It has the pod's name among the containers.
+        let id: ContainerId =
+            pod.sandbox.as_str().parse().map_err(|_| protocol("the pod's id".to_owned()))?;
+        let own = (id.clone(), Cgroup::from_dirs(Vec::new()));
+        let sandbox = pod.sandbox(&self.notes);
+        let runtime = sandbox.and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir));
+        let runtime = runtime.map_err(|e| system("make what the kernel is made by", &e))?;
+        let (runtime, spaces) = (Arc::new(runtime), Arc::clone(&pod.spaces));
+        let kernel = Arc::clone(&runtime);
+        let thread = self.by_driver(&id, move || {
+            // The first container tries it again, and tells why not.
+            drop(runtime.begin(&spaces));
+            Note::KernelBegun
+        });
+        thread.map_err(|e| system("start a thread for the runtime", &e))?;
+        self.kernel = Some(kernel);
+        Ok(Some(Answer::Done))
+    }
+
+    /// The kernel runs, or could not be begun.
+    pub(super) fn kernel_begun(&mut self) {
+        self.by_drivers -= 1;
+        self.kernel = None;
+        self.reap_children();
+        self.look_at_shutdown();
+    }
+
     /// How many threads make something.
     pub(super) fn at_work(&self) -> usize {
         let made = self.containers.values().filter(|c| c.is_being_made()).count();
@@ -122,7 +161,7 @@ impl Server {
                 plain((bundle, Some(owner)), own, dir).map(|made| Arc::new(made) as _)
             }
             Of::Member(member) => pod
-                .sandbox()
+                .sandbox(&self.notes)
                 .and_then(|sandbox| Runtime::of_member(member, sandbox, own, dir))
                 .map(|made| Arc::new(made) as _),
             Of::Task(task) => pod

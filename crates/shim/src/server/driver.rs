@@ -113,7 +113,7 @@ impl Server {
     }
 
     /// Does it in a thread. Until its outcome is told, only known children are reaped.
-    fn by_driver(
+    pub(super) fn by_driver(
         &mut self,
         id: &ContainerId,
         work: impl FnOnce() -> Note + Send + 'static,

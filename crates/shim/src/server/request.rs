@@ -25,7 +25,7 @@ const DONE: Outcome = Ok(Some(Answer::Done));
 /// The first version of daemons that know [`Answer::Welcome`].
 const WELCOMED: u16 = 2;
 /// What this shim reports about itself.
-const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY);
+const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY).and(Abilities::BEGINS);
 /// The most requests to open one container's log again that wait for an answer.
 const MAX_REOPENING: usize = 8;
 
@@ -51,6 +51,7 @@ impl Server {
                     None => self.resize(asker, &container, size),
                 }
             }
+            Request::Begin { plan } => self.begin_kernel(&plan),
             Request::Shutdown => self.shut_down(asker),
         };
         match outcome {

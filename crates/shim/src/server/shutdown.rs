@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use super::{AGAIN, Server};
 use crate::container::Asker;
+use crate::driver::Driver as _;
 use crate::outcome::failure;
 use crate::stage::Stage;
 
@@ -59,6 +60,13 @@ impl Server {
         }
     }
 
+    /// Looks at once at what is left: something of it has ended.
+    pub(super) fn look_at_shutdown(&mut self) {
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.again = Instant::now();
+        }
+    }
+
     /// One round of ending everything; what is left of it.
     fn kill_pod(&mut self, now: Instant) -> Result<(), String> {
         let lives = self.containers.iter().find(|(_, c)| c.stage != Stage::Exited);
@@ -66,6 +74,10 @@ impl Server {
             let lingers = container.ending.as_ref().and_then(|ending| ending.lingers.as_ref());
             let what = lingers.map_or("its main process has not ended", String::as_str);
             return Err(format!("container {} has not ended: {what}", id.short()));
+        }
+        if let Some(kernel) = &self.kernel {
+            kernel.cancel();
+            return Err("its kernel is being made".to_owned());
         }
         let Some(pod) = &mut self.pod else { return Ok(()) };
         // Closing its pipe would end it too; killing needs no cooperation.
@@ -101,8 +113,9 @@ impl Server {
         self.done = true;
     }
 
-    /// The containers ended with their sandbox. What stands for each ends by itself, but for those whose sandbox never told it.
-    fn sandbox_ended(&mut self) {
+    /// The containers ended with their sandbox, and the pod. What stands for each ends by itself, but for those whose sandbox never
+    /// told it.
+    pub(super) fn sandbox_ended(&mut self) {
         let alive = self.containers.iter().filter(|(_, c)| c.stage.is_alive());
         for id in alive.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             match self.containers.get(&id).and_then(|container| container.pidfd()) {
@@ -111,6 +124,7 @@ impl Server {
                 None => self.end_early(&id),
             }
         }
+        self.tell(&Event::PodEnded);
     }
 
     /// If this was the pod's init or sandbox, the kernel has ended everything in its namespace, and the pod ends.
@@ -118,7 +132,7 @@ impl Server {
         let Some(pod) = &mut self.pod else { return };
         if pod.inside.get().is_some_and(|sandbox| sandbox.has_ended(pid)) {
             self.sandbox_ended();
-            return self.tell(&Event::PodEnded);
+            return self.look_at_shutdown();
         }
         if pod.init.as_ref().is_some_and(|init| init.child.pid == pid) {
             pod.init = None;

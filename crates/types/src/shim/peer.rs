@@ -15,6 +15,8 @@ impl Abilities {
     pub const APART: Self = Self(1);
     /// A container is reported as exited only when no process of it is left, however long that takes.
     pub const ENDS_EMPTY: Self = Self(1 << 1);
+    /// [`Request::Begin`] is known.
+    pub const BEGINS: Self = Self(1 << 2);
 
     /// Whether it has all of these.
     #[must_use]
@@ -130,6 +132,7 @@ impl Request {
             Request::Shutdown => "Shutdown",
             Request::PodWithUser(_) => "PodWithUser",
             Request::AttachClient { .. } => "AttachClient",
+            Request::Begin { .. } => "Begin",
         }
     }
 
@@ -148,7 +151,7 @@ impl Request {
             | Request::Attach { .. }
             | Request::Resize { .. }
             | Request::Shutdown => 1,
-            Request::PodWithUser(_) | Request::AttachClient { .. } => 3,
+            Request::PodWithUser(_) | Request::AttachClient { .. } | Request::Begin { .. } => 3,
         }
     }
 
@@ -157,6 +160,7 @@ impl Request {
         let plan = match self {
             Request::Create(create) => &create.plan,
             Request::Exec(exec) => &exec.plan,
+            Request::Begin { plan } => plan,
             Request::Hello { .. }
             | Request::Pod(_)
             | Request::Start { .. }

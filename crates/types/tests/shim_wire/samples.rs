@@ -66,6 +66,7 @@ pub(crate) fn requests() -> Vec<(&'static str, ToShim)> {
         ("Shutdown", Request::Shutdown),
         ("PodWithUser", Request::PodWithUser(pod)),
         ("AttachClient", Request::AttachClient { container: container(), stdin: true }),
+        ("Begin", Request::Begin { plan: vec![3, 0, 9] }),
     ];
     let numbers = std::iter::successors(Some(5u64), |n| Some(n * 3));
     all.into_iter().zip(numbers).map(|((name, request), number)| (name, ToShim { number, request })).collect()

@@ -20,6 +20,7 @@ fn a_container_names_its_sandbox_and_its_own_processes() {
         id: &sandbox,
         cgroup: &group,
         dir: Path::new("/k"),
+        gofers: Path::new("/r/null-netns"),
         hostname: "name",
         sysctls: &sysctls,
         shares_pid,
