@@ -32,8 +32,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::manifest::{self, Pod};
 use crate::plan::{self, MANIFEST, Place, Plan, PlanError};
 
+pub(crate) use files::fresh_uid;
 pub use health::Shown;
 pub use pull::{Pull, PullChoice};
+pub(crate) use task::there;
 
 /// Pods that may run here at a time.
 pub const MAX_PODS: usize = 1000;
@@ -311,6 +313,11 @@ impl Pods {
     /// What the probes of a running container say; None of one that has none, which is ready.
     pub fn health(&self, container: &ContainerId) -> Option<Shown> {
         self.inner.health.board.get(container)
+    }
+
+    /// Wakes when a container got ready, or is no longer.
+    pub(crate) fn readiness(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.health.board.changes()
     }
 
     /// Starts a container that was held.

@@ -1,9 +1,10 @@
-//! Pod manifests, with the kubelet's semantics, turned into engine requests.
+//! Pod manifests, with the kubelet's semantics, turned into engine requests; and the workloads that make pods.
 //!
 //! ```text
 //! YAML or JSON -> manifest (parsed, every field known or refused by name)
 //!              -> plan     (pure: sandbox, volumes, containers)
 //!              -> controller (one task per pod: init containers, restarts, back-off, the end)
+//!              -> workload (one task per workload, which makes and removes pods by the controller)
 //! ```
 
 #![forbid(unsafe_code)]
@@ -14,3 +15,4 @@ pub mod plan;
 pub mod probe;
 pub mod restart;
 pub mod termination;
+pub mod workload;

@@ -45,7 +45,7 @@ pub(crate) struct Down {
     /// Seconds between the stop signal and the kill [default: the pod's own]
     #[arg(short, long, value_name = "SECONDS")]
     time: Option<u32>,
-    /// A pod's name or id, or the manifest that it was played from (- is standard input, DIR/ all of a directory)
+    /// A pod's name or id, a workload as NAME or KIND/NAME, or the manifest that it was played from (- is standard input, DIR/ all of a directory)
     #[arg(value_name = "POD|FILE", required = true)]
     targets: Vec<String>,
 }

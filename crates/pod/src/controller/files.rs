@@ -11,7 +11,7 @@ use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
 
 /// A random uid in the form of a UUID of version 4.
-pub(super) fn fresh_uid() -> String {
+pub(crate) fn fresh_uid() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel gives random uuids");
     text.trim().to_owned()
 }

@@ -43,6 +43,16 @@ const LATER: &[&str] = &[
     "volumeDevices",
     "claims",
     "recursiveReadOnly",
+    // workloads
+    "backoffLimitPerIndex",
+    "managedBy",
+    "manualSelector",
+    "maxFailedIndexes",
+    "persistentVolumeClaimRetentionPolicy",
+    "podFailurePolicy",
+    "podReplacementPolicy",
+    "successPolicy",
+    "volumeClaimTemplates",
     // security
     "seLinuxOptions",
     "windowsOptions",
