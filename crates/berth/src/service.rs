@@ -49,7 +49,7 @@ impl Service {
     /// The service for `engine`; `end` tells the daemon to end. Local pods and workloads go on from here.
     pub(crate) fn start(engine: Engine, end: watch::Sender<bool>) -> Self {
         let root: PathBuf = engine.config().root.clone();
-        let pods = Pods::open(engine.clone(), root.join("pods"));
+        let pods = Pods::open(engine.clone(), root.join("pods"), root.join("claims"));
         let workloads = Workloads::open(engine.clone(), pods.clone(), root.join("workloads"));
         Self { engine, pods, workloads, end }
     }

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod claims;
 pub mod controller;
 pub mod manifest;
 pub mod plan;

@@ -4,6 +4,7 @@
 //! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
+mod claim;
 mod fields;
 mod lists;
 mod objects;
@@ -17,6 +18,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use berth_types::quantity::{Quantity, QuantityError};
+pub use claim::Claim;
 pub use objects::*;
 pub(crate) use refused::list;
 pub use spec::*;
@@ -29,7 +31,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub const MAX_DOCUMENTS: usize = 100;
 
 /// What documents may be.
-const KINDS: &str = "Pod, ConfigMap and Secret of v1, Deployment, ReplicaSet, StatefulSet and DaemonSet of apps/v1, Job and CronJob of batch/v1";
+const KINDS: &str = "Pod, ConfigMap, Secret and PersistentVolumeClaim of v1, Deployment, ReplicaSet, StatefulSet and DaemonSet of apps/v1, Job and CronJob of batch/v1";
 
 /// Why a manifest is refused.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +140,8 @@ pub struct Manifest {
     pub pods: Vec<Pod>,
     /// Its workloads, in the order of the documents.
     pub workloads: Vec<Workload>,
+    /// Its PersistentVolumeClaims.
+    pub claims: Vec<Claim>,
 }
 
 impl Manifest {
@@ -236,6 +240,13 @@ impl Found {
         if let Some(workload) = workload.filter(|w| w.word() == kind && w.api_version() == api_version) {
             return self.workload(document, workload, value);
         }
+        if kind == "PersistentVolumeClaim" && api_version == "v1" {
+            settled::drop_what_says_nothing(&mut value);
+            let read = claim::read_claim(document, &value)?;
+            self.fresh(document, "PersistentVolumeClaim", &read.namespace, &read.name)?;
+            self.made.claims.push(read);
+            return Ok(());
+        }
         let object = ObjectKind::of(&kind);
         if api_version != "v1" || (kind != "Pod" && object.is_none()) {
             return Err(vec![ManifestError::Kind { document, kind, api_version }]);
@@ -303,7 +314,7 @@ impl Found {
         if let Some(fault) = self.faults.pop() {
             return Err(fault);
         }
-        if self.made.pods.is_empty() && self.made.workloads.is_empty() {
+        if self.made.pods.is_empty() && self.made.workloads.is_empty() && self.made.claims.is_empty() {
             return Err(if self.objects.is_empty() { ManifestError::Empty } else { ManifestError::NoPod });
         }
         let workloads = self.made.workloads.iter_mut().map(|workload| &mut workload.pod);

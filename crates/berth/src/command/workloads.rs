@@ -38,6 +38,7 @@ impl Workloads {
 
 fn row(of: &api::Workload) -> Vec<String> {
     let ready = match of.kind.as_str() {
+        "PersistentVolumeClaim" => "-".to_owned(),
         "CronJob" => format!("{} running", of.done),
         _ => format!("{}/{}", of.done, of.wanted),
     };
@@ -47,7 +48,7 @@ fn row(of: &api::Workload) -> Vec<String> {
         of.namespace.clone(),
         ready,
         of.state.clone(),
-        age(of.created_at),
+        if of.created_at == 0 { "-".to_owned() } else { age(of.created_at) },
         table::cut(&of.message, 80),
     ]
 }

@@ -58,6 +58,10 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     // All of them before the first is made: a mistake in the last document is no reason to begin.
     service.pods.check(&manifest.pods).map_err(refuse)?;
     service.workloads.check(&manifest.workloads, request.replace).map_err(refuse)?;
+    for claim in &manifest.claims {
+        let made = service.pods.make_claim(claim).map_err(refuse)?;
+        workloads::note_claim(claim, made, sender).await;
+    }
     for pod in manifest.pods {
         if request.replace {
             replace(service, &pod).await?;
@@ -139,7 +143,7 @@ pub(super) async fn tell(sender: &Sender, step: Progress) {
 
 /// Takes pods and workloads down: those named, and those of a manifest.
 pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result<api::DownResponse, Status> {
-    let (mut views, mut keys) = (Vec::new(), Vec::new());
+    let (mut views, mut keys, mut claims) = (Vec::new(), Vec::new(), Vec::new());
     for name in &request.pods {
         match workloads::named(service, name)? {
             Some(key) => keys.push(key),
@@ -161,6 +165,9 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
         };
         views.extend(service.engine.sandboxes(Some(Owner::Local)).into_iter().filter(|view| wanted(view)));
         keys.extend(manifest.workloads.iter().map(Key::of).filter(|key| service.workloads.has(key)));
+        if request.volumes {
+            claims = manifest.claims;
+        }
     }
     let mut removed = Vec::new();
     for view in views {
@@ -170,6 +177,11 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
     for key in keys {
         service.workloads.down(&key, grace(request.grace_seconds)).await.map_err(refuse)?;
         removed.push(workloads::word(&key));
+    }
+    for claim in &claims {
+        if service.pods.remove_claim(&claim.namespace, &claim.name).map_err(refuse)? {
+            removed.push(format!("persistentvolumeclaim/{}", claim.name));
+        }
     }
     Ok(api::DownResponse { removed })
 }

@@ -1,7 +1,8 @@
 //! Workloads: played, found by name, listed.
 
+use berth_pod::claims::Kept;
 use berth_pod::controller::{Options, Progress};
-use berth_pod::manifest::Workload;
+use berth_pod::manifest::{Claim, Workload};
 use berth_pod::workload::{Applied, Key, Shown};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -43,6 +44,16 @@ pub(super) async fn play(
     let shown = service.workloads.list().into_iter().find(|shown| shown.key == key);
     tell(sender, Progress::Note(note(&key, applied, shown.as_ref()))).await;
     Ok(())
+}
+
+/// Says what a claim is here.
+pub(super) async fn note_claim(claim: &Claim, made: bool, sender: &Sender) {
+    let what = if made { "made" } else { "unchanged" };
+    let text = format!(
+        "persistentvolumeclaim/{} {what}: a directory of this machine, of any size and for any pod; down --volumes removes it",
+        claim.name
+    );
+    tell(sender, Progress::Note(text)).await;
 }
 
 /// What is said of it at the end.
@@ -87,5 +98,15 @@ pub(super) fn list(service: &Service) -> api::WorkloadsResponse {
         message: shown.message,
         next_at: shown.next_at,
     };
-    api::WorkloadsResponse { workloads: service.workloads.list().into_iter().map(message).collect() }
+    let claim = |kept: Kept| api::Workload {
+        kind: "PersistentVolumeClaim".to_owned(),
+        name: kept.name,
+        namespace: kept.namespace,
+        state: "kept".to_owned(),
+        message: kept.path.display().to_string(),
+        ..api::Workload::default()
+    };
+    let claims = service.pods.claims().into_iter().map(claim);
+    let workloads = service.workloads.list().into_iter().map(message).chain(claims).collect();
+    api::WorkloadsResponse { workloads }
 }

@@ -56,7 +56,10 @@ fn a_deployment_keeps_its_pods_and_replaces_them_by_a_new_template() {
     assert_eq!(said.fine().lines().count(), 3);
     wait_workload(&home, "web", "ready");
     let first = names(&home);
-    assert!(first.len() == 2 && first.iter().all(|name| name.starts_with("web-") && name.len() == 20), "{first:?}");
+    assert!(
+        first.len() == 2 && first.iter().all(|name| name.starts_with("web-") && name.len() == 20),
+        "{first:?}"
+    );
 
     // The same file changes nothing.
     assert!(play(&home, 2, "one").err.contains("deployment/web unchanged"));
@@ -78,7 +81,11 @@ fn a_deployment_keeps_its_pods_and_replaces_them_by_a_new_template() {
     let old = names(&home);
     assert_eq!(old.len(), 3);
     assert!(play(&home, 3, "two").err.contains("deployment/web changed"));
-    assert!(wait_until(LIMIT, || names(&home).len() == 3 && names(&home).is_disjoint(&old)), "{:?}", names(&home));
+    assert!(
+        wait_until(LIMIT, || names(&home).len() == 3 && names(&home).is_disjoint(&old)),
+        "{:?}",
+        names(&home)
+    );
     wait_workload(&home, "web", "ready");
     let new = names(&home);
     assert_eq!(home.berth(&["logs", new.first().unwrap()]).fine(), "two\n");
@@ -94,7 +101,8 @@ fn a_deployment_keeps_its_pods_and_replaces_them_by_a_new_template() {
 fn what_is_not_ready_holds_a_roll_and_a_missing_image_is_said() {
     require_root!();
     let home = Home::start();
-    let probe = |test: &str| format!(", readinessProbe: {{periodSeconds: 1, exec: {{command: [sh, -c, '{test}']}}}}");
+    let probe =
+        |test: &str| format!(", readinessProbe: {{periodSeconds: 1, exec: {{command: [sh, -c, '{test}']}}}}");
     let play = |test: &str| {
         let spec = served("trap exit TERM; sleep 1000 & wait", &probe(test));
         home.feed(&["play", "-q", "-"], workload("Deployment", "web", &spec).as_bytes())
@@ -125,7 +133,11 @@ fn sets_of_other_kinds_have_their_names() {
     let home = Home::start();
     let line = "exec sleep 1000";
     let all = [
-        workload("StatefulSet", "db", &format!("replicas: 2, serviceName: db, {}", served("hostname -f; exec sleep 1000", ""))),
+        workload(
+            "StatefulSet",
+            "db",
+            &format!("replicas: 2, serviceName: db, {}", served("hostname -f; exec sleep 1000", "")),
+        ),
         workload("DaemonSet", "agent", &served(line, "")),
         workload("ReplicaSet", "some", &format!("replicas: 2, {}", served(line, ""))),
     ]
@@ -142,7 +154,10 @@ fn sets_of_other_kinds_have_their_names() {
     assert_eq!(home.berth(&["logs", "db-1"]).fine(), "db-1.db.default.svc.cluster.local\n");
     let out = home.berth(&["workloads"]).fine();
     assert!(out.lines().any(|line| line.starts_with("StatefulSet") && line.contains("2/2")), "{out}");
-    assert_eq!(home.berth(&["down", "all.yaml"]).fine(), "statefulset/db\ndaemonset/agent\nreplicaset/some\n");
+    assert_eq!(
+        home.berth(&["down", "all.yaml"]).fine(),
+        "statefulset/db\ndaemonset/agent\nreplicaset/some\n"
+    );
     home.clean();
 }
 
@@ -150,7 +165,10 @@ fn sets_of_other_kinds_have_their_names() {
 fn jobs_run_to_their_end_and_are_counted() {
     require_root!();
     let mut home = Home::start();
-    let good = format!("completions: 3, parallelism: 2, completionMode: Indexed, {}", task("echo $JOB_COMPLETION_INDEX", "Never"));
+    let good = format!(
+        "completions: 3, parallelism: 2, completionMode: Indexed, {}",
+        task("echo $JOB_COMPLETION_INDEX", "Never")
+    );
     home.feed(&["play", "-q", "-"], workload("Job", "good", &good).as_bytes()).fine();
     let done = wait_workload(&home, "good", "complete");
     assert_eq!((done["done"].as_u64(), done["wanted"].as_u64()), (Some(3), Some(3)));
@@ -163,7 +181,11 @@ fn jobs_run_to_their_end_and_are_counted() {
     home.daemon.start().unwrap();
     wait_workload(&home, "good", "complete");
     home.berth(&[vec!["rm", "-f"], pods.iter().map(String::as_str).collect()].concat()).fine();
-    assert!(home.feed(&["play", "-q", "-"], workload("Job", "good", &good).as_bytes()).err.contains("job/good unchanged"));
+    assert!(
+        home.feed(&["play", "-q", "-"], workload("Job", "good", &good).as_bytes())
+            .err
+            .contains("job/good unchanged")
+    );
     assert_eq!(names(&home), BTreeSet::new());
     assert_eq!(home.berth(&["down", "good"]).fine(), "job/good\n");
 
@@ -197,7 +219,10 @@ fn a_cron_job_makes_jobs_by_the_clock() {
     assert!(wait_until(LIMIT, || jobs().iter().any(|job| job["state"] == "complete")), "{:?}", jobs());
     let first = jobs()[0]["name"].as_str().unwrap().to_owned();
     assert!(first.starts_with("tick-"), "{first}");
-    home.write("tick.yaml", &workload("CronJob", "tick", &spec("suspend: true, successfulJobsHistoryLimit: 0,")));
+    home.write(
+        "tick.yaml",
+        &workload("CronJob", "tick", &spec("suspend: true, successfulJobsHistoryLimit: 0,")),
+    );
     home.berth(&["play", "-q", "tick.yaml"]).fine();
     wait_workload(&home, "tick", "suspended");
     assert!(wait_until(LIMIT, || jobs().is_empty()), "{:?}", jobs());

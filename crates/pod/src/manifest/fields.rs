@@ -43,6 +43,11 @@ const LATER: &[&str] = &[
     "volumeDevices",
     "claims",
     "recursiveReadOnly",
+    // claims
+    "dataSource",
+    "dataSourceRef",
+    "volumeAttributesClassName",
+    "volumeName",
     // workloads
     "backoffLimitPerIndex",
     "managedBy",
@@ -74,7 +79,6 @@ const LATER: &[&str] = &[
     "image",
     "iscsi",
     "nfs",
-    "persistentVolumeClaim",
     "photonPersistentDisk",
     "portworxVolume",
     "serviceAccountToken",

@@ -11,6 +11,7 @@ pub(super) fn of(kind: &str) -> Option<&'static str> {
         "PodList" => Some("Pod"),
         "ConfigMapList" => Some("ConfigMap"),
         "SecretList" => Some("Secret"),
+        "PersistentVolumeClaimList" => Some("PersistentVolumeClaim"),
         _ => None,
     }
 }

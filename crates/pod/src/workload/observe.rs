@@ -94,3 +94,6 @@ fn state(
         State::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

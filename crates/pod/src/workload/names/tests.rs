@@ -71,7 +71,7 @@ fn a_revision_is_that_of_the_template_and_its_objects() {
         );
         revision(&parse_files(&[("", text.as_bytes())]).unwrap().workloads[0])
     };
-    assert_ne!(text("x"), text("y"));
+    assert_ne!(text("one"), text("two"));
     let (one, other) = (random(), random());
     assert!(one.len() == RANDOM && one != other, "{one} {other}");
 }

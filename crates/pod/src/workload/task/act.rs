@@ -11,7 +11,8 @@ use crate::controller::{Options, PodError, Progress};
 use crate::manifest::{Pod, Spec, Workload, WorkloadKind, document_of, resume, resume_workload};
 
 /// A minute, in nanoseconds: jobs of a CronJob are named by the minute.
-const MINUTE: i64 = 60_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const SECOND: i64 = 1_000_000_000;
 
 impl Task {
     /// Begins what was decided. True when nothing was begun, since it is too early to try again.
@@ -86,7 +87,9 @@ impl Task {
     }
 
     fn begin_job(&mut self, due: i64) -> bool {
-        let name = format!("{}-{}", self.workload.name, due / MINUTE);
+        // By the minute, as in Kubernetes; `@every` may be due more often.
+        let unit = if due % MINUTE == 0 { MINUTE } else { SECOND };
+        let name = format!("{}-{}", self.workload.name, due / unit);
         if self.making.contains_key(&name) {
             return false;
         }
@@ -164,7 +167,10 @@ impl Task {
             Came::Job { name, result } => {
                 self.making.remove(&name);
                 self.leaving.remove(&name);
-                if let Err(error) = result {
+                // One that exists was made for this time before the daemon was killed.
+                if let Err(error) = result
+                    && !matches!(error, WorkloadError::Exists(_))
+                {
                     self.message = berth_types::error::chain(&error);
                     tracing::warn!(
                         workload = self.key.title(),
