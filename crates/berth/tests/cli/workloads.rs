@@ -229,3 +229,50 @@ fn a_cron_job_makes_jobs_by_the_clock() {
     assert_eq!(home.berth(&["down", "tick.yaml"]).fine(), "cronjob/tick\n");
     home.clean();
 }
+
+#[test]
+fn a_claim_outlives_its_pods_until_it_is_removed() {
+    require_root!();
+    let mut home = Home::start();
+    let claim = "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}\n";
+    let pod = |line: &str, volume: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: user}}, spec: {{restartPolicy: Never, terminationGracePeriodSeconds: 0, containers: [{{name: main, image: {BUSYBOX}, command: [sh, -c, '{line}'], volumeMounts: [{{name: v, mountPath: /data}}]}}], volumes: [{{name: v, persistentVolumeClaim: {{claimName: data{volume}}}}}]}}}}\n"
+        )
+    };
+    let alone = pod("true", "");
+    let err = home.feed(&["play", "-q", "-"], alone.as_bytes()).refused();
+    assert!(err.contains("persistentvolumeclaim \"data\" not found"), "{err}");
+
+    let writes =
+        [claim, &pod("date > /data/when; grep /data /proc/mounts; exec sleep 1000", "")].join("---\n");
+    home.write("user.yaml", &writes);
+    let said = home.berth(&["play", "-q", "user.yaml"]);
+    assert!(said.err.contains("persistentvolumeclaim/data made"), "{said:?}");
+    said.fine();
+    assert!(wait_until(LIMIT, || home.berth(&["logs", "user"]).out.contains("/data")));
+    let mounted = home.berth(&["logs", "user"]).fine();
+    assert!(mounted.contains("nosuid") && mounted.contains("nodev"), "{mounted}");
+    let out = home.berth(&["workloads"]).fine();
+    assert!(out.contains("PersistentVolumeClaim") && out.contains("kept"), "{out}");
+    assert_eq!(home.berth(&["down", "user.yaml"]).fine(), "user\n");
+    home.daemon.kill().unwrap();
+    home.daemon.start().unwrap();
+
+    // Another pod finds what the first one wrote, and may only read it.
+    let reads = pod("cat /data/when; touch /data/x || echo kept; exec sleep 1000", ", readOnly: true");
+    home.feed(&["play", "-q", "-"], reads.as_bytes()).fine();
+    assert!(wait_until(LIMIT, || home.berth(&["logs", "user"]).out.contains("kept")));
+    assert!(home.berth(&["logs", "user"]).fine().lines().count() >= 2);
+    // One that a pod uses is not removed.
+    home.write("claim.yaml", claim);
+    let used = home.berth(&["down", "--volumes", "claim.yaml"]);
+    assert!(
+        used.code == 1 && used.err.contains("PersistentVolumeClaim data is used by pod user"),
+        "{used:?}"
+    );
+    let said = home.berth(&["down", "--volumes", "user.yaml"]).fine();
+    assert_eq!(said, "user\npersistentvolumeclaim/data\n");
+    assert_eq!(home.berth(&["workloads", "-q"]).fine(), "");
+    home.clean();
+}
