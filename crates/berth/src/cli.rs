@@ -46,6 +46,8 @@ enum Command {
     Ps(command::list::Ps),
     /// List pods
     Pods(command::list::Pods),
+    /// List workloads: Deployments, Jobs and their like
+    Workloads(command::workloads::Workloads),
     /// Show what a container wrote
     Logs(command::logs::Logs),
     /// Run a command in a running container
@@ -118,6 +120,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Down(down) => on_runtime(down.run(reach)),
         Command::Ps(ps) => on_runtime(ps.run(reach)),
         Command::Pods(pods) => on_runtime(pods.run(reach)),
+        Command::Workloads(workloads) => on_runtime(workloads.run(reach)),
         Command::Logs(logs) => on_runtime(logs.run(reach)),
         Command::Exec(exec) => on_runtime(exec.run(reach)),
         Command::Attach(attach) => on_runtime(attach.run(reach)),

@@ -12,6 +12,7 @@ pub(crate) mod maintenance;
 pub(crate) mod play;
 pub(crate) mod run;
 mod stream;
+pub(crate) mod workloads;
 
 use std::process::ExitCode;
 

@@ -57,9 +57,9 @@ impl Reader {
 
     /// The same for a manifest of several files.
     pub(crate) async fn manifests(&self, files: &[(&str, &[u8])]) -> Vec<api::ImageAuth> {
-        let pods = manifest::parse_files(files).unwrap_or_default();
+        let manifest = manifest::parse_files(files).unwrap_or_default();
         let containers =
-            pods.iter().flat_map(|pod| pod.spec.init_containers.iter().chain(&pod.spec.containers));
+            manifest.all_pods().flat_map(|pod| pod.spec.init_containers.iter().chain(&pod.spec.containers));
         let mut images: Vec<&str> = containers.map(|container| container.image.as_str()).collect();
         images.sort_unstable();
         images.dedup();

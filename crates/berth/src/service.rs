@@ -6,6 +6,7 @@ mod pods;
 mod streams;
 mod target;
 mod views;
+mod workloads;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use berth_engine::Engine;
 use berth_engine::model::{ContainerView, Owner};
 use berth_pod::controller::Pods;
+use berth_pod::workload::Workloads;
 use berth_types::Classify;
 use berth_types::lifecycle::container::State;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +32,7 @@ const QUEUE: usize = 32;
 pub(crate) struct Service {
     pub(crate) engine: Engine,
     pub(crate) pods: Pods,
+    pub(crate) workloads: Workloads,
     end: watch::Sender<bool>,
 }
 
@@ -43,11 +46,12 @@ pub(crate) fn refuse<E: Classify>(error: E) -> Status {
 }
 
 impl Service {
-    /// The service for `engine`; `end` tells the daemon to end. Local pods go on from here.
+    /// The service for `engine`; `end` tells the daemon to end. Local pods and workloads go on from here.
     pub(crate) fn start(engine: Engine, end: watch::Sender<bool>) -> Self {
-        let dir: PathBuf = engine.config().root.join("pods");
-        let pods = Pods::open(engine.clone(), dir);
-        Self { engine, pods, end }
+        let root: PathBuf = engine.config().root.clone();
+        let pods = Pods::open(engine.clone(), root.join("pods"), root.join("claims"));
+        let workloads = Workloads::open(engine.clone(), pods.clone(), root.join("workloads"));
+        Self { engine, pods, workloads, end }
     }
 
     /// Whether a container of a local pod is ready, and why not. A kubelet knows it of its own.
@@ -135,6 +139,10 @@ impl Berth for Service {
 
     async fn down(&self, request: Request<api::DownRequest>) -> Answer<api::DownResponse> {
         pods::down(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn workloads(&self, _: Request<api::WorkloadsRequest>) -> Answer<api::WorkloadsResponse> {
+        Ok(Response::new(workloads::list(self)))
     }
 
     async fn stop(&self, request: Request<api::StopRequest>) -> Answer<api::StopResponse> {

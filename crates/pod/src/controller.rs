@@ -29,11 +29,14 @@ use berth_engine::{Engine, EngineError};
 use berth_types::{Classify, ContainerId, Kind};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::claims::{self, ClaimError};
 use crate::manifest::{self, Pod};
 use crate::plan::{self, MANIFEST, Place, Plan, PlanError};
 
+pub(crate) use files::fresh_uid;
 pub use health::Shown;
 pub use pull::{Pull, PullChoice};
+pub(crate) use task::there;
 
 /// Pods that may run here at a time.
 pub const MAX_PODS: usize = 1000;
@@ -216,6 +219,8 @@ struct Inner {
     engine: Engine,
     /// `<root>/pods`: one directory per pod, named by its uid.
     dir: PathBuf,
+    /// `<root>/claims`: what claims stand for.
+    claims: PathBuf,
     tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
     health: Arc<health::Shared>,
     /// The ranges of ids of pods that have no sandbox yet.
@@ -250,10 +255,10 @@ pub(crate) struct Down {
 }
 
 impl Pods {
-    /// The local pods of `engine`, whose directory is `dir`. Those that it finds go on.
-    pub fn open(engine: Engine, dir: PathBuf) -> Self {
+    /// The local pods of `engine`, whose directory is `dir`, with the claims of directory `claims`. Those that it finds go on.
+    pub fn open(engine: Engine, dir: PathBuf, claims: PathBuf) -> Self {
         let (tasks, ids, health) = (Mutex::default(), users::Given::default(), Arc::default());
-        let pods = Self { inner: Arc::new(Inner { engine, dir, tasks, health, ids }) };
+        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, ids }) };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -308,9 +313,37 @@ impl Pods {
         answer.await.unwrap_or(Err(PodError::Down(name)))
     }
 
+    /// Makes the directories of claims. True for those that are new.
+    pub fn make_claim(&self, claim: &manifest::Claim) -> Result<bool, ClaimError> {
+        claims::make(&self.inner.claims, claim)
+    }
+
+    /// The claims that are kept.
+    pub fn claims(&self) -> Vec<claims::Kept> {
+        claims::all(&self.inner.claims)
+    }
+
+    /// Removes a claim with all that is in it, unless a pod has it mounted. True when there was one.
+    pub fn remove_claim(&self, namespace: &str, name: &str) -> Result<bool, ClaimError> {
+        let path = claims::data(&self.inner.claims, namespace, name);
+        for view in self.inner.engine.sandboxes(Some(Owner::Local)) {
+            let mounts = |c: &Arc<ContainerView>| c.config.mounts.iter().any(|mount| mount.host_path == path);
+            if view.containers.iter().any(mounts) {
+                let pod = view.config.metadata.name.clone();
+                return Err(ClaimError::Used { name: name.to_owned(), pod });
+            }
+        }
+        claims::remove(&self.inner.claims, namespace, name)
+    }
+
     /// What the probes of a running container say; None of one that has none, which is ready.
     pub fn health(&self, container: &ContainerId) -> Option<Shown> {
         self.inner.health.board.get(container)
+    }
+
+    /// Wakes when a container got ready, or is no longer.
+    pub(crate) fn readiness(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.health.board.changes()
     }
 
     /// Starts a container that was held.
@@ -395,7 +428,8 @@ impl Pods {
 
     fn place_of(&self, uid: String) -> Place {
         let (dir, node) = (self.inner.dir.join(&uid), node::of_this_machine());
-        Place { dir, uid, addresses: Vec::new(), user: None, node }
+        let claims = self.inner.claims.clone();
+        Place { dir, uid, claims, addresses: Vec::new(), user: None, node }
     }
 
     /// Goes on with a pod that an earlier daemon left.

@@ -1,29 +1,37 @@
-//! Pod manifests as users write them: `v1` `Pod` in YAML or JSON, several documents in a file, with the ConfigMaps and Secrets
+//! Manifests as users write them: pods and workloads in YAML or JSON, several documents in a file, with the ConfigMaps and Secrets
 //! that the pods use.
 //!
 //! Every field in a manifest is supported or refused by its path; none is ignored. The
 //! meaning of a field is that of the Kubernetes API reference for `v1.Pod`.
 
+mod claim;
 mod fields;
 mod lists;
 mod objects;
 mod refused;
 mod settled;
 mod spec;
+mod workload;
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 pub use berth_types::quantity::{Quantity, QuantityError};
+pub use claim::Claim;
 pub use objects::*;
 pub(crate) use refused::list;
 pub use spec::*;
+pub(crate) use workload::template::{Own, document as document_of};
+pub use workload::*;
 
 /// The most bytes of a manifest.
 pub const MAX_BYTES: usize = 1 << 20;
 /// The most documents in a file.
 pub const MAX_DOCUMENTS: usize = 100;
+
+/// What documents may be.
+const KINDS: &str = "Pod, ConfigMap, Secret and PersistentVolumeClaim of v1, Deployment, ReplicaSet, StatefulSet and DaemonSet of apps/v1, Job and CronJob of batch/v1";
 
 /// Why a manifest is refused.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +49,13 @@ pub enum ManifestError {
     #[error("the manifest is empty")]
     Empty,
     /// ConfigMaps and Secrets alone.
-    #[error("the manifest has no Pod")]
+    #[error("the manifest has no Pod and no workload")]
     NoPod,
     /// Not an object of Kubernetes.
     #[error("document {0} is not a manifest: expected a mapping with apiVersion, kind, metadata and spec")]
     Shape(usize),
     /// Neither a pod nor what pods use.
-    #[error(
-        "document {document}: {kind:?} of {api_version:?} is not supported: only Pod, ConfigMap and Secret of v1 are"
-    )]
+    #[error("document {document}: {kind:?} of {api_version:?} is not supported: only {KINDS} are")]
     Kind {
         /// Counted from 1.
         document: usize,
@@ -127,13 +133,31 @@ impl berth_types::Classify for ManifestError {
     }
 }
 
-/// The pods of a manifest.
-pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
-    parse_files(&[("", text)])
+/// What a manifest makes.
+#[derive(Debug, Clone, Default)]
+pub struct Manifest {
+    /// Its pods, in the order of the documents.
+    pub pods: Vec<Pod>,
+    /// Its workloads, in the order of the documents.
+    pub workloads: Vec<Workload>,
+    /// Its PersistentVolumeClaims.
+    pub claims: Vec<Claim>,
 }
 
-/// The pods of several files, each of a name and a text, which use the objects of all of them.
-pub fn parse_files(files: &[(&str, &[u8])]) -> Result<Vec<Pod>, ManifestError> {
+impl Manifest {
+    /// Its pods, and one of each workload's.
+    pub fn all_pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().chain(self.workloads.iter().map(|workload| &workload.pod))
+    }
+}
+
+/// The pods of a manifest.
+pub fn parse(text: &[u8]) -> Result<Vec<Pod>, ManifestError> {
+    parse_files(&[("", text)]).map(|manifest| manifest.pods)
+}
+
+/// What several files make, each of a name and a text. Pods and workloads use the objects of all of them.
+pub fn parse_files(files: &[(&str, &[u8])]) -> Result<Manifest, ManifestError> {
     let bytes = files.iter().map(|(_, text)| text.len()).sum();
     if bytes > MAX_BYTES {
         return Err(ManifestError::TooLarge(bytes));
@@ -144,13 +168,22 @@ pub fn parse_files(files: &[(&str, &[u8])]) -> Result<Vec<Pod>, ManifestError> {
             found.faults.extend(faults.into_iter().map(|fault| fault.in_file(name)));
         }
     }
-    found.pods()
+    found.finish()
 }
 
 /// A pod and its objects as an earlier daemon kept them: [`Pod::source`] and [`Objects::source`].
 pub fn resume(pod: &str, objects: &str) -> Result<Pod, ManifestError> {
+    kept(pod, objects)?.pods.pop().ok_or(ManifestError::NoPod)
+}
+
+/// A workload and its objects as an earlier daemon kept them: [`Workload::source`] and [`Objects::source`].
+pub fn resume_workload(workload: &str, objects: &str) -> Result<Workload, ManifestError> {
+    kept(workload, objects)?.workloads.pop().ok_or(ManifestError::NoPod)
+}
+
+fn kept(document: &str, objects: &str) -> Result<Manifest, ManifestError> {
     let mut found = Found::default();
-    let texts = [pod, objects];
+    let texts = [document, objects];
     let values = texts.iter().flat_map(|text| serde_json::Deserializer::from_str(text).into_iter());
     for (index, value) in values.enumerate() {
         let value: Value = value.map_err(|e| ManifestError::Syntax(e.to_string()))?;
@@ -158,13 +191,13 @@ pub fn resume(pod: &str, objects: &str) -> Result<Pod, ManifestError> {
             found.faults.extend(faults);
         }
     }
-    found.pods()?.pop().ok_or(ManifestError::NoPod)
+    found.finish()
 }
 
 /// What the documents of a manifest are.
 #[derive(Default)]
 struct Found {
-    pods: Vec<Pod>,
+    made: Manifest,
     objects: Vec<Object>,
     faults: Vec<ManifestError>,
     seen: BTreeSet<(&'static str, String, String)>,
@@ -203,6 +236,17 @@ impl Found {
         {
             return self.list(document, &value, of);
         }
+        let workload = WorkloadKind::named(&kind);
+        if let Some(workload) = workload.filter(|w| w.word() == kind && w.api_version() == api_version) {
+            return self.workload(document, workload, value);
+        }
+        if kind == "PersistentVolumeClaim" && api_version == "v1" {
+            settled::drop_what_says_nothing(&mut value);
+            let read = claim::read_claim(document, &value)?;
+            self.fresh(document, "PersistentVolumeClaim", &read.namespace, &read.name)?;
+            self.made.claims.push(read);
+            return Ok(());
+        }
         let object = ObjectKind::of(&kind);
         if api_version != "v1" || (kind != "Pod" && object.is_none()) {
             return Err(vec![ManifestError::Kind { document, kind, api_version }]);
@@ -216,10 +260,23 @@ impl Found {
             return Ok(());
         }
         settled::drop_what_says_nothing(&mut value);
-        let pod: Pod = refused::read(document, "Pod", &value)?;
+        let pod: Pod = refused::read(document, "v1 Pod", &value)?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
         self.fresh(document, "pod", namespace, &pod.metadata.name)?;
-        self.pods.push(Pod { source: value.to_string(), ..pod });
+        self.made.pods.push(Pod { source: value.to_string(), ..pod });
+        Ok(())
+    }
+
+    fn workload(
+        &mut self,
+        document: usize,
+        kind: WorkloadKind,
+        mut value: Value,
+    ) -> Result<(), Vec<ManifestError>> {
+        settled::drop_what_says_nothing(&mut value);
+        let read = read_workload(document, kind, &value)?;
+        self.fresh(document, kind.word(), &read.namespace, &read.name)?;
+        self.made.workloads.push(read);
         Ok(())
     }
 
@@ -250,20 +307,21 @@ impl Found {
         fresh.then_some(()).ok_or_else(twice)
     }
 
-    fn pods(mut self) -> Result<Vec<Pod>, ManifestError> {
+    fn finish(mut self) -> Result<Manifest, ManifestError> {
         if self.faults.len() > 1 {
             return Err(ManifestError::Several(self.faults));
         }
         if let Some(fault) = self.faults.pop() {
             return Err(fault);
         }
-        if self.pods.is_empty() {
+        if self.made.pods.is_empty() && self.made.workloads.is_empty() && self.made.claims.is_empty() {
             return Err(if self.objects.is_empty() { ManifestError::Empty } else { ManifestError::NoPod });
         }
-        for pod in &mut self.pods {
+        let workloads = self.made.workloads.iter_mut().map(|workload| &mut workload.pod);
+        for pod in self.made.pods.iter_mut().chain(workloads) {
             pod.objects = Objects::of(pod, &self.objects);
         }
-        Ok(self.pods)
+        Ok(self.made)
     }
 }
 

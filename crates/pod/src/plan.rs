@@ -54,6 +54,8 @@ pub struct Place {
     pub uid: String,
     /// The pod's directory: volumes and logs.
     pub dir: PathBuf,
+    /// What claims stand for: `<root>/claims`.
+    pub claims: PathBuf,
     /// The addresses that it has, the primary first; none before it has a sandbox.
     pub addresses: Vec<IpAddr>,
     /// The ids of its user namespace; nothing where it has none, or none yet.

@@ -45,7 +45,10 @@ pub(crate) struct Down {
     /// Seconds between the stop signal and the kill [default: the pod's own]
     #[arg(short, long, value_name = "SECONDS")]
     time: Option<u32>,
-    /// A pod's name or id, or the manifest that it was played from (- is standard input, DIR/ all of a directory)
+    /// Also remove the PersistentVolumeClaims of the manifest, with all that is in them
+    #[arg(long)]
+    volumes: bool,
+    /// A pod's name or id, a workload as NAME or KIND/NAME, or the manifest that it was played from (- is standard input, DIR/ all of a directory)
     #[arg(value_name = "POD|FILE", required = true)]
     targets: Vec<String>,
 }
@@ -162,7 +165,7 @@ impl Down {
         let grace = self.time.map_or(-1, i64::from);
         let (mut removed, mut failed) = (0, false);
         for target in &self.targets()? {
-            match take_down(&mut client, target, grace).await {
+            match take_down(&mut client, target, grace, self.volumes).await {
                 Ok(names) => {
                     removed += names.len();
                     names.iter().try_for_each(line)?;
@@ -181,24 +184,30 @@ impl Down {
 }
 
 /// Takes down the pods of a target; the names of the removed pods.
-async fn take_down(client: &mut Client, target: &str, grace: i64) -> anyhow::Result<Vec<String>> {
+async fn take_down(
+    client: &mut Client,
+    target: &str,
+    grace: i64,
+    volumes: bool,
+) -> anyhow::Result<Vec<String>> {
     let file = Path::new(target);
     if !is_manifest(target) {
         let pods = vec![target.to_owned()];
-        let request = api::DownRequest { pods, manifest: Vec::new(), grace_seconds: grace };
+        let request = api::DownRequest { pods, manifest: Vec::new(), grace_seconds: grace, volumes: false };
         match client.down(request).await {
             Ok(answer) => return Ok(answer.into_inner().removed),
             Err(status) if status.code() == tonic::Code::NotFound && file.is_file() => {}
             Err(status) => return Err(told(status)),
         }
     }
-    let request = api::DownRequest { pods: Vec::new(), manifest: read(file)?, grace_seconds: grace };
+    let request = api::DownRequest { pods: Vec::new(), manifest: read(file)?, grace_seconds: grace, volumes };
     Ok(client.down(request).await.map_err(told)?.into_inner().removed)
 }
 
 /// Removes pods by id.
 pub(super) async fn down(client: &mut Client, pods: &[String], grace: i64) -> anyhow::Result<()> {
-    let request = api::DownRequest { pods: pods.to_vec(), manifest: Vec::new(), grace_seconds: grace };
+    let request =
+        api::DownRequest { pods: pods.to_vec(), manifest: Vec::new(), grace_seconds: grace, volumes: false };
     client.down(request).await.map_err(told)?;
     Ok(())
 }

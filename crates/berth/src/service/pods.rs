@@ -8,19 +8,20 @@ use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{EngineError, EngineEvent};
 use berth_pod::controller::{Options, Progress, PullChoice};
 use berth_pod::manifest::{self, Pod};
+use berth_pod::workload::Key;
 use berth_types::lifecycle::container::{Listed, State};
 use berth_types::{Classify, Kind};
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::target::{self, Target};
-use super::{Service, refuse, views};
+use super::{Service, refuse, views, workloads};
 use crate::api;
 
 /// How long a held container waits for its client.
 const CLAIM: Duration = Duration::from_secs(30);
 
-type Sender = mpsc::Sender<Result<api::PlayEvent, Status>>;
+pub(super) type Sender = mpsc::Sender<Result<api::PlayEvent, Status>>;
 
 fn event(event: api::play_event::Event) -> api::PlayEvent {
     api::PlayEvent { event: Some(event) }
@@ -40,7 +41,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
         files.push(("", &request.manifest));
     }
     files.extend(request.files.iter().map(|file| (file.name.as_str(), file.text.as_slice())));
-    let pods = manifest::parse_files(&files).map_err(refuse)?;
+    let manifest = manifest::parse_files(&files).map_err(refuse)?;
     let pull = match request.pull.as_str() {
         "" => None,
         "always" => Some(PullChoice::Always),
@@ -55,8 +56,13 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     let auths: BTreeMap<_, _> =
         request.auths.into_iter().map(|given| (given.image.clone(), super::images::auth(given))).collect();
     // All of them before the first is made: a mistake in the last document is no reason to begin.
-    service.pods.check(&pods).map_err(refuse)?;
-    for pod in pods {
+    service.pods.check(&manifest.pods).map_err(refuse)?;
+    service.workloads.check(&manifest.workloads, request.replace).map_err(refuse)?;
+    for claim in &manifest.claims {
+        let made = service.pods.make_claim(claim).map_err(refuse)?;
+        workloads::note_claim(claim, made, sender).await;
+    }
+    for pod in manifest.pods {
         if request.replace {
             replace(service, &pod).await?;
         }
@@ -67,6 +73,10 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
             auths: auths.clone(),
         };
         one(service, pod, options, sender).await?;
+    }
+    for workload in manifest.workloads {
+        let options = Options { pull, auths: auths.clone(), ..Options::default() };
+        workloads::play(service, workload, options, request.replace, sender).await?;
     }
     Ok(())
 }
@@ -117,7 +127,7 @@ async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, delay
     }
 }
 
-async fn tell(sender: &Sender, step: Progress) {
+pub(super) async fn tell(sender: &Sender, step: Progress) {
     use api::play_event::Event;
     let message = match step {
         Progress::Pull(pull) => Event::Pull(super::images::progress(&pull.image, &pull.progress, pull.id)),
@@ -131,31 +141,47 @@ async fn tell(sender: &Sender, step: Progress) {
     drop(sender.send(Ok(event(message))).await);
 }
 
-/// Takes pods down: those named, and those of a manifest.
+/// Takes pods and workloads down: those named, and those of a manifest.
 pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result<api::DownResponse, Status> {
-    let mut views = Vec::new();
+    let (mut views, mut keys, mut claims) = (Vec::new(), Vec::new(), Vec::new());
     for name in &request.pods {
-        views.push(target::pod(&service.engine, name)?);
+        match workloads::named(service, name)? {
+            Some(key) => keys.push(key),
+            None => views.push(target::pod(&service.engine, name)?),
+        }
     }
     if !request.manifest.is_empty() {
-        let pods = match manifest::parse(&request.manifest) {
+        let manifest = match manifest::parse_files(&[("", &request.manifest)]) {
             // The objects of the pods of another file.
-            Err(manifest::ManifestError::NoPod) => Vec::new(),
+            Err(manifest::ManifestError::NoPod) => manifest::Manifest::default(),
             parsed => parsed.map_err(refuse)?,
         };
         let wanted = |view: &SandboxView| {
             let metadata = &view.config.metadata;
-            pods.iter().any(|pod| {
+            manifest.pods.iter().any(|pod| {
                 pod.metadata.name == metadata.name
                     && pod.metadata.namespace.as_deref().unwrap_or("default") == metadata.namespace
             })
         };
         views.extend(service.engine.sandboxes(Some(Owner::Local)).into_iter().filter(|view| wanted(view)));
+        keys.extend(manifest.workloads.iter().map(Key::of).filter(|key| service.workloads.has(key)));
+        if request.volumes {
+            claims = manifest.claims;
+        }
     }
     let mut removed = Vec::new();
     for view in views {
         take_down(service, &view, grace(request.grace_seconds), true).await?;
         removed.push(view.config.metadata.name.clone());
+    }
+    for key in keys {
+        service.workloads.down(&key, grace(request.grace_seconds)).await.map_err(refuse)?;
+        removed.push(workloads::word(&key));
+    }
+    for claim in &claims {
+        if service.pods.remove_claim(&claim.namespace, &claim.name).map_err(refuse)? {
+            removed.push(format!("persistentvolumeclaim/{}", claim.name));
+        }
     }
     Ok(api::DownResponse { removed })
 }

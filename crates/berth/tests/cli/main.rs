@@ -24,3 +24,4 @@ mod terminal;
 mod upgrade;
 mod volumes;
 mod watching;
+mod workloads;

@@ -93,7 +93,7 @@ fn what_is_not_known_is_refused_by_its_path_and_nothing_is_made() {
     let err = home.feed(&["play", "-"], pod("bad", &spec).as_bytes()).refused();
     assert!(err.contains("livenes") && err.contains("containers[0]"), "{err}");
     for (text, word) in [
-        ("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {}\n", "Deployment"),
+        ("kind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\nspec: {}\n", "Ingress"),
         ("just text", "document 1 is not a manifest"),
         ("", "empty"),
         ("a: [", "line"),

@@ -11,7 +11,7 @@ use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
 
 /// A random uid in the form of a UUID of version 4.
-pub(super) fn fresh_uid() -> String {
+pub(crate) fn fresh_uid() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel gives random uuids");
     text.trim().to_owned()
 }
@@ -140,6 +140,13 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
             .map(drop)
             .map_err(failed),
         VolumeKind::Host(kind) => check(volume, *kind),
+        VolumeKind::Claim { name, .. } => {
+            if !path.is_dir() {
+                let reason = format!("persistentvolumeclaim {name:?} not found");
+                return Err(fault(&volume.name, path, reason));
+            }
+            give::dir(path, 0o777, give::WRITE, volume.group).map_err(failed)
+        }
     }
 }
 
@@ -167,6 +174,7 @@ mod tests {
         let place = Place {
             uid: "u".into(),
             dir: dir.path().join("u"),
+            claims: dir.path().join("claims"),
             addresses: Vec::new(),
             user: None,
             node: crate::plan::Node::default(),

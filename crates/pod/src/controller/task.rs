@@ -21,7 +21,7 @@ use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
 use crate::termination;
 
-pub(super) use down::there;
+pub(crate) use down::there;
 
 /// How long a pod waits before it tries again what the engine refused.
 const RETRY: Duration = Duration::from_secs(10);

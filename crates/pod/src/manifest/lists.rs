@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ManifestError;
+use super::{KINDS, ManifestError};
 
 /// What the items of a list of this kind are: empty where each says it itself. Nothing for another kind.
 pub(super) fn of(kind: &str) -> Option<&'static str> {
@@ -11,6 +11,7 @@ pub(super) fn of(kind: &str) -> Option<&'static str> {
         "PodList" => Some("Pod"),
         "ConfigMapList" => Some("ConfigMap"),
         "SecretList" => Some("Secret"),
+        "PersistentVolumeClaimList" => Some("PersistentVolumeClaim"),
         _ => None,
     }
 }
@@ -63,9 +64,7 @@ pub(super) fn within(index: usize, fault: ManifestError) -> ManifestError {
             ManifestError::Field { document, path: item, message }
         }
         ManifestError::Kind { document, kind, api_version } => {
-            let message = format!(
-                "{kind:?} of {api_version:?} is not supported: only Pod, ConfigMap and Secret of v1 are"
-            );
+            let message = format!("{kind:?} of {api_version:?} is not supported: only {KINDS} are");
             ManifestError::Field { document, path: item, message }
         }
         other => other,

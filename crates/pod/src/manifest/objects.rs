@@ -181,7 +181,7 @@ pub(super) fn read(document: usize, kind: ObjectKind, value: &Value) -> Result<O
     let mut faults = Faults { document, all: Vec::new() };
     let (metadata, data) = match kind {
         ObjectKind::ConfigMap => {
-            let read: ConfigMap = refused::read(document, kind.word(), value)?;
+            let read: ConfigMap = refused::read(document, &format!("v1 {}", kind.word()), value)?;
             let mut data = faults.texts("data", read.data);
             for (key, entry) in faults.decoded("binaryData", read.binary_data, false) {
                 if data.insert(key.clone(), entry).is_some() {
@@ -194,7 +194,7 @@ pub(super) fn read(document: usize, kind: ObjectKind, value: &Value) -> Result<O
             (read.metadata, data)
         }
         ObjectKind::Secret => {
-            let read: Secret = refused::read(document, kind.word(), value)?;
+            let read: Secret = refused::read(document, &format!("v1 {}", kind.word()), value)?;
             let mut data = faults.decoded("data", read.data, true);
             data.extend(faults.texts("stringData", read.string_data));
             faults.purpose(&read.purpose, &data);

@@ -147,7 +147,7 @@ fn refusal(
         return ManifestError::Later { document, path };
     }
     let meant = fields::meant(name, &message).map(|known| format!(" (hint: did you mean {known}?)"));
-    let message = format!("no such field in a v1 {kind}{}", meant.unwrap_or_default());
+    let message = format!("no such field in a {kind}{}", meant.unwrap_or_default());
     ManifestError::Field { document, path, message }
 }
 

@@ -142,7 +142,10 @@ fn a_wrong_value_is_named_with_its_path() {
 
 #[test]
 fn other_kinds_and_nothing_are_refused() {
-    assert!(refused("kind: Deployment\napiVersion: apps/v1").contains("\"Deployment\" of \"apps/v1\""));
+    assert!(
+        refused("kind: Ingress\napiVersion: networking.k8s.io/v1")
+            .contains("\"Ingress\" of \"networking.k8s.io/v1\"")
+    );
     assert!(refused("").contains("empty"));
     assert!(refused("---\n---\n").contains("empty"));
     assert!(refused("a: [").contains("not YAML"));
@@ -162,7 +165,7 @@ proptest! {
 fn several_files_are_one_manifest_whose_faults_have_their_file() {
     let objects = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: m}\n";
     let uses = WEB.replace("    args:", "    envFrom: [{configMapRef: {name: m}}]\n    args:");
-    let pods = parse_files(&[("a.yaml", objects.as_bytes()), ("b.yaml", uses.as_bytes())]).unwrap();
+    let pods = parse_files(&[("a.yaml", objects.as_bytes()), ("b.yaml", uses.as_bytes())]).unwrap().pods;
     assert!(pods[0].objects.get(ObjectKind::ConfigMap, "m").is_some());
     let wrong = WEB.replace("  restartPolicy", "  nodeName: x\n  restartPolicy");
     let said = parse_files(&[

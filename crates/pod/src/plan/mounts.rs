@@ -55,8 +55,12 @@ fn mount(
         Some((path, at)) => below(volume, path, &at)?,
     };
     // Files that are made from the manifest are read-only, as a kubelet mounts them.
-    let readonly = asked.read_only || files;
-    Ok(Some(Mount { readonly, propagation, sub_path, ..Mount::new(source, place) }))
+    let claim = matches!(volume.kind, VolumeKind::Claim { .. });
+    let read_only = matches!(volume.kind, VolumeKind::Claim { read_only: true, .. });
+    let readonly = asked.read_only || files || read_only;
+    // What outlives its pod gives nobody rights later.
+    let options = if claim { vec!["nosuid".to_owned(), "nodev".to_owned()] } else { Vec::new() };
+    Ok(Some(Mount { readonly, propagation, sub_path, options, ..Mount::new(source, place) }))
 }
 
 fn propagation(from: &Container, asked: &VolumeMount, at: &str) -> Result<To, Fault> {
@@ -106,7 +110,9 @@ fn below(volume: &Volume, path: PathBuf, at: &str) -> Result<(PathBuf, PathBuf),
             Ok((volume.path.join(path), PathBuf::new()))
         }
         VolumeKind::Files(_) => Err(wrong(at, format!("Not found: {path:?}: the volume has no such file"))),
-        VolumeKind::Empty | VolumeKind::Memory(_) | VolumeKind::Host(_) => Ok((volume.path.clone(), path)),
+        VolumeKind::Empty | VolumeKind::Memory(_) | VolumeKind::Host(_) | VolumeKind::Claim { .. } => {
+            Ok((volume.path.clone(), path))
+        }
     }
 }
 

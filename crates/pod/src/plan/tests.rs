@@ -5,6 +5,7 @@ pub(super) fn place() -> Place {
     Place {
         uid: "u1".into(),
         dir: "/pods/u1".into(),
+        claims: "/claims".into(),
         addresses: Vec::new(),
         user: None,
         node: Node::default(),

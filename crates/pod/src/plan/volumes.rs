@@ -32,6 +32,13 @@ pub enum VolumeKind {
     Files(Files),
     /// Something of the host.
     Host(HostPathType),
+    /// The directory of a claim, which outlives the pod.
+    Claim {
+        /// The claim's name.
+        name: String,
+        /// Whether no container may write.
+        read_only: bool,
+    },
 }
 
 /// The volumes of a pod, without those that have a fault.
@@ -53,7 +60,16 @@ pub(super) fn plan(facts: &Facts<'_>, faults: &mut Faults) -> Vec<Volume> {
 }
 
 fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume, Fault> {
-    let manifest::Volume { name, empty_dir, host_path, config_map, secret, downward_api, projected } = volume;
+    let manifest::Volume {
+        name,
+        empty_dir,
+        host_path,
+        config_map,
+        secret,
+        downward_api,
+        projected,
+        persistent_volume_claim,
+    } = volume;
     let sources = [
         empty_dir.is_some(),
         host_path.is_some(),
@@ -61,6 +77,7 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
         secret.is_some(),
         downward_api.is_some(),
         projected.is_some(),
+        persistent_volume_claim.is_some(),
     ];
     if sources.iter().filter(|given| **given).count() > 1 {
         return Err(wrong(at, "Forbidden: may not specify more than 1 volume type"));
@@ -79,10 +96,20 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
         files(projected::downward(facts, from, &format!("{at}.downwardAPI"))?)
     } else if let Some(from) = projected {
         files(projected::projected(facts, from, &format!("{at}.projected"))?)
+    } else if let Some(claim) = persistent_volume_claim {
+        self::claim(facts, claim, &format!("{at}.persistentVolumeClaim"))?
     } else {
         // As Kubernetes defaults it.
         (own(), VolumeKind::Empty)
     };
     let group = facts.pod.spec.security_context.fs_group;
     Ok(Volume { name: name.clone(), path, kind, group })
+}
+
+fn claim(facts: &Facts<'_>, claim: &manifest::ClaimVolume, at: &str) -> Result<(PathBuf, VolumeKind), Fault> {
+    let named = &claim.claim_name;
+    name(&format!("{at}.claimName"), named, 253, true)?;
+    let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    let path = crate::claims::data(&facts.place.claims, namespace, named);
+    Ok((path, VolumeKind::Claim { name: named.clone(), read_only: claim.read_only }))
 }

@@ -18,6 +18,7 @@ fn pod(policy: &str, init: &str) -> Plan {
     let place = Place {
         uid: "u".into(),
         dir: PathBuf::from("/p"),
+        claims: PathBuf::new(),
         addresses: Vec::new(),
         user: None,
         node: crate::plan::Node::default(),
@@ -154,6 +155,7 @@ fn those_after_a_post_start_wait_for_it() {
     let place = Place {
         uid: "u".into(),
         dir: "/p".into(),
+        claims: "/c".into(),
         addresses: Vec::new(),
         node: Default::default(),
         user: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use berth_types::ContainerId;
+use tokio::sync::watch;
 
 /// What the probes of a running container say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +19,11 @@ pub struct Shown {
 
 /// Containers with probes, and those whose postStart runs.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<BTreeMap<ContainerId, Shown>>);
+pub(crate) struct Board {
+    shown: Mutex<BTreeMap<ContainerId, Shown>>,
+    /// Told when a container got ready, or is no longer.
+    changed: watch::Sender<u64>,
+}
 
 impl Board {
     pub(crate) fn get(&self, id: &ContainerId) -> Option<Shown> {
@@ -26,7 +31,16 @@ impl Board {
     }
 
     pub(super) fn set(&self, id: &ContainerId, shown: Shown) {
-        self.lock().insert(id.clone(), shown);
+        let ready = shown.ready;
+        let before = self.lock().insert(id.clone(), shown);
+        if before.is_none_or(|before| before.ready != ready) {
+            self.changed.send_modify(|n| *n = n.wrapping_add(1));
+        }
+    }
+
+    /// Wakes when a container got ready, or is no longer.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     pub(super) fn remove(&self, id: &ContainerId) {
@@ -34,6 +48,6 @@ impl Board {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, Shown>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -97,7 +97,7 @@ impl Task {
 }
 
 /// It may have been removed already.
-pub(in super::super) fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
+pub(crate) fn there(result: Result<(), EngineError>) -> Result<(), EngineError> {
     match result {
         Err(e) if e.kind() != Kind::NotFound => Err(e),
         Ok(()) | Err(_) => Ok(()),

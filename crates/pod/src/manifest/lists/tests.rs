@@ -30,12 +30,12 @@ fn the_faults_of_items_have_their_paths() {
     let list = |items: &str| format!("{{apiVersion: v1, kind: List, items: {items}}}");
     let said = refused(&list(
         "[{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {nodeName: x, containers: []}}, text,
-          {apiVersion: apps/v1, kind: Deployment}]",
+          {apiVersion: networking.k8s.io/v1, kind: Ingress}]",
     ));
     for line in [
         "document 1: items[0].spec.nodeName is not supported yet",
         "document 1: items[1]: expected a mapping",
-        "document 1: items[2]: \"Deployment\" of \"apps/v1\"",
+        "document 1: items[2]: \"Ingress\" of \"networking.k8s.io/v1\"",
     ] {
         assert!(said.contains(line), "{said}");
     }

@@ -113,5 +113,5 @@ fn twice_the_same_object_and_no_pod_are_refused() {
         said(&format!("{config}\n---\n{POD}\n---\n{config}")),
         "document 3: duplicate ConfigMap c in the manifest"
     );
-    assert_eq!(said(&config), "the manifest has no Pod");
+    assert_eq!(said(&config), "the manifest has no Pod and no workload");
 }

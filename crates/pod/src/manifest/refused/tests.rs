@@ -40,12 +40,13 @@ fn all_faults_are_named_each_with_its_path() {
 #[test]
 fn faults_of_several_documents_are_told_together() {
     let first = pod("{nodeName: x, containers: []}");
-    let lines =
-        refused(&format!("{first}\n---\njust text\n---\n{{apiVersion: apps/v1, kind: Deployment}}\n"));
+    let lines = refused(&format!(
+        "{first}\n---\njust text\n---\n{{apiVersion: networking.k8s.io/v1, kind: Ingress}}\n"
+    ));
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(lines[1], "document 1: spec.nodeName is not supported yet: remove it");
     assert!(lines[2].starts_with("document 2 is not a manifest"), "{lines:?}");
-    assert!(lines[3].starts_with("document 3: \"Deployment\" of \"apps/v1\""), "{lines:?}");
+    assert!(lines[3].starts_with("document 3: \"Ingress\" of \"networking.k8s.io/v1\""), "{lines:?}");
 }
 
 #[test]

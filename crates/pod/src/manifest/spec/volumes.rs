@@ -22,6 +22,16 @@ pub struct Volume {
     pub downward_api: Option<DownwardVolume>,
     #[serde(default)]
     pub projected: Option<ProjectedVolume>,
+    #[serde(default)]
+    pub persistent_volume_claim: Option<ClaimVolume>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimVolume {
+    pub claim_name: String,
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

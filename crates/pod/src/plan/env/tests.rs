@@ -27,6 +27,7 @@ fn place() -> Place {
     Place {
         uid: "u1".into(),
         dir: "/pods/u1".into(),
+        claims: "/claims".into(),
         addresses: addresses(&["10.0.0.2", "fd00::2"]),
         user: None,
         node,

@@ -7,6 +7,7 @@ fn planned(spec: &str) -> Result<Plan, String> {
     let place = Place {
         uid: "u".into(),
         dir: "/p/u".into(),
+        claims: "/claims".into(),
         addresses: Vec::new(),
         node: Node::default(),
         user: None,

@@ -27,7 +27,17 @@ fn tried(volume: &str, mount: &str) -> Result<Plan, PlanError> {
     );
     let pod = parse(text.as_bytes()).unwrap_or_else(|e| panic!("{volume}: {e}")).remove(0);
     let node = Node::default();
-    plan(&pod, &Place { uid: "u1".into(), dir: "/pods/u1".into(), addresses: Vec::new(), user: None, node })
+    plan(
+        &pod,
+        &Place {
+            uid: "u1".into(),
+            dir: "/pods/u1".into(),
+            claims: "/claims".into(),
+            addresses: Vec::new(),
+            user: None,
+            node,
+        },
+    )
 }
 
 fn files(volume: &str) -> Vec<(String, u32, String)> {
