@@ -1,5 +1,7 @@
 //! The command line.
 
+mod refused;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -101,6 +103,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Ok(cli) => cli,
         Err(e) => {
             // As docker and podman: a container's own status is never confused with a wrong flag's.
+            if let Some(said) = refused::explain(&e) {
+                crate::output::complain(&said);
+                return Ok(ExitCode::from(command::FAILED));
+            }
+            let e = refused::without_harm(e);
             let code = if e.use_stderr() { ExitCode::from(command::FAILED) } else { ExitCode::SUCCESS };
             // No help is needed when the reader went away.
             e.print().ok();

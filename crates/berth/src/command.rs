@@ -13,7 +13,11 @@ pub(crate) mod play;
 pub(crate) mod run;
 mod stream;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::Context;
+use berth_sys::fs::read_bounded;
 
 use crate::api;
 use crate::output::complain;
@@ -52,18 +56,36 @@ fn about(target: &str, error: &str) -> String {
 
 /// `NAME=VALUE`; as docker, a name alone takes its value from here, and is left out when it is not set here.
 fn environment(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    let mut all = Vec::with_capacity(given.len());
-    for text in given {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text.as_str(), own(text)?),
-        };
-        if name.is_empty() {
-            anyhow::bail!("invalid --env {text:?}: expected NAME=VALUE");
+    let all = given.iter().map(|text| variable(text, "--env")).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// The most bytes of a file of variables.
+const MAX_ENV_FILE: u64 = 1 << 20;
+
+/// Files of variables, one a line, as docker reads them: no quotes, `#` begins a comment.
+fn environment_files(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let at = || format!("--env-file {}", path.display());
+        let text = String::from_utf8(read_bounded(path, MAX_ENV_FILE).with_context(at)?).with_context(at)?;
+        let lines = text.lines().map(|line| line.trim_start().trim_end_matches('\r'));
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            all.extend(variable(line, &at())?);
         }
-        all.extend(value.map(|value| (name.to_owned(), value)));
     }
     Ok(all)
+}
+
+fn variable(text: &str, given_by: &str) -> anyhow::Result<Option<(String, String)>> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, own(text)?),
+    };
+    if name.is_empty() {
+        anyhow::bail!("invalid {given_by} {text:?}: expected NAME=VALUE");
+    }
+    Ok(value.map(|value| (name.to_owned(), value)))
 }
 
 fn own(name: &str) -> anyhow::Result<Option<String>> {

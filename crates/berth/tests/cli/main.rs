@@ -7,6 +7,7 @@
 mod archive;
 mod arguments;
 mod exec;
+mod flags;
 mod grpc;
 mod handlers;
 mod home;
