@@ -34,7 +34,9 @@ fn exit_code(code: i32) -> ExitCode {
 fn outcomes(outcomes: Vec<api::Outcome>) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for outcome in outcomes {
-        if outcome.error.is_empty() {
+        if outcome.missing {
+            crate::output::note(format_args!("no pod or container {:?}", outcome.target));
+        } else if outcome.error.is_empty() {
             crate::output::line(&outcome.target)?;
         } else {
             complain(&about(&outcome.target, &outcome.error));

@@ -6,13 +6,15 @@ mod pods;
 mod streams;
 mod target;
 mod views;
+mod waits;
 
 use std::path::PathBuf;
 use std::pin::Pin;
 
 use berth_engine::Engine;
-use berth_engine::model::{ContainerView, Owner};
+use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_pod::controller::Pods;
+use berth_pod::status::{self, Shape};
 use berth_types::Classify;
 use berth_types::lifecycle::container::State;
 use tokio::sync::{mpsc, watch};
@@ -48,6 +50,12 @@ impl Service {
         let dir: PathBuf = engine.config().root.join("pods");
         let pods = Pods::open(engine.clone(), dir);
         Self { engine, pods, end }
+    }
+
+    /// How a pod is shown in a list.
+    fn status(&self, shape: &Shape, view: &SandboxView) -> status::Status {
+        let ready = |container: &ContainerView| self.ready(view.config.owner, container).0 != Some(false);
+        status::of(shape, view.state, &view.containers, ready)
     }
 
     /// Whether a container of a local pod is ready, and why not. A kubelet knows it of its own.
@@ -104,12 +112,21 @@ impl Berth for Service {
         let pods = self.engine.sandboxes(None);
         let pods = pods.iter().map(|pod_view| {
             let mut pod = views::pod(pod_view);
+            let shape = Shape::of(pod_view);
             for (container, view) in pod.containers.iter_mut().zip(&pod_view.containers) {
                 let image = images.find(&view.image_id).ok().flatten();
                 container.command = views::command(view, image.as_deref());
                 (container.ready, container.probe) = self.ready(pod_view.config.owner, view);
+                container.again = shape.runs_again(pod_view.state, view);
             }
-            pod
+            let status = self.status(&shape, pod_view);
+            api::Pod {
+                status: status.word,
+                ready: status.ready,
+                total: status.total,
+                restarts: status.restarts,
+                ..pod
+            }
         });
         Ok(Response::new(api::ListResponse { pods: pods.collect() }))
     }

@@ -13,4 +13,5 @@ pub mod manifest;
 pub mod plan;
 pub mod probe;
 pub mod restart;
+pub mod status;
 pub mod termination;

@@ -47,13 +47,21 @@ async fn pods(reach: &Reach) -> anyhow::Result<Vec<api::Pod>> {
     Ok(client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods)
 }
 
-/// Whether a container has ended or was never started.
-fn still(container: &api::Container) -> bool {
+/// Whether a container has ended for good.
+fn still(pod: &api::Pod, container: &api::Container) -> bool {
+    let newer = |other: &api::Container| other.name == container.name && other.attempt > container.attempt;
+    if container.again {
+        // Of one that is run again and again only the last attempt counts.
+        return pod.containers.iter().any(newer);
+    }
     matches!(container.state.as_str(), "exited" | "being removed" | "gone")
 }
 
-/// `running`, `running (not ready)`, `exited (1)`, `exited (137, OOMKilled)`.
+/// `running`, `running (not ready)`, `exited (1)`, `exited (137, OOMKilled)`, `restarting (1)`.
 fn status(container: &api::Container) -> String {
+    if container.again {
+        return format!("restarting ({})", container.exit_code);
+    }
     match (container.state.as_str(), container.reason.as_str()) {
         ("exited", "OOMKilled" | "StartError" | "Unknown") => {
             format!("exited ({}, {})", container.exit_code, container.reason)
@@ -71,7 +79,7 @@ impl Ps {
         let mut wanted = pods
             .iter()
             .flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
-            .filter(|(_, container)| self.all || !still(container));
+            .filter(|(pod, container)| self.all || !still(pod, container));
         if self.quiet {
             wanted.try_for_each(|(_, container)| line(&container.id))?;
         } else if self.output == Format::Json {
@@ -108,7 +116,7 @@ fn container_json(pod: &api::Pod, container: &api::Container) -> serde_json::Val
         "command": container.command, "state": container.state, "createdAt": container.created_at,
         "startedAt": container.started_at, "finishedAt": container.finished_at, "exitCode": container.exit_code,
         "reason": container.reason, "message": container.message, "logPath": container.log_path, "pid": container.pid,
-        "ports": pod.ports, "ready": container.ready, "probe": container.probe,
+        "ports": pod.ports, "ready": container.ready, "probe": container.probe, "restarting": container.again,
     })
 }
 
@@ -124,7 +132,7 @@ impl Pods {
         } else {
             let rows: Vec<_> = pods.iter().map(pod_row).collect();
             table::print(
-                &["POD ID", "NAME", "NAMESPACE", "OWNER", "STATE", "CONTAINERS", "ADDRESS", "PORTS", "AGE"],
+                &["POD ID", "NAME", "NAMESPACE", "OWNER", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS", "PORTS"],
                 &rows,
             )?;
         }
@@ -133,17 +141,17 @@ impl Pods {
 }
 
 fn pod_row(pod: &api::Pod) -> Vec<String> {
-    let running = pod.containers.iter().filter(|c| c.state == "running").count();
     vec![
         short_id(&pod.id).to_owned(),
         pod.name.clone(),
         pod.namespace.clone(),
         pod.owner.clone(),
-        pod.state.clone(),
-        format!("{running}/{}", pod.containers.len()),
+        format!("{}/{}", pod.ready, pod.total),
+        pod.status.clone(),
+        pod.restarts.to_string(),
+        age(pod.created_at),
         pod.addresses.join(","),
         pod.ports.join(","),
-        age(pod.created_at),
     ]
 }
 
@@ -152,7 +160,8 @@ fn pod_json(pod: &api::Pod) -> serde_json::Value {
         "id": pod.id, "name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "attempt": pod.attempt,
         "owner": pod.owner, "state": pod.state, "createdAt": pod.created_at, "addresses": pod.addresses,
         "ports": pod.ports, "labels": pod.labels, "message": pod.message,
-        "handler": pod.handler,
+        "handler": pod.handler, "status": pod.status, "readyContainers": pod.ready, "totalContainers": pod.total,
+        "restarts": pod.restarts,
         "containers": pod.containers.iter().map(|c| container_json(pod, c)).collect::<Vec<_>>(),
     })
 }

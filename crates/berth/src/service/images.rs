@@ -121,6 +121,7 @@ pub(super) async fn remove(service: &Service, request: api::RemoveImageRequest) 
         outcomes.push(api::Outcome {
             target: name,
             error: error.map_or_else(String::new, |status| status.message().to_owned()),
+            missing: false,
         });
     }
     api::RemoveImageResponse { outcomes }

@@ -85,18 +85,20 @@ async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
 async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> Result<(), Status> {
     let (watch, mut steps) = mpsc::channel(64);
     let held = options.hold.clone();
+    let mut waits = super::waits::Waits::of(&pod);
     let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
     let result = loop {
         tokio::select! {
             biased;
             Some(step) = steps.recv() => tell(sender, step).await,
             result = &mut work => break result,
+            note = waits.next(service) => drop(sender.send(Ok(event(api::play_event::Event::Note(note)))).await),
         }
     };
     while let Ok(step) = steps.try_recv() {
         tell(sender, step).await;
     }
-    let view = result.map_err(refuse)?;
+    let view = result.map_err(|e| target::by_pods_names(&service.engine, &refuse(e)))?;
     if let Some(held) = held {
         // A client that went away while its image was pulled never comes for its container.
         let delay = if sender.is_closed() { Duration::ZERO } else { CLAIM };
@@ -138,17 +140,10 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
         views.push(target::pod(&service.engine, name)?);
     }
     if !request.manifest.is_empty() {
-        let pods = match manifest::parse(&request.manifest) {
-            // The objects of the pods of another file.
-            Err(manifest::ManifestError::NoPod) => Vec::new(),
-            parsed => parsed.map_err(refuse)?,
-        };
+        let pods = manifest::names(&request.manifest).map_err(refuse)?;
         let wanted = |view: &SandboxView| {
             let metadata = &view.config.metadata;
-            pods.iter().any(|pod| {
-                pod.metadata.name == metadata.name
-                    && pod.metadata.namespace.as_deref().unwrap_or("default") == metadata.namespace
-            })
+            pods.iter().any(|pod| pod.name == metadata.name && pod.namespace == metadata.namespace)
         };
         views.extend(service.engine.sandboxes(Some(Owner::Local)).into_iter().filter(|view| wanted(view)));
     }
@@ -201,6 +196,7 @@ fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
     api::Outcome {
         target: target.to_owned(),
         error: result.err().map_or_else(String::new, |status| status.message().to_owned()),
+        missing: false,
     }
 }
 
@@ -227,40 +223,57 @@ async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(
     there(service.engine.stop_container(&container.id, grace).await)
 }
 
-/// Removes each target; goes on past failures. Without force nothing that runs is removed.
+/// Removes each target; goes on past failures. Without force nothing that runs is removed, and with it what is not there
+/// is as it should be.
 pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> api::RemoveResponse {
+    // Before the first is removed: with a pod all of its containers go, which may be named, too.
+    let found: Vec<_> = request.targets.iter().map(|name| target::find(&service.engine, name)).collect();
     let mut outcomes = Vec::new();
-    for name in &request.targets {
-        outcomes.push(outcome(name, remove_one(service, name, request.force).await));
+    for (name, found) in request.targets.iter().zip(found) {
+        outcomes.push(match found {
+            Err(status) if request.force && status.code() == tonic::Code::NotFound => {
+                api::Outcome { missing: true, ..outcome(name, Ok(())) }
+            }
+            Err(status) => outcome(name, Err(status)),
+            Ok(found) => outcome(name, remove_one(service, name, found, request.force).await),
+        });
     }
     api::RemoveResponse { outcomes }
 }
 
-async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), Status> {
+async fn remove_one(service: &Service, name: &str, found: Target, force: bool) -> Result<(), Status> {
     let runs = |view: &Arc<ContainerView>| view.state.listed() == Some(Listed::Running);
     let refused = || {
         Status::failed_precondition(format!(
             "{name} is running (hint: stop it first, or remove it with --force)"
         ))
     };
-    match target::find(&service.engine, name)? {
+    match found {
         Target::Pod(view) => {
             if !force && view.containers.iter().any(runs) {
                 return Err(refused());
             }
-            take_down(service, &view, Some(0), true).await
+            gone(take_down(service, &view, Some(0), true).await)
         }
         Target::Container(view) => {
             if !force && runs(&view) {
                 return Err(refused());
             }
-            let pod = target::pod(&service.engine, view.sandbox.as_str())?;
+            let Ok(pod) = service.engine.sandbox(view.sandbox.as_str()) else { return Ok(()) };
             // A local pod is no more than its containers: with the last one it goes too.
             if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
-                return take_down(service, &pod, Some(0), true).await;
+                return gone(take_down(service, &pod, Some(0), true).await);
             }
             there(service.engine.remove_container(&view.id).await)
         }
+    }
+}
+
+/// It may have gone with another target.
+fn gone(result: Result<(), Status>) -> Result<(), Status> {
+    match result {
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+        result => result,
     }
 }
 

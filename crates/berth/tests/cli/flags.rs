@@ -155,6 +155,9 @@ fn a_free_port_is_found_and_the_id_is_in_a_file() {
     assert!(page(address).contains("web"), "{port}");
     let err = home.berth(&["run", "-d", "--cidfile", file, DEMO]).refused();
     assert!(err.contains("--cidfile") && err.contains("exists"), "{err}");
+    let publish = format!("{address}:8080");
+    let err = home.berth(&["run", "-d", "--name", "second", "-p", &publish, DEMO]).refused();
+    assert!(err.contains("used by pod web"), "{err}");
     home.berth(&["rm", "-f", "web"]).fine();
     home.clean();
 }

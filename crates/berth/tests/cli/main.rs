@@ -21,6 +21,7 @@ mod names;
 mod play;
 mod probes;
 mod run;
+mod states;
 mod terminal;
 mod upgrade;
 mod volumes;
