@@ -1,17 +1,23 @@
 //! The commands, one file for each family.
 
+pub(crate) mod act;
 pub(crate) mod archive;
 pub(crate) mod change;
+pub(crate) mod copy;
+pub(crate) mod describe;
 pub(crate) mod documents;
 pub(crate) mod exec;
+pub(crate) mod forward;
 pub(crate) mod image;
 pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod play;
+pub(crate) mod prune;
 pub(crate) mod run;
 mod stream;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +50,11 @@ fn outcomes(outcomes: Vec<api::Outcome>) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(done(failed))
+}
+
+/// A container by its pod's name and its own, where kubectl's `-c` gives that.
+fn in_pod(target: &str, container: Option<&str>) -> String {
+    container.map_or_else(|| target.to_owned(), |container| format!("{target}/{container}"))
 }
 
 /// The exit status when each of several targets was tried.

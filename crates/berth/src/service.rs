@@ -1,7 +1,10 @@
 //! Berth's own service: what the command line asks and the CRI does not say.
 
+mod acts;
 mod archive;
+mod forward;
 mod images;
+mod observe;
 mod pods;
 mod streams;
 mod target;
@@ -82,6 +85,8 @@ impl Berth for Service {
     type PlayStream = Messages<api::PlayEvent>;
     type ExecStream = Messages<api::Output>;
     type AttachStream = Messages<api::Output>;
+    type WatchStream = Messages<api::Happened>;
+    type ForwardStream = Messages<api::ForwardOutput>;
     type PullStream = Messages<api::PullEvent>;
     type LoadStream = Messages<api::LoadEvent>;
     type SaveStream = Messages<api::Chunk>;
@@ -162,6 +167,32 @@ impl Berth for Service {
         Ok(Response::new(pods::remove(self, request.into_inner()).await))
     }
 
+    async fn kill(&self, request: Request<api::KillRequest>) -> Answer<api::KillResponse> {
+        Ok(Response::new(acts::kill(self, request.into_inner()).await))
+    }
+
+    async fn restart(&self, request: Request<api::RestartRequest>) -> Answer<api::RestartResponse> {
+        Ok(Response::new(acts::restart(self, request.into_inner()).await))
+    }
+
+    async fn processes(&self, request: Request<api::ProcessesRequest>) -> Answer<api::ProcessesResponse> {
+        acts::processes(self, &request.into_inner().container).await.map(Response::new)
+    }
+
+    async fn stats(&self, request: Request<api::StatsRequest>) -> Answer<api::StatsResponse> {
+        observe::stats(self, &request.into_inner().targets).await.map(Response::new)
+    }
+
+    async fn watch(&self, _: Request<api::WatchRequest>) -> Answer<Self::WatchStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(observe::events(self.engine.events(), sender));
+        answer
+    }
+
+    async fn forward(&self, request: Request<Streaming<api::ForwardInput>>) -> Answer<Self::ForwardStream> {
+        forward::forward(self, request.into_inner()).await
+    }
+
     async fn wait(&self, request: Request<api::WaitRequest>) -> Answer<api::WaitResponse> {
         pods::wait(self, &request.into_inner().container).await.map(Response::new)
     }
@@ -182,6 +213,14 @@ impl Berth for Service {
 
     async fn images(&self, _: Request<api::ImagesRequest>) -> Answer<api::ImagesResponse> {
         Ok(Response::new(images::list(self)))
+    }
+
+    async fn tag(&self, request: Request<api::TagRequest>) -> Answer<api::TagResponse> {
+        images::tag(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn disk_usage(&self, _: Request<api::DiskUsageRequest>) -> Answer<api::DiskUsageResponse> {
+        Ok(Response::new(images::usage(self).await))
     }
 
     async fn remove_image(

@@ -41,10 +41,10 @@ pub use config::{
     BuiltinImage, BuiltinNetwork, CgroupDriver, CniNetwork, EngineConfig, ImageConfig, NetworkChoice,
 };
 pub use confinement::Confinement;
+pub use container::processes::Process;
 pub use container::session::{
     AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer, Tail,
 };
-pub use container::processes::Process;
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};

@@ -124,7 +124,12 @@ pub fn of(
         (_, Some(init)) => init,
         (_, None) => main_word(shape, pod, &mains),
     };
-    Status { ready: number(count(&mains) + count(&sidecars)), total: number(mains.len() + sidecars.len()), word, restarts }
+    Status {
+        ready: number(count(&mains) + count(&sidecars)),
+        total: number(mains.len() + sidecars.len()),
+        word,
+        restarts,
+    }
 }
 
 /// The newest attempt of each container, in the order of their first.
@@ -170,7 +175,9 @@ fn main_word(shape: &Shape, pod: sandbox::State, mains: &[Option<&ContainerView>
                     word = Some("CrashLoopBackOff".to_owned());
                 }
                 State::Exited => word = Some(ended(view)),
-                State::Creating | State::Created | State::Starting => word = Some("ContainerCreating".to_owned()),
+                State::Creating | State::Created | State::Starting => {
+                    word = Some("ContainerCreating".to_owned())
+                }
                 State::Unknown => word = Some("Unknown".to_owned()),
                 State::Removing | State::Gone => {}
             },

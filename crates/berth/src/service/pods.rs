@@ -107,6 +107,20 @@ async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> 
     Ok(())
 }
 
+/// Runs a pod once more, with no client that watches.
+pub(super) async fn run_again(service: &Service, pod: Pod, options: Options) -> Result<(), Status> {
+    let (watch, mut steps) = mpsc::channel(64);
+    let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
+    loop {
+        tokio::select! {
+            Some(_) = steps.recv() => {}
+            result = &mut work => {
+                return result.map(drop).map_err(|e| target::by_pods_names(&service.engine, &refuse(e)));
+            }
+        }
+    }
+}
+
 /// Removes a pod whose held container was not released.
 async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, delay: Duration) {
     tokio::time::sleep(delay).await;
@@ -156,11 +170,11 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
 }
 
 /// Negative seconds ask the manifest.
-fn grace(seconds: i64) -> Option<u64> {
+pub(super) fn grace(seconds: i64) -> Option<u64> {
     u64::try_from(seconds).ok()
 }
 
-async fn take_down(
+pub(super) async fn take_down(
     service: &Service,
     view: &SandboxView,
     grace: Option<u64>,
@@ -192,7 +206,7 @@ fn there(result: Result<(), EngineError>) -> Result<(), Status> {
     }
 }
 
-fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
+pub(super) fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
     api::Outcome {
         target: target.to_owned(),
         error: result.err().map_or_else(String::new, |status| status.message().to_owned()),
@@ -209,7 +223,7 @@ pub(super) async fn stop(service: &Service, request: api::StopRequest) -> api::S
     api::StopResponse { outcomes }
 }
 
-async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(), Status> {
+pub(super) async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(), Status> {
     let container = match target::find(&service.engine, name)? {
         Target::Pod(view) => return take_down(service, &view, grace, false).await,
         Target::Container(view) => view,

@@ -9,7 +9,19 @@ fn words_after_the_image_are_the_containers() {
     require_root!();
     let home = Home::start();
     home.berth(&["pull", "-q", BUSYBOX]).fine();
-    let said = home.berth(&["run", "--rm", "--entrypoint", "sh", BUSYBOX, "-e", "-c", "echo $-; echo \"$@\"", "x", "-d", "-m"]);
+    let said = home.berth(&[
+        "run",
+        "--rm",
+        "--entrypoint",
+        "sh",
+        BUSYBOX,
+        "-e",
+        "-c",
+        "echo $-; echo \"$@\"",
+        "x",
+        "-d",
+        "-m",
+    ]);
     let out = said.fine();
     assert!(out.lines().next().unwrap().contains('e') && out.ends_with("-d -m\n"), "{out}");
     // Clears the image's, and what is given is all.
@@ -26,7 +38,8 @@ fn names_of_docker_are_taken() {
     let home = Home::start();
     home.berth(&["run", "-d", "-q", "--name", "My_app.1", BUSYBOX, "sleep", "1000"]).fine();
     assert_eq!(home.berth(&["exec", "My_app.1", "hostname"]).fine(), "my-app-1\n");
-    let again = home.berth(&["run", "-d", "--replace", "--name", "My_app.1", BUSYBOX, "sleep", "1000"]).fine();
+    let again =
+        home.berth(&["run", "-d", "--replace", "--name", "My_app.1", BUSYBOX, "sleep", "1000"]).fine();
     assert_eq!(home.wait_state("My_app.1", "My_app.1", "running")["id"], again.trim());
     home.berth(&["rm", "-f", "My_app.1"]).fine();
     home.clean();
@@ -62,7 +75,16 @@ fn names_groups_and_the_network_are_as_asked() {
     let home = Home::start();
     let file = home.write("env", "# no\nA=$x 1\n");
     assert_eq!(home.shell(&["--env-file", &file], "echo \"$A\"").fine(), "$x 1\n");
-    let flags = ["--add-host", "db:10.0.0.1", "--dns", "192.0.2.1", "--dns-search", "a.example", "--dns-option", "ndots:2"];
+    let flags = [
+        "--add-host",
+        "db:10.0.0.1",
+        "--dns",
+        "192.0.2.1",
+        "--dns-search",
+        "a.example",
+        "--dns-option",
+        "ndots:2",
+    ];
     let out = home.shell(&flags, "tail -1 /etc/hosts; cat /etc/resolv.conf").fine();
     assert_eq!(out, "10.0.0.1\tdb\nsearch a.example\nnameserver 192.0.2.1\noptions ndots:2\n");
     assert_eq!(home.shell(&["--network", "none"], "ls /sys/class/net").fine(), "lo\n");
@@ -81,9 +103,13 @@ fn limits_and_devices_are_the_containers() {
     let home = Home::start();
     let limit = "cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max";
     assert_eq!(home.shell(&["--pids-limit", "77"], limit).fine(), "77\n");
-    assert_eq!(home.shell(&["--cpuset-cpus", "0"], "grep Cpus_allowed_list /proc/self/status").fine(), "Cpus_allowed_list:\t0\n");
+    assert_eq!(
+        home.shell(&["--cpuset-cpus", "0"], "grep Cpus_allowed_list /proc/self/status").fine(),
+        "Cpus_allowed_list:\t0\n"
+    );
     assert_eq!(home.shell(&["--oom-score-adj", "123"], "cat /proc/self/oom_score_adj").fine(), "123\n");
-    let out = home.shell(&["--device", "/dev/full:/dev/brim:rw"], "echo x > /dev/brim; ls -l /dev/brim | cut -c1");
+    let out =
+        home.shell(&["--device", "/dev/full:/dev/brim:rw"], "echo x > /dev/brim; ls -l /dev/brim | cut -c1");
     assert!(out.out == "c\n" && out.err.contains("No space left"), "{out:?}");
     let err = home.shell(&["--device", "/dev/nosuch"], "true");
     assert!(err.code == 125 && err.err.contains("/dev/nosuch"), "{err:?}");
@@ -104,7 +130,21 @@ fn the_end_is_as_asked() {
     require_root!();
     let home = Home::start();
     let line = "trap 'exit 9' USR1; echo ready; while :; do sleep 1 & wait $!; done";
-    let flags = ["run", "-d", "-q", "--name", "s", "--stop-signal", "USR1", "--stop-timeout", "60", BUSYBOX, "sh", "-c", line];
+    let flags = [
+        "run",
+        "-d",
+        "-q",
+        "--name",
+        "s",
+        "--stop-signal",
+        "USR1",
+        "--stop-timeout",
+        "60",
+        BUSYBOX,
+        "sh",
+        "-c",
+        line,
+    ];
     home.berth(&flags).fine();
     let logs = home.spawn(&["logs", "-f", "s"]);
     logs.shows("ready\n");
@@ -115,7 +155,9 @@ fn the_end_is_as_asked() {
     home.berth(&["run", "-d", "-q", "--name", "r", "--restart", "on-failure:1", BUSYBOX, "false"]).fine();
     let ended = berth_testkit::guard::wait_until(crate::home::LIMIT, || {
         let all = home.containers();
-        let of = |attempt: u32| all.iter().any(|c| c["pod"] == "r" && c["attempt"] == attempt && c["state"] == "exited");
+        let of = |attempt: u32| {
+            all.iter().any(|c| c["pod"] == "r" && c["attempt"] == attempt && c["state"] == "exited")
+        };
         of(0) && of(1)
     });
     assert!(ended, "{:?}", home.containers());
@@ -147,7 +189,9 @@ fn a_free_port_is_found_and_the_id_is_in_a_file() {
     let home = Home::start();
     let file = home.dir.path().join("id");
     let file = file.to_str().unwrap();
-    let id = home.berth(&["run", "-d", "-q", "--name", "web", "-p", "127.0.0.1::8080", "--cidfile", file, DEMO]).fine();
+    let id = home
+        .berth(&["run", "-d", "-q", "--name", "web", "-p", "127.0.0.1::8080", "--cidfile", file, DEMO])
+        .fine();
     assert_eq!(std::fs::read_to_string(file).unwrap(), id.trim());
     let pods = home.berth(&["pods", "-o", "json"]).json();
     let port = pods[0]["ports"][0].as_str().unwrap();

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test program")]
 
+mod acts;
 mod archive;
 mod arguments;
 mod exec;

@@ -17,9 +17,16 @@ fn a_container_that_crashes_again_and_again_is_one_container() {
     let home = Home::start();
     home.berth(&["run", "-d", "-q", "--name", "crash", "--restart", "always", BUSYBOX, "false"]).fine();
     // The first restart is at once, the second after ten seconds.
-    assert!(wait_until(LIMIT, || pod(&home, "crash")["status"] == "CrashLoopBackOff"), "{}", pod(&home, "crash"));
+    assert!(
+        wait_until(LIMIT, || pod(&home, "crash")["status"] == "CrashLoopBackOff"),
+        "{}",
+        pod(&home, "crash")
+    );
     let shown = pod(&home, "crash");
-    assert_eq!((&shown["readyContainers"], &shown["totalContainers"], &shown["restarts"]), (&0.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&shown["readyContainers"], &shown["totalContainers"], &shown["restarts"]),
+        (&0.into(), &1.into(), &1.into())
+    );
     let table = home.berth(&["pods"]).fine();
     assert!(table.contains("RESTARTS") && table.contains("   0/1     CrashLoopBackOff   1 "), "{table}");
     let table = home.berth(&["ps"]).fine();

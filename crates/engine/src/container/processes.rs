@@ -40,7 +40,8 @@ pub(crate) async fn list(
     Shared::blocking(move || {
         let failed = |e| EngineError::failed("list the container's processes", e);
         let group = shared.cgroups.open(&CgroupPath::new(&view.cgroup).map_err(failed)?);
-        let mut pids: Vec<i32> = group.pids().map_err(failed)?.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+        let mut pids: Vec<i32> =
+            group.pids().map_err(failed)?.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         pids.sort_unstable();
         pids.truncate(MAX);
         Ok(pids.into_iter().filter_map(read).collect())
@@ -63,7 +64,8 @@ fn parse(pid: i32, status: &str, stat: &str, command: &[u8]) -> Process {
     let first = |name: &str| field(name).split_whitespace().next().unwrap_or_default();
     // The name in parentheses may have anything in it.
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks = |index: usize| after.split_whitespace().nth(index).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    let ticks =
+        |index: usize| after.split_whitespace().nth(index).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     let words: Vec<_> = command.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
     let line = String::from_utf8_lossy(&words.join(&b' ')).chars().take(MAX_COMMAND).collect::<String>();
     Process {
@@ -85,7 +87,8 @@ mod tests {
         let status = "Name:\tsh\nPPid:\t7\nUid:\t5\t6\t6\t6\nVmRSS:\t     12 kB\n";
         let stat = "9 (a) b) S 7 9 9 0 -1 4 1 0 0 0 3 4 0 0 20 0 1 0 55";
         let process = parse(9, status, stat, b"sh\0-c\0a b\0");
-        let expected = Process { pid: 9, parent: 7, uid: 5, ticks: 7, resident: 12 << 10, command: "sh -c a b".into() };
+        let expected =
+            Process { pid: 9, parent: 7, uid: 5, ticks: 7, resident: 12 << 10, command: "sh -c a b".into() };
         assert_eq!(process, expected);
         assert_eq!(parse(9, status, "", b"").command, "[sh]");
     }

@@ -242,7 +242,9 @@ fn newest<'a>(name: &str, look: &Look<'a>) -> Option<&'a Arc<ContainerView>> {
 
 fn status(planned: &Planned, look: &Look<'_>, history: &mut History, policy: RestartPolicy) -> Status {
     let name = &planned.config.metadata.name;
-    let Some(view) = newest(name, look) else { return Status::Act(Action::Create { name: name.clone(), attempt: 0 }) };
+    let Some(view) = newest(name, look) else {
+        return Status::Act(Action::Create { name: name.clone(), attempt: 0 });
+    };
     match view.state {
         State::Created if look.held == Some(name) => Status::Held,
         State::Created => Status::Act(Action::Start(view.id.clone())),

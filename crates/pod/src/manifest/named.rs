@@ -36,7 +36,10 @@ fn pod(document: &Value) -> Option<PodName> {
     let kind = document.get("kind").and_then(Value::as_str);
     let metadata = &document["metadata"];
     let namespace = metadata["namespace"].as_str().filter(|namespace| !namespace.is_empty());
-    let name = PodName { namespace: namespace.unwrap_or("default").to_owned(), name: metadata["name"].as_str()?.to_owned() };
+    let name = PodName {
+        namespace: namespace.unwrap_or("default").to_owned(),
+        name: metadata["name"].as_str()?.to_owned(),
+    };
     matches!(kind, Some("Pod") | None).then_some(name)
 }
 

@@ -75,7 +75,9 @@ pub(super) fn free_name(at: &str, text: &str) -> Result<(), Fault> {
     }
     Err(wrong(
         at,
-        format!("{text:?} is not a name: up to {MAX_NAME} letters, digits, '_', '.' and '-', a letter or digit first"),
+        format!(
+            "{text:?} is not a name: up to {MAX_NAME} letters, digits, '_', '.' and '-', a letter or digit first"
+        ),
     ))
 }
 

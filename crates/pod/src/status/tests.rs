@@ -53,15 +53,15 @@ fn view(plan: &Plan, name: &str, attempt: u32, code: Option<i32>) -> Arc<Contain
 
 const TWO: &str = "{containers: [{name: a, image: x}, {name: b, image: x}]}";
 const ONCE: &str = "{restartPolicy: Never, containers: [{name: a, image: x}, {name: b, image: x}]}";
-const INIT: &str =
-    "{initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Always}], containers: [{name: a, image: x}]}";
+const INIT: &str = "{initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Always}], containers: [{name: a, image: x}]}";
 
 /// Name, attempt, exit status of those that ended.
 type One = (&'static str, u32, Option<i32>);
 
 fn shown(spec: &str, containers: &[One]) -> (u32, u32, String, u32) {
     let plan = pod(spec);
-    let all: Vec<_> = containers.iter().map(|(name, attempt, code)| view(&plan, name, *attempt, *code)).collect();
+    let all: Vec<_> =
+        containers.iter().map(|(name, attempt, code)| view(&plan, name, *attempt, *code)).collect();
     let status = of(&shape(&plan), sandbox::State::Ready, &all, |view| view.config.metadata.attempt != 9);
     (status.ready, status.total, status.word, status.restarts)
 }

@@ -37,7 +37,10 @@ fn other_mistakes_are_claps() {
 fn nothing_harmful_is_suggested() {
     for word in ["purg", "pruge", "stage", "document"] {
         let said = without_harm(error(&[word])).to_string();
-        assert!(!said.contains("purge'") && !said.contains("stages'") && !said.contains("documents'"), "{said}");
+        assert!(
+            !said.contains("purge'") && !said.contains("stages'") && !said.contains("documents'"),
+            "{said}"
+        );
     }
     let said = without_harm(error(&["pll"])).to_string();
     assert!(said.contains("'pull'"), "{said}");

@@ -19,7 +19,11 @@ fn the_settings_reach_the_container() {
     let extras = Extras {
         no_network: true,
         max_restarts: Some(3),
-        devices: vec![ExtraDevice { host: "/dev/a".into(), container: "/dev/b".into(), permissions: "r".into() }],
+        devices: vec![ExtraDevice {
+            host: "/dev/a".into(),
+            container: "/dev/b".into(),
+            permissions: "r".into(),
+        }],
         pids_limit: Some(9),
         cpuset_cpus: "0-1".into(),
         cpuset_mems: "0".into(),

@@ -16,7 +16,9 @@ impl Run {
         let Some(command) = self.health_cmd.as_deref().filter(|command| *command != "none") else {
             let others = [&self.health_interval, &self.health_timeout, &self.health_start_period];
             if self.health_retries.is_some() || others.iter().any(|given| given.is_some()) {
-                bail!("--health-interval, -timeout, -retries and -start-period need --health-cmd: checks of images are not made");
+                bail!(
+                    "--health-interval, -timeout, -retries and -start-period need --health-cmd: checks of images are not made"
+                );
             }
             return Ok(None);
         };
@@ -30,7 +32,8 @@ impl Run {
 /// Whole seconds of a duration, 1 at least.
 fn seconds(text: Option<&str>, flag: &str, default: i64) -> anyhow::Result<i64> {
     let Some(text) = text.filter(|text| *text != "0s" && *text != "0") else { return Ok(default) };
-    let wrong = || format!("invalid {flag} {text:?}: expected a time such as 30s or 1m30s, of a second at least");
+    let wrong =
+        || format!("invalid {flag} {text:?}: expected a time such as 30s or 1m30s, of a second at least");
     let time: jiff::SignedDuration = text.parse().ok().with_context(wrong)?;
     let seconds = time.as_secs();
     if seconds < 1 { bail!(wrong()) } else { Ok(seconds) }

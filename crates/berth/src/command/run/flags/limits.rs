@@ -53,7 +53,8 @@ impl Run {
 /// The bytes of a size.
 pub(super) fn size(text: &str, flag: &str) -> anyhow::Result<u64> {
     let parsed: Option<Quantity> = quantity(text).parse().ok();
-    let parsed = parsed.with_context(|| format!("invalid {flag} {text:?}: expected a size such as 64m or 1g"))?;
+    let parsed =
+        parsed.with_context(|| format!("invalid {flag} {text:?}: expected a size such as 64m or 1g"))?;
     Ok(parsed.units())
 }
 

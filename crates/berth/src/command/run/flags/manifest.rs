@@ -106,7 +106,8 @@ impl Run {
     fn envs(&self) -> anyhow::Result<Vec<Value>> {
         let mut all = environment_files(&self.env_file)?;
         all.extend(environment(&self.env)?);
-        let env = |(name, value): (String, String)| json!({ "name": name, "value": value.replace('$', "$$") });
+        let env =
+            |(name, value): (String, String)| json!({ "name": name, "value": value.replace('$', "$$") });
         Ok(all.into_iter().map(env).collect())
     }
 
@@ -184,7 +185,11 @@ fn of_host(given: Option<&str>, flag: &str) -> anyhow::Result<bool> {
 /// As a manifest has it: `TERM`, `term` and `SIGTERM` are the same.
 fn stop_signal(text: &str) -> String {
     let upper = text.to_ascii_uppercase();
-    if upper.starts_with("SIG") || upper.bytes().all(|b| b.is_ascii_digit()) { upper } else { format!("SIG{upper}") }
+    if upper.starts_with("SIG") || upper.bytes().all(|b| b.is_ascii_digit()) {
+        upper
+    } else {
+        format!("SIG{upper}")
+    }
 }
 
 /// On the command line a dollar is a dollar.

@@ -100,7 +100,10 @@ fn what_cannot_be_is_refused_with_the_flag() {
         (&["-v", "data:/data", "x"][..], "named volumes"),
         (&["-v", "a", "x"], "PATH:PATH"),
         (&["-v", "/tmp:/b:rx", "x"], "\"rx\""),
-        (&["-v", "/nosuch/dir:/b", "x"], "/nosuch/dir does not exist (hint: make it first, as by mkdir -p /nosuch/dir)"),
+        (
+            &["-v", "/nosuch/dir:/b", "x"],
+            "/nosuch/dir does not exist (hint: make it first, as by mkdir -p /nosuch/dir)",
+        ),
         (&["-v", "~/x:/b", "x"], "$HOME/x"),
         (&["-p", "80-70", "x"], "the lower port first"),
         (&["-p", "1-2:1-3", "x"], "2 ports of this machine cannot lead to 3 of the container"),
@@ -189,7 +192,8 @@ fn a_user_is_a_number_or_the_images_to_know() {
 
 #[test]
 fn what_follows_the_image_is_the_containers() {
-    let pod = taken(&manifest(&["--entrypoint", "sh", "a.io/x:1", "-e", "-c", "echo $-", "--", "-d", "-m", "5"]));
+    let pod =
+        taken(&manifest(&["--entrypoint", "sh", "a.io/x:1", "-e", "-c", "echo $-", "--", "-d", "-m", "5"]));
     let c = &pod.spec.containers[0];
     assert_eq!(c.args, ["-e", "-c", "echo $$-", "--", "-d", "-m", "5"]);
     assert!(c.env.is_empty() && c.resources.limits.memory.is_none());
@@ -206,7 +210,10 @@ fn an_entrypoint_is_a_word_a_list_or_none() {
     ] {
         let pod = taken(&manifest(&[&["--entrypoint", entrypoint], words].concat()));
         let c = &pod.spec.containers[0];
-        assert_eq!((c.command.as_slice(), c.args.as_slice()), (owned(command).as_slice(), owned(args).as_slice()));
+        assert_eq!(
+            (c.command.as_slice(), c.args.as_slice()),
+            (owned(command).as_slice(), owned(args).as_slice())
+        );
     }
 }
 
@@ -217,12 +224,52 @@ fn owned(words: &[&str]) -> Vec<String> {
 #[test]
 fn dockers_flags_have_their_usual_meaning() {
     let value = manifest(&[
-        "-h", "web", "--tmpfs", "/run:size=64m,ro", "--mount", "type=bind,src=/tmp,dst=/m,readonly",
-        "--shm-size", "1g", "-v", "/anonymous", "--add-host", "db:10.0.0.1", "--add-host", "six=[::1]",
-        "--dns", "9.9.9.9", "--dns-search", "a.b", "--dns-option", "ndots:2", "--sysctl", "net.core.somaxconn=9",
-        "--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined", "--stop-signal", "hup",
-        "--stop-timeout", "3", "--group-add", "7", "--userns", "auto", "--annotation", "a=b", "--timeout", "60",
-        "--health-cmd", "test -f /ok", "--health-interval", "1m30s", "--expose", "9-10", "--init", "a.io/x:1",
+        "-h",
+        "web",
+        "--tmpfs",
+        "/run:size=64m,ro",
+        "--mount",
+        "type=bind,src=/tmp,dst=/m,readonly",
+        "--shm-size",
+        "1g",
+        "-v",
+        "/anonymous",
+        "--add-host",
+        "db:10.0.0.1",
+        "--add-host",
+        "six=[::1]",
+        "--dns",
+        "9.9.9.9",
+        "--dns-search",
+        "a.b",
+        "--dns-option",
+        "ndots:2",
+        "--sysctl",
+        "net.core.somaxconn=9",
+        "--security-opt",
+        "no-new-privileges",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--stop-signal",
+        "hup",
+        "--stop-timeout",
+        "3",
+        "--group-add",
+        "7",
+        "--userns",
+        "auto",
+        "--annotation",
+        "a=b",
+        "--timeout",
+        "60",
+        "--health-cmd",
+        "test -f /ok",
+        "--health-interval",
+        "1m30s",
+        "--expose",
+        "9-10",
+        "--init",
+        "a.io/x:1",
     ]);
     let pod = taken(&value);
     let (spec, c) = (&pod.spec, &pod.spec.containers[0]);
@@ -257,15 +304,38 @@ fn dockers_flags_have_their_usual_meaning() {
 #[test]
 fn what_no_field_says_is_in_the_annotation() {
     let pod = taken(&manifest(&[
-        "--network", "none", "--restart", "on-failure:3", "--device", "/dev/null:/dev/x:r", "--pids-limit", "0",
-        "--cpuset-cpus", "0", "-m", "64m", "--memory-swap", "-1", "--oom-score-adj", "-5", "-c", "512", "a.io/x:1",
+        "--network",
+        "none",
+        "--restart",
+        "on-failure:3",
+        "--device",
+        "/dev/null:/dev/x:r",
+        "--pids-limit",
+        "0",
+        "--cpuset-cpus",
+        "0",
+        "-m",
+        "64m",
+        "--memory-swap",
+        "-1",
+        "--oom-score-adj",
+        "-5",
+        "-c",
+        "512",
+        "a.io/x:1",
     ]));
     let extras: berth_pod::plan::Extras =
         serde_json::from_str(&pod.metadata.annotations[berth_pod::plan::RUN]).unwrap();
     assert!(extras.no_network);
     assert_eq!((extras.max_restarts, extras.pids_limit), (Some(3), Some(-1)));
-    assert_eq!((extras.memory_swap, extras.oom_score_adj, extras.cpu_shares), (Some(-1), Some(-5), Some(512)));
-    assert_eq!((extras.devices[0].container.as_str(), extras.devices[0].permissions.as_str()), ("/dev/x", "r"));
+    assert_eq!(
+        (extras.memory_swap, extras.oom_score_adj, extras.cpu_shares),
+        (Some(-1), Some(-5), Some(512))
+    );
+    assert_eq!(
+        (extras.devices[0].container.as_str(), extras.devices[0].permissions.as_str()),
+        ("/dev/x", "r")
+    );
     assert_eq!(extras.cpuset_cpus, "0");
 }
 
@@ -273,7 +343,9 @@ fn what_no_field_says_is_in_the_annotation() {
 fn ports_are_ranges_or_found() {
     let ports = |text: &str| {
         let all = publish(text, &mut Chosen::default()).unwrap();
-        all.iter().map(|p| (p["hostPort"].as_u64().unwrap(), p["containerPort"].as_u64().unwrap())).collect::<Vec<_>>()
+        all.iter()
+            .map(|p| (p["hostPort"].as_u64().unwrap(), p["containerPort"].as_u64().unwrap()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(ports("8000-8001:80-81"), [(8000, 80), (8001, 81)]);
     let found = ports("127.0.0.1::80-81/udp");
@@ -295,6 +367,7 @@ fn variables_come_from_files_too() {
     let file = dir.path().join("env");
     std::fs::write(&file, "# no\n\nA=1 # 2\r\n  B=$x\nUNSET_FOR_SURE\n").unwrap();
     let pod = taken(&manifest(&["--env-file", file.to_str().unwrap(), "-e", "A=9", "a.io/x:1"]));
-    let env: Vec<_> = pod.spec.containers[0].env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
+    let env: Vec<_> =
+        pod.spec.containers[0].env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
     assert_eq!(env, [("A", "1 # 2"), ("B", "$$x"), ("A", "9")]);
 }

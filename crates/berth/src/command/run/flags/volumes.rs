@@ -52,7 +52,10 @@ impl Volumes {
     fn host(&mut self, host: &str, inside: &str, how: &How) -> anyhow::Result<()> {
         let host = std::path::absolute(host)?;
         if !host.exists() {
-            bail!("{path} does not exist (hint: make it first, as by mkdir -p {path})", path = host.display());
+            bail!(
+                "{path} does not exist (hint: make it first, as by mkdir -p {path})",
+                path = host.display()
+            );
         }
         self.add(json!({ "hostPath": { "path": host, "type": "" } }), inside, how);
         Ok(())
@@ -92,7 +95,10 @@ fn volume(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
         _ => bail!("expected PATH:PATH, PATH:PATH:ro, or one path"),
     };
     if host.starts_with('~') {
-        bail!("the shell did not replace ~ (hint: give the path in full, such as $HOME{})", host.trim_start_matches('~'));
+        bail!(
+            "the shell did not replace ~ (hint: give the path in full, such as $HOME{})",
+            host.trim_start_matches('~')
+        );
     }
     if !host.starts_with(['/', '.']) {
         bail!("named volumes are not supported yet (hint: give a directory, such as /srv/{host}:{inside})");
@@ -104,7 +110,10 @@ fn volume(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
             "rw" | "cached" | "delegated" | "consistent" | "nocopy" => {}
             "ro" => how.read_only = true,
             "z" | "Z" => no_selinux(Path::new("/sys/fs/selinux/enforce"))?,
-            other => how.propagation = propagation(other).with_context(|| format!("{other:?} is not ro, rw, z, Z, rslave, rshared or rprivate"))?,
+            other => {
+                how.propagation = propagation(other)
+                    .with_context(|| format!("{other:?} is not ro, rw, z, Z, rslave, rshared or rprivate"))?
+            }
         }
     }
     all.host(host, inside, &how)
@@ -113,7 +122,9 @@ fn volume(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
 /// Without SELinux there is nothing to label.
 fn no_selinux(enforce: &Path) -> anyhow::Result<()> {
     if enforce.exists() {
-        bail!("labels of SELinux are not set yet (hint: label it by chcon -Rt container_file_t, and leave z out)");
+        bail!(
+            "labels of SELinux are not set yet (hint: label it by chcon -Rt container_file_t, and leave z out)"
+        );
     }
     Ok(())
 }
@@ -142,15 +153,17 @@ fn mount(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
             "readonly" | "ro" => how.read_only = matches!(value, None | Some("true" | "1")),
             "rw" => how.read_only = value == Some("false"),
             "bind-propagation" => {
-                how.propagation =
-                    propagation(needed()?).context("bind-propagation: expected rprivate, rslave or rshared")?;
+                how.propagation = propagation(needed()?)
+                    .context("bind-propagation: expected rprivate, rslave or rshared")?;
             }
             "tmpfs-size" => {
                 size(needed()?, "tmpfs-size")?;
                 limit = Some(quantity(needed()?));
             }
             "consistency" => {}
-            other => bail!("{other:?} is not supported: only type, src, dst, ro, bind-propagation and tmpfs-size are"),
+            other => bail!(
+                "{other:?} is not supported: only type, src, dst, ro, bind-propagation and tmpfs-size are"
+            ),
         }
     }
     let inside = inside.context("it needs dst=PATH")?;
