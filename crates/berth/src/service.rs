@@ -122,7 +122,7 @@ impl Berth for Service {
                 let image = images.find(&view.image_id).ok().flatten();
                 container.command = views::command(view, image.as_deref());
                 (container.ready, container.probe) = self.ready(pod_view.config.owner, view);
-                container.again = shape.runs_again(pod_view.state, view);
+                container.again = shape.runs_again(pod_view, view);
             }
             let status = self.status(&shape, pod_view);
             api::Pod {

@@ -65,8 +65,21 @@ impl Shape {
         Self { spec, max_restarts: extras.and_then(|extras| extras.max_restarts) }
     }
 
-    /// Whether a container that has ended will be run again.
-    pub fn runs_again(&self, pod: sandbox::State, view: &ContainerView) -> bool {
+    /// Whether a container of the pod that has ended will be run again. An attempt that another one has followed will not.
+    pub fn runs_again(&self, pod: &SandboxView, view: &ContainerView) -> bool {
+        self.again(pod.state, &pod.containers, view)
+    }
+
+    fn again(&self, pod: sandbox::State, all: &[Arc<ContainerView>], view: &ContainerView) -> bool {
+        let own = &view.config.metadata;
+        let follows = |other: &Arc<ContainerView>| {
+            other.config.metadata.name == own.name && other.config.metadata.attempt > own.attempt
+        };
+        !all.iter().any(follows) && self.is_due(pod, view)
+    }
+
+    /// The same of the newest attempt.
+    fn is_due(&self, pod: sandbox::State, view: &ContainerView) -> bool {
         let (Some(spec), Some(exit)) = (&self.spec, &view.exit) else { return false };
         let (name, attempt) = (view.config.metadata.name.as_str(), view.config.metadata.attempt);
         let init = spec.init_containers.iter().find(|c| c.name == name);
@@ -153,7 +166,7 @@ fn init_word(shape: &Shape, pod: sandbox::State, of: &Named, view: Option<&Conta
         Some(exit) if view.state == State::Exited => match exit.code {
             0 if !of.is_sidecar() => None,
             _ if of.is_sidecar() && view.config.metadata.attempt > 0 => None,
-            _ if shape.runs_again(pod, view) && view.config.metadata.attempt > 0 => {
+            _ if shape.is_due(pod, view) && view.config.metadata.attempt > 0 => {
                 Some("CrashLoopBackOff".to_owned())
             }
             _ => Some(ended(view)),
@@ -171,7 +184,7 @@ fn main_word(shape: &Shape, pod: sandbox::State, mains: &[Option<&ContainerView>
             None => word = Some("ContainerCreating".to_owned()),
             Some(view) => match view.state {
                 State::Running | State::Stopping { .. } => runs = true,
-                State::Exited if shape.runs_again(pod, view) && view.config.metadata.attempt > 0 => {
+                State::Exited if shape.is_due(pod, view) && view.config.metadata.attempt > 0 => {
                     word = Some("CrashLoopBackOff".to_owned());
                 }
                 State::Exited => word = Some(ended(view)),

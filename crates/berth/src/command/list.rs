@@ -80,13 +80,8 @@ async fn pods(reach: &Reach) -> anyhow::Result<Vec<api::Pod>> {
 }
 
 /// Whether a container has ended for good.
-fn still(pod: &api::Pod, container: &api::Container) -> bool {
-    let newer = |other: &api::Container| other.name == container.name && other.attempt > container.attempt;
-    if container.again {
-        // Of one that is run again and again only the last attempt counts.
-        return pod.containers.iter().any(newer);
-    }
-    matches!(container.state.as_str(), "exited" | "being removed" | "gone")
+fn still(container: &api::Container) -> bool {
+    !container.again && matches!(container.state.as_str(), "exited" | "being removed" | "gone")
 }
 
 /// `running`, `running (not ready)`, `exited (1)`, `exited (137, OOMKilled)`, `restarting (1)`.
@@ -112,7 +107,7 @@ impl Ps {
         let mut wanted = pods
             .iter()
             .flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
-            .filter(|(pod, container)| all || !still(pod, container))
+            .filter(|(_, container)| all || !still(container))
             .filter(|(pod, container)| Filter::all_take(&self.filter, pod, container));
         if let Some(template) = &self.format {
             formatted(template, wanted.map(|(pod, container)| shown(pod, container)))?;

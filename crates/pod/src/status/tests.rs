@@ -94,7 +94,7 @@ fn of_a_pod_of_a_kubelet_only_what_is_there_counts() {
     let all = [view(&plan, "a", 1, None), view(&plan, "a", 0, Some(1))];
     let status = of(&Shape::default(), sandbox::State::Ready, &all, |_| true);
     assert_eq!((status.ready, status.total, status.word.as_str(), status.restarts), (1, 1, "Running", 1));
-    assert!(!Shape::default().runs_again(sandbox::State::Ready, &all[1]));
+    assert!(!Shape::default().is_due(sandbox::State::Ready, &all[1]));
 }
 
 #[test]
@@ -102,8 +102,17 @@ fn what_is_stopped_is_not_run_again() {
     let plan = pod(TWO);
     let shape = shape(&plan);
     let ended = view(&plan, "a", 0, Some(1));
-    assert!(shape.runs_again(sandbox::State::Ready, &ended));
-    assert!(!shape.runs_again(sandbox::State::NotReady, &ended));
+    assert!(shape.is_due(sandbox::State::Ready, &ended));
+    assert!(!shape.is_due(sandbox::State::NotReady, &ended));
     let counted = Shape { max_restarts: Some(0), ..shape };
-    assert!(!counted.runs_again(sandbox::State::Ready, &ended));
+    assert!(!counted.is_due(sandbox::State::Ready, &ended));
+}
+
+#[test]
+fn an_attempt_that_was_followed_is_not_run_again() {
+    let plan = pod(TWO);
+    let shape = shape(&plan);
+    let all = [view(&plan, "a", 1, Some(1)), view(&plan, "a", 0, Some(1)), view(&plan, "b", 0, None)];
+    let again: Vec<_> = all.iter().map(|view| shape.again(sandbox::State::Ready, &all, view)).collect();
+    assert_eq!(again, [true, false, false]);
 }
