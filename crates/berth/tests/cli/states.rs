@@ -53,9 +53,11 @@ fn play_says_what_it_waits_for_and_down_needs_only_the_names() {
     let play = home.spawn(&["play", "-q", &file]);
     play.complains("pod slow is waiting: Init:0/1; berth logs slow/first shows what it writes");
     assert_eq!(pod(&home, "slow")["status"], "Init:0/1");
+    let again = home.berth(&["play", "-q", "-f", &file]).refused();
+    assert!(again.contains("pod slow exists"), "{again}");
     // Of another version of the file, which asks for what there is not.
-    let file = home.write("slow.yaml", &text.replace("spec:\n", "spec:\n  nodeName: x\n  noSuchField: 1\n"));
-    assert_eq!(home.berth(&["down", &file]).fine(), "slow\n");
+    home.write("slow.yaml", &text.replace("spec:\n", "spec:\n  nodeName: x\n  noSuchField: 1\n"));
+    assert_eq!(home.berth(&["down", "-f", "slow.yaml"]).fine(), "slow\n");
     let said = play.end();
     assert!(said.code == 125 && said.err.contains("was removed in the meantime"), "{said:?}");
     home.clean();
