@@ -175,7 +175,7 @@ const FLAGS: &[Refused] = &[
     ),
     refused(
         &["--attach", "-a", "--sig-proxy", "--detach-keys"],
-        "what is passed on is fixed: output always, input with -i, Ctrl-C as a stop",
+        "what is passed on is fixed: output always, input with -i, Ctrl-C as a stop; Ctrl-P and Ctrl-Q leave a terminal",
         "-d for none of it, and berth attach or logs later",
     ),
     refused(

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::stream::Session;
+use super::stream::{Leave, Session};
 use super::{about, environment, exit_code};
 use crate::api;
 use crate::client::{Reach, told};
+use crate::output::note;
 use crate::terminal;
 
 /// `berth exec`
@@ -88,7 +89,11 @@ impl Attach {
             size: terminal::size(),
             stdin: found.stdin,
         };
-        session.attach(&mut client, join).await.map_err(|e| named(&self.container, e))?;
+        let left = session.attach(&mut client, join).await.map_err(|e| named(&self.container, e))?;
+        if left == Leave::Left {
+            note(format_args!("berth: {} goes on", self.container));
+            return Ok(ExitCode::SUCCESS);
+        }
         let end = client.wait(api::WaitRequest { container: found.id }).await.map_err(told)?.into_inner();
         Ok(exit_code(end.exit_code))
     }

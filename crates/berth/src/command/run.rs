@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::stream::Session;
+use super::stream::{Leave, Session};
 use super::{exit_code, play};
 use crate::api;
 use crate::client::{Client, Lost, Reach, told};
@@ -96,7 +96,15 @@ impl Run {
         };
         let session =
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
-        if let Err(error) = session.attach(client, join).await {
+        let ended = session.attach(client, join).await;
+        if let Ok(Leave::Left) = ended {
+            note(format_args!(
+                "berth: {name} goes on; berth attach {name} joins it again",
+                name = container.name
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Err(error) = ended {
             if error.downcast_ref::<Lost>().is_some() {
                 // Pods outlive daemons: this one keeps running.
                 return Err(error.context(format!("the container keeps running as {}", container.name)));
