@@ -1,5 +1,7 @@
 //! The command line.
 
+mod refused;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -56,22 +58,48 @@ enum Command {
     Attach(command::exec::Attach),
     /// Stop pods or containers
     Stop(command::change::Stop),
+    /// Run stopped pods anew
+    Start(command::act::Start),
+    /// Stop pods and run them anew
+    Restart(command::act::Restart),
+    /// Signal containers
+    Kill(command::act::Kill),
     /// Remove pods or containers
     Rm(command::change::Rm),
+    /// Copy files out of a container or into it
+    Cp(command::copy::Cp),
+    /// Lead ports of this machine into a pod
+    PortForward(command::forward::PortForward),
+    /// List the processes of a container
+    Top(command::act::Top),
+    /// Show what containers use
+    Stats(command::watch::Stats),
+    /// Show what happens
+    Events(command::watch::Events),
+    /// Show a pod in words
+    Describe(command::describe::Describe),
+    /// Show how a pod started, and why it is not ready
+    Explain(command::describe::Explain),
     /// Wait for the end of a container and show its exit status
     Wait(command::change::Wait),
     /// Pull an image
     Pull(command::image::Pull),
     /// List images
     Images(command::image::Images),
+    /// Give an image another name
+    Tag(command::image::Tag),
     /// Remove images
     Rmi(command::image::Rmi),
     /// Add the images of an archive
     Load(command::archive::Load),
     /// Write images into an archive
     Save(command::archive::Save),
-    /// Show everything known of a pod, container or image, as JSON
+    /// Show everything known of a pod, container or image, as JSON or YAML
     Inspect(command::list::Inspect),
+    /// Remove pods that have ended, and unused images
+    Prune(command::prune::Prune),
+    /// What is used, and what nobody needs
+    System(command::prune::System),
     /// Show what the daemon runs with, and what it can run pods by
     Info(command::info::Info),
     /// Look for what is left behind, and explain it
@@ -103,6 +131,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Ok(cli) => cli,
         Err(e) => {
             // As docker and podman: a container's own status is never confused with a wrong flag's.
+            if let Some(said) = refused::explain(&e) {
+                crate::output::complain(&said);
+                return Ok(ExitCode::from(command::FAILED));
+            }
+            let e = refused::without_harm(e);
             let code = if e.use_stderr() { ExitCode::from(command::FAILED) } else { ExitCode::SUCCESS };
             // No help is needed when the reader went away.
             e.print().ok();
@@ -125,6 +158,19 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Exec(exec) => on_runtime(exec.run(reach)),
         Command::Attach(attach) => on_runtime(attach.run(reach)),
         Command::Stop(stop) => on_runtime(stop.run(reach)),
+        Command::Start(start) => on_runtime(start.run(reach)),
+        Command::Restart(restart) => on_runtime(restart.run(reach)),
+        Command::Kill(kill) => on_runtime(kill.run(reach)),
+        Command::Cp(cp) => on_runtime(cp.run(reach)),
+        Command::PortForward(forward) => on_runtime(forward.run(reach)),
+        Command::Top(top) => on_runtime(top.run(reach)),
+        Command::Stats(stats) => on_runtime(stats.run(reach)),
+        Command::Events(events) => on_runtime(events.run(reach)),
+        Command::Describe(describe) => on_runtime(describe.run(reach)),
+        Command::Explain(explain) => on_runtime(explain.run(reach)),
+        Command::Tag(tag) => on_runtime(tag.run(reach)),
+        Command::Prune(prune) => on_runtime(prune.run(reach)),
+        Command::System(system) => on_runtime(system.run(reach)),
         Command::Rm(rm) => on_runtime(rm.run(reach)),
         Command::Wait(wait) => on_runtime(wait.run(reach)),
         Command::Pull(pull) => on_runtime(pull.run(reach)),

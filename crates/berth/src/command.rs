@@ -1,20 +1,30 @@
 //! The commands, one file for each family.
 
+pub(crate) mod act;
 pub(crate) mod archive;
 pub(crate) mod change;
+pub(crate) mod copy;
+pub(crate) mod describe;
 pub(crate) mod documents;
 pub(crate) mod exec;
+pub(crate) mod forward;
 pub(crate) mod image;
 pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod play;
+pub(crate) mod prune;
 pub(crate) mod run;
 mod stream;
+pub(crate) mod watch;
 pub(crate) mod workloads;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::Context;
+use berth_sys::fs::read_bounded;
 
 use crate::api;
 use crate::output::complain;
@@ -31,7 +41,9 @@ fn exit_code(code: i32) -> ExitCode {
 fn outcomes(outcomes: Vec<api::Outcome>) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for outcome in outcomes {
-        if outcome.error.is_empty() {
+        if outcome.missing {
+            crate::output::note(format_args!("no pod or container {:?}", outcome.target));
+        } else if outcome.error.is_empty() {
             crate::output::line(&outcome.target)?;
         } else {
             complain(&about(&outcome.target, &outcome.error));
@@ -39,6 +51,11 @@ fn outcomes(outcomes: Vec<api::Outcome>) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(done(failed))
+}
+
+/// A container by its pod's name and its own, where kubectl's `-c` gives that.
+fn in_pod(target: &str, container: Option<&str>) -> String {
+    container.map_or_else(|| target.to_owned(), |container| format!("{target}/{container}"))
 }
 
 /// The exit status when each of several targets was tried.
@@ -53,18 +70,36 @@ fn about(target: &str, error: &str) -> String {
 
 /// `NAME=VALUE`; as docker, a name alone takes its value from here, and is left out when it is not set here.
 fn environment(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    let mut all = Vec::with_capacity(given.len());
-    for text in given {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text.as_str(), own(text)?),
-        };
-        if name.is_empty() {
-            anyhow::bail!("invalid --env {text:?}: expected NAME=VALUE");
+    let all = given.iter().map(|text| variable(text, "--env")).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// The most bytes of a file of variables.
+const MAX_ENV_FILE: u64 = 1 << 20;
+
+/// Files of variables, one a line, as docker reads them: no quotes, `#` begins a comment.
+fn environment_files(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let at = || format!("--env-file {}", path.display());
+        let text = String::from_utf8(read_bounded(path, MAX_ENV_FILE).with_context(at)?).with_context(at)?;
+        let lines = text.lines().map(|line| line.trim_start().trim_end_matches('\r'));
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            all.extend(variable(line, &at())?);
         }
-        all.extend(value.map(|value| (name.to_owned(), value)));
     }
     Ok(all)
+}
+
+fn variable(text: &str, given_by: &str) -> anyhow::Result<Option<(String, String)>> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, own(text)?),
+    };
+    if name.is_empty() {
+        anyhow::bail!("invalid {given_by} {text:?}: expected NAME=VALUE");
+    }
+    Ok(value.map(|value| (name.to_owned(), value)))
 }
 
 fn own(name: &str) -> anyhow::Result<Option<String>> {

@@ -1,19 +1,24 @@
 //! Berth's own service: what the command line asks and the CRI does not say.
 
+mod acts;
 mod archive;
+mod forward;
 mod images;
+mod observe;
 mod pods;
 mod streams;
 mod target;
 mod views;
+mod waits;
 mod workloads;
 
 use std::path::PathBuf;
 use std::pin::Pin;
 
 use berth_engine::Engine;
-use berth_engine::model::{ContainerView, Owner};
+use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_pod::controller::Pods;
+use berth_pod::status::{self, Shape};
 use berth_pod::workload::Workloads;
 use berth_types::Classify;
 use berth_types::lifecycle::container::State;
@@ -54,6 +59,12 @@ impl Service {
         Self { engine, pods, workloads, end }
     }
 
+    /// How a pod is shown in a list.
+    fn status(&self, shape: &Shape, view: &SandboxView) -> status::Status {
+        let ready = |container: &ContainerView| self.ready(view.config.owner, container).0 != Some(false);
+        status::of(shape, view.state, &view.containers, ready)
+    }
+
     /// Whether a container of a local pod is ready, and why not. A kubelet knows it of its own.
     fn ready(&self, owner: Owner, view: &ContainerView) -> (Option<bool>, String) {
         if owner != Owner::Local {
@@ -78,6 +89,8 @@ impl Berth for Service {
     type PlayStream = Messages<api::PlayEvent>;
     type ExecStream = Messages<api::Output>;
     type AttachStream = Messages<api::Output>;
+    type WatchStream = Messages<api::Happened>;
+    type ForwardStream = Messages<api::ForwardOutput>;
     type PullStream = Messages<api::PullEvent>;
     type LoadStream = Messages<api::LoadEvent>;
     type SaveStream = Messages<api::Chunk>;
@@ -108,12 +121,21 @@ impl Berth for Service {
         let pods = self.engine.sandboxes(None);
         let pods = pods.iter().map(|pod_view| {
             let mut pod = views::pod(pod_view);
+            let shape = Shape::of(pod_view);
             for (container, view) in pod.containers.iter_mut().zip(&pod_view.containers) {
                 let image = images.find(&view.image_id).ok().flatten();
                 container.command = views::command(view, image.as_deref());
                 (container.ready, container.probe) = self.ready(pod_view.config.owner, view);
+                container.again = shape.runs_again(pod_view, view);
             }
-            pod
+            let status = self.status(&shape, pod_view);
+            api::Pod {
+                status: status.word,
+                ready: status.ready,
+                total: status.total,
+                restarts: status.restarts,
+                ..pod
+            }
         });
         Ok(Response::new(api::ListResponse { pods: pods.collect() }))
     }
@@ -153,6 +175,32 @@ impl Berth for Service {
         Ok(Response::new(pods::remove(self, request.into_inner()).await))
     }
 
+    async fn kill(&self, request: Request<api::KillRequest>) -> Answer<api::KillResponse> {
+        Ok(Response::new(acts::kill(self, request.into_inner()).await))
+    }
+
+    async fn restart(&self, request: Request<api::RestartRequest>) -> Answer<api::RestartResponse> {
+        Ok(Response::new(acts::restart(self, request.into_inner()).await))
+    }
+
+    async fn processes(&self, request: Request<api::ProcessesRequest>) -> Answer<api::ProcessesResponse> {
+        acts::processes(self, &request.into_inner().container).await.map(Response::new)
+    }
+
+    async fn stats(&self, request: Request<api::StatsRequest>) -> Answer<api::StatsResponse> {
+        observe::stats(self, &request.into_inner().targets).await.map(Response::new)
+    }
+
+    async fn watch(&self, _: Request<api::WatchRequest>) -> Answer<Self::WatchStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(observe::events(self.engine.events(), sender));
+        answer
+    }
+
+    async fn forward(&self, request: Request<Streaming<api::ForwardInput>>) -> Answer<Self::ForwardStream> {
+        forward::forward(self, request.into_inner()).await
+    }
+
     async fn wait(&self, request: Request<api::WaitRequest>) -> Answer<api::WaitResponse> {
         pods::wait(self, &request.into_inner().container).await.map(Response::new)
     }
@@ -173,6 +221,14 @@ impl Berth for Service {
 
     async fn images(&self, _: Request<api::ImagesRequest>) -> Answer<api::ImagesResponse> {
         Ok(Response::new(images::list(self)))
+    }
+
+    async fn tag(&self, request: Request<api::TagRequest>) -> Answer<api::TagResponse> {
+        images::tag(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn disk_usage(&self, _: Request<api::DiskUsageRequest>) -> Answer<api::DiskUsageResponse> {
+        Ok(Response::new(images::usage(self).await))
     }
 
     async fn remove_image(

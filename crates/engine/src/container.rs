@@ -14,6 +14,7 @@ pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod kernel;
 mod limits;
+pub(crate) mod processes;
 pub(crate) mod remove;
 pub(crate) mod session;
 pub(crate) mod start;

@@ -14,6 +14,7 @@ use berth_types::{ContainerId, SandboxId};
 
 use crate::config::EngineConfig;
 use crate::container::exec::{self, Target};
+use crate::container::processes::{self, Process};
 use crate::container::session::{AttachSession, ExecRequest, ExecSession};
 use crate::error::EngineError;
 use crate::events::Events;
@@ -27,7 +28,7 @@ use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, R
 use crate::seams::{Driver, Seams};
 use crate::shared::{Identity, Shared};
 use crate::status::{Finding, HandlerFeatures, HandlerStatus, NetworkStatus, Stages};
-use crate::{open, validate};
+use crate::{oci, open, validate};
 
 /// The engine. Clones are cheap and share everything. Pods go on when the last clone, or the whole
 /// process, is gone.
@@ -239,6 +240,30 @@ impl Engine {
     pub async fn attach(&self, id: &ContainerId, stdin: bool) -> Result<AttachSession, EngineError> {
         let attached = async { exec::attach(&self.target(id).await?, stdin).await };
         self.settled(id, attached.await).await
+    }
+
+    /// Sends a signal, by its name or number, to the main process of a container. One that has ended needs none.
+    ///
+    /// # Errors
+    /// `NotFound` or `Refused`; `Invalid` for what is no signal.
+    pub async fn signal_container(&self, id: &ContainerId, signal: &str) -> Result<(), EngineError> {
+        let number = oci::signal::number(signal)
+            .ok_or_else(|| EngineError::invalid("signal", format!("{signal:?} is not a signal")))?;
+        let sent = async { exec::signal(&self.target(id).await?, number).await };
+        self.settled(id, sent.await).await
+    }
+
+    /// The processes of a container that runs, as the machine sees them.
+    ///
+    /// # Errors
+    /// `NotFound`; `Refused` when it does not run; `Unsupported` where they are another kernel's.
+    pub async fn processes(&self, id: &ContainerId) -> Result<Vec<Process>, EngineError> {
+        let target = self.target(id).await?;
+        if target.handler.has_own_kernel() {
+            let message = "its processes are those of another kernel (hint: run ps in it by exec)".to_owned();
+            return Err(EngineError::unsupported("processes", message));
+        }
+        processes::list(&self.shared, self.container(id.as_str())?).await
     }
 
     /// Connects to a port of a pod on `localhost` inside of it, by IPv4 or else by IPv6.

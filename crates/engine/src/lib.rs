@@ -41,6 +41,7 @@ pub use config::{
     BuiltinImage, BuiltinNetwork, CgroupDriver, CniNetwork, EngineConfig, ImageConfig, NetworkChoice,
 };
 pub use confinement::Confinement;
+pub use container::processes::Process;
 pub use container::session::{
     AttachSession, Ending, ExecEnd, ExecRequest, ExecSession, Input, Output, Resizer, Tail,
 };

@@ -336,6 +336,23 @@ impl Pods {
         claims::remove(&self.inner.claims, namespace, name)
     }
 
+    /// The manifest of a pod as it was played, and how, to run it once more.
+    pub fn kept(&self, view: &SandboxView) -> Result<(Pod, Options), PodError> {
+        let config = &view.config;
+        let gone = || PodError::NotFound(config.metadata.name.clone());
+        let source = config.annotations.get(MANIFEST).ok_or_else(gone)?;
+        let place = self.place_of(config.metadata.uid.clone());
+        let objects =
+            files::objects(&place).map_err(|e| files::fault("its manifest", &place.dir, e.to_string()))?;
+        let pod = manifest::resume(source, &objects).map_err(|e| PodError::Said {
+            message: format!("pod {}: {e}", config.metadata.name),
+            kind: e.kind(),
+            hint: None,
+        })?;
+        let remove = config.annotations.contains_key(REMOVE);
+        Ok((pod, Options { remove, pull: Some(PullChoice::Missing), ..Options::default() }))
+    }
+
     /// What the probes of a running container say; None of one that has none, which is ready.
     pub fn health(&self, container: &ContainerId) -> Option<Shown> {
         self.inner.health.board.get(container)

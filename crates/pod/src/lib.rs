@@ -15,5 +15,6 @@ pub mod manifest;
 pub mod plan;
 pub mod probe;
 pub mod restart;
+pub mod status;
 pub mod termination;
 pub mod workload;

@@ -7,6 +7,7 @@
 mod claim;
 mod fields;
 mod lists;
+mod named;
 mod objects;
 mod refused;
 mod settled;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use berth_types::quantity::{Quantity, QuantityError};
 pub use claim::Claim;
+pub use named::{Named, names};
 pub use objects::*;
 pub(crate) use refused::list;
 pub use spec::*;
@@ -207,13 +209,17 @@ struct Found {
 }
 
 impl Found {
-    fn file(&mut self, text: &[u8]) -> Result<(), Vec<ManifestError>> {
-        let syntax = |message: String| vec![ManifestError::Syntax(message)];
+    /// The documents of a text.
+    fn documents(text: &[u8]) -> Result<Vec<Value>, ManifestError> {
+        let syntax = |message: String| ManifestError::Syntax(message);
         let text = std::str::from_utf8(text).map_err(|e| syntax(e.to_string()))?;
         // A mode is written 0644, as kubectl reads it.
         let options = serde_saphyr::options! { legacy_octal_numbers: true };
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple_with_options(text, options).map_err(|e| syntax(e.to_string()))?;
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| syntax(e.to_string()))
+    }
+
+    fn file(&mut self, text: &[u8]) -> Result<(), Vec<ManifestError>> {
+        let documents = Self::documents(text).map_err(|fault| vec![fault])?;
         self.documents += documents.len();
         if self.documents > MAX_DOCUMENTS {
             return Err(vec![ManifestError::TooMany(self.documents)]);

@@ -9,6 +9,7 @@ mod container;
 mod empty;
 mod env;
 mod expand;
+mod extras;
 mod facts;
 mod mounts;
 mod names;
@@ -32,6 +33,7 @@ use crate::probe::{Hooks, Probes};
 
 pub(crate) use facts::needs_addresses;
 
+pub use extras::{ExtraDevice, Extras, RUN};
 pub use facts::Node;
 pub use projected::{Content, Files};
 pub use volumes::{Volume, VolumeKind};
@@ -81,9 +83,19 @@ pub struct Plan {
     pub grace: u64,
     /// How long the pod may run.
     pub deadline: Option<Duration>,
+    /// How often a main container is run again; without it for ever.
+    pub max_restarts: Option<u32>,
 }
 
 impl Plan {
+    /// What happens when this attempt of a main container ends.
+    pub(crate) fn restart_of(&self, attempt: u32) -> RestartPolicy {
+        match self.max_restarts {
+            Some(most) if attempt >= most => RestartPolicy::Never,
+            _ => self.restart,
+        }
+    }
+
     /// The pod's name.
     pub(crate) fn name(&self) -> &str {
         &self.sandbox.metadata.name
@@ -232,15 +244,19 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     let main = planned(&pod.spec.containers, "containers");
     let names = names::plan(pod, faults);
     let sandbox = sandbox(pod, place, names);
-    Some(Plan {
+    let extras = faults.take(extras::of(pod));
+    let mut plan = Plan {
         sandbox: faults.take(sandbox)?,
         init,
         main,
         restart: pod.spec.restart_policy,
         grace: pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
         deadline: faults.take(deadline(pod)).flatten(),
+        max_restarts: None,
         volumes,
-    })
+    };
+    extras?.add_to(&mut plan);
+    Some(plan)
 }
 
 fn deadline(pod: &Pod) -> Result<Option<Duration>, Fault> {
@@ -258,7 +274,11 @@ fn deadline(pod: &Pod) -> Result<Option<Duration>, Fault> {
 }
 
 fn check_names(pod: &Pod, faults: &mut Faults) {
-    let named = faults.take(name("metadata.name", &pod.metadata.name, 253, true)).is_some();
+    let free = extras::has_free_names(pod);
+    let own = |at: &str, text: &str, max: usize, dots: bool| {
+        if free { extras::free_name(at, text) } else { name(at, text, max, dots) }
+    };
+    let named = faults.take(own("metadata.name", &pod.metadata.name, 253, true)).is_some();
     let others = [
         ("metadata.namespace", &pod.metadata.namespace),
         ("spec.hostname", &pod.spec.hostname),
@@ -280,7 +300,7 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
             let at = format!("spec.{list}[{index}].name");
             // `run` gives a container its pod's name: a mistake in both is told once.
             if named || container.name != pod.metadata.name {
-                faults.take(name(&at, &container.name, 63, false));
+                faults.take(own(&at, &container.name, 63, false));
             }
             if !seen.insert(&container.name) {
                 faults.0.push(wrong(at, format!("duplicate {:?}", container.name)));

@@ -34,7 +34,7 @@ pub use error::WorkloadError;
 pub use shown::Shown;
 
 use crate::controller::{Options, Pods, Progress};
-use crate::manifest::{Immutable, Spec, Workload, WorkloadKind, resume_workload};
+use crate::manifest::{Immutable, Named, Spec, Workload, WorkloadKind, resume_workload};
 use keep::Record;
 use model::Status;
 use task::{Command, Task};
@@ -58,6 +58,12 @@ impl Key {
     pub fn of(workload: &Workload) -> Self {
         let Workload { kind, namespace, name, .. } = workload;
         Self { kind: *kind, namespace: namespace.clone(), name: name.clone() }
+    }
+
+    /// That of an object of a manifest, if it is a workload.
+    pub fn named(object: &Named) -> Option<Self> {
+        let kind = WorkloadKind::named(&object.kind)?;
+        Some(Self { kind, namespace: object.namespace.clone(), name: object.name.clone() })
     }
 
     /// `Deployment web`, as messages name it.

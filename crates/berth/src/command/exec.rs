@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::stream::Session;
+use super::stream::{Leave, Session};
 use super::{about, environment, exit_code};
 use crate::api;
 use crate::client::{Reach, told};
+use crate::output::note;
 use crate::terminal;
 
 /// `berth exec`
@@ -16,6 +17,12 @@ use crate::terminal;
 
 Exit status: the command's own; 125 when Berth failed, 126 or 127 when the command cannot be executed.")]
 pub(crate) struct Exec {
+    /// In the background: what the command writes is not kept
+    #[arg(short, long)]
+    detach: bool,
+    /// The container of the pod, as POD/CONTAINER says it, too
+    #[arg(short = 'c', long = "container", value_name = "NAME")]
+    of_pod: Option<String>,
     /// Keep standard input open
     #[arg(short, long)]
     interactive: bool,
@@ -41,20 +48,22 @@ pub(crate) struct Exec {
 impl Exec {
     /// Runs the command; its exit status is ours.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        terminal::demand(self.tty, self.interactive)?;
+        let (tty, stdin) = (self.tty && !self.detach, self.interactive && !self.detach);
+        terminal::demand(tty, stdin)?;
         let mut client = reach.client().await?;
-        let name = self.container.clone();
+        let name = super::in_pod(&self.container, self.of_pod.as_deref());
         let start = api::ExecStart {
-            container: self.container,
+            container: name.clone(),
             argv: self.command,
             env: environment(&self.env)?.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
             user: self.user.unwrap_or_default(),
             working_dir: self.workdir.unwrap_or_default(),
             tty: self.tty,
-            stdin: self.interactive,
-            size: if self.tty { terminal::size() } else { None },
+            stdin,
+            size: if tty { terminal::size() } else { None },
+            detach: self.detach,
         };
-        let session = Session { tty: self.tty, stdin: self.interactive, stops: None };
+        let session = Session { tty, stdin, stops: None };
         let ended = session.exec(&mut client, start).await;
         ended.map(exit_code).map_err(|e| named(&name, e))
     }
@@ -80,7 +89,11 @@ impl Attach {
             size: terminal::size(),
             stdin: found.stdin,
         };
-        session.attach(&mut client, join).await.map_err(|e| named(&self.container, e))?;
+        let left = session.attach(&mut client, join).await.map_err(|e| named(&self.container, e))?;
+        if left == Leave::Left {
+            note(format_args!("berth: {} goes on", self.container));
+            return Ok(ExitCode::SUCCESS);
+        }
         let end = client.wait(api::WaitRequest { container: found.id }).await.map_err(told)?.into_inner();
         Ok(exit_code(end.exit_code))
     }

@@ -122,3 +122,24 @@ impl Rmi {
         outcomes(client.remove_image(request).await.map_err(told)?.into_inner().outcomes)
     }
 }
+
+/// `berth tag`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tag {
+    /// An image, by name or id
+    image: String,
+    /// Names that it gets; one without a registry is localhost's
+    #[arg(required = true, value_name = "NAME[:TAG]")]
+    names: Vec<String>,
+}
+
+impl Tag {
+    /// Gives the image its names.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        let mut client = reach.client().await?;
+        for name in self.names {
+            client.tag(api::TagRequest { image: self.image.clone(), name }).await.map_err(told)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,13 +1,19 @@
 //! `berth ps`, `berth pods` and `berth inspect`.
 
+mod filter;
+pub(crate) mod template;
+
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use serde_json::json;
 
 use super::{about, done};
 use crate::api;
 use crate::client::{Reach, told};
 use crate::output::{Format, age, complain, line, short_id, table};
+use filter::Filter;
+use template::Template;
 
 /// `berth ps`
 #[derive(Debug, clap::Args)]
@@ -18,6 +24,15 @@ pub(crate) struct Ps {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
+    /// Only some: name=, id=, pod=, status=, label=, ancestor= or exited=; repeatable
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// A line for each, such as '{{.ID}} {{.Names}}'; keys are those of -o json
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "quiet")]
+    format: Option<Template>,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
     /// Form of the answer
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -29,6 +44,9 @@ pub(crate) struct Pods {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
+    /// A line for each, such as '{{.Name}} {{.Status}}'; keys are those of -o json
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "quiet")]
+    format: Option<Template>,
     /// Form of the answer
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -37,9 +55,23 @@ pub(crate) struct Pods {
 /// `berth inspect`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
+    /// A line for each, such as '{{.State}}'; keys are those of the JSON
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<Template>,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
     /// A pod, container or image
     #[arg(required = true)]
     targets: Vec<String>,
+}
+
+/// The form of what is inspected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    #[default]
+    Json,
+    Yaml,
 }
 
 async fn pods(reach: &Reach) -> anyhow::Result<Vec<api::Pod>> {
@@ -47,13 +79,16 @@ async fn pods(reach: &Reach) -> anyhow::Result<Vec<api::Pod>> {
     Ok(client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods)
 }
 
-/// Whether a container has ended or was never started.
+/// Whether a container has ended for good.
 fn still(container: &api::Container) -> bool {
-    matches!(container.state.as_str(), "exited" | "being removed" | "gone")
+    !container.again && matches!(container.state.as_str(), "exited" | "being removed" | "gone")
 }
 
-/// `running`, `running (not ready)`, `exited (1)`, `exited (137, OOMKilled)`.
+/// `running`, `running (not ready)`, `exited (1)`, `exited (137, OOMKilled)`, `restarting (1)`.
 fn status(container: &api::Container) -> String {
+    if container.again {
+        return format!("restarting ({})", container.exit_code);
+    }
     match (container.state.as_str(), container.reason.as_str()) {
         ("exited", "OOMKilled" | "StartError" | "Unknown") => {
             format!("exited ({}, {})", container.exit_code, container.reason)
@@ -68,17 +103,21 @@ impl Ps {
     /// Lists containers.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let pods = pods(&reach).await?;
+        let all = self.all || self.filter.iter().any(Filter::wants_ended);
         let mut wanted = pods
             .iter()
             .flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
-            .filter(|(_, container)| self.all || !still(container));
-        if self.quiet {
+            .filter(|(_, container)| all || !still(container))
+            .filter(|(pod, container)| Filter::all_take(&self.filter, pod, container));
+        if let Some(template) = &self.format {
+            formatted(template, wanted.map(|(pod, container)| shown(pod, container)))?;
+        } else if self.quiet {
             wanted.try_for_each(|(_, container)| line(&container.id))?;
         } else if self.output == Format::Json {
             let all: Vec<_> = wanted.map(|(pod, container)| container_json(pod, container)).collect();
             line(json!(all))?;
         } else {
-            let rows: Vec<_> = wanted.map(|(pod, container)| row(pod, container)).collect();
+            let rows: Vec<_> = wanted.map(|(pod, container)| row(pod, container, self.no_trunc)).collect();
             table::print(
                 &["CONTAINER ID", "POD", "NAME", "IMAGE", "COMMAND", "AGE", "STATUS", "PORTS"],
                 &rows,
@@ -88,13 +127,35 @@ impl Ps {
     }
 }
 
-fn row(pod: &api::Pod, container: &api::Container) -> Vec<String> {
+/// A line for each object.
+fn formatted(template: &Template, objects: impl Iterator<Item = serde_json::Value>) -> anyhow::Result<()> {
+    let lines = objects.map(|object| template.text(&object)).collect::<anyhow::Result<Vec<_>>>()?;
+    if !template.table {
+        return lines.into_iter().try_for_each(line);
+    }
+    let cells = |text: &str| text.split('\t').map(str::to_owned).collect::<Vec<_>>();
+    let head = template.head();
+    let rows: Vec<_> = lines.iter().map(|text| cells(text)).collect();
+    table::print(&head.split('\t').collect::<Vec<_>>(), &rows)
+}
+
+/// What templates of docker's users ask for, too.
+fn shown(pod: &api::Pod, container: &api::Container) -> serde_json::Value {
+    let mut object = container_json(pod, container);
+    object["names"] = json!(container.name);
+    object["status"] = json!(status(container));
+    object["labels"] = json!(pod.labels);
+    object["runningFor"] = json!(age(container.created_at));
+    object
+}
+
+fn row(pod: &api::Pod, container: &api::Container, whole: bool) -> Vec<String> {
     vec![
-        short_id(&container.id).to_owned(),
+        if whole { container.id.clone() } else { short_id(&container.id).to_owned() },
         pod.name.clone(),
         container.name.clone(),
         container.image.clone(),
-        table::cut(&container.command, 24),
+        table::cut(&container.command, if whole { usize::MAX } else { 24 }),
         age(container.created_at),
         status(container),
         pod.ports.join(","),
@@ -108,7 +169,7 @@ fn container_json(pod: &api::Pod, container: &api::Container) -> serde_json::Val
         "command": container.command, "state": container.state, "createdAt": container.created_at,
         "startedAt": container.started_at, "finishedAt": container.finished_at, "exitCode": container.exit_code,
         "reason": container.reason, "message": container.message, "logPath": container.log_path, "pid": container.pid,
-        "ports": pod.ports, "ready": container.ready, "probe": container.probe,
+        "ports": pod.ports, "ready": container.ready, "probe": container.probe, "restarting": container.again,
     })
 }
 
@@ -116,7 +177,9 @@ impl Pods {
     /// Lists pods.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let pods = pods(&reach).await?;
-        if self.quiet {
+        if let Some(template) = &self.format {
+            formatted(template, pods.iter().map(pod_json))?;
+        } else if self.quiet {
             pods.iter().try_for_each(|pod| line(&pod.id))?;
         } else if self.output == Format::Json {
             let all: Vec<_> = pods.iter().map(pod_json).collect();
@@ -124,7 +187,18 @@ impl Pods {
         } else {
             let rows: Vec<_> = pods.iter().map(pod_row).collect();
             table::print(
-                &["POD ID", "NAME", "NAMESPACE", "OWNER", "STATE", "CONTAINERS", "ADDRESS", "PORTS", "AGE"],
+                &[
+                    "POD ID",
+                    "NAME",
+                    "NAMESPACE",
+                    "OWNER",
+                    "READY",
+                    "STATUS",
+                    "RESTARTS",
+                    "AGE",
+                    "ADDRESS",
+                    "PORTS",
+                ],
                 &rows,
             )?;
         }
@@ -133,17 +207,17 @@ impl Pods {
 }
 
 fn pod_row(pod: &api::Pod) -> Vec<String> {
-    let running = pod.containers.iter().filter(|c| c.state == "running").count();
     vec![
         short_id(&pod.id).to_owned(),
         pod.name.clone(),
         pod.namespace.clone(),
         pod.owner.clone(),
-        pod.state.clone(),
-        format!("{running}/{}", pod.containers.len()),
+        format!("{}/{}", pod.ready, pod.total),
+        pod.status.clone(),
+        pod.restarts.to_string(),
+        age(pod.created_at),
         pod.addresses.join(","),
         pod.ports.join(","),
-        age(pod.created_at),
     ]
 }
 
@@ -152,7 +226,8 @@ fn pod_json(pod: &api::Pod) -> serde_json::Value {
         "id": pod.id, "name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "attempt": pod.attempt,
         "owner": pod.owner, "state": pod.state, "createdAt": pod.created_at, "addresses": pod.addresses,
         "ports": pod.ports, "labels": pod.labels, "message": pod.message,
-        "handler": pod.handler,
+        "handler": pod.handler, "status": pod.status, "readyContainers": pod.ready, "totalContainers": pod.total,
+        "restarts": pod.restarts,
         "containers": pod.containers.iter().map(|c| container_json(pod, c)).collect::<Vec<_>>(),
     })
 }
@@ -174,7 +249,11 @@ impl Inspect {
                 }
             }
         }
-        line(serde_json::to_string_pretty(&all)?)?;
+        match (&self.format, self.output) {
+            (Some(template), _) => formatted(template, all.into_iter())?,
+            (None, Form::Json) => line(serde_json::to_string_pretty(&all)?)?,
+            (None, Form::Yaml) => line(serde_saphyr::to_string(&all)?.trim_end())?,
+        }
         Ok(done(failed))
     }
 }

@@ -41,6 +41,12 @@ pub(crate) struct Logs {
     /// The time before each line
     #[arg(short, long)]
     timestamps: bool,
+    /// The container of the pod, as POD/CONTAINER says it, too
+    #[arg(short = 'c', long = "container", value_name = "NAME")]
+    of_pod: Option<String>,
+    /// The attempt before the last one
+    #[arg(short, long, conflicts_with = "follow")]
+    previous: bool,
     /// A container (POD/CONTAINER, or an id or its beginning), or a pod that has only one
     container: String,
 }
@@ -81,6 +87,14 @@ pub(super) async fn find(client: &mut Client, name: &str) -> anyhow::Result<api:
     container.with_context(|| format!("container {name} was removed"))
 }
 
+/// The attempt before this one.
+async fn before(client: &mut Client, of: &api::Container) -> anyhow::Result<api::Container> {
+    let pods = client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods;
+    let all = pods.into_iter().flat_map(|pod| pod.containers);
+    let older = all.filter(|c| c.pod_id == of.pod_id && c.name == of.name && c.attempt < of.attempt);
+    older.max_by_key(|c| c.attempt).with_context(|| format!("container {} was not run before", of.name))
+}
+
 /// The newest attempt of the only container of a pod.
 fn only(pod: &serde_json::Value, name: &str) -> anyhow::Result<Option<String>> {
     let containers = pod["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -101,7 +115,11 @@ impl Logs {
     /// Prints the log.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
-        let container = find(&mut client, &self.container).await?;
+        let name = super::in_pod(&self.container, self.of_pod.as_deref());
+        let mut container = find(&mut client, &name).await?;
+        if self.previous {
+            container = before(&mut client, &container).await?;
+        }
         if container.log_path.is_empty() {
             bail!("container {} has no log", self.container);
         }

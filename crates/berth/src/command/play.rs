@@ -35,8 +35,11 @@ pub(crate) struct Play {
     #[arg(short, long)]
     quiet: bool,
     /// Manifests, YAML or JSON, with one or more pods; - is standard input, a directory stands for its *.yaml, *.yml and *.json
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "filename")]
     manifests: Vec<PathBuf>,
+    /// The same, as kubectl has it; repeatable
+    #[arg(short = 'f', long, value_name = "FILE")]
+    filename: Vec<PathBuf>,
 }
 
 /// `berth down`
@@ -49,8 +52,11 @@ pub(crate) struct Down {
     #[arg(long)]
     volumes: bool,
     /// A pod's name or id, a workload as NAME or KIND/NAME, or the manifest that it was played from (- is standard input, DIR/ all of a directory)
-    #[arg(value_name = "POD|FILE", required = true)]
+    #[arg(value_name = "POD|FILE", required_unless_present = "filename")]
     targets: Vec<String>,
+    /// A manifest, as kubectl has it; repeatable
+    #[arg(short = 'f', long, value_name = "FILE")]
+    filename: Vec<PathBuf>,
 }
 
 /// The most bytes read of a manifest; the daemon accepts fewer and reports that.
@@ -66,7 +72,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 impl Play {
     /// Runs the pods and shows them.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        let paths = files::expand(&self.manifests)?;
+        let paths = files::expand(&[self.manifests, self.filename].concat())?;
         let texts = paths.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?;
         let mut client = reach.client().await?;
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
@@ -156,6 +162,13 @@ impl Down {
                 targets.push(target.clone());
             }
         }
+        // With a directory before it no name of a file is taken for that of a pod.
+        let files = files::expand(&self.filename)?;
+        let named = |path: &PathBuf| match path.components().count() {
+            1 if path != Path::new("-") => Path::new(".").join(path).display().to_string(),
+            _ => path.display().to_string(),
+        };
+        targets.extend(files.iter().map(named));
         Ok(targets)
     }
 

@@ -3,11 +3,14 @@
 
 mod flags;
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::stream::Session;
+use super::stream::{Leave, Session};
 use super::{exit_code, play};
 use crate::api;
 use crate::client::{Client, Lost, Reach, told};
@@ -18,19 +21,48 @@ use crate::terminal;
 
 pub(crate) use flags::{Pull as PullWhen, Run};
 
+/// The file of `--cidfile`; one that got no id is removed again.
+struct Cidfile<'a> {
+    path: &'a Path,
+    file: File,
+    written: bool,
+}
+
+impl<'a> Cidfile<'a> {
+    fn make(path: &'a Path) -> anyhow::Result<Self> {
+        let file = File::create_new(path).with_context(|| format!("--cidfile {}", path.display()))?;
+        Ok(Self { path, file, written: false })
+    }
+
+    fn write(&mut self, id: &str) -> anyhow::Result<()> {
+        self.file.write_all(id.as_bytes()).with_context(|| format!("write {}", self.path.display()))?;
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for Cidfile<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            std::fs::remove_file(self.path).ok();
+        }
+    }
+}
+
 impl Run {
     /// Runs the container: in the background, or until it ends.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         terminal::demand(self.tty && !self.detach, self.interactive)?;
         let name = self.pod_name()?;
         let manifest = self.manifest(&name)?.to_string().into_bytes();
+        let mut cidfile = self.cidfile.as_deref().map(Cidfile::make).transpose()?;
         let mut client = reach.client().await?;
         let auths = Reader::of(&reach).manifest(&manifest).await;
         let request = api::PlayRequest {
             auths,
             manifest,
             files: Vec::new(),
-            replace: false,
+            replace: self.replace,
             hold: if self.detach { String::new() } else { name.clone() },
             remove: self.remove,
             pull: self.pull.map_or("missing", PullWhen::word).to_owned(),
@@ -47,6 +79,7 @@ impl Run {
             }
         }
         let container = made.context("the daemon created no container")?;
+        cidfile.as_mut().map_or(Ok(()), |file| file.write(&container.id))?;
         if self.detach {
             line(&container.id)?;
             return Ok(ExitCode::SUCCESS);
@@ -63,7 +96,15 @@ impl Run {
         };
         let session =
             Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
-        if let Err(error) = session.attach(client, join).await {
+        let ended = session.attach(client, join).await;
+        if let Ok(Leave::Left) = ended {
+            note(format_args!(
+                "berth: {name} goes on; berth attach {name} joins it again",
+                name = container.name
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Err(error) = ended {
             if error.downcast_ref::<Lost>().is_some() {
                 // Pods outlive daemons: this one keeps running.
                 return Err(error.context(format!("the container keeps running as {}", container.name)));

@@ -1,8 +1,10 @@
 //! A session with a container: keys in, output out, the terminal's size, Ctrl-C.
 
+mod keys;
+
 use std::io::{IsTerminal, Write};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -16,6 +18,15 @@ use crate::terminal;
 
 /// How long a container that Ctrl-C stops may take.
 const GRACE: i64 = 10;
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// The output has, with this exit status if one came.
+    Ended(Option<i32>),
+    /// The user left by the keys, and the container goes on.
+    Left,
+}
 
 /// What a session passes on.
 #[derive(Debug, Clone)]
@@ -34,18 +45,19 @@ impl Session {
         let signals = Signals::of(self.stops.clone())?;
         let (sender, inputs) = channel(input::Input::Start(start));
         let outputs = client.exec(inputs).await.map_err(told)?.into_inner();
-        self.run(client.clone(), sender, outputs, signals)
-            .await?
-            .context("the daemon did not report the exit status")
+        match self.run(client.clone(), sender, outputs, signals, false).await? {
+            Leave::Ended(Some(code)) => Ok(code),
+            Leave::Ended(None) | Leave::Left => bail!("the daemon did not report the exit status"),
+        }
     }
 
-    /// Joins a container until its output ends.
-    pub(super) async fn attach(self, client: &mut Client, join: api::AttachStart) -> anyhow::Result<()> {
+    /// Joins a container until its output ends, or Ctrl-P and Ctrl-Q are typed on a terminal.
+    pub(super) async fn attach(self, client: &mut Client, join: api::AttachStart) -> anyhow::Result<Leave> {
         // Before the container starts: from then on Ctrl-C is to stop it, and not only this program.
         let signals = Signals::of(self.stops.clone())?;
         let (sender, inputs) = channel(input::Input::Join(join));
         let outputs = client.attach(inputs).await.map_err(told)?.into_inner();
-        self.run(client.clone(), sender, outputs, signals).await.map(drop)
+        self.run(client.clone(), sender, outputs, signals, true).await
     }
 
     async fn run(
@@ -54,12 +66,26 @@ impl Session {
         sender: mpsc::Sender<api::Input>,
         mut outputs: Streaming<api::Output>,
         signals: Signals,
-    ) -> anyhow::Result<Option<i32>> {
+        leaves: bool,
+    ) -> anyhow::Result<Leave> {
         // Without standard input no keys are passed on, and Ctrl-C must stay a signal to this program.
         let _raw = if self.tty && self.stdin { terminal::Raw::set()? } else { None };
-        let feed = if self.stdin { Some(tokio::spawn(keys(sender.clone()))) } else { None };
+        let leaves = leaves && self.tty;
+        let mut feed = if self.stdin { Some(tokio::spawn(keys(sender.clone(), leaves))) } else { None };
         let signals = tokio::spawn(self.signals(client, sender, signals));
-        let result = show(&mut outputs).await;
+        let left = async {
+            let typed = match &mut feed {
+                Some(feed) => feed.await.unwrap_or(false),
+                None => false,
+            };
+            if !typed {
+                std::future::pending().await
+            }
+        };
+        let result = tokio::select! {
+            result = show(&mut outputs) => result.map(Leave::Ended),
+            () = left => Ok(Leave::Left),
+        };
         signals.abort();
         if let Some(feed) = feed {
             feed.abort();
@@ -152,18 +178,23 @@ fn channel(first: input::Input) -> (mpsc::Sender<api::Input>, ReceiverStream<api
     (sender, ReceiverStream::new(receiver))
 }
 
-/// Standard input to the container, to its end.
-async fn keys(sender: mpsc::Sender<api::Input>) {
+/// Standard input to the container, to its end. True when the keys were typed that leave it, where there are such.
+async fn keys(sender: mpsc::Sender<api::Input>, leaves: bool) -> bool {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; 8 << 10];
+    let mut keys = keys::Keys::default();
     loop {
-        let next = match stdin.read(&mut buffer).await {
-            Ok(0) | Err(_) => input::Input::End(true),
-            Ok(read) => input::Input::Stdin(buffer[..read].to_vec()),
+        let (next, left) = match stdin.read(&mut buffer).await {
+            Ok(0) | Err(_) => (input::Input::End(true), false),
+            Ok(read) if leaves => {
+                let (passed, left) = keys.take(&buffer[..read]);
+                (input::Input::Stdin(passed), left)
+            }
+            Ok(read) => (input::Input::Stdin(buffer[..read].to_vec()), false),
         };
         let over = matches!(next, input::Input::End(_));
-        if sender.send(message(next)).await.is_err() || over {
-            return;
+        if sender.send(message(next)).await.is_err() || over || left {
+            return left;
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use berth_engine::image::credentials::{Keyring, RequestAuth, Secret};
 use berth_engine::image::pull::{LayerState, Progress, PullProgress, PullRequest};
-use berth_engine::image::{Image, Removed};
+use berth_engine::image::{Image, Names, Removed};
 use berth_engine::model::ContainerView;
+use berth_types::reference::{ImageRef, ParseRefError, Parsed};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -121,6 +122,7 @@ pub(super) async fn remove(service: &Service, request: api::RemoveImageRequest) 
         outcomes.push(api::Outcome {
             target: name,
             error: error.map_or_else(String::new, |status| status.message().to_owned()),
+            missing: false,
         });
     }
     api::RemoveImageResponse { outcomes }
@@ -144,4 +146,43 @@ async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), St
         Removed::Nothing => Err(missing()),
         Removed::Untagged(_) | Removed::Image { .. } => Ok(()),
     }
+}
+
+/// Gives an image another name.
+pub(super) async fn tag(service: &Service, request: api::TagRequest) -> Result<api::TagResponse, Status> {
+    let images = service.engine.images();
+    let missing =
+        || Status::not_found(format!("no image {:?} (hint: berth images lists them)", request.image));
+    let image = images.find(&request.image).map_err(refuse)?.ok_or_else(missing)?;
+    let names = Names { tags: vec![tag_of(&request.name)?], repo_digests: Vec::new() };
+    images.tag(&image.id, names).await.map_err(refuse)?;
+    Ok(api::TagResponse {})
+}
+
+/// A name in full: without a registry it is one of this machine's own.
+fn tag_of(name: &str) -> Result<String, Status> {
+    let wrong = |e: ParseRefError| Status::invalid_argument(e.to_string());
+    let reference = match ImageRef::parse(name).map_err(wrong)? {
+        Parsed::Full(reference) => Some(reference),
+        Parsed::Short(_) => match ImageRef::parse(&format!("localhost/{name}")).map_err(wrong)? {
+            Parsed::Full(reference) => Some(reference),
+            Parsed::Short(_) => None,
+        },
+    };
+    let tagged =
+        reference.filter(|reference| reference.digest().is_none()).and_then(|reference| reference.tagged());
+    tagged.ok_or_else(|| {
+        Status::invalid_argument(format!("{name:?} is not a name with a tag: expected NAME:TAG"))
+    })
+}
+
+/// What images, and the writable layers of containers, take on the disk.
+pub(super) async fn usage(service: &Service) -> api::DiskUsageResponse {
+    let images = service.engine.images();
+    let mut containers_bytes = 0;
+    for view in service.engine.containers(None) {
+        // One that is removed meanwhile takes nothing.
+        containers_bytes += images.snapshot_usage(&view.id).await.map_or(0, |usage| usage.bytes);
+    }
+    api::DiskUsageResponse { images_bytes: images.usage().bytes, containers_bytes }
 }

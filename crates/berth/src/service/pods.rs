@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{EngineError, EngineEvent};
 use berth_pod::controller::{Options, Progress, PullChoice};
-use berth_pod::manifest::{self, Pod};
+use berth_pod::manifest::{self, Named, Pod};
 use berth_pod::workload::Key;
 use berth_types::lifecycle::container::{Listed, State};
 use berth_types::{Classify, Kind};
@@ -95,24 +95,40 @@ async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
 async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> Result<(), Status> {
     let (watch, mut steps) = mpsc::channel(64);
     let held = options.hold.clone();
+    let mut waits = super::waits::Waits::of(&pod);
     let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
     let result = loop {
         tokio::select! {
             biased;
             Some(step) = steps.recv() => tell(sender, step).await,
             result = &mut work => break result,
+            note = waits.next(service) => drop(sender.send(Ok(event(api::play_event::Event::Note(note)))).await),
         }
     };
     while let Ok(step) = steps.try_recv() {
         tell(sender, step).await;
     }
-    let view = result.map_err(refuse)?;
+    let view = result.map_err(|e| target::by_pods_names(&service.engine, &refuse(e)))?;
     if let Some(held) = held {
         // A client that went away while its image was pulled never comes for its container.
         let delay = if sender.is_closed() { Duration::ZERO } else { CLAIM };
         tokio::spawn(unclaimed(service.clone(), view, held, delay));
     }
     Ok(())
+}
+
+/// Runs a pod once more, with no client that watches.
+pub(super) async fn run_again(service: &Service, pod: Pod, options: Options) -> Result<(), Status> {
+    let (watch, mut steps) = mpsc::channel(64);
+    let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
+    loop {
+        tokio::select! {
+            Some(_) = steps.recv() => {}
+            result = &mut work => {
+                return result.map(drop).map_err(|e| target::by_pods_names(&service.engine, &refuse(e)));
+            }
+        }
+    }
 }
 
 /// Removes a pod whose held container was not released.
@@ -151,22 +167,16 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
         }
     }
     if !request.manifest.is_empty() {
-        let manifest = match manifest::parse_files(&[("", &request.manifest)]) {
-            // The objects of the pods of another file.
-            Err(manifest::ManifestError::NoPod) => manifest::Manifest::default(),
-            parsed => parsed.map_err(refuse)?,
-        };
+        let objects = manifest::names(&request.manifest).map_err(refuse)?;
         let wanted = |view: &SandboxView| {
             let metadata = &view.config.metadata;
-            manifest.pods.iter().any(|pod| {
-                pod.metadata.name == metadata.name
-                    && pod.metadata.namespace.as_deref().unwrap_or("default") == metadata.namespace
-            })
+            let is = |object: &Named| object.name == metadata.name && object.namespace == metadata.namespace;
+            objects.iter().any(|object| object.kind == "Pod" && is(object))
         };
         views.extend(service.engine.sandboxes(Some(Owner::Local)).into_iter().filter(|view| wanted(view)));
-        keys.extend(manifest.workloads.iter().map(Key::of).filter(|key| service.workloads.has(key)));
+        keys.extend(objects.iter().filter_map(Key::named).filter(|key| service.workloads.has(key)));
         if request.volumes {
-            claims = manifest.claims;
+            claims.extend(objects.into_iter().filter(|object| object.kind == "PersistentVolumeClaim"));
         }
     }
     let mut removed = Vec::new();
@@ -187,11 +197,11 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
 }
 
 /// Negative seconds ask the manifest.
-fn grace(seconds: i64) -> Option<u64> {
+pub(super) fn grace(seconds: i64) -> Option<u64> {
     u64::try_from(seconds).ok()
 }
 
-async fn take_down(
+pub(super) async fn take_down(
     service: &Service,
     view: &SandboxView,
     grace: Option<u64>,
@@ -223,10 +233,11 @@ fn there(result: Result<(), EngineError>) -> Result<(), Status> {
     }
 }
 
-fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
+pub(super) fn outcome(target: &str, result: Result<(), Status>) -> api::Outcome {
     api::Outcome {
         target: target.to_owned(),
         error: result.err().map_or_else(String::new, |status| status.message().to_owned()),
+        missing: false,
     }
 }
 
@@ -239,7 +250,7 @@ pub(super) async fn stop(service: &Service, request: api::StopRequest) -> api::S
     api::StopResponse { outcomes }
 }
 
-async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(), Status> {
+pub(super) async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(), Status> {
     let container = match target::find(&service.engine, name)? {
         Target::Pod(view) => return take_down(service, &view, grace, false).await,
         Target::Container(view) => view,
@@ -253,40 +264,57 @@ async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(
     there(service.engine.stop_container(&container.id, grace).await)
 }
 
-/// Removes each target; goes on past failures. Without force nothing that runs is removed.
+/// Removes each target; goes on past failures. Without force nothing that runs is removed, and with it what is not there
+/// is as it should be.
 pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> api::RemoveResponse {
+    // Before the first is removed: with a pod all of its containers go, which may be named, too.
+    let found: Vec<_> = request.targets.iter().map(|name| target::find(&service.engine, name)).collect();
     let mut outcomes = Vec::new();
-    for name in &request.targets {
-        outcomes.push(outcome(name, remove_one(service, name, request.force).await));
+    for (name, found) in request.targets.iter().zip(found) {
+        outcomes.push(match found {
+            Err(status) if request.force && status.code() == tonic::Code::NotFound => {
+                api::Outcome { missing: true, ..outcome(name, Ok(())) }
+            }
+            Err(status) => outcome(name, Err(status)),
+            Ok(found) => outcome(name, remove_one(service, name, found, request.force).await),
+        });
     }
     api::RemoveResponse { outcomes }
 }
 
-async fn remove_one(service: &Service, name: &str, force: bool) -> Result<(), Status> {
+async fn remove_one(service: &Service, name: &str, found: Target, force: bool) -> Result<(), Status> {
     let runs = |view: &Arc<ContainerView>| view.state.listed() == Some(Listed::Running);
     let refused = || {
         Status::failed_precondition(format!(
             "{name} is running (hint: stop it first, or remove it with --force)"
         ))
     };
-    match target::find(&service.engine, name)? {
+    match found {
         Target::Pod(view) => {
             if !force && view.containers.iter().any(runs) {
                 return Err(refused());
             }
-            take_down(service, &view, Some(0), true).await
+            gone(take_down(service, &view, Some(0), true).await)
         }
         Target::Container(view) => {
             if !force && runs(&view) {
                 return Err(refused());
             }
-            let pod = target::pod(&service.engine, view.sandbox.as_str())?;
+            let Ok(pod) = service.engine.sandbox(view.sandbox.as_str()) else { return Ok(()) };
             // A local pod is no more than its containers: with the last one it goes too.
             if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
-                return take_down(service, &pod, Some(0), true).await;
+                return gone(take_down(service, &pod, Some(0), true).await);
             }
             there(service.engine.remove_container(&view.id).await)
         }
+    }
+}
+
+/// It may have gone with another target.
+fn gone(result: Result<(), Status>) -> Result<(), Status> {
+    match result {
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+        result => result,
     }
 }
 

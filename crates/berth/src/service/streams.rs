@@ -54,6 +54,14 @@ pub(super) async fn exec(
         }
         Err(e) => return Err(refuse(e)),
     };
+    if start.detach {
+        tokio::spawn(async move {
+            let (stdout, stderr) = session.outputs();
+            tokio::join!(session.ending.wait(), swallow(Some(stdout)), swallow(stderr))
+        });
+        drop(sender.send(Ok(said(output::Output::ExitCode(0)))).await);
+        return answer;
+    }
     let feed = tokio::spawn(feed(inputs, session.stdin.take(), session.resizer.clone()));
     tokio::spawn(async move {
         let (stdout, stderr) = session.outputs();
@@ -158,6 +166,13 @@ async fn outputs<R: AsyncRead + Unpin>(sender: &Sender, stdout: R, stderr: Optio
         }
     };
     tokio::join!(pump(sender, stdout, output::Output::Stdout), err);
+}
+
+/// Reads to the end, for nobody: a process that writes must not wait.
+async fn swallow(from: Option<impl AsyncRead + Unpin>) {
+    let mut buffer = vec![0; CHUNK];
+    let Some(mut from) = from else { return };
+    while let Ok(1..) = from.read(&mut buffer).await {}
 }
 
 async fn pump(sender: &Sender, mut from: impl AsyncRead + Unpin, wrap: fn(Vec<u8>) -> output::Output) {

@@ -38,6 +38,16 @@ pub(super) fn pod(engine: &Engine, name: &str) -> Result<Arc<SandboxView>, Statu
     }
 }
 
+/// The same, with pods by their names instead of the ids of their sandboxes.
+pub(super) fn by_pods_names(engine: &Engine, status: &Status) -> Status {
+    let mut message = status.message().to_owned();
+    for view in engine.sandboxes(None) {
+        let named = format!("pod {}", view.config.metadata.name);
+        message = message.replace(&format!("sandbox {}", view.id), &named);
+    }
+    Status::new(status.code(), message)
+}
+
 /// The newest attempt of each container of the pod.
 pub(super) fn current(pod: &SandboxView) -> Vec<Arc<ContainerView>> {
     let mut newest: Vec<Arc<ContainerView>> = Vec::new();

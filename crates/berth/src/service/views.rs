@@ -29,6 +29,10 @@ pub(super) fn pod(view: &SandboxView) -> api::Pod {
         containers: view.containers.iter().map(|c| container(c)).collect(),
         message: view.message.clone(),
         handler: handler_name(view),
+        status: String::new(),
+        ready: 0,
+        total: 0,
+        restarts: 0,
     }
 }
 
@@ -118,6 +122,7 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
         stdin: config.stdin,
         ready: None,
         probe: String::new(),
+        again: false,
     }
 }
 

@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test program")]
 
+mod acts;
 mod archive;
 mod arguments;
 mod exec;
+mod flags;
 mod grpc;
 mod handlers;
 mod home;
@@ -20,6 +22,7 @@ mod names;
 mod play;
 mod probes;
 mod run;
+mod states;
 mod terminal;
 mod upgrade;
 mod volumes;

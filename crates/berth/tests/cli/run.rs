@@ -94,6 +94,28 @@ fn a_terminal_is_a_terminal() {
 }
 
 #[test]
+fn ctrl_p_and_ctrl_q_leave_a_container_that_goes_on() {
+    require_root!();
+    let home = Home::start();
+    home.berth(&["pull", "-q", BUSYBOX]).fine();
+    let mut terminal = Terminal::open(24, 80);
+    let mut child = terminal.run(&home.command(&["run", "-it", "--rm", "--name", "left", BUSYBOX, "sh"]));
+    terminal.expect("# ");
+    terminal.keys("x=ke''pt\n\x10\x11");
+    terminal.expect("berth attach left joins it again");
+    assert_eq!(terminal.end(&mut child), 0);
+    assert!(!terminal.is_raw(), "the terminal is not as it was");
+    home.wait_state("left", "left", "running");
+    let mut terminal = Terminal::open(24, 80);
+    let mut child = terminal.run(&home.command(&["attach", "left"]));
+    terminal.keys("echo still $x\n");
+    terminal.expect("still kept");
+    terminal.keys("exit 3\n");
+    assert_eq!(terminal.end(&mut child), 3);
+    home.clean();
+}
+
+#[test]
 fn ctrl_c_stops_and_a_second_one_kills() {
     require_root!();
     let home = Home::start();

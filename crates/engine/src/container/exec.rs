@@ -324,6 +324,13 @@ pub(crate) async fn attach(target: &Target, stdin: bool) -> Result<AttachSession
     session::attached(target, stdin, ours).map_err(|e| EngineError::system("attach to the container", e))
 }
 
+/// Signals the container's main process.
+pub(crate) async fn signal(target: &Target, signal: i32) -> Result<(), EngineError> {
+    let request = Request::Signal { container: target.container.clone(), signal, all: false };
+    let sent = target.shim.tell(request, Vec::new(), LIMIT).await;
+    sent.map_err(|e| EngineError::failed("signal the container", e))
+}
+
 /// Opens the container's log again.
 pub(crate) async fn reopen_log(target: &Target) -> Result<(), EngineError> {
     let request = Request::ReopenLog { container: target.container.clone() };

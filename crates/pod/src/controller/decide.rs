@@ -204,7 +204,8 @@ fn mains(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
     let mut decision = at(Phase::Running);
     let mut ended = 0;
     for planned in &plan.main {
-        match status(planned, look, history, plan.restart) {
+        let attempt = newest(planned.name(), look).map_or(0, |view| view.config.metadata.attempt);
+        match status(planned, look, history, plan.restart_of(attempt)) {
             Status::Act(action) => {
                 let first = matches!(&action, Action::Create { attempt: 0, .. } | Action::Start(_));
                 if first {
@@ -233,14 +234,17 @@ fn mains(plan: &Plan, look: &Look<'_>, history: &mut History) -> Decision {
     decision
 }
 
+/// The newest attempt of a container.
+fn newest<'a>(name: &str, look: &Look<'a>) -> Option<&'a Arc<ContainerView>> {
+    let attempts = look.containers.iter().filter(|view| view.config.metadata.name == name);
+    attempts.max_by_key(|view| view.config.metadata.attempt)
+}
+
 fn status(planned: &Planned, look: &Look<'_>, history: &mut History, policy: RestartPolicy) -> Status {
     let name = &planned.config.metadata.name;
-    let latest = look
-        .containers
-        .iter()
-        .filter(|view| view.config.metadata.name == *name)
-        .max_by_key(|view| view.config.metadata.attempt);
-    let Some(view) = latest else { return Status::Act(Action::Create { name: name.clone(), attempt: 0 }) };
+    let Some(view) = newest(name, look) else {
+        return Status::Act(Action::Create { name: name.clone(), attempt: 0 });
+    };
     match view.state {
         State::Created if look.held == Some(name) => Status::Held,
         State::Created => Status::Act(Action::Start(view.id.clone())),

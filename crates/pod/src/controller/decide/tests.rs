@@ -240,3 +240,18 @@ fn sidecars_end_when_all_has_ended() {
     assert_eq!(decision.ends, [("s".to_owned(), s.id.clone())]);
     assert_eq!(decision.phase, Phase::Failed { container: "i".into(), code: 3 });
 }
+
+#[test]
+fn restarts_may_be_counted() {
+    let plan = Plan { max_restarts: Some(1), ..pod("OnFailure", "") };
+    let phase = |attempt: u32| {
+        let all = [
+            container(&plan, "a", attempt, State::Exited, Some(1)),
+            container(&plan, "b", 0, State::Exited, Some(0)),
+        ];
+        let marks = Marks::default();
+        let look = Look { containers: &all, held: None, marks: &marks, now: SECOND };
+        decide(&plan, &look, &mut History::default()).phase
+    };
+    assert_eq!((phase(0), phase(1)), (Phase::Running, Phase::Ended));
+}
