@@ -59,6 +59,9 @@ fn main() -> ExitCode {
     let first = libtest_mimic::run(&arguments, trials(&node, cases::SIDE_BY_SIDE));
     arguments.test_threads = Some(1);
     let second = libtest_mimic::run(&arguments, trials(&node, cases::ONE_BY_ONE));
+    if first.has_failed() || second.has_failed() {
+        node.keep_logs();
+    }
     match first.has_failed() {
         true => first.exit_code(),
         false => second.exit_code(),

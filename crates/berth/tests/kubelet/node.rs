@@ -256,6 +256,14 @@ impl Node {
         self.watch.forget();
     }
 
+    /// Keeps what kubelet and daemon have said beyond the node's end.
+    pub fn keep_logs(&self) {
+        let to = std::env::temp_dir().join("kubelet-test-logs");
+        std::fs::create_dir_all(&to).ok();
+        std::fs::copy(self.path().join("kubelet.log"), to.join("kubelet.log")).ok();
+        std::fs::copy(self.daemon().dir().join("log"), to.join("daemon.log")).ok();
+    }
+
     /// The last of what kubelet and daemon have said about something.
     fn told(&self, about: &str) -> String {
         let log = std::fs::read_to_string(self.path().join("kubelet.log")).unwrap_or_default();
@@ -284,11 +292,8 @@ exec "$@"
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill_kubelet();
-        if std::thread::panicking() || std::env::var_os("BERTH_KEEP_LOGS").is_some() {
-            let to = std::env::temp_dir().join("kubelet-test-logs");
-            std::fs::create_dir_all(&to).ok();
-            std::fs::copy(self.path().join("kubelet.log"), to.join("kubelet.log")).ok();
-            std::fs::copy(self.daemon().dir().join("log"), to.join("daemon.log")).ok();
+        if std::env::var_os("BERTH_KEEP_LOGS").is_some() {
+            self.keep_logs();
         }
         self.daemon().purge().ok();
         // Volumes in memory that the kubelet had mounted.
