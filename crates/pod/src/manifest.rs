@@ -196,6 +196,30 @@ fn kept(document: &str, objects: &str) -> Result<Manifest, ManifestError> {
     found.finish()
 }
 
+/// What is wrong with a text, in a user's words.
+fn words(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key, location } => {
+            let key = key.as_deref().unwrap_or("?");
+            format!("duplicate key {key} at line {}, column {}", location.line(), location.column())
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why there is no such thing here: the version is another one, or the kind.
+fn of_kind(document: usize, kind: String, api_version: String) -> ManifestError {
+    let core = ["Pod", "PersistentVolumeClaim"].contains(&kind.as_str()) || ObjectKind::of(&kind).is_some();
+    let workload = WorkloadKind::named(&kind).filter(|workload| workload.word() == kind);
+    let Some(expected) = workload.map(WorkloadKind::api_version).or(core.then_some("v1")) else {
+        return ManifestError::Kind { document, kind, api_version };
+    };
+    let what =
+        if api_version.is_empty() { "it is missing".to_owned() } else { format!("it is {api_version:?}") };
+    let message = format!("{what}, and that of {kind} is {expected:?}");
+    ManifestError::Field { document, path: "apiVersion".to_owned(), message }
+}
+
 /// What the documents of a manifest are.
 #[derive(Default)]
 struct Found {
@@ -215,7 +239,7 @@ impl Found {
         let text = std::str::from_utf8(text).map_err(|e| syntax(e.to_string()))?;
         // A mode is written 0644, as kubectl reads it.
         let options = serde_saphyr::options! { legacy_octal_numbers: true };
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| syntax(e.to_string()))
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| syntax(words(&e)))
     }
 
     fn file(&mut self, text: &[u8]) -> Result<(), Vec<ManifestError>> {
@@ -255,7 +279,7 @@ impl Found {
         }
         let object = ObjectKind::of(&kind);
         if api_version != "v1" || (kind != "Pod" && object.is_none()) {
-            return Err(vec![ManifestError::Kind { document, kind, api_version }]);
+            return Err(vec![of_kind(document, kind, api_version)]);
         }
         if let Some(object) = object {
             objects::keep_empty_values(&mut value);

@@ -185,3 +185,18 @@ fn several_files_are_one_manifest_whose_faults_have_their_file() {
     let half = vec![b' '; MAX_BYTES / 2 + 1];
     assert!(matches!(parse_files(&[("a", &half), ("b", &half)]), Err(ManifestError::TooLarge(_))));
 }
+
+#[test]
+fn another_version_and_a_duplicate_key_are_told_in_plain_words() {
+    let of =
+        |version: &str, kind: &str| refused(&format!("{version}\nkind: {kind}\nmetadata: {{name: a}}\n"));
+    assert_eq!(of("", "Pod"), "document 1: apiVersion: it is missing, and that of Pod is \"v1\"");
+    assert_eq!(
+        of("apiVersion: extensions/v1beta1", "Deployment"),
+        "document 1: apiVersion: it is \"extensions/v1beta1\", and that of Deployment is \"apps/v1\""
+    );
+    assert!(of("apiVersion: v1", "Ingress").contains("\"Ingress\" of \"v1\" is not supported"));
+    let twice =
+        WEB.replace("  restartPolicy: OnFailure", "  restartPolicy: OnFailure\n  restartPolicy: Never");
+    assert_eq!(refused(&twice), "the manifest is not YAML: duplicate key restartPolicy at line 9, column 3");
+}

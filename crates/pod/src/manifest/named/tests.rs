@@ -17,7 +17,7 @@ kind: PodList
 items: [{metadata: {name: e}}]
 ---
 kind: Deployment
-metadata: {name: f, namespace: y}
+metadata: {name: f, namespace: z}
 ---
 ";
     let names: Vec<String> =
@@ -28,7 +28,7 @@ metadata: {name: f, namespace: y}
         "Pod default c",
         "Secret default d",
         "Pod default e",
-        "Deployment y f",
+        "Deployment z f",
     ];
     assert_eq!(names, expected);
 }

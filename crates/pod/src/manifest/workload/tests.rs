@@ -271,7 +271,4 @@ fn workloads_stand_beside_pods_and_use_the_objects_of_the_file() {
     assert_eq!(again.objects(), read.workloads[0].objects());
     let told = parse(&format!("{deployment}\n---\n{deployment}\n")).unwrap_err().to_string();
     assert!(told.contains("duplicate Deployment web"), "{told}");
-    let old = deployment.replace("apps/v1", "extensions/v1beta1");
-    let told = parse(&old).unwrap_err().to_string();
-    assert!(told.contains("\"Deployment\" of \"extensions/v1beta1\" is not supported"), "{told}");
 }
