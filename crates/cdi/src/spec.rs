@@ -210,7 +210,7 @@ impl Spec {
     /// See [`SpecError`].
     pub fn read(path: &Path) -> Result<Self, SpecError> {
         let read = |source| SpecError::Read { path: path.to_owned(), source };
-        let bytes = berth_sys::fs::read_bounded(path, MAX_BYTES).map_err(read)?;
+        let bytes = berth_sys::fs::read_regular(path, MAX_BYTES).map_err(read)?;
         Self::parse(path, &bytes)
     }
 

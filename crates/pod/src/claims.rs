@@ -114,12 +114,14 @@ pub fn all(dir: &Path) -> Vec<Kept> {
     found
 }
 
-/// Removes a claim with all that is in it. True when there was one.
+/// Removes a claim with all that is in it. True when there was one: the names come from a manifest that nobody has checked, and mean
+/// only what is kept under them.
 pub fn remove(dir: &Path, namespace: &str, name: &str) -> Result<bool, ClaimError> {
-    let path = dir.join(namespace).join(name);
-    if !path.exists() {
+    let is_it = |kept: &Kept| kept.namespace == namespace && kept.name == name;
+    if !all(dir).iter().any(is_it) {
         return Ok(false);
     }
+    let path = dir.join(namespace).join(name);
     let failed = |source| ClaimError::Disk { name: name.to_owned(), path: path.clone(), source };
     berth_engine::remove_tree(&path).map_err(failed)?;
     // The last one of its namespace.

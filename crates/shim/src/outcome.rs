@@ -93,7 +93,9 @@ pub(crate) fn not_started(error: &RunError, at: i64) -> Exit {
 
 /// The answer to a Create or Start that failed.
 pub(crate) fn refused(error: &RunError) -> Failure {
-    Failure { reason: Reason::Refused, message: chain(error) }
+    // One that was killed had its pod stopped beside it, most likely.
+    let reason = if matches!(error, RunError::Died { .. }) { Reason::State } else { Reason::Refused };
+    Failure { reason, message: chain(error) }
 }
 
 /// The answer to an Exec that failed.

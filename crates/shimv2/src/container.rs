@@ -129,7 +129,7 @@ impl Making<'_> {
             source: Box::new(source),
         };
         let launched = self.program.start(self.bundle, self.options.as_ref(), &log);
-        let Launched { started, shim, input } = launched.map_err(|e| failed(None, e.into()))?;
+        let Launched { started, shim, input, .. } = launched.map_err(|e| failed(None, e.into()))?;
         match self.create(&shim) {
             Ok((stdio, pid)) => {
                 let id = self.bundle.id.to_owned();

@@ -67,6 +67,16 @@ pub struct Launched {
     pub shim: Shim,
     /// What its program reads, to spare the next start the search.
     pub input: Input,
+    /// What its process is found by.
+    mark: OsString,
+}
+
+impl Launched {
+    /// Kills the shim, whichever process it is, and removes its socket: for one that cannot be used.
+    pub fn end(&self) {
+        strays::kill(&self.mark);
+        clear(&self.started);
+    }
 }
 
 /// The directory of a container, with its `config.json`.
@@ -254,7 +264,7 @@ impl Program {
         let file = std::fs::File::options().write(true).create_new(true).open(file);
         // It has written it itself. If we cannot, a socket is left, and nothing else.
         drop(file.and_then(|mut file| write!(file, "{}", started.address)));
-        Ok(Launched { started, shim, input })
+        Ok(Launched { started, shim, input, mark: mark.clone() })
     }
 
     /// What the program says of its version, for users: a text of its own, of some lines.
@@ -355,7 +365,7 @@ impl Program {
 
 /// Removes the socket of a shim that has just been killed, as far as it had got round to writing where it is.
 fn remove_socket(bundle: &Path) {
-    let written = berth_sys::fs::read_bounded(&bundle.join(ADDRESS_FILE), 4096);
+    let written = berth_sys::fs::read_regular(&bundle.join(ADDRESS_FILE), 4096);
     let address =
         written.ok().and_then(|bytes| Address::parse(std::str::from_utf8(&bytes).ok()?.trim()).ok());
     if let Some(path) = address.as_ref().and_then(Address::path) {

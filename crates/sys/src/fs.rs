@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{Mode, OFlags};
+
 pub use below::open_or_make_below;
 pub use tree::{remove_tree, tree_usage};
 
@@ -58,6 +60,19 @@ fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()
 /// [`io::ErrorKind::FileTooLarge`] when it is larger; those of opening and reading.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded_from(File::open(path)?, limit)
+}
+
+/// The same of what must be a regular file: whoever made it may have put a FIFO there, which nobody writes to.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] when it is another kind of file; those of [`read_bounded`].
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    read_bounded_from(file, limit)
 }
 
 /// Reads what is not a path, as [`read_bounded`] does.

@@ -96,7 +96,6 @@ async fn out(client: &mut Client, container: &str, path: &str, to: &Path) -> any
 fn unpack(from: impl Read, name: &str, to: &Path) -> anyhow::Result<()> {
     let target = if to.is_dir() && name != "." { to.join(name) } else { to.to_owned() };
     let mut archive = tar::Archive::new(from);
-    archive.set_preserve_permissions(true);
     let reading = "read the container's archive";
     // Whether the source is a directory, below which entries may be.
     let mut dir = None;
@@ -105,9 +104,13 @@ fn unpack(from: impl Read, name: &str, to: &Path) -> anyhow::Result<()> {
         let below = below(&entry.path().context(reading)?, name)?;
         let at = target.join(&below);
         let written = if below.as_os_str().is_empty() {
-            let is_dir = entry.header().entry_type().is_dir();
-            dir = Some(is_dir);
-            if is_dir { make_dir(&target) } else { entry.unpack(&target).map(drop) }
+            let kind = entry.header().entry_type();
+            // What was made for the first must not be followed by the second.
+            if dir.is_some() || kind.is_hard_link() {
+                bail!("the container's archive has {name} as a link, or twice");
+            }
+            dir = Some(kind.is_dir());
+            if kind.is_dir() { make_dir(&target) } else { entry.unpack(&target).map(drop) }
         } else if dir != Some(true) {
             bail!("the container's archive has {} in what is no directory", below.display());
         } else {
@@ -223,9 +226,12 @@ async fn run(
     while let Some(output) = outputs.message().await.map_err(told)? {
         match output.output {
             Some(output::Output::Stdout(bytes)) => {
-                if let Some(stdout) = &stdout {
-                    // What cannot be unpacked is told by the one that unpacks.
-                    stdout.send(bytes).await.ok();
+                // What cannot be unpacked is told by the one that unpacks, and no more of it is needed.
+                if let Some(stdout) = &stdout
+                    && stdout.send(bytes).await.is_err()
+                {
+                    feed.abort();
+                    return Ok(());
                 }
             }
             Some(output::Output::Stderr(bytes)) => {

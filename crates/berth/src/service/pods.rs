@@ -188,9 +188,11 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
         service.workloads.down(&key, grace(request.grace_seconds)).await.map_err(refuse)?;
         removed.push(workloads::word(&key));
     }
-    for claim in &claims {
-        if service.pods.remove_claim(&claim.namespace, &claim.name).map_err(refuse)? {
-            removed.push(format!("persistentvolumeclaim/{}", claim.name));
+    for claim in claims {
+        let (pods, word) = (service.pods.clone(), format!("persistentvolumeclaim/{}", claim.name));
+        let gone = tokio::task::spawn_blocking(move || pods.remove_claim(&claim.namespace, &claim.name));
+        if gone.await.map_err(|e| Status::internal(e.to_string()))?.map_err(refuse)? {
+            removed.push(word);
         }
     }
     Ok(api::DownResponse { removed })

@@ -91,3 +91,15 @@ fn directories_need_not_be_there() {
     let file = tempfile::NamedTempFile::new().unwrap();
     assert_eq!(Devices::read(&[file.path().to_owned()]).faults().len(), 1);
 }
+
+#[test]
+fn what_is_no_file_is_named_and_not_waited_for() {
+    let world = World::new();
+    world.file("etc/a.json", &["one"]);
+    let fifo = world.dirs[1].join("fifo.json");
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, rustix::fs::Mode::RUSR, 0).unwrap();
+    world.resolve(&["one"]).unwrap();
+    let error = world.resolve(&["two"]).unwrap_err();
+    assert!(error.contains("fifo.json: it is no regular file"), "{error}");
+}

@@ -24,13 +24,13 @@ impl Work {
         }
         let since = Instant::now();
         let (shared, asked) = (Arc::clone(&self.shared), Arc::clone(&self.asked));
+        let title = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
         let found = Shared::blocking(move || edited(&shared.config.cdi_dirs, &asked, &names));
         let (config, hooks) = found.await?;
         if !hooks.is_empty() {
             let handler = self.shared.handlers.of(&self.sandbox.handler)?;
             handler.has_hooks().map_err(|lacking| {
-                let names: Vec<String> = self.asked.cdi_devices.clone();
-                let message = format!("{}: {lacking} (hint: run the pod by runc)", names.join(", "));
+                let message = format!("{title}: {lacking} (hint: run the pod by runc)");
                 EngineError::unsupported("CDI_devices", message)
             })?;
         }

@@ -2,7 +2,6 @@
 //! drives it as it drives an OCI runtime; what it is given is the same. See docs/adr/0095.
 
 use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,8 @@ use berth_types::ability::{Ability, Lacking, Maker};
 use berth_types::shim::bundle::{self, Bundle, Task};
 use berth_types::shim::{Create, Request};
 use oci_spec::runtime::Process;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::bundle::{Rest, complete, pieces};
 use super::runtime::{check, encoded, lay_out, own_score, refuse_raw, unmount};
@@ -44,17 +45,25 @@ impl ForeignShim {
 
 /// Removes the socket of a pod's shim that was killed, as far as it made one outside of the pod's directory; `dir` is where it worked.
 pub(crate) fn clear(dir: &Path) {
-    let written = berth_sys::fs::read_bounded(&dir.join("address"), MAX_ADDRESS);
+    let written = berth_sys::fs::read_regular(&dir.join("address"), MAX_ADDRESS);
     let address = written.ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(path) = address.as_deref().and_then(|text| text.trim().strip_prefix("unix://")) else { return };
     // The path is what a foreign program said, so it may be anything.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket
-        && UnixStream::connect(path).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-    {
+    if is_socket && is_dead(Path::new(path)) {
         // The next shim of this name would replace it as well.
         drop(std::fs::remove_file(path));
     }
+}
+
+/// Whether nobody listens there. Does not wait.
+fn is_dead(path: &Path) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let connect = || {
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
+    };
+    connect() == Err(Errno::CONNREFUSED)
 }
 
 /// Whether a program is one.

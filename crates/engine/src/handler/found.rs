@@ -85,6 +85,11 @@ impl Search {
         self.names().any(|known| known == name) || is_shim()
     }
 
+    /// Whether a pod may have been made by one of this name: its program may be gone since.
+    pub(crate) fn may_have_had(&self, name: &str) -> bool {
+        is_name(name) || self.names().any(|known| known == name)
+    }
+
     fn in_dirs(&self, file: &str) -> impl Iterator<Item = PathBuf> {
         self.dirs.iter().filter(|dir| dir.is_absolute()).map(move |dir| dir.join(file))
     }

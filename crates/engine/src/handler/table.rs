@@ -173,7 +173,7 @@ impl Handlers {
         if let Some(handler) = self.fixed.get(name) {
             return Ok(Arc::clone(handler));
         }
-        if !self.search.has(name) {
+        if !self.search.may_have_had(name) {
             return Err(self.unknown(name));
         }
         let mut state = self.state();
@@ -297,7 +297,13 @@ impl Handlers {
     }
 
     fn names(&self) -> Vec<String> {
-        self.search.all().into_iter().filter(|name| !self.fixed.contains_key(name)).collect()
+        let mut names = self.search.all();
+        // Those that were found and may be gone.
+        names.extend(self.state().found.keys().cloned());
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| !self.fixed.contains_key(name));
+        names
     }
 
     fn known(&self) -> Vec<Known> {

@@ -170,6 +170,8 @@ impl Rest {
             // A container that was partly created when the pod was taken down may have made it again.
             beside.map_or(Ok(()), |group| groups.placement.end(&group))?;
             groups.placement.end(&pod)?;
+            // Likewise.
+            namespaces::unmount(&dir.gofers_netns())?;
             for dir in dir.all() {
                 let failed = |e| EngineError::system(format!("remove {}", dir.display()), e);
                 record::remove(dir).map_err(failed)?;

@@ -147,16 +147,12 @@ impl Shim {
         let log = Log::open(&self.dir, |_| ()).map_err(|e| system("read the shim's log", &e))?;
         let bundle = Bundle { dir: &self.dir, id: &self.pod };
         let launched = self.program().start(bundle, self.options().as_ref(), &log);
-        let Launched { started, shim, input } = launched.map_err(|e| failure(Reason::Refused, chain(&e)))?;
-        self.program.lock().unwrap_or_else(PoisonError::into_inner).input = input;
-        match self.process(&shim) {
-            Ok(process) => Ok(Live { client: shim, started, process, ending: None, _log: log }),
-            Err(failure) => {
-                drop(shim.call(&self.shutdown(), Some(LIMIT)));
-                launch::clear(&started);
-                Err(failure)
-            }
-        }
+        let launched: Launched = launched.map_err(|e| failure(Reason::Refused, chain(&e)))?;
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).input = launched.input;
+        // One that cannot be used may be in no group that ends with the pod.
+        let process = self.process(&launched.shim).inspect_err(|_| launched.end())?;
+        let Launched { started, shim, .. } = launched;
+        Ok(Live { client: shim, started, process, ending: None, _log: log })
     }
 
     /// The shim's process, which must have become a child of this one. From here on it is in its cgroup, with which it ends.
@@ -195,8 +191,10 @@ impl Shim {
         let live = self.live();
         if let Some(live) = live.as_ref().filter(|live| live.client.is_same(client)) {
             live.kill();
-            // Behind it what it was the parent of is ours, and tells its own end.
+            // Behind it what it was the parent of is ours, and tells its own end; what works for it would make a container that nobody
+            // knows.
             ended_within(live.process.as_fd(), KILL_LIMIT);
+            drop(self.cgroup.kill_all(Instant::now() + KILL_LIMIT));
         }
         client.end();
     }

@@ -211,13 +211,12 @@ impl Runtime {
                 drop(sandbox.why.set(failure.message.clone()));
             }
             // It may have got half of the way.
-            let limit = Instant::now() + DELETE_LIMIT;
             let delete = self.command("delete").arg("--force").arg(&sandbox.id);
             drop(delete.run(DELETE_LIMIT, &Given::default()));
             // Not when there is nothing to kill: Linux 6.14 and newer kill at once what is born in a group that was killed before, and the
             // next attempt is.
             if inside.cgroup.pids().map_or(true, |pids| !pids.is_empty()) {
-                drop(inside.cgroup.kill_all(limit));
+                drop(inside.cgroup.kill_all(Instant::now() + DELETE_LIMIT));
             }
         })
     }

@@ -60,6 +60,40 @@ fn a_directory_is_unpacked_under_its_name_or_another() {
 }
 
 #[test]
+fn a_file_is_nobodys_program_with_the_callers_rights() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_path("f").unwrap();
+    header.set_mode(0o6755);
+    header.set_size(1);
+    header.set_cksum();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append(&header, &b"x"[..]).unwrap();
+    unpack(builder.into_inner().unwrap().as_slice(), "f", dir.path()).unwrap();
+    let mode = std::fs::metadata(dir.path().join("f")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+}
+
+#[test]
+fn no_file_of_this_machine_is_linked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "s").unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_path("f").unwrap();
+    header.set_link_name(&secret).unwrap();
+    header.set_size(0);
+    header.set_cksum();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append(&header, std::io::empty()).unwrap();
+    let to = dir.path().join("f");
+    assert!(unpack(builder.into_inner().unwrap().as_slice(), "f", &to).is_err());
+    assert!(!to.exists());
+}
+
+#[test]
 fn nothing_is_written_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let (to, out) = (dir.path().join("to"), dir.path().join("out"));
@@ -68,6 +102,9 @@ fn nothing_is_written_elsewhere() {
         &[("d/", ""), ("d/../../out/x", "1")][..],
         &[("d/", ""), ("d/l", "->../../out"), ("d/l/x", "1")],
         &[("d", "->out"), ("d/x", "1")],
+        &[("d", "->../out"), ("d/", ""), ("d/x", "1")],
+        &[("d/", ""), ("d/", ""), ("d/x", "1")],
+        &[("d/", ""), ("d/l", "->../../out"), ("d/l/", ""), ("d/l/x", "1")],
         &[("/out/x", "1")],
     ] {
         assert!(unpack(archive(entries).as_slice(), "d", &to.join("d")).is_err(), "{entries:?}");

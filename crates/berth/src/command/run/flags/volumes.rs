@@ -139,6 +139,15 @@ fn propagation(word: &str) -> Option<Option<&'static str>> {
     }
 }
 
+/// What a word without a value, or with one that means yes or no, says; as docker takes it.
+fn truth(key: &str, value: Option<&str>) -> anyhow::Result<bool> {
+    match value.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("true" | "t" | "1") => Ok(true),
+        Some("false" | "f" | "0") => Ok(false),
+        Some(other) => bail!("{key}={other}: expected true or false"),
+    }
+}
+
 /// `type=bind,src=PATH,dst=PATH`
 fn mount(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
     let (mut kind, mut source, mut inside, mut limit) = ("volume", None, None, None);
@@ -150,8 +159,8 @@ fn mount(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
             "type" => kind = needed()?,
             "source" | "src" => source = Some(needed()?),
             "target" | "dst" | "destination" => inside = Some(needed()?),
-            "readonly" | "ro" => how.read_only = matches!(value, None | Some("true" | "1")),
-            "rw" => how.read_only = value == Some("false"),
+            "readonly" | "ro" => how.read_only = truth(key, value)?,
+            "rw" => how.read_only = !truth(key, value)?,
             "bind-propagation" => {
                 how.propagation = propagation(needed()?)
                     .context("bind-propagation: expected rprivate, rslave or rshared")?;
