@@ -21,7 +21,7 @@ impl Task {
         let mut begun = false;
         for action in actions {
             match action {
-                Action::Create(_) | Action::Begin(_) if early => {}
+                action if early && waits(&action) => {}
                 Action::Create(index) => begun |= self.create(index),
                 Action::Begin(at) => begun |= self.begin_job(at),
                 Action::Remove(name) => begun |= self.remove(name),
@@ -161,12 +161,12 @@ impl Task {
             Came::Removed { name, result } => {
                 self.leaving.remove(&name);
                 if let Err(error) = result {
-                    self.failed(&error);
+                    self.not_removed(&error);
                 }
             }
             Came::Job { name, result } => {
                 self.making.remove(&name);
-                self.leaving.remove(&name);
+                let removal = self.leaving.remove(&name);
                 // One that exists was made for this time before the daemon was killed.
                 if let Err(error) = result
                     && !matches!(error, WorkloadError::Exists(_))
@@ -177,9 +177,23 @@ impl Task {
                         error = self.message,
                         "a job could not be made or removed"
                     );
+                    if removal {
+                        self.again_later();
+                        let title = self.key.title();
+                        let fault = || WorkloadError::said(title.clone(), &error);
+                        self.answer_downs(fault);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Whether it is not begun before the time to try again: all that can fail.
+fn waits(action: &Action) -> bool {
+    match action {
+        Action::Create(_) | Action::Begin(_) | Action::Remove(_) | Action::RemoveJob(_) => true,
+        Action::RemoveSelf => false,
     }
 }
 
@@ -215,3 +229,6 @@ fn job_of(cron: &Workload, name: &str) -> Result<Workload, String> {
     let Pod { objects, .. } = &cron.pod;
     resume_workload(&job.to_string(), &objects.source()).map_err(|e| berth_types::error::chain(&e))
 }
+
+#[cfg(test)]
+mod tests;
