@@ -1,14 +1,16 @@
 //! Carries out what was decided, by the controller of pods.
 
 use berth_engine::now;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::super::model::Action;
 use super::super::{Key, Workloads, names};
 use super::{AT_ONCE, Came, Making, Task, WorkloadError};
 use crate::controller::{Options, PodError, Progress};
-use crate::manifest::{Pod, Spec, Workload, WorkloadKind, document_of, resume, resume_workload};
+use crate::manifest::{
+    Pod, Spec, Workload, WorkloadKind, document_of, job_document, resume, resume_workload,
+};
 
 /// A minute, in nanoseconds: jobs of a CronJob are named by the minute.
 const MINUTE: i64 = 60 * SECOND;
@@ -220,12 +222,7 @@ async fn make_job(
 fn job_of(cron: &Workload, name: &str) -> Result<Workload, String> {
     let document: Value = serde_json::from_str(&cron.source).map_err(|e| e.to_string())?;
     debug_assert!(matches!(cron.spec, Spec::Cron(_)));
-    let template = &document["spec"]["jobTemplate"];
-    let mut metadata = template["metadata"].as_object().cloned().unwrap_or_default();
-    metadata.insert("name".to_owned(), json!(name));
-    metadata.insert("namespace".to_owned(), json!(cron.namespace));
-    let job =
-        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]});
+    let job = job_document(&document, name, &cron.namespace);
     let Pod { objects, .. } = &cron.pod;
     resume_workload(&job.to_string(), &objects.source()).map_err(|e| berth_types::error::chain(&e))
 }
