@@ -24,6 +24,7 @@ pub use named::{Named, names};
 pub use objects::*;
 pub(crate) use refused::list;
 pub use spec::*;
+pub(crate) use workload::read::job_document;
 pub(crate) use workload::template::{Own, document as document_of};
 pub use workload::*;
 

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use berth_engine::model::SandboxView;
 use berth_engine::{Engine, now};
 use berth_types::error::chain;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -123,24 +124,31 @@ impl Workloads {
                 "a workload's record is unreadable: its pods keep running, but are not replaced"
             );
         }
-        for (record, status) in found {
-            workloads.adopt(record, status);
+        // All of them are there before the first one looks: a CronJob counts its jobs.
+        let adopted: Vec<_> =
+            found.into_iter().filter_map(|(record, status)| workloads.adopt(record, status)).collect();
+        for (task, commands) in adopted {
+            tokio::spawn(task.run(commands));
         }
         workloads
     }
 
-    fn adopt(&self, record: Record, status: Status) {
+    fn adopt(&self, record: Record, status: Status) -> Option<(Task, mpsc::Receiver<Command>)> {
         match resume_workload(&record.document, &record.objects) {
             Ok(workload) => {
                 let (key, uid) = (Key::of(&workload), record.uid.clone());
-                if let Err(e) = self.begin(workload, record, status, Options::default()) {
-                    tracing::warn!(workload = key.title(), uid, error = %chain(&e), "failed to go on with a workload");
+                match self.insert(workload, record, status, Options::default()) {
+                    Ok((_, task, commands)) => return Some((task, commands)),
+                    Err(e) => {
+                        tracing::warn!(workload = key.title(), uid, error = %chain(&e), "failed to go on with a workload");
+                    }
                 }
             }
             Err(e) => {
                 tracing::warn!(uid = record.uid, error = %chain(&e), "a workload's manifest is unreadable: its pods keep running, but are not replaced");
             }
         }
+        None
     }
 
     /// Checks workloads before anything of them is made, and names all that is wrong with them. With `replace` those that
@@ -245,6 +253,12 @@ impl Workloads {
         self.lock().keys().filter(is).cloned().collect()
     }
 
+    /// The workload that makes and removes this pod; nothing where no such one is there, whatever the pod says.
+    pub fn of(&self, pod: &SandboxView) -> Option<Key> {
+        let uid = pod.config.annotations.get(names::OWNER)?;
+        self.lock().iter().find(|(_, entry)| entry.uid == *uid).map(|(key, _)| key.clone())
+    }
+
     /// The jobs of a CronJob.
     fn jobs_of(&self, owner: &str) -> Vec<(Key, Shown)> {
         let tasks = self.lock();
@@ -264,6 +278,19 @@ impl Workloads {
         status: Status,
         options: Options,
     ) -> Result<mpsc::Sender<Command>, WorkloadError> {
+        let (commands, task, receiver) = self.insert(workload, record, status, options)?;
+        tokio::spawn(task.run(receiver));
+        Ok(commands)
+    }
+
+    /// Takes a workload among those that there are; its task is not started yet.
+    fn insert(
+        &self,
+        workload: Workload,
+        record: Record,
+        status: Status,
+        options: Options,
+    ) -> Result<(mpsc::Sender<Command>, Task, mpsc::Receiver<Command>), WorkloadError> {
         let key = Key::of(&workload);
         let mut tasks = self.lock();
         if tasks.contains_key(&key) {
@@ -273,7 +300,7 @@ impl Workloads {
             return Err(WorkloadError::TooMany);
         }
         let (commands, receiver) = mpsc::channel(16);
-        let shown = Shown::new(&key, &record);
+        let shown = Shown::new(&key, &record, &status);
         let entry = Entry {
             uid: record.uid.clone(),
             owner: record.owner.clone(),
@@ -282,8 +309,8 @@ impl Workloads {
             commands: commands.clone(),
         };
         tasks.insert(key.clone(), entry);
-        tokio::spawn(Task::new(self.clone(), key, workload, record, status, options).run(receiver));
-        Ok(commands)
+        let task = Task::new(self.clone(), key, workload, record, status, options);
+        Ok((commands, task, receiver))
     }
 
     /// Publishes what a task knows of its workload.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use berth_engine::model::{Owner, SandboxView};
+use berth_pod::manifest::WorkloadKind;
 use berth_types::lifecycle::container::{Listed, State};
 use tonic::Status;
 
 use super::pods::{grace, outcome, run_again, stop_one, take_down};
 use super::target::{self, Target};
-use super::{Service, refuse};
+use super::{Service, refuse, workloads};
 use crate::api;
 
 /// Signals each target; goes on past failures.
@@ -57,6 +58,16 @@ async fn restart_one(service: &Service, name: &str, grace: Option<u64>, stopped:
     let runs = view.containers.iter().any(|container| container.state.listed() == Some(Listed::Running));
     if stopped && runs {
         return Ok(());
+    }
+    if let Some(key) = service.workloads.of(&view) {
+        let word = workloads::word(&key);
+        if key.kind == WorkloadKind::Job {
+            return Err(Status::failed_precondition(format!(
+                "{name} belongs to {word}, which counts how its pods end (hint: berth down {word} and berth play run all of it again)"
+            )));
+        }
+        // Its workload makes another: two would be one too many.
+        return take_down(service, &view, grace, true).await;
     }
     let (pod, options) = service.pods.kept(&view).map_err(refuse)?;
     // Before anything is ended: a pod that cannot be run anew is better than none.

@@ -276,3 +276,33 @@ fn a_claim_outlives_its_pods_until_it_is_removed() {
     assert_eq!(home.berth(&["workloads", "-q"]).fine(), "");
     home.clean();
 }
+
+/// Its workload makes another in its place: not one that was run anew and another.
+#[test]
+fn a_pod_that_is_run_anew_is_replaced_by_its_workload() {
+    require_root!();
+    let home = Home::start();
+    let spec = format!("replicas: 1, {}", served("exec sleep 1000", ""));
+    home.feed(&["play", "-q", "-"], workload("Deployment", "web", &spec).as_bytes()).fine();
+    wait_workload(&home, "web", "ready");
+    let old = names(&home);
+    home.berth(&["restart", old.first().unwrap()]).fine();
+    wait_workload(&home, "web", "ready");
+    assert!(wait_until(LIMIT, || names(&home).len() == 1 && names(&home).is_disjoint(&old)));
+    // What runs is left as it is.
+    let new = names(&home);
+    home.berth(&["start", new.first().unwrap()]).fine();
+    assert_eq!(names(&home), new);
+
+    home.feed(&["play", "-q", "-"], workload("Job", "once", &task("exec sleep 1000", "Never")).as_bytes())
+        .fine();
+    wait_workload(&home, "once", "running");
+    let job = names(&home).difference(&new).next().unwrap().clone();
+    let err = home.berth(&["restart", &job]).refused();
+    assert!(err.contains(&format!("{job} belongs to job/once")), "{err}");
+    assert!(names(&home).contains(&job));
+    for name in ["deployment/web", "job/once"] {
+        home.berth(&["down", name]).fine();
+    }
+    home.clean();
+}

@@ -1,7 +1,7 @@
 //! Workloads of a manifest: Deployment, ReplicaSet, StatefulSet and DaemonSet of `apps/v1`, Job and CronJob of `batch/v1`, defaulted
 //! and checked as the API server does.
 
-mod read;
+pub(super) mod read;
 mod sets;
 mod tasks;
 pub(crate) mod template;

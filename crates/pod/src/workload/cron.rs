@@ -1,10 +1,8 @@
 //! CronJob: jobs by the clock. Pure.
 
 use super::model::{Action, Decision, seconds};
+use super::schedule::Schedule;
 use crate::manifest::{Concurrency, Cron};
-
-/// How many times that were missed are looked through, as the controller of Kubernetes warns at a hundred.
-const MAX_MISSED: usize = 100;
 
 /// A job of a CronJob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,21 +55,25 @@ pub(super) fn decide(cron: &Cron, jobs: &[SeenJob], since: i64, now: i64) -> Dec
 /// The last time that is over and has no job yet, and the next one.
 fn due(cron: &Cron, since: i64, now: i64) -> (Option<i64>, Option<i64>) {
     // Of many that were missed, as while the machine was off, only the last counts.
-    let mut last = None;
-    let mut at = since;
-    for _ in 0..MAX_MISSED {
-        match cron.schedule.after(at, &cron.zone) {
-            Some(next) if next <= now => {
-                last = Some(next);
-                at = next;
-            }
-            next => return (last, next),
+    if let Schedule::Every(every) = cron.schedule {
+        let every = i64::try_from(every.as_nanos()).unwrap_or(i64::MAX).max(1);
+        let missed = now.saturating_sub(since).max(0) / every;
+        let last = since.saturating_add(missed.saturating_mul(every));
+        return ((missed > 0).then_some(last), last.checked_add(every));
+    }
+    // However they lie: each look halves what is between the last one that is known and what has none after it.
+    let after = |at| cron.schedule.after(at, &cron.zone);
+    let (mut last, mut next, mut above) = (None, after(since), now);
+    while let Some(at) = next.filter(|at| *at <= now) {
+        last = Some(at);
+        let middle = at.saturating_add(above.saturating_sub(at) / 2);
+        next = after(middle);
+        if next.is_none_or(|next| next > now) {
+            above = middle;
+            next = after(at);
         }
     }
-    // The last before now is within the time that a hundred take: from there on they are few.
-    let span = at.saturating_sub(since).max(1);
-    let (later, next) = due(cron, at.max(now.saturating_sub(span)), now);
-    (later.or(last), next)
+    (last, next)
 }
 
 #[cfg(test)]

@@ -75,6 +75,12 @@ impl WorkloadError {
         let message = berth_types::error::chain(error);
         Self::Pod { workload, message, kind: error.kind(), hint: error.hint() }
     }
+
+    /// What another workload's task said, of this one.
+    pub(super) fn said(workload: String, error: &Self) -> Self {
+        let message = berth_types::error::chain(error);
+        Self::Pod { workload, message, kind: error.kind(), hint: error.hint() }
+    }
 }
 
 impl Classify for WorkloadError {

@@ -28,7 +28,10 @@ pub(super) fn decide(job: &Job, pods: &[Seen], status: &mut Status, now: i64) ->
             if due <= now && pods.iter().all(|pod| !pod.state.is_active()) {
                 return Decision { actions: vec![Action::RemoveSelf], wake: None };
             }
-            decision.wake_at(due.max(now));
+            // What is over waits for the end of the pods that are left, which wakes it.
+            if due > now {
+                decision.wake_at(due);
+            }
         }
     } else if job.suspend {
         status.started_at = None;
@@ -83,7 +86,7 @@ fn end(job: &Job, pods: &[Seen], status: &Status, now: i64) -> Option<String> {
         return Some(String::new());
     }
     // With OnFailure a container is started again in its pod, and each time counts.
-    let restarts: u32 = active().map(|pod| pod.restarts).sum();
+    let restarts = active().fold(0, |sum: u32, pod| sum.saturating_add(pod.restarts));
     let again = job.restart == RestartPolicy::OnFailure && restarts > 0 && restarts >= job.backoff_limit;
     if failed(status) > limit || again {
         return Some("BackoffLimitExceeded".to_owned());

@@ -29,7 +29,7 @@ pub(super) fn seen(workload: &Workload, view: &SandboxView, is_ready: IsReady<'_
         index: annotation(names::INDEX).and_then(|text| text.parse().ok()),
         created_at: view.created_at,
         state: state(workload, view, &mains, &latest, policy, (is_ready, ready_since)),
-        restarts: mains.iter().flatten().map(|c| c.config.metadata.attempt).sum(),
+        restarts: latest.iter().fold(0, |sum, c| sum.saturating_add(c.config.metadata.attempt)),
         ended_at: ended_at.unwrap_or(view.created_at),
     }
 }

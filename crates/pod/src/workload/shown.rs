@@ -33,7 +33,7 @@ pub struct Shown {
 
 impl Shown {
     /// Before the first look.
-    pub(super) fn new(key: &Key, record: &Record) -> Self {
+    pub(super) fn new(key: &Key, record: &Record, status: &Status) -> Self {
         Self {
             key: key.clone(),
             uid: record.uid.clone(),
@@ -43,7 +43,7 @@ impl Shown {
             current: 0,
             state: "starting".to_owned(),
             message: String::new(),
-            complete: None,
+            complete: status.end.as_ref().map(|end| end.reason.is_empty()),
             next_at: 0,
         }
     }
@@ -114,3 +114,6 @@ impl Shown {
         state.clone_into(&mut self.state);
     }
 }
+
+#[cfg(test)]
+mod tests;

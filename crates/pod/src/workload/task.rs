@@ -88,6 +88,8 @@ pub(super) struct Task {
     /// Those that wait until all of it is removed.
     downs: Vec<Done>,
     grace: Option<u64>,
+    /// Whether it is not written yet that the workload is removed.
+    unsaid: bool,
 }
 
 /// Why the task looks again.
@@ -126,6 +128,7 @@ impl Task {
             waiting: Vec::new(),
             downs: Vec::new(),
             grace: None,
+            unsaid: false,
         }
     }
 
@@ -159,6 +162,10 @@ impl Task {
                 Wake::Command(Command::Apply { workload, options, progress, done, new }) => {
                     let waiting = Waiting { progress, done };
                     begun |= self.apply(*workload, options, waiting, new).await;
+                    if !begun {
+                        // Nothing of it was ever written: there is no such workload.
+                        break;
+                    }
                 }
                 Wake::Command(Command::Down { grace, done }) => {
                     self.begin_down(grace, done).await;
@@ -194,7 +201,7 @@ impl Task {
         if (idle || blocked) && self.work.is_empty() {
             self.settled();
         }
-        let wake = decision.wake.into_iter().chain(self.retry_at.filter(|_| blocked)).min();
+        let wake = decision.wake.into_iter().chain(self.retry_at.filter(|at| blocked && *at > now())).min();
         Some(wake)
     }
 
@@ -211,6 +218,7 @@ impl Task {
             record.document.clone_from(&workload.source);
             record.objects = workload.objects().source();
             if let Err(error) = self.save(&record).await {
+                tracing::warn!(workload = self.key.title(), error = %chain(&error), "failed to write what is asked for");
                 drop(waiting.done.send(Err(error)));
                 return false;
             }
@@ -232,11 +240,10 @@ impl Task {
         }
     }
 
+    /// A pod could not be made.
     fn failed(&mut self, error: &PodError) {
         self.message = chain(error);
-        self.failures = self.failures.saturating_add(1);
-        let wait = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST_RETRY);
-        self.retry_at = Some(now().saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)));
+        self.again_later();
         tracing::warn!(
             workload = self.key.title(),
             error = self.message,
@@ -245,6 +252,13 @@ impl Task {
         for waiting in std::mem::take(&mut self.waiting) {
             drop(waiting.done.send(Err(WorkloadError::pod(self.key.title(), error))));
         }
+    }
+
+    /// What failed is not begun again before a pause, which grows.
+    fn again_later(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST_RETRY);
+        self.retry_at = Some(now().saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)));
     }
 
     fn later(&self) -> i64 {

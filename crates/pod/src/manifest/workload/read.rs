@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{ManifestError, Metadata, Pod, refused};
 use super::{Spec, Workload, WorkloadKind, sets, tasks, template, template_of};
@@ -85,6 +85,22 @@ impl Reading<'_> {
         default
     }
 
+    /// What the jobs of a CronJob would be refused for.
+    pub(super) fn sample_job(&mut self) {
+        let sample = job_document(self.value, "sample", "default");
+        let Err(faults) = read(self.document, WorkloadKind::Job, &sample) else { return };
+        // Those of its specification have been told where there are any.
+        let untold = self.faults.is_empty();
+        let is_metadata = |fault: &ManifestError| match fault {
+            ManifestError::Field { path, .. } | ManifestError::Later { path, .. } => {
+                path.starts_with("metadata")
+            }
+            _ => false,
+        };
+        let faults = faults.into_iter().filter(|fault| untold || is_metadata(fault));
+        self.faults.extend(faults.map(|fault| template::below("spec.jobTemplate", fault)));
+    }
+
     /// The pod of the template; nothing where that has faults, which are kept.
     pub(super) fn template(&mut self, given: Option<&Value>, metadata: &Metadata) -> Option<Pod> {
         let at = template_of(self.kind);
@@ -100,6 +116,15 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// The job of a CronJob's document.
+pub(crate) fn job_document(cron: &Value, name: &str, namespace: &str) -> Value {
+    let template = &cron["spec"]["jobTemplate"];
+    let mut metadata = template["metadata"].as_object().cloned().unwrap_or_default();
+    metadata.insert("name".to_owned(), json!(name));
+    metadata.insert("namespace".to_owned(), json!(namespace));
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]})
 }
 
 /// Reads a workload, or names all its faults.

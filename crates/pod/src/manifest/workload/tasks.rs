@@ -1,7 +1,7 @@
 //! Job and CronJob.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::{ManifestError, Metadata, Pod, RestartPolicy};
 use super::read::{Parts, Reading};
@@ -104,7 +104,7 @@ struct CronSpec {
 #[serde(deny_unknown_fields)]
 struct JobTemplate {
     #[serde(default, rename = "metadata")]
-    _metadata: Value,
+    _metadata: Map<String, Value>,
     #[serde(default)]
     spec: Option<JobSpec>,
 }
@@ -140,6 +140,9 @@ pub(super) fn cron(reading: &mut Reading<'_>) -> Result<Parts, Vec<ManifestError
     let (good, bad) = (spec.successful_jobs_history_limit, spec.failed_jobs_history_limit);
     let keep_complete = reading.number("spec.successfulJobsHistoryLimit", good, 3, MAX_HISTORY);
     let keep_failed = reading.number("spec.failedJobsHistoryLimit", bad, 1, MAX_HISTORY);
+    if job.is_some() {
+        reading.sample_job();
+    }
     let suspend = spec.suspend;
     let cron = schedule.zip(zone).map(|(schedule, zone)| Cron {
         schedule,

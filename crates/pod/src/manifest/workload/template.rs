@@ -43,7 +43,7 @@ pub(super) fn pod(
     }
 }
 
-fn below(at: &str, fault: ManifestError) -> ManifestError {
+pub(super) fn below(at: &str, fault: ManifestError) -> ManifestError {
     match fault {
         ManifestError::Later { document, path } => {
             ManifestError::Later { document, path: format!("{at}.{path}") }

@@ -253,6 +253,19 @@ fn a_cron_job_has_a_schedule_and_jobs() {
         let told = refused("CronJob", &spec);
         assert!(told.contains(said), "{spec}: {told}");
     }
+    // What its jobs would be refused for.
+    let sample = |metadata: &str| {
+        cron("").replace("{spec: {template", &format!("{{metadata: {metadata}, spec: {{template"))
+    };
+    read("CronJob", &sample("{labels: {a: b}, annotations: {c: d}}"));
+    for (metadata, said) in [
+        ("{labels: {a: 1}}", "spec.jobTemplate.metadata.labels"),
+        ("{lables: {a: b}}", "spec.jobTemplate.metadata.lables"),
+        ("[1]", "spec.jobTemplate.metadata: invalid type"),
+    ] {
+        let told = refused("CronJob", &sample(metadata));
+        assert!(told.contains(said), "{metadata}: {told}");
+    }
     let long = text("CronJob", &cron("")).replace("name: web}", &format!("name: {}}}", "a".repeat(53)));
     assert!(parse(&long).unwrap_err().to_string().contains("must be no more than 52 characters"));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::workload::schedule::{Schedule, Zone};
+use crate::workload::schedule::Zone;
 
 /// A whole minute.
 const NOW: i64 = 1_700_000_040_000_000_000;
@@ -37,6 +37,31 @@ fn a_job_is_made_when_it_is_due() {
         assert_eq!(look(&cron, &[], NOW - missed * MINUTE, NOW + 5), due, "{missed}");
     }
     assert_eq!(look(&Cron { suspend: true, ..minutely() }, &[], 0, NOW), (vec![], None));
+}
+
+/// Monday the 1st of January 2024, 00:00 UTC.
+const MONDAY: i64 = 1_704_067_200_000_000_000;
+
+#[test]
+fn of_times_at_uneven_distances_the_last_is_made_up_for() {
+    let hour = 60 * MINUTE;
+    let at = |day: i64, hours: i64, minutes: i64| MONDAY + (24 * day + hours) * hour + minutes * MINUTE;
+    let work = Cron { schedule: Schedule::parse("*/5 9-17 * * 1-5").unwrap(), ..minutely() };
+    let due = |last, next| (vec![Action::Begin(last)], Some(next));
+    // Saturday: the last was Friday at 17:55.
+    assert_eq!(look(&work, &[], at(0, 9, 0), at(5, 10, 0)), due(at(4, 17, 55), at(7, 9, 0)));
+    // Sunday, after a month.
+    assert_eq!(look(&work, &[], at(0, 9, 0), at(34, 10, 0)), due(at(32, 17, 55), at(35, 9, 0)));
+    // None that is over is told as due later, and one that has no job is found.
+    assert_eq!(look(&work, &[], at(4, 17, 50), at(5, 10, 0)), due(at(4, 17, 55), at(7, 9, 0)));
+}
+
+#[test]
+fn what_is_due_at_even_distances_keeps_its_beat() {
+    let cron = Cron { schedule: Schedule::parse("@every 7m").unwrap(), ..minutely() };
+    let due = (vec![Action::Begin(NOW + 7000 * MINUTE)], Some(NOW + 7007 * MINUTE));
+    assert_eq!(look(&cron, &[], NOW, NOW + 7003 * MINUTE), due);
+    assert_eq!(look(&cron, &[], NOW, NOW + MINUTE), (vec![], Some(NOW + 7 * MINUTE)));
 }
 
 #[test]

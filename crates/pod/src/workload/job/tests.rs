@@ -134,6 +134,15 @@ fn restarts_of_a_container_count_where_it_is_started_again() {
 }
 
 #[test]
+fn more_restarts_than_can_be_counted_are_too_many() {
+    let job = Job { restart: RestartPolicy::OnFailure, ..ONE };
+    let pods = ["a", "b"].map(|name| Seen { restarts: u32::MAX, ..pod(name, State::Running) });
+    let mut status = Status::default();
+    look(&job, &pods, &mut status, NOW);
+    assert_eq!(reason(&status), Some("BackoffLimitExceeded"));
+}
+
+#[test]
 fn a_job_ends_at_its_deadline() {
     let job = Job { deadline: Some(30), ..ONE };
     let mut status = Status::default();
@@ -162,6 +171,10 @@ fn a_job_that_ended_goes_when_its_time_is_over() {
     let decision = decide(&job, &pods, &mut status, NOW);
     assert_eq!((words(&decision).as_str(), decision.wake), ("", Some(NOW + seconds(60))));
     assert_eq!(look(&job, &pods, &mut status, NOW + seconds(60)), "RemoveSelf");
+    // What is left of it is removed first, whose end wakes it: nothing is to be waited for by the clock.
+    let left = [pod("a", State::Succeeded), pod("b", State::Running)];
+    let decision = decide(&job, &left, &mut status, NOW + seconds(60));
+    assert_eq!((words(&decision).as_str(), decision.wake), ("-b", None));
 }
 
 #[test]

@@ -132,6 +132,18 @@ fn a_pod_without_its_sandbox_has_ended_or_leaves() {
 }
 
 #[test]
+fn restarts_of_init_containers_count() {
+    let (workload, plan) = made("OnFailure");
+    let of = |containers: Vec<Arc<ContainerView>>| {
+        seen(&workload, &view(&plan, sandbox::State::Ready, containers), &|_| true, 9).restarts
+    };
+    assert_eq!(of(vec![container(&plan, "i", 0, Some(1)), container(&plan, "i", 3, Some(1))]), 3);
+    assert_eq!(of(vec![container(&plan, "i", 2, Some(0)), container(&plan, "a", 1, None)]), 3);
+    let many = vec![container(&plan, "a", u32::MAX, None), container(&plan, "b", 1, None)];
+    assert_eq!(of(many), u32::MAX);
+}
+
+#[test]
 fn what_is_not_ready_only_runs_and_the_rest_is_from_annotations() {
     let (workload, plan) = made("Always");
     let containers = vec![container(&plan, "a", 2, None), container(&plan, "b", 1, None)];

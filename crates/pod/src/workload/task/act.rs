@@ -1,14 +1,16 @@
 //! Carries out what was decided, by the controller of pods.
 
 use berth_engine::now;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::super::model::Action;
 use super::super::{Key, Workloads, names};
 use super::{AT_ONCE, Came, Making, Task, WorkloadError};
 use crate::controller::{Options, PodError, Progress};
-use crate::manifest::{Pod, Spec, Workload, WorkloadKind, document_of, resume, resume_workload};
+use crate::manifest::{
+    Pod, Spec, Workload, WorkloadKind, document_of, job_document, resume, resume_workload,
+};
 
 /// A minute, in nanoseconds: jobs of a CronJob are named by the minute.
 const MINUTE: i64 = 60 * SECOND;
@@ -21,7 +23,7 @@ impl Task {
         let mut begun = false;
         for action in actions {
             match action {
-                Action::Create(_) | Action::Begin(_) if early => {}
+                action if early && waits(&action) => {}
                 Action::Create(index) => begun |= self.create(index),
                 Action::Begin(at) => begun |= self.begin_job(at),
                 Action::Remove(name) => begun |= self.remove(name),
@@ -161,12 +163,12 @@ impl Task {
             Came::Removed { name, result } => {
                 self.leaving.remove(&name);
                 if let Err(error) = result {
-                    self.failed(&error);
+                    self.not_removed(&error);
                 }
             }
             Came::Job { name, result } => {
                 self.making.remove(&name);
-                self.leaving.remove(&name);
+                let removal = self.leaving.remove(&name);
                 // One that exists was made for this time before the daemon was killed.
                 if let Err(error) = result
                     && !matches!(error, WorkloadError::Exists(_))
@@ -177,9 +179,23 @@ impl Task {
                         error = self.message,
                         "a job could not be made or removed"
                     );
+                    if removal {
+                        self.again_later();
+                        let title = self.key.title();
+                        let fault = || WorkloadError::said(title.clone(), &error);
+                        self.answer_downs(fault);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Whether it is not begun before the time to try again: all that can fail.
+fn waits(action: &Action) -> bool {
+    match action {
+        Action::Create(_) | Action::Begin(_) | Action::Remove(_) | Action::RemoveJob(_) => true,
+        Action::RemoveSelf => false,
     }
 }
 
@@ -206,12 +222,10 @@ async fn make_job(
 fn job_of(cron: &Workload, name: &str) -> Result<Workload, String> {
     let document: Value = serde_json::from_str(&cron.source).map_err(|e| e.to_string())?;
     debug_assert!(matches!(cron.spec, Spec::Cron(_)));
-    let template = &document["spec"]["jobTemplate"];
-    let mut metadata = template["metadata"].as_object().cloned().unwrap_or_default();
-    metadata.insert("name".to_owned(), json!(name));
-    metadata.insert("namespace".to_owned(), json!(cron.namespace));
-    let job =
-        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]});
+    let job = job_document(&document, name, &cron.namespace);
     let Pod { objects, .. } = &cron.pod;
     resume_workload(&job.to_string(), &objects.source()).map_err(|e| berth_types::error::chain(&e))
 }
+
+#[cfg(test)]
+mod tests;

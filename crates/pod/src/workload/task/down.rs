@@ -4,7 +4,8 @@ use tokio::sync::mpsc;
 
 use super::super::keep;
 use super::super::model::{Action, State};
-use super::{Command, Done, Task};
+use super::{Command, Done, Task, WorkloadError};
+use crate::controller::PodError;
 
 impl Task {
     /// Remembers that all of it goes, also over a restart.
@@ -16,21 +17,42 @@ impl Task {
         };
         self.mark_removing().await;
         for waiting in std::mem::take(&mut self.waiting) {
-            drop(waiting.done.send(Err(super::WorkloadError::Down(self.key.title()))));
+            drop(waiting.done.send(Err(WorkloadError::Down(self.key.title()))));
         }
     }
 
     pub(super) async fn mark_removing(&mut self) {
-        if self.record.removing {
+        if self.record.removing && !self.unsaid {
             return;
         }
         self.record.removing = true;
         if self.record.document.is_empty() {
             return;
         }
-        if let Err(e) = self.save(&self.record.clone()).await {
+        let saved = self.save(&self.record.clone()).await;
+        self.unsaid = saved.is_err();
+        if let Err(e) = saved {
             // What is not written is tried again by the next `down`.
             tracing::warn!(workload = self.key.title(), error = %berth_types::error::chain(&e), "failed to write that a workload is removed");
+        }
+    }
+
+    /// A pod could not be removed. It is tried again, and those who wait for the end of all of it are told.
+    pub(super) fn not_removed(&mut self, error: &PodError) {
+        self.message = berth_types::error::chain(error);
+        self.again_later();
+        tracing::warn!(
+            workload = self.key.title(),
+            error = self.message,
+            "failed to remove a pod; trying again later"
+        );
+        let title = self.key.title();
+        self.answer_downs(|| WorkloadError::pod(title.clone(), error));
+    }
+
+    pub(super) fn answer_downs(&mut self, error: impl Fn() -> WorkloadError) {
+        for done in std::mem::take(&mut self.downs) {
+            drop(done.send(Err(error())));
         }
     }
 
@@ -69,7 +91,7 @@ impl Task {
             match command {
                 Command::Down { done, .. } => self.downs.push(done),
                 Command::Apply { done, .. } => {
-                    drop(done.send(Err(super::WorkloadError::Down(self.key.title()))));
+                    drop(done.send(Err(WorkloadError::Down(self.key.title()))));
                 }
             }
         }

@@ -101,7 +101,7 @@ impl Task {
     }
 
     pub(super) fn publish(&self, pods: &[Seen], wake: Option<i64>) {
-        let mut shown = Shown::new(&self.key, &self.record);
+        let mut shown = Shown::new(&self.key, &self.record, &self.status);
         shown.message.clone_from(&self.message);
         let jobs = match self.workload.spec {
             Spec::Cron(_) => self.workloads.jobs_of(&self.record.uid),
