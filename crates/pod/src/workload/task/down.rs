@@ -15,6 +15,8 @@ impl Task {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+        // Somebody waits: what could not be removed is tried at once.
+        (self.failures, self.retry_at) = (0, None);
         self.mark_removing().await;
         for waiting in std::mem::take(&mut self.waiting) {
             drop(waiting.done.send(Err(WorkloadError::Down(self.key.title()))));
