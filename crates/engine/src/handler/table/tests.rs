@@ -154,7 +154,9 @@ async fn an_unknown_handler_is_told_what_there_is() {
     assert_eq!(error.to_string(), want);
     // A pod that was made by one that is gone since has its handler, to be taken down by.
     assert_eq!(world.handlers.of("kata").unwrap().name(), "kata");
-    assert!(world.handlers.of("No_Name").unwrap_err().to_string().contains("no handler is named \"No_Name\""));
+    assert!(
+        world.handlers.of("No_Name").unwrap_err().to_string().contains("no handler is named \"No_Name\"")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
