@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::bundle::{Rest, complete, pieces};
-use super::runtime::{check, encoded, lay_out, own_score, refuse_raw, unmount};
+use super::runtime::{check, further, lay_out, own_score, refuse_raw, unmount};
 use super::{Handler, Places, Prepared, Preparing, Program};
 use crate::error::EngineError;
 use crate::host::random;
@@ -153,11 +153,7 @@ impl Handler for ForeignShim {
         _user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
         refuse_raw(&self.name, Maker::Shim, raw_env)?;
-        let mut process = process.clone();
-        if process.oom_score_adj().is_none() {
-            process.set_oom_score_adj(own_score());
-        }
-        encoded(&process)
+        further(process)
     }
 
     fn forget(&self, places: Places<'_>) -> Result<(), EngineError> {

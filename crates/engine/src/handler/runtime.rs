@@ -1,6 +1,7 @@
 //! Another OCI runtime, runc or crun: a program with runc's command line, which the pod's shim runs. What it is given is a bundle on
 //! the disk, below the container's directory, and a root that is mounted in the pod's. See docs/adr/0096.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -99,11 +100,7 @@ impl Handler for OciRuntime {
         _user: Option<UserNamespace>,
     ) -> Result<Vec<u8>, EngineError> {
         refuse_raw(&self.name, Maker::Runtime, raw_env)?;
-        let mut process = process.clone();
-        if process.oom_score_adj().is_none() {
-            process.set_oom_score_adj(own_score());
-        }
-        encoded(&process)
+        further(process)
     }
 
     fn forget(&self, places: Places<'_>) -> Result<(), EngineError> {
@@ -126,13 +123,24 @@ pub(super) fn check(
         cgroups: shown.unwrap_or_default(),
         ..Inputs::default()
     };
-    // Hooks are the runtime's.
-    let mut without_hooks = (*spec).clone();
-    without_hooks.set_hooks(None);
-    plan::plan(&without_hooks, &inputs).map_err(|e| profile::refused(&e))?;
+    // Hooks, which few have, are the runtime's.
+    let mut spec = Cow::Borrowed(*spec);
+    if spec.hooks().is_some() {
+        spec.to_mut().set_hooks(None);
+    }
+    plan::plan(&spec, &inputs).map_err(|e| profile::refused(&e))?;
     let process = spec.process().as_ref();
     let seccomp = process.map(|process| Profiles::rules(process, security)).transpose()?.flatten();
     Ok((given, seccomp))
+}
+
+/// A further process of the host, as a plan: with the score of the container's first one.
+pub(super) fn further(process: &Process) -> Result<Vec<u8>, EngineError> {
+    let mut process = process.clone();
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(own_score());
+    }
+    encoded(&process)
 }
 
 /// A further process, as a plan.

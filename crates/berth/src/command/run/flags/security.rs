@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use berth_cdi::Name;
 use berth_pod::plan::ExtraDevice;
 use serde_json::{Map, Value, json};
 
@@ -50,13 +51,13 @@ impl Run {
     }
 
     pub(super) fn devices(&self) -> anyhow::Result<Vec<ExtraDevice>> {
-        let paths = self.device.iter().filter(|text| !is_cdi(text));
+        let paths = self.device.iter().filter(|text| !Name::is_meant(text));
         paths.map(|text| device(text).with_context(|| format!("--device {text:?}"))).collect()
     }
 
     /// Devices by the Container Device Interface.
     pub(super) fn cdi_devices(&self) -> Vec<String> {
-        self.device.iter().filter(|text| is_cdi(text)).cloned().collect()
+        self.device.iter().filter(|text| Name::is_meant(text)).cloned().collect()
     }
 }
 
@@ -83,11 +84,6 @@ fn add_option(context: &mut Value, option: &str) -> anyhow::Result<()> {
         _ => bail!("expected no-new-privileges, seccomp=unconfined|FILE or apparmor=unconfined|PROFILE"),
     }
     Ok(())
-}
-
-/// Whether this is meant as `vendor.com/class=device`.
-fn is_cdi(text: &str) -> bool {
-    berth_cdi::Name::is_meant(text)
 }
 
 /// `PATH`, `PATH:PATH`, `PATH:rwm` or `PATH:PATH:rwm`.
