@@ -30,6 +30,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 const BR_BOOLOPT_NO_LL_LEARN: u32 = 1 << 0;
 const VETH_INFO_PEER: u16 = 1;
@@ -168,14 +169,14 @@ pub fn set_master(index: u32, bridge: u32, group: u32) -> Message {
     Message::new("make the interface a port of the bridge", NEWLINK, ACK, &link_fixed(index, 0, 0), attrs)
 }
 
-/// Gives a bridge a description (at most 255 bytes) and a size of packets, and has it learn no addresses from
-/// frames to the addresses that IEEE 802.1D reserves, which no filter sees.
+/// Gives a bridge a description (at most 255 bytes) and a size of packets. It learns no addresses from frames to the
+/// addresses that IEEE 802.1D reserves, which no filter sees, and sends multicast packets to all of its ports without
+/// keeping account of who joined which group.
 pub fn describe_bridge(index: u32, alias: &str, mtu: u32) -> Message {
     // struct br_boolopt_multi: values, and which of them are meant.
     let option = [BR_BOOLOPT_NO_LL_LEARN.to_ne_bytes(), BR_BOOLOPT_NO_LL_LEARN.to_ne_bytes()].concat();
-    let info = Attrs::new()
-        .text(IFLA_INFO_KIND, "bridge")
-        .nest(IFLA_INFO_DATA, &Attrs::new().put(IFLA_BR_MULTI_BOOLOPT, &option));
+    let data = Attrs::new().put(IFLA_BR_MCAST_SNOOPING, &[0]).put(IFLA_BR_MULTI_BOOLOPT, &option);
+    let info = Attrs::new().text(IFLA_INFO_KIND, "bridge").nest(IFLA_INFO_DATA, &data);
     let attrs = Attrs::new().put(IFLA_IFALIAS, alias.as_bytes()).u32(IFLA_MTU, mtu);
     let attrs = attrs.nest(IFLA_LINKINFO, &info);
     Message::new("describe the bridge", NEWLINK, ACK, &link_fixed(index, 0, 0), attrs)

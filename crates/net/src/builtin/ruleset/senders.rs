@@ -4,10 +4,11 @@
 //! sent           frames of pods, before the bridge learns from them or hands them on
 //!   IPv4, ARP    interface, hardware and IPv4 address must be one pod's       else dropped
 //!   IPv6         the same; then by what it is:
-//!     unspecified6   from ::    reports of multicast groups; probes for its own address
+//!     unspecified6   from ::    probes for its own address
 //!     solicited6     a pod looks for a neighbour: with its own hardware address, or none
 //!     advertised6    a pod is found: under its own addresses alone
-//!   all else     dropped: router solicitations and advertisements, redirects, other protocols
+//!   all else     dropped: router solicitations and advertisements, redirects, other protocols; and reports of
+//!                multicast groups, which nobody needs and the bridge would copy to every pod
 //! ```
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -113,7 +114,9 @@ fn sent6() -> Vec<Exprs> {
         is(NEIGHBOUR_ADVERTISEMENT).goto("advertised6"),
     ];
     let routers = [ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT];
-    list.extend(routers.map(|message| is(message).verdict(Verdict::Drop)));
+    list.extend(
+        routers.into_iter().chain(LISTENER_REPORTS).map(|message| is(message).verdict(Verdict::Drop)),
+    );
     list.push(Exprs::new().transport(Op::Eq, ICMPV6).verdict(Verdict::Accept));
     // What it is cannot be told.
     list.push(drop());
@@ -125,14 +128,11 @@ fn from_unspecified() -> Exprs {
 }
 
 fn unspecified6() -> Vec<Exprs> {
-    let mut list: Vec<_> =
-        LISTENER_REPORTS.iter().map(|message| is(*message).verdict(Verdict::Accept)).collect();
-    for form in [PLAIN, WITH_OPTION] {
+    let probe = |form| {
         let probe = in_form(form).part_is(Header::Transport, 0, &[NEIGHBOUR_SOLICITATION]);
-        list.push(probe.iifname_and_parts_in(Map::Targets6.name(), &[TARGET]).verdict(Verdict::Accept));
-    }
-    list.push(drop());
-    list
+        probe.iifname_and_parts_in(Map::Targets6.name(), &[TARGET]).verdict(Verdict::Accept)
+    };
+    vec![probe(PLAIN), probe(WITH_OPTION), drop()]
 }
 
 fn in_form(form: [u8; 3]) -> Exprs {
