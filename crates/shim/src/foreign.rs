@@ -20,7 +20,7 @@ pub(crate) mod trial;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_container::run::{Running, Stdio};
 use berth_shimv2::error::CallError;
@@ -43,14 +43,13 @@ use crate::making;
 use crate::outcome::{failure, system};
 use crate::pump::{Ends, Fifos, Notes, Then};
 use crate::runtime::{Runtime, has, placeholder, status_of, words};
-use ask::ask;
+use ask::{NoAnswer, Patience, ask};
 pub(crate) use shim::Shim;
 use told::Told;
 
-/// The time for a container to be made. Less than what the daemon waits, which then is told why.
-const CREATE_LIMIT: Duration = Duration::from_secs(45);
-/// The time for it to be started, or entered.
-const START_LIMIT: Duration = Duration::from_secs(40);
+/// The time for a container to be made, with a shim that has to be started first, for it to be started, and for it to be entered. Less
+/// than what the daemon waits, which then is told why.
+const ACTION_LIMIT: Duration = Duration::from_secs(45);
 /// The time for what is left of it to be deleted, and for what takes no time.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long the answer to a creation that is cancelled is waited for: without it nobody knows what there is.
@@ -109,12 +108,15 @@ impl Foreign {
 
     /// A container that was made, up to just before its command.
     fn make(self: &Arc<Self>, create: &Create) -> Result<Created, Failure> {
-        let client = self.shim.connected()?;
+        let cancels = [self.cancelled.0.as_fd()];
+        let until = Instant::now() + ACTION_LIMIT;
+        let patience = Patience { until, cancels: &cancels, grace: ANSWER_LIMIT };
+        let client = self.shim.connected(patience)?;
         let fifos = fifos(&self.dir.join("fifos"))?;
         let streams = Streams { stdin: create.stdin || create.tty, terminal: create.tty };
         let stdio =
             stdio::Stdio::make(&fifos, streams).map_err(|e| system("make the container's FIFOs", &e))?;
-        let made = self.make_by(&client, stdio, create.tty);
+        let made = self.make_by(&client, stdio, create.tty, patience);
         made.inspect_err(|_| self.undo(&client))
     }
 
@@ -123,6 +125,7 @@ impl Foreign {
         client: &Client,
         mut stdio: stdio::Stdio,
         tty: bool,
+        patience: Patience<'_>,
     ) -> Result<Created, Failure> {
         let paths = stdio.paths.clone();
         let request = task::Create {
@@ -135,16 +138,16 @@ impl Foreign {
             options: self.shim.options(),
             ..task::Create::default()
         };
-        let cancels = [self.cancelled.0.as_fd()];
-        let answer = ask(client, &request, CREATE_LIMIT, &cancels, ANSWER_LIMIT).map_err(|e| {
-            if no_answer(&e) {
+        let answer = ask(client, &request, patience).map_err(|e| {
+            if matches!(e, NoAnswer::Late(..) | NoAnswer::Failed(CallError::Lost { .. })) {
                 // What it makes later nobody would end.
                 self.shim.lose(client);
             }
-            self.refused(&e)
+            self.refused(&e.error())
         })?;
         let (pid, pidfd) = self.process(answer.pid)?;
-        stdio.settle(LIMIT).map_err(|e| self.wrong(&format!("it does not open its input: {e}")))?;
+        let settled = stdio.settle(LIMIT.min(patience.left()));
+        settled.map_err(|e| self.wrong(&format!("it does not open its input: {e}")))?;
         let taken = self.made.set(client.clone());
         taken.map_err(|_| failure(Reason::State, "the container is made already"))?;
         if tty {
@@ -237,8 +240,10 @@ impl Driver for Foreign {
         let client = self.made.get().ok_or_else(|| failure(Reason::State, "the container was not made"))?;
         let request = task::Start { id: self.name(), exec_id: String::new() };
         let cancels = [self.cancelled.0.as_fd()];
-        let started = ask(client, &request, START_LIMIT, &cancels, Duration::ZERO);
-        started.map(drop).map_err(|e| self.refused(&e))
+        let until = Instant::now() + ACTION_LIMIT;
+        // Who gives it up ends the container.
+        let patience = Patience { until, cancels: &cancels, grace: Duration::ZERO };
+        ask(client, &request, patience).map(drop).map_err(|e| self.refused(&e.error()))
     }
 
     fn exec(
@@ -297,11 +302,6 @@ impl Driver for Foreign {
         };
         drop(client.begin(&request, Some(LIMIT), done));
     }
-}
-
-/// Whether it did not say what it did.
-fn no_answer(error: &CallError) -> bool {
-    matches!(error, CallError::Slow { .. } | CallError::Cancelled { .. } | CallError::Lost { .. })
 }
 
 /// An empty directory for FIFOs.

@@ -128,7 +128,7 @@ impl Making<'_> {
             left: Left(left.map(Box::new)),
             source: Box::new(source),
         };
-        let launched = self.program.start(self.bundle, self.options.as_ref(), &log);
+        let launched = self.program.start(self.bundle, self.options.as_ref(), &log, &[]);
         let Launched { started, shim, input, .. } = launched.map_err(|e| failed(None, e.into()))?;
         match self.create(&shim) {
             Ok((stdio, pid)) => {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -186,7 +187,7 @@ pub enum DeleteError {
 
 impl Program {
     /// Starts a shim for the container of this bundle, or finds that of its pod, and connects to it. `log` is the reader of the bundle's
-    /// log, `options` are the runtime's.
+    /// log, `options` are the runtime's. Once one of `cancels` is readable, the program is ended.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing of the shim is left then, unless it had been started for another container.
@@ -195,6 +196,7 @@ impl Program {
         bundle: Bundle<'_>,
         options: Option<&Any>,
         log: &Log,
+        cancels: &[BorrowedFd<'_>],
     ) -> Result<Launched, StartError> {
         let (first, searches) = match self.input {
             Input::Unknown => (Input::Params, true),
@@ -206,14 +208,14 @@ impl Program {
             before,
             source: Box::new(source),
         };
-        let before = match self.start_by(first, bundle, options) {
+        let before = match self.start_by(first, bundle, options, cancels) {
             Ok(launched) => return Ok(launched),
             Err(StartFailure::Program(error @ ProgramError::Failed { .. })) if searches => {
                 Before(error.to_string())
             }
             Err(failure) => return Err(failed(Before::default(), failure)),
         };
-        self.start_by(Input::Options, bundle, options).map_err(|failure| failed(before, failure))
+        self.start_by(Input::Options, bundle, options, cancels).map_err(|failure| failed(before, failure))
     }
 
     fn start_by(
@@ -221,9 +223,10 @@ impl Program {
         input: Input,
         bundle: Bundle<'_>,
         options: Option<&Any>,
+        cancels: &[BorrowedFd<'_>],
     ) -> Result<Launched, StartFailure> {
         let mark = strays::mark();
-        let outcome = self.try_start(input, bundle, options, &mark);
+        let outcome = self.try_start(input, bundle, options, (&mark, cancels));
         if outcome.is_err() {
             strays::kill(&mark);
             remove_socket(bundle.dir);
@@ -236,7 +239,7 @@ impl Program {
         input: Input,
         bundle: Bundle<'_>,
         options: Option<&Any>,
-        mark: &OsString,
+        (mark, cancels): (&OsString, &[BorrowedFd<'_>]),
     ) -> Result<Launched, StartFailure> {
         let deadline = Instant::now() + self.limit;
         let mut env = self.env();
@@ -252,6 +255,7 @@ impl Program {
             dir: bundle.dir,
             input: &stdin,
             limit: self.limit,
+            cancels,
         };
         let Output { stdout, words } = run.run(Action::Start.word())?;
         let started = parse(&stdout).map_err(|source| StartFailure::Answer {
@@ -279,6 +283,7 @@ impl Program {
             dir: Path::new("/"),
             input: &[],
             limit: self.limit,
+            cancels: &[],
         };
         let Output { stdout, words } = run.run("-v")?;
         let text = String::from_utf8_lossy(&stdout).trim().to_owned();
@@ -302,6 +307,7 @@ impl Program {
             dir: bundle.dir,
             input: &[],
             limit: self.limit,
+            cancels: &[],
         };
         let output =
             run.run(Action::Delete.word()).map_err(|source| DeleteError::Program { id: id(), source })?;
@@ -415,6 +421,7 @@ fn of_program(error: &ProgramError) -> Kind {
     match error {
         ProgramError::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
         ProgramError::Slow { .. } => Kind::Timeout,
+        ProgramError::Cancelled { .. } => Kind::Cancelled,
         ProgramError::TooMuch { .. } => Kind::Corrupt,
         ProgramError::Spawn { .. } | ProgramError::Failed { .. } => Kind::Internal,
     }

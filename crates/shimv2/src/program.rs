@@ -33,6 +33,8 @@ pub(crate) struct Run<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) input: &'a [u8],
     pub(crate) limit: Duration,
+    /// Once one of these is readable, it is ended.
+    pub(crate) cancels: &'a [BorrowedFd<'a>],
 }
 
 /// Why a program did not do its work; the last words are in each, as far as it had any.
@@ -57,6 +59,14 @@ pub enum ProgramError {
         limit: Duration,
         /// What it said last.
         words: Words,
+    },
+    /// Nobody needs it any more; it was killed.
+    #[error("{program} {action} was given up by its caller")]
+    Cancelled {
+        /// The program.
+        program: PathBuf,
+        /// What it was to do.
+        action: &'static str,
     },
     /// It printed more than any answer has, and was killed.
     #[error("{program} {action} printed over {MAX_ANSWER} bytes{words}")]
@@ -114,6 +124,7 @@ pub(crate) struct Output {
 enum Watched {
     Ended(Option<Exit>),
     Late,
+    Cancelled,
     TooMuch,
 }
 
@@ -144,7 +155,7 @@ impl Run<'_> {
             stdout: Vec::new(),
             stderr: Vec::new(),
         };
-        let watched = pipes.watch(pidfd.as_fd(), self.input, self.limit).map_err(spawned);
+        let watched = pipes.watch(&self, pidfd.as_fd()).map_err(spawned);
         if !matches!(watched, Ok(Watched::Ended(_))) {
             // It is not reaped yet, so its group's number is its own too.
             let _ = kill_process_group(pid, Signal::KILL);
@@ -159,6 +170,7 @@ impl Run<'_> {
                 Err(ProgramError::Failed { program: program(), action, exit, words })
             }
             Watched::Late => Err(ProgramError::Slow { program: program(), action, limit: self.limit, words }),
+            Watched::Cancelled => Err(ProgramError::Cancelled { program: program(), action }),
             Watched::TooMuch => Err(ProgramError::TooMuch { program: program(), action, words }),
         }
     }
@@ -183,11 +195,12 @@ struct Pipes {
 
 impl Pipes {
     /// Feeds it and listens to it until it ends.
-    fn watch(&mut self, pidfd: BorrowedFd<'_>, mut input: &[u8], limit: Duration) -> io::Result<Watched> {
+    fn watch(&mut self, run: &Run<'_>, pidfd: BorrowedFd<'_>) -> io::Result<Watched> {
         for pipe in [&self.input, &self.out, &self.err].into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + run.limit;
+        let mut input = run.input;
         loop {
             self.feed(&mut input);
             self.drain();
@@ -198,7 +211,8 @@ impl Pipes {
             if left.is_zero() {
                 return Ok(Watched::Late);
             }
-            let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+            let first = std::iter::once(&pidfd).chain(run.cancels);
+            let mut fds: Vec<_> = first.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
             fds.extend(self.input.iter().map(|fd| PollFd::new(fd, PollFlags::OUT)));
             let outputs = [&self.out, &self.err];
             fds.extend(outputs.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)));
@@ -212,6 +226,9 @@ impl Pipes {
                 self.drain();
                 let fits = self.stdout.len() <= MAX_ANSWER;
                 return Ok(if fits { Watched::Ended(reap(pidfd)) } else { Watched::TooMuch });
+            }
+            if fds.iter().skip(1).take(run.cancels.len()).any(|fd| !fd.revents().is_empty()) {
+                return Ok(Watched::Cancelled);
             }
         }
     }

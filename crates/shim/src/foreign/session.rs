@@ -6,10 +6,9 @@ mod relay;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_container::run::{Running, Stdio};
-use berth_shimv2::error::CallError;
 use berth_shimv2::message::{Any, task, type_url};
 use berth_shimv2::shim::Shim as Client;
 use berth_shimv2::stdio::{self, Streams};
@@ -21,8 +20,8 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::ask::ask;
-use super::{Foreign, LIMIT, START_LIMIT, fifos};
+use super::ask::{NoAnswer, Patience, ask};
+use super::{ACTION_LIMIT, Foreign, LIMIT, fifos};
 use crate::driver::Cancel;
 use crate::outcome::{failure, system};
 use crate::pump::Then;
@@ -51,8 +50,13 @@ impl Session {
 
     /// Takes away what there may be of it, and waits for nothing.
     fn undo(&self) {
-        drop(self.client.begin(&self.kill(Signal::KILL), Some(LIMIT), |_| ()));
-        drop(self.client.begin(&self.delete(), Some(LIMIT), |_| ()));
+        let wait = task::Wait { id: self.container.clone(), exec_id: self.exec.clone() };
+        let (delete, client) = (self.delete(), self.client.clone());
+        // One that runs is not deleted.
+        let ended = move |_| drop(client.begin(&delete, Some(LIMIT), |_| ()));
+        let client = self.client.clone();
+        let killed = move |_| drop(client.begin(&wait, Some(LIMIT), ended));
+        drop(self.client.begin(&self.kill(Signal::KILL), Some(LIMIT), killed));
         drop(std::fs::remove_dir_all(&self.dir));
     }
 }
@@ -69,24 +73,46 @@ pub(super) fn begin(
     let dir = fifos(&of.dir.join(format!("exec-{}", exec.short())))?;
     let session = Session { client, container: of.name(), exec: exec.to_string(), dir };
     let tty = matches!(stdio, Stdio::Terminal);
-    let begun = start(of, &session, process, tty, cancel);
-    let (number, theirs) = begun.inspect_err(|_| session.undo())?;
-    let carried = carry(of, exec, &session, theirs, stdio, number);
+    let streams = stdio::Stdio::make(&session.dir, Streams { stdin: true, terminal: tty });
+    let mut streams = streams.map_err(|e| {
+        drop(std::fs::remove_dir_all(&session.dir));
+        system("make the session's FIFOs", &e)
+    })?;
+    let cancels = [of.cancelled.0.as_fd(), cancel.0.as_fd()];
+    let until = Instant::now() + ACTION_LIMIT;
+    let patience = Patience { until, cancels: &cancels, grace: Duration::ZERO };
+    let number = match start(&session, process, tty, &streams.paths, patience) {
+        Ok(number) => number,
+        Err(NoAnswer::Failed(error)) => {
+            session.undo();
+            return Err(of.refused(&error));
+        }
+        Err(NoAnswer::Late(error, late)) => {
+            // A shim that does not find its FIFOs, or nobody at their other ends, may have started the process already, and forget it.
+            late.then(move || {
+                session.undo();
+                drop(streams);
+            });
+            return Err(of.refused(&error));
+        }
+    };
+    let settled = streams.settle(LIMIT.min(patience.left()));
+    let carried = match settled {
+        Ok(()) => carry(of, exec, &session, streams, stdio, number),
+        Err(e) => Err(of.wrong(&format!("it does not open a session's input: {e}"))),
+    };
     carried.inspect_err(|_| session.undo())
 }
 
-/// Has the process made and started: its number, and our ends of its FIFOs.
+/// Has the process made and started: its number.
 fn start(
-    of: &Foreign,
     session: &Session,
     process: &Process,
     tty: bool,
-    cancel: &Cancel,
-) -> Result<(u32, stdio::Stdio), Failure> {
-    let streams = Streams { stdin: true, terminal: tty };
-    let made = stdio::Stdio::make(&session.dir, streams);
-    let mut made = made.map_err(|e| system("make the session's FIFOs", &e))?;
-    let paths = made.paths.clone();
+    paths: &stdio::Paths,
+    patience: Patience<'_>,
+) -> Result<u32, NoAnswer> {
+    let paths = paths.clone();
     let request = task::Exec {
         id: session.container.clone(),
         exec_id: session.exec.clone(),
@@ -96,13 +122,9 @@ fn start(
         stderr: paths.stderr,
         spec: Some(Any::json(type_url::PROCESS, process.text.clone().into_bytes())),
     };
-    let cancels = [of.cancelled.0.as_fd(), cancel.0.as_fd()];
-    let refused = |e: CallError| of.refused(&e);
-    ask(&session.client, &request, LIMIT, &cancels, Duration::ZERO).map_err(refused)?;
+    ask(&session.client, &request, patience)?;
     let request = task::Start { id: session.container.clone(), exec_id: session.exec.clone() };
-    let number = ask(&session.client, &request, START_LIMIT, &cancels, Duration::ZERO).map_err(refused)?.pid;
-    made.settle(LIMIT).map_err(|e| of.wrong(&format!("it does not open a session's input: {e}")))?;
-    Ok((number, made))
+    ask(&session.client, &request, patience).map(|started| started.pid)
 }
 
 /// Begins to carry its streams and to wait for its end.
@@ -136,7 +158,10 @@ fn carry(
         drop(client.call(&delete, Some(LIMIT)));
         drop(std::fs::remove_dir_all(&dir));
     };
-    relay.begin(end).map_err(failed)?;
+    relay.begin(end).map_err(|e| {
+        of.told.forget(exec);
+        failed(e)
+    })?;
     // What has ended already is no process any more: nothing can be done to it by this descriptor.
     let pidfd = match pidfd {
         Some(pidfd) => pidfd,

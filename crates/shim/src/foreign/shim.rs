@@ -24,6 +24,8 @@ use rustix::process::{
 };
 use serde_json::json;
 
+use super::ask::{Patience, ask, wait};
+use crate::driver::Cancel;
 use crate::outcome::{failure, system};
 use crate::runtime::path_of;
 
@@ -31,8 +33,8 @@ use crate::runtime::path_of;
 const NAMESPACE: &str = "berth";
 /// Where it makes its socket, if it is new enough. In the bundle such a shim has a link of its own, `s`.
 const SOCKETS: &str = "sockets";
-/// The time for an action of its program.
-const LIMIT: Duration = Duration::from_secs(20);
+/// The time for an action of its program, of which there are three at most before its first container is made.
+const LIMIT: Duration = Duration::from_secs(15);
 /// How long it may take to end when it is asked to.
 const END_LIMIT: Duration = Duration::from_secs(3);
 /// How long one that is killed may take to be gone.
@@ -50,11 +52,20 @@ pub(crate) struct Shim {
     /// What the OCI runtime behind it keeps.
     runtime: PathBuf,
     cgroup: Cgroup,
-    live: Mutex<Option<Live>>,
+    stage: Mutex<Stage>,
     /// Its events are taken and not needed: ends come from Wait.
     _events: Events,
     /// The directory: its path is too long for the address of a socket.
     _open: OwnedFd,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Stage {
+    None,
+    /// It is being started for a container; others wait for what this tells.
+    Begins(Cancel),
+    Runs(Live),
 }
 
 /// One that runs.
@@ -93,8 +104,8 @@ impl Shim {
             limit: LIMIT,
         };
         let cgroup = Cgroup::from_dirs(task.cgroup_dirs.iter().map(Into::into).collect());
-        let (program, live) = (Mutex::new(program), Mutex::default());
-        Ok(Self { pod, program, dir, runtime, cgroup, live, _events: service, _open: open })
+        let (program, stage) = (Mutex::new(program), Mutex::new(Stage::None));
+        Ok(Self { pod, program, dir, runtime, cgroup, stage, _events: service, _open: open })
     }
 
     /// Where it runs.
@@ -114,24 +125,57 @@ impl Shim {
         of_runc.then(|| Any::of(type_url::RUNC_OPTIONS, &options))
     }
 
-    /// A connection to it; it is started, if it does not run.
-    pub(super) fn connected(&self) -> Result<Client, Failure> {
-        let mut live = self.live();
-        match &*live {
-            Some(Live { ending: Some(_), .. }) => {
-                return Err(failure(Reason::State, "the pod's shim is being ended"));
+    /// A connection to it; it is started, if it does not run, or the end of another's start is waited for.
+    pub(super) fn connected(&self, patience: Patience<'_>) -> Result<Client, Failure> {
+        let begins = Cancel::new().map_err(|e| system("wait for the shim", &e))?;
+        while let Some(other) = self.turn(&begins)? {
+            match other {
+                Turn::Connected(client) => return Ok(client),
+                Turn::After(other) if wait(other.0.as_fd(), patience.cancels, patience.until) => {}
+                Turn::After(_) => {
+                    return Err(failure(
+                        Reason::State,
+                        "the pod's shim is still being started for another container",
+                    ));
+                }
             }
-            Some(Live { client, .. }) if client.lost().is_none() => return Ok(client.clone()),
-            Some(_) | None => {}
         }
-        live.take().into_iter().for_each(Live::clear);
-        let started = self.start()?;
-        let client = started.client.clone();
-        *live = Some(started);
-        Ok(client)
+        let started = self.start(patience);
+        let mut stage = self.stage();
+        let client = started.map(|live| {
+            let client = live.client.clone();
+            *stage = Stage::Runs(live);
+            client
+        });
+        if client.is_err() {
+            *stage = Stage::None;
+        }
+        drop(stage);
+        begins.set();
+        client
     }
 
-    fn start(&self) -> Result<Live, Failure> {
+    /// What is to be done for a connection: nothing, a wait for another who starts it, or to start it, which others wait for by `begins`
+    /// from now on.
+    fn turn(&self, begins: &Cancel) -> Result<Option<Turn>, Failure> {
+        let mut stage = self.stage();
+        match &*stage {
+            Stage::Begins(other) => return Ok(Some(Turn::After(other.clone()))),
+            Stage::Runs(Live { ending: Some(_), .. }) => {
+                return Err(failure(Reason::State, "the pod's shim is being ended"));
+            }
+            Stage::Runs(Live { client, .. }) if client.lost().is_none() => {
+                return Ok(Some(Turn::Connected(client.clone())));
+            }
+            Stage::Runs(_) | Stage::None => {}
+        }
+        if let Stage::Runs(lost) = std::mem::replace(&mut *stage, Stage::Begins(begins.clone())) {
+            lost.clear();
+        }
+        Ok(None)
+    }
+
+    fn start(&self, patience: Patience<'_>) -> Result<Live, Failure> {
         let config = json!({
             "ociVersion": "1.0.2",
             "annotations": {
@@ -146,21 +190,25 @@ impl Shim {
         drop(std::fs::remove_file(self.dir.join("address")));
         let log = Log::open(&self.dir, |_| ()).map_err(|e| system("read the shim's log", &e))?;
         let bundle = Bundle { dir: &self.dir, id: &self.pod };
-        let launched = self.program().start(bundle, self.options().as_ref(), &log);
+        // It may be run twice.
+        let program = Program { limit: LIMIT.min(patience.left() / 2), ..self.program() };
+        let launched = program.start(bundle, self.options().as_ref(), &log, patience.cancels);
         let launched: Launched = launched.map_err(|e| failure(Reason::Refused, chain(&e)))?;
         self.program.lock().unwrap_or_else(PoisonError::into_inner).input = launched.input;
         // One that cannot be used may be in no group that ends with the pod.
-        let process = self.process(&launched.shim).inspect_err(|_| launched.end())?;
+        let process = self.process(&launched.shim, patience).inspect_err(|_| launched.end())?;
         let Launched { started, shim, .. } = launched;
         Ok(Live { client: shim, started, process, ending: None, _log: log })
     }
 
     /// The shim's process, which must have become a child of this one. From here on it is in its cgroup, with which it ends.
-    fn process(&self, shim: &Client) -> Result<OwnedFd, Failure> {
+    fn process(&self, shim: &Client, patience: Patience<'_>) -> Result<OwnedFd, Failure> {
         let wrong =
             |what: String| failure(Reason::Refused, format!("{}: {what}", self.program().path.display()));
         let connect = task::Connect { id: self.pod.clone() };
-        let answer = shim.call(&connect, Some(LIMIT)).map_err(|e| wrong(chain(&e)))?;
+        let until = patience.until.min(Instant::now() + LIMIT);
+        let asked = ask(shim, &connect, Patience { until, grace: Duration::ZERO, ..patience });
+        let answer = asked.map_err(|e| wrong(chain(&e.error())))?;
         let number = answer.shim_pid;
         let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| wrong(format!("{number} is no number of a process")))?;
@@ -182,14 +230,13 @@ impl Shim {
 
     /// The process of the shim of this connection.
     pub(super) fn process_of(&self, client: &Client) -> Option<OwnedFd> {
-        let live = self.live();
-        live.as_ref().filter(|live| live.client.is_same(client))?.process.try_clone().ok()
+        self.stage().of(client)?.process.try_clone().ok()
     }
 
     /// Gives the shim of this connection up: it is killed, and every call of it fails.
     pub(super) fn lose(&self, client: &Client) {
-        let live = self.live();
-        if let Some(live) = live.as_ref().filter(|live| live.client.is_same(client)) {
+        let stage = self.stage();
+        if let Some(live) = stage.of(client) {
             live.kill();
             // Behind it what it was the parent of is ours, and tells its own end; what works for it would make a container that nobody
             // knows.
@@ -201,14 +248,20 @@ impl Shim {
 
     /// Ends it, a step each time it is called, and never waits.
     pub(crate) fn end(&self, now: Instant) -> Result<(), String> {
-        let mut live = match self.live.try_lock() {
-            Ok(live) => live,
+        let mut stage = match self.stage.try_lock() {
+            Ok(stage) => stage,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err("the foreign shim is being started".to_owned()),
+            Err(TryLockError::WouldBlock) => return Err("the foreign shim is being given up".to_owned()),
         };
-        let Some(shim) = &mut *live else { return Ok(()) };
+        let shim = match &mut *stage {
+            Stage::None => return Ok(()),
+            Stage::Begins(_) => return Err("the foreign shim is being started".to_owned()),
+            Stage::Runs(shim) => shim,
+        };
         if shim.has_ended() {
-            live.take().into_iter().for_each(Live::clear);
+            if let Stage::Runs(ended) = std::mem::replace(&mut *stage, Stage::None) {
+                ended.clear();
+            }
             return Ok(());
         }
         let since = *shim.ending.get_or_insert_with(|| {
@@ -221,8 +274,25 @@ impl Shim {
         Err("the foreign shim has not ended".to_owned())
     }
 
-    fn live(&self) -> MutexGuard<'_, Option<Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be done for a connection.
+enum Turn {
+    Connected(Client),
+    /// To wait until this is readable, and look again.
+    After(Cancel),
+}
+
+impl Stage {
+    /// The shim of this connection.
+    fn of(&self, client: &Client) -> Option<&Live> {
+        match self {
+            Self::Runs(live) if live.client.is_same(client) => Some(live),
+            _ => None,
+        }
     }
 }
 

@@ -67,6 +67,11 @@ impl Told {
         Some(end)
     }
 
+    /// That nobody will ask how a session ended.
+    pub(super) fn forget(&self, exec: &ExecId) {
+        self.state().sessions.remove(exec);
+    }
+
     pub(super) fn has_terminal(&self, exec: &ExecId) -> bool {
         self.state().sessions.get(exec).is_some_and(|session| session.tty)
     }

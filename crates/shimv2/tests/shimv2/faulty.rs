@@ -49,7 +49,7 @@ impl Fake {
     }
 
     fn start(&self) -> Result<Started, (String, Kind)> {
-        let outcome = self.program.start(self.bundle(), None, &self.log);
+        let outcome = self.program.start(self.bundle(), None, &self.log, &[]);
         outcome.map(|launched| launched.started).map_err(|error| (chain(&error), error.kind()))
     }
 
@@ -195,7 +195,7 @@ fn a_program_is_asked_in_the_newer_way_and_then_in_the_older() {
     let mut fake = Fake::new(script, AMPLE);
     fake.program.input = Input::Unknown;
     let _listener = UnixListener::bind(fake.path("socket")).unwrap();
-    let launched = fake.program.start(fake.bundle(), Some(&options), &fake.log).unwrap();
+    let launched = fake.program.start(fake.bundle(), Some(&options), &fake.log, &[]).unwrap();
     assert_eq!(launched.input, Input::Options);
     assert_eq!(std::fs::read(fake.path("stdin")).unwrap(), options.encode_to_vec());
     // Without options there is nothing that such a one could read, and both tries are in the error.

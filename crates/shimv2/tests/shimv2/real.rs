@@ -366,7 +366,7 @@ fn containers_of_a_pod_share_a_shim(world: &World) {
     let bundle = world.bundle("c2", "exit 2", pod);
     let log = Log::open(&bundle, |_| {}).unwrap();
     let bundle = Bundle { dir: &bundle, id: "c2" };
-    let launched = world.program.start(bundle, Some(&world.options()), &log).unwrap();
+    let launched = world.program.start(bundle, Some(&world.options()), &log, &[]).unwrap();
     assert_eq!(launched.started, first.started);
     let second = world.create_in("c2", launched, log, PIPES);
     first.start();

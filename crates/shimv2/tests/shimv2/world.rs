@@ -152,7 +152,7 @@ impl World {
     ) -> Container {
         let bundle = self.bundle(id, command, edit);
         let log = Log::open(&bundle, |_| {}).unwrap();
-        let launched = self.program.start(Bundle { dir: &bundle, id }, Some(&self.options()), &log);
+        let launched = self.program.start(Bundle { dir: &bundle, id }, Some(&self.options()), &log, &[]);
         let launched = launched.unwrap_or_else(|e| panic!("{}", berth_types::error::chain(&e)));
         self.create_in(id, launched, log, streams)
     }
