@@ -27,4 +27,4 @@ mod service;
 pub mod subject;
 mod worker;
 
-//pub use service::{Bound, Service, Settings};
+pub use service::{Bound, Service, Settings};

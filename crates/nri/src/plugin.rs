@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::api::{
-    ConfigureRequest, ConfigureResponse, Container, Empty, Event, PodSandbox, RegisterPluginRequest,
+    ConfigureRequest, ConfigureResponse, Container, Empty, Event, LinuxResources, PodSandbox, RegisterPluginRequest,
     StateChangeEvent, SynchronizeRequest, SynchronizeResponse,
 };
 use crate::connection::{Call, CallError, Connection, RUNTIME_SERVICE};
@@ -132,6 +132,9 @@ pub struct About {
     /// The container, if it is one.
     #[prost(message, optional, tag = "2")]
     pub container: Option<Container>,
+    /// The limits that are asked for, if it is about them.
+    #[prost(message, optional, tag = "3")]
+    pub resources: Option<LinuxResources>,
 }
 
 impl Plugin {
@@ -199,7 +202,7 @@ impl Plugin {
         if !matches!(told, Err(CallError::Unimplemented(_))) {
             return told;
         }
-        let About { pod, container } = about.clone();
+        let About { pod, container, resources: _ } = about.clone();
         let change = StateChangeEvent { event: event as i32, pod, container };
         let told: Result<Empty, _> = self.connection.call("StateChange", &change, REQUEST_LIMIT).await;
         match told {
