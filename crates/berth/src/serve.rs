@@ -171,7 +171,9 @@ async fn plugins(
     if let Some(path) = socket.as_ref().filter(|_| is_taken) {
         let path = path.display();
         if is_given {
-            anyhow::bail!("NRI socket {path}: another runtime answers there (hint: --nri-socket with another path)");
+            anyhow::bail!(
+                "NRI socket {path}: another runtime answers there (hint: --nri-socket with another path)"
+            );
         }
         tracing::warn!(%path, "another runtime has this socket, so that no NRI plugin can connect");
     }

@@ -59,9 +59,8 @@ pub fn apply(wanted: &ContainerAdjustment, made: &mut Adjustable, has_user: bool
         refuse(linux)?;
         if let Some(score) = &linux.oom_score_adj {
             let score = i32::try_from(score.value).ok().filter(|score| (-1000..=1000).contains(score));
-            let score = score.ok_or_else(|| {
-                Refused::Invalid("oom_score_adj", "it is from -1000 to 1000".to_owned())
-            })?;
+            let score = score
+                .ok_or_else(|| Refused::Invalid("oom_score_adj", "it is from -1000 to 1000".to_owned()))?;
             process.set_oom_score_adj(Some(score));
             made.resources.oom_score_adj = Some(score);
         }
@@ -83,7 +82,11 @@ fn refuse(linux: &LinuxContainerAdjustment) -> Result<(), Refused> {
         ("cgroups_path", !linux.cgroups_path.is_empty(), "Berth makes the cgroups of containers itself"),
         ("io_priority", linux.io_priority.is_some(), "it is not supported yet"),
         ("seccomp_policy", linux.seccomp_policy.is_some(), "it is not supported yet"),
-        ("net_devices", linux.net_devices.keys().any(|key| taken_away(key).is_none()), "it is not supported yet"),
+        (
+            "net_devices",
+            linux.net_devices.keys().any(|key| taken_away(key).is_none()),
+            "it is not supported yet",
+        ),
         ("scheduler", linux.scheduler.is_some(), "it is not supported yet"),
         ("rdt", linux.rdt.as_ref().is_some_and(|rdt| !rdt.remove), "it is not supported yet"),
         ("memory_policy", linux.memory_policy.is_some(), "it is not supported yet"),
@@ -180,8 +183,8 @@ fn rlimits(wanted: &[api::PosixRlimit], process: &mut Process) -> Result<(), Ref
     let mut all: Vec<PosixRlimit> = process.rlimits().clone().unwrap_or_default();
     for limit in wanted {
         let known = RLIMITS.into_iter().find(|kind| kind.to_string() == limit.r#type);
-        let kind = known
-            .ok_or_else(|| Refused::Invalid("rlimits", format!("there is no {:?}", limit.r#type)))?;
+        let kind =
+            known.ok_or_else(|| Refused::Invalid("rlimits", format!("there is no {:?}", limit.r#type)))?;
         all.retain(|other| other.typ() != kind);
         let new = PosixRlimitBuilder::default().typ(kind).hard(limit.hard).soft(limit.soft);
         all.push(new.build().expect("every part is given"));
@@ -281,7 +284,10 @@ fn namespaces(wanted: &[api::LinuxNamespace], spec: &mut Spec) -> Result<(), Ref
     for namespace in wanted {
         let kind = taken_away(&namespace.r#type).unwrap_or(&namespace.r#type);
         if kind != "cgroup" || !namespace.path.is_empty() {
-            return unsupported("namespaces", "only a cgroup namespace of the container's own can be added or taken away");
+            return unsupported(
+                "namespaces",
+                "only a cgroup namespace of the container's own can be added or taken away",
+            );
         }
         all.retain(|other| other.typ() != LinuxNamespaceType::Cgroup);
         if taken_away(&namespace.r#type).is_none() {

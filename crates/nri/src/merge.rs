@@ -306,7 +306,12 @@ impl By<'_> {
             seen.cgroups_path.clone_from(&wanted.cgroups_path);
             reply.cgroups_path = wanted.cgroups_path;
         }
-        self.one(Field::OomScoreAdj, wanted.oom_score_adj, &mut seen.oom_score_adj, &mut reply.oom_score_adj)?;
+        self.one(
+            Field::OomScoreAdj,
+            wanted.oom_score_adj,
+            &mut seen.oom_score_adj,
+            &mut reply.oom_score_adj,
+        )?;
         self.one(Field::IoPriority, wanted.io_priority, &mut seen.io_priority, &mut reply.io_priority)?;
         let (policy, to) = (&mut seen.seccomp_policy, &mut reply.seccomp_policy);
         self.one(Field::SeccompPolicy, wanted.seccomp_policy, policy, to)?;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::api::{
-    ConfigureRequest, ConfigureResponse, Container, Empty, Event, LinuxResources, PodSandbox, RegisterPluginRequest,
-    StateChangeEvent, SynchronizeRequest, SynchronizeResponse,
+    ConfigureRequest, ConfigureResponse, Container, Empty, Event, LinuxResources, PodSandbox,
+    RegisterPluginRequest, StateChangeEvent, SynchronizeRequest, SynchronizeResponse,
 };
 use crate::connection::{Call, CallError, Connection, RUNTIME_SERVICE};
 use crate::event::{self, Events, UnknownEvents};
@@ -84,8 +84,7 @@ impl Identity {
     /// # Errors
     /// What is wrong.
     pub fn of(index: &str, name: &str) -> Result<Self, JoinError> {
-        let wrong =
-            |why| Err(JoinError::Name { name: name.to_owned(), index: index.to_owned(), why });
+        let wrong = |why| Err(JoinError::Name { name: name.to_owned(), index: index.to_owned(), why });
         if index.len() != 2 || !index.bytes().all(|b| b.is_ascii_digit()) {
             return wrong("an index is two digits");
         }

@@ -1,4 +1,5 @@
 //! The engine's seam: what happens to pods and containers goes into one queue, in which one plugin after the other is asked.
+//! See docs/adr/0099.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -171,7 +172,11 @@ impl Service {
                     return Err(error);
                 }
                 let (container, error) = (&update.container_id, berth_types::error::chain(&error));
-                tracing::warn!(container, error, "an update that an NRI plugin wants failed, which it allows");
+                tracing::warn!(
+                    container,
+                    error,
+                    "an update that an NRI plugin wants failed, which it allows"
+                );
             }
         }
         Ok(())
@@ -200,7 +205,11 @@ impl Service {
                     let engine = service.engine()?;
                     let failed = |source| NriError::Update { container: container_id.clone(), source };
                     let view = engine.container(&container_id).map_err(failed)?;
-                    tracing::info!(container = view.id.short(), reason, "an NRI plugin has a container ended");
+                    tracing::info!(
+                        container = view.id.short(),
+                        reason,
+                        "an NRI plugin has a container ended"
+                    );
                     engine.stop_container(&view.id, EVICTION_GRACE).await.map_err(failed)
                 };
                 if let Err(error) = ended.await {
@@ -230,7 +239,8 @@ impl Adjust for Service {
             let container = subject::creating(&subject, &made);
             let id = container.id.clone();
             self.known().insert(id.clone(), container.clone());
-            let request = CreateContainerRequest { pod: Some(subject::pod(&pod)), container: Some(container) };
+            let request =
+                CreateContainerRequest { pod: Some(subject::pod(&pod)), container: Some(container) };
             let (reply, created) = oneshot::channel();
             self.ask(Job::Create(Box::new(request), reply))?;
             let Created { adjust, updates, evictions, seen } = answer(created).await?;

@@ -101,9 +101,9 @@ impl Worker {
                 plugin.tell(event, about).await.map(|crate::api::Empty {}| Vec::new())
             };
             let merged = match said(plugin, event, told) {
-                Ok(updates) => {
-                    wanted.update(updates.unwrap_or_default(), &plugin.identity.to_string()).map_err(Into::into)
-                }
+                Ok(updates) => wanted
+                    .update(updates.unwrap_or_default(), &plugin.identity.to_string())
+                    .map_err(Into::into),
                 Err(error) => Err(error),
             };
             if let Err(error) = merged {

@@ -20,7 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cri", &["types", "engine", "streaming"]),
     ("nri", &["types", "sys", "ttrpc", "engine"]),
     ("pod", &["types", "engine"]),
-    ("berth", &["types", "sys", "cdi", "image", "net", "container", "engine", "cri", "nri", "pod", "streaming"]),
+    (
+        "berth",
+        &["types", "sys", "cdi", "image", "net", "container", "engine", "cri", "nri", "pod", "streaming"],
+    ),
     // Development only.
     ("testkit", &["types", "sys"]),
     ("xtask", &["types"]),

@@ -49,11 +49,13 @@ impl Work {
             self.add_devices(&mut spec, &cdi_devices).await?;
         }
         self.has_hooks(&spec)?;
-        let mut rules: Vec<DeviceRule> = devices(&spec).iter().filter(|d| !before.contains(d)).filter_map(allowed).collect();
+        let mut rules: Vec<DeviceRule> =
+            devices(&spec).iter().filter(|d| !before.contains(d)).filter_map(allowed).collect();
         rules.extend(take_rules(&mut spec));
         let changed = resources != self.config.resources;
         if changed {
-            self.config = Arc::new(ContainerConfig { resources: resources.clone(), ..(*self.config).clone() });
+            self.config =
+                Arc::new(ContainerConfig { resources: resources.clone(), ..(*self.config).clone() });
         }
         Ok(Adjustment { spec, resources: changed.then_some(resources), rules })
     }
@@ -66,7 +68,10 @@ impl Work {
         }
         let handler = self.shared.handlers.of(&self.sandbox.handler)?;
         handler.has_hooks().map_err(|lacking| {
-            EngineError::unsupported("hooks", format!("a plugin adds one: {lacking} (hint: run the pod by runc)"))
+            EngineError::unsupported(
+                "hooks",
+                format!("a plugin adds one: {lacking} (hint: run the pod by runc)"),
+            )
         })
     }
 }
@@ -107,5 +112,11 @@ fn rule(from: &LinuxDeviceCgroup) -> Option<DeviceRule> {
     let letters = from.access().as_deref().unwrap_or("rwm");
     let access =
         Access { read: letters.contains('r'), write: letters.contains('w'), make: letters.contains('m') };
-    Some(DeviceRule { allow: from.allow(), kind, major: number(from.major()), minor: number(from.minor()), access })
+    Some(DeviceRule {
+        allow: from.allow(),
+        kind,
+        major: number(from.major()),
+        minor: number(from.minor()),
+        access,
+    })
 }

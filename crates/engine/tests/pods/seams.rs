@@ -8,7 +8,9 @@ use std::time::Duration;
 use berth_container::plan::{self, Inputs};
 use berth_engine::EngineError;
 use berth_engine::model::{ContainerSecurity, EnvVar, IdMap, Resources, UserNamespace};
-use berth_engine::seams::{Adjust, Adjustable, Adjusted, Handler, Places, Prepared, Preparing, Program, Seams, Subject};
+use berth_engine::seams::{
+    Adjust, Adjustable, Adjusted, Handler, Places, Prepared, Preparing, Program, Seams, Subject,
+};
 use berth_testkit::require_root;
 use berth_types::lifecycle::container;
 use berth_types::shim::{Create, Request};

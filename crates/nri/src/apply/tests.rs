@@ -4,7 +4,8 @@ use oci_spec::runtime::{Linux, Mount};
 
 use super::*;
 use crate::api::{
-    CdiDevice, Hooks, KeyValue, LinuxDevice, LinuxMemory, LinuxPids, OptionalInt, OptionalInt64, OptionalString,
+    CdiDevice, Hooks, KeyValue, LinuxDevice, LinuxMemory, LinuxPids, OptionalInt, OptionalInt64,
+    OptionalString,
 };
 
 fn made() -> Adjustable {
@@ -14,7 +15,8 @@ fn made() -> Adjustable {
     process.set_env(Some(vec!["A=1".to_owned(), "B=2".to_owned()])).set_rlimits(None);
     spec.set_process(Some(process));
     spec.set_hooks(None);
-    let mount = |place: &str| MountBuilder::default().destination(place).typ("tmpfs").source("x").build().unwrap();
+    let mount =
+        |place: &str| MountBuilder::default().destination(place).typ("tmpfs").source("x").build().unwrap();
     spec.set_mounts(Some(vec![mount("/dev"), mount("/dev/shm")]));
     Adjustable { spec, resources: Resources::default(), cdi_devices: Vec::new() }
 }
@@ -44,10 +46,15 @@ fn variables_are_replaced_in_their_place() {
 
 #[test]
 fn a_mount_comes_behind_the_one_that_it_is_in() {
-    let mount = |place: &str| api::Mount { destination: place.to_owned(), source: "/h".to_owned(), ..Default::default() };
+    let mount = |place: &str| api::Mount {
+        destination: place.to_owned(),
+        source: "/h".to_owned(),
+        ..Default::default()
+    };
     let mounts = vec![mount("-/dev/shm"), mount("/dev/x/y"), mount("/a")];
     let made = adjusted(&ContainerAdjustment { mounts, ..ContainerAdjustment::default() }).unwrap();
-    let places: Vec<&Path> = made.spec.mounts().iter().flatten().map(|mount: &Mount| mount.destination().as_path()).collect();
+    let places: Vec<&Path> =
+        made.spec.mounts().iter().flatten().map(|mount: &Mount| mount.destination().as_path()).collect();
     assert_eq!(places, [Path::new("/dev"), Path::new("/a"), Path::new("/dev/x/y")]);
 }
 
@@ -56,11 +63,20 @@ fn the_rest_goes_into_the_specification() {
     let wanted = ContainerAdjustment {
         annotations: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
         args: vec!["new".to_owned()],
-        hooks: Some(Hooks { poststop: vec![api::Hook { path: "/h".to_owned(), ..Default::default() }], ..Hooks::default() }),
+        hooks: Some(Hooks {
+            poststop: vec![api::Hook { path: "/h".to_owned(), ..Default::default() }],
+            ..Hooks::default()
+        }),
         rlimits: vec![api::PosixRlimit { r#type: "RLIMIT_NOFILE".to_owned(), hard: 9, soft: 8 }],
         cdi_devices: vec![CdiDevice { name: "v/c=d".to_owned() }],
         linux: Some(LinuxContainerAdjustment {
-            devices: vec![LinuxDevice { path: "/dev/n".to_owned(), r#type: "c".to_owned(), major: 1, minor: 3, ..Default::default() }],
+            devices: vec![LinuxDevice {
+                path: "/dev/n".to_owned(),
+                r#type: "c".to_owned(),
+                major: 1,
+                minor: 3,
+                ..Default::default()
+            }],
             oom_score_adj: Some(OptionalInt { value: -5 }),
             sysctl: BTreeMap::from([("kernel.msgmax".to_owned(), "1".to_owned())]),
             ..LinuxContainerAdjustment::default()
@@ -83,7 +99,12 @@ fn the_rest_goes_into_the_specification() {
 
 #[test]
 fn limits_replace_limits() {
-    let mut limits = Resources { memory_limit: Some(1), memory_swap_limit: Some(1), cpu_shares: Some(2), ..Resources::default() };
+    let mut limits = Resources {
+        memory_limit: Some(1),
+        memory_swap_limit: Some(1),
+        cpu_shares: Some(2),
+        ..Resources::default()
+    };
     let limit = |value| Some(OptionalInt64 { value });
     let wanted = api::LinuxResources {
         memory: Some(LinuxMemory { limit: limit(7), ..LinuxMemory::default() }),
@@ -105,14 +126,33 @@ fn limits_replace_limits() {
 
 #[test]
 fn what_there_is_not_is_refused_by_its_name() {
-    let limits = |resources| linux(LinuxContainerAdjustment { resources: Some(resources), ..Default::default() });
+    let limits =
+        |resources| linux(LinuxContainerAdjustment { resources: Some(resources), ..Default::default() });
     let class = Some(OptionalString { value: "gold".to_owned() });
     let cases = [
-        ("cgroups_path", linux(LinuxContainerAdjustment { cgroups_path: "/x".to_owned(), ..Default::default() })),
-        ("scheduler", linux(LinuxContainerAdjustment { scheduler: Some(Default::default()), ..Default::default() })),
-        ("io_priority", linux(LinuxContainerAdjustment { io_priority: Some(Default::default()), ..Default::default() })),
-        ("memory_policy", linux(LinuxContainerAdjustment { memory_policy: Some(Default::default()), ..Default::default() })),
-        ("seccomp_policy", linux(LinuxContainerAdjustment { seccomp_policy: Some(Default::default()), ..Default::default() })),
+        (
+            "cgroups_path",
+            linux(LinuxContainerAdjustment { cgroups_path: "/x".to_owned(), ..Default::default() }),
+        ),
+        (
+            "scheduler",
+            linux(LinuxContainerAdjustment { scheduler: Some(Default::default()), ..Default::default() }),
+        ),
+        (
+            "io_priority",
+            linux(LinuxContainerAdjustment { io_priority: Some(Default::default()), ..Default::default() }),
+        ),
+        (
+            "memory_policy",
+            linux(LinuxContainerAdjustment { memory_policy: Some(Default::default()), ..Default::default() }),
+        ),
+        (
+            "seccomp_policy",
+            linux(LinuxContainerAdjustment {
+                seccomp_policy: Some(Default::default()),
+                ..Default::default()
+            }),
+        ),
         ("rdt", linux(LinuxContainerAdjustment { rdt: Some(Default::default()), ..Default::default() })),
         ("blockio_class", limits(api::LinuxResources { blockio_class: class.clone(), ..Default::default() })),
         ("rdt_class", limits(api::LinuxResources { rdt_class: class, ..Default::default() })),

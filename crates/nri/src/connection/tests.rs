@@ -6,14 +6,14 @@ use crate::api::{Empty, RegisterPluginRequest};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The bytes of the Go library (github.com/containerd/nri v0.12.2, ttrpc v1.2) that register the plugin `logger` with the index `10`:
-/// what its connection carries first.
-const REGISTRATION: &[u8] = b"\x00\x00\x00\x02\x00\x00\x00\x5b\
-\x00\x00\x00\x51\x00\x00\x00\x01\x01\x00\
+/// What the Go library (github.com/containerd/nri v0.12.2) sends to register the plugin `logger` with the index `10`, as a socket got it from
+/// `tests/nri`.
+const REGISTRATION: &[u8] = b"\x00\x00\x00\x02\x00\x00\x00\x55\
+\x00\x00\x00\x4b\x00\x00\x00\x01\x01\x00\
 \x0a\x1cnri.pkg.api.v1alpha1.Runtime\
 \x12\x0eRegisterPlugin\
 \x1a\x15\x0a\x06logger\x12\x0210\x1a\x07v0.12.2\
-\x20\x80\xc8\xaf\xa0\x25";
+\x20\xdf\xea\xbb\xce\x12";
 
 struct Other {
     socket: UnixStream,
@@ -130,7 +130,10 @@ fn the_go_librarys_registration_is_understood() {
         let (connection, mut calls, mut other) = pair();
         other.socket.write_all(REGISTRATION).await.unwrap();
         let call = calls.recv().await.unwrap();
-        assert_eq!((call.request.service.as_str(), call.request.method.as_str()), (RUNTIME_SERVICE, "RegisterPlugin"));
+        assert_eq!(
+            (call.request.service.as_str(), call.request.method.as_str()),
+            (RUNTIME_SERVICE, "RegisterPlugin")
+        );
         let request = RegisterPluginRequest::decode(call.request.payload.as_slice()).unwrap();
         assert_eq!((request.plugin_name.as_str(), request.plugin_idx.as_str()), ("logger", "10"));
         connection.answer(&call, Ok(Vec::new())).await;

@@ -1,9 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::{
-    LinuxContainerUpdate, LinuxCpu, LinuxMemory, OptionalInt64, OptionalUInt64, PosixRlimit,
-};
+use crate::api::{LinuxContainerUpdate, LinuxCpu, LinuxMemory, OptionalInt64, OptionalUInt64, PosixRlimit};
 
 fn container() -> Container {
     let mount = |place: &str| Mount { destination: place.to_owned(), ..Mount::default() };
@@ -103,10 +101,8 @@ fn limits_conflict_one_by_one() {
         ..ContainerAdjustment::default()
     };
     let shares = Some(OptionalUInt64 { value: 7 });
-    let cpu = LinuxResources {
-        cpu: Some(LinuxCpu { shares, ..LinuxCpu::default() }),
-        ..LinuxResources::default()
-    };
+    let cpu =
+        LinuxResources { cpu: Some(LinuxCpu { shares, ..LinuxCpu::default() }), ..LinuxResources::default() };
     merge.adjust(adjust(memory(1)), &mut seen, "00-one").unwrap();
     merge.adjust(adjust(cpu), &mut seen, "10-two").unwrap();
     let error = merge.adjust(adjust(memory(2)), &mut seen, "10-two").unwrap_err();

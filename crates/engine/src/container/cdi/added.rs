@@ -35,7 +35,12 @@ impl Work {
     }
 }
 
-fn add(dirs: &[PathBuf], asked: &ContainerConfig, names: &[Name], mut spec: Spec) -> Result<Spec, EngineError> {
+fn add(
+    dirs: &[PathBuf],
+    asked: &ContainerConfig,
+    names: &[Name],
+    mut spec: Spec,
+) -> Result<Spec, EngineError> {
     let mut nothing = asked.clone();
     (nothing.envs, nothing.mounts, nothing.devices) = (Vec::new(), Vec::new(), Vec::new());
     nothing.security.privileged = false;
