@@ -178,7 +178,7 @@ impl Connection {
         let stream = {
             let mut calls = self.calls();
             // Odd numbers, each greater than those before.
-            calls.last = calls.last.checked_add(2).unwrap_or(1).max(1) | 1;
+            calls.last = if calls.last == 0 { 1 } else { calls.last.checked_add(2).unwrap_or(1) };
             let stream = calls.last;
             calls.waiting.insert(stream, sender);
             stream
