@@ -194,6 +194,10 @@ func main() {
 	if *socket != "" {
 		options = append(options, stub.WithSocketPath(*socket))
 	}
+	options = append(options, stub.WithOnClose(func() {
+		p.say(event{Event: "End"})
+		os.Exit(0)
+	}))
 	made, err := stub.New(p, options...)
 	if err == nil {
 		p.stub = made

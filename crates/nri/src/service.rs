@@ -47,7 +47,7 @@ pub(crate) enum NriError {
         why: String,
     },
     /// Plugins want what does not go together.
-    #[error("NRI: {0}")]
+    #[error(transparent)]
     Merge(#[from] crate::merge::MergeError),
     /// A container that plugins want changed cannot be.
     #[error("NRI: update of container {container}")]
@@ -154,6 +154,11 @@ impl Service {
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Container>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets containers that there are no longer: they went while there was no plugin.
+    pub(crate) fn forget_all_but(&self, there: &[Arc<ContainerView>]) {
+        self.known().retain(|id, _| there.iter().any(|view| view.id.as_str() == id));
     }
 
     /// A container as plugins know it, as it is now.
@@ -303,6 +308,9 @@ impl Adjust for Service {
         let about = Box::new(About { pod: Some(subject::pod(moment.pod)), container, resources });
         let (reply, told) = oneshot::channel();
         let asked = self.ask(Job::Tell(event, about, reply));
+        if let Err(error) = &asked {
+            tracing::warn!(call = crate::event::method(event), %error, "NRI plugins are not told of something");
+        }
         Some(Box::pin(async move {
             asked?;
             Ok(answer(told).await?)

@@ -85,9 +85,10 @@ impl Worker {
         }
     }
 
-    /// Those that want to be called for this.
+    /// Those that want to be called for this, and are still there.
     fn wanting(&self, event: Event) -> impl Iterator<Item = &Plugin> {
-        self.plugins.iter().filter(move |plugin| plugin.wants(event))
+        let is_there = |plugin: &&Plugin| !plugin.connection().has_ended();
+        self.plugins.iter().filter(is_there).filter(move |plugin| plugin.wants(event))
     }
 
     async fn tell(&self, event: Event, about: &About) -> Answer<()> {
@@ -198,6 +199,7 @@ impl Worker {
     async fn join(&mut self, plugin: Plugin) -> Result<(), JoinError> {
         let pods = self.engine.sandboxes(None).iter().map(|view| subject::pod(view)).collect();
         let containers = self.engine.containers(None);
+        self.service.forget_all_but(&containers);
         let containers = containers.iter().map(|view| self.service.container(view)).collect();
         let name = plugin.identity.to_string();
         let answer = plugin.synchronize(pods, containers).await?;

@@ -72,7 +72,7 @@ fn two_that_set_the_same_fail_the_creation_by_both_names() {
     let first = world.plugin("10", "inject");
     let second = Plugin::connect(&world.socket(), "20", "inject", world.home.dir.path());
     second.hears("Synchronize", "");
-    let error = world.create("main").unwrap_err().to_string();
+    let error = world.create("main").unwrap_err().message().to_owned();
     assert!(error.contains("\"10-inject\" and \"20-inject\" both tried to set"), "{error}");
     assert!(world.cri.containers().unwrap().is_empty());
     drop(second);
@@ -123,6 +123,7 @@ fn plugins_of_the_directory_are_started_with_their_configuration() {
     assert!(log.contains("30-silent") && log.contains("it did not register within 5000 ms"), "{log}");
     assert!(log.contains("nameless") && log.contains("an index is two digits"), "{log}");
     home.clean();
+    drop(home);
     // They end with the daemon.
     heard(&plugins.join("10-log.first.out"), "End", "");
 }
