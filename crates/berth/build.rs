@@ -26,7 +26,7 @@ fn service() -> Result<(), Box<dyn Error>> {
 /// and one that loads libraries would map files of the host.
 fn programs() -> Result<(), Box<dyn Error>> {
     let crates = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
-    for used in ["types", "sys", "container", "shimv2", "shim", "demo"] {
+    for used in ["types", "sys", "container", "ttrpc", "shimv2", "shim", "demo"] {
         println!("cargo::rerun-if-changed={}", crates.join(used).display());
     }
     for used in ["../Cargo.lock", "../Cargo.toml", "berth/build.rs", "berth/build"] {

@@ -9,9 +9,11 @@ pub(crate) mod settings;
 pub(crate) use listen::private_dir;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use berth_engine::seams::Seams;
 use berth_engine::{BuiltinNetwork, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_streaming::Bound;
 use berth_sys::memory::{self, Keep};
@@ -20,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::service::Service;
-use settings::{Given, Network, Settings};
+use settings::{Given, Network, Nri, Settings};
 
 /// The program that every pod's shim runs, built with this one.
 static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
@@ -117,7 +119,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     // Before anything is made on the machine: its address may be taken.
     let streams = Bound::new(&settings.streams).await.context("start the streaming server")?;
-    let engine = Engine::open(config).await.context("open the engine")?;
+    let nri = berth_nri::Service::new();
+    let seams = Seams { adjust: vec![Arc::new(nri.clone())], ..Seams::default() };
+    let engine = Engine::open_with(config, seams).await.context("open the engine")?;
+    let _plugins = plugins(&nri, &engine, &settings).await?;
     let urls = streams.urls();
     let (closing, mut closed) = watch::channel(false);
     let streams = streams.serve(engine.clone()).run(async move {
@@ -152,6 +157,31 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     streams.await.ok();
     listen::unbind(&settings.socket, inode);
     Ok(())
+}
+
+/// Starts NRI plugins, and lets others connect.
+async fn plugins(
+    nri: &berth_nri::Service,
+    engine: &Engine,
+    settings: &Settings,
+) -> anyhow::Result<berth_nri::Bound> {
+    let Nri { socket, is_given, plugin_dir, config_dir } = settings.nri.clone();
+    // That of another runtime that is there is not taken away from it.
+    let is_taken = socket.as_ref().is_some_and(|path| std::os::unix::net::UnixStream::connect(path).is_ok());
+    if let Some(path) = socket.as_ref().filter(|_| is_taken) {
+        let path = path.display();
+        if is_given {
+            anyhow::bail!(
+                "NRI socket {path}: another runtime answers there (hint: --nri-socket with another path)"
+            );
+        }
+        tracing::warn!(%path, "another runtime has this socket, so that no NRI plugin can connect");
+    }
+    let version = concat!("v", env!("CARGO_PKG_VERSION")).to_owned();
+    let socket = socket.filter(|_| !is_taken);
+    let place = socket.as_deref().unwrap_or(&plugin_dir).display().to_string();
+    let settings = berth_nri::Settings { socket, plugin_dir, config_dir, version };
+    nri.start(engine, &settings).await.with_context(|| format!("listen for NRI plugins on {place}"))
 }
 
 /// Gives back memory after the start and after busy times.

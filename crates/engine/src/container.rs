@@ -8,6 +8,7 @@
 //! ```
 
 pub(crate) mod adjust;
+mod adjusted;
 mod cdi;
 mod create;
 pub(crate) mod exec;
@@ -78,8 +79,18 @@ impl Item {
         sandbox: &SandboxId,
         life: &Container<Live>,
     ) -> Option<ContainerView> {
+        life.seen().listed()?;
+        self.any_view(id, sandbox, life)
+    }
+
+    /// The same of one that is being removed, too.
+    pub(crate) fn any_view(
+        &self,
+        id: &ContainerId,
+        sandbox: &SandboxId,
+        life: &Container<Live>,
+    ) -> Option<ContainerView> {
         let state = life.seen();
-        state.listed()?;
         let facts = life.facts()?;
         let started_at = life.started_at();
         let runs = matches!(

@@ -20,15 +20,15 @@ use crate::error::EngineError;
 use crate::events::Events;
 use crate::handler::Known;
 use crate::host::{clock, doctor, purge, random};
-use crate::model::{
-    ContainerConfig, ContainerView, ExecOutput, Owner, Resources, SandboxConfig, SandboxView,
-};
+use crate::model::{ContainerConfig, ContainerView, ExecOutput, Owner, SandboxConfig, SandboxView};
 use crate::sandbox::dial::{self, Connection};
 use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, Running};
 use crate::seams::{Driver, Seams};
 use crate::shared::{Identity, Shared};
 use crate::status::{Finding, HandlerFeatures, HandlerStatus, NetworkStatus, Stages};
 use crate::{oci, open, validate};
+
+mod limits;
 
 /// The engine. Clones are cheap and share everything. Pods go on when the last clone, or the whole
 /// process, is gone.
@@ -176,30 +176,6 @@ impl Engine {
     /// As [`Engine::stop_container`]; or a part of it cannot be removed, and may be tried again.
     pub async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {
         self.ask(id, |container, reply| Command::RemoveContainer { container, reply }).await
-    }
-
-    /// Changes limits. Unset fields keep their value.
-    ///
-    /// # Errors
-    /// `NotFound`, `Refused` when it does not run, or the limit that the kernel refuses.
-    pub async fn update_resources(&self, id: &ContainerId, resources: Resources) -> Result<(), EngineError> {
-        let resources = Box::new(resources);
-        self.ask(id, |container, reply| Command::Update { container, resources, reply }).await
-    }
-
-    /// Changes the limits of a pod as a whole, where Berth makes its cgroup. A caller that gives a cgroup has set
-    /// its limits itself, and nothing is done.
-    ///
-    /// # Errors
-    /// `NotFound`, `Refused` when the sandbox is not ready, or the limit that the kernel refuses.
-    pub async fn update_sandbox_resources(
-        &self,
-        id: &SandboxId,
-        resources: Resources,
-    ) -> Result<(), EngineError> {
-        let resources = Box::new(resources);
-        let asked = self.pod(id)?.ask(|reply| Command::UpdatePod { resources, reply }).await;
-        asked.unwrap_or_else(|| Err(no_sandbox(id)))
     }
 
     /// Runs a command in a running container and gives its output. None waits forever.

@@ -16,6 +16,7 @@ pub(crate) mod dial;
 mod effects;
 mod inbox;
 mod limits;
+mod moments;
 mod namespaces;
 pub(crate) mod network_files;
 mod owner;

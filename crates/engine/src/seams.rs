@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-pub use crate::container::adjust::{Adjust, Adjusted, Subject};
+pub use crate::container::adjust::{Adjust, Adjustable, Adjusted, Heard, Limits, Moment, Subject, What};
 pub use crate::handler::{
     ForeignShim, Gvisor, Handler, Kernel, Kind, NATIVE, OciRuntime, Places, Prepared, Preparing, Program,
     Runtimes,

@@ -8,7 +8,7 @@ use berth_sys::cgroup;
 use berth_types::SandboxId;
 
 use crate::config::EngineConfig;
-use crate::container::adjust::Adjust;
+use crate::container::adjust::{Adjust, Heard, Moment, Unseen};
 use crate::error::EngineError;
 use crate::handler::Handlers;
 use crate::host::apparmor::AppArmor;
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) placement: Arc<dyn Placement>,
     pub(crate) adjust: Vec<Arc<dyn Adjust>>,
+    /// Held for reading from before plugins are told of something new until it is published.
+    pub(crate) unseen: Arc<tokio::sync::RwLock<()>>,
     pub(crate) users: crate::users::Users,
     pub(crate) user_namespaces: UserNamespaces,
     pub(crate) pods: Pods,
@@ -54,6 +56,38 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether a plugin is there to be told of what happens.
+    pub(crate) fn has_plugins(&self) -> bool {
+        self.adjust.iter().any(|adjust| adjust.listens())
+    }
+
+    /// To be held from before plugins are told of something new until it is published: without plugins nothing.
+    pub(crate) async fn unseen(&self) -> Option<Unseen> {
+        if self.adjust.is_empty() {
+            return None;
+        }
+        Some(Arc::clone(&self.unseen).read_owned().await)
+    }
+
+    /// Tells plugins, in the order of the calls; gives what they say.
+    pub(crate) fn hear(&self, moment: Moment<'_>) -> Option<Heard> {
+        let mut all: Vec<Heard> = self
+            .adjust
+            .iter()
+            .filter(|adjust| adjust.listens())
+            .filter_map(|adjust| adjust.hear(moment))
+            .collect();
+        match all.len() {
+            0 | 1 => all.pop(),
+            _ => Some(Box::pin(async move {
+                for heard in all {
+                    heard.await?;
+                }
+                Ok(())
+            })),
+        }
+    }
+
     /// Runs short blocking work on a thread that may block.
     pub(crate) async fn blocking<T, F>(work: F) -> Result<T, EngineError>
     where

@@ -21,7 +21,7 @@ pub mod client;
 pub mod container;
 pub mod error;
 pub mod events;
-pub mod frame;
+pub use berth_ttrpc::frame;
 pub mod launch;
 pub mod log;
 pub mod message;

@@ -7,7 +7,7 @@
 
 pub mod bootstrap;
 pub mod event;
-pub mod rpc;
+pub use berth_ttrpc::rpc;
 pub mod sandbox;
 pub mod stats;
 pub mod task;

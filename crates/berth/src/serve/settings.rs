@@ -3,6 +3,7 @@
 
 mod cgroups;
 mod handlers;
+mod nri;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -14,6 +15,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 pub(crate) use cgroups::Cgroups;
+pub(crate) use nri::Nri;
 
 /// Where the configuration file is unless a flag says so.
 pub(crate) const CONFIG: &str = "/etc/berth/config.toml";
@@ -77,13 +79,14 @@ pub(crate) struct Given {
     /// How long a stream may stay open without a byte, such as 30m [default: 4h]
     #[arg(long, value_name = "TIME")]
     pub(crate) stream_idle_timeout: Option<String>,
-    /// Socket for NRI plugins, or off
+    /// Socket to which NRI plugins connect, or off [default: /var/run/nri/nri.sock; nri.sock in the state directory of an instance]
     #[arg(long, value_name = "PATH|off")]
     pub(crate) nri_socket: Option<String>,
-    /// NRI plugins to start
+    /// Directory of NRI plugins to start, executable files NN-NAME [default: /opt/nri/plugins; nri/plugins in the root of an instance]
     #[arg(long, value_name = "DIR")]
     pub(crate) nri_plugin_dir: Option<PathBuf>,
-    /// Configurations of NRI plugins
+    /// Directory of configurations of these plugins, NN-NAME.conf or NAME.conf [default: /etc/nri/conf.d; nri/conf.d in the root
+    /// of an instance]
     #[arg(long, value_name = "DIR")]
     pub(crate) nri_config_dir: Option<PathBuf>,
     /// Directory with devices of the Container Device Interface, of which a later one counts more; repeatable [default: /etc/cdi,
@@ -170,6 +173,7 @@ pub(crate) struct Settings {
     pub(crate) handler_dirs: Vec<PathBuf>,
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
+    pub(crate) nri: Nri,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) pid_file: Option<PathBuf>,
@@ -247,7 +251,11 @@ impl Given {
         self.refuse_later()?;
         let instance = self.instance.unwrap_or_default();
         let defaults = Defaults::of(&instance)?;
+        let is_machines = instance.is_empty() && self.root.is_none() && self.state.is_none();
+        let root = self.root.unwrap_or(defaults.root);
         let state = self.state.unwrap_or(defaults.state);
+        let nri = (self.nri_socket, self.nri_plugin_dir, self.nri_config_dir);
+        let nri = Nri::of(nri, is_machines, (&root, &state))?;
         let socket = match &self.listen {
             Some(listen) => socket_path(listen).ok_or_else(|| {
                 invalid("listen", listen, "expected an address such as unix:///run/berth/berth.sock")
@@ -267,7 +275,7 @@ impl Given {
         let streams = streams(self.stream_address, self.stream_port, tls, self.stream_idle_timeout)?;
         Ok(Settings {
             instance,
-            root: self.root.unwrap_or(defaults.root),
+            root,
             state,
             socket,
             certs_dirs: or(
@@ -293,6 +301,7 @@ impl Given {
                 .map(|dir| absolute("cdi-dir", dir))
                 .collect::<Result<_, _>>()?,
             default_handler: handlers::default(self.default_handler)?,
+            nri,
             log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             pid_file: self.pid_file,
@@ -301,12 +310,7 @@ impl Given {
 
     /// Flags of features that do not exist yet are refused when they are set.
     fn refuse_later(&self) -> Result<(), SettingsError> {
-        let later = [
-            ("nri-plugin-dir", self.nri_plugin_dir.is_some()),
-            ("nri-config-dir", self.nri_config_dir.is_some()),
-            ("nri-socket", self.nri_socket.as_deref().is_some_and(|s| s != "off")),
-            ("metrics-address", self.metrics_address.is_some()),
-        ];
+        let later = [("metrics-address", self.metrics_address.is_some())];
         match later.into_iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(SettingsError::Later { name }),
             None => Ok(()),

@@ -1,6 +1,8 @@
 //! Devices by the Container Device Interface: what comes with them becomes part of what was asked for, so that they have the same rules,
 //! limits and id mappings as any device or mount.
 
+mod added;
+
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

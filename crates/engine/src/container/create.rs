@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use berth_container::plan::PROFILED;
 use berth_image::{Image, Snapshot};
-use berth_sys::cgroup::{Cgroup, CgroupPath, Resources as Limits};
+use berth_sys::cgroup::{Cgroup, CgroupPath, DeviceRule, Resources as Limits};
 use berth_types::lifecycle::container::{After, State};
 use berth_types::shim::{self, Answer, PidSpace};
 use berth_types::{ContainerId, Digest, SandboxId};
 use oci_spec::runtime::Spec;
 
-use super::adjust::Subject;
+use super::adjust::Unseen;
+use super::adjusted::Adjustment;
 use super::kernel::{self, Creation};
-use super::{Facts, Item, cdi, remove, volumes};
+use super::{Facts, Item, remove, volumes};
 use crate::error::EngineError;
 use crate::handler::{Handler, Kernel, Places, Prepared, Preparing};
 use crate::host::layout::PodDir;
@@ -38,6 +39,10 @@ const CREATE_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Made {
     pub(crate) facts: Facts,
     pub(crate) pid: i32,
+    /// The limits that it has, where plugins changed them.
+    pub(crate) resources: Option<Resources>,
+    /// Until it is published.
+    pub(crate) unseen: Option<Unseen>,
 }
 
 /// The path as one below a directory, as other runtimes read a leading slash; None when it leads
@@ -80,17 +85,17 @@ pub(crate) fn is_same(
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(super) shared: Arc<Shared>,
-    sandbox_id: SandboxId,
+    pub(super) sandbox_id: SandboxId,
     pub(super) sandbox: Arc<SandboxConfig>,
     dir: PodDir,
     cgroups: PodCgroups,
     shim: Shim,
-    id: ContainerId,
+    pub(super) id: ContainerId,
     /// What was asked for, and the same with what comes with devices.
     pub(super) asked: Arc<ContainerConfig>,
     pub(super) config: Arc<ContainerConfig>,
     pub(super) hooks: Vec<berth_cdi::spec::Hook>,
-    created_at: i64,
+    pub(super) created_at: i64,
     /// The limits of the pod's other containers that live or will, and the order of their creations.
     beside: (Vec<Resources>, Creation),
     pub(super) timeline: Timeline,
@@ -158,6 +163,9 @@ impl Work {
                 Ok(made)
             }
             Err(error) => {
+                for adjust in &self.shared.adjust {
+                    adjust.undone(&self.id);
+                }
                 remove::end_in_shim(&self.shim, &self.id).await;
                 let (id, dir) = (self.id.clone(), self.dir.clone());
                 let parts = remove::Parts { id, shim: None, cgroup, dir, handler: Some(handler) };
@@ -176,7 +184,7 @@ impl Work {
     }
 
     async fn steps(
-        &self,
+        &mut self,
         handler: &Arc<dyn Handler>,
         cgroup: Option<CgroupPath>,
     ) -> Result<Made, EngineError> {
@@ -200,13 +208,14 @@ impl Work {
         let snapshot = self.snapshot(&image, &volumes).await?;
         let profile = self.profile().await?;
         let (spec, raw_env, devices) = self.specify(&facts, user, &image, profile).await?;
-        let spec = self.adjust(spec).await?;
+        let unseen = self.shared.unseen().await;
+        let Adjustment { spec, resources, rules } = self.adjust(&facts, spec).await?;
         let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
-        let limits = self.limits(&devices);
+        let limits = self.limits(&devices, rules);
         let kernel = handler.has_own_kernel().then(|| self.kernel()).transpose()?;
         let prepared = self.prepare(handler, &facts, spec, (limits, kernel), snapshot).await?;
         let (pid, ()) = tokio::try_join!(self.tell(prepared), self.complete(&facts))?;
-        Ok(Made { facts, pid })
+        Ok(Made { facts, pid, resources, unseen })
     }
 
     fn stop_signal(&self, image: &Image, handler: &dyn Handler) -> Result<i32, EngineError> {
@@ -348,23 +357,9 @@ impl Work {
         Ok(specified)
     }
 
-    /// What plugins make of the specification.
-    async fn adjust(&self, mut spec: Spec) -> Result<Spec, EngineError> {
-        let subject = Subject {
-            sandbox: &self.sandbox_id,
-            sandbox_config: &self.sandbox,
-            container: &self.id,
-            config: &self.asked,
-        };
-        cdi::add_hooks(&mut spec, &self.hooks);
-        for adjust in &self.shared.adjust {
-            spec = adjust.adjust(subject, spec).await?;
-        }
-        Ok(spec)
-    }
-
-    fn limits(&self, devices: &[HostDevice]) -> Limits {
-        let rules = devices::rules(devices, self.config.security.privileged);
+    fn limits(&self, devices: &[HostDevice], more: Vec<DeviceRule>) -> Limits {
+        let mut rules = devices::rules(devices, self.config.security.privileged);
+        rules.extend(more);
         resources::cgroup(&self.config.resources, rules, &self.shared.facts)
     }
 

@@ -26,6 +26,15 @@ pub(crate) async fn run(shim: Option<Shim>, id: &ContainerId) -> Message<Live> {
     }
 }
 
+/// A plugin does not want it started: what is prepared of it ends.
+pub(crate) async fn refused(shim: Option<Shim>, id: &ContainerId, error: EngineError) -> Message<Live> {
+    if let Some(shim) = shim {
+        super::remove::end_in_shim(&shim, id).await;
+    }
+    let exit = Exit::not_started(berth_types::error::chain(&error));
+    Message::NotStarted(error, exit)
+}
+
 /// A refusal by the shim is final; in all other cases the command may run, and the shim's next report decides.
 fn failed(error: ShimError) -> Message<Live> {
     match error {

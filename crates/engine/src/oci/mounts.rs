@@ -195,7 +195,7 @@ fn host_devices(inputs: &Inputs<'_>) -> Vec<OciMount> {
     inputs.devices.iter().map(bound).collect()
 }
 
-fn bind(mount: &Mount) -> OciMount {
+pub(crate) fn bind(mount: &Mount) -> OciMount {
     let access = match (mount.readonly, mount.recursive_readonly) {
         (_, true) => "rro",
         (true, false) => "ro",

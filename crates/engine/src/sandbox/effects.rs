@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::inbox::refused_container;
 use super::owner::{Owner, Running};
-use super::{Caller, Live, Report, teardown};
+use super::{Caller, Live, Report, moments, teardown};
+use crate::container::adjust::What;
 use crate::container::exit::{self, Exit};
 use crate::container::stop::Stopper;
 use crate::container::{Preparation, remove, start};
@@ -132,11 +133,14 @@ impl Owner {
 
     fn start(&mut self, id: ContainerId) {
         let (shim, shared, sandbox) = (self.shim(), Arc::clone(&self.spawner.shared), self.id.clone());
-        let failed = id.clone();
+        let (failed, heard) = (id.clone(), self.announce(What::Starts, Some(&id)));
         self.spawner.spawn(
             async move {
                 let timeline = Timeline::begin();
-                let message = start::run(shim, &id).await;
+                let message = match moments::allowed(heard).await {
+                    Ok(()) => start::run(shim, &id).await,
+                    Err(error) => start::refused(shim, &id, error).await,
+                };
                 shared.stages.add(&sandbox, "start container", &timeline);
                 Report::Container(id, message)
             },
@@ -195,8 +199,10 @@ impl Owner {
         };
         let (shared, records, failed) =
             (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
+        let heard = self.announce(What::Removed, Some(&id));
         self.spawner.spawn(
             async move {
+                moments::told(heard).await;
                 Report::Container(
                     id,
                     match parts.remove(&shared, &records).await {
@@ -233,10 +239,11 @@ impl Owner {
         let living: Vec<(ContainerId, Option<i64>)> =
             living.map(|(id, life)| (id.clone(), life.started_at())).collect();
         let (shared, ends) = (Arc::clone(&self.spawner.shared), self.ends());
+        let down = self.down(&living, &why);
         self.spawner.spawn(
             async move {
                 let timeline = Timeline::begin();
-                let result = parts.take_down(&shared, &timeline).await;
+                let result = down.run(&parts, &timeline).await;
                 shared.stages.add(&parts.id, "stop sandbox", &timeline);
                 if let Err(error) = result {
                     return Report::Pod(ToPod::Sandbox(ToSandbox::NotDown(error)));
@@ -301,8 +308,13 @@ impl Owner {
             handler: self.handler(),
         };
         let (shared, records) = (Arc::clone(&self.spawner.shared), Arc::clone(&self.records));
+        for id in self.pod.containers().keys() {
+            drop(self.announce(What::Removed, Some(id)));
+        }
+        let heard = self.announce(What::PodRemoved, None);
         self.spawner.spawn(
             async move {
+                moments::told(heard).await;
                 Report::Pod(ToPod::Sandbox(match parts.remove(&shared, &records).await {
                     Ok(()) => ToSandbox::Cleared,
                     Err(error) => ToSandbox::NotCleared(error),

@@ -10,6 +10,7 @@ use berth_types::{Classify, ContainerId, Kind, SandboxId, shim};
 
 use super::owner::{Answer, Owner};
 use super::{Caller, Command, Live, Message, Reply, Report, Up};
+use crate::container::adjust::Unseen;
 use crate::container::exec::Target;
 use crate::container::exit::Exit;
 use crate::container::{Facts, Item, Made, is_same};
@@ -30,7 +31,7 @@ impl Owner {
 
     /// Feeds the states and carries out what follows.
     pub(super) fn tell(&mut self, message: ToPod<Live>) {
-        let before = self.state();
+        let (before, containers) = (self.state(), self.states());
         let effects = self.pod.next(message);
         let after = self.state();
         if after != before {
@@ -43,6 +44,7 @@ impl Owner {
                 "pod sandbox"
             );
         }
+        self.tell_plugins(&containers);
         for effect in effects {
             self.carry_out(effect);
         }
@@ -188,6 +190,7 @@ impl Owner {
         self.running.shim_pid = Some(up.shim_pid);
         self.running.interface = up.interface;
         self.running.addresses = up.addresses;
+        self.hold(up.unseen);
         self.tell(ToPod::Sandbox(ToSandbox::Up));
         // The report of its end may have come before it was known here.
         self.check_connection();
@@ -196,7 +199,11 @@ impl Owner {
     fn is_prepared(&mut self, id: ContainerId, made: Made) {
         if let Some(item) = self.items.get_mut(&id) {
             item.pid = Some(made.pid);
+            if let Some(resources) = made.resources {
+                item.limits = crate::container::update::Limits::new(resources);
+            }
         }
+        self.hold(made.unseen);
         self.tell_container(id, ToContainer::Prepared(Arc::new(made.facts), Outcome::Done));
     }
 
@@ -332,6 +339,13 @@ impl Owner {
     pub(super) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, EngineError>) {
         // A caller that is gone needs no answer.
         self.answers.push(Answer(Box::new(move || drop(reply.send(result)))));
+    }
+
+    /// Holds this until the pod is published.
+    fn hold(&mut self, unseen: Option<Unseen>) {
+        if let Some(unseen) = unseen {
+            self.answers.push(Answer(Box::new(move || drop(unseen))));
+        }
     }
 
     /// Answers a caller with what it waits for.

@@ -9,6 +9,7 @@ use berth_types::lifecycle::sandbox::State;
 use super::inbox::not_found;
 use super::owner::Owner;
 use super::{Caller, Report};
+use crate::container::adjust::What;
 use crate::container::update::{self, Asked};
 use crate::error::EngineError;
 use crate::model::Resources;
@@ -59,6 +60,9 @@ impl Owner {
             Err(error) => (None, Err(self.alive(id, "update").err().unwrap_or(error))),
         };
         let waiting = self.items.get_mut(id).map(|item| item.limits.over(made)).unwrap_or_default();
+        if result.is_ok() {
+            drop(self.announce(What::Changed, Some(id)));
+        }
         self.answer_caller(caller, result);
         // The first of them starts, and the others wait for it again.
         for (change, caller) in waiting {

@@ -178,7 +178,7 @@ impl Owner {
         }
     }
 
-    fn view(&self) -> SandboxView {
+    pub(super) fn view(&self) -> SandboxView {
         let kernel = self.kernel().map(|kernel| self.cgroup_beside(&kernel));
         let seen = |(id, life): (&ContainerId, &_)| {
             let view = self.items.get(id)?.view(id, &self.id, life)?;

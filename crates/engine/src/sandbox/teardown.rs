@@ -48,16 +48,48 @@ impl Parts {
         shared: &Arc<Shared>,
         timeline: &Timeline,
     ) -> Result<(), EngineError> {
+        let ended = self.end(shared, timeline).await?;
+        self.clear(shared, timeline, ended).await
+    }
+
+    /// The first half: ends everything that lives.
+    ///
+    /// # Errors
+    /// Something of it cannot be ended, and the pod's shim goes on. Other failures are handed on.
+    pub(crate) async fn end(
+        &self,
+        shared: &Arc<Shared>,
+        timeline: &Timeline,
+    ) -> Result<Failures, EngineError> {
         let asked = self.ask_to_end().await?;
         timeline.stage("shim", timeline.began());
-        let steps = Steps {
+        let steps = self.steps(asked);
+        let (shared, timeline) = (Arc::clone(shared), timeline.clone());
+        Shared::blocking(move || Ok(steps.end(&shared, &timeline))).await
+    }
+
+    /// The second half: what they used, with the failures of the first.
+    ///
+    /// # Errors
+    /// As [`Parts::take_down`].
+    pub(crate) async fn clear(
+        &self,
+        shared: &Arc<Shared>,
+        timeline: &Timeline,
+        ended: Failures,
+    ) -> Result<(), EngineError> {
+        let steps = self.steps(false);
+        let (shared, timeline) = (Arc::clone(shared), timeline.clone());
+        Shared::blocking(move || steps.clear(&shared, &timeline, ended)).await
+    }
+
+    fn steps(&self, asked: bool) -> Steps {
+        Steps {
             id: self.id.clone(),
             dir: self.dir.clone(),
             shim_pid: self.shim_pid.filter(|_| asked),
             cgroups: self.cgroups.clone(),
-        };
-        let (shared, timeline) = (Arc::clone(shared), timeline.clone());
-        Shared::blocking(move || steps.run(&shared, &timeline)).await
+        }
     }
 }
 
@@ -88,8 +120,8 @@ struct Steps {
 }
 
 impl Steps {
-    /// Everything that is not the shim's, in this order: processes, then what they used.
-    fn run(self, shared: &Shared, timeline: &Timeline) -> Result<(), EngineError> {
+    /// Processes that are not the shim's.
+    fn end(self, shared: &Shared, timeline: &Timeline) -> Failures {
         let mut failures = Failures::default();
         let since = Instant::now();
         match self.shim_pid {
@@ -104,6 +136,11 @@ impl Steps {
         }
         foreign::clear(&self.dir.runtime().join(self.id.as_str()));
         timeline.stage("cgroups", since);
+        failures
+    }
+
+    /// What they used.
+    fn clear(self, shared: &Shared, timeline: &Timeline, mut failures: Failures) -> Result<(), EngineError> {
         let since = Instant::now();
         let detached = shared.networks.detach(&self.id);
         timeline.stage("network", since);
@@ -233,6 +270,11 @@ impl Unmade {
 pub(crate) struct Failures(Vec<EngineError>);
 
 impl Failures {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the result of a step.
     pub(crate) fn take(&mut self, result: Result<(), EngineError>) {
         self.0.extend(result.err());

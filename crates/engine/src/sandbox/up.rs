@@ -11,7 +11,7 @@ use berth_net::Attached;
 use berth_sys::cgroup::Resources;
 use berth_types::SandboxId;
 use berth_types::lifecycle::pod::Message as ToPod;
-use berth_types::lifecycle::sandbox::Message as ToSandbox;
+use berth_types::lifecycle::sandbox::{Message as ToSandbox, State};
 use berth_types::shim::{self, Request};
 use rustix::fd::OwnedFd;
 use rustix::mount::MountFlags;
@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 use super::namespaces::{self, PodNamespaces};
 use super::owner::Owner;
 use super::teardown::Unmade;
-use super::{Message, Report, network_files};
+use super::{Message, Report, moments, network_files};
+use crate::container::adjust::{Heard, Moment, Unseen, What};
 use crate::error::EngineError;
 use crate::handler::Kernel;
 use crate::host::layout::PodDir;
@@ -28,7 +29,7 @@ use crate::host::placement::PodCgroups;
 use crate::host::record::{self, Phase, SandboxRecord};
 use crate::host::shims;
 use crate::host::stages::Timeline;
-use crate::model::{NamespaceMode, Network, PidMode, SandboxConfig, UserNamespace};
+use crate::model::{NamespaceMode, Network, PidMode, SandboxConfig, SandboxView, UserNamespace};
 use crate::oci;
 use crate::shared::Shared;
 use crate::shim::Shim;
@@ -44,6 +45,8 @@ pub(crate) struct Up {
     pub(crate) shim_pid: i32,
     pub(crate) interface: Option<String>,
     pub(crate) addresses: Vec<IpAddr>,
+    /// Until it is published.
+    pub(crate) unseen: Option<Unseen>,
 }
 
 impl Owner {
@@ -110,7 +113,44 @@ impl Work {
         told?;
         kept?;
         self.begin_kernel(&shim).await;
-        Ok(Up { shim, shim_pid, interface, addresses })
+        let unseen = self.shared.unseen().await;
+        if self.shared.has_plugins() {
+            self.ask_plugins(shim_pid, interface.clone(), &addresses).await?;
+        }
+        Ok(Up { shim, shim_pid, interface, addresses, unseen })
+    }
+
+    /// Tells plugins of the pod, which one of them may refuse. Then it goes away again for all of them.
+    async fn ask_plugins(
+        &self,
+        shim_pid: i32,
+        interface: Option<String>,
+        addresses: &[IpAddr],
+    ) -> Result<(), EngineError> {
+        let since = Instant::now();
+        let own = self.config.namespaces.network != Network::Host;
+        let pod = SandboxView {
+            id: self.id.clone(),
+            config: Arc::clone(&self.config),
+            state: State::Starting,
+            created_at: self.created_at,
+            interface,
+            addresses: addresses.to_vec(),
+            netns: own.then(|| self.dir.netns()),
+            cgroup: self.cgroups.parent.to_string(),
+            shim_pid: Some(shim_pid),
+            message: String::new(),
+            containers: Vec::new(),
+        };
+        let tell = |what| -> Option<Heard> {
+            self.shared.hear(Moment { what, pod: &pod, container: None, resources: None })
+        };
+        let allowed = moments::allowed(tell(What::PodUp)).await;
+        if allowed.is_err() {
+            drop((tell(What::PodDown), tell(What::PodRemoved)));
+        }
+        self.timeline.stage("plugins", since);
+        allowed
     }
 
     fn record(&self, phase: Phase, attached: &Attached, shim_pid: Option<i32>) -> SandboxRecord {

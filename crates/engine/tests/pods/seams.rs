@@ -8,7 +8,9 @@ use std::time::Duration;
 use berth_container::plan::{self, Inputs};
 use berth_engine::EngineError;
 use berth_engine::model::{ContainerSecurity, EnvVar, IdMap, Resources, UserNamespace};
-use berth_engine::seams::{Adjust, Adjusted, Handler, Places, Prepared, Preparing, Program, Seams, Subject};
+use berth_engine::seams::{
+    Adjust, Adjustable, Adjusted, Handler, Places, Prepared, Preparing, Program, Seams, Subject,
+};
 use berth_testkit::require_root;
 use berth_types::lifecycle::container;
 use berth_types::shim::{Create, Request};
@@ -138,18 +140,22 @@ fn a_pod_runs_by_another_handler_and_is_found_again() {
 struct Plugin;
 
 impl Adjust for Plugin {
-    fn adjust<'a>(&'a self, subject: Subject<'a>, mut spec: Spec) -> Adjusted<'a> {
+    fn listens(&self) -> bool {
+        true
+    }
+
+    fn adjust<'a>(&'a self, subject: Subject<'a>, mut made: Adjustable) -> Adjusted<'a> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             if subject.config.labels.contains_key("refuse") {
                 return Err(EngineError::system("the plugin", std::io::Error::other("does not want it")));
             }
-            let mut process = spec.process().clone().unwrap();
+            let mut process = made.spec.process().clone().unwrap();
             let mut env = process.env().clone().unwrap_or_default();
             env.push(format!("ADJUSTED={}", subject.sandbox_config.metadata.name));
             process.set_env(Some(env));
-            spec.set_process(Some(process));
-            Ok(spec)
+            made.spec.set_process(Some(process));
+            Ok(made)
         })
     }
 }

@@ -205,7 +205,11 @@ fn conformance(options: &ConformanceOptions) -> Result<ExitCode> {
     };
     let report = options.out.join("report.json");
     let log = std::fs::File::create(options.out.join("critest.log"))?;
+    // That of another runtime is not known here: its specs are skipped then, unless a flag names it.
+    let nri = daemon.as_ref().map(|daemon| daemon.dir().join("state/nri.sock"));
+    let nri = nri.map(|path| format!("-nri-socket={}", path.display()));
     let status = suite_command(options, &suite, &endpoint, &report)
+        .args(nri)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -58,7 +58,9 @@ fn what_cannot_be_taken_is_named() {
         ("bridge = 'a-name-that-is-too-long'", "--bridge"),
         ("cgroup-root = '/../x'", "--cgroup-root"),
         ("cgroup-root = '/'", "--cgroup-root"),
-        ("nri-socket = '/run/nri.sock'", "--nri-socket"),
+        ("nri-socket = 'nri.sock'", "--nri-socket"),
+        ("nri-plugin-dir = 'plugins'", "--nri-plugin-dir"),
+        ("nri-config-dir = 'conf.d'", "--nri-config-dir"),
         ("handler = ['runc=bin/runc']", "--handler"),
         ("handler-dir = ['bin']", "--handler-dir"),
         ("default-handler = '/usr/bin/runc'", "--default-handler"),
@@ -71,7 +73,6 @@ fn what_cannot_be_taken_is_named() {
         let error = given(text).resolve().unwrap_err().to_string();
         assert!(error.contains(named), "{text}: {error}");
     }
-    assert!(given("nri-socket = 'off'").resolve().is_ok());
     let socket = |length: usize| given(&format!("listen = '/{}'", "s".repeat(length - 1))).resolve();
     assert!(socket(95).is_ok());
     assert!(socket(96).unwrap_err().to_string().contains("--listen"));
@@ -102,4 +103,24 @@ fn streams_are_served_on_loopback_unless_it_is_said_otherwise() {
         let error = streams(text).unwrap_err();
         assert!(error.contains(named), "{text}: {error}");
     }
+}
+
+#[test]
+fn nri_is_on_and_only_the_machines_daemon_has_the_machines_places() {
+    let nri = |text: &str| given(text).resolve().unwrap().nri;
+    let machines = nri("");
+    assert_eq!(machines.socket, Some("/var/run/nri/nri.sock".into()));
+    assert_eq!(machines.plugin_dir, Path::new("/opt/nri/plugins"));
+    assert_eq!(machines.config_dir, Path::new("/etc/nri/conf.d"));
+    assert!(!machines.is_given);
+    for other in ["instance = 'two'", "root = '/r'", "state = '/s'"] {
+        let settings = given(other).resolve().unwrap();
+        assert_eq!(settings.nri.socket, Some(settings.state.join("nri.sock")), "{other}");
+        assert_eq!(settings.nri.plugin_dir, settings.root.join("nri/plugins"), "{other}");
+        assert_eq!(settings.nri.config_dir, settings.root.join("nri/conf.d"), "{other}");
+    }
+    assert_eq!(nri("nri-socket = 'off'").socket, None);
+    let given = nri("nri-socket = '/n.sock'\nnri-plugin-dir = '/p'\nnri-config-dir = '/c'");
+    assert_eq!((given.socket, given.is_given), (Some("/n.sock".into()), true));
+    assert_eq!((given.plugin_dir, given.config_dir), ("/p".into(), "/c".into()));
 }
