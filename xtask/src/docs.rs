@@ -2,6 +2,7 @@
 
 mod cri;
 mod handlers;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,11 +14,12 @@ use berth_types::lifecycle::{container, sandbox};
 use crate::run::{headline, root};
 
 /// The documents, and what each of them is made of.
-fn documents() -> Result<[(&'static str, String); 3]> {
+fn documents() -> Result<[(&'static str, String); 4]> {
     Ok([
         ("docs/lifecycle.md", lifecycle()),
         ("docs/cri-fields.md", cri::fields()?),
         (handlers::NAME, handlers::with_table()?),
+        (settings::NAME, settings::text()),
     ])
 }
 

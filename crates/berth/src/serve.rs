@@ -4,6 +4,7 @@ mod authority;
 mod builtin;
 mod listen;
 mod logging;
+mod reload;
 pub(crate) mod settings;
 
 pub(crate) use listen::private_dir;
@@ -20,7 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::service::Service;
-use settings::{Given, Network, Settings};
+use reload::Reload;
+use settings::{Flags, Given, Layers, Network, Settings};
 
 /// The program that every pod's shim runs, built with this one.
 static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
@@ -28,14 +30,15 @@ static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
 /// `berth serve`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// The configuration file; every flag below is also a key there [default: /etc/berth/config.toml]
+    /// The configuration file; every flag below is also a key there, and in the files of config.d beside it, which is read
+    /// after it [default: /etc/berth/config.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Leave the terminal's session, as a daemon that the command line started
     #[arg(long, hide = true)]
     background: bool,
     #[command(flatten)]
-    given: Given,
+    given: Flags,
 }
 
 impl Serve {
@@ -52,11 +55,12 @@ impl Serve {
         berth_sys::process::inherit_nothing().ok();
         // That of the caller's shell is not meant for the files of pods.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        let given = Given { instance, ..self.given };
-        let file = Given::read(self.config.as_deref())?;
-        let settings = given.over(file).resolve()?;
+        let flags = Given { instance, ..self.given.0 };
+        let running = Layers::read(&flags, self.config.as_deref())?;
+        let settings = running.resolve()?;
         memory::keep(Keep::LITTLE);
-        logging::start(&settings)?;
+        let level = logging::start(&settings)?;
+        let reload = Reload { flags, path: self.config, running, level };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             // Each that asks a dead file server for a volume keeps one.
@@ -68,7 +72,7 @@ impl Serve {
             .enable_all()
             .build()
             .context("start the runtime")?;
-        runtime.block_on(serve(settings))
+        runtime.block_on(serve(settings, reload))
     }
 }
 
@@ -108,7 +112,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     // A daemon has several descriptors of each pod; the pods themselves get what it was given.
     let open_files = rlimit::raise(rlimit::NOFILE).context("raise the limit of open files")?;
     let config = EngineConfig { open_files: Some(open_files), ..engine_config(&settings) };
@@ -127,6 +131,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let streams = tokio::spawn(streams);
     let (end, mut ended) = watch::channel(false);
     let service = Service::start(engine.clone(), end);
+    reload.begin(engine.clone())?;
     // The socket appears only now, when all pods are known.
     let listener = listen::bind(&settings.socket)?;
     if let Some(file) = &settings.pid_file {

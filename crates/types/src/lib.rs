@@ -14,6 +14,7 @@ pub mod id;
 pub mod lifecycle;
 pub mod quantity;
 pub mod reference;
+pub mod setting;
 pub mod shim;
 pub mod stamp;
 
