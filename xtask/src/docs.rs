@@ -2,6 +2,7 @@
 
 mod cri;
 mod handlers;
+mod migrating;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,12 @@ use berth_types::lifecycle::{container, sandbox};
 use crate::run::{headline, root};
 
 /// The documents, and what each of them is made of.
-fn documents() -> Result<[(&'static str, String); 4]> {
+fn documents() -> Result<[(&'static str, String); 5]> {
     Ok([
         ("docs/lifecycle.md", lifecycle()),
         ("docs/cri-fields.md", cri::fields()?),
         (handlers::NAME, handlers::with_table()?),
+        (migrating::NAME, migrating::text()),
         (settings::NAME, settings::text()),
     ])
 }

@@ -147,17 +147,22 @@ struct Inner {
     splitting: Semaphore,
 }
 
-impl Registry {
-    /// A client with this configuration. Nothing is read or connected yet.
-    pub fn new(config: Config) -> Self {
-        let transport = transport::Transport::new(&config);
-        let tokens = auth::Tokens::default();
+impl Inner {
+    fn new(config: Config, transport: transport::Transport) -> Self {
         let places = Places {
             certs_dirs: config.certs_dirs.clone(),
             unqualified_registries: config.unqualified_registries.clone(),
         };
         let (places, splitting) = (RwLock::new(Arc::new(places)), Semaphore::new(1));
-        Self { inner: Arc::new(Inner { config, places, transport, tokens, splitting }) }
+        Self { config, places, transport, tokens: auth::Tokens::default(), splitting }
+    }
+}
+
+impl Registry {
+    /// A client with this configuration. Nothing is read or connected yet.
+    pub fn new(config: Config) -> Self {
+        let transport = transport::Transport::new(&config);
+        Self { inner: Arc::new(Inner::new(config, transport)) }
     }
 
     /// Pulls that begin from now on look there.

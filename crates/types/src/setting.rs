@@ -2,6 +2,7 @@
 //! configuration files. The one table of them: the help of the flags, the checks of files, `berth config` and
 //! docs/configuration.md are made from it.
 
+pub mod foreign;
 mod table;
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ default < `config.toml` < `config.d/10-a.toml` < `config.d/20-b.toml` < `BERTH_K
 | `berth config check` | reads everything as a daemon would, and tells every mistake; `--config FILE` for another file |
 | `berth config show` | each key with its value and where that comes from; `-o json` |
 | `berth config default` | a file with every key, its help and its default, commented out |
+| `berth config import FILE` | the configuration of containerd or CRI-O as Berth's ([migrating.md](migrating.md)) |
 
 ## Reading it again
 

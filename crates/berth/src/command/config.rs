@@ -1,5 +1,7 @@
 //! `berth config`: the daemon's configuration as files and environment say it.
 
+mod import;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Verb {
     Show(Show),
     /// Show a configuration with every key, commented out
     Default,
+    /// Show the configuration of containerd or CRI-O as Berth's
+    Import(import::Import),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +60,7 @@ impl Config {
                 shown(&layers, show.output)?;
                 Ok(ExitCode::SUCCESS)
             }
+            Verb::Import(import) => import.run(),
             Verb::Default => {
                 line(commented().trim_end())?;
                 Ok(ExitCode::SUCCESS)

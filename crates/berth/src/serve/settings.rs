@@ -18,6 +18,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use cgroups::Cgroups;
+pub(crate) use file::text;
 pub(crate) use flags::Flags;
 pub(crate) use layers::{Layers, Source};
 

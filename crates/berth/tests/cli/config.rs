@@ -1,12 +1,14 @@
 //! The daemon's configuration: read, shown, and read again while pods run.
 
+use std::path::Path;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::{BUSYBOX, Home, LIMIT, program};
 use berth_testkit::guard::wait_until;
-use berth_testkit::require_root;
+use berth_testkit::{require, require_root};
 
-fn berth(dir: &std::path::Path, arguments: &[&str]) -> crate::home::Said {
+fn berth(dir: &Path, arguments: &[&str]) -> crate::home::Said {
     let mut command = std::process::Command::new(program());
     command.args(["config"]).args(arguments).stdin(std::process::Stdio::null()).current_dir(dir);
     command.env_remove("BERTH_HOST").env_remove("BERTH_INSTANCE");
@@ -77,4 +79,18 @@ fn a_daemon_reads_its_configuration_again() {
     write("short-name-host = ['docker.io']\ndefault-handler = 'native'\nlog-level = 'debug'\n");
     again("nothing has changed");
     home.clean();
+}
+
+#[test]
+fn what_containerd_says_of_itself_is_imported() {
+    require!(Path::new("/usr/bin/containerd").exists(), "needs the package containerd");
+    let dir = tempfile::tempdir().unwrap();
+    let said = std::process::Command::new("containerd").args(["config", "default"]).output().unwrap();
+    let file = dir.path().join("containerd.toml");
+    std::fs::write(&file, &said.stdout).unwrap();
+    let made = berth(dir.path(), &["import", file.to_str().unwrap()]).fine();
+    assert!(made.contains("\ncni-bin-dir = [\"/opt/cni/bin\"]\n"), "{made}");
+    assert!(!made.contains("These are not known"), "{made}");
+    std::fs::write(dir.path().join("berth.toml"), &made).unwrap();
+    assert_eq!(berth(dir.path(), &["check", "--config", "berth.toml"]).fine(), "berth.toml is right\n");
 }

@@ -64,7 +64,7 @@ pub(crate) struct Entry {
 }
 
 /// What a file holds as text; none where there is no file. Whatever is in its place is not waited for.
-pub(super) fn text(path: &Path) -> Result<Option<String>, SettingsError> {
+pub(crate) fn text(path: &Path) -> Result<Option<String>, SettingsError> {
     let read = |source: std::io::Error| SettingsError::Read { path: path.to_owned(), source };
     let too_much = |what: String| SettingsError::TooMuch { path: path.to_owned(), what };
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
