@@ -2,6 +2,7 @@
 
 mod cri;
 mod handlers;
+mod metrics;
 mod migrating;
 mod settings;
 
@@ -15,11 +16,12 @@ use berth_types::lifecycle::{container, sandbox};
 use crate::run::{headline, root};
 
 /// The documents, and what each of them is made of.
-fn documents() -> Result<[(&'static str, String); 5]> {
+fn documents() -> Result<[(&'static str, String); 6]> {
     Ok([
         ("docs/lifecycle.md", lifecycle()),
         ("docs/cri-fields.md", cri::fields()?),
         (handlers::NAME, handlers::with_table()?),
+        (metrics::NAME, metrics::text()),
         (migrating::NAME, migrating::text()),
         (settings::NAME, settings::text()),
     ])

@@ -4,12 +4,14 @@ mod authority;
 mod builtin;
 mod listen;
 mod logging;
+mod metrics;
 mod reload;
 pub(crate) mod settings;
 
 pub(crate) use listen::private_dir;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::service::Service;
+use metrics::Metrics;
 use reload::Reload;
 use settings::{Flags, Given, Layers, Network, Settings};
 
@@ -121,6 +124,10 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     }
     // Before anything is made on the machine: its address may be taken.
     let streams = Bound::new(&settings.streams).await.context("start the streaming server")?;
+    let metrics = match &settings.metrics {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
     let engine = Engine::open(config).await.context("open the engine")?;
     let urls = streams.urls();
     let (closing, mut closed) = watch::channel(false);
@@ -138,6 +145,16 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         std::fs::write(file, format!("{}\n", std::process::id()))
             .with_context(|| format!("write the pid file {}", file.display()))?;
     }
+    let (metrics, of_metrics) = match metrics {
+        Some(listener) => {
+            let (metrics, engine) = (Arc::new(Metrics::default()), engine.clone());
+            let file = listener.file().map(|(path, inode)| (path.to_owned(), inode));
+            tracing::info!(address = listener.address(), "metrics");
+            tokio::spawn(listener.serve(Arc::clone(&metrics), engine));
+            (Some(metrics), file)
+        }
+        None => (None, None),
+    };
     tokio::spawn(give_back_now_and_then());
     tracing::info!(socket = %settings.socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -151,11 +168,14 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         }
     };
     let inode = listener.inode;
-    listen::serve(listener, &engine, urls, service, stop).await;
+    listen::serve(listener, listen::Services { engine: &engine, urls, service, metrics }, stop).await;
     closing.send_replace(true);
     // It has a limit of its own.
     streams.await.ok();
     listen::unbind(&settings.socket, inode);
+    if let Some((path, inode)) = of_metrics {
+        listen::unbind(&path, inode);
+    }
     Ok(())
 }
 

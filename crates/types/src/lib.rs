@@ -12,6 +12,7 @@ pub mod duration;
 pub mod error;
 pub mod id;
 pub mod lifecycle;
+pub mod metric;
 pub mod quantity;
 pub mod reference;
 pub mod setting;

@@ -7,6 +7,7 @@ mod file;
 mod flags;
 mod handlers;
 mod layers;
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,6 +22,7 @@ pub(crate) use cgroups::Cgroups;
 pub(crate) use file::text;
 pub(crate) use flags::Flags;
 pub(crate) use layers::{Layers, Source};
+pub(crate) use metrics::MetricsAddress;
 
 /// What flags, environment and files can say. Every flag is a key of the file under the same name; what each is for is
 /// in the table (`berth_types::setting`).
@@ -143,6 +145,7 @@ pub(crate) struct Settings {
     pub(crate) handler_dirs: Vec<PathBuf>,
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
+    pub(crate) metrics: Option<MetricsAddress>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) pid_file: Option<PathBuf>,
@@ -214,6 +217,7 @@ impl Given {
                 .map(|dir| absolute("cdi-dir", dir))
                 .collect::<Result<_, _>>()?,
             default_handler: handlers::default(self.default_handler)?,
+            metrics: self.metrics_address.map(|text| metrics::address(&text)).transpose()?,
             log_level: log_level(self.log_level)?,
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             pid_file: self.pid_file,
@@ -226,7 +230,6 @@ impl Given {
             ("nri-plugin-dir", self.nri_plugin_dir.is_some()),
             ("nri-config-dir", self.nri_config_dir.is_some()),
             ("nri-socket", self.nri_socket.as_deref().is_some_and(|s| s != "off")),
-            ("metrics-address", self.metrics_address.is_some()),
         ];
         match later.into_iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(SettingsError::Later { name }),

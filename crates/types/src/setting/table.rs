@@ -215,9 +215,9 @@ pub const KEYS: &[Key] = &[
         name: "metrics-address",
         value: "ADDRESS",
         form: Form::Text,
-        standard: Standard::Nothing,
+        standard: Standard::Found("none, nothing is counted"),
         change: Change::Start,
-        help: "Address of the metrics server",
+        help: "Where metrics are served for Prometheus by HTTP, at /metrics: an address of loopback such as 127.0.0.1:9100, or unix:/PATH",
     },
     Key {
         name: "log-level",

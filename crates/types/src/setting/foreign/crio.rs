@@ -142,7 +142,10 @@ pub(super) const KEYS: &[Foreign] = &[
     key("crio.network.plugin_dirs", "cni-bin-dir", Same),
     lacking("crio.metrics.metrics_cert", ALONE),
     lacking("crio.metrics.metrics_key", ALONE),
-    lacking("crio.metrics.**", "there are no metrics by HTTP yet"),
+    lacking(
+        "crio.metrics.**",
+        "metrics-address has address and port, or a socket, in one; the metrics are Berth's own",
+    ),
     lacking("crio.tracing.**", "traces are not sent yet"),
     needless("crio.stats.**", "samples are taken while somebody asks for them"),
     lacking("crio.nri.**", "there are no NRI plugins yet"),
