@@ -2,6 +2,9 @@
 
 mod cri;
 mod handlers;
+mod metrics;
+mod migrating;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,11 +16,14 @@ use berth_types::lifecycle::{container, sandbox};
 use crate::run::{headline, root};
 
 /// The documents, and what each of them is made of.
-fn documents() -> Result<[(&'static str, String); 3]> {
+fn documents() -> Result<[(&'static str, String); 6]> {
     Ok([
         ("docs/lifecycle.md", lifecycle()),
         ("docs/cri-fields.md", cri::fields()?),
         (handlers::NAME, handlers::with_table()?),
+        (metrics::NAME, metrics::text()),
+        (migrating::NAME, migrating::text()),
+        (settings::NAME, settings::text()),
     ])
 }
 

@@ -106,6 +106,8 @@ enum Command {
     Doctor(command::maintenance::Doctor),
     /// Stop and remove everything of an instance
     Purge(command::maintenance::Purge),
+    /// Look at the daemon's configuration
+    Config(command::config::Config),
     /// Answer kubelets, crictl and this command line
     Serve(Serve),
     /// Write the completions of a shell to standard output
@@ -145,6 +147,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let reach = cli.reach.or_environment(|name| std::env::var(name).ok());
     match cli.command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
+        Command::Config(config) => config.run(&reach),
         Command::Completion(completion) => completion.run(tree()),
         Command::Documents(documents) => documents.run(tree()),
         Command::Purge(purge) => on_runtime(purge.run(reach)),

@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use crate::api::berth_client::BerthClient;
-use crate::serve::settings::{Given, Settings, socket_path};
+use crate::serve::settings::{Given, Layers, Settings, socket_path};
 
 /// The client of Berth's own service.
 pub(crate) type Client = BerthClient<Channel>;
@@ -58,7 +58,7 @@ impl Reach {
     /// The settings that the daemon of this instance would have.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let flags = Given { instance: self.instance.clone(), ..Given::default() };
-        Ok(flags.over(Given::read(None)?).resolve()?)
+        Ok(Layers::read(&flags, None)?.resolve()?)
     }
 
     fn socket(&self) -> anyhow::Result<PathBuf> {

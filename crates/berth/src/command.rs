@@ -3,6 +3,7 @@
 pub(crate) mod act;
 pub(crate) mod archive;
 pub(crate) mod change;
+pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod describe;
 pub(crate) mod documents;

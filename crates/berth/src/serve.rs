@@ -4,6 +4,8 @@ mod authority;
 mod builtin;
 mod listen;
 mod logging;
+mod metrics;
+mod reload;
 pub(crate) mod settings;
 
 pub(crate) use listen::private_dir;
@@ -22,7 +24,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::service::Service;
-use settings::{Given, Network, Nri, Settings};
+
+use metrics::Metrics;
+use reload::Reload;
+use settings::{Flags, Given, Layers, Network, Nri, Settings};
 
 /// The program that every pod's shim runs, built with this one.
 static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
@@ -30,14 +35,15 @@ static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
 /// `berth serve`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// The configuration file; every flag below is also a key there [default: /etc/berth/config.toml]
+    /// The configuration file; every flag below is also a key there, and in the files of config.d beside it, which is read
+    /// after it [default: /etc/berth/config.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Leave the terminal's session, as a daemon that the command line started
     #[arg(long, hide = true)]
     background: bool,
     #[command(flatten)]
-    given: Given,
+    given: Flags,
 }
 
 impl Serve {
@@ -54,11 +60,12 @@ impl Serve {
         berth_sys::process::inherit_nothing().ok();
         // That of the caller's shell is not meant for the files of pods.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        let given = Given { instance, ..self.given };
-        let file = Given::read(self.config.as_deref())?;
-        let settings = given.over(file).resolve()?;
+        let flags = Given { instance, ..self.given.0 };
+        let running = Layers::read(&flags, self.config.as_deref())?;
+        let settings = running.resolve()?;
         memory::keep(Keep::LITTLE);
-        logging::start(&settings)?;
+        let level = logging::start(&settings)?;
+        let reload = Reload { flags, path: self.config, running, level };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             // Each that asks a dead file server for a volume keeps one.
@@ -70,7 +77,7 @@ impl Serve {
             .enable_all()
             .build()
             .context("start the runtime")?;
-        runtime.block_on(serve(settings))
+        runtime.block_on(serve(settings, reload))
     }
 }
 
@@ -110,7 +117,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     // A daemon has several descriptors of each pod; the pods themselves get what it was given.
     let open_files = rlimit::raise(rlimit::NOFILE).context("raise the limit of open files")?;
     let config = EngineConfig { open_files: Some(open_files), ..engine_config(&settings) };
@@ -119,6 +126,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     // Before anything is made on the machine: its address may be taken.
     let streams = Bound::new(&settings.streams).await.context("start the streaming server")?;
+    let metrics = match &settings.metrics {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
     let nri = berth_nri::Service::new();
     let seams = Seams { adjust: vec![Arc::new(nri.clone())], ..Seams::default() };
     let engine = Engine::open_with(config, seams).await.context("open the engine")?;
@@ -132,12 +143,23 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let streams = tokio::spawn(streams);
     let (end, mut ended) = watch::channel(false);
     let service = Service::start(engine.clone(), end);
+    reload.begin(engine.clone())?;
     // The socket appears only now, when all pods are known.
     let listener = listen::bind(&settings.socket)?;
     if let Some(file) = &settings.pid_file {
         std::fs::write(file, format!("{}\n", std::process::id()))
             .with_context(|| format!("write the pid file {}", file.display()))?;
     }
+    let (metrics, of_metrics) = match metrics {
+        Some(listener) => {
+            let (metrics, engine) = (Arc::new(Metrics::default()), engine.clone());
+            let file = listener.file().map(|(path, inode)| (path.to_owned(), inode));
+            tracing::info!(address = listener.address(), "metrics");
+            tokio::spawn(listener.serve(Arc::clone(&metrics), engine));
+            (Some(metrics), file)
+        }
+        None => (None, None),
+    };
     tokio::spawn(give_back_now_and_then());
     tracing::info!(socket = %settings.socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -151,11 +173,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     let inode = listener.inode;
-    listen::serve(listener, &engine, urls, service, stop).await;
+    listen::serve(listener, listen::Services { engine: &engine, urls, service, metrics }, stop).await;
     closing.send_replace(true);
     // It has a limit of its own.
     streams.await.ok();
     listen::unbind(&settings.socket, inode);
+    if let Some((path, inode)) = of_metrics {
+        listen::unbind(&path, inode);
+    }
     Ok(())
 }
 

@@ -113,6 +113,19 @@ pub struct CniNetwork {
     pub bin_dirs: Vec<PathBuf>,
 }
 
+/// What may change while an engine is open.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// As [`ImageConfig::certs_dirs`].
+    pub certs_dirs: Vec<PathBuf>,
+    /// As [`ImageConfig::short_name_hosts`].
+    pub short_name_hosts: Vec<String>,
+    /// As [`EngineConfig::cdi_dirs`].
+    pub cdi_dirs: Vec<PathBuf>,
+    /// As [`EngineConfig::cni`].
+    pub cni: CniNetwork,
+}
+
 impl EngineConfig {
     /// The network of pods of `owner`.
     pub fn network(&self, owner: Owner) -> NetworkChoice {

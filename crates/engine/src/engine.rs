@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_image::pull::{Progress, PullError, PullRequest, Puller};
-use berth_image::{Image, Images};
+use berth_image::{Image, Images, registry};
 use berth_net::{Cidr, ParseCidrError};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
 
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, Live};
 use crate::container::exec::{self, Target};
 use crate::container::processes::{self, Process};
 use crate::container::session::{AttachSession, ExecRequest, ExecSession};
@@ -60,6 +60,22 @@ impl Engine {
     /// What the engine was opened with.
     pub fn config(&self) -> &EngineConfig {
         &self.shared.config
+    }
+
+    /// Pods, containers and pulls that are asked for from now on are made with this. What exists stays as it is.
+    pub async fn change(&self, live: Live) {
+        let Live { certs_dirs, short_name_hosts, cdi_dirs, cni } = live;
+        let places = registry::Places { certs_dirs, unqualified_registries: short_name_hosts };
+        self.puller.registry().look_in(places);
+        self.shared.set_cdi_dirs(cdi_dirs);
+        let shared = Arc::clone(&self.shared);
+        let moved = Shared::blocking(move || {
+            shared.networks.move_cni(cni);
+            Ok(())
+        });
+        if let Err(error) = moved.await {
+            tracing::error!(error = berth_types::error::chain(&error), "the network was not changed");
+        }
     }
 
     /// Who manages cgroups: what a kubelet must have too.

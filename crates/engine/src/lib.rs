@@ -38,7 +38,7 @@ pub use berth_sys::clock::now;
 /// For callers that have directories of their own which containers fill.
 pub use berth_sys::fs::remove_tree;
 pub use config::{
-    BuiltinImage, BuiltinNetwork, CgroupDriver, CniNetwork, EngineConfig, ImageConfig, NetworkChoice,
+    BuiltinImage, BuiltinNetwork, CgroupDriver, CniNetwork, EngineConfig, ImageConfig, Live, NetworkChoice,
 };
 pub use confinement::Confinement;
 pub use container::processes::Process;

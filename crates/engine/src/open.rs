@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use berth_image::pull::Puller;
 use berth_image::registry::{self, Registry};
@@ -63,6 +63,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     });
     let puller = Puller::new(registry, images.clone());
     let shared = Arc::new(Shared {
+        cdi_dirs: RwLock::new(config.cdi_dirs.as_slice().into()),
         config,
         layout,
         views: Views::new(),

@@ -1,7 +1,8 @@
 //! What all pods of an engine share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use berth_image::Images;
 use berth_sys::cgroup;
@@ -26,7 +27,9 @@ use crate::views::Views;
 /// What all pods of an engine share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// As it was at the start; what may change is beside it.
     pub(crate) config: EngineConfig,
+    pub(crate) cdi_dirs: RwLock<Arc<[PathBuf]>>,
     pub(crate) layout: Layout,
     pub(crate) views: Views,
     pub(crate) stages: stages::Log,
@@ -86,6 +89,16 @@ impl Shared {
                 Ok(())
             })),
         }
+    }
+
+    /// Where devices of the Container Device Interface are described now.
+    pub(crate) fn cdi_dirs(&self) -> Arc<[PathBuf]> {
+        Arc::clone(&self.cdi_dirs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on it is there.
+    pub(crate) fn set_cdi_dirs(&self, dirs: Vec<PathBuf>) {
+        *self.cdi_dirs.write().unwrap_or_else(PoisonError::into_inner) = dirs.into();
     }
 
     /// Runs short blocking work on a thread that may block.

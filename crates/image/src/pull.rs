@@ -157,6 +157,11 @@ struct Inner {
 }
 
 impl Puller {
+    /// The client that pulls are made by.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
     /// A puller of images into this store.
     pub fn new(registry: Registry, images: Images) -> Self {
         let (pulls, layers) = (Semaphore::new(PULLS), Semaphore::new(LAYERS));
@@ -183,8 +188,7 @@ impl Inner {
     /// Tries the candidates in order. A registry that does not answer ends the search: whether it has
     /// the image is open, and another registry's image of that name is not a replacement.
     async fn pull(&self, request: &PullRequest, progress: &Progress) -> Result<Arc<Image>, PullError> {
-        let unqualified = &self.registry.config().unqualified_registries;
-        let candidates = candidates(&request.reference, unqualified)?;
+        let candidates = candidates(&request.reference, &self.registry.places().unqualified_registries)?;
         let only = candidates.len() == 1;
         let mut tried = Vec::new();
         for reference in candidates {

@@ -9,7 +9,7 @@
 //! before it is used. See docs/adr/0020-registry-client.md.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -122,6 +122,15 @@ impl Default for Config {
     }
 }
 
+/// What of a configuration may change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// As [`Config::certs_dirs`].
+    pub certs_dirs: Vec<PathBuf>,
+    /// As [`Config::unqualified_registries`].
+    pub unqualified_registries: Vec<String>,
+}
+
 /// The client. A clone shares connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -131,21 +140,42 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    places: RwLock<Arc<Places>>,
     transport: transport::Transport,
     tokens: auth::Tokens,
     /// Held by the one blob that is fetched in several parts at a time.
     splitting: Semaphore,
 }
 
+impl Inner {
+    fn new(config: Config, transport: transport::Transport) -> Self {
+        let places = Places {
+            certs_dirs: config.certs_dirs.clone(),
+            unqualified_registries: config.unqualified_registries.clone(),
+        };
+        let (places, splitting) = (RwLock::new(Arc::new(places)), Semaphore::new(1));
+        Self { config, places, transport, tokens: auth::Tokens::default(), splitting }
+    }
+}
+
 impl Registry {
     /// A client with this configuration. Nothing is read or connected yet.
     pub fn new(config: Config) -> Self {
         let transport = transport::Transport::new(&config);
-        let tokens = auth::Tokens::default();
-        Self { inner: Arc::new(Inner { config, transport, tokens, splitting: Semaphore::new(1) }) }
+        Self { inner: Arc::new(Inner::new(config, transport)) }
     }
 
-    /// The configuration.
+    /// Pulls that begin from now on look there.
+    pub fn look_in(&self, places: Places) {
+        *self.inner.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+    }
+
+    /// Where a pull that begins now looks.
+    pub fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.inner.places.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The configuration as it was at the start; [`Registry::places`] may have changed since.
     pub fn config(&self) -> &Config {
         &self.inner.config
     }

@@ -31,7 +31,7 @@ pub(crate) mod watch;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use berth_types::SandboxId;
@@ -104,8 +104,7 @@ impl Default for CniLimits {
 /// they block for as long as plugins take.
 #[derive(Debug)]
 pub struct Cni {
-    conf_dir: PathBuf,
-    programs: Programs,
+    places: RwLock<Arc<Places>>,
     garbage: Garbage,
     limits: CniLimits,
     store: Store,
@@ -118,6 +117,13 @@ pub struct Cni {
     phase: RwLock<Phase>,
     loaded: Mutex<Loaded>,
     watch: Watch,
+}
+
+/// Where configurations and plugins are.
+#[derive(Debug)]
+struct Places {
+    conf_dir: PathBuf,
+    programs: Programs,
 }
 
 /// Whether pods can still be connected.
@@ -168,8 +174,7 @@ impl Cni {
             source: error.into(),
         })?;
         let network = Self {
-            conf_dir,
-            programs: Programs::new(bin_dirs),
+            places: RwLock::new(Arc::new(Places { conf_dir, programs: Programs::new(bin_dirs) })),
             garbage,
             limits,
             store,
@@ -187,6 +192,18 @@ impl Cni {
     /// Whether a directory holds records of pods, which have to be disconnected whatever network is chosen now.
     pub fn has_records(dir: &Path) -> bool {
         Store::open_existing(dir).and_then(|store| store.list().ok()).is_some_and(|list| !list.is_empty())
+    }
+
+    /// From now on configurations and plugins are there. What pods have of a network is taken down by the plugins that are
+    /// found then. Blocks as [`Cni::open`] does.
+    pub fn move_to(&self, conf_dir: PathBuf, bin_dirs: Vec<PathBuf>) {
+        let new = Places { conf_dir, programs: Programs::new(bin_dirs) };
+        *self.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        self.load();
+    }
+
+    fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn phase(&self) -> RwLockReadGuard<'_, Phase> {

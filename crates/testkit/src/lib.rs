@@ -10,6 +10,7 @@
 //! - [`cni`]: the usual network of a node, made by CNI plugins.
 //! - [`daemon`]: a `berth serve` of a test's own.
 //! - [`executable`]: programs that are written and executed at once.
+//! - [`prometheus`]: the text format of metrics.
 //! - [`rng`]: numbers for tests that meddle at random.
 //! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
 //!
@@ -28,6 +29,7 @@ pub mod guard;
 pub mod image;
 pub mod isolated;
 pub mod leak;
+pub mod prometheus;
 pub mod registry;
 pub mod rng;
 

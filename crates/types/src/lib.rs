@@ -12,8 +12,10 @@ pub mod duration;
 pub mod error;
 pub mod id;
 pub mod lifecycle;
+pub mod metric;
 pub mod quantity;
 pub mod reference;
+pub mod setting;
 pub mod shim;
 pub mod stamp;
 

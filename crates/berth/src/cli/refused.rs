@@ -84,7 +84,7 @@ const COMMANDS: &[Refused] = &[
     ),
     refused(&["volume"], "named volumes are not supported yet", "give run a directory: -v /srv/NAME:/PATH"),
     refused(
-        &["secret", "config"],
+        &["secret"],
         "secrets are documents of a manifest",
         "put Secret and ConfigMap into the file of berth play",
     ),

@@ -3,15 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, Args, Subcommand};
+use clap::{Args, Subcommand};
 
 use crate::output::line;
-use crate::serve::settings::{CONFIG, Given};
 
 /// `berth completion`
 #[derive(Debug, Args)]
@@ -54,7 +52,7 @@ impl Documents {
     pub(crate) fn run(self, tree: clap::Command) -> anyhow::Result<ExitCode> {
         match self.document {
             Document::Manual { dir } => manual(tree, &dir)?,
-            Document::Config => line(configuration().trim_end())?,
+            Document::Config => line(super::config::commented().trim_end())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -63,38 +61,4 @@ impl Documents {
 /// berth(1), and a page for each command that is shown.
 fn manual(tree: clap::Command, dir: &Path) -> anyhow::Result<()> {
     clap_mangen::generate_to(tree, dir).with_context(|| format!("write the manual into {}", dir.display()))
-}
-
-/// The configuration as a package installs it: all keys, commented out.
-fn configuration() -> String {
-    let mut text = format!(
-        "# {CONFIG}: the settings of the Berth daemon, see berth-serve(1).\n\
-         # Every key is also a flag of `berth serve`, which overrides this file. Without changes the\n\
-         # defaults apply. Restart the daemon after a change: pods keep running.\n"
-    );
-    key(&mut text, "instance", "A second daemon beside the first, under this name", "\"\"");
-    for flag in Given::augment_args(clap::Command::new("keys")).get_arguments() {
-        let Some(name) = flag.get_long() else { continue };
-        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
-        key(&mut text, name, &help, &example(flag));
-    }
-    text
-}
-
-fn key(text: &mut String, name: &str, help: &str, value: &str) {
-    write!(text, "\n# {help}\n#{name} = {value}\n").expect("writing to a String does not fail");
-}
-
-/// A value of the right form: of several the first, of a list the empty one.
-fn example(flag: &Arg) -> String {
-    if matches!(flag.get_action(), ArgAction::Append) {
-        return "[]".to_owned();
-    }
-    if flag.get_id() == "stream_port" {
-        return "0".to_owned();
-    }
-    match flag.get_possible_values().first() {
-        Some(value) => format!("{:?}", value.get_name()),
-        None => "\"\"".to_owned(),
-    }
 }

@@ -13,7 +13,7 @@ use crate::api;
 use crate::client::{Reach, told};
 use crate::output::{Format, line, note};
 use crate::serve::engine_config;
-use crate::serve::settings::{Given, Settings};
+use crate::serve::settings::{Given, Layers, Settings};
 
 /// `berth doctor`
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ impl Purge {
             state: self.state.clone(),
             ..Given::default()
         };
-        let mut settings = flags.over(Given::read(None)?).resolve()?;
+        let mut settings = Layers::read(&flags, None)?.resolve()?;
         let mut daemon = reach.running().await?;
         if let Some(client) = &mut daemon {
             let info = client.info(api::InfoRequest {}).await.map_err(told)?.into_inner();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,6 +19,7 @@ use tokio::net::UnixListener;
 use tonic::service::Routes;
 
 use super::authority::Connection;
+use super::metrics::{Counted, Metrics};
 use crate::api::berth_server::BerthServer;
 use crate::service::Service;
 
@@ -35,6 +37,16 @@ pub(super) struct Bound {
     pub(super) listener: UnixListener,
     /// The file's inode.
     pub(super) inode: u64,
+}
+
+/// What is answered from.
+#[derive(Debug)]
+pub(super) struct Services<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) urls: Urls,
+    pub(super) service: Service,
+    /// Counts the calls of the CRI.
+    pub(super) metrics: Option<Arc<Metrics>>,
 }
 
 /// A directory for root only.
@@ -82,14 +94,9 @@ pub(super) fn unbind(path: &Path, inode: u64) {
 ///
 /// The connections are hyper's, not tonic's: that one ends a call at the client's deadline and calls
 /// it cancelled, while a deadline is for the client to report.
-pub(super) async fn serve(
-    bound: Bound,
-    engine: &Engine,
-    urls: Urls,
-    service: Service,
-    stop: impl Future<Output = ()> + Send,
-) {
-    let routes = routes(engine, urls, service);
+pub(super) async fn serve(bound: Bound, services: Services<'_>, stop: impl Future<Output = ()> + Send) {
+    let metrics = services.metrics.clone();
+    let routes = Counted { inner: routes(services), metrics };
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -122,7 +129,8 @@ pub(super) async fn serve(
     }
 }
 
-fn routes(engine: &Engine, urls: Urls, service: Service) -> Routes {
+fn routes(services: Services<'_>) -> Routes {
+    let Services { engine, urls, service, .. } = services;
     let limit = berth_cri::MAX_MESSAGE;
     let runtime = RuntimeServiceServer::new(berth_cri::Runtime::new(engine.clone(), urls));
     let images = ImageServiceServer::new(berth_cri::Images::new(engine.clone()));

@@ -1,124 +1,98 @@
-//! The daemon's settings, in two stages: what flags and the configuration file say, and what
-//! follows from it. A flag wins over the file, the file over the default.
+//! The daemon's settings, in two stages: what flags, environment and configuration files say (`layers`), and what
+//! follows from it. A flag wins over the environment, that over the files, a later file over an earlier one, and all of
+//! them over the default.
 
 mod cgroups;
+mod file;
+mod flags;
 mod handlers;
+mod layers;
+mod metrics;
 mod nri;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_streaming::TlsFiles;
 use clap::ValueEnum;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use cgroups::Cgroups;
+pub(crate) use file::text;
+pub(crate) use flags::Flags;
+pub(crate) use layers::{Layers, Source};
+pub(crate) use metrics::MetricsAddress;
 pub(crate) use nri::Nri;
 
-/// Where the configuration file is unless a flag says so.
-pub(crate) const CONFIG: &str = "/etc/berth/config.toml";
-
-/// What flags and file can say. Every flag is a key of the file under the same name.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+/// What flags, environment and files can say. Every flag is a key of the file under the same name; what each is for is
+/// in the table (`berth_types::setting`).
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Given {
-    /// A second daemon beside the first: derives root, state, socket, bridge, addresses, firewall
-    /// table and cgroup root. The flag is a global one of the command line.
     #[arg(skip)]
     pub(crate) instance: Option<String>,
-    /// What survives a reboot: images, address leases [default: /var/lib/berth]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     pub(crate) root: Option<PathBuf>,
-    /// What does not survive a reboot: records and sockets of pods [default: /run/berth]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     pub(crate) state: Option<PathBuf>,
-    /// The socket to answer on [default: unix:///run/berth/berth.sock]
-    #[arg(long, value_name = "unix:///PATH")]
+    #[arg(long)]
     pub(crate) listen: Option<String>,
-    /// Directory of HOST/hosts.toml files, as containerd reads them; repeatable [default: /etc/berth/certs.d, /etc/containerd/certs.d]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) certs_dir: Vec<PathBuf>,
-    /// Registry host that completes a short image name; repeatable, tried in order [default: none, short names are refused]
-    #[arg(long, value_name = "HOST")]
-    pub(crate) short_name_host: Vec<String>,
-    /// Network of pods made through the CRI [default: cni]
+    #[arg(long)]
+    pub(crate) certs_dir: Option<Vec<PathBuf>>,
+    #[arg(long)]
+    pub(crate) short_name_host: Option<Vec<String>>,
     #[arg(long, value_enum)]
     pub(crate) network: Option<Network>,
-    /// IPv4 addresses of the built-in network [default: a free /20 of 10.208.0.0/14, chosen once and kept]
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long)]
     pub(crate) pod_cidr: Option<String>,
-    /// Bridge of the built-in network [default: berth0]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long)]
     pub(crate) bridge: Option<String>,
-    /// Directory of CNI configurations, of which the first by name is the network; watched, and may be made later [default: /etc/cni/net.d]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     pub(crate) cni_conf_dir: Option<PathBuf>,
-    /// Directory of CNI plugins; repeatable, searched in order [default: /opt/cni/bin, /usr/lib/cni]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cni_bin_dir: Vec<PathBuf>,
-    /// Who manages cgroups; a kubelet asks, and follows [default: auto]
+    #[arg(long)]
+    pub(crate) cni_bin_dir: Option<Vec<PathBuf>>,
     #[arg(long, value_enum)]
     pub(crate) cgroup_driver: Option<CgroupDriver>,
-    /// Cgroup for shims and for pods without a parent of their own [default: /berth, or berth.slice under systemd]
-    #[arg(long, value_name = "PATH|SLICE")]
+    #[arg(long)]
     pub(crate) cgroup_root: Option<String>,
-    /// Address of the streaming server [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long)]
     pub(crate) stream_address: Option<String>,
-    /// Port of the streaming server; 0 is any [default: 0]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long)]
     pub(crate) stream_port: Option<u16>,
-    /// Certificate of the streaming server as PEM; it speaks TLS then
-    #[arg(long, value_name = "FILE")]
+    #[arg(long)]
     pub(crate) stream_tls_cert: Option<PathBuf>,
-    /// Private key of the streaming server as PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long)]
     pub(crate) stream_tls_key: Option<PathBuf>,
-    /// How long a stream may stay open without a byte, such as 30m [default: 4h]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long)]
     pub(crate) stream_idle_timeout: Option<String>,
-    /// Socket to which NRI plugins connect, or off [default: /var/run/nri/nri.sock; nri.sock in the state directory of an instance]
-    #[arg(long, value_name = "PATH|off")]
+    #[arg(long)]
     pub(crate) nri_socket: Option<String>,
-    /// Directory of NRI plugins to start, executable files NN-NAME [default: /opt/nri/plugins; nri/plugins in the root of an instance]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     pub(crate) nri_plugin_dir: Option<PathBuf>,
-    /// Directory of configurations of these plugins, NN-NAME.conf or NAME.conf [default: /etc/nri/conf.d; nri/conf.d in the root
-    /// of an instance]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     pub(crate) nri_config_dir: Option<PathBuf>,
-    /// Directory with devices of the Container Device Interface, of which a later one counts more; repeatable [default: /etc/cdi,
-    /// /var/run/cdi]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cdi_dir: Vec<PathBuf>,
-    /// Another OCI runtime as a handler, or the place of runc, crun or runsc; repeatable
-    #[arg(long, value_name = "NAME=PATH")]
-    pub(crate) handler: Vec<String>,
-    /// Directory in which runc, crun and runsc are looked for; repeatable, searched in order [default: /usr/local/sbin,
-    /// /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) handler_dir: Vec<PathBuf>,
-    /// What pods without a handler get [default: native]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long)]
+    pub(crate) cdi_dir: Option<Vec<PathBuf>>,
+    #[arg(long)]
+    pub(crate) handler: Option<Vec<String>>,
+    #[arg(long)]
+    pub(crate) handler_dir: Option<Vec<PathBuf>>,
+    #[arg(long)]
     pub(crate) default_handler: Option<String>,
-    /// Address of the metrics server
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long)]
     pub(crate) metrics_address: Option<String>,
-    /// error, warn, info, debug or trace, or a filter such as berth_engine=debug [default: info]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long)]
     pub(crate) log_level: Option<String>,
-    /// Form of the log on standard error [default: text]
     #[arg(long, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
-    /// File to write the daemon's process id to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long)]
     pub(crate) pid_file: Option<PathBuf>,
 }
 
 /// The network of pods made through the CRI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Network {
     /// CNI plugins; the node is not ready until one is configured
@@ -130,7 +104,7 @@ pub(crate) enum Network {
 }
 
 /// Who manages cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CgroupDriver {
     /// systemd where it is the first process and cgroup v2 is alone, else Berth itself
@@ -142,7 +116,7 @@ pub(crate) enum CgroupDriver {
 }
 
 /// The form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// For humans
@@ -174,6 +148,7 @@ pub(crate) struct Settings {
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) nri: Nri,
+    pub(crate) metrics: Option<MetricsAddress>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) pid_file: Option<PathBuf>,
@@ -184,71 +159,19 @@ pub(crate) struct Settings {
 pub(crate) enum SettingsError {
     #[error("read the configuration {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("configuration {path}: {message}")]
-    Syntax { path: PathBuf, message: String },
+    #[error("{path} is {what}: leave out what is not needed")]
+    TooMuch { path: PathBuf, what: String },
+    #[error("{}", file::told(.0))]
+    Files(Vec<file::Problem>),
     #[error("--{name} {value:?}: {reason}")]
     Invalid { name: &'static str, value: String, reason: String },
-    #[error("--{name} is not supported yet: leave it out")]
-    Later { name: &'static str },
+    #[error("{place}: {message}")]
+    Placed { place: Source, message: String },
 }
 
 impl Given {
-    /// Reads a configuration file. A missing file is an error only when it was given explicitly.
-    pub(crate) fn read(path: Option<&Path>) -> Result<Self, SettingsError> {
-        let file = path.unwrap_or(Path::new(CONFIG));
-        match std::fs::read_to_string(file) {
-            Ok(text) => Self::parse(&text)
-                .map_err(|e| SettingsError::Syntax { path: file.to_owned(), message: e.to_string() }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
-            Err(source) => Err(SettingsError::Read { path: file.to_owned(), source }),
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
-    }
-
-    /// These settings, and where they say nothing, those of `below`.
-    pub(crate) fn over(self, below: Self) -> Self {
-        fn list<T>(above: Vec<T>, below: Vec<T>) -> Vec<T> {
-            if above.is_empty() { below } else { above }
-        }
-        Self {
-            instance: self.instance.or(below.instance),
-            root: self.root.or(below.root),
-            state: self.state.or(below.state),
-            listen: self.listen.or(below.listen),
-            certs_dir: list(self.certs_dir, below.certs_dir),
-            short_name_host: list(self.short_name_host, below.short_name_host),
-            network: self.network.or(below.network),
-            pod_cidr: self.pod_cidr.or(below.pod_cidr),
-            bridge: self.bridge.or(below.bridge),
-            cni_conf_dir: self.cni_conf_dir.or(below.cni_conf_dir),
-            cni_bin_dir: list(self.cni_bin_dir, below.cni_bin_dir),
-            cgroup_driver: self.cgroup_driver.or(below.cgroup_driver),
-            cgroup_root: self.cgroup_root.or(below.cgroup_root),
-            stream_address: self.stream_address.or(below.stream_address),
-            stream_port: self.stream_port.or(below.stream_port),
-            stream_tls_cert: self.stream_tls_cert.or(below.stream_tls_cert),
-            stream_tls_key: self.stream_tls_key.or(below.stream_tls_key),
-            stream_idle_timeout: self.stream_idle_timeout.or(below.stream_idle_timeout),
-            nri_socket: self.nri_socket.or(below.nri_socket),
-            nri_plugin_dir: self.nri_plugin_dir.or(below.nri_plugin_dir),
-            nri_config_dir: self.nri_config_dir.or(below.nri_config_dir),
-            cdi_dir: list(self.cdi_dir, below.cdi_dir),
-            handler: list(self.handler, below.handler),
-            handler_dir: list(self.handler_dir, below.handler_dir),
-            default_handler: self.default_handler.or(below.default_handler),
-            metrics_address: self.metrics_address.or(below.metrics_address),
-            log_level: self.log_level.or(below.log_level),
-            log_format: self.log_format.or(below.log_format),
-            pid_file: self.pid_file.or(below.pid_file),
-        }
-    }
-
     /// What follows from all this.
     pub(crate) fn resolve(self) -> Result<Settings, SettingsError> {
-        self.refuse_later()?;
         let instance = self.instance.unwrap_or_default();
         let defaults = Defaults::of(&instance)?;
         let is_machines = instance.is_empty() && self.root.is_none() && self.state.is_none();
@@ -278,13 +201,10 @@ impl Given {
             root,
             state,
             socket,
-            certs_dirs: or(
-                self.certs_dir,
-                ["/etc/berth/certs.d", "/etc/containerd/certs.d"].map(PathBuf::from).to_vec(),
-            ),
-            short_name_hosts: self.short_name_host,
+            certs_dirs: or(self.certs_dir, ["/etc/berth/certs.d", "/etc/containerd/certs.d"]),
+            short_name_hosts: self.short_name_host.unwrap_or_default(),
             network: self.network.unwrap_or(Network::Cni),
-            pod_cidr: self.pod_cidr.unwrap_or_default(),
+            pod_cidr: pod_cidr(self.pod_cidr)?,
             bridge,
             table: defaults.table,
             cni_conf_dir: absolute(
@@ -294,32 +214,24 @@ impl Given {
             cni_bin_dirs: bin_dirs(self.cni_bin_dir)?,
             cgroups,
             streams,
-            handlers: handlers::given(&self.handler)?,
+            handlers: handlers::given(&self.handler.unwrap_or_default())?,
             handler_dirs: handlers::dirs(self.handler_dir)?,
-            cdi_dirs: or(self.cdi_dir, berth_cdi::devices::DIRS.map(PathBuf::from).to_vec())
+            cdi_dirs: or(self.cdi_dir, berth_cdi::devices::DIRS)
                 .into_iter()
                 .map(|dir| absolute("cdi-dir", dir))
                 .collect::<Result<_, _>>()?,
             default_handler: handlers::default(self.default_handler)?,
             nri,
-            log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
+            metrics: self.metrics_address.map(|text| metrics::address(&text)).transpose()?,
+            log_level: log_level(self.log_level)?,
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             pid_file: self.pid_file,
         })
     }
-
-    /// Flags of features that do not exist yet are refused when they are set.
-    fn refuse_later(&self) -> Result<(), SettingsError> {
-        let later = [("metrics-address", self.metrics_address.is_some())];
-        match later.into_iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(SettingsError::Later { name }),
-            None => Ok(()),
-        }
-    }
 }
 
-fn or<T>(given: Vec<T>, default: Vec<T>) -> Vec<T> {
-    if given.is_empty() { default } else { given }
+fn or<const N: usize>(given: Option<Vec<PathBuf>>, default: [&str; N]) -> Vec<PathBuf> {
+    given.unwrap_or_else(|| default.map(PathBuf::from).to_vec())
 }
 
 fn absolute(name: &'static str, dir: PathBuf) -> Result<PathBuf, SettingsError> {
@@ -331,13 +243,30 @@ fn absolute(name: &'static str, dir: PathBuf) -> Result<PathBuf, SettingsError> 
 }
 
 /// The directories of plugins, which are passed on in a list that is separated by colons.
-fn bin_dirs(given: Vec<PathBuf>) -> Result<Vec<PathBuf>, SettingsError> {
-    let dirs = or(given, ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec());
+fn bin_dirs(given: Option<Vec<PathBuf>>) -> Result<Vec<PathBuf>, SettingsError> {
+    let dirs = or(given, ["/opt/cni/bin", "/usr/lib/cni"]);
     let one = |dir: PathBuf| match dir.to_str() {
         Some(text) if !text.contains(':') => absolute("cni-bin-dir", dir),
         _ => Err(invalid("cni-bin-dir", &dir.to_string_lossy(), "a colon cannot be passed to plugins")),
     };
     dirs.into_iter().map(one).collect()
+}
+
+fn log_level(given: Option<String>) -> Result<String, SettingsError> {
+    let level = given.unwrap_or_else(|| "info".to_owned());
+    match super::logging::filter(&level) {
+        Ok(_) => Ok(level),
+        Err(reason) => Err(invalid("log-level", &level, &reason)),
+    }
+}
+
+/// Empty lets the network choose.
+fn pod_cidr(given: Option<String>) -> Result<String, SettingsError> {
+    let cidr = given.unwrap_or_default();
+    match cidr.parse::<berth_net::Cidr4>() {
+        Err(e) if !cidr.is_empty() => Err(invalid("pod-cidr", &cidr, &e.to_string())),
+        _ => Ok(cidr),
+    }
 }
 
 /// The longest path of a socket. The kernel takes 107 bytes (unix(7)), of which the name that it is bound by before it

@@ -54,6 +54,7 @@ fn help_is_asked_for_or_given_with_an_error() {
         "tag",
         "prune",
         "system",
+        "config",
     ] {
         let help = berth(&[command, "--help"]).fine();
         assert!(help.contains(&format!("Usage: berth {command}")), "{help}");

@@ -7,6 +7,7 @@
 mod acts;
 mod archive;
 mod arguments;
+mod config;
 mod exec;
 mod flags;
 mod grpc;

@@ -13,6 +13,7 @@ mod crictl;
 #[allow(dead_code, reason = "shared with the tests of the command line")]
 mod home;
 mod logs;
+mod metrics;
 mod pairs;
 mod sandboxes;
 mod world;

@@ -27,7 +27,7 @@ impl Work {
         let since = Instant::now();
         let (shared, asked) = (Arc::clone(&self.shared), Arc::clone(&self.asked));
         let title = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
-        let found = Shared::blocking(move || edited(&shared.config.cdi_dirs, &asked, &names));
+        let found = Shared::blocking(move || edited(&shared.cdi_dirs(), &asked, &names));
         let (config, hooks) = found.await?;
         if !hooks.is_empty() {
             let handler = self.shared.handlers.of(&self.sandbox.handler)?;

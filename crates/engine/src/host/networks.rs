@@ -9,7 +9,7 @@ use berth_net::{
 use berth_types::SandboxId;
 
 use super::layout::Layout;
-use crate::config::{EngineConfig, NetworkChoice};
+use crate::config::{CniNetwork, EngineConfig, NetworkChoice};
 use crate::error::EngineError;
 use crate::model::{Network, Owner, SandboxConfig};
 use crate::status::NetworkStatus;
@@ -23,6 +23,8 @@ pub(crate) struct Networks {
     none: Arc<dyn PodNetwork>,
     /// Each network once: a pod is disconnected from whichever it was given, whatever is configured now.
     all: Vec<Arc<dyn PodNetwork>>,
+    /// That of CNI, where it is among them.
+    cni: Option<Arc<Cni>>,
 }
 
 impl Networks {
@@ -34,10 +36,11 @@ impl Networks {
         if wanted(NetworkChoice::Builtin) {
             builtin = Some(Arc::new(self::builtin(config, layout)?));
         }
-        let mut cni: Option<Arc<dyn PodNetwork>> = None;
+        let mut plugins: Option<Arc<Cni>> = None;
         if wanted(NetworkChoice::Cni) || Cni::has_records(&layout.cni()) {
-            cni = Some(Arc::new(self::cni(config, layout)?));
+            plugins = Some(Arc::new(self::cni(config, layout)?));
         }
+        let cni: Option<Arc<dyn PodNetwork>> = plugins.clone().map(|plugins| plugins as _);
         let choice = |owner| {
             let chosen = match config.network(owner) {
                 NetworkChoice::Builtin => builtin.as_ref(),
@@ -48,7 +51,14 @@ impl Networks {
         };
         let (cri, local) = (choice(Owner::Cri), choice(Owner::Local));
         let all = builtin.into_iter().chain(cni).chain([Arc::clone(&none)]).collect();
-        Ok(Self { cri, local, none, all })
+        Ok(Self { cri, local, none, all, cni: plugins })
+    }
+
+    /// Configurations and plugins of CNI are elsewhere now. Blocks, for seconds perhaps.
+    pub(crate) fn move_cni(&self, to: CniNetwork) {
+        if let Some(cni) = &self.cni {
+            cni.move_to(to.conf_dir, to.bin_dirs);
+        }
     }
 
     fn of_owner(&self, owner: Owner) -> &Arc<dyn PodNetwork> {

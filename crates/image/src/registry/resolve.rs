@@ -82,7 +82,7 @@ impl Received {
 impl Source {
     /// Reads the hosts of the reference's registry.
     pub fn new(registry: &Registry, reference: ImageRef, keyring: Keyring) -> Result<Self, RegistryError> {
-        let hosts = hosts::hosts(&registry.inner.config.certs_dirs, reference.host())
+        let hosts = hosts::hosts(&registry.places().certs_dirs, reference.host())
             .map_err(|source| RegistryError::Hosts { registry: reference.host().to_owned(), source })?;
         Ok(Self {
             registry: registry.clone(),

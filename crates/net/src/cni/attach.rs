@@ -53,8 +53,9 @@ impl Cni {
 
     /// The programs of a network's plugins.
     pub(super) fn programs_of(&self, network: &Network) -> Result<Vec<PathBuf>, CniError> {
+        let places = self.places();
         let find = |plugin: &Plugin| {
-            self.programs.find(&plugin.kind).map_err(|source| failed(Command::Add, network, plugin, source))
+            places.programs.find(&plugin.kind).map_err(|source| failed(Command::Add, network, plugin, source))
         };
         network.plugins.iter().map(find).collect()
     }
@@ -84,7 +85,7 @@ impl Cni {
             let attachment = attachment(record);
             let input = request::for_pod(&network, plugin, &attachment, result.as_ref());
             let failed = |source| failed(Command::Add, &network, plugin, source);
-            let answer = self.programs.call(program, Command::Add, Some(&attachment), &input, limit);
+            let answer = self.places().programs.call(program, Command::Add, Some(&attachment), &input, limit);
             let answer = answer.map_err(failed)?;
             let added = AddResult::parse(&answer, network.version);
             let added = added.map_err(|error| failed(plugin::unreadable(&answer, error.to_string())))?;

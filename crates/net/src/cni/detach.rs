@@ -116,8 +116,9 @@ impl Cni {
         limit: Limit,
     ) -> Result<(), CniError> {
         let call = || -> Result<(), PluginError> {
-            let program = self.programs.find(&plugin.kind)?;
-            self.programs.call(&program, command, attachment, input, limit).map(drop)
+            let places = self.places();
+            let program = places.programs.find(&plugin.kind)?;
+            places.programs.call(&program, command, attachment, input, limit).map(drop)
         };
         call().map_err(|source| failed(command, network, plugin, source))
     }

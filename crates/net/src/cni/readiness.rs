@@ -11,7 +11,7 @@ use super::error::CniError;
 use super::list::{List, Network};
 use super::plugin::Limit;
 use super::request::{self, Command};
-use super::{Cni, lock};
+use super::{Cni, Places, lock};
 use crate::network::{NOT_READY, NetworkStatus};
 
 /// Between two looks while pods cannot be connected.
@@ -54,14 +54,25 @@ impl Cni {
 
     /// Looks at everything again. Plugins are called without a lock.
     pub(super) fn load(&self) {
+        loop {
+            let places = self.places();
+            self.load_from(&places);
+            // Somebody may have moved them meanwhile, and have been faster.
+            if Arc::ptr_eq(&places, &self.places()) {
+                return;
+            }
+        }
+    }
+
+    fn load_from(&self, places: &Places) {
         // Watched first, so that what comes after the look is noticed.
-        let name = lock(&self.loaded).network.as_ref().map(|network| self.conf_dir.join(&network.name));
-        let dirs = [self.conf_dir.as_path()].into_iter().chain(name.as_deref());
-        let dirs: Vec<_> = dirs.chain(self.programs.dirs().iter().map(PathBuf::as_path)).collect();
+        let name = lock(&self.loaded).network.as_ref().map(|network| places.conf_dir.join(&network.name));
+        let dirs = [places.conf_dir.as_path()].into_iter().chain(name.as_deref());
+        let dirs: Vec<_> = dirs.chain(places.programs.dirs().iter().map(PathBuf::as_path)).collect();
         let watched = self.watch.watch(&dirs);
-        let found = directory::read(&self.conf_dir);
+        let found = directory::read(&places.conf_dir);
         let mut versions = lock(&self.loaded).versions.clone();
-        let (network, fault) = match self.judge(&found, &mut versions) {
+        let (network, fault) = match self.judge(places, &found, &mut versions) {
             Ok(network) => {
                 let fault = self.ask(&network).err();
                 (Some(Arc::new(network)), fault)
@@ -80,8 +91,8 @@ impl Cni {
     }
 
     /// The network of what was found, with the version that all of its plugins support.
-    fn judge(&self, found: &Found, versions: &mut Versions) -> Result<Network, String> {
-        let Some((file, list)) = &found.network else { return Err(self.nothing(found)) };
+    fn judge(&self, places: &Places, found: &Found, versions: &mut Versions) -> Result<Network, String> {
+        let Some((file, list)) = &found.network else { return Err(nothing(places, found)) };
         let limit = Limit::of(self.limits.status);
         let mut stamps = Versions::new();
         let mut supported = Vec::new();
@@ -90,11 +101,11 @@ impl Cni {
                 let error = berth_types::error::chain(error);
                 format!("network {} of {}: plugin {}: {error}", list.name, file.display(), plugin.kind)
             };
-            let program = self.programs.find(&plugin.kind).map_err(|error| failed(&error))?;
+            let program = places.programs.find(&plugin.kind).map_err(|error| failed(&error))?;
             let stamp = stamp(&program).map_err(|error| failed(&error))?;
             let says = match versions.get(&stamp).or_else(|| stamps.get(&stamp)) {
                 Some(says) => says.clone(),
-                None => self.programs.versions(&program, limit).map_err(|error| failed(&error))?,
+                None => places.programs.versions(&program, limit).map_err(|error| failed(&error))?,
             };
             stamps.insert(stamp, says.clone());
             supported.push(says);
@@ -102,15 +113,6 @@ impl Cni {
         *versions = stamps;
         let version = request::common_version(&list.versions, &supported);
         version.map(|version| list.with(version)).ok_or_else(|| no_version(file, list, &supported))
-    }
-
-    fn nothing(&self, found: &Found) -> String {
-        let mut message = format!("no CNI network is configured in {}", self.conf_dir.display());
-        for (file, why) in found.refused.iter().take(MOST_NAMED) {
-            message.push_str(&format!("; {}: {why}", file.display()));
-        }
-        message.push_str("; only pods on the host's network can run");
-        message
     }
 
     /// Asks the plugins whether they can serve, where the network's version has STATUS.
@@ -125,6 +127,15 @@ impl Cni {
         };
         network.plugins.iter().try_for_each(ask).map_err(|error| berth_types::error::chain(&error))
     }
+}
+
+fn nothing(places: &Places, found: &Found) -> String {
+    let mut message = format!("no CNI network is configured in {}", places.conf_dir.display());
+    for (file, why) in found.refused.iter().take(MOST_NAMED) {
+        message.push_str(&format!("; {}: {why}", file.display()));
+    }
+    message.push_str("; only pods on the host's network can run");
+    message
 }
 
 fn stamp(program: &Path) -> std::io::Result<Stamp> {

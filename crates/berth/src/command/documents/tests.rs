@@ -1,29 +1,6 @@
 use super::*;
 
 #[test]
-fn the_configuration_of_a_package_changes_nothing() {
-    let keys: toml::Table = toml::from_str(&configuration()).unwrap();
-    assert!(keys.is_empty(), "{keys:?}");
-}
-
-#[test]
-fn the_configuration_of_a_package_has_every_key_in_its_form() {
-    // Keys begin right after their #, sentences after a space.
-    let text: String = configuration()
-        .lines()
-        .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    drop::<Given>(toml::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}")));
-    let shown: toml::Table = toml::from_str(&text).unwrap();
-    let flags = Given::augment_args(clap::Command::new("keys"));
-    for flag in flags.get_arguments().filter_map(Arg::get_long) {
-        assert!(shown.contains_key(flag), "{flag}");
-    }
-    assert!(shown.contains_key("instance"));
-}
-
-#[test]
 fn a_manual_has_a_page_for_the_program_and_for_serve() {
     let dir = tempfile::tempdir().unwrap();
     manual(crate::cli::tree(), dir.path()).unwrap();

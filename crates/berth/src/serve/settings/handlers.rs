@@ -37,8 +37,8 @@ fn is_shim(text: &str) -> bool {
 }
 
 /// Directories in which runtimes are looked for.
-pub(super) fn dirs(given: Vec<PathBuf>) -> Result<Vec<PathBuf>, SettingsError> {
-    let dirs = or(given, DIRS.map(PathBuf::from).to_vec());
+pub(super) fn dirs(given: Option<Vec<PathBuf>>) -> Result<Vec<PathBuf>, SettingsError> {
+    let dirs = or(given, DIRS);
     dirs.into_iter().map(|dir| absolute("handler-dir", dir)).collect()
 }
 
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn directories_are_absolute_and_have_a_default() {
-        assert_eq!(dirs(Vec::new()).unwrap().len(), DIRS.len());
-        assert_eq!(dirs(vec!["/opt".into()]).unwrap(), [PathBuf::from("/opt")]);
-        assert!(dirs(vec!["bin".into()]).unwrap_err().to_string().contains("absolute"));
+        assert_eq!(dirs(None).unwrap().len(), DIRS.len());
+        assert_eq!(dirs(Some(vec!["/opt".into()])).unwrap(), [PathBuf::from("/opt")]);
+        assert!(dirs(Some(vec!["bin".into()])).unwrap_err().to_string().contains("absolute"));
     }
 
     #[test]

@@ -23,12 +23,7 @@ fn through(proxy: &str, hosts_toml: &str) -> (tempfile::TempDir, Source) {
     let config = Config { certs_dirs: vec![dir.path().to_owned()], ..config() };
     let matcher = Matcher::builder().all(proxy.to_owned()).build();
     let transport = transport::Transport::new(&config).through(matcher);
-    let inner = Inner {
-        config,
-        transport,
-        tokens: auth::Tokens::default(),
-        splitting: tokio::sync::Semaphore::new(1),
-    };
+    let inner = Inner::new(config, transport);
     let reference: ImageRef = format!("{NAME}/a/b:1").parse().unwrap();
     let source = Source::new(&Registry { inner: Arc::new(inner) }, reference, Keyring::default()).unwrap();
     (dir, source)
