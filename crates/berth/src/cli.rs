@@ -40,6 +40,8 @@ berth COMMAND --help tells more. Pods run on without the command line, and witho
 enum Command {
     /// Run one container in a pod of its own
     Run(command::run::Run),
+    /// Make a container as run does, for berth start
+    Create(command::create::Create),
     /// Run the pods of a manifest
     Play(command::play::Play),
     /// Stop and remove pods, by name or by their manifest
@@ -58,12 +60,16 @@ enum Command {
     Attach(command::exec::Attach),
     /// Stop pods or containers
     Stop(command::change::Stop),
-    /// Run stopped pods anew
-    Start(command::act::Start),
+    /// Start what was created, and run stopped pods anew
+    Start(command::create::Start),
     /// Stop pods and run them anew
     Restart(command::act::Restart),
     /// Signal containers
     Kill(command::act::Kill),
+    /// Stop all processes of containers where they are
+    Pause(command::act::Pause),
+    /// Let paused containers go on
+    Unpause(command::act::Unpause),
     /// Remove pods or containers
     Rm(command::change::Rm),
     /// Copy files out of a container or into it
@@ -149,6 +155,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Documents(documents) => documents.run(tree()),
         Command::Purge(purge) => on_runtime(purge.run(reach)),
         Command::Run(run) => on_runtime(run.run(reach)),
+        Command::Create(create) => on_runtime(create.run(reach)),
         Command::Play(play) => on_runtime(play.run(reach)),
         Command::Down(down) => on_runtime(down.run(reach)),
         Command::Ps(ps) => on_runtime(ps.run(reach)),
@@ -160,6 +167,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Stop(stop) => on_runtime(stop.run(reach)),
         Command::Start(start) => on_runtime(start.run(reach)),
         Command::Restart(restart) => on_runtime(restart.run(reach)),
+        Command::Pause(pause) => on_runtime(pause.run(reach)),
+        Command::Unpause(unpause) => on_runtime(unpause.run(reach)),
         Command::Kill(kill) => on_runtime(kill.run(reach)),
         Command::Cp(cp) => on_runtime(cp.run(reach)),
         Command::PortForward(forward) => on_runtime(forward.run(reach)),

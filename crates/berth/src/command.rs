@@ -4,6 +4,7 @@ pub(crate) mod act;
 pub(crate) mod archive;
 pub(crate) mod change;
 pub(crate) mod copy;
+pub(crate) mod create;
 pub(crate) mod describe;
 pub(crate) mod documents;
 pub(crate) mod exec;

@@ -32,6 +32,9 @@ use crate::api::{self, berth_server::Berth};
 /// Messages on their way to a client that reads slowly.
 const QUEUE: usize = 32;
 
+/// The state of a container that is paused.
+const PAUSED: &str = "paused";
+
 /// The service of an engine.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
@@ -63,6 +66,11 @@ impl Service {
     fn status(&self, shape: &Shape, view: &SandboxView) -> status::Status {
         let ready = |container: &ContainerView| self.ready(view.config.owner, container).0 != Some(false);
         status::of(shape, view.state, &view.containers, ready)
+    }
+
+    /// The word for the state of a container; that of one that is paused is kept by its cgroup alone.
+    fn state(&self, view: &ContainerView) -> &'static str {
+        if view.state == State::Running && self.engine.is_paused(view) { PAUSED } else { view.state.word() }
     }
 
     /// Whether a container of a local pod is ready, and why not. A kubelet knows it of its own.
@@ -127,10 +135,16 @@ impl Berth for Service {
                 container.command = views::command(view, image.as_deref());
                 (container.ready, container.probe) = self.ready(pod_view.config.owner, view);
                 container.again = shape.runs_again(pod_view, view);
+                container.state = self.state(view).to_owned();
             }
             let status = self.status(&shape, pod_view);
+            let paused = status.word == "Running" && pod.containers.iter().any(|c| c.state == PAUSED);
             api::Pod {
-                status: status.word,
+                status: match (paused, self.pods.waiting(pod_view)) {
+                    (true, _) => "Paused".to_owned(),
+                    (false, Some(_)) if status.word == "ContainerCreating" => "Created".to_owned(),
+                    (false, _) => status.word,
+                },
                 ready: status.ready,
                 total: status.total,
                 restarts: status.restarts,
@@ -143,8 +157,8 @@ impl Berth for Service {
     async fn inspect(&self, request: Request<api::InspectRequest>) -> Answer<api::InspectResponse> {
         let target = request.into_inner().target;
         let json = match target::find(&self.engine, &target) {
-            Ok(target::Target::Pod(view)) => views::inspect_pod(&view),
-            Ok(target::Target::Container(view)) => views::inspect_container(&view),
+            Ok(target::Target::Pod(view)) => views::inspect_pod(&view, |container| self.state(container)),
+            Ok(target::Target::Container(view)) => views::inspect_container(&view, self.state(&view)),
             Err(missing) => match self.engine.images().find(&target) {
                 Ok(Some(image)) => views::inspect_image(&image),
                 Ok(None) | Err(_) => return Err(missing),
@@ -177,6 +191,10 @@ impl Berth for Service {
 
     async fn kill(&self, request: Request<api::KillRequest>) -> Answer<api::KillResponse> {
         Ok(Response::new(acts::kill(self, request.into_inner()).await))
+    }
+
+    async fn pause(&self, request: Request<api::PauseRequest>) -> Answer<api::PauseResponse> {
+        Ok(Response::new(acts::pause(self, request.into_inner()).await))
     }
 
     async fn restart(&self, request: Request<api::RestartRequest>) -> Answer<api::RestartResponse> {

@@ -43,6 +43,9 @@ pub const MAX_PODS: usize = 1000;
 /// Annotation: remove the pod when its containers have ended for good.
 pub(crate) const REMOVE: &str = "berth.dev/remove";
 
+/// Annotation: the container that waits for `start`, for as long as it takes.
+const WAITS: &str = "berth.dev/waits";
+
 /// What happens while a pod is played, for watchers.
 #[derive(Debug, Clone)]
 pub enum Progress {
@@ -61,6 +64,8 @@ pub enum Progress {
 pub struct Options {
     /// The container that waits for [`Pods::release`] before it starts.
     pub hold: Option<String>,
+    /// No client holds it: it waits for as long as it takes, over restarts of the daemon too.
+    pub waits: bool,
     /// Remove the pod when its containers have ended for good.
     pub remove: bool,
     /// Overrides each container's pull policy.
@@ -305,6 +310,9 @@ impl Pods {
         if options.remove {
             plan.sandbox.annotations.insert(REMOVE.to_owned(), "true".to_owned());
         }
+        if let (true, Some(name)) = (options.waits, &options.hold) {
+            plan.sandbox.annotations.insert(WAITS.to_owned(), name.clone());
+        }
         let key = key(&plan);
         let (name, commands) = (key.name.clone(), self.claim(&key)?);
         let (started, answer) = oneshot::channel();
@@ -361,6 +369,13 @@ impl Pods {
     /// Wakes when a container got ready, or is no longer.
     pub(crate) fn readiness(&self) -> tokio::sync::watch::Receiver<u64> {
         self.inner.health.board.changes()
+    }
+
+    /// The container of a pod that was made to wait for its start, and has not been started.
+    pub fn waiting(&self, view: &SandboxView) -> Option<String> {
+        let name = view.config.annotations.get(WAITS)?;
+        let begun = |c: &Arc<ContainerView>| c.started_at.is_some() || c.exit.is_some();
+        (view.config.owner == Owner::Local && !view.containers.iter().any(begun)).then(|| name.clone())
     }
 
     /// Starts a container that was held.
@@ -466,7 +481,9 @@ impl Pods {
             );
             return;
         };
-        let options = Options { remove: config.annotations.contains_key(REMOVE), ..Options::default() };
+        let hold = self.waiting(view);
+        let remove = config.annotations.contains_key(REMOVE);
+        let options = Options { remove, waits: hold.is_some(), hold, ..Options::default() };
         plan.sandbox = (**config).clone();
         let key = key(&plan);
         if let Ok(commands) = self.claim(&key) {

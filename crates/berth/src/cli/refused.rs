@@ -21,16 +21,7 @@ const COMMANDS: &[Refused] = &[
         "Berth builds no images",
         "build with buildah, podman or docker, save it as an archive, and: berth load -i FILE",
     ),
-    refused(
-        &["create", "init"],
-        "a container starts when it is made",
-        "berth run -d starts it in the background",
-    ),
-    refused(
-        &["pause", "unpause"],
-        "containers are not frozen",
-        "berth kill -s STOP NAME holds its main process, -s CONT lets it go on",
-    ),
+    refused(&["init"], "the words are podman's", "berth run --init gives a pod a first process of Berth's"),
     refused(
         &["diff"],
         "changes of a root file system are not listed",
@@ -250,10 +241,12 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
             let found = find(COMMANDS, &word)?;
             Some(format!("berth {word} does not exist: {} (hint: {})", found.reason, found.instead))
         }
-        ErrorKind::UnknownArgument if said(ContextKind::Usage)?.contains("berth run") => {
+        ErrorKind::UnknownArgument => {
+            let usage = said(ContextKind::Usage)?;
+            let command = ["run", "create"].into_iter().find(|of| usage.contains(&format!("berth {of}")))?;
             let word = said(ContextKind::InvalidArg)?;
             let found = find(FLAGS, word.split('=').next().unwrap_or_default())?;
-            Some(format!("run {word} is not supported: {} (hint: {})", found.reason, found.instead))
+            Some(format!("{command} {word} is not supported: {} (hint: {})", found.reason, found.instead))
         }
         _ => None,
     }

@@ -90,6 +90,7 @@ impl Play {
             replace: self.replace,
             hold: String::new(),
             remove: false,
+            waits: false,
             pull: self.pull.map_or("", run::PullWhen::word).to_owned(),
         };
         let mut rows = Vec::new();

@@ -68,6 +68,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
         }
         let options = Options {
             hold: (!request.hold.is_empty()).then(|| request.hold.clone()),
+            waits: request.waits,
             remove: request.remove,
             pull,
             auths: auths.clone(),
@@ -94,7 +95,7 @@ async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
 
 async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> Result<(), Status> {
     let (watch, mut steps) = mpsc::channel(64);
-    let held = options.hold.clone();
+    let held = options.hold.clone().filter(|_| !options.waits);
     let mut waits = super::waits::Waits::of(&pod);
     let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
     let result = loop {
@@ -286,21 +287,23 @@ pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> ap
 
 async fn remove_one(service: &Service, name: &str, found: Target, force: bool) -> Result<(), Status> {
     let runs = |view: &Arc<ContainerView>| view.state.listed() == Some(Listed::Running);
-    let refused = || {
+    let refused = |is_paused: bool| {
+        let how = if is_paused { "paused" } else { "running" };
         Status::failed_precondition(format!(
-            "{name} is running (hint: stop it first, or remove it with --force)"
+            "{name} is {how} (hint: stop it first, or remove it with --force)"
         ))
     };
+    let paused = |view: &Arc<ContainerView>| service.engine.is_paused(view);
     match found {
         Target::Pod(view) => {
             if !force && view.containers.iter().any(runs) {
-                return Err(refused());
+                return Err(refused(view.containers.iter().any(paused)));
             }
             gone(take_down(service, &view, Some(0), true).await)
         }
         Target::Container(view) => {
             if !force && runs(&view) {
-                return Err(refused());
+                return Err(refused(paused(&view)));
             }
             let Ok(pod) = service.engine.sandbox(view.sandbox.as_str()) else { return Ok(()) };
             // A local pod is no more than its containers: with the last one it goes too.

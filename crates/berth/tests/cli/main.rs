@@ -7,6 +7,7 @@
 mod acts;
 mod archive;
 mod arguments;
+mod created;
 mod exec;
 mod flags;
 mod grpc;
@@ -19,6 +20,7 @@ mod logs;
 mod maintenance;
 mod messages;
 mod names;
+mod paused;
 mod play;
 mod probes;
 mod run;

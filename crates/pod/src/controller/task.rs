@@ -64,7 +64,7 @@ enum Wake {
 impl Task {
     pub(super) fn new(pods: Pods, key: Key, pod: Pod, plan: Plan, place: Place, options: Options) -> Self {
         let held = options.hold.clone();
-        let attended = held.is_some();
+        let attended = held.is_some() && !options.waits;
         let history = History::default();
         let health = Health::new(pods.inner.engine.clone(), pods.inner.health.clone());
         Self {

@@ -28,7 +28,7 @@ Exit status: the container's own; 125 when Berth failed, 126 or 127 when the com
 pub(crate) struct Run {
     /// Run in the background and print the container's id
     #[arg(short, long)]
-    pub(super) detach: bool,
+    pub(in crate::command) detach: bool,
     /// Keep standard input open
     #[arg(short, long)]
     pub(super) interactive: bool,
