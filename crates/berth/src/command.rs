@@ -18,6 +18,7 @@ pub(crate) mod play;
 pub(crate) mod prune;
 pub(crate) mod run;
 mod stream;
+pub(crate) mod volume;
 pub(crate) mod watch;
 pub(crate) mod workloads;
 

@@ -9,6 +9,7 @@ mod pods;
 mod streams;
 mod target;
 mod views;
+mod volumes;
 mod waits;
 mod workloads;
 
@@ -229,6 +230,21 @@ impl Berth for Service {
 
     async fn attach(&self, request: Request<Streaming<api::Input>>) -> Answer<Self::AttachStream> {
         streams::attach(self, request.into_inner()).await
+    }
+
+    async fn make_volume(&self, request: Request<api::MakeVolumeRequest>) -> Answer<api::MakeVolumeResponse> {
+        volumes::make(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn volumes(&self, _: Request<api::VolumesRequest>) -> Answer<api::VolumesResponse> {
+        Ok(Response::new(volumes::list(self)))
+    }
+
+    async fn remove_volumes(
+        &self,
+        request: Request<api::RemoveVolumesRequest>,
+    ) -> Answer<api::RemoveVolumesResponse> {
+        Ok(Response::new(volumes::remove(self, request.into_inner()).await))
     }
 
     async fn pull(&self, request: Request<api::PullRequest>) -> Answer<Self::PullStream> {

@@ -39,6 +39,7 @@ use crate::sandbox::Live;
 pub(crate) use create::{Made, Work as Preparation, is_same};
 use exit::Exit;
 use update::Limits;
+pub(crate) use volumes::detached;
 
 /// What a container has from the beginning, whatever its state.
 #[derive(Debug)]

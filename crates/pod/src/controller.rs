@@ -18,6 +18,7 @@ mod pull;
 mod rotate;
 mod task;
 mod users;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -161,6 +162,11 @@ impl PodError {
 }
 
 impl PodError {
+    /// A named volume is not as it is needed.
+    pub(crate) fn volume(e: crate::volumes::VolumeError) -> Self {
+        Self::Said { message: berth_types::error::chain(&e), kind: e.kind(), hint: e.hint() }
+    }
+
     pub(crate) fn image<E: Classify + Send + Sync + 'static>(image: &str) -> impl FnOnce(E) -> Self {
         let image = image.to_owned();
         move |e| {
@@ -228,6 +234,8 @@ struct Inner {
     claims: PathBuf,
     tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
     health: Arc<health::Shared>,
+    /// Held by the one that fills a named volume or removes it.
+    filling: tokio::sync::Mutex<()>,
     /// The ranges of ids of pods that have no sandbox yet.
     ids: users::Given,
 }
@@ -263,7 +271,8 @@ impl Pods {
     /// The local pods of `engine`, whose directory is `dir`, with the claims of directory `claims`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf, claims: PathBuf) -> Self {
         let (tasks, ids, health) = (Mutex::default(), users::Given::default(), Arc::default());
-        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, ids }) };
+        let filling = tokio::sync::Mutex::default();
+        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, filling, ids }) };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);

@@ -73,7 +73,6 @@ const COMMANDS: &[Refused] = &[
         "pods have one network, which the daemon makes",
         "berth serve --network chooses it; berth pods shows addresses",
     ),
-    refused(&["volume"], "named volumes are not supported yet", "give run a directory: -v /srv/NAME:/PATH"),
     refused(
         &["secret", "config"],
         "secrets are documents of a manifest",

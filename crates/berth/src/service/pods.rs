@@ -279,7 +279,14 @@ pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> ap
                 api::Outcome { missing: true, ..outcome(name, Ok(())) }
             }
             Err(status) => outcome(name, Err(status)),
-            Ok(found) => outcome(name, remove_one(service, name, found, request.force).await),
+            Ok(found) => {
+                let pod = target::pod_of(&service.engine, &found);
+                let removed = remove_one(service, name, found, request.force).await;
+                if let (true, true, Some(pod)) = (request.volumes, removed.is_ok(), pod) {
+                    service.pods.remove_anonymous(&pod.config).await;
+                }
+                outcome(name, removed)
+            }
         });
     }
     api::RemoveResponse { outcomes }

@@ -19,6 +19,7 @@ mod lists;
 mod logs;
 mod maintenance;
 mod messages;
+mod named_volumes;
 mod names;
 mod paused;
 mod play;

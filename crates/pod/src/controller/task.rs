@@ -103,6 +103,7 @@ impl Task {
             Err(e) => {
                 // The name is free before the caller knows, so that it can try again.
                 self.take_away(None).await;
+                self.pods.remove_anonymous(&self.plan.sandbox).await;
                 drop(started.send(Err(e)));
                 return;
             }
@@ -121,6 +122,7 @@ impl Task {
         let engine = self.pods.inner.engine.clone();
         pull::images(&engine, &self.plan, &self.options, watch).await?;
         files::prepare(&self.pod, &self.plan, &self.place)?;
+        self.pods.fill(&self.plan).await?;
         let id = engine
             .run_sandbox(self.plan.sandbox.clone())
             .await
@@ -168,6 +170,7 @@ impl Task {
                 match waiting.take() {
                     Some((started, _)) => {
                         self.take_away(Some(&view)).await;
+                        self.pods.remove_anonymous(&self.plan.sandbox).await;
                         drop(started.send(Err(error)));
                         return;
                     }

@@ -1,5 +1,7 @@
 //! What flags of `berth run` mean and no field of a pod's manifest can say: it is in an annotation, beside what is in fields.
 
+use std::collections::BTreeMap;
+
 use berth_engine::model::{ContainerConfig, Device, Network};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,21 @@ pub struct Extras {
     /// How soon the kernel ends it when the machine's memory runs out.
     #[serde(skip_serializing_if = "is_default")]
     pub oom_score_adj: Option<i32>,
+    /// Volumes of the pod, by their names in it, that are not the empty directories they are told as but outlive it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volumes: BTreeMap<String, NamedVolume>,
+}
+
+/// A volume that outlives its pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NamedVolume {
+    /// Its name on this machine.
+    pub name: String,
+    /// Whether the name was made up: it goes with what is made by `run --rm`.
+    pub anonymous: bool,
+    /// Whether it is not filled from the image.
+    pub no_copy: bool,
 }
 
 /// A device of the host in a container.

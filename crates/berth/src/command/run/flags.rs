@@ -53,11 +53,11 @@ pub(crate) struct Run {
     /// File of environment variables, one a line; repeatable
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// File or directory of this machine in the container; a path alone is an empty directory; repeatable
-    #[arg(short, long, value_name = "[PATH:]PATH[:ro]")]
+    /// File or directory of this machine, or volume, in the container; a path alone is a volume without a name; repeatable
+    #[arg(short, long, value_name = "[PATH|NAME:]PATH[:ro]")]
     volume: Vec<String>,
     /// The same in words; repeatable
-    #[arg(long, value_name = "type=bind|tmpfs,src=PATH,dst=PATH[,ro]")]
+    #[arg(long, value_name = "type=bind|volume|tmpfs,src=PATH|NAME,dst=PATH[,ro]")]
     mount: Vec<String>,
     /// Directory in memory; repeatable
     #[arg(long, value_name = "PATH[:size=SIZE]")]

@@ -76,6 +76,9 @@ impl Task {
         if remove {
             there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
             self.take_away(None).await;
+            if self.options.remove {
+                self.pods.remove_anonymous(&self.plan.sandbox).await;
+            }
         }
         Ok(())
     }
