@@ -90,8 +90,18 @@ enum Command {
     Wait(command::change::Wait),
     /// Pull an image
     Pull(command::image::Pull),
+    /// Send an image to a registry
+    Push(command::push::Push),
+    /// Keep the password of a registry
+    Login(command::login::Login),
+    /// Forget the password of a registry
+    Logout(command::login::Logout),
     /// List images
     Images(command::image::Images),
+    /// Show the steps that made an image
+    History(command::layers::History),
+    /// Show what a container changed in its root file system
+    Diff(command::layers::Diff),
     /// Give an image another name
     Tag(command::image::Tag),
     /// Remove images
@@ -185,6 +195,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Rm(rm) => on_runtime(rm.run(reach)),
         Command::Wait(wait) => on_runtime(wait.run(reach)),
         Command::Pull(pull) => on_runtime(pull.run(reach)),
+        Command::Push(push) => on_runtime(push.run(reach)),
+        Command::Login(login) => on_runtime(login.run(reach)),
+        Command::Logout(logout) => on_runtime(logout.run()),
+        Command::History(history) => on_runtime(history.run(reach)),
+        Command::Diff(diff) => on_runtime(diff.run(reach)),
         Command::Images(images) => on_runtime(images.run(reach)),
         Command::Rmi(rmi) => on_runtime(rmi.run(reach)),
         Command::Load(load) => on_runtime(load.run(reach)),

@@ -4,6 +4,7 @@ mod authority;
 mod builtin;
 mod listen;
 mod logging;
+mod only;
 pub(crate) mod settings;
 
 pub(crate) use listen::private_dir;
@@ -112,6 +113,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     // A daemon has several descriptors of each pod; the pods themselves get what it was given.
     let open_files = rlimit::raise(rlimit::NOFILE).context("raise the limit of open files")?;
     let config = EngineConfig { open_files: Some(open_files), ..engine_config(&settings) };
+    let _only = only::of(&settings.instance)?;
     for dir in [&settings.root, &settings.state] {
         listen::private_dir(dir)?;
     }

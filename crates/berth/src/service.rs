@@ -4,8 +4,10 @@ mod acts;
 mod archive;
 mod forward;
 mod images;
+mod look;
 mod observe;
 mod pods;
+mod push;
 mod streams;
 mod target;
 mod views;
@@ -101,6 +103,7 @@ impl Berth for Service {
     type WatchStream = Messages<api::Happened>;
     type ForwardStream = Messages<api::ForwardOutput>;
     type PullStream = Messages<api::PullEvent>;
+    type PushStream = Messages<api::PushEvent>;
     type LoadStream = Messages<api::LoadEvent>;
     type SaveStream = Messages<api::Chunk>;
 
@@ -251,6 +254,24 @@ impl Berth for Service {
         let (sender, answer) = stream();
         tokio::spawn(images::pull(self.clone(), request.into_inner(), sender));
         answer
+    }
+
+    async fn push(&self, request: Request<api::PushRequest>) -> Answer<Self::PushStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(push::push(self.clone(), request.into_inner(), sender));
+        answer
+    }
+
+    async fn login(&self, request: Request<api::LoginRequest>) -> Answer<api::LoginResponse> {
+        push::login(self, request.into_inner()).await.map(|()| Response::new(api::LoginResponse {}))
+    }
+
+    async fn history(&self, request: Request<api::HistoryRequest>) -> Answer<api::HistoryResponse> {
+        look::history(self, &request.into_inner().image).map(Response::new)
+    }
+
+    async fn diff(&self, request: Request<api::DiffRequest>) -> Answer<api::DiffResponse> {
+        look::diff(self, &request.into_inner().container).await.map(Response::new)
     }
 
     async fn images(&self, _: Request<api::ImagesRequest>) -> Answer<api::ImagesResponse> {

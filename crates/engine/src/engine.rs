@@ -35,7 +35,7 @@ use crate::{oci, open, validate};
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    puller: Puller,
+    pub(crate) puller: Puller,
 }
 
 impl Engine {

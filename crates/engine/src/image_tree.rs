@@ -1,8 +1,12 @@
-//! What a volume begins with: a copy of a directory of an image.
+//! What is done with images beside running them: a copy of a directory, as volumes begin with; a push.
 
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use berth_image::credentials::RequestAuth;
+use berth_image::pull::Progress;
+use berth_image::push::{PushError, PushRequest, Pushed};
+use berth_image::registry::RegistryError;
 use berth_image::{Images, Volume, VolumeError};
 use berth_types::ContainerId;
 use rustix::fs::FileType;
@@ -21,6 +25,24 @@ pub struct ImageTree {
 }
 
 impl Engine {
+    /// Asks a registry whether it takes these credentials.
+    ///
+    /// # Errors
+    /// It does not, or does not answer.
+    pub async fn login(&self, registry: &str, auth: RequestAuth) -> Result<(), RegistryError> {
+        self.puller.registry().login(registry, auth).await
+    }
+
+    /// Pushes an image. What was sent when the caller does not wait is found by the next attempt.
+    ///
+    /// # Errors
+    /// Those of the registry and of the store.
+    pub async fn push(&self, request: PushRequest, progress: Progress) -> Result<Pushed, PushError> {
+        let pushed = self.puller.registry().push(self.images(), request, progress).await;
+        tokio::task::spawn_blocking(berth_sys::memory::give_back);
+        pushed
+    }
+
     /// Does something with the files of an image that is there. The work goes on when the caller does not wait.
     ///
     /// # Errors

@@ -163,6 +163,11 @@ impl Puller {
         Self { inner: Arc::new(Inner { registry, images, pulls, layers, flights: Mutex::default() }) }
     }
 
+    /// The client that it pulls by.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
     /// Pulls an image. The work belongs to a task of its own: dropping this future does not end it.
     pub async fn pull(&self, request: PullRequest, progress: Progress) -> Result<Arc<Image>, PullError> {
         let inner = self.inner.clone();

@@ -19,6 +19,7 @@ mod rotate;
 mod task;
 mod users;
 mod volumes;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,14 +39,12 @@ pub(crate) use files::fresh_uid;
 pub use health::Shown;
 pub use pull::{Pull, PullChoice};
 pub(crate) use task::there;
+use waiting::WAITS;
 
 /// Pods that may run here at a time.
 pub const MAX_PODS: usize = 1000;
 /// Annotation: remove the pod when its containers have ended for good.
 pub(crate) const REMOVE: &str = "berth.dev/remove";
-
-/// Annotation: the container that waits for `start`, for as long as it takes.
-const WAITS: &str = "berth.dev/waits";
 
 /// What happens while a pod is played, for watchers.
 #[derive(Debug, Clone)]
@@ -162,11 +161,6 @@ impl PodError {
 }
 
 impl PodError {
-    /// A named volume is not as it is needed.
-    pub(crate) fn volume(e: crate::volumes::VolumeError) -> Self {
-        Self::Said { message: berth_types::error::chain(&e), kind: e.kind(), hint: e.hint() }
-    }
-
     pub(crate) fn image<E: Classify + Send + Sync + 'static>(image: &str) -> impl FnOnce(E) -> Self {
         let image = image.to_owned();
         move |e| {
@@ -378,13 +372,6 @@ impl Pods {
     /// Wakes when a container got ready, or is no longer.
     pub(crate) fn readiness(&self) -> tokio::sync::watch::Receiver<u64> {
         self.inner.health.board.changes()
-    }
-
-    /// The container of a pod that was made to wait for its start, and has not been started.
-    pub fn waiting(&self, view: &SandboxView) -> Option<String> {
-        let name = view.config.annotations.get(WAITS)?;
-        let begun = |c: &Arc<ContainerView>| c.started_at.is_some() || c.exit.is_some();
-        (view.config.owner == Owner::Local && !view.containers.iter().any(begun)).then(|| name.clone())
     }
 
     /// Starts a container that was held.

@@ -33,7 +33,7 @@ use crate::probe::{Hooks, Probes};
 
 pub(crate) use facts::needs_addresses;
 
-pub use extras::{ExtraDevice, Extras, NamedVolume, RUN};
+pub use extras::{ExtraDevice, Extras, NamedVolume, RUN, Ulimit};
 pub use facts::Node;
 pub use projected::{Content, Files};
 pub use volumes::{Volume, VolumeKind};

@@ -22,16 +22,6 @@ const COMMANDS: &[Refused] = &[
         "build with buildah, podman or docker, save it as an archive, and: berth load -i FILE",
     ),
     refused(&["init"], "the words are podman's", "berth run --init gives a pod a first process of Berth's"),
-    refused(
-        &["diff"],
-        "changes of a root file system are not listed",
-        "berth cp NAME:/PATH copies files out",
-    ),
-    refused(
-        &["history"],
-        "the steps that made an image are not shown",
-        "berth inspect IMAGE shows its layers and configuration",
-    ),
     refused(&["port"], "the word is not needed", "berth ps shows the ports of each container"),
     refused(&["apply"], "there is no API server here that would keep the wish", "berth play --replace FILE"),
     refused(&["delete"], "the words are kubectl's", "berth down FILE|POD, or berth rm POD"),
@@ -55,16 +45,6 @@ const COMMANDS: &[Refused] = &[
         &["import"],
         "a bare root file system is no image",
         "make an image of it with buildah or docker import, and berth load it",
-    ),
-    refused(
-        &["login", "logout"],
-        "Berth keeps no credentials",
-        "docker login or podman login: Berth reads their files",
-    ),
-    refused(
-        &["push"],
-        "Berth only pulls",
-        "berth save -o FILE IMAGE, then skopeo copy docker-archive:FILE docker://IMAGE",
     ),
     refused(&["search"], "registries have no common way to search", "look in the registry's own pages"),
     refused(&["manifest", "artifact"], "Berth does not edit images", "skopeo, crane or docker manifest do"),
@@ -123,11 +103,6 @@ const COMMANDS: &[Refused] = &[
 
 /// Flags of `run`.
 const FLAGS: &[Refused] = &[
-    refused(
-        &["--ulimit"],
-        "limits of single processes are not set",
-        "set them in the command: sh -c 'ulimit -n 1024; exec PROGRAM'",
-    ),
     refused(
         &["--gpus"],
         "GPUs are named, not counted",

@@ -98,7 +98,19 @@ impl Purge {
             drop(daemon);
             gone(&reach).await?;
         } else if !settings.root.exists() && !settings.state.exists() {
-            return Ok(ExitCode::SUCCESS);
+            let left = traces(&settings);
+            let shown = format!("{} and {}", settings.root.display(), settings.state.display());
+            if left.is_empty() {
+                note(format_args!(
+                    "there is nothing of this instance: neither {shown}, nor the bridge {}, nor cgroups",
+                    settings.bridge
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
+            note(format_args!(
+                "{shown} do not exist: {} are removed with what runs in them; images and files of pods in other directories are not found (hint: berth purge --root DIR --state DIR)",
+                left.join(", ")
+            ));
         }
         let failures = alone(&settings).await?.purge().await;
         for failure in &failures {
@@ -125,6 +137,22 @@ impl Purge {
         settings.pod_cidr = info.pod_cidr;
         Ok(())
     }
+}
+
+/// What of an instance is on the machine beside its directories.
+fn traces(settings: &Settings) -> Vec<String> {
+    let mut found = Vec::new();
+    if Path::new("/sys/class/net").join(&settings.bridge).exists() {
+        found.push(format!("the bridge {} with the table {}", settings.bridge, settings.table));
+    }
+    let group = settings.cgroups.root.trim_start_matches('/');
+    let mounted =
+        std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut places = mounted.chain([PathBuf::from("/sys/fs/cgroup")]);
+    if places.any(|place| place.join(group).is_dir()) {
+        found.push(format!("the cgroups {}", settings.cgroups.root));
+    }
+    found
 }
 
 /// Refuses a directory that is not a daemon's: everything in it would be removed. What is left of one has the `mark`, or

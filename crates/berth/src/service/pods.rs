@@ -8,6 +8,7 @@ use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{EngineError, EngineEvent};
 use berth_pod::controller::{Options, Progress, PullChoice};
 use berth_pod::manifest::{self, Named, Pod};
+use berth_pod::plan::DEFAULT_GRACE;
 use berth_pod::workload::Key;
 use berth_types::lifecycle::container::{Listed, State};
 use berth_types::{Classify, Kind};
@@ -64,7 +65,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     }
     for pod in manifest.pods {
         if request.replace {
-            replace(service, &pod).await?;
+            replace(service, &pod, sender).await?;
         }
         let options = Options {
             hold: (!request.hold.is_empty()).then(|| request.hold.clone()),
@@ -82,12 +83,25 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     Ok(())
 }
 
-async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
+/// When it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+async fn replace(service: &Service, pod: &Pod, sender: &Sender) -> Result<(), Status> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     for view in service.engine.sandboxes(Some(Owner::Local)) {
         let metadata = &view.config.metadata;
         if metadata.name == pod.metadata.name && metadata.namespace == namespace {
-            service.pods.down(&view, None, true).await.map_err(refuse)?;
+            let mut down = std::pin::pin!(service.pods.down(&view, None, true));
+            let done = tokio::select! {
+                done = &mut down => done,
+                () = tokio::time::sleep(PATIENCE) => {
+                    let seconds = pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE);
+                    let note = format!("waiting for the old pod {} to end, which was asked to and is killed after its grace ({seconds} s by the new manifest)", metadata.name);
+                    drop(sender.send(Ok(event(api::play_event::Event::Note(note)))).await);
+                    down.await
+                }
+            };
+            done.map_err(refuse)?;
         }
     }
     Ok(())

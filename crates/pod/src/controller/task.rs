@@ -102,8 +102,7 @@ impl Task {
             Ok(id) => id,
             Err(e) => {
                 // The name is free before the caller knows, so that it can try again.
-                self.take_away(None).await;
-                self.pods.remove_anonymous(&self.plan.sandbox).await;
+                self.undo(None).await;
                 drop(started.send(Err(e)));
                 return;
             }
@@ -169,8 +168,7 @@ impl Task {
             if let Err(error) = outcome {
                 match waiting.take() {
                     Some((started, _)) => {
-                        self.take_away(Some(&view)).await;
-                        self.pods.remove_anonymous(&self.plan.sandbox).await;
+                        self.undo(Some(&view)).await;
                         drop(started.send(Err(error)));
                         return;
                     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_engine::model::{ContainerView, Owner, SandboxConfig};
+use berth_types::Classify as _;
 use berth_types::lifecycle::container::Listed;
 
 use super::{PodError, Pods};
@@ -119,6 +120,13 @@ impl Pods {
 
     fn volumes_dir(&self) -> PathBuf {
         self.inner.claims.with_file_name("volumes")
+    }
+}
+
+impl PodError {
+    /// A named volume is not as it is needed.
+    pub(crate) fn volume(e: crate::volumes::VolumeError) -> Self {
+        Self::Said { message: berth_types::error::chain(&e), kind: e.kind(), hint: e.hint() }
     }
 }
 

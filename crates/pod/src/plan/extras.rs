@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_engine::model::{ContainerConfig, Device, Network};
+use berth_engine::model::{ContainerConfig, Device, Network, Rlimit};
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Plan, wrong};
@@ -48,9 +48,24 @@ pub struct Extras {
     /// How soon the kernel ends it when the machine's memory runs out.
     #[serde(skip_serializing_if = "is_default")]
     pub oom_score_adj: Option<i32>,
+    /// Limits of single processes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ulimits: Vec<Ulimit>,
     /// Volumes of the pod, by their names in it, that are not the empty directories they are told as but outlive it.
     #[serde(skip_serializing_if = "is_default")]
     pub volumes: BTreeMap<String, NamedVolume>,
+}
+
+/// A limit of single processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ulimit {
+    /// `nofile`, ...
+    pub kind: String,
+    /// The limit in force; -1 is none.
+    pub soft: i64,
+    /// The limit up to which it may be raised; -1 is none.
+    pub hard: i64,
 }
 
 /// A volume that outlives its pods.
@@ -128,6 +143,13 @@ impl Extras {
             node: None,
         }));
         config.cdi_devices.extend_from_slice(&self.cdi_devices);
+        // A negative number is what the kernel calls infinity.
+        let number = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+        config.rlimits.extend(self.ulimits.iter().map(|of| Rlimit {
+            kind: of.kind.clone(),
+            soft: number(of.soft),
+            hard: number(of.hard),
+        }));
         let resources = &mut config.resources;
         resources.pids_limit = self.pids_limit.or(resources.pids_limit);
         resources.cpuset_cpus.clone_from(&self.cpuset_cpus);

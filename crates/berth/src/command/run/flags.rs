@@ -134,6 +134,9 @@ pub(crate) struct Run {
     /// The most processes and threads; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
+    /// Limit of each process, as nofile=1024 or nofile=1024:2048; -1 is none; repeatable
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<String>,
     /// How soon the kernel ends it when memory runs out, -1000 to 1000
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     oom_score_adj: Option<i32>,

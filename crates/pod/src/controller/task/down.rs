@@ -83,6 +83,12 @@ impl Task {
         Ok(())
     }
 
+    /// Removes what is left of a pod that could not be made, its volumes without a name, too.
+    pub(super) async fn undo(&self, view: Option<&SandboxView>) {
+        self.take_away(view).await;
+        self.pods.remove_anonymous(&self.plan.sandbox).await;
+    }
+
     /// Removes what is left of the pod and frees its name.
     pub(super) async fn take_away(&self, view: Option<&SandboxView>) {
         if let Some(view) = view
