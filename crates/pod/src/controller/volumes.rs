@@ -125,6 +125,7 @@ impl Pods {
 
 impl PodError {
     /// A named volume is not as it is needed.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(crate) fn volume(e: crate::volumes::VolumeError) -> Self {
         Self::Said { message: berth_types::error::chain(&e), kind: e.kind(), hint: e.hint() }
     }

@@ -1,4 +1,4 @@
-use berth_pod::plan::USER;
+use berth_pod::plan::{Extras, RUN, USER};
 use clap::Parser;
 use serde_json::Value;
 
