@@ -36,7 +36,6 @@ const EXAMPLES: &str = "Examples:
 berth COMMAND --help tells more. Pods run on without the command line, and without the daemon.";
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 enum Command {
     /// Run one container in a pod of its own
     Run(command::run::Run),

@@ -84,6 +84,17 @@ impl Purge {
         } else if let Some(socket) = reach.named_socket() {
             // Only the daemon behind it knows its directories.
             bail!("no daemon is listening on {socket} (hint: name the instance, or its --root and --state)");
+        } else if self.root.is_none()
+            && !settings.root.exists()
+            && let Some(root) = root_of(&settings.bridge)
+        {
+            note(format_args!(
+                "{} does not exist, and the bridge {} is of a daemon with the root directory {}: that is purged",
+                settings.root.display(),
+                settings.bridge,
+                root.display()
+            ));
+            settings.root = root;
         }
         ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
         ours("state", &settings.state, "boot", &["pods", "daemon.log"])?;
@@ -137,6 +148,14 @@ impl Purge {
         settings.pod_cidr = info.pod_cidr;
         Ok(())
     }
+}
+
+/// The root directory of the daemon that made a bridge, which the bridge's alias tells.
+fn root_of(bridge: &str) -> Option<PathBuf> {
+    let alias = std::fs::read_to_string(Path::new("/sys/class/net").join(bridge).join("ifalias")).ok()?;
+    let dir = Path::new(alias.trim_end().strip_prefix("berth pod network ")?);
+    // One that is cut off tells nothing.
+    (dir.is_absolute() && dir.ends_with("network")).then(|| dir.parent().map(Path::to_owned))?
 }
 
 /// What of an instance is on the machine beside its directories.

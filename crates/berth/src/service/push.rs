@@ -23,7 +23,7 @@ pub(super) async fn push(
     request: api::PushRequest,
     sender: mpsc::Sender<Result<api::PushEvent, Status>>,
 ) {
-    let request = match push_request(&service, request) {
+    let request = match push_request(&service, &request) {
         Ok(request) => request,
         Err(status) => {
             drop(sender.send(Err(status)).await);
@@ -66,7 +66,7 @@ fn told(name: &str, now: &berth_engine::image::pull::PullProgress) -> api::PushE
     api::PushEvent { layers, ..api::PushEvent::default() }
 }
 
-fn push_request(service: &Service, request: api::PushRequest) -> Result<PushRequest, Status> {
+fn push_request(service: &Service, request: &api::PushRequest) -> Result<PushRequest, Status> {
     let to = match ImageRef::parse(&request.to).map_err(|e| Status::invalid_argument(e.to_string()))? {
         Parsed::Full(to) => to,
         Parsed::Short(_) => {

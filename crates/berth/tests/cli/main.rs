@@ -14,6 +14,7 @@ mod grpc;
 mod handlers;
 mod home;
 mod images;
+mod instances;
 mod kubelet;
 mod layers;
 mod lists;

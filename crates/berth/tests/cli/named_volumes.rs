@@ -11,12 +11,8 @@ use crate::home::{BUSYBOX, Home, LIMIT};
 fn a_volume_outlives_its_pods_until_it_is_removed() {
     require_root!();
     let home = Home::start();
-    assert_eq!(
-        home.shell(&["-v", "data:/d"], "echo kept > /d/file; grep ' /d ' /proc/mounts")
-            .fine()
-            .contains("nosuid,nodev"),
-        true
-    );
+    let mounted = home.shell(&["-v", "data:/d"], "echo kept > /d/file; grep ' /d ' /proc/mounts").fine();
+    assert!(mounted.contains("nosuid,nodev"), "{mounted}");
     assert_eq!(
         home.shell(&["--mount", "type=volume,src=data,dst=/e,ro"], "cat /e/file; touch /e/no 2>&1").out,
         "kept\ntouch: /e/no: Read-only file system\n"

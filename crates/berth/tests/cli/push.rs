@@ -143,7 +143,7 @@ fn credential_helpers_keep_what_they_are_named_for() {
         "#!/bin/sh\ncase $1 in store) cat > {kept};; erase) rm {kept};; get) cat > /dev/null; cat {kept};; esac\n",
         kept = kept.display()
     );
-    executable::script(&home.dir.path().join("docker-credential-ours"), &script);
+    executable::script(home.dir.path().join("docker-credential-ours"), script);
     let auth = home.write("auth.json", "{\"credsStore\": \"ours\", \"detachKeys\": \"x\"}");
     let path = format!("{}:{}", home.dir.path().display(), std::env::var("PATH").unwrap());
     let call = |arguments: &[&str], input: &[u8]| {
