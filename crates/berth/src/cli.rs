@@ -36,10 +36,11 @@ const EXAMPLES: &str = "Examples:
 berth COMMAND --help tells more. Pods run on without the command line, and without the daemon.";
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 enum Command {
     /// Run one container in a pod of its own
     Run(command::run::Run),
+    /// Make a container as run does, for berth start
+    Create(command::create::Create),
     /// Run the pods of a manifest
     Play(command::play::Play),
     /// Stop and remove pods, by name or by their manifest
@@ -58,12 +59,16 @@ enum Command {
     Attach(command::exec::Attach),
     /// Stop pods or containers
     Stop(command::change::Stop),
-    /// Run stopped pods anew
-    Start(command::act::Start),
+    /// Start what was created, and run stopped pods anew
+    Start(command::create::Start),
     /// Stop pods and run them anew
     Restart(command::act::Restart),
     /// Signal containers
     Kill(command::act::Kill),
+    /// Stop all processes of containers where they are
+    Pause(command::act::Pause),
+    /// Let paused containers go on
+    Unpause(command::act::Unpause),
     /// Remove pods or containers
     Rm(command::change::Rm),
     /// Copy files out of a container or into it
@@ -84,8 +89,18 @@ enum Command {
     Wait(command::change::Wait),
     /// Pull an image
     Pull(command::image::Pull),
+    /// Send an image to a registry
+    Push(command::push::Push),
+    /// Keep the password of a registry
+    Login(command::login::Login),
+    /// Forget the password of a registry
+    Logout(command::login::Logout),
     /// List images
     Images(command::image::Images),
+    /// Show the steps that made an image
+    History(command::layers::History),
+    /// Show what a container changed in its root file system
+    Diff(command::layers::Diff),
     /// Give an image another name
     Tag(command::image::Tag),
     /// Remove images
@@ -94,6 +109,8 @@ enum Command {
     Load(command::archive::Load),
     /// Write images into an archive
     Save(command::archive::Save),
+    /// Volumes that outlive pods
+    Volume(command::volume::Volume),
     /// Show everything known of a pod, container or image, as JSON or YAML
     Inspect(command::list::Inspect),
     /// Remove pods that have ended, and unused images
@@ -152,6 +169,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Documents(documents) => documents.run(tree()),
         Command::Purge(purge) => on_runtime(purge.run(reach)),
         Command::Run(run) => on_runtime(run.run(reach)),
+        Command::Create(create) => on_runtime(create.run(reach)),
         Command::Play(play) => on_runtime(play.run(reach)),
         Command::Down(down) => on_runtime(down.run(reach)),
         Command::Ps(ps) => on_runtime(ps.run(reach)),
@@ -163,6 +181,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Stop(stop) => on_runtime(stop.run(reach)),
         Command::Start(start) => on_runtime(start.run(reach)),
         Command::Restart(restart) => on_runtime(restart.run(reach)),
+        Command::Pause(pause) => on_runtime(pause.run(reach)),
+        Command::Unpause(unpause) => on_runtime(unpause.run(reach)),
         Command::Kill(kill) => on_runtime(kill.run(reach)),
         Command::Cp(cp) => on_runtime(cp.run(reach)),
         Command::PortForward(forward) => on_runtime(forward.run(reach)),
@@ -177,10 +197,16 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Rm(rm) => on_runtime(rm.run(reach)),
         Command::Wait(wait) => on_runtime(wait.run(reach)),
         Command::Pull(pull) => on_runtime(pull.run(reach)),
+        Command::Push(push) => on_runtime(push.run(reach)),
+        Command::Login(login) => on_runtime(login.run(reach)),
+        Command::Logout(logout) => on_runtime(logout.run()),
+        Command::History(history) => on_runtime(history.run(reach)),
+        Command::Diff(diff) => on_runtime(diff.run(reach)),
         Command::Images(images) => on_runtime(images.run(reach)),
         Command::Rmi(rmi) => on_runtime(rmi.run(reach)),
         Command::Load(load) => on_runtime(load.run(reach)),
         Command::Save(save) => on_runtime(save.run(reach)),
+        Command::Volume(volume) => on_runtime(volume.run(reach)),
         Command::Inspect(inspect) => on_runtime(inspect.run(reach)),
         Command::Info(info) => on_runtime(info.run(reach)),
         Command::Doctor(doctor) => on_runtime(doctor.run(reach)),

@@ -5,6 +5,7 @@ mod builtin;
 mod listen;
 mod logging;
 mod metrics;
+mod only;
 mod reload;
 pub(crate) mod settings;
 
@@ -121,6 +122,7 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     // A daemon has several descriptors of each pod; the pods themselves get what it was given.
     let open_files = rlimit::raise(rlimit::NOFILE).context("raise the limit of open files")?;
     let config = EngineConfig { open_files: Some(open_files), ..engine_config(&settings) };
+    let _only = only::of(&settings.instance)?;
     for dir in [&settings.root, &settings.state] {
         listen::private_dir(dir)?;
     }

@@ -4,11 +4,14 @@ mod acts;
 mod archive;
 mod forward;
 mod images;
+mod look;
 mod observe;
 mod pods;
+mod push;
 mod streams;
 mod target;
 mod views;
+mod volumes;
 mod waits;
 mod workloads;
 
@@ -31,6 +34,9 @@ use crate::api::{self, berth_server::Berth};
 
 /// Messages on their way to a client that reads slowly.
 const QUEUE: usize = 32;
+
+/// The state of a container that is paused.
+const PAUSED: &str = "paused";
 
 /// The service of an engine.
 #[derive(Debug, Clone)]
@@ -65,6 +71,11 @@ impl Service {
         status::of(shape, view.state, &view.containers, ready)
     }
 
+    /// The word for the state of a container; that of one that is paused is kept by its cgroup alone.
+    fn state(&self, view: &ContainerView) -> &'static str {
+        if view.state == State::Running && self.engine.is_paused(view) { PAUSED } else { view.state.word() }
+    }
+
     /// Whether a container of a local pod is ready, and why not. A kubelet knows it of its own.
     fn ready(&self, owner: Owner, view: &ContainerView) -> (Option<bool>, String) {
         if owner != Owner::Local {
@@ -92,6 +103,7 @@ impl Berth for Service {
     type WatchStream = Messages<api::Happened>;
     type ForwardStream = Messages<api::ForwardOutput>;
     type PullStream = Messages<api::PullEvent>;
+    type PushStream = Messages<api::PushEvent>;
     type LoadStream = Messages<api::LoadEvent>;
     type SaveStream = Messages<api::Chunk>;
 
@@ -127,10 +139,16 @@ impl Berth for Service {
                 container.command = views::command(view, image.as_deref());
                 (container.ready, container.probe) = self.ready(pod_view.config.owner, view);
                 container.again = shape.runs_again(pod_view, view);
+                container.state = self.state(view).to_owned();
             }
             let status = self.status(&shape, pod_view);
+            let paused = status.word == "Running" && pod.containers.iter().any(|c| c.state == PAUSED);
             api::Pod {
-                status: status.word,
+                status: match (paused, self.pods.waiting(pod_view)) {
+                    (true, _) => "Paused".to_owned(),
+                    (false, Some(_)) if status.word == "ContainerCreating" => "Created".to_owned(),
+                    (false, _) => status.word,
+                },
                 ready: status.ready,
                 total: status.total,
                 restarts: status.restarts,
@@ -143,8 +161,8 @@ impl Berth for Service {
     async fn inspect(&self, request: Request<api::InspectRequest>) -> Answer<api::InspectResponse> {
         let target = request.into_inner().target;
         let json = match target::find(&self.engine, &target) {
-            Ok(target::Target::Pod(view)) => views::inspect_pod(&view),
-            Ok(target::Target::Container(view)) => views::inspect_container(&view),
+            Ok(target::Target::Pod(view)) => views::inspect_pod(&view, |container| self.state(container)),
+            Ok(target::Target::Container(view)) => views::inspect_container(&view, self.state(&view)),
             Err(missing) => match self.engine.images().find(&target) {
                 Ok(Some(image)) => views::inspect_image(&image),
                 Ok(None) | Err(_) => return Err(missing),
@@ -177,6 +195,10 @@ impl Berth for Service {
 
     async fn kill(&self, request: Request<api::KillRequest>) -> Answer<api::KillResponse> {
         Ok(Response::new(acts::kill(self, request.into_inner()).await))
+    }
+
+    async fn pause(&self, request: Request<api::PauseRequest>) -> Answer<api::PauseResponse> {
+        Ok(Response::new(acts::pause(self, request.into_inner()).await))
     }
 
     async fn restart(&self, request: Request<api::RestartRequest>) -> Answer<api::RestartResponse> {
@@ -213,10 +235,43 @@ impl Berth for Service {
         streams::attach(self, request.into_inner()).await
     }
 
+    async fn make_volume(&self, request: Request<api::MakeVolumeRequest>) -> Answer<api::MakeVolumeResponse> {
+        volumes::make(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn volumes(&self, _: Request<api::VolumesRequest>) -> Answer<api::VolumesResponse> {
+        Ok(Response::new(volumes::list(self)))
+    }
+
+    async fn remove_volumes(
+        &self,
+        request: Request<api::RemoveVolumesRequest>,
+    ) -> Answer<api::RemoveVolumesResponse> {
+        Ok(Response::new(volumes::remove(self, request.into_inner()).await))
+    }
+
     async fn pull(&self, request: Request<api::PullRequest>) -> Answer<Self::PullStream> {
         let (sender, answer) = stream();
         tokio::spawn(images::pull(self.clone(), request.into_inner(), sender));
         answer
+    }
+
+    async fn push(&self, request: Request<api::PushRequest>) -> Answer<Self::PushStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(push::push(self.clone(), request.into_inner(), sender));
+        answer
+    }
+
+    async fn login(&self, request: Request<api::LoginRequest>) -> Answer<api::LoginResponse> {
+        push::login(self, request.into_inner()).await.map(|()| Response::new(api::LoginResponse {}))
+    }
+
+    async fn history(&self, request: Request<api::HistoryRequest>) -> Answer<api::HistoryResponse> {
+        look::history(self, &request.into_inner().image).map(Response::new)
+    }
+
+    async fn diff(&self, request: Request<api::DiffRequest>) -> Answer<api::DiffResponse> {
+        look::diff(self, &request.into_inner().container).await.map(Response::new)
     }
 
     async fn images(&self, _: Request<api::ImagesRequest>) -> Answer<api::ImagesResponse> {

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Stdin};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use crate::api;
 
@@ -45,6 +45,32 @@ impl Raw {
         raw.make_raw();
         tcsetattr(&stdin, OptionalActions::Now, &raw)?;
         Ok(Some(Self { stdin, before }))
+    }
+}
+
+/// The terminal without an echo of what is typed, for a password. Dropping it goes back.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    stdin: Stdin,
+    before: Termios,
+}
+
+impl Silent {
+    /// Turns the echo off.
+    pub(crate) fn set() -> anyhow::Result<Self> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+        Ok(Self { stdin, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // A terminal that was closed has no mode to restore.
+        tcsetattr(&self.stdin, OptionalActions::Now, &self.before).ok();
     }
 }
 

@@ -5,6 +5,7 @@
 //! start    released by the shim                                              exec     further processes, attach
 //! stop     its stop signal, then SIGKILL, by the shim or by the cgroup        session  their streams
 //! remove   everything but its log                                            update   its limits
+//!                                                                            pause    all of it, where it is
 //! ```
 
 pub(crate) mod adjust;
@@ -15,6 +16,7 @@ pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod kernel;
 mod limits;
+pub(crate) mod pause;
 pub(crate) mod processes;
 pub(crate) mod remove;
 pub(crate) mod session;
@@ -38,6 +40,7 @@ use crate::sandbox::Live;
 pub(crate) use create::{Made, Work as Preparation, is_same};
 use exit::Exit;
 use update::Limits;
+pub(crate) use volumes::detached;
 
 /// What a container has from the beginning, whatever its state.
 #[derive(Debug)]

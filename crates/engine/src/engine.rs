@@ -35,7 +35,7 @@ mod limits;
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    puller: Puller,
+    pub(crate) puller: Puller,
 }
 
 impl Engine {
@@ -206,7 +206,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let done = async {
-            let target = self.target(id).await?;
+            let target = self.entered(id).await?;
             exec::exec_sync(&self.shared, &target, argv, timeout).await
         };
         self.settled(id, done.await).await
@@ -218,7 +218,7 @@ impl Engine {
     /// `Command` when it cannot be executed.
     pub async fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecSession, EngineError> {
         let begun = async {
-            let target = self.target(id).await?;
+            let target = self.entered(id).await?;
             exec::exec(&self.shared, &target, &request, None).await
         };
         self.settled(id, begun.await).await
@@ -250,11 +250,7 @@ impl Engine {
     /// # Errors
     /// `NotFound`; `Refused` when it does not run; `Unsupported` where they are another kernel's.
     pub async fn processes(&self, id: &ContainerId) -> Result<Vec<Process>, EngineError> {
-        let target = self.target(id).await?;
-        if target.handler.has_own_kernel() {
-            let message = "its processes are those of another kernel (hint: run ps in it by exec)".to_owned();
-            return Err(EngineError::unsupported("processes", message));
-        }
+        self.refuse_own_kernel(id, "processes").await?;
         processes::list(&self.shared, self.container(id.as_str())?).await
     }
 
@@ -439,13 +435,17 @@ impl Engine {
         pod.ask(|reply| command(id.clone(), reply)).await.unwrap_or_else(|| Err(gone()))
     }
 
-    async fn target(&self, id: &ContainerId) -> Result<Target, EngineError> {
+    pub(crate) async fn target(&self, id: &ContainerId) -> Result<Target, EngineError> {
         self.ask(id, |container, reply| Command::Target { container, reply }).await
     }
 
     /// What fails since the container or its pod is stopped meanwhile is no failure: the state tells. The container takes its
     /// processes, its cgroup and in the end its shim away.
-    async fn settled<T>(&self, id: &ContainerId, result: Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(crate) async fn settled<T>(
+        &self,
+        id: &ContainerId,
+        result: Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         match result {
             Err(error) if error.can_be_of_an_end() => {
                 self.ask(id, |container, reply| Command::Alive { container, reply }).await?;

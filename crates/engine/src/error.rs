@@ -95,6 +95,14 @@ pub enum EngineError {
         /// 128 for anything else.
         code: i32,
     },
+    /// A container is paused, or is not as pausing it or letting it go on needs.
+    #[error("container {id} {how}")]
+    Pause {
+        /// Its short id.
+        id: String,
+        /// `is paused`, `is not paused`, `is not running`.
+        how: &'static str,
+    },
     /// A port of a pod cannot be connected to.
     #[error("{message}")]
     Unreachable {
@@ -188,7 +196,9 @@ impl Classify for EngineError {
     fn kind(&self) -> Kind {
         match self {
             EngineError::NotFound { .. } => Kind::NotFound,
-            EngineError::Refused { .. } | EngineError::Handler { .. } => Kind::Precondition,
+            EngineError::Refused { .. } | EngineError::Handler { .. } | EngineError::Pause { .. } => {
+                Kind::Precondition
+            }
             EngineError::AlreadyExists { .. } => Kind::AlreadyExists,
             EngineError::Ambiguous { .. } | EngineError::Invalid { .. } | EngineError::Command { .. } => {
                 Kind::Invalid
@@ -208,7 +218,11 @@ impl Classify for EngineError {
             EngineError::AlreadyExists { thing, .. } => {
                 Some(format!("remove that {thing} first, or use a higher attempt"))
             }
+            EngineError::Pause { how, .. } if how.starts_with("is paused") => {
+                Some("berth unpause lets it go on".to_owned())
+            }
             EngineError::NotFound { .. }
+            | EngineError::Pause { .. }
             | EngineError::Refused { .. }
             | EngineError::Invalid { .. }
             | EngineError::Handler { .. }

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod handler;
 mod host;
+mod image_tree;
 /// The image store, for callers.
 pub use berth_image as image;
 pub mod model;
@@ -51,5 +52,6 @@ pub use events::{EngineEvent, Events, Stamped};
 pub use host::local::{mount_memory, unmount_below};
 /// 32 bytes of the kernel's randomness.
 pub use host::random::bytes as random_bytes;
+pub use image_tree::ImageTree;
 pub use sandbox::dial::Connection;
 pub use status::{Finding, HandlerFeatures, HandlerState, HandlerStatus, NetworkStatus, Stages, Thing};

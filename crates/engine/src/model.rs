@@ -12,7 +12,7 @@ mod view;
 
 pub use container::{
     ContainerConfig, ContainerMetadata, Device, DeviceNode, EnvVar, ImageSpec, ImageVolume, Mount,
-    Propagation,
+    Propagation, Rlimit,
 };
 pub use resources::{HugepageLimit, Resources};
 pub use sandbox::{

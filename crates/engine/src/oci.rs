@@ -21,13 +21,15 @@ use std::path::Path;
 use berth_image::ImageConfig;
 use oci_spec::runtime::{
     Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxNamespaceType, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
+    RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use crate::confinement;
 use crate::error::EngineError;
 use crate::model::{
-    ContainerConfig, EnvVar, IdMap, NamespaceMode, Network, Owner, PidMode, SandboxConfig, UserNamespace,
+    ContainerConfig, EnvVar, IdMap, NamespaceMode, Network, Owner, PidMode, Rlimit, SandboxConfig,
+    UserNamespace,
 };
 use devices::HostDevice;
 use mounts::PodFiles;
@@ -126,12 +128,31 @@ fn process(inputs: &Inputs<'_>) -> Result<(Process, Vec<EnvVar>), EngineError> {
         .no_new_privileges(security.no_new_privs)
         .build()
         .expect("every part is given");
-    process.set_rlimits(None);
+    process.set_rlimits(rlimits(&config.rlimits)?);
     process.set_apparmor_profile(inputs.apparmor.map(str::to_owned));
     process.set_oom_score_adj(
         config.resources.oom_score_adj.map(|score| score.max(inputs.host.least_oom_score)),
     );
     Ok((process, raw))
+}
+
+/// Limits of single processes; none where none are asked for.
+fn rlimits(asked: &[Rlimit]) -> Result<Option<Vec<PosixRlimit>>, EngineError> {
+    let limit = |of: &Rlimit| {
+        let kind = format!("RLIMIT_{}", of.kind.to_ascii_uppercase());
+        let known: Result<PosixRlimitType, _> = serde_json::from_value(serde_json::Value::String(kind));
+        let wrong = |message: String| EngineError::invalid("rlimits", message);
+        let typ = known.map_err(|_| wrong(format!("{:?} is no limit of processes", of.kind)))?;
+        if of.soft > of.hard {
+            return Err(wrong(format!("{}: the soft limit is above the hard limit", of.kind)));
+        }
+        let limit = PosixRlimitBuilder::default().typ(typ).soft(of.soft).hard(of.hard).build();
+        Ok(limit.expect("every part is given"))
+    };
+    match asked {
+        [] => Ok(None),
+        some => some.iter().map(limit).collect::<Result<_, _>>().map(Some),
+    }
 }
 
 fn linux(inputs: &Inputs<'_>) -> Linux {

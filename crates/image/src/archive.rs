@@ -20,6 +20,7 @@ pub(crate) mod rebuild;
 mod save;
 
 pub use load::LoadProgress;
+pub(crate) use save::write_layer as rebuild_layer;
 
 /// Why an archive could not be loaded or saved.
 #[derive(Debug, thiserror::Error)]

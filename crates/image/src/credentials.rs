@@ -12,9 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 pub use file::{CredentialFiles, FileError};
+pub use keep::AuthFile;
 
 mod file;
 mod helper;
+mod keep;
 
 /// A string that must not reach a log.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]

@@ -25,6 +25,7 @@ pub mod hosts;
 mod image;
 mod json;
 pub mod pull;
+pub mod push;
 pub mod registry;
 mod snapshot;
 mod store;
@@ -38,7 +39,7 @@ pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
 pub use snapshot::{Snapshot, Usage, VolumeImage};
 pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
-pub use store::{Images, Measured, Removed, Volume, VolumeError};
+pub use store::{Change, Images, Measured, Removed, Step, Volume, VolumeError};
 pub use unpack::Limits;
 
 /// How the image store works.

@@ -1,4 +1,4 @@
-//! The registry client: OCI distribution specification 1.1, the pulling half.
+//! The registry client: OCI distribution specification 1.1. What is here pulls; [`crate::push`] pushes by [`write`].
 //!
 //! ```text
 //! reference -> hosts (mirrors in order, then the server) -> manifest, by the first host that has it
@@ -25,6 +25,7 @@ pub(crate) use send::{Ask, Trust, send};
 mod auth;
 mod challenge;
 mod error;
+mod login;
 mod manifest;
 mod platform;
 mod proxy;
@@ -34,6 +35,7 @@ mod retry;
 mod send;
 mod tls;
 mod transport;
+pub(crate) mod write;
 
 /// The largest manifest or index read, bytes (the specification's own advice).
 pub const MAX_MANIFEST: u64 = 4 << 20;

@@ -22,8 +22,10 @@ use layout::Layout;
 use record::{ImageRecord, LayerRecord, Tag};
 use state::{Layer, State, Stored};
 
+mod changes;
 mod complete;
 mod find;
+mod history;
 pub(crate) mod ingest;
 pub(crate) mod layout;
 pub(crate) mod lookup;
@@ -38,6 +40,8 @@ mod trash;
 mod usage;
 mod volume;
 
+pub use changes::Change;
+pub use history::Step;
 pub use remove::Removed;
 pub use usage::Measured;
 pub use volume::{Volume, VolumeError};

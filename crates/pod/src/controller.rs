@@ -18,6 +18,8 @@ mod pull;
 mod rotate;
 mod task;
 mod users;
+mod volumes;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +39,7 @@ pub(crate) use files::fresh_uid;
 pub use health::Shown;
 pub use pull::{Pull, PullChoice};
 pub(crate) use task::there;
+use waiting::WAITS;
 
 /// Pods that may run here at a time.
 pub const MAX_PODS: usize = 1000;
@@ -61,6 +64,8 @@ pub enum Progress {
 pub struct Options {
     /// The container that waits for [`Pods::release`] before it starts.
     pub hold: Option<String>,
+    /// No client holds it: it waits for as long as it takes, over restarts of the daemon too.
+    pub waits: bool,
     /// Remove the pod when its containers have ended for good.
     pub remove: bool,
     /// Overrides each container's pull policy.
@@ -223,6 +228,8 @@ struct Inner {
     claims: PathBuf,
     tasks: Mutex<BTreeMap<Key, mpsc::Sender<Command>>>,
     health: Arc<health::Shared>,
+    /// Held by the one that fills a named volume or removes it.
+    filling: tokio::sync::Mutex<()>,
     /// The ranges of ids of pods that have no sandbox yet.
     ids: users::Given,
 }
@@ -258,7 +265,8 @@ impl Pods {
     /// The local pods of `engine`, whose directory is `dir`, with the claims of directory `claims`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf, claims: PathBuf) -> Self {
         let (tasks, ids, health) = (Mutex::default(), users::Given::default(), Arc::default());
-        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, ids }) };
+        let filling = tokio::sync::Mutex::default();
+        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, filling, ids }) };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -304,6 +312,9 @@ impl Pods {
         }
         if options.remove {
             plan.sandbox.annotations.insert(REMOVE.to_owned(), "true".to_owned());
+        }
+        if let (true, Some(name)) = (options.waits, &options.hold) {
+            plan.sandbox.annotations.insert(WAITS.to_owned(), name.clone());
         }
         let key = key(&plan);
         let (name, commands) = (key.name.clone(), self.claim(&key)?);
@@ -466,7 +477,9 @@ impl Pods {
             );
             return;
         };
-        let options = Options { remove: config.annotations.contains_key(REMOVE), ..Options::default() };
+        let hold = self.waiting(view);
+        let remove = config.annotations.contains_key(REMOVE);
+        let options = Options { remove, waits: hold.is_some(), hold, ..Options::default() };
         plan.sandbox = (**config).clone();
         let key = key(&plan);
         if let Ok(commands) = self.claim(&key) {

@@ -17,4 +17,5 @@ pub mod probe;
 pub mod restart;
 pub mod status;
 pub mod termination;
+pub mod volumes;
 pub mod workload;

@@ -33,7 +33,7 @@ use crate::probe::{Hooks, Probes};
 
 pub(crate) use facts::needs_addresses;
 
-pub use extras::{ExtraDevice, Extras, RUN};
+pub use extras::{ExtraDevice, Extras, NamedVolume, RUN, Ulimit};
 pub use facts::Node;
 pub use projected::{Content, Files};
 pub use volumes::{Volume, VolumeKind};
@@ -64,6 +64,13 @@ pub struct Place {
     pub user: Option<UserNamespace>,
     /// The machine.
     pub node: Node,
+}
+
+impl Place {
+    /// Where volumes are that outlive their pods: `<root>/volumes`.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.claims.with_file_name("volumes")
+    }
 }
 
 /// Everything that running a pod takes.

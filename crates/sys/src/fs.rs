@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{Mode, OFlags};
 
 pub use below::open_or_make_below;
+pub use copy::copy_tree;
 pub use tree::{remove_tree, tree_usage};
 
 mod below;
+mod copy;
 mod tree;
 
 /// What a written file must survive.

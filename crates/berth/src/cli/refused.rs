@@ -21,26 +21,7 @@ const COMMANDS: &[Refused] = &[
         "Berth builds no images",
         "build with buildah, podman or docker, save it as an archive, and: berth load -i FILE",
     ),
-    refused(
-        &["create", "init"],
-        "a container starts when it is made",
-        "berth run -d starts it in the background",
-    ),
-    refused(
-        &["pause", "unpause"],
-        "containers are not frozen",
-        "berth kill -s STOP NAME holds its main process, -s CONT lets it go on",
-    ),
-    refused(
-        &["diff"],
-        "changes of a root file system are not listed",
-        "berth cp NAME:/PATH copies files out",
-    ),
-    refused(
-        &["history"],
-        "the steps that made an image are not shown",
-        "berth inspect IMAGE shows its layers and configuration",
-    ),
+    refused(&["init"], "the words are podman's", "berth run --init gives a pod a first process of Berth's"),
     refused(&["port"], "the word is not needed", "berth ps shows the ports of each container"),
     refused(&["apply"], "there is no API server here that would keep the wish", "berth play --replace FILE"),
     refused(&["delete"], "the words are kubectl's", "berth down FILE|POD, or berth rm POD"),
@@ -65,16 +46,6 @@ const COMMANDS: &[Refused] = &[
         "a bare root file system is no image",
         "make an image of it with buildah or docker import, and berth load it",
     ),
-    refused(
-        &["login", "logout"],
-        "Berth keeps no credentials",
-        "docker login or podman login: Berth reads their files",
-    ),
-    refused(
-        &["push"],
-        "Berth only pulls",
-        "berth save -o FILE IMAGE, then skopeo copy docker-archive:FILE docker://IMAGE",
-    ),
     refused(&["search"], "registries have no common way to search", "look in the registry's own pages"),
     refused(&["manifest", "artifact"], "Berth does not edit images", "skopeo, crane or docker manifest do"),
     refused(
@@ -82,7 +53,6 @@ const COMMANDS: &[Refused] = &[
         "pods have one network, which the daemon makes",
         "berth serve --network chooses it; berth pods shows addresses",
     ),
-    refused(&["volume"], "named volumes are not supported yet", "give run a directory: -v /srv/NAME:/PATH"),
     refused(
         &["secret"],
         "secrets are documents of a manifest",
@@ -133,11 +103,6 @@ const COMMANDS: &[Refused] = &[
 
 /// Flags of `run`.
 const FLAGS: &[Refused] = &[
-    refused(
-        &["--ulimit"],
-        "limits of single processes are not set",
-        "set them in the command: sh -c 'ulimit -n 1024; exec PROGRAM'",
-    ),
     refused(
         &["--gpus"],
         "GPUs are named, not counted",
@@ -250,10 +215,12 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
             let found = find(COMMANDS, &word)?;
             Some(format!("berth {word} does not exist: {} (hint: {})", found.reason, found.instead))
         }
-        ErrorKind::UnknownArgument if said(ContextKind::Usage)?.contains("berth run") => {
+        ErrorKind::UnknownArgument => {
+            let usage = said(ContextKind::Usage)?;
+            let command = ["run", "create"].into_iter().find(|of| usage.contains(&format!("berth {of}")))?;
             let word = said(ContextKind::InvalidArg)?;
             let found = find(FLAGS, word.split('=').next().unwrap_or_default())?;
-            Some(format!("run {word} is not supported: {} (hint: {})", found.reason, found.instead))
+            Some(format!("{command} {word} is not supported: {} (hint: {})", found.reason, found.instead))
         }
         _ => None,
     }

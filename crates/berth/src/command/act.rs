@@ -1,4 +1,4 @@
-//! `berth kill`, `berth start`, `berth restart` and `berth top`.
+//! `berth kill`, `berth pause`, `berth unpause`, `berth restart` and `berth top`.
 
 use std::process::ExitCode;
 
@@ -29,23 +29,43 @@ impl Kill {
     }
 }
 
-/// `berth start`
+/// `berth pause`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Its containers are new: what they wrote to their root file systems and emptyDir volumes is gone,
-as after a restart by a kubelet. What is in directories of this machine (-v) is there again."
+    after_help = "Its processes keep their memory, files and connections, and get no processor time. exec is refused
+meanwhile; stop, kill and rm -f let it go on for its end."
 )]
-pub(crate) struct Start {
-    /// Pods, or containers that are all of their pod, by name or id
+pub(crate) struct Pause {
+    /// Pods or containers, by name or id; of a pod, all containers that run
     #[arg(required = true)]
     targets: Vec<String>,
 }
 
-impl Start {
-    /// Runs what is stopped anew.
+impl Pause {
+    /// Stops the processes of each target where they are.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        anew(reach, api::RestartRequest { targets: self.targets, grace_seconds: -1, stopped: true }).await
+        pause(reach, api::PauseRequest { targets: self.targets, unpause: false }).await
     }
+}
+
+/// `berth unpause`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Unpause {
+    /// Pods or containers, by name or id
+    #[arg(required = true)]
+    targets: Vec<String>,
+}
+
+impl Unpause {
+    /// Lets each target go on.
+    pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        pause(reach, api::PauseRequest { targets: self.targets, unpause: true }).await
+    }
+}
+
+async fn pause(reach: Reach, request: api::PauseRequest) -> anyhow::Result<ExitCode> {
+    let mut client = reach.client().await?;
+    outcomes(client.pause(request).await.map_err(told)?.into_inner().outcomes)
 }
 
 /// `berth restart`
@@ -67,13 +87,11 @@ impl Restart {
     /// Ends each pod and runs it anew.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let grace_seconds = self.time.map_or(-1, i64::from);
-        anew(reach, api::RestartRequest { targets: self.targets, grace_seconds, stopped: false }).await
+        let request =
+            api::RestartRequest { targets: self.targets, grace_seconds, stopped: false, hold: false };
+        let mut client = reach.client().await?;
+        outcomes(client.restart(request).await.map_err(told)?.into_inner().outcomes)
     }
-}
-
-async fn anew(reach: Reach, request: api::RestartRequest) -> anyhow::Result<ExitCode> {
-    let mut client = reach.client().await?;
-    outcomes(client.restart(request).await.map_err(told)?.into_inner().outcomes)
 }
 
 /// `berth top`

@@ -34,6 +34,9 @@ pub(crate) struct Rm {
     /// Also remove what is running
     #[arg(short, long)]
     force: bool,
+    /// Also volumes of it that nobody gave a name
+    #[arg(short, long)]
+    volumes: bool,
     /// Pods or containers, by name or id
     #[arg(required = true)]
     targets: Vec<String>,
@@ -43,7 +46,7 @@ impl Rm {
     /// Removes each target.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
-        let request = api::RemoveRequest { targets: self.targets, force: self.force };
+        let request = api::RemoveRequest { targets: self.targets, force: self.force, volumes: self.volumes };
         outcomes(client.remove(request).await.map_err(told)?.into_inner().outcomes)
     }
 }

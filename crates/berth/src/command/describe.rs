@@ -200,6 +200,7 @@ fn reasons(pod: &api::Pod) -> Vec<String> {
                 let said = if message.is_empty() { logs } else { message };
                 all.push(format!("{name} {}: {said}", state(container)));
             }
+            "paused" => all.push(format!("{name} is paused (berth unpause {name} lets it go on)")),
             "created" | "being created" | "starting" => {
                 all.push(format!("{name} has not started: it is {}", container.state))
             }

@@ -10,7 +10,7 @@ use crate::api;
 use crate::client::{Reach, told};
 use crate::credentials::Reader;
 use crate::output::pull::Pulls;
-use crate::output::{Format, age, bytes, line, short_id, table};
+use crate::output::{Format, age, bytes, line, note, short_id, table};
 
 /// `berth pull`
 #[derive(Debug, clap::Args)]
@@ -103,6 +103,9 @@ fn rows(image: &api::Image) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// When it is said what is waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// `berth rmi`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rmi {
@@ -118,8 +121,17 @@ impl Rmi {
     /// Removes each image.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
+        let shown = self.images.join(", ");
         let request = api::RemoveImageRequest { images: self.images, force: self.force };
-        outcomes(client.remove_image(request).await.map_err(told)?.into_inner().outcomes)
+        let mut work = std::pin::pin!(client.remove_image(request));
+        let removed = tokio::select! {
+            removed = &mut work => removed,
+            () = tokio::time::sleep(PATIENCE) => {
+                note(format_args!("removing {shown}: waiting for pulls and containers that use its layers, and for the disk"));
+                work.await
+            }
+        };
+        outcomes(removed.map_err(told)?.into_inner().outcomes)
     }
 }
 

@@ -128,7 +128,10 @@ impl Ps {
 }
 
 /// A line for each object.
-fn formatted(template: &Template, objects: impl Iterator<Item = serde_json::Value>) -> anyhow::Result<()> {
+pub(super) fn formatted(
+    template: &Template,
+    objects: impl Iterator<Item = serde_json::Value>,
+) -> anyhow::Result<()> {
     let lines = objects.map(|object| template.text(&object)).collect::<anyhow::Result<Vec<_>>>()?;
     if !template.table {
         return lines.into_iter().try_for_each(line);

@@ -84,6 +84,17 @@ impl Purge {
         } else if let Some(socket) = reach.named_socket() {
             // Only the daemon behind it knows its directories.
             bail!("no daemon is listening on {socket} (hint: name the instance, or its --root and --state)");
+        } else if self.root.is_none()
+            && !settings.root.exists()
+            && let Some(root) = root_of(&settings.bridge)
+        {
+            note(format_args!(
+                "{} does not exist, and the bridge {} is of a daemon with the root directory {}: that is purged",
+                settings.root.display(),
+                settings.bridge,
+                root.display()
+            ));
+            settings.root = root;
         }
         ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
         ours("state", &settings.state, "boot", &["pods", "daemon.log"])?;
@@ -98,7 +109,19 @@ impl Purge {
             drop(daemon);
             gone(&reach).await?;
         } else if !settings.root.exists() && !settings.state.exists() {
-            return Ok(ExitCode::SUCCESS);
+            let left = traces(&settings);
+            let shown = format!("{} and {}", settings.root.display(), settings.state.display());
+            if left.is_empty() {
+                note(format_args!(
+                    "there is nothing of this instance: neither {shown}, nor the bridge {}, nor cgroups",
+                    settings.bridge
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
+            note(format_args!(
+                "{shown} do not exist: {} are removed with what runs in them; images and files of pods in other directories are not found (hint: berth purge --root DIR --state DIR)",
+                left.join(", ")
+            ));
         }
         let failures = alone(&settings).await?.purge().await;
         for failure in &failures {
@@ -125,6 +148,30 @@ impl Purge {
         settings.pod_cidr = info.pod_cidr;
         Ok(())
     }
+}
+
+/// The root directory of the daemon that made a bridge, which the bridge's alias tells.
+fn root_of(bridge: &str) -> Option<PathBuf> {
+    let alias = std::fs::read_to_string(Path::new("/sys/class/net").join(bridge).join("ifalias")).ok()?;
+    let dir = Path::new(alias.trim_end().strip_prefix("berth pod network ")?);
+    // One that is cut off tells nothing.
+    (dir.is_absolute() && dir.ends_with("network")).then(|| dir.parent().map(Path::to_owned))?
+}
+
+/// What of an instance is on the machine beside its directories.
+fn traces(settings: &Settings) -> Vec<String> {
+    let mut found = Vec::new();
+    if Path::new("/sys/class/net").join(&settings.bridge).exists() {
+        found.push(format!("the bridge {} with the table {}", settings.bridge, settings.table));
+    }
+    let group = settings.cgroups.root.trim_start_matches('/');
+    let mounted =
+        std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut places = mounted.chain([PathBuf::from("/sys/fs/cgroup")]);
+    if places.any(|place| place.join(group).is_dir()) {
+        found.push(format!("the cgroups {}", settings.cgroups.root));
+    }
+    found
 }
 
 /// Refuses a directory that is not a daemon's: everything in it would be removed. What is left of one has the `mark`, or

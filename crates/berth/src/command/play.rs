@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use berth_sys::fs::{read_bounded, read_bounded_from};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{about, done, run};
 use crate::api;
@@ -59,6 +60,9 @@ pub(crate) struct Down {
     filename: Vec<PathBuf>,
 }
 
+/// The exit status of what SIGINT ends.
+const INTERRUPTED: u8 = 130;
+
 /// The most bytes read of a manifest; the daemon accepts fewer and reports that.
 const MAX: u64 = 2 << 20;
 
@@ -90,12 +94,19 @@ impl Play {
             replace: self.replace,
             hold: String::new(),
             remove: false,
+            waits: false,
             pull: self.pull.map_or("", run::PullWhen::word).to_owned(),
         };
         let mut rows = Vec::new();
         let played = follow(&mut client, request, &mut Pulls::new(self.quiet), &mut rows).await;
         if !rows.is_empty() {
             table::print(&["POD", "ID", "ADDRESS", "PORTS"], &rows)?;
+        }
+        if let Err(error) = &played
+            && error.is::<Interrupted>()
+        {
+            complain(&error.to_string());
+            return Ok(ExitCode::from(INTERRUPTED));
         }
         match names.as_slice() {
             [one] => played.with_context(|| one.clone())?,
@@ -115,8 +126,13 @@ async fn follow(
     use api::play_event::Event;
     let mut events = client.play(request).await.map_err(told)?.into_inner();
     let mut up: Option<Vec<String>> = None;
+    let mut interrupted = signal(SignalKind::interrupt()).context("listen for signals")?;
     let result = loop {
-        match events.message().await {
+        let message = tokio::select! {
+            message = events.message() => message,
+            _ = interrupted.recv() => break Err(Interrupted.into()),
+        };
+        match message {
             Err(status) => break Err(told(status)),
             Ok(None) => break Ok(()),
             Ok(Some(event)) => match event.event {
@@ -141,6 +157,13 @@ async fn follow(
     }
     result
 }
+
+/// Ctrl-C: the daemon goes on, and says nothing more here.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "interrupted: the daemon goes on with what it has begun, and pods that were made stay (hint: berth pods shows them; berth down with the same files removes them)"
+)]
+struct Interrupted;
 
 /// Whether a target cannot be a pod's name, and so is a manifest.
 fn is_manifest(target: &str) -> bool {

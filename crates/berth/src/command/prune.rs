@@ -87,7 +87,7 @@ impl Prune {
         let mut failed = false;
         if !targets.is_empty() {
             // Without force: one that was started meanwhile stays.
-            let request = api::RemoveRequest { targets, force: false };
+            let request = api::RemoveRequest { targets, force: false, volumes: false };
             let removed = client.remove(request).await.map_err(told)?.into_inner().outcomes;
             failed |= outcomes(removed)? != ExitCode::SUCCESS;
         }
@@ -106,7 +106,7 @@ impl Prune {
     }
 }
 
-fn ask(what: &str) -> anyhow::Result<()> {
+pub(super) fn ask(what: &str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("standard input is not a terminal on which to ask (hint: --force)");
     }

@@ -53,17 +53,29 @@ impl Run {
     /// Runs the container: in the background, or until it ends.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         terminal::demand(self.tty && !self.detach, self.interactive)?;
+        let (mut client, container) = self.make(&reach, false).await?;
+        if self.detach {
+            line(&container.id)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let stdin = self.interactive;
+        Foreground { container, tty: self.tty, stdin, remove: self.remove, ours: true }.run(&mut client).await
+    }
+
+    /// Makes the container: started, held for this client, or to wait for `berth start`.
+    pub(super) async fn make(&self, reach: &Reach, waits: bool) -> anyhow::Result<(Client, api::Container)> {
         let name = self.pod_name()?;
         let manifest = self.manifest(&name)?.to_string().into_bytes();
         let mut cidfile = self.cidfile.as_deref().map(Cidfile::make).transpose()?;
         let mut client = reach.client().await?;
-        let auths = Reader::of(&reach).manifest(&manifest).await;
+        let auths = Reader::of(reach).manifest(&manifest).await;
         let request = api::PlayRequest {
             auths,
             manifest,
             files: Vec::new(),
             replace: self.replace,
             hold: if self.detach { String::new() } else { name.clone() },
+            waits,
             remove: self.remove,
             pull: self.pull.map_or("missing", PullWhen::word).to_owned(),
         };
@@ -80,22 +92,32 @@ impl Run {
         }
         let container = made.context("the daemon created no container")?;
         cidfile.as_mut().map_or(Ok(()), |file| file.write(&container.id))?;
-        if self.detach {
-            line(&container.id)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        self.foreground(&mut client, &container).await
+        Ok((client, container))
     }
+}
 
-    async fn foreground(&self, client: &mut Client, container: &api::Container) -> anyhow::Result<ExitCode> {
+/// A container that was made and waits for this client.
+pub(super) struct Foreground {
+    pub(super) container: api::Container,
+    pub(super) tty: bool,
+    pub(super) stdin: bool,
+    /// Whether its pod is removed when it has ended.
+    pub(super) remove: bool,
+    /// Whether this call made it, so that it goes when it cannot be joined.
+    pub(super) ours: bool,
+}
+
+impl Foreground {
+    /// Starts it, and stays with it until it ends.
+    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<ExitCode> {
+        let container = &self.container;
         let join = api::AttachStart {
             container: container.id.clone(),
             release: true,
             size: terminal::size(),
-            stdin: self.interactive,
+            stdin: self.stdin,
         };
-        let session =
-            Session { tty: self.tty, stdin: self.interactive, stops: Some(container.pod_id.clone()) };
+        let session = Session { tty: self.tty, stdin: self.stdin, stops: Some(container.pod_id.clone()) };
         let ended = session.attach(client, join).await;
         if let Ok(Leave::Left) = ended {
             note(format_args!(
@@ -110,7 +132,9 @@ impl Run {
                 return Err(error.context(format!("the container keeps running as {}", container.name)));
             }
             // Its output would be lost: a container that could not be joined is not left waiting.
-            if let Err(more) = play::down(client, std::slice::from_ref(&container.pod_id), 0).await {
+            if self.ours
+                && let Err(more) = play::down(client, std::slice::from_ref(&container.pod_id), 0).await
+            {
                 note(format_args!("berth: failed to remove {}: {more:#}", container.name));
             }
             return Err(error);

@@ -107,6 +107,11 @@ fn draw(bar: &ProgressBar, layer: &api::Layer) {
         bar.abandon();
     } else {
         bar.set_length(layer.total);
+        // The rate is that of the transfer: a layer may have waited for others.
+        if layer.done > 0 && bar.position() == 0 {
+            bar.reset_elapsed();
+            bar.reset_eta();
+        }
         bar.set_position(layer.done);
     }
 }

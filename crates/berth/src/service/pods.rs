@@ -8,6 +8,7 @@ use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{EngineError, EngineEvent};
 use berth_pod::controller::{Options, Progress, PullChoice};
 use berth_pod::manifest::{self, Named, Pod};
+use berth_pod::plan::DEFAULT_GRACE;
 use berth_pod::workload::Key;
 use berth_types::lifecycle::container::{Listed, State};
 use berth_types::{Classify, Kind};
@@ -64,10 +65,11 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     }
     for pod in manifest.pods {
         if request.replace {
-            replace(service, &pod).await?;
+            replace(service, &pod, sender).await?;
         }
         let options = Options {
             hold: (!request.hold.is_empty()).then(|| request.hold.clone()),
+            waits: request.waits,
             remove: request.remove,
             pull,
             auths: auths.clone(),
@@ -81,12 +83,25 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     Ok(())
 }
 
-async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
+/// When it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+async fn replace(service: &Service, pod: &Pod, sender: &Sender) -> Result<(), Status> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     for view in service.engine.sandboxes(Some(Owner::Local)) {
         let metadata = &view.config.metadata;
         if metadata.name == pod.metadata.name && metadata.namespace == namespace {
-            service.pods.down(&view, None, true).await.map_err(refuse)?;
+            let mut down = std::pin::pin!(service.pods.down(&view, None, true));
+            let done = tokio::select! {
+                done = &mut down => done,
+                () = tokio::time::sleep(PATIENCE) => {
+                    let seconds = pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE);
+                    let note = format!("waiting for the old pod {} to end, which was asked to and is killed after its grace ({seconds} s by the new manifest)", metadata.name);
+                    drop(sender.send(Ok(event(api::play_event::Event::Note(note)))).await);
+                    down.await
+                }
+            };
+            done.map_err(refuse)?;
         }
     }
     Ok(())
@@ -94,7 +109,7 @@ async fn replace(service: &Service, pod: &Pod) -> Result<(), Status> {
 
 async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> Result<(), Status> {
     let (watch, mut steps) = mpsc::channel(64);
-    let held = options.hold.clone();
+    let held = options.hold.clone().filter(|_| !options.waits);
     let mut waits = super::waits::Waits::of(&pod);
     let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
     let result = loop {
@@ -278,7 +293,14 @@ pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> ap
                 api::Outcome { missing: true, ..outcome(name, Ok(())) }
             }
             Err(status) => outcome(name, Err(status)),
-            Ok(found) => outcome(name, remove_one(service, name, found, request.force).await),
+            Ok(found) => {
+                let pod = target::pod_of(&service.engine, &found);
+                let removed = remove_one(service, name, found, request.force).await;
+                if let (true, true, Some(pod)) = (request.volumes, removed.is_ok(), pod) {
+                    service.pods.remove_anonymous(&pod.config).await;
+                }
+                outcome(name, removed)
+            }
         });
     }
     api::RemoveResponse { outcomes }
@@ -286,21 +308,23 @@ pub(super) async fn remove(service: &Service, request: api::RemoveRequest) -> ap
 
 async fn remove_one(service: &Service, name: &str, found: Target, force: bool) -> Result<(), Status> {
     let runs = |view: &Arc<ContainerView>| view.state.listed() == Some(Listed::Running);
-    let refused = || {
+    let refused = |is_paused: bool| {
+        let how = if is_paused { "paused" } else { "running" };
         Status::failed_precondition(format!(
-            "{name} is running (hint: stop it first, or remove it with --force)"
+            "{name} is {how} (hint: stop it first, or remove it with --force)"
         ))
     };
+    let paused = |view: &Arc<ContainerView>| service.engine.is_paused(view);
     match found {
         Target::Pod(view) => {
             if !force && view.containers.iter().any(runs) {
-                return Err(refused());
+                return Err(refused(view.containers.iter().any(paused)));
             }
             gone(take_down(service, &view, Some(0), true).await)
         }
         Target::Container(view) => {
             if !force && runs(&view) {
-                return Err(refused());
+                return Err(refused(paused(&view)));
             }
             let Ok(pod) = service.engine.sandbox(view.sandbox.as_str()) else { return Ok(()) };
             // A local pod is no more than its containers: with the last one it goes too.

@@ -90,6 +90,12 @@ pub(super) async fn attach(
         return Err(Status::invalid_argument("the first message of an attach must be its join"));
     };
     let view = target::container(&service.engine, &join.container)?;
+    if service.engine.is_paused(&view) {
+        return Err(Status::failed_precondition(format!(
+            "{name} is paused (hint: berth unpause {name} lets it go on)",
+            name = view.config.metadata.name
+        )));
+    }
     let mut session = service.engine.attach(&view.id, join.stdin).await.map_err(refuse)?;
     resize(session.resizer.as_ref(), join.size).await;
     if join.release {

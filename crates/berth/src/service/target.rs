@@ -38,6 +38,14 @@ pub(super) fn pod(engine: &Engine, name: &str) -> Result<Arc<SandboxView>, Statu
     }
 }
 
+/// The pod that was named, or that of the container that was.
+pub(super) fn pod_of(engine: &Engine, target: &Target) -> Option<Arc<SandboxView>> {
+    match target {
+        Target::Pod(view) => Some(view.clone()),
+        Target::Container(view) => engine.sandbox(view.sandbox.as_str()).ok(),
+    }
+}
+
 /// The same, with pods by their names instead of the ids of their sandboxes.
 pub(super) fn by_pods_names(engine: &Engine, status: &Status) -> Status {
     let mut message = status.message().to_owned();

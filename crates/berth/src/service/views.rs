@@ -127,7 +127,7 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
 }
 
 /// Everything of a pod.
-pub(super) fn inspect_pod(view: &Arc<SandboxView>) -> Value {
+pub(super) fn inspect_pod(view: &Arc<SandboxView>, state: impl Fn(&ContainerView) -> &'static str) -> Value {
     json!({
         "kind": "Pod",
         "id": view.id.as_str(),
@@ -140,17 +140,17 @@ pub(super) fn inspect_pod(view: &Arc<SandboxView>) -> Value {
         "shimPid": view.shim_pid,
         "message": view.message,
         "config": &*view.config,
-        "containers": view.containers.iter().map(inspect_container).collect::<Vec<_>>(),
+        "containers": view.containers.iter().map(|c| inspect_container(c, state(c))).collect::<Vec<_>>(),
     })
 }
 
 /// Everything of a container.
-pub(super) fn inspect_container(view: &Arc<ContainerView>) -> Value {
+pub(super) fn inspect_container(view: &ContainerView, state: &str) -> Value {
     json!({
         "kind": "Container",
         "id": view.id.as_str(),
         "pod": view.sandbox.as_str(),
-        "state": view.state.word(),
+        "state": state,
         "createdAt": view.created_at,
         "startedAt": view.started_at,
         "exit": view.exit.as_ref().map(|e| json!({

@@ -114,10 +114,11 @@ fn values_that_make_no_sense_are_named_and_leave_nothing() {
     let home = Home::start();
     home.berth(&["pull", "-q", BUSYBOX]).fine();
     for (flags, words) in [
-        (&["-v", "data:/mnt"][..], &["--volume", "named volumes"][..]),
+        (&["-v", "d:/mnt"][..], &["--volume", "volume's name"][..]),
         (&["-v", "/tmp:/mnt:rx"], &["--volume", "rx"]),
         (&["-v", "tmp"], &["--volume", "PATH:PATH"]),
-        (&["--ulimit", "nofile=9"], &["--ulimit", "ulimit -n"]),
+        (&["--ulimit", "nofile=9:8"], &["--ulimit", "above the hard limit"]),
+        (&["--ulimit", "files=9"], &["--ulimit", "is none of core"]),
         (&["-v", "/tmp:mnt"], &["mnt"]),
         (&["-p", "80-"], &["--publish", "PORT:]PORT"]),
         (&["-p", "x:80"], &["--publish", "\"x\" is not a port"]),

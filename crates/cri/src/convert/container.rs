@@ -52,6 +52,7 @@ pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<
         security: context.map_or_else(|| Ok(ContainerSecurity::default()), security::container)?,
         pid: sandbox::pid(&options)?,
         stop_signal: signal::from_api("config.stop_signal", from.stop_signal)?,
+        rlimits: Vec::new(),
     })
 }
 

@@ -11,7 +11,7 @@ use berth_types::shim::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::exit;
+use super::{exit, pause};
 use crate::error::EngineError;
 use crate::oci::signal;
 use crate::sandbox::Live;
@@ -67,10 +67,13 @@ impl Stopper {
         }
         if let Some(signal) = self.signal {
             self.ask_to_end(signal).await?;
+            pause::thaw(&self.shared, self.cgroup.as_ref()).await;
             while !self.is_time().await? {}
         }
         let Some(shim) = self.shim.borrow().clone() else { return Ok(()) };
-        match self.send(&shim, signal::KILL, true).await {
+        let sent = self.send(&shim, signal::KILL, true).await;
+        pause::thaw(&self.shared, self.cgroup.as_ref()).await;
+        match sent {
             Ok(()) => {
                 let limit = if self.kernel.is_some() { MEMBER_KILL_LIMIT } else { KILL_LIMIT };
                 let over = tokio::time::sleep(limit);

@@ -120,7 +120,15 @@ pub(super) fn mount(
     Ok(made)
 }
 
-fn detached(volume: &Volume, place: &Path, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Unmounted> {
+/// A mount of what was found in layers, which appears nowhere.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn detached(
+    volume: &Volume,
+    place: &Path,
+    user: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, Unmounted> {
     match (volume, user) {
         (Volume::Stack(dirs), None) => Ok(overlay::mount_read_only(dirs, place)?),
         (Volume::Stack(dirs), Some(user)) => Ok(overlay::mount_read_only_idmapped(dirs, place, user)?),
@@ -156,7 +164,7 @@ impl Classify for NotThere {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Unmounted {
+pub(crate) enum Unmounted {
     #[error(transparent)]
     Overlay(#[from] overlay::OverlayError),
     #[error("open_tree")]

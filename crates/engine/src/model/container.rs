@@ -49,6 +49,20 @@ pub struct ContainerConfig {
     pub pid: PidMode,
     /// The signal that asks it to stop, as `SIGTERM` or a number; None is the image's, else SIGTERM.
     pub stop_signal: Option<String>,
+    /// Limits of each of its processes; others are those of Berth's own.
+    #[serde(default)]
+    pub rlimits: Vec<Rlimit>,
+}
+
+/// A limit of single processes, as setrlimit(2) has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Its name in lower case, without `RLIMIT_`: `nofile`.
+    pub kind: String,
+    /// The limit in force.
+    pub soft: u64,
+    /// The limit up to which it may be raised.
+    pub hard: u64,
 }
 
 /// The identity of a container in its sandbox.

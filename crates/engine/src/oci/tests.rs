@@ -67,6 +67,7 @@ pub(crate) fn container() -> ContainerConfig {
         security: ContainerSecurity::default(),
         pid: PidMode::Container,
         stop_signal: None,
+        rlimits: Vec::new(),
     }
 }
 

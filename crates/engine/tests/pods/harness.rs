@@ -375,6 +375,7 @@ pub(crate) fn script(name: &str, script: &str) -> ContainerConfig {
         security: ContainerSecurity::default(),
         pid: PidMode::Container,
         stop_signal: None,
+        rlimits: Vec::new(),
     }
 }
 

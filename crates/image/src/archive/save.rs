@@ -52,7 +52,12 @@ impl Images {
     }
 }
 
-fn write_layer(images: &Images, layer: &LayerRecord, out: &mut impl Write) -> Result<(), ArchiveError> {
+/// Writes the tar that a layer was.
+pub(crate) fn write_layer(
+    images: &Images,
+    layer: &LayerRecord,
+    out: &mut impl Write,
+) -> Result<(), ArchiveError> {
     let dir = images.layout().layer(&layer.id);
     if !images.layout().recipe(&layer.id).exists() {
         return Err(ArchiveError::Layer {

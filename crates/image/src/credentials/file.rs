@@ -12,7 +12,7 @@ use super::{Credentials, Environment, Secret, decode_auth, same_server};
 use crate::json::nullable;
 
 /// The largest file read.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) const MAX_FILE: u64 = 1 << 20;
 
 /// The files to look in, in order; one that does not exist is skipped.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,14 @@ pub enum FileError {
     /// The file cannot be read.
     #[error("read credentials from {}", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("write credentials to {}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// The system's reason.
@@ -65,7 +73,7 @@ pub enum FileError {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct ConfigJson {
+pub(super) struct ConfigJson {
     #[serde(deserialize_with = "nullable")]
     auths: BTreeMap<String, Option<AuthEntry>>,
     #[serde(deserialize_with = "nullable")]
@@ -155,12 +163,12 @@ fn read(path: &Path) -> Result<Option<ConfigJson>, FileError> {
 }
 
 /// The name by which docker stores an account of Docker Hub.
-fn helper_server(host: &str) -> String {
+pub(super) fn helper_server(host: &str) -> String {
     if same_server(host, "docker.io") { "https://index.docker.io/v1/".to_owned() } else { host.to_owned() }
 }
 
 impl ConfigJson {
-    fn helper(&self, host: &str) -> Option<String> {
+    pub(super) fn helper(&self, host: &str) -> Option<String> {
         let own = self.cred_helpers.iter().find(|(server, _)| is_whole_server(server, host));
         let name = own.map_or(&self.creds_store, |(_, name)| name);
         (!name.is_empty()).then(|| name.clone())
@@ -184,7 +192,7 @@ impl ConfigJson {
 
 /// Whether `key` names the whole of `host`, not a part of its repositories: `host`,
 /// `https://host`, `https://host/v1/`.
-fn is_whole_server(key: &str, host: &str) -> bool {
+pub(super) fn is_whole_server(key: &str, host: &str) -> bool {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     let path = rest.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
     matches!(path, "" | "v1" | "v2") && same_server(key, host)

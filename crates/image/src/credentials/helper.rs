@@ -1,4 +1,4 @@
-//! docker's credential helpers: `docker-credential-NAME get`, the server on standard input, a JSON
+//! docker's credential helpers: `docker-credential-NAME get`, `store` and `erase`, the server on standard input, a JSON
 //! object on standard output. Time and output are bounded, what it prints is never shown.
 
 use std::ffi::OsStr;
@@ -59,11 +59,25 @@ struct Answer {
 
 /// Asks the helper `name` for `server`; None when it knows none.
 pub(super) async fn get(name: &str, server: &str) -> Result<Option<Credentials>, HelperError> {
+    check(name)?;
+    ask(name, format!("docker-credential-{name}").as_ref(), server, TIMEOUT).await
+}
+
+fn check(name: &str) -> Result<(), HelperError> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if name.is_empty() || !name.bytes().all(valid) {
         return Err(HelperError::Name(name.to_owned()));
     }
-    ask(name, format!("docker-credential-{name}").as_ref(), server, TIMEOUT).await
+    Ok(())
+}
+
+/// Has the helper `name` store or erase something.
+pub(super) async fn tell(name: &str, verb: &str, input: &str) -> Result<(), HelperError> {
+    check(name)?;
+    let program = format!("docker-credential-{name}");
+    let done = tokio::time::timeout(TIMEOUT, output(name, program.as_ref(), verb, input)).await;
+    let (status, _) = done.map_err(|_| HelperError::Timeout(name.to_owned()))??;
+    if status.success() { Ok(()) } else { Err(HelperError::Failed { name: name.to_owned(), status }) }
 }
 
 /// Asks this program, whatever its name.
@@ -80,23 +94,7 @@ pub(super) async fn ask(
 }
 
 async fn run(name: &str, program: &OsStr, server: &str) -> Result<Option<Credentials>, HelperError> {
-    let failed = |source| HelperError::Run { name: name.to_owned(), source };
-    let mut child = tokio::process::Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    let mut stdin = child.stdin.take().expect("stdin was asked for");
-    // A helper may end without reading; its answer then says why.
-    drop(stdin.write_all(server.as_bytes()).await);
-    drop(stdin);
-    let stdout = child.stdout.take().expect("stdout was asked for");
-    let mut output = Vec::new();
-    stdout.take(MAX_OUTPUT).read_to_end(&mut output).await.map_err(failed)?;
-    let status = child.wait().await.map_err(failed)?;
+    let (status, output) = output(name, program, "get", server).await?;
     if !status.success() {
         return match String::from_utf8_lossy(&output).contains(NOT_FOUND) {
             true => Ok(None),
@@ -109,4 +107,31 @@ async fn run(name: &str, program: &OsStr, server: &str) -> Result<Option<Credent
         (TOKEN_USER, _) => Some(Credentials::IdentityToken(Secret::new(answer.secret))),
         _ => Some(Credentials::Basic { username: answer.username, password: Secret::new(answer.secret) }),
     })
+}
+
+/// How the program ends, and what it prints.
+async fn output(
+    name: &str,
+    program: &OsStr,
+    verb: &str,
+    input: &str,
+) -> Result<(std::process::ExitStatus, Vec<u8>), HelperError> {
+    let failed = |source| HelperError::Run { name: name.to_owned(), source };
+    let mut child = tokio::process::Command::new(program)
+        .arg(verb)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let mut stdin = child.stdin.take().expect("stdin was asked for");
+    // A helper may end without reading; its answer then says why.
+    drop(stdin.write_all(input.as_bytes()).await);
+    drop(stdin);
+    let stdout = child.stdout.take().expect("stdout was asked for");
+    let mut output = Vec::new();
+    stdout.take(MAX_OUTPUT).read_to_end(&mut output).await.map_err(failed)?;
+    let status = child.wait().await.map_err(failed)?;
+    Ok((status, output))
 }

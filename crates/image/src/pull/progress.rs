@@ -59,11 +59,11 @@ impl Progress {
         Self::channel().0
     }
 
-    pub(super) fn begin(&self, manifest: Digest, layers: Vec<LayerProgress>) {
+    pub(crate) fn begin(&self, manifest: Digest, layers: Vec<LayerProgress>) {
         self.0.send_replace(PullProgress { manifest: Some(manifest), layers });
     }
 
-    pub(super) fn layer(&self, index: usize, now: &LayerProgress) {
+    pub(crate) fn layer(&self, index: usize, now: &LayerProgress) {
         self.0.send_if_modified(|all| match all.layers.get_mut(index) {
             Some(layer) if layer != now => {
                 layer.clone_from(now);

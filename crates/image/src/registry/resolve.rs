@@ -94,6 +94,12 @@ impl Source {
         })
     }
 
+    /// The registry itself, which alone is written to; where the configuration has only others, the last of them.
+    pub(crate) fn own_host(&self) -> Option<&Host> {
+        let own = self.hosts.iter().find(|host| host.role == Role::Registry);
+        own.or_else(|| self.hosts.last())
+    }
+
     /// The reference.
     pub fn reference(&self) -> &ImageRef {
         &self.reference

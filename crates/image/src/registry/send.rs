@@ -107,7 +107,7 @@ async fn probe(source: &Source, host: &Host, key: &TokenKey) -> Result<Option<He
 }
 
 /// The URL of a host's API, without a slash at the end.
-fn base(host: &Host) -> String {
+pub(super) fn base(host: &Host) -> String {
     let scheme = match host.scheme {
         Scheme::Http => "http",
         Scheme::Https | Scheme::HttpsOrHttp => "https",
@@ -268,8 +268,9 @@ fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostEr
 pub(super) async fn exchange(
     registry: &Registry,
     client: &HttpClient,
-    mut request: Request<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, HostError> {
+    let mut request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
     let timeouts = &registry.inner.config.timeouts;
     if let Some(header) = registry.inner.transport.proxy_authorization(request.uri()) {
         request.headers_mut().insert(PROXY_AUTHORIZATION, header);
@@ -299,7 +300,7 @@ pub(super) async fn body(
 }
 
 /// What an answer that is no success means.
-async fn refusal(response: Response<Incoming>, timeouts: &Timeouts, shown: bool) -> HostError {
+pub(super) async fn refusal(response: Response<Incoming>, timeouts: &Timeouts, shown: bool) -> HostError {
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers());
     let detail = match body(response.into_body(), "error", MAX_DETAIL, timeouts).await {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -26,8 +26,10 @@ use crate::hosts::{Host, Scheme, TlsSettings, is_loopback};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
+/// What a request carries.
+pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 /// An HTTP client for hosts with the same TLS settings.
-pub(super) type HttpClient = Client<Connector, Full<Bytes>>;
+pub(super) type HttpClient = Client<Connector, Body>;
 
 /// Clients kept; settings change when files do, so old ones are dropped.
 const MAX_CLIENTS: usize = 64;

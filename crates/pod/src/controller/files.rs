@@ -9,6 +9,7 @@ use std::{fs, io};
 use super::{PodError, atomic, give};
 use crate::manifest::{HostPathType, Pod};
 use crate::plan::{Place, Plan, Volume, VolumeKind};
+use crate::volumes;
 
 /// A random uid in the form of a UUID of version 4.
 pub(crate) fn fresh_uid() -> String {
@@ -24,7 +25,7 @@ pub(super) fn prepare(pod: &Pod, plan: &Plan, place: &Place) -> Result<(), PodEr
         let dir = place.dir.join("logs").join(&planned.config.metadata.name);
         private_dir(&dir).map_err(|e| fault("logs", &dir, e.to_string()))?;
     }
-    plan.volumes.iter().try_for_each(volume)
+    plan.volumes.iter().try_for_each(|one| volume(one, place))
 }
 
 /// The ConfigMaps and Secrets that a pod uses, in its directory, so that a new daemon can go on with it.
@@ -112,7 +113,7 @@ fn host_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
-fn volume(volume: &Volume) -> Result<(), PodError> {
+fn volume(volume: &Volume, place: &Place) -> Result<(), PodError> {
     let path = &volume.path;
     let failed = |e: io::Error| fault(&volume.name, path, e.to_string());
     match &volume.kind {
@@ -140,6 +141,14 @@ fn volume(volume: &Volume) -> Result<(), PodError> {
             .map(drop)
             .map_err(failed),
         VolumeKind::Host(kind) => check(volume, *kind),
+        VolumeKind::Named(named) => {
+            let document = volumes::Document {
+                created_at: berth_engine::now(),
+                anonymous: named.anonymous,
+                ..volumes::Document::default()
+            };
+            volumes::make(&place.volumes(), &named.name, &document).map(drop).map_err(PodError::volume)
+        }
         VolumeKind::Claim { name, .. } => {
             if !path.is_dir() {
                 let reason = format!("persistentvolumeclaim {name:?} not found");

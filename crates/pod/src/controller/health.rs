@@ -32,6 +32,9 @@ const MAX_ASKED: usize = 128;
 /// Until what did not end is ended again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a paused container goes on.
+const PAUSED: Duration = Duration::from_secs(1);
+
 /// What the pods of an engine share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -291,7 +294,7 @@ impl Health {
         self.asking.spawn(async move {
             // It is never closed.
             let _one_of_many = shared.asked.acquire().await;
-            Report::Answer(id, kind, probe::ask(&target, &spec).await)
+            Report::Answer(id, kind, unpaused(&target, || probe::ask(&target, &spec)).await)
         });
     }
 
@@ -380,6 +383,23 @@ impl Health {
 
     fn target(&self, id: &ContainerId) -> Target {
         Target { engine: self.engine.clone(), container: id.clone(), address: self.address }
+    }
+}
+
+/// The answer of a container that was not paused meanwhile: one that is paused can give none.
+async fn unpaused<F: Future<Output = Answer>>(target: &Target, ask: impl Fn() -> F) -> Answer {
+    let is_paused = || {
+        let view = target.engine.container(target.container.as_str());
+        view.is_ok_and(|view| target.engine.is_paused(&view))
+    };
+    loop {
+        while is_paused() {
+            tokio::time::sleep(PAUSED).await;
+        }
+        let answer = ask().await;
+        if answer.outcome == Outcome::Success || !is_paused() {
+            return answer;
+        }
     }
 }
 

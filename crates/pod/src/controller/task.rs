@@ -64,7 +64,7 @@ enum Wake {
 impl Task {
     pub(super) fn new(pods: Pods, key: Key, pod: Pod, plan: Plan, place: Place, options: Options) -> Self {
         let held = options.hold.clone();
-        let attended = held.is_some();
+        let attended = held.is_some() && !options.waits;
         let history = History::default();
         let health = Health::new(pods.inner.engine.clone(), pods.inner.health.clone());
         Self {
@@ -102,7 +102,7 @@ impl Task {
             Ok(id) => id,
             Err(e) => {
                 // The name is free before the caller knows, so that it can try again.
-                self.take_away(None).await;
+                self.undo(None).await;
                 drop(started.send(Err(e)));
                 return;
             }
@@ -121,6 +121,7 @@ impl Task {
         let engine = self.pods.inner.engine.clone();
         pull::images(&engine, &self.plan, &self.options, watch).await?;
         files::prepare(&self.pod, &self.plan, &self.place)?;
+        self.pods.fill(&self.plan).await?;
         let id = engine
             .run_sandbox(self.plan.sandbox.clone())
             .await
@@ -167,7 +168,7 @@ impl Task {
             if let Err(error) = outcome {
                 match waiting.take() {
                     Some((started, _)) => {
-                        self.take_away(Some(&view)).await;
+                        self.undo(Some(&view)).await;
                         drop(started.send(Err(error)));
                         return;
                     }

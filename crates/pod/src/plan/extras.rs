@@ -1,6 +1,8 @@
 //! What flags of `berth run` mean and no field of a pod's manifest can say: it is in an annotation, beside what is in fields.
 
-use berth_engine::model::{ContainerConfig, Device, Network};
+use std::collections::BTreeMap;
+
+use berth_engine::model::{ContainerConfig, Device, Network, Rlimit};
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Plan, wrong};
@@ -46,6 +48,36 @@ pub struct Extras {
     /// How soon the kernel ends it when the machine's memory runs out.
     #[serde(skip_serializing_if = "is_default")]
     pub oom_score_adj: Option<i32>,
+    /// Limits of single processes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ulimits: Vec<Ulimit>,
+    /// Volumes of the pod, by their names in it, that are not the empty directories they are told as but outlive it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volumes: BTreeMap<String, NamedVolume>,
+}
+
+/// A limit of single processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ulimit {
+    /// `nofile`, ...
+    pub kind: String,
+    /// The limit in force; -1 is none.
+    pub soft: i64,
+    /// The limit up to which it may be raised; -1 is none.
+    pub hard: i64,
+}
+
+/// A volume that outlives its pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NamedVolume {
+    /// Its name on this machine.
+    pub name: String,
+    /// Whether the name was made up: it goes with what is made by `run --rm`.
+    pub anonymous: bool,
+    /// Whether it is not filled from the image.
+    pub no_copy: bool,
 }
 
 /// A device of the host in a container.
@@ -111,6 +143,13 @@ impl Extras {
             node: None,
         }));
         config.cdi_devices.extend_from_slice(&self.cdi_devices);
+        // A negative number is what the kernel calls infinity.
+        let number = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+        config.rlimits.extend(self.ulimits.iter().map(|of| Rlimit {
+            kind: of.kind.clone(),
+            soft: number(of.soft),
+            hard: number(of.hard),
+        }));
         let resources = &mut config.resources;
         resources.pids_limit = self.pids_limit.or(resources.pids_limit);
         resources.cpuset_cpus.clone_from(&self.cpuset_cpus);

@@ -55,11 +55,11 @@ fn mount(
         Some((path, at)) => below(volume, path, &at)?,
     };
     // Files that are made from the manifest are read-only, as a kubelet mounts them.
-    let claim = matches!(volume.kind, VolumeKind::Claim { .. });
+    let kept = matches!(volume.kind, VolumeKind::Claim { .. } | VolumeKind::Named(_));
     let read_only = matches!(volume.kind, VolumeKind::Claim { read_only: true, .. });
     let readonly = asked.read_only || files || read_only;
     // What outlives its pod gives nobody rights later.
-    let options = if claim { vec!["nosuid".to_owned(), "nodev".to_owned()] } else { Vec::new() };
+    let options = if kept { vec!["nosuid".to_owned(), "nodev".to_owned()] } else { Vec::new() };
     Ok(Some(Mount { readonly, propagation, sub_path, options, ..Mount::new(source, place) }))
 }
 
@@ -110,9 +110,11 @@ fn below(volume: &Volume, path: PathBuf, at: &str) -> Result<(PathBuf, PathBuf),
             Ok((volume.path.join(path), PathBuf::new()))
         }
         VolumeKind::Files(_) => Err(wrong(at, format!("Not found: {path:?}: the volume has no such file"))),
-        VolumeKind::Empty | VolumeKind::Memory(_) | VolumeKind::Host(_) | VolumeKind::Claim { .. } => {
-            Ok((volume.path.clone(), path))
-        }
+        VolumeKind::Empty
+        | VolumeKind::Memory(_)
+        | VolumeKind::Host(_)
+        | VolumeKind::Claim { .. }
+        | VolumeKind::Named(_) => Ok((volume.path.clone(), path)),
     }
 }
 

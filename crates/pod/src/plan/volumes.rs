@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::facts::Facts;
 use super::projected::{self, Files};
-use super::{Fault, Faults, absolute, empty, name, wrong};
+use super::{Fault, Faults, NamedVolume, absolute, empty, extras, name, wrong};
 use crate::manifest::{self, HostPathType};
 
 /// A volume of a pod.
@@ -39,11 +39,15 @@ pub enum VolumeKind {
         /// Whether no container may write.
         read_only: bool,
     },
+    /// A volume of docker's kind, which outlives the pod.
+    Named(NamedVolume),
 }
 
 /// The volumes of a pod, without those that have a fault.
 pub(super) fn plan(facts: &Facts<'_>, faults: &mut Faults) -> Vec<Volume> {
     let volumes = &facts.pod.spec.volumes;
+    // What is wrong with them is told where all of them are read.
+    let named_volumes = extras::of(facts.pod).unwrap_or_default().volumes;
     let mut seen = BTreeSet::new();
     let mut planned = Vec::with_capacity(volumes.len());
     for (index, volume) in volumes.iter().enumerate() {
@@ -54,7 +58,11 @@ pub(super) fn plan(facts: &Facts<'_>, faults: &mut Faults) -> Vec<Volume> {
             fresh.then_some(()).ok_or_else(twice)
         });
         let named = faults.take(named);
-        planned.extend(faults.take(one(facts, volume, &at)).filter(|_| named.is_some()));
+        let found = match named_volumes.get(&volume.name) {
+            Some(one) => stored(facts, volume, one),
+            None => one(facts, volume, &at),
+        };
+        planned.extend(faults.take(found).filter(|_| named.is_some()));
     }
     planned
 }
@@ -104,6 +112,15 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
     };
     let group = facts.pod.spec.security_context.fs_group;
     Ok(Volume { name: name.clone(), path, kind, group })
+}
+
+fn stored(facts: &Facts<'_>, volume: &manifest::Volume, named: &NamedVolume) -> Result<Volume, Fault> {
+    if !crate::volumes::is_name(&named.name) {
+        let fault = crate::volumes::VolumeError::Name(named.name.clone());
+        return Err(wrong(format!("metadata.annotations[{}]", extras::RUN), fault.to_string()));
+    }
+    let path = crate::volumes::data(&facts.place.volumes(), &named.name);
+    Ok(Volume { name: volume.name.clone(), path, kind: VolumeKind::Named(named.clone()), group: None })
 }
 
 fn claim(facts: &Facts<'_>, claim: &manifest::ClaimVolume, at: &str) -> Result<(PathBuf, VolumeKind), Fault> {

@@ -20,6 +20,7 @@ pub(super) enum Filter {
 const STATES: &[(&str, &[&str])] = &[
     ("created", &["created", "being created"]),
     ("running", &["running"]),
+    ("paused", &["paused"]),
     ("exited", &["exited"]),
     ("stopping", &["stopping"]),
     ("removing", &["being removed"]),
@@ -38,7 +39,7 @@ impl std::str::FromStr for Filter {
             "status" => {
                 if value != "restarting" && !STATES.iter().any(|(state, _)| *state == value) {
                     bail!(
-                        "status={value}: expected created, running, restarting, exited, stopping or removing"
+                        "status={value}: expected created, running, paused, restarting, exited, stopping or removing"
                     );
                 }
                 Self::Status(value)
@@ -100,7 +101,7 @@ impl Filter {
     pub(super) fn wants_ended(&self) -> bool {
         match self {
             Self::Exited(_) => true,
-            Self::Status(word) => word != "running",
+            Self::Status(word) => word != "running" && word != "paused",
             Self::Name(_) | Self::Id(_) | Self::Pod(_) | Self::Label(..) | Self::Ancestor(_) => false,
         }
     }

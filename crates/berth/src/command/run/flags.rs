@@ -28,7 +28,7 @@ Exit status: the container's own; 125 when Berth failed, 126 or 127 when the com
 pub(crate) struct Run {
     /// Run in the background and print the container's id
     #[arg(short, long)]
-    pub(super) detach: bool,
+    pub(in crate::command) detach: bool,
     /// Keep standard input open
     #[arg(short, long)]
     pub(super) interactive: bool,
@@ -53,11 +53,11 @@ pub(crate) struct Run {
     /// File of environment variables, one a line; repeatable
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// File or directory of this machine in the container; a path alone is an empty directory; repeatable
-    #[arg(short, long, value_name = "[PATH:]PATH[:ro]")]
+    /// File or directory of this machine, or volume, in the container; a path alone is a volume without a name; repeatable
+    #[arg(short, long, value_name = "[PATH|NAME:]PATH[:ro]")]
     volume: Vec<String>,
     /// The same in words; repeatable
-    #[arg(long, value_name = "type=bind|tmpfs,src=PATH,dst=PATH[,ro]")]
+    #[arg(long, value_name = "type=bind|volume|tmpfs,src=PATH|NAME,dst=PATH[,ro]")]
     mount: Vec<String>,
     /// Directory in memory; repeatable
     #[arg(long, value_name = "PATH[:size=SIZE]")]
@@ -134,6 +134,9 @@ pub(crate) struct Run {
     /// The most processes and threads; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
+    /// Limit of each process, as nofile=1024 or nofile=1024:2048; -1 is none; repeatable
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<String>,
     /// How soon the kernel ends it when memory runs out, -1000 to 1000
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     oom_score_adj: Option<i32>,

@@ -76,8 +76,17 @@ impl Task {
         if remove {
             there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
             self.take_away(None).await;
+            if self.options.remove {
+                self.pods.remove_anonymous(&self.plan.sandbox).await;
+            }
         }
         Ok(())
+    }
+
+    /// Removes what is left of a pod that could not be made, its volumes without a name, too.
+    pub(super) async fn undo(&self, view: Option<&SandboxView>) {
+        self.take_away(view).await;
+        self.pods.remove_anonymous(&self.plan.sandbox).await;
     }
 
     /// Removes what is left of the pod and frees its name.

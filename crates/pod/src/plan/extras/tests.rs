@@ -31,6 +31,8 @@ fn the_settings_reach_the_container() {
         cpu_shares: Some(512),
         memory_swap: Some(-1),
         oom_score_adj: Some(500),
+        ulimits: vec![Ulimit { kind: "nofile".into(), soft: 5, hard: -1 }],
+        ..Extras::default()
     };
     let plan = plan(&pod("my_App.1", &serde_json::to_string(&extras).unwrap())).unwrap();
     assert_eq!((plan.sandbox.namespaces.network, plan.max_restarts), (Network::None, Some(3)));
@@ -41,6 +43,8 @@ fn the_settings_reach_the_container() {
     let of = &config.resources;
     assert_eq!((of.pids_limit, of.cpuset_cpus.as_str(), of.cpuset_mems.as_str()), (Some(9), "0-1", "0"));
     assert_eq!((of.cpu_shares, of.memory_swap_limit, of.oom_score_adj), (Some(512), Some(-1), Some(500)));
+    let limit = &config.rlimits[0];
+    assert_eq!((limit.kind.as_str(), limit.soft, limit.hard), ("nofile", 5, u64::MAX));
 }
 
 #[test]

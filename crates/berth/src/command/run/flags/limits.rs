@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use berth_pod::manifest::Quantity;
-use berth_pod::plan::Extras;
+use berth_pod::plan::{Extras, Ulimit};
 use serde_json::{Map, Value, json};
 
 use super::Run;
@@ -45,9 +45,47 @@ impl Run {
             cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
             memory_swap,
             oom_score_adj: self.oom_score_adj,
+            ulimits: self.ulimit.iter().map(|text| ulimit(text)).collect::<anyhow::Result<_>>()?,
             ..Extras::default()
         })
     }
+}
+
+/// The limits of processes that the kernel has, as docker names them.
+const ULIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// `nofile=1024:2048`
+fn ulimit(text: &str) -> anyhow::Result<Ulimit> {
+    let wrong = || {
+        format!("invalid --ulimit {text:?}: expected NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:2048")
+    };
+    let (kind, values) = text.split_once('=').with_context(wrong)?;
+    if !ULIMITS.contains(&kind) {
+        bail!("--ulimit {text:?}: {kind:?} is none of {}", ULIMITS.join(", "));
+    }
+    let number = |text: &str| text.parse::<i64>().ok().filter(|limit| *limit >= -1).with_context(wrong);
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if hard != -1 && (soft == -1 || soft > hard) {
+        bail!("--ulimit {text:?}: the soft limit is above the hard limit");
+    }
+    Ok(Ulimit { kind: kind.to_owned(), soft, hard })
 }
 
 /// The bytes of a size.

@@ -1,7 +1,9 @@
 //! The pod manifest that the flags mean.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, bail};
-use berth_pod::plan::{Extras, RUN, USER};
+use berth_pod::plan::{Extras, NamedVolume, RUN, USER};
 use serde_json::{Map, Value, json};
 
 use super::super::super::{environment, environment_files};
@@ -52,7 +54,8 @@ impl Run {
             spec["runtimeClassName"] = json!(runtime);
         }
         let labels = pairs(&self.label, "--label")?;
-        let metadata = json!({ "name": name, "labels": labels, "annotations": self.annotations()? });
+        let metadata =
+            json!({ "name": name, "labels": labels, "annotations": self.annotations(volumes.named)? });
         Ok(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
     }
 
@@ -139,7 +142,7 @@ impl Run {
     }
 
     /// What no field says: a user whose number only the image knows, and more.
-    fn annotations(&self) -> anyhow::Result<Map<String, Value>> {
+    fn annotations(&self, volumes: BTreeMap<String, NamedVolume>) -> anyhow::Result<Map<String, Value>> {
         let mut all = pairs(&self.annotation, "--annotation")?;
         let named = self.user.iter().filter(|user| super::security::numbers(user).is_none());
         all.extend(named.map(|user| (USER.to_owned(), json!(user))));
@@ -151,6 +154,7 @@ impl Run {
             },
             devices: self.devices()?,
             cdi_devices: self.cdi_devices(),
+            volumes,
             ..self.limits()?
         };
         all.insert(RUN.to_owned(), json!(serde_json::to_string(&extras)?));

@@ -1,4 +1,4 @@
-use berth_pod::plan::USER;
+use berth_pod::plan::{Extras, RUN, USER};
 use clap::Parser;
 use serde_json::Value;
 
@@ -97,7 +97,8 @@ fn the_command_may_have_flags_of_its_own() {
 #[test]
 fn what_cannot_be_is_refused_with_the_flag() {
     for (args, named) in [
-        (&["-v", "data:/data", "x"][..], "named volumes"),
+        (&["-v", "d:/data", "x"][..], "\"d\" is neither a path nor a volume's name"),
+        (&["-v", "data:/data:rshared", "x"], "has no propagation"),
         (&["-v", "a", "x"], "PATH:PATH"),
         (&["-v", "/tmp:/b:rx", "x"], "\"rx\""),
         (
@@ -110,7 +111,7 @@ fn what_cannot_be_is_refused_with_the_flag() {
         (&["-p", "80/sctp", "x"], "name a port of this machine"),
         (&["--expose", "x", "x"], "--expose \"x\""),
         (&["--mount", "type=bind,dst=/a", "x"], "needs src=PATH"),
-        (&["--mount", "type=volume,src=data,dst=/a", "x"], "named volumes"),
+        (&["--mount", "type=volume,src=da/ta,dst=/a", "x"], "neither a path"),
         (&["--mount", "type=bind,src=/tmp", "x"], "needs dst=PATH"),
         (&["--mount", "type=image,src=a,dst=/a", "x"], "type=image"),
         (&["--mount", "type=bind,src=/tmp,dst=/a,colour=red", "x"], "\"colour\""),
@@ -284,7 +285,9 @@ fn dockers_flags_have_their_usual_meaning() {
     let (m, ro) = volume("/m");
     assert_eq!((m.host_path.as_ref().unwrap().path.as_str(), ro), ("/tmp", true));
     assert_eq!(volume("/dev/shm").0.empty_dir.as_ref().unwrap().size_limit.unwrap().units(), 1 << 30);
-    assert_eq!(volume("/anonymous").0.empty_dir.as_ref().unwrap().medium, "");
+    let extras: Extras = serde_json::from_str(&pod.metadata.annotations[RUN]).unwrap();
+    let kept = &extras.volumes[&volume("/anonymous").0.name];
+    assert!(kept.anonymous && kept.name.len() == 64 && extras.volumes.len() == 1, "{extras:?}");
     assert_eq!(spec.host_aliases[1].ip, "::1".parse::<std::net::IpAddr>().unwrap());
     let dns = spec.dns_config.as_ref().unwrap();
     assert_eq!((dns.nameservers.len(), dns.searches.as_slice()), (1, owned(&["a.b"]).as_slice()));

@@ -1,8 +1,11 @@
 //! `-v`, `--mount`, `--tmpfs` and `--shm-size`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use berth_pod::plan::NamedVolume;
+use berth_pod::volumes::is_name;
 use serde_json::{Value, json};
 
 use super::Run;
@@ -13,6 +16,8 @@ use super::limits::{quantity, size};
 pub(super) struct Volumes {
     pub(super) volumes: Vec<Value>,
     pub(super) mounts: Vec<Value>,
+    /// Those of the volumes that outlive the pod.
+    pub(super) named: BTreeMap<String, NamedVolume>,
 }
 
 /// How a volume is mounted.
@@ -20,6 +25,8 @@ pub(super) struct Volumes {
 struct How {
     read_only: bool,
     propagation: Option<&'static str>,
+    /// A named volume is not filled from the image.
+    no_copy: bool,
 }
 
 impl Volumes {
@@ -34,8 +41,30 @@ impl Volumes {
         self.mounts.push(mount);
     }
 
-    /// A directory that the pod has for itself.
-    fn empty(&mut self, inside: &str, how: &How) {
+    /// A volume that outlives the pod.
+    fn named(&mut self, name: &str, inside: &str, how: &How) -> anyhow::Result<()> {
+        if !is_name(name) {
+            bail!(
+                "{name:?} is neither a path nor a volume's name (hint: a name has letters, digits, '_', '.' and '-', two at least; a path begins with / or .)"
+            );
+        }
+        if how.propagation.is_some() {
+            bail!("nothing is mounted in a named volume, so it has no propagation");
+        }
+        let named = NamedVolume { name: name.to_owned(), anonymous: false, no_copy: how.no_copy };
+        self.stored(named, inside, how);
+        Ok(())
+    }
+
+    /// One that nobody gave a name.
+    fn anonymous(&mut self, inside: &str, how: &How) {
+        let name = berth_engine::random_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.stored(NamedVolume { name, anonymous: true, no_copy: how.no_copy }, inside, how);
+    }
+
+    fn stored(&mut self, named: NamedVolume, inside: &str, how: &How) {
+        self.named.insert(format!("v{}", self.volumes.len()), named);
+        // The annotation of the pod says what it is.
         self.add(json!({ "emptyDir": {} }), inside, how);
     }
 
@@ -87,7 +116,7 @@ fn volume(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
     let parts: Vec<&str> = text.split(':').collect();
     let (host, inside, options) = match parts.as_slice() {
         [inside] if inside.starts_with('/') => {
-            all.empty(inside, &How::default());
+            all.anonymous(inside, &How::default());
             return Ok(());
         }
         [host, inside] => (*host, *inside, ""),
@@ -100,14 +129,12 @@ fn volume(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
             host.trim_start_matches('~')
         );
     }
-    if !host.starts_with(['/', '.']) {
-        bail!("named volumes are not supported yet (hint: give a directory, such as /srv/{host}:{inside})");
-    }
     let mut how = How::default();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             // Of docker's on a Mac, and without a meaning elsewhere.
-            "rw" | "cached" | "delegated" | "consistent" | "nocopy" => {}
+            "rw" | "cached" | "delegated" | "consistent" => {}
+            "nocopy" => how.no_copy = true,
             "ro" => how.read_only = true,
             "z" | "Z" => no_selinux(Path::new("/sys/fs/selinux/enforce"))?,
             other => {
@@ -115,6 +142,9 @@ fn volume(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
                     .with_context(|| format!("{other:?} is not ro, rw, z, Z, rslave, rshared or rprivate"))?
             }
         }
+    }
+    if !host.starts_with(['/', '.']) {
+        return all.named(host, inside, &how);
     }
     all.host(host, inside, &how)
 }
@@ -169,9 +199,10 @@ fn mount(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
                 size(needed()?, "tmpfs-size")?;
                 limit = Some(quantity(needed()?));
             }
+            "volume-nocopy" => how.no_copy = truth(key, value)?,
             "consistency" => {}
             other => bail!(
-                "{other:?} is not supported: only type, src, dst, ro, bind-propagation and tmpfs-size are"
+                "{other:?} is not supported: only type, src, dst, ro, bind-propagation, volume-nocopy and tmpfs-size are"
             ),
         }
     }
@@ -180,11 +211,9 @@ fn mount(all: &mut Volumes, text: &str) -> anyhow::Result<()> {
         ("bind", Some(source)) => all.host(source, inside, &how)?,
         ("bind", None) => bail!("type=bind needs src=PATH"),
         ("tmpfs", _) => all.memory(inside, limit, &how),
-        ("volume", None) => all.empty(inside, &how),
-        ("volume", Some(name)) => bail!(
-            "named volumes are not supported yet (hint: give a directory: type=bind,src=/srv/{name},dst={inside})"
-        ),
-        (other, _) => bail!("type={other} is not supported: only bind and tmpfs are"),
+        ("volume", None) => all.anonymous(inside, &how),
+        ("volume", Some(name)) => all.named(name, inside, &how)?,
+        (other, _) => bail!("type={other} is not supported: only bind, volume and tmpfs are"),
     }
     Ok(())
 }

@@ -1,0 +1,45 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::super::{CredentialFiles, Credentials, Secret};
+use super::*;
+
+fn basic(username: &str, password: &str) -> Credentials {
+    Credentials::Basic { username: username.into(), password: Secret::new(password) }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_found_and_what_else_is_there_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("below/config.json");
+    let file = AuthFile::at(path.clone());
+    assert!(!file.forget("registry.example").await.unwrap());
+    assert!(!path.exists());
+    file.keep("registry.example", "me", "a:b").await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    let files = CredentialFiles::new(vec![path.clone()]);
+    assert_eq!(files.lookup("registry.example", "x").await.unwrap(), basic("me", "a:b"));
+
+    let text = r#"{"psFormat": "x", "auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}, "other/team": {"auth": "YTpi"}}}"#;
+    std::fs::write(&path, text).unwrap();
+    let link = dir.path().join("link");
+    symlink(&path, &link).unwrap();
+    let file = AuthFile::at(link.clone());
+    file.keep("docker.io", "you", "p").await.unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(files.lookup("docker.io", "library/x").await.unwrap(), basic("you", "p"));
+    assert!(file.forget("docker.io").await.unwrap());
+    let left: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(left, json!({ "psFormat": "x", "auths": { "other/team": { "auth": "YTpi" } } }));
+}
+
+#[tokio::test]
+async fn what_is_no_file_of_credentials_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.json");
+    for text in ["[]", "{\"auths\": 5}", "{", "{\"auths\": {}, \"credsStore\": 5}"] {
+        std::fs::write(&path, text).unwrap();
+        assert!(AuthFile::at(path.clone()).keep("a.example", "me", "p").await.is_err(), "{text}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}
