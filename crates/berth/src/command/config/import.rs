@@ -114,7 +114,7 @@ fn flatten(names: &mut Vec<String>, table: &toml::Table, leaves: &mut Vec<(Vec<S
 }
 
 /// The path as the table has it.
-fn short<'a>(program: Program, names: &'a [String]) -> Vec<&'a str> {
+fn short(program: Program, names: &[String]) -> Vec<&str> {
     let all = names.iter().map(String::as_str);
     if program == Program::Crio {
         return all.collect();
