@@ -14,10 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &["types", "sys", "container"]),
     ("demo", &[]),
     ("cdi", &["types", "sys"]),
+    ("dns", &[]),
     ("engine", &["types", "sys", "image", "net", "container", "cdi"]),
     ("streaming", &["types", "engine"]),
     ("cri", &["types", "engine", "streaming"]),
-    ("pod", &["types", "engine"]),
+    ("pod", &["types", "engine", "dns"]),
     ("berth", &["types", "sys", "cdi", "image", "net", "container", "engine", "cri", "pod", "streaming"]),
     // Development only.
     ("testkit", &["types", "sys"]),
