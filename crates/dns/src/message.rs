@@ -115,7 +115,8 @@ pub struct Record {
 
 fn record(message: &[u8], at: usize) -> Result<(Record, usize), NameError> {
     let (name, at) = Name::read(message, at, true)?;
-    let fixed: &[u8; 10] = message.get(at..at + 10).and_then(|f| f.try_into().ok()).ok_or(NameError::Short)?;
+    let fixed: &[u8; 10] =
+        message.get(at..at + 10).and_then(|f| f.try_into().ok()).ok_or(NameError::Short)?;
     let [k0, k1, c0, c1, t0, t1, t2, t3, l0, l1] = *fixed;
     let (start, length) = (at + 10, usize::from(u16::from_be_bytes([l0, l1])));
     let end = start + length;
@@ -327,7 +328,8 @@ pub fn answers(query: &[u8], reply: &[u8]) -> bool {
 
 /// Reads an answer of another server.
 pub fn reply(message: &[u8]) -> Result<Reply, NameError> {
-    let header: &[u8; HEADER] = message.get(..HEADER).and_then(|h| h.try_into().ok()).ok_or(NameError::Short)?;
+    let header: &[u8; HEADER] =
+        message.get(..HEADER).and_then(|h| h.try_into().ok()).ok_or(NameError::Short)?;
     let (_, mut at) = Name::read(message, HEADER, false)?;
     at += 4;
     let mut answers = Vec::new();

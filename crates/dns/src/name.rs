@@ -82,7 +82,8 @@ impl Name {
         let mut rest = self.0.as_slice();
         std::iter::from_fn(move || {
             let (length, after) = rest.split_first()?;
-            let (label, next) = after.split_at_checked(usize::from(*length)).filter(|(l, _)| !l.is_empty())?;
+            let (label, next) =
+                after.split_at_checked(usize::from(*length)).filter(|(l, _)| !l.is_empty())?;
             rest = next;
             Some(label)
         })

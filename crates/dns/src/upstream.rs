@@ -113,7 +113,11 @@ async fn by_tcp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
     let length = stream.read_u16().await?;
     let mut answer = vec![0; usize::from(length)];
     stream.read_exact(&mut answer).await?;
-    if answers(query, &answer) { Ok(answer) } else { Err(std::io::Error::other("it answered something else")) }
+    if answers(query, &answer) {
+        Ok(answer)
+    } else {
+        Err(std::io::Error::other("it answered something else"))
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ fn pointers_lead_back_or_are_refused() {
     assert_eq!(Name::read(b"\x01a\xc0\x00", 0, true), Err(NameError::Pointer));
     assert_eq!(Name::read(b"\x40aaa", 0, true), Err(NameError::Pointer));
     // A chain of pointers, each of which leads back.
-    let chain: Vec<u8> = [0].into_iter().chain((0..40_u8).flat_map(|i| [0xc0, if i == 0 { 0 } else { i * 2 - 1 }])).collect();
+    let chain: Vec<u8> =
+        [0].into_iter().chain((0..40_u8).flat_map(|i| [0xc0, if i == 0 { 0 } else { i * 2 - 1 }])).collect();
     assert!(Name::read(&chain, 1, true).is_ok());
     assert_eq!(Name::read(&chain, 79, true), Err(NameError::Pointer));
 }

@@ -15,7 +15,9 @@ pub(super) async fn to(shared: &Shared, packet: &[u8], tcp: bool) -> Option<Vec<
         Ok(query) => query,
         Err(Bad::Ignore) => return None,
         Err(Bad::Refuse { id, bits, rcode }) => return Some(message::refusal(id, bits, rcode)),
-        Err(Bad::Version(query)) => return Some(Answer::new(&query, packet, query.udp).bad_version().finish()),
+        Err(Bad::Version(query)) => {
+            return Some(Answer::new(&query, packet, query.udp).bad_version().finish());
+        }
     };
     let limit = if tcp { MAX_MESSAGE } else { query.udp };
     let zone = shared.zone();
@@ -113,7 +115,12 @@ async fn elsewhere(shared: &Shared, name: &Name, wanted: u16, answer: &mut Answe
 }
 
 /// Passes a query on as it is, but for its number.
-async fn forward(shared: &Shared, query: &Query, packet: &[u8], (limit, tcp): (usize, bool)) -> Option<Vec<u8>> {
+async fn forward(
+    shared: &Shared,
+    query: &Query,
+    packet: &[u8],
+    (limit, tcp): (usize, bool),
+) -> Option<Vec<u8>> {
     let failed = || Some(Answer::new(query, packet, limit).rcode(Rcode::ServFail).finish());
     let Ok(_slot) = shared.forwards.try_acquire() else { return failed() };
     if !query.recursion {

@@ -8,10 +8,16 @@ fn servers(host: &str, resolved: &str) -> Vec<String> {
 #[test]
 fn the_real_servers_are_behind_the_stub() {
     let resolved = "nameserver 192.0.2.1\nnameserver 192.0.2.2\n";
-    assert_eq!(servers("# stub\nnameserver 127.0.0.53\noptions edns0\n", resolved), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(
+        servers("# stub\nnameserver 127.0.0.53\noptions edns0\n", resolved),
+        ["192.0.2.1", "192.0.2.2"]
+    );
     // One that the host runs itself is asked where there is no other.
     assert_eq!(servers("nameserver 127.0.0.1\n", ""), ["127.0.0.1"]);
-    assert_eq!(servers("nameserver 198.51.100.1\nnameserver 127.0.0.1\n", resolved), ["198.51.100.1", "127.0.0.1"]);
+    assert_eq!(
+        servers("nameserver 198.51.100.1\nnameserver 127.0.0.1\n", resolved),
+        ["198.51.100.1", "127.0.0.1"]
+    );
     assert_eq!(servers("", ""), ["127.0.0.1"]);
     let four = "nameserver 1.1.1.1\nnameserver fe80::1%eth0\nnameserver 2.2.2.2\nnameserver x\nnameserver 3.3.3.3\nnameserver 4.4.4.4\n";
     assert_eq!(servers(four, ""), ["1.1.1.1", "2.2.2.2", "3.3.3.3"]);

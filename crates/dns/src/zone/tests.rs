@@ -11,7 +11,10 @@ fn zone() -> Zone {
     let mut zone = Zone::new(&name("cluster.local"), &["10.212.0.10".parse().unwrap()], blocks);
     zone.add(name("web.default.svc.cluster.local"), Data::A("10.212.0.11".parse().unwrap()));
     zone.add(name("db.default.svc.cluster.local"), Data::Cname(name("db.example.com")));
-    zone.add(Name::of_address("10.212.0.11".parse().unwrap()), Data::Ptr(name("web.default.svc.cluster.local")));
+    zone.add(
+        Name::of_address("10.212.0.11".parse().unwrap()),
+        Data::Ptr(name("web.default.svc.cluster.local")),
+    );
     zone
 }
 
