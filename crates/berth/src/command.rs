@@ -16,6 +16,7 @@ pub(crate) mod maintenance;
 pub(crate) mod play;
 pub(crate) mod prune;
 pub(crate) mod run;
+pub(crate) mod services;
 mod stream;
 pub(crate) mod watch;
 pub(crate) mod workloads;

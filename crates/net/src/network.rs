@@ -68,6 +68,11 @@ pub trait PodNetwork: fmt::Debug + Send + Sync {
         if services.active { Err(ServiceError::Unsupported.into()) } else { Ok(()) }
     }
 
+    /// The table of rules that there is though there are no services; nothing where all is as it should be.
+    fn stray_services(&self) -> Option<String> {
+        None
+    }
+
     /// Whether pods can be connected now. Answers from memory: a kubelet asks every few seconds.
     fn status(&self) -> NetworkStatus;
 

@@ -225,6 +225,8 @@ struct Inner {
     health: Arc<health::Shared>,
     /// The ranges of ids of pods that have no sandbox yet.
     ids: users::Given,
+    /// The DNS of services, where there are any.
+    cluster: Mutex<Option<plan::Cluster>>,
 }
 
 /// A pod's namespace and name.
@@ -258,7 +260,9 @@ impl Pods {
     /// The local pods of `engine`, whose directory is `dir`, with the claims of directory `claims`. Those that it finds go on.
     pub fn open(engine: Engine, dir: PathBuf, claims: PathBuf) -> Self {
         let (tasks, ids, health) = (Mutex::default(), users::Given::default(), Arc::default());
-        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, ids }) };
+        let pods = Self {
+            inner: Arc::new(Inner { engine, dir, claims, tasks, health, ids, cluster: Mutex::default() }),
+        };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -363,6 +367,16 @@ impl Pods {
         self.inner.health.board.changes()
     }
 
+    /// The addresses of this machine, which pods of its network have.
+    pub(crate) fn host_addresses(&self) -> Vec<std::net::IpAddr> {
+        node::addresses()
+    }
+
+    /// Pods that are made from now on are told of this DNS.
+    pub(crate) fn set_cluster(&self, cluster: Option<plan::Cluster>) {
+        *self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner) = cluster;
+    }
+
     /// Starts a container that was held.
     pub async fn release(&self, view: &ContainerView) -> Result<(), PodError> {
         let sandbox =
@@ -446,7 +460,8 @@ impl Pods {
     fn place_of(&self, uid: String) -> Place {
         let (dir, node) = (self.inner.dir.join(&uid), node::of_this_machine());
         let claims = self.inner.claims.clone();
-        Place { dir, uid, claims, addresses: Vec::new(), user: None, node }
+        let cluster = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Place { dir, uid, claims, addresses: Vec::new(), user: None, node, cluster }
     }
 
     /// Goes on with a pod that an earlier daemon left.

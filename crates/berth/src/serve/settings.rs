@@ -47,6 +47,9 @@ pub(crate) struct Given {
     /// IPv4 addresses of the built-in network [default: a free /20 of 10.208.0.0/14, chosen once and kept]
     #[arg(long, value_name = "CIDR")]
     pub(crate) pod_cidr: Option<String>,
+    /// IPv4 addresses of services [default: a free /20 of 10.212.0.0/14, chosen once and kept]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_cidr: Option<String>,
     /// Bridge of the built-in network [default: berth0]
     #[arg(long, value_name = "NAME")]
     pub(crate) bridge: Option<String>,
@@ -160,6 +163,8 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
     /// Empty lets the network choose.
     pub(crate) pod_cidr: String,
+    /// The same.
+    pub(crate) service_cidr: String,
     pub(crate) bridge: String,
     pub(crate) table: String,
     pub(crate) cni_conf_dir: PathBuf,
@@ -218,6 +223,7 @@ impl Given {
             short_name_host: list(self.short_name_host, below.short_name_host),
             network: self.network.or(below.network),
             pod_cidr: self.pod_cidr.or(below.pod_cidr),
+            service_cidr: self.service_cidr.or(below.service_cidr),
             bridge: self.bridge.or(below.bridge),
             cni_conf_dir: self.cni_conf_dir.or(below.cni_conf_dir),
             cni_bin_dir: list(self.cni_bin_dir, below.cni_bin_dir),
@@ -277,6 +283,7 @@ impl Given {
             short_name_hosts: self.short_name_host,
             network: self.network.unwrap_or(Network::Cni),
             pod_cidr: self.pod_cidr.unwrap_or_default(),
+            service_cidr: self.service_cidr.unwrap_or_default(),
             bridge,
             table: defaults.table,
             cni_conf_dir: absolute(

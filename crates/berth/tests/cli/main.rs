@@ -22,6 +22,7 @@ mod names;
 mod play;
 mod probes;
 mod run;
+mod services;
 mod states;
 mod terminal;
 mod upgrade;

@@ -178,6 +178,13 @@ impl Firewall {
         self.services.is_some()
     }
 
+    /// The table of services that there is without any.
+    pub(super) fn stray_services(&mut self) -> Option<String> {
+        let table = services::table_of(&self.plan.table);
+        let found = nft::table_handle(&mut self.socket, (Family::Inet, &table)).ok().flatten();
+        found.filter(|_| !self.serves()).map(|_| table)
+    }
+
     fn forget_served(&mut self, before: Services) {
         let now = self.services.as_ref().map(|(_, services)| services.clone()).unwrap_or_default();
         let udp = |services: &Services| services.ports.iter().any(|port| port.protocol == Protocol::Udp);

@@ -45,6 +45,10 @@ impl PodNetwork for Builtin {
         Ok(Builtin::set_services(self, services)?)
     }
 
+    fn stray_services(&self) -> Option<String> {
+        lock(&self.firewall).stray_services()
+    }
+
     fn status(&self) -> NetworkStatus {
         let not_ready = |message| NetworkStatus::NotReady { reason: NOT_READY, message };
         // A purge that is at work is not waited for.

@@ -22,6 +22,7 @@ fn pod(policy: &str, init: &str) -> Plan {
         addresses: Vec::new(),
         user: None,
         node: crate::plan::Node::default(),
+        cluster: None,
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
 }
