@@ -1,10 +1,10 @@
 //! Services before the pods of a file.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 
 use berth_testkit::guard::wait_until;
-use berth_testkit::require_root;
+use berth_testkit::{isolated, require_root};
 use serde_json::Value;
 
 use crate::home::{BUSYBOX, Home, LIMIT, fetch};
@@ -239,4 +239,57 @@ fn a_changed_file_changes_the_service_and_keeps_its_address() {
     let err = home.feed(&["play", "-q", "-"], bad.as_bytes()).refused();
     assert!(err.contains("Service web2: spec.sessionAffinity"), "{err}");
     gone(&home, "web.yaml");
+}
+
+/// A socket of a test's own in the network namespace of a pod.
+fn inside(home: &Home, pod: &str, port: u16) -> UdpSocket {
+    let pid = home.wait_state(pod, "main", "running")["pid"].as_u64().unwrap();
+    let network = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    let socket = isolated::inside(&network, || UdpSocket::bind(("0.0.0.0", port)).unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+#[test]
+fn a_service_of_udp_leaves_a_pod_that_is_removed() {
+    require_root!();
+    let home = Home::start();
+    // A pod that is made before there are services depends on no daemon.
+    home.feed(&["play", "-q", "-"], asker().as_bytes()).fine();
+    assert!(!ask(&home, "cat /etc/resolv.conf").contains("cluster.local"));
+    home.berth(&["down", "-t", "0", "asker"]).fine();
+
+    let service = "{apiVersion: v1, kind: Service, metadata: {name: log}, spec: {type: LoadBalancer, ipFamilies: [IPv4], selector: {app: log}, ports: [{port: 514, targetPort: 5140, protocol: UDP}]}}\n";
+    let pod = |name: &str| {
+        let labels = format!("{{name: {name}, labels: {{app: log}}}}");
+        asker().replace("{name: asker}", &labels)
+    };
+    home.write("log.yaml", &[service, &pod("one"), &pod("two")].join("---\n"));
+    let said = home.berth(&["play", "-q", "log.yaml"]);
+    assert!(said.err.contains("LoadBalancer is taken as NodePort"), "{said:?}");
+    said.fine();
+    let of = wait_endpoints(&home, "log", 2);
+    let (ip, node_port) = (address(&of), of["ports"][0]["nodePort"].as_u64().unwrap());
+    let servers = ["one", "two"].map(|name| inside(&home, name, 5140));
+    // Each from a socket of its own: a flow stays with its pod.
+    let sent = |to: &str| {
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.send_to(b"ping", to).unwrap();
+        let mut found = None;
+        assert!(wait_until(LIMIT, || {
+            found = servers.iter().position(|server| server.recv_from(&mut [0; 8]).is_ok());
+            found.is_some()
+        }));
+        found.unwrap()
+    };
+    for to in [format!("{ip}:514"), format!("127.0.0.1:{node_port}")] {
+        let seen: BTreeSet<_> = (0..40).map(|_| sent(&to)).collect();
+        assert_eq!(seen, BTreeSet::from([0, 1]), "{to}");
+    }
+    home.berth(&["rm", "-f", "one"]).fine();
+    wait_endpoints(&home, "log", 1);
+    for _ in 0..20 {
+        assert_eq!(sent(&format!("{ip}:514")), 1);
+    }
+    gone(&home, "log.yaml");
 }

@@ -19,6 +19,7 @@ use crate::status::{self, Shape};
 /// What a pod's manifest says, which never changes.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
+    shape: Shape,
     hostname: Option<String>,
     subdomain: Option<String>,
     ports: Vec<NamedPort>,
@@ -72,6 +73,7 @@ impl Facts {
             |of: &Container| of.ports.iter().filter(|p| !p.name.is_empty()).map(port).collect::<Vec<_>>();
         let probed = |of: &&Container| of.readiness_probe.is_some() || of.startup_probe.is_some();
         Self {
+            shape: Shape::of(view),
             ports: all().flat_map(named).collect(),
             asked: all().filter(probed).map(|of| of.name.clone()).collect(),
             hostname: spec.hostname,
@@ -139,8 +141,8 @@ impl Known {
             }
         }
         let up = view.state == sandbox::State::Ready;
-        let shape = Shape::of(view);
-        let status = status::of(&shape, view.state, &view.containers, |c| ready.contains(c.id.as_str()));
+        let status =
+            status::of(&facts.shape, view.state, &view.containers, |c| ready.contains(c.id.as_str()));
         let addresses = match view.config.namespaces.network {
             _ if !up => Vec::new(),
             Network::Host => host.to_vec(),

@@ -159,6 +159,7 @@ fn those_after_a_post_start_wait_for_it() {
         claims: "/c".into(),
         addresses: Vec::new(),
         node: Default::default(),
+        cluster: None,
         user: None,
     };
     let plan = plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap();

@@ -95,6 +95,8 @@ fn what_is_asked_for_is_given_or_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     /// However services come and go: no two have the same, none has the server's address, and each keeps its own.
     #[test]
     fn nothing_is_given_twice(steps in prop::collection::vec((0_u8..60, any::<bool>(), any::<bool>()), 1..150)) {
