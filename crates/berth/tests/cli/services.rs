@@ -291,5 +291,7 @@ fn a_service_of_udp_leaves_a_pod_that_is_removed() {
     for _ in 0..20 {
         assert_eq!(sent(&format!("{ip}:514")), 1);
     }
+    // They hold the pods' namespaces.
+    drop(servers);
     gone(&home, "log.yaml");
 }
