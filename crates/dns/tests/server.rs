@@ -92,11 +92,11 @@ fn lookup(to: SocketAddr, text: &str, wanted: u16) -> (Vec<u8>, Reply) {
     (answer, read)
 }
 
+/// The packets that follow a query.
+type Packets = Box<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send>;
+
 /// A name server of the host that answers queries one after another by these.
-fn upstream<'scope>(
-    scope: &'scope std::thread::Scope<'scope, '_>,
-    answers: Vec<Box<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send>>,
-) {
+fn upstream<'scope>(scope: &'scope std::thread::Scope<'scope, '_>, answers: Vec<Packets>) {
     let socket = UdpSocket::bind(UPSTREAM).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     scope.spawn(move || {

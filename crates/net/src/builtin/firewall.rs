@@ -151,7 +151,7 @@ impl Firewall {
                 Ok(generation) => {
                     self.generation = generation;
                     let before = std::mem::replace(&mut self.services, wanted);
-                    self.forget_served(before.map(|(_, services)| services).unwrap_or_default());
+                    self.forget_served(&before.map(|(_, services)| services).unwrap_or_default());
                     return Ok(());
                 }
                 Err(error) if nft::is_outdated(&error) => last = Some(error),
@@ -185,14 +185,14 @@ impl Firewall {
         found.filter(|_| !self.serves()).map(|_| table)
     }
 
-    fn forget_served(&mut self, before: Services) {
+    fn forget_served(&mut self, before: &Services) {
         let now = self.services.as_ref().map(|(_, services)| services.clone()).unwrap_or_default();
         let udp = |services: &Services| services.ports.iter().any(|port| port.protocol == Protocol::Udp);
-        if before == now || !(udp(&before) || udp(&now)) {
+        if *before == now || !(udp(before) || udp(&now)) {
             return;
         }
-        let forgotten = host_addresses()
-            .and_then(|host| services::forget_flows(&mut self.socket, (&before, &now), &host));
+        let forgotten =
+            host_addresses().and_then(|host| services::forget_flows(&mut self.socket, (before, &now), &host));
         if let Err(error) = forgotten {
             let error = berth_types::error::chain(&error);
             tracing::warn!(error, "failed to remove connections to services from connection tracking");
