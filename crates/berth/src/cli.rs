@@ -51,6 +51,8 @@ enum Command {
     Pods(command::list::Pods),
     /// List workloads: Deployments, Jobs and their like
     Workloads(command::workloads::Workloads),
+    /// List services, with what they lead to
+    Services(command::services::Services),
     /// Show what a container wrote
     Logs(command::logs::Logs),
     /// Run a command in a running container
@@ -175,6 +177,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Ps(ps) => on_runtime(ps.run(reach)),
         Command::Pods(pods) => on_runtime(pods.run(reach)),
         Command::Workloads(workloads) => on_runtime(workloads.run(reach)),
+        Command::Services(services) => on_runtime(services.run(reach)),
         Command::Logs(logs) => on_runtime(logs.run(reach)),
         Command::Exec(exec) => on_runtime(exec.run(reach)),
         Command::Attach(attach) => on_runtime(attach.run(reach)),

@@ -21,6 +21,7 @@ pub(crate) mod play;
 pub(crate) mod prune;
 pub(crate) mod push;
 pub(crate) mod run;
+pub(crate) mod services;
 mod stream;
 pub(crate) mod volume;
 pub(crate) mod watch;

@@ -111,6 +111,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
             bridge: settings.bridge.clone(),
             table: settings.table.clone(),
             cidr4: settings.pod_cidr.clone(),
+            services4: settings.service_cidr.clone(),
         },
         cni: CniNetwork { conf_dir: settings.cni_conf_dir.clone(), bin_dirs: settings.cni_bin_dirs.clone() },
         shim: SHIM,
@@ -144,7 +145,7 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     });
     let streams = tokio::spawn(streams);
     let (end, mut ended) = watch::channel(false);
-    let service = Service::start(engine.clone(), end);
+    let service = Service::start(engine.clone(), end).await;
     reload.begin(engine.clone())?;
     // The socket appears only now, when all pods are known.
     let listener = listen::bind(&settings.socket)?;

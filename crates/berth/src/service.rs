@@ -8,6 +8,7 @@ mod look;
 mod observe;
 mod pods;
 mod push;
+mod services;
 mod streams;
 mod target;
 mod views;
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use berth_engine::Engine;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_pod::controller::Pods;
+use berth_pod::service::Services;
 use berth_pod::status::{self, Shape};
 use berth_pod::workload::Workloads;
 use berth_types::Classify;
@@ -44,6 +46,7 @@ pub(crate) struct Service {
     pub(crate) engine: Engine,
     pub(crate) pods: Pods,
     pub(crate) workloads: Workloads,
+    pub(crate) services: Services,
     end: watch::Sender<bool>,
 }
 
@@ -58,11 +61,13 @@ pub(crate) fn refuse<E: Classify>(error: E) -> Status {
 
 impl Service {
     /// The service for `engine`; `end` tells the daemon to end. Local pods and workloads go on from here.
-    pub(crate) fn start(engine: Engine, end: watch::Sender<bool>) -> Self {
+    pub(crate) async fn start(engine: Engine, end: watch::Sender<bool>) -> Self {
         let root: PathBuf = engine.config().root.clone();
         let pods = Pods::open(engine.clone(), root.join("pods"), root.join("claims"));
+        // Before workloads make pods, which are told of their DNS.
+        let services = Services::open(engine.clone(), pods.clone(), root.join("services")).await;
         let workloads = Workloads::open(engine.clone(), pods.clone(), root.join("workloads"));
-        Self { engine, pods, workloads, end }
+        Self { engine, pods, workloads, services, end }
     }
 
     /// How a pod is shown in a list.
@@ -183,6 +188,10 @@ impl Berth for Service {
 
     async fn workloads(&self, _: Request<api::WorkloadsRequest>) -> Answer<api::WorkloadsResponse> {
         Ok(Response::new(workloads::list(self)))
+    }
+
+    async fn services(&self, _: Request<api::ServicesRequest>) -> Answer<api::ServicesResponse> {
+        Ok(Response::new(services::list(self).await))
     }
 
     async fn stop(&self, request: Request<api::StopRequest>) -> Answer<api::StopResponse> {

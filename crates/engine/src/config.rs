@@ -102,6 +102,8 @@ pub struct BuiltinNetwork {
     pub table: String,
     /// IPv4 addresses of pods: `10.88.0.0/16`.
     pub cidr4: String,
+    /// IPv4 addresses of services; empty lets the network choose.
+    pub services4: String,
 }
 
 /// The network by CNI plugins.

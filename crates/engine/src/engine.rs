@@ -26,7 +26,7 @@ use crate::sandbox::{Caller, Command, Found, Handle, Owner as PodOwner, Reply, R
 use crate::seams::{Driver, Seams};
 use crate::shared::{Identity, Shared};
 use crate::status::{Finding, HandlerFeatures, HandlerStatus, NetworkStatus, Stages};
-use crate::{oci, open, validate};
+use crate::{oci, open, services, validate};
 
 mod limits;
 
@@ -89,6 +89,21 @@ impl Engine {
             Driver::Cgroupfs => &self.config().cgroup_root,
             Driver::Systemd => &self.config().cgroup_slice,
         }
+    }
+
+    /// Where services of local pods have their addresses; nothing where there can be none.
+    pub fn service_network(&self) -> Option<services::ServiceNetwork> {
+        self.shared.networks.service_network(Owner::Local)
+    }
+
+    /// Makes these the services of local pods, in one step. They stay as they are while no daemon runs.
+    ///
+    /// # Errors
+    /// A host port is taken, or the kernel refuses; the services are as they were.
+    pub async fn set_services(&self, services: services::Services) -> Result<(), services::NetError> {
+        let shared = Arc::clone(&self.shared);
+        let set = tokio::task::spawn_blocking(move || shared.networks.set_services(Owner::Local, &services));
+        set.await.unwrap_or_else(|e| Err(services::NetError::Watch(std::io::Error::other(e))))
     }
 
     /// Makes a sandbox and answers when it is up, with its addresses. A second request with the

@@ -24,6 +24,7 @@ mod profile;
 mod recovery;
 mod sandbox;
 pub mod seams;
+pub mod services;
 mod shared;
 mod shim;
 pub mod stats;

@@ -18,6 +18,7 @@ mod pool;
 mod reserve;
 mod ruleset;
 mod seam;
+mod services;
 mod store;
 mod upkeep;
 
@@ -33,6 +34,7 @@ use crate::cidr::{Cidr4, Cidr6};
 use crate::config::Config;
 use crate::error::{AttachError, DetachError};
 use crate::port::{self, PortMapping, Scope};
+use crate::services::ServiceNetwork;
 
 use bridge::Side;
 use firewall::Firewall;
@@ -55,6 +57,8 @@ pub struct Builtin {
     host: Mutex<Side>,
     store: Store,
     phase: RwLock<Phase>,
+    /// Where services have their addresses; nothing where no block is free.
+    services: Option<ServiceNetwork>,
     /// What the last check of the network found and could not repair.
     fault: Mutex<Option<String>>,
 }
@@ -77,6 +81,8 @@ struct State {
     reservations: Reservations,
     /// Pods that are detached but still have their lease, since something of theirs could not be removed.
     releasing: HashSet<SandboxId>,
+    /// The host ports of services.
+    service_ports: services::Held,
 }
 
 /// The guarded values are consistent after each statement that changes them, so that a panic of

@@ -25,6 +25,9 @@ pub struct Config {
     pub cidr4: Option<Cidr4>,
     /// The IPv6 block.
     pub cidr6: Ipv6,
+    /// The block of the virtual addresses of services; refused when it overlaps a network of the host or the pods' block. `None`: one
+    /// of [`Config::service_candidates`] that overlaps nothing is taken, and kept.
+    pub services4: Option<Cidr4>,
     /// The name of the nftables table (family inet); it belongs to the network alone.
     pub table: String,
     /// The directory that leases are kept in; it belongs to the network alone.
@@ -45,7 +48,7 @@ impl Config {
             (interface_name(instance), format!("berth-{instance}"))
         };
         let cidr6 = Ipv6::IfAvailable(unique_local(machine, instance));
-        Self { bridge, cidr4: None, cidr6, table, dir }
+        Self { bridge, cidr4: None, cidr6, services4: None, table, dir }
     }
 
     /// The group of interfaces (`ip link show group`) that the pods' ports of the bridge are in, by which the rules
@@ -60,6 +63,15 @@ impl Config {
     /// with the one that the bridge's name points to. Where the host has all of 10.0.0.0/8, as
     /// company networks do, then 64 in 172.28.0.0/14 and 64 in 192.168.0.0/16, the last first.
     pub fn candidates(&self) -> impl Iterator<Item = Cidr4> {
+        self.blocks([10, 208, 0, 0], [172, 28, 0, 0], [192, 168, 192, 0])
+    }
+
+    /// The IPv4 blocks tried in turn for the addresses of services: beside those of [`Config::candidates`], in the same way.
+    pub fn service_candidates(&self) -> impl Iterator<Item = Cidr4> {
+        self.blocks([10, 212, 0, 0], [172, 24, 0, 0], [192, 168, 128, 0])
+    }
+
+    fn blocks(&self, most: [u8; 4], else_large: [u8; 4], small: [u8; 4]) -> impl Iterator<Item = Cidr4> {
         let first = if self.bridge == "berth0" { 0 } else { fnv(self.bridge.as_bytes()) % 64 };
         let block = |base: [u8; 4], index: u64, bits: u32| {
             let offset = u32::try_from(index % 64).expect("below 64") << bits;
@@ -67,8 +79,8 @@ impl Config {
             Cidr4::new(base, u8::try_from(32 - bits).expect("at most 32")).expect("at most 32")
         };
         let large = |base: [u8; 4]| (0..64).map(move |i| block(base, first + i, 12));
-        let small = (0..64).map(move |i| block([192, 168, 192, 0], first + 63 - i, 8));
-        large([10, 208, 0, 0]).chain(large([172, 28, 0, 0])).chain(small)
+        let small = (0..64).map(move |i| block(small, first + 63 - i, 8));
+        large(most).chain(large(else_large)).chain(small)
     }
 }
 

@@ -245,6 +245,60 @@ impl Classify for DetachError {
     }
 }
 
+/// Why services could not be made what is asked for. The call can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The network was removed.
+    #[error("the pod network {bridge} was removed by a purge")]
+    Purged {
+        /// Its bridge.
+        bridge: String,
+    },
+    /// This network has none.
+    #[error("the network of the pods has no services")]
+    Unsupported,
+    /// Each block that could be chosen overlaps a network of the host.
+    #[error("all blocks for the addresses of services overlap networks of the host")]
+    NoBlock,
+    /// They lead to more places than the rules may have.
+    #[error("services lead to {targets} places, {} are allowed", crate::services::MAX_TARGETS)]
+    TooMany {
+        /// How many.
+        targets: usize,
+    },
+    /// A port of the host cannot be held.
+    #[error(transparent)]
+    Port(AttachError),
+    /// The kernel refused.
+    #[error("{what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// The request that was refused.
+        source: netlink::NetlinkError,
+    },
+}
+
+impl Classify for ServiceError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Purged { .. } | Self::NoBlock => Kind::Precondition,
+            Self::Unsupported => Kind::Unsupported,
+            Self::TooMany { .. } => Kind::Exhausted,
+            Self::Port(error) => error.kind(),
+            Self::Kernel { .. } => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoBlock => Some("choose a free block with --service-cidr".to_owned()),
+            Self::Port(error) => error.hint(),
+            Self::Purged { .. } | Self::Unsupported | Self::TooMany { .. } | Self::Kernel { .. } => None,
+        }
+    }
+}
+
 /// Why orphans could not be listed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
@@ -290,6 +344,9 @@ pub enum NetError {
     /// The network could not be checked or repaired.
     #[error(transparent)]
     Upkeep(#[from] SweepError),
+    /// Services could not be made.
+    #[error(transparent)]
+    Services(#[from] ServiceError),
     /// CNI plugins, or what belongs to them, failed.
     #[error(transparent)]
     Cni(#[from] CniError),
@@ -318,6 +375,7 @@ impl Classify for NetError {
             Self::Attach(error) => error.kind(),
             Self::Detach(error) => error.kind(),
             Self::Upkeep(error) => error.kind(),
+            Self::Services(error) => error.kind(),
             Self::Cni(error) => error.kind(),
             Self::Watch(_) => Kind::Internal,
             Self::NotAttached { .. } => Kind::NotFound,
@@ -330,6 +388,7 @@ impl Classify for NetError {
             Self::Attach(error) => error.hint(),
             Self::Detach(error) => error.hint(),
             Self::Upkeep(error) => error.hint(),
+            Self::Services(error) => error.hint(),
             Self::Cni(error) => error.hint(),
             Self::Watch(_) => None,
             Self::NotAttached { .. } | Self::Unplugged { .. } => Some("stop and remove the pod".to_owned()),

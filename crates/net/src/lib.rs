@@ -23,12 +23,14 @@ mod loopback;
 pub mod network;
 pub mod port;
 pub mod resolv;
+pub mod services;
 
 pub use builtin::{Attachment, Builtin, Lease, Swept};
 pub use cidr::{Cidr, Cidr4, Cidr6, ParseCidrError};
 pub use cni::{Cni, CniConfig, CniError, CniLimits, Garbage, PluginError};
 pub use config::{Config, Ipv6};
-pub use error::{AttachError, DetachError, NetError, OpenError, SweepError};
+pub use error::{AttachError, DetachError, NetError, OpenError, ServiceError, SweepError};
 pub use loopback::Loopback;
 pub use network::{AttachRequest, Attached, Changes, Inventory, NetworkStatus, PodNetwork};
 pub use port::{PortMapping, Protocol};
+pub use services::{Balanced, Front, ServiceNetwork, Services};

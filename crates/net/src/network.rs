@@ -21,9 +21,10 @@ use serde_json::Value;
 
 use crate::cidr::Cidr;
 use crate::cni::watch;
-use crate::error::NetError;
+use crate::error::{NetError, ServiceError};
 use crate::port::PortMapping;
 use crate::resolv::Dns;
+use crate::services::{ServiceNetwork, Services};
 
 /// A network that pods are connected to.
 ///
@@ -55,6 +56,21 @@ pub trait PodNetwork: fmt::Debug + Send + Sync {
     /// The blocks that the cluster gives this node's pods addresses of, which a network may use. Kept for later daemons.
     fn set_pod_blocks(&self, _blocks: &[Cidr]) -> Result<(), NetError> {
         Ok(())
+    }
+
+    /// Where services have their addresses; nothing where this network has none.
+    fn service_network(&self) -> Option<ServiceNetwork> {
+        None
+    }
+
+    /// Makes these the services, in one step. They stay as they are until the next call, also while no daemon runs.
+    fn set_services(&self, services: &Services) -> Result<(), NetError> {
+        if services.active { Err(ServiceError::Unsupported.into()) } else { Ok(()) }
+    }
+
+    /// The table of rules that there is though there are no services; nothing where all is as it should be.
+    fn stray_services(&self) -> Option<String> {
+        None
     }
 
     /// Whether pods can be connected now. Answers from memory: a kubelet asks every few seconds.

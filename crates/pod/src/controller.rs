@@ -232,6 +232,8 @@ struct Inner {
     filling: tokio::sync::Mutex<()>,
     /// The ranges of ids of pods that have no sandbox yet.
     ids: users::Given,
+    /// The DNS of services, where there are any.
+    cluster: Mutex<Option<plan::Cluster>>,
 }
 
 /// A pod's namespace and name.
@@ -266,7 +268,18 @@ impl Pods {
     pub fn open(engine: Engine, dir: PathBuf, claims: PathBuf) -> Self {
         let (tasks, ids, health) = (Mutex::default(), users::Given::default(), Arc::default());
         let filling = tokio::sync::Mutex::default();
-        let pods = Self { inner: Arc::new(Inner { engine, dir, claims, tasks, health, filling, ids }) };
+        let pods = Self {
+            inner: Arc::new(Inner {
+                engine,
+                dir,
+                claims,
+                tasks,
+                health,
+                filling,
+                ids,
+                cluster: Mutex::default(),
+            }),
+        };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
         for view in &found {
             pods.adopt(view);
@@ -374,6 +387,16 @@ impl Pods {
         self.inner.health.board.changes()
     }
 
+    /// The addresses of this machine, which pods of its network have.
+    pub(crate) fn host_addresses(&self) -> Vec<std::net::IpAddr> {
+        node::addresses()
+    }
+
+    /// Pods that are made from now on are told of this DNS.
+    pub(crate) fn set_cluster(&self, cluster: Option<plan::Cluster>) {
+        *self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner) = cluster;
+    }
+
     /// Starts a container that was held.
     pub async fn release(&self, view: &ContainerView) -> Result<(), PodError> {
         let sandbox =
@@ -457,7 +480,8 @@ impl Pods {
     fn place_of(&self, uid: String) -> Place {
         let (dir, node) = (self.inner.dir.join(&uid), node::of_this_machine());
         let claims = self.inner.claims.clone();
-        Place { dir, uid, claims, addresses: Vec::new(), user: None, node }
+        let cluster = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Place { dir, uid, claims, addresses: Vec::new(), user: None, node, cluster }
     }
 
     /// Goes on with a pod that an earlier daemon left.

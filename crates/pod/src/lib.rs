@@ -5,6 +5,7 @@
 //!              -> plan     (pure: sandbox, volumes, containers)
 //!              -> controller (one task per pod: init containers, restarts, back-off, the end)
 //!              -> workload (one task per workload, which makes and removes pods by the controller)
+//!              -> service  (names and addresses that lead to pods which are ready)
 //! ```
 
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod manifest;
 pub mod plan;
 pub mod probe;
 pub mod restart;
+pub mod service;
 pub mod status;
 pub mod termination;
 pub mod volumes;

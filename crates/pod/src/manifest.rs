@@ -10,6 +10,7 @@ mod lists;
 mod named;
 mod objects;
 mod refused;
+mod service;
 mod settled;
 mod spec;
 mod workload;
@@ -23,6 +24,7 @@ pub use claim::Claim;
 pub use named::{Named, names};
 pub use objects::*;
 pub(crate) use refused::list;
+pub use service::*;
 pub use spec::*;
 pub(crate) use workload::read::job_document;
 pub(crate) use workload::template::{Own, document as document_of};
@@ -34,7 +36,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub const MAX_DOCUMENTS: usize = 100;
 
 /// What documents may be.
-const KINDS: &str = "Pod, ConfigMap, Secret and PersistentVolumeClaim of v1, Deployment, ReplicaSet, StatefulSet and DaemonSet of apps/v1, Job and CronJob of batch/v1";
+const KINDS: &str = "Pod, Service, ConfigMap, Secret and PersistentVolumeClaim of v1, Deployment, ReplicaSet, StatefulSet and DaemonSet of apps/v1, Job and CronJob of batch/v1";
 
 /// Why a manifest is refused.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +147,8 @@ pub struct Manifest {
     pub workloads: Vec<Workload>,
     /// Its PersistentVolumeClaims.
     pub claims: Vec<Claim>,
+    /// Its Services.
+    pub services: Vec<Service>,
 }
 
 impl Manifest {
@@ -210,7 +214,8 @@ fn words(error: &serde_saphyr::Error) -> String {
 
 /// Why there is no such thing here: the version is another one, or the kind.
 fn of_kind(document: usize, kind: String, api_version: String) -> ManifestError {
-    let core = ["Pod", "PersistentVolumeClaim"].contains(&kind.as_str()) || ObjectKind::of(&kind).is_some();
+    let core = ["Pod", "Service", "PersistentVolumeClaim"].contains(&kind.as_str())
+        || ObjectKind::of(&kind).is_some();
     let workload = WorkloadKind::named(&kind).filter(|workload| workload.word() == kind);
     let Some(expected) = workload.map(WorkloadKind::api_version).or(core.then_some("v1")) else {
         return ManifestError::Kind { document, kind, api_version };
@@ -276,6 +281,13 @@ impl Found {
             let read = claim::read_claim(document, &value)?;
             self.fresh(document, "PersistentVolumeClaim", &read.namespace, &read.name)?;
             self.made.claims.push(read);
+            return Ok(());
+        }
+        if kind == "Service" && api_version == "v1" {
+            settled::drop_what_says_nothing(&mut value);
+            let read = service::read_service(document, &value)?;
+            self.fresh(document, "Service", &read.namespace, &read.name)?;
+            self.made.services.push(read);
             return Ok(());
         }
         let object = ObjectKind::of(&kind);
@@ -345,7 +357,8 @@ impl Found {
         if let Some(fault) = self.faults.pop() {
             return Err(fault);
         }
-        if self.made.pods.is_empty() && self.made.workloads.is_empty() && self.made.claims.is_empty() {
+        let Manifest { pods, workloads, claims, services } = &self.made;
+        if pods.is_empty() && workloads.is_empty() && claims.is_empty() && services.is_empty() {
             return Err(if self.objects.is_empty() { ManifestError::Empty } else { ManifestError::NoPod });
         }
         let workloads = self.made.workloads.iter_mut().map(|workload| &mut workload.pod);

@@ -35,6 +35,7 @@ pub(crate) use facts::needs_addresses;
 
 pub use extras::{ExtraDevice, Extras, NamedVolume, RUN, Ulimit};
 pub use facts::Node;
+pub(crate) use names::CLUSTER;
 pub use projected::{Content, Files};
 pub use volumes::{Volume, VolumeKind};
 
@@ -64,6 +65,17 @@ pub struct Place {
     pub user: Option<UserNamespace>,
     /// The machine.
     pub node: Node,
+    /// The DNS of services, where there are any.
+    pub cluster: Option<Cluster>,
+}
+
+/// The DNS of services, as pods are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its server.
+    pub server: IpAddr,
+    /// The search domains of the host, which follow its own.
+    pub searches: Vec<String>,
 }
 
 impl Place {
@@ -249,7 +261,7 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     };
     let init = planned(&pod.spec.init_containers, "initContainers");
     let main = planned(&pod.spec.containers, "containers");
-    let names = names::plan(pod, faults);
+    let names = names::plan(pod, place.cluster.as_ref(), faults);
     let sandbox = sandbox(pod, place, names);
     let extras = faults.take(extras::of(pod));
     let mut plan = Plan {

@@ -15,11 +15,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &["types", "sys", "container"]),
     ("demo", &[]),
     ("cdi", &["types", "sys"]),
+    ("dns", &[]),
     ("engine", &["types", "sys", "image", "net", "container", "cdi"]),
     ("streaming", &["types", "engine"]),
     ("cri", &["types", "engine", "streaming"]),
     ("nri", &["types", "sys", "ttrpc", "engine"]),
-    ("pod", &["types", "engine"]),
+    ("pod", &["types", "engine", "dns"]),
     (
         "berth",
         &["types", "sys", "cdi", "image", "net", "container", "engine", "cri", "nri", "pod", "streaming"],

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use super::services;
 use crate::api;
 use crate::client::{Client, Reach, told};
 use crate::output::{age, line, short_id, table};
@@ -11,7 +12,7 @@ use crate::output::{age, line, short_id, table};
 /// `berth describe`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Describe {
-    /// Pods, or containers, which stand for their pods, by name or id
+    /// Pods, or containers, which stand for their pods, by name or id; services by name or service/NAME
     #[arg(required = true)]
     targets: Vec<String>,
 }
@@ -43,11 +44,17 @@ impl Describe {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         for (index, name) in self.targets.iter().enumerate() {
-            let pod = find(&mut client, name).await?;
+            let lines = match find(&mut client, name).await {
+                Ok(pod) => described(&pod),
+                Err(missing) => match services::find(&mut client, name).await? {
+                    Some(service) => services::described(&service),
+                    None => return Err(missing),
+                },
+            };
             if index > 0 {
                 line("")?;
             }
-            described(&pod).into_iter().try_for_each(line)?;
+            lines.into_iter().try_for_each(line)?;
         }
         Ok(ExitCode::SUCCESS)
     }

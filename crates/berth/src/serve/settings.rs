@@ -48,6 +48,8 @@ pub(crate) struct Given {
     #[arg(long)]
     pub(crate) pod_cidr: Option<String>,
     #[arg(long)]
+    pub(crate) service_cidr: Option<String>,
+    #[arg(long)]
     pub(crate) bridge: Option<String>,
     #[arg(long)]
     pub(crate) cni_conf_dir: Option<PathBuf>,
@@ -137,6 +139,8 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
     /// Empty lets the network choose.
     pub(crate) pod_cidr: String,
+    /// The same.
+    pub(crate) service_cidr: String,
     pub(crate) bridge: String,
     pub(crate) table: String,
     pub(crate) cni_conf_dir: PathBuf,
@@ -204,7 +208,8 @@ impl Given {
             certs_dirs: or(self.certs_dir, ["/etc/berth/certs.d", "/etc/containerd/certs.d"]),
             short_name_hosts: self.short_name_host.unwrap_or_default(),
             network: self.network.unwrap_or(Network::Cni),
-            pod_cidr: pod_cidr(self.pod_cidr)?,
+            pod_cidr: cidr("pod-cidr", self.pod_cidr)?,
+            service_cidr: cidr("service-cidr", self.service_cidr)?,
             bridge,
             table: defaults.table,
             cni_conf_dir: absolute(
@@ -261,10 +266,10 @@ fn log_level(given: Option<String>) -> Result<String, SettingsError> {
 }
 
 /// Empty lets the network choose.
-fn pod_cidr(given: Option<String>) -> Result<String, SettingsError> {
+fn cidr(name: &'static str, given: Option<String>) -> Result<String, SettingsError> {
     let cidr = given.unwrap_or_default();
     match cidr.parse::<berth_net::Cidr4>() {
-        Err(e) if !cidr.is_empty() => Err(invalid("pod-cidr", &cidr, &e.to_string())),
+        Err(e) if !cidr.is_empty() => Err(invalid(name, &cidr, &e.to_string())),
         _ => Ok(cidr),
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::target::{self, Target};
-use super::{Service, refuse, views, workloads};
+use super::{Service, refuse, services, views, workloads};
 use crate::api;
 
 /// How long a held container waits for its client.
@@ -59,9 +59,14 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
     // All of them before the first is made: a mistake in the last document is no reason to begin.
     service.pods.check(&manifest.pods).map_err(refuse)?;
     service.workloads.check(&manifest.workloads, request.replace).map_err(refuse)?;
+    service.services.check(&manifest.services).await.map_err(refuse)?;
     for claim in &manifest.claims {
         let made = service.pods.make_claim(claim).map_err(refuse)?;
         workloads::note_claim(claim, made, sender).await;
+    }
+    // Before the pods: those are told of the DNS that knows the services.
+    for wanted in manifest.services {
+        services::play(service, wanted, request.replace, sender).await?;
     }
     for pod in manifest.pods {
         if request.replace {
@@ -175,10 +180,14 @@ pub(super) async fn tell(sender: &Sender, step: Progress) {
 /// Takes pods and workloads down: those named, and those of a manifest.
 pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result<api::DownResponse, Status> {
     let (mut views, mut keys, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wanted_services = Vec::new();
     for name in &request.pods {
         match workloads::named(service, name)? {
             Some(key) => keys.push(key),
-            None => views.push(target::pod(&service.engine, name)?),
+            None => match target::pod(&service.engine, name) {
+                Ok(view) => views.push(view),
+                Err(missing) => wanted_services.push(services::named(service, name, missing).await?),
+            },
         }
     }
     if !request.manifest.is_empty() {
@@ -190,6 +199,7 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
         };
         views.extend(service.engine.sandboxes(Some(Owner::Local)).into_iter().filter(|view| wanted(view)));
         keys.extend(objects.iter().filter_map(Key::named).filter(|key| service.workloads.has(key)));
+        wanted_services.extend(objects.iter().filter_map(berth_pod::service::Key::named));
         if request.volumes {
             claims.extend(objects.into_iter().filter(|object| object.kind == "PersistentVolumeClaim"));
         }
@@ -202,6 +212,11 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
     for key in keys {
         service.workloads.down(&key, grace(request.grace_seconds)).await.map_err(refuse)?;
         removed.push(workloads::word(&key));
+    }
+    for key in wanted_services {
+        if service.services.down(&key).await.map_err(refuse)? {
+            removed.push(services::word(&key));
+        }
     }
     for claim in claims {
         let (pods, word) = (service.pods.clone(), format!("persistentvolumeclaim/{}", claim.name));

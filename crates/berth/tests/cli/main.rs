@@ -29,6 +29,7 @@ mod play;
 mod probes;
 mod push;
 mod run;
+mod services;
 mod states;
 mod terminal;
 mod upgrade;

@@ -41,6 +41,13 @@ pub(crate) async fn examine(shared: &Arc<Shared>) -> Vec<Finding> {
         let mut findings = host.left_alone(&shared, &mut known);
         findings.extend(host.orphans(&shared, &known));
         findings.extend(lacking(&shared, &known));
+        let stray = |name: String| Finding {
+            thing: Thing::Network,
+            name,
+            explanation: "a table of rules of services that are gone".to_owned(),
+            remedy: "restart the daemon: it removes orphans".to_owned(),
+        };
+        findings.extend(shared.networks.stray_services().into_iter().map(stray));
         let of_store = |explanation: String, remedy: &str| Finding {
             thing: Thing::File,
             name: shared.images.dir().display().to_string(),

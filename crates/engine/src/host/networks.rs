@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use berth_net::{
     Builtin, Cidr, Cni, CniConfig, CniLimits, Garbage, Inventory, Loopback, NetError, PodNetwork,
+    ServiceNetwork, Services,
 };
 use berth_types::SandboxId;
 
@@ -133,6 +134,21 @@ impl Networks {
         self.of(config)?.details(sandbox)
     }
 
+    /// Where the services of an owner's pods have their addresses.
+    pub(crate) fn service_network(&self, owner: Owner) -> Option<ServiceNetwork> {
+        self.of_owner(owner).service_network()
+    }
+
+    /// Tables of rules that there are without services. Blocks.
+    pub(crate) fn stray_services(&self) -> Vec<String> {
+        self.all.iter().filter_map(|network| network.stray_services()).collect()
+    }
+
+    /// Makes these the services of an owner's pods. Blocks.
+    pub(crate) fn set_services(&self, owner: Owner, services: &Services) -> Result<(), NetError> {
+        self.of_owner(owner).set_services(services)
+    }
+
     /// What the networks have of pods.
     pub(crate) fn inventory(&self) -> Result<Inventory, EngineError> {
         let mut all = Inventory::default();
@@ -171,6 +187,10 @@ fn builtin(config: &EngineConfig, layout: &Layout) -> Result<Builtin, EngineErro
     let refused = |e: berth_net::ParseCidrError| EngineError::invalid("pod-cidr", e.to_string());
     if !builtin.cidr4.is_empty() {
         net.cidr4 = Some(builtin.cidr4.parse().map_err(refused)?);
+    }
+    let refused = |e: berth_net::ParseCidrError| EngineError::invalid("service-cidr", e.to_string());
+    if !builtin.services4.is_empty() {
+        net.services4 = Some(builtin.services4.parse().map_err(refused)?);
     }
     Builtin::open(net).map_err(|e| EngineError::failed("open the built-in network", e))
 }

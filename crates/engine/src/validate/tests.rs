@@ -22,7 +22,12 @@ fn engine(network: NetworkChoice) -> EngineConfig {
         images: ImageConfig::default(),
         cri_network: network,
         local_network: NetworkChoice::Builtin,
-        builtin: BuiltinNetwork { bridge: String::new(), table: String::new(), cidr4: String::new() },
+        builtin: BuiltinNetwork {
+            bridge: String::new(),
+            table: String::new(),
+            cidr4: String::new(),
+            services4: String::new(),
+        },
         cni: CniNetwork { conf_dir: PathBuf::new(), bin_dirs: Vec::new() },
         shim: b"",
         open_files: None,

@@ -136,6 +136,7 @@ impl World {
                 bridge: format!("b{instance}"),
                 table: format!("berth-{instance}"),
                 cidr4: String::new(),
+                services4: String::new(),
             },
             cni: CniNetwork {
                 conf_dir: dir.path().join("net.d"),

@@ -89,7 +89,7 @@ pub(super) fn check(config: &Config) -> Result<(), OpenError> {
     let plain = |name: &str| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
-    let Config { bridge, table, cidr4, cidr6, dir: _ } = config;
+    let Config { bridge, table, cidr4, cidr6, services4: _, dir: _ } = config;
     if !plain(bridge) || bridge.len() > MAX_INTERFACE_NAME || bridge == "." || bridge == ".." {
         return bad(format!("{bridge:?} cannot be the name of a bridge: 1 to 15 letters, digits, - _ ."));
     }
@@ -125,6 +125,29 @@ pub(super) fn choose(config: &Config, chosen: Option<Cidr4>, host: &Host) -> Res
         };
     }
     chosen.filter(free).or_else(|| config.candidates().find(free)).ok_or(OpenError::NoFreeBlock)
+}
+
+/// The block of the addresses of services, chosen in the same way; nothing where none is free.
+pub(super) fn choose_services(
+    config: &Config,
+    chosen: Option<Cidr4>,
+    host: &Host,
+    pods: Cidr4,
+) -> Result<Option<Cidr4>, OpenError> {
+    let free = |cidr: &Cidr4| !cidr.overlaps(&pods) && host.obstacle(&config.bridge, *cidr, false).is_none();
+    let Some(cidr) = config.services4 else {
+        return Ok(chosen.filter(free).or_else(|| config.service_candidates().find(free)));
+    };
+    if cidr.overlaps(&pods) || cidr.pods() < 14 || cidr.prefix() < SHORTEST {
+        let what = format!(
+            "addresses of services {cidr} must be apart from those of pods, {pods}, with a length between 8 and 28"
+        );
+        return Err(OpenError::Config { what });
+    }
+    match host.obstacle(&config.bridge, cidr, true) {
+        Some((route, interface)) => Err(OpenError::Overlap { cidr, route, interface }),
+        None => Ok(Some(cidr)),
+    }
 }
 
 /// The addresses of the host on the bridge.

@@ -12,9 +12,10 @@ use berth_sys::netlink::{self, NetlinkError, Socket, conntrack, route};
 use berth_types::SandboxId;
 use rustix::io::Errno;
 
-use super::Lease;
 use super::ruleset::{Plan, Senders};
+use super::{Lease, services};
 use crate::port::{PortMapping, Protocol};
+use crate::services::Services;
 
 /// How often a change is tried again because others change the rule set at the same time.
 const ATTEMPTS: u32 = 20;
@@ -37,6 +38,10 @@ pub(super) struct Firewall {
     generation: u32,
     /// The kernel's numbers of the tables and the count of their rules, when they were made.
     made: Option<(Vec<u64>, usize)>,
+    /// What the table of services has; nothing until the first call says so, when it is left as it is.
+    services: Option<(services::Plan, Services)>,
+    /// The same of that table.
+    services_made: Option<(u64, usize)>,
     /// Whether a chain of iptables did not take our rules, which is logged once.
     shut_out: bool,
 }
@@ -46,7 +51,9 @@ impl Firewall {
     pub(super) fn open(plan: Plan, leases: &[Lease]) -> Result<Self, NetlinkError> {
         let socket = Socket::open(netlink::Family::Netfilter)?;
         let open = leases.iter().map(|lease| (lease.sandbox.clone(), lease.clone())).collect();
-        let mut firewall = Self { plan, socket, open, generation: 0, made: None, shut_out: false };
+        let (services, services_made) = (None, None);
+        let mut firewall =
+            Self { plan, socket, open, generation: 0, made: None, services, services_made, shut_out: false };
         match firewall.verify() {
             Err(error) if lacks_bridges(&error) => {
                 let error = berth_types::error::chain(&error);
@@ -96,8 +103,100 @@ impl Firewall {
             }
             now = self.rebuild(now)?;
         }
+        if let Some((plan, services)) = self.services.clone().filter(|(plan, _)| !self.has_services(plan)) {
+            tracing::info!(
+                table = plan.table,
+                "another program changed the table of services; it is rebuilt"
+            );
+            now = self.build_services(now, &plan, &services)?;
+        }
         self.generation = self.open_forward(now)?;
         Ok(())
+    }
+
+    /// Whether the table of services is the one that was made, with all its rules.
+    fn has_services(&mut self, plan: &services::Plan) -> bool {
+        let table = (Family::Inet, plan.table.as_str());
+        let found = nft::table_handle(&mut self.socket, table).ok().flatten();
+        let rules = nft::rules_of_table(&mut self.socket, table).map_or(0, |rules| rules.len());
+        found.is_some() && found.map(|found| (found, rules)) == self.services_made
+    }
+
+    fn build_services(
+        &mut self,
+        generation: u32,
+        plan: &services::Plan,
+        services: &Services,
+    ) -> Result<u32, NetlinkError> {
+        let mut batch = Batch::new(Some(generation));
+        plan.build(&mut batch, services);
+        let rules = batch.rules();
+        batch.commit(&mut self.socket)?;
+        let handle = nft::table_handle(&mut self.socket, (Family::Inet, &plan.table))?;
+        self.services_made = handle.map(|handle| (handle, rules));
+        Ok(after(generation))
+    }
+
+    /// Makes these the services, or removes their table.
+    pub(super) fn serve(&mut self, wanted: Option<(services::Plan, Services)>) -> Result<(), NetlinkError> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            self.verify()?;
+            let generation = self.generation;
+            let changed = match &wanted {
+                Some((plan, services)) => self.build_services(generation, plan, services),
+                None => self.remove_services(generation),
+            };
+            match changed {
+                Ok(generation) => {
+                    self.generation = generation;
+                    let before = std::mem::replace(&mut self.services, wanted);
+                    self.forget_served(&before.map(|(_, services)| services).unwrap_or_default());
+                    return Ok(());
+                }
+                Err(error) if nft::is_outdated(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+
+    fn remove_services(&mut self, generation: u32) -> Result<u32, NetlinkError> {
+        let table = services::table_of(&self.plan.table);
+        self.services_made = None;
+        if nft::table_handle(&mut self.socket, (Family::Inet, &table))?.is_none() {
+            return Ok(generation);
+        }
+        let mut batch = Batch::new(Some(generation));
+        batch.delete_table(Family::Inet, &table);
+        batch.commit(&mut self.socket)?;
+        Ok(after(generation))
+    }
+
+    /// Whether there are services.
+    pub(super) fn serves(&self) -> bool {
+        self.services.is_some()
+    }
+
+    /// The table of services that there is without any.
+    pub(super) fn stray_services(&mut self) -> Option<String> {
+        let table = services::table_of(&self.plan.table);
+        let found = nft::table_handle(&mut self.socket, (Family::Inet, &table)).ok().flatten();
+        found.filter(|_| !self.serves()).map(|_| table)
+    }
+
+    fn forget_served(&mut self, before: &Services) {
+        let now = self.services.as_ref().map(|(_, services)| services.clone()).unwrap_or_default();
+        let udp = |services: &Services| services.ports.iter().any(|port| port.protocol == Protocol::Udp);
+        if *before == now || !(udp(before) || udp(&now)) {
+            return;
+        }
+        let forgotten =
+            host_addresses().and_then(|host| services::forget_flows(&mut self.socket, (before, &now), &host));
+        if let Err(error) = forgotten {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(error, "failed to remove connections to services from connection tracking");
+        }
     }
 
     /// Whether the table is the one that was made, with all its rules. (A file that is loaded after
@@ -256,6 +355,9 @@ impl Firewall {
             batch.add_table(family, table);
             batch.delete_table(family, table);
         }
+        let services = services::table_of(&self.plan.table);
+        batch.add_table(Family::Inet, &services);
+        batch.delete_table(Family::Inet, &services);
         for chain in FORWARD {
             for handle in self.forward_rules(chain)? {
                 batch.delete_rule(chain, handle);

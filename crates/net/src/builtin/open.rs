@@ -11,7 +11,7 @@ use super::link::{self, Uplink};
 use super::pool::Pool;
 use super::reserve::{self, Reservations};
 use super::store::Store;
-use super::{Builtin, Lease, Phase, State, forwarding, legacy, ruleset};
+use super::{Builtin, Lease, Phase, State, forwarding, legacy, ruleset, services};
 use crate::cidr::{Cidr4, Cidr6};
 use crate::config::{Config, Ipv6};
 use crate::error::OpenError;
@@ -33,6 +33,7 @@ impl Builtin {
         };
         let gateways = Gateways::of(cidr4, cidr6);
         let uplink = uplink(host.mtu(), gateways);
+        let services = services::network(&config, &store, &host, (cidr4, cidr6))?;
         let prepare = || forwarding::prepare_bridge(&config.bridge, cidr6.is_some());
         let index = bridge::ensure(&mut socket, &config, &host, (gateways, uplink.mtu), prepare)?;
         let mut side = Side { socket, index, group: config.group() };
@@ -59,6 +60,7 @@ impl Builtin {
             state: Mutex::new(state),
             host: Mutex::new(side),
             store,
+            services,
             phase: RwLock::new(Phase::Open),
             fault: Mutex::new(None),
         })
@@ -88,7 +90,7 @@ impl State {
                 pool.drain(offset);
             }
         }
-        Self { pool, reservations, releasing: HashSet::new() }
+        Self { pool, reservations, releasing: HashSet::new(), service_ports: services::Held::new() }
     }
 }
 

@@ -8,6 +8,7 @@ use berth_types::SandboxId;
 use super::{Builtin, Phase, link, lock};
 use crate::error::{NetError, SweepError};
 use crate::network::{AttachRequest, Attached, Changes, Inventory, NOT_READY, NetworkStatus, PodNetwork};
+use crate::services::{ServiceNetwork, Services};
 
 impl PodNetwork for Builtin {
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached, NetError> {
@@ -34,6 +35,18 @@ impl PodNetwork for Builtin {
             Some(link) if link.master == bridge && link.up => Ok(()),
             Some(_) | None => Err(NetError::Unplugged { sandbox: sandbox.clone(), interface }),
         }
+    }
+
+    fn service_network(&self) -> Option<ServiceNetwork> {
+        Builtin::service_network(self)
+    }
+
+    fn set_services(&self, services: &Services) -> Result<(), NetError> {
+        Ok(Builtin::set_services(self, services)?)
+    }
+
+    fn stray_services(&self) -> Option<String> {
+        lock(&self.firewall).stray_services()
     }
 
     fn status(&self) -> NetworkStatus {

@@ -1,7 +1,7 @@
 //! Leases on disk: one small file per pod, `leases/<sandbox id>`, written under another name and
 //! renamed. There is no fsync: a lease belongs to a pod that does not survive a reboot either (see
 //! docs/adr/0031). Beside them: `lock` (one daemon per directory), `last` (the offset handed out
-//! last, so that addresses rest across restarts), `subnet` and `subnet6` (the blocks in use), and `boot` (the
+//! last, so that addresses rest across restarts), `subnet`, `subnet6` and `services` (the blocks in use), and `boot` (the
 //! kernel's id of the boot that the leases are of).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -157,6 +157,15 @@ impl Store {
     /// The IPv4 block that was chosen earlier.
     pub(super) fn subnet(&self) -> Option<Cidr4> {
         self.block("subnet")
+    }
+
+    /// The block of services' addresses that was chosen earlier.
+    pub(super) fn services(&self) -> Option<Cidr4> {
+        self.block("services")
+    }
+
+    pub(super) fn set_services(&self, cidr: Cidr4) -> Result<(), OpenError> {
+        self.replace("services", format!("{cidr}\n").as_bytes())
     }
 
     /// The IPv6 block that was chosen earlier.

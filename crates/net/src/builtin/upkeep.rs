@@ -72,7 +72,9 @@ impl Builtin {
     fn look(&self) -> Result<(), SweepError> {
         self.verify_bridge().map_err(SweepError::Bridge)?;
         let what = "check the firewall rules";
-        lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })
+        lock(&self.firewall).verify().map_err(|source| SweepError::Kernel { what, source })?;
+        let what = "check the route to the addresses of services";
+        self.verify_route().map_err(|source| SweepError::Kernel { what, source })
     }
 
     /// Repairs the bridge; returns whether it was damaged.

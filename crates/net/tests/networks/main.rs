@@ -12,5 +12,6 @@ mod reach;
 mod repair;
 mod ruleset;
 mod senders;
+mod services;
 mod suite;
 mod world;

@@ -187,6 +187,7 @@ mod tests {
             addresses: Vec::new(),
             user: None,
             node: crate::plan::Node::default(),
+            cluster: None,
         };
         assert_eq!(objects(&place).unwrap(), "");
         let text = "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {p: w}}\n---\n

@@ -14,10 +14,15 @@ pub(super) fn of_this_machine() -> Node {
     Node {
         // As a kubelet names its node.
         name: name.trim().to_lowercase(),
-        addresses: ELSEWHERE.iter().filter_map(|(from, to)| towards(from, to)).collect(),
+        addresses: addresses(),
         cpus: thread::available_parallelism().map_or(1, |n| n.get() as u64),
         memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text)).unwrap_or(0),
     }
+}
+
+/// Its addresses towards elsewhere.
+pub(super) fn addresses() -> Vec<IpAddr> {
+    ELSEWHERE.iter().filter_map(|(from, to)| towards(from, to)).collect()
 }
 
 /// The address that the machine would use. Nothing is sent.

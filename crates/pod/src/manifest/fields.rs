@@ -48,6 +48,12 @@ const LATER: &[&str] = &[
     "dataSourceRef",
     "volumeAttributesClassName",
     "volumeName",
+    // services
+    "externalIPs",
+    "healthCheckNodePort",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
     // workloads
     "backoffLimitPerIndex",
     "managedBy",

@@ -11,6 +11,7 @@ pub(super) fn of(kind: &str) -> Option<&'static str> {
         "PodList" => Some("Pod"),
         "ConfigMapList" => Some("ConfigMap"),
         "SecretList" => Some("Secret"),
+        "ServiceList" => Some("Service"),
         "PersistentVolumeClaimList" => Some("PersistentVolumeClaim"),
         _ => None,
     }

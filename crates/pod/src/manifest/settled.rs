@@ -8,9 +8,8 @@ pub(super) fn drop_what_says_nothing(document: &mut Value) {
     let Some(document) = document.as_object_mut() else { return };
     drop_if(document, "status", &[json!({})]);
     if let Some(spec) = document.get_mut("spec").and_then(Value::as_object_mut) {
-        // Without a cluster's DNS the kubelet makes ClusterFirst the Default.
-        drop_if(spec, "dnsPolicy", &[json!("Default"), json!("ClusterFirst")]);
-        // There are no services, no tokens and no other scheduler.
+        drop_if(spec, "dnsPolicy", &[json!("ClusterFirst")]);
+        // There are no variables for services, no tokens and no other scheduler.
         drop_if(spec, "enableServiceLinks", &[json!(true), json!(false)]);
         drop_if(spec, "automountServiceAccountToken", &[json!(false)]);
         drop_if(spec, "schedulerName", &[json!("default-scheduler")]);

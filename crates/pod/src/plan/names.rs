@@ -2,11 +2,11 @@
 
 use berth_engine::model::{Dns, Names};
 
-use super::{Faults, name, wrong};
+use super::{Cluster, Faults, name, wrong};
 use crate::manifest::{DnsConfig, DnsPolicy, Pod};
 
-/// The domain of clusters that do not say another. There is none here; its names are those of the manifest's author.
-const CLUSTER: &str = "cluster.local";
+/// The domain of clusters that do not say another.
+pub(crate) const CLUSTER: &str = "cluster.local";
 /// The longest host name that the kernel takes.
 const MAX_HOSTNAME: usize = 64;
 /// The most of a pod's own settings.
@@ -27,7 +27,7 @@ pub(super) struct Planned {
     pub(super) more: Names,
 }
 
-pub(super) fn plan(pod: &Pod, faults: &mut Faults) -> Planned {
+pub(super) fn plan(pod: &Pod, cluster: Option<&Cluster>, faults: &mut Faults) -> Planned {
     let spec = &pod.spec;
     let (mut own, mut hostname) = (Vec::new(), short(pod));
     if let Some(subdomain) = spec.subdomain.as_deref().filter(|_| !spec.host_network) {
@@ -49,9 +49,24 @@ pub(super) fn plan(pod: &Pod, faults: &mut Faults) -> Planned {
     let dns = dns(pod, faults);
     let (dns, added) = match spec.dns_policy {
         DnsPolicy::None => (Some(dns), Dns::default()),
-        DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet | DnsPolicy::Default => (None, dns),
+        DnsPolicy::ClusterFirst if !spec.host_network => (cluster.map(|c| of_cluster(pod, c)), dns),
+        DnsPolicy::ClusterFirstWithHostNet => (cluster.map(|c| of_cluster(pod, c)), dns),
+        // With the host's network a kubelet takes ClusterFirst for Default.
+        DnsPolicy::ClusterFirst | DnsPolicy::Default => (None, dns),
     };
     Planned { hostname, dns, more: Names { own, hosts, dns: added } }
+}
+
+/// As a kubelet says it: names of services need not be whole, the host's come after them.
+fn of_cluster(pod: &Pod, cluster: &Cluster) -> Dns {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let own = [format!("{namespace}.svc.{CLUSTER}"), format!("svc.{CLUSTER}"), CLUSTER.to_owned()];
+    let host = cluster.searches.iter().filter(|search| !own.contains(search)).cloned();
+    let mut searches: Vec<String> = own.iter().cloned().chain(host).take(MAX_SEARCHES).collect();
+    while searches.join(" ").len() > MAX_SEARCH_BYTES {
+        searches.pop();
+    }
+    Dns { servers: vec![cluster.server.to_string()], searches, options: vec!["ndots:5".to_owned()] }
 }
 
 /// The pod's host name: its own, or its name's beginning.

@@ -9,6 +9,7 @@ pub(super) fn place() -> Place {
         addresses: Vec::new(),
         user: None,
         node: Node::default(),
+        cluster: None,
     }
 }
 

@@ -16,6 +16,7 @@ fn pod(spec: &str) -> Plan {
         addresses: Vec::new(),
         user: None,
         node: crate::plan::Node::default(),
+        cluster: None,
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
 }

@@ -3,7 +3,7 @@
 //! The first packet of a UDP flow decides about address translation for as long as the flow goes
 //! on. When a port comes or goes, flows that began before must be forgotten.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::message::{ACK, AttrIter, Attrs, DUMP, Message, Reply};
 use super::{NetlinkError, Socket};
@@ -14,13 +14,28 @@ const GET: u16 = NEW | 1;
 const DELETE: u16 = NEW | 2;
 
 const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
 const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_ID: u16 = 12;
+
+/// A flow that the kernel remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Its transport protocol.
+    pub protocol: u8,
+    /// Where its first packet went.
+    pub to: SocketAddr,
+    /// Where the answers come from: another place where the destination was translated.
+    pub answered_by: Option<SocketAddr>,
+}
 
 /// Forgets flows of protocol `protocol` whose first packet went to one of `ports` of an address
 /// that `ours` holds for. Returns how many.
@@ -30,12 +45,17 @@ pub fn forget(
     ports: &[u16],
     ours: impl Fn(IpAddr) -> bool,
 ) -> Result<usize, NetlinkError> {
+    let meant =
+        |flow: &Flow| flow.protocol == protocol && ports.contains(&flow.to.port()) && ours(flow.to.ip());
+    forget_flows(socket, meant)
+}
+
+/// Forgets the flows that `meant` holds for. Returns how many.
+pub fn forget_flows(socket: &mut Socket, meant: impl Fn(&Flow) -> bool) -> Result<usize, NetlinkError> {
     let message = Message::new("list connections", GET, DUMP, &[0; 4], Attrs::new());
     let mut deletions = Vec::new();
     socket.exchange_each(vec![message], |reply| {
-        if first_packet(&reply)
-            .is_some_and(|(p, ip, port)| p == protocol && ports.contains(&port) && ours(ip))
-        {
+        if flow(&reply).is_some_and(|flow| meant(&flow)) {
             deletions.extend(deletion(&reply));
         }
     })?;
@@ -49,21 +69,34 @@ pub fn forget(
     Ok(count)
 }
 
-/// Protocol, destination and port of the first packet of a flow.
-fn first_packet(reply: &Reply) -> Option<(u8, IpAddr, u16)> {
+fn flow(reply: &Reply) -> Option<Flow> {
     if reply.kind() != NEW {
         return None;
     }
-    let tuple = AttrIter::of(reply.attrs(4).get(CTA_TUPLE_ORIG)?);
+    let original = tuple(reply, CTA_TUPLE_ORIG)?;
+    let proto = AttrIter::of(original.clone().get(CTA_TUPLE_PROTO)?);
+    let [protocol] = proto.get(CTA_PROTO_NUM)?.try_into().ok()?;
+    let to = end(original, (CTA_IP_V4_DST, CTA_IP_V6_DST, CTA_PROTO_DST_PORT))?;
+    let answers = tuple(reply, CTA_TUPLE_REPLY);
+    let answered_by =
+        answers.and_then(|tuple| end(tuple, (CTA_IP_V4_SRC, CTA_IP_V6_SRC, CTA_PROTO_SRC_PORT)));
+    Some(Flow { protocol, to, answered_by })
+}
+
+fn tuple(reply: &Reply, which: u16) -> Option<AttrIter<'_>> {
+    Some(AttrIter::of(reply.attrs(4).get(which)?))
+}
+
+/// An address of a tuple with its port.
+fn end(tuple: AttrIter<'_>, (v4, v6, port): (u16, u16, u16)) -> Option<SocketAddr> {
     let proto = AttrIter::of(tuple.clone().get(CTA_TUPLE_PROTO)?);
-    let [protocol] = proto.clone().get(CTA_PROTO_NUM)?.try_into().ok()?;
-    let port = u16::from_be_bytes(proto.get(CTA_PROTO_DST_PORT)?.try_into().ok()?);
+    let port = u16::from_be_bytes(proto.get(port)?.try_into().ok()?);
     let addresses = AttrIter::of(tuple.get(CTA_TUPLE_IP)?);
-    let ip = match addresses.clone().get(CTA_IP_V4_DST) {
+    let ip = match addresses.clone().get(v4) {
         Some(octets) => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
-        None => IpAddr::from(<[u8; 16]>::try_from(addresses.get(CTA_IP_V6_DST)?).ok()?),
+        None => IpAddr::from(<[u8; 16]>::try_from(addresses.get(v6)?).ok()?),
     };
-    Some((protocol, ip, port))
+    Some(SocketAddr::new(ip, port))
 }
 
 fn deletion(reply: &Reply) -> Option<Message> {

@@ -194,6 +194,14 @@ impl Batch {
         self.push("create the map", NEWSET, CREATE, family, attrs);
     }
 
+    /// Makes a map from the fields `key` to chains.
+    pub fn add_verdict_map(&mut self, family: Family, table: &str, map: &str, key: &[Type]) {
+        const MAP: u32 = 0x8;
+        const VERDICT: u32 = 0xffff_ff00;
+        let attrs = self.new_set(table, map, MAP, (kind(key), len(key))).be32(6, VERDICT);
+        self.push("create the map", NEWSET, CREATE, family, attrs);
+    }
+
     /// Makes a set of the fields `key`.
     pub fn add_set(&mut self, family: Family, table: &str, set: &str, key: &[Type]) {
         let attrs = self.new_set(table, set, 0, (kind(key), len(key)));
@@ -235,6 +243,23 @@ impl Batch {
     /// Adds elements to a map, or to a set, which has no values.
     pub fn add_elements(&mut self, map: (Family, &str, &str), elements: &[(Fields, Option<Fields>)]) {
         self.elements(("add elements to a set", NEWSETELEM, CREATE), map, elements);
+    }
+
+    /// Adds elements to a map to chains, which packets then go to.
+    pub fn add_verdicts(
+        &mut self,
+        (family, table, map): (Family, &str, &str),
+        elements: &[(Fields, String)],
+    ) {
+        for part in elements.chunks(ELEMENTS) {
+            let list = part.iter().fold(Attrs::new(), |list, (key, chain)| {
+                let verdict = Attrs::new().be32(1, expr::VERDICT_GOTO).text(2, chain);
+                let element = Attrs::new().nest(1, &Attrs::new().put(1, key));
+                list.nest(1, &element.nest(2, &Attrs::new().nest(2, &verdict)))
+            });
+            let attrs = Attrs::new().text(1, table).text(2, map).nest(3, &list);
+            self.push("add elements to a map", NEWSETELEM, CREATE, family, attrs);
+        }
     }
 
     /// Removes elements from a map or a set. A missing one fails the batch.

@@ -15,6 +15,7 @@ const NEWADDR: u16 = 20;
 const DELADDR: u16 = 21;
 const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
+const DELROUTE: u16 = 25;
 const GETROUTE: u16 = 26;
 
 const IFLA_ADDRESS: u16 = 1;
@@ -55,6 +56,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+const RT_SCOPE_LINK: u8 = 253;
 
 /// The routing table that ordinary routes are in.
 pub const MAIN_TABLE: u32 = 254;
@@ -317,6 +319,27 @@ pub fn add_default_route(index: u32, gateway: IpAddr) -> Message {
     let fixed = [family, 0, 0, 0, main, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0];
     let attrs = Attrs::new().put(RTA_GATEWAY, &bytes).u32(RTA_OIF, index);
     Message::new("add the default route", NEWROUTE, ACK | CREATE | EXCL, &fixed, attrs)
+}
+
+/// Adds a route to what the interface itself reaches, or takes over one that is there.
+pub fn add_link_route(index: u32, network: IpAddr, prefix: u8) -> Message {
+    let (fixed, attrs) = link_route(index, network, prefix);
+    Message::new("add the route", NEWROUTE, ACK | CREATE | REPLACE, &fixed, attrs)
+}
+
+/// Removes a route that [`add_link_route`] added.
+pub fn delete_link_route(index: u32, network: IpAddr, prefix: u8) -> Message {
+    let (fixed, attrs) = link_route(index, network, prefix);
+    Message::new("delete the route", DELROUTE, ACK, &fixed, attrs)
+}
+
+fn link_route(index: u32, network: IpAddr, prefix: u8) -> ([u8; ROUTE], Attrs) {
+    let (family, bytes) = octets(network);
+    let main = u8::try_from(MAIN_TABLE).expect("254");
+    // IPv4 alone knows scopes.
+    let scope = if network.is_ipv4() { RT_SCOPE_LINK } else { 0 };
+    let fixed = [family, prefix, 0, 0, main, RTPROT_BOOT, scope, RTN_UNICAST, 0, 0, 0, 0];
+    (fixed, Attrs::new().put(RTA_DST, &bytes).u32(RTA_OIF, index))
 }
 
 /// Asks for all routes of a family.

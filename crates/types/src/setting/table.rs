@@ -69,6 +69,14 @@ pub const KEYS: &[Key] = &[
         help: "IPv4 addresses of the built-in network",
     },
     Key {
+        name: "service-cidr",
+        value: "CIDR",
+        form: Form::Text,
+        standard: Standard::Found("a free /20 of 10.212.0.0/14, chosen once and kept"),
+        change: Change::Start,
+        help: "IPv4 addresses of services",
+    },
+    Key {
         name: "bridge",
         value: "NAME",
         form: Form::Text,

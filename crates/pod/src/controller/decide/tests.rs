@@ -22,6 +22,7 @@ fn pod(policy: &str, init: &str) -> Plan {
         addresses: Vec::new(),
         user: None,
         node: crate::plan::Node::default(),
+        cluster: None,
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
 }
@@ -158,6 +159,7 @@ fn those_after_a_post_start_wait_for_it() {
         claims: "/c".into(),
         addresses: Vec::new(),
         node: Default::default(),
+        cluster: None,
         user: None,
     };
     let plan = plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap();

@@ -12,7 +12,8 @@ pub struct HostAlias {
     pub hostnames: Vec<String>,
 }
 
-/// There is no DNS of a cluster: without it a kubelet takes `ClusterFirst` and `ClusterFirstWithHostNet` for `Default` too.
+/// Where there are no services there is no DNS of theirs: without it a kubelet takes `ClusterFirst` and `ClusterFirstWithHostNet` for
+/// `Default` too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum DnsPolicy {
     #[default]

@@ -31,6 +31,7 @@ fn place() -> Place {
         addresses: addresses(&["10.0.0.2", "fd00::2"]),
         user: None,
         node,
+        cluster: None,
     }
 }
 

@@ -54,3 +54,38 @@ fn what_is_wrong_with_names_is_told() {
     let many = format!("dnsConfig: {{searches: [{}]}}", ["a"; 33].join(", "));
     assert!(refused(&spec(&many)).contains("must not have more than 32 search paths"));
 }
+
+#[test]
+fn the_dns_of_services_is_told_to_those_that_want_it() {
+    use crate::manifest::parse;
+    use crate::plan::{Cluster, plan, tests::place};
+
+    let searches = vec!["example.com".to_owned()];
+    let cluster = Some(Cluster { server: "10.212.0.10".parse().unwrap(), searches });
+    let dns = |more: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: web, namespace: shop}}, spec: {}}}",
+            spec(more)
+        );
+        let pod = parse(text.as_bytes()).unwrap().remove(0);
+        plan(&pod, &crate::plan::Place { cluster: cluster.clone(), ..place() }).unwrap().sandbox.dns
+    };
+    for more in [
+        "restartPolicy: Never",
+        "dnsPolicy: ClusterFirst",
+        "dnsPolicy: ClusterFirstWithHostNet, hostNetwork: true",
+    ] {
+        let told = dns(more).unwrap();
+        assert_eq!(told.servers, ["10.212.0.10"], "{more}");
+        assert_eq!(
+            told.searches,
+            ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com"]
+        );
+        assert_eq!(told.options, ["ndots:5"]);
+    }
+    for more in ["dnsPolicy: Default", "hostNetwork: true"] {
+        assert_eq!(dns(more), None, "{more}");
+    }
+    let own = dns("dnsPolicy: None, dnsConfig: {nameservers: [10.0.0.1]}").unwrap();
+    assert_eq!(own.servers, ["10.0.0.1"]);
+}

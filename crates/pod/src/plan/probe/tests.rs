@@ -10,6 +10,7 @@ fn planned(spec: &str) -> Result<Plan, String> {
         claims: "/claims".into(),
         addresses: Vec::new(),
         node: Node::default(),
+        cluster: None,
         user: None,
     };
     let pod = parse(text.as_bytes()).map_err(|e| e.to_string())?.remove(0);

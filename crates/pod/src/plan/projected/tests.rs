@@ -36,6 +36,7 @@ fn tried(volume: &str, mount: &str) -> Result<Plan, PlanError> {
             addresses: Vec::new(),
             user: None,
             node,
+            cluster: None,
         },
     )
 }

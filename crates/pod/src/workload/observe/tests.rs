@@ -30,6 +30,7 @@ fn made(policy: &str) -> (Workload, Plan) {
         addresses: Vec::new(),
         user: None,
         node: Node::default(),
+        cluster: None,
     };
     let plan = plan(&pod, &place).unwrap();
     (workload, plan)

@@ -1,7 +1,7 @@
 //! Expressions: the instructions of a rule. They load parts of a packet into registers, compare
 //! them, and end with a verdict or an action.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::super::message::Attrs;
 
@@ -28,7 +28,7 @@ const FIB_DADDR: u32 = 2;
 const FIB_ADDRTYPE: u32 = 3;
 const RTN_LOCAL: u32 = 2;
 const VERDICT_JUMP: u32 = 0xffff_fffd;
-const VERDICT_GOTO: u32 = 0xffff_fffc;
+pub(super) const VERDICT_GOTO: u32 = 0xffff_fffc;
 
 /// How two values are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,6 +269,14 @@ impl Exprs {
         self.add("reject", &Attrs::new().be32(1, ICMPX_UNREACHABLE).put(2, &[PORT]))
     }
 
+    /// Refuses a packet of TCP by a reset: a process of this host that is about to connect does not take an error for an answer.
+    #[must_use]
+    pub fn reset(self) -> Self {
+        const TCP: u8 = 6;
+        const TCP_RESET: u32 = 1;
+        self.transport(Op::Eq, TCP).add("reject", &Attrs::new().be32(1, TCP_RESET).put(2, &[0]))
+    }
+
     /// Translates the destination to what `map` has for (protocol, port), or for (destination
     /// address, protocol, port) with `by_address`; goes on with the next rule when it has nothing.
     /// `v6` says for which family; packets of the other one go on, too.
@@ -289,6 +297,47 @@ impl Exprs {
         let port = REG32 + address / 4;
         let nat = Attrs::new().be32(1, 1).be32(2, u32::from(family)).be32(3, REG).be32(5, port);
         exprs.add("lookup", &lookup).add("nat", &nat)
+    }
+
+    /// The packet is one of `of`, at random. The last of several rules in a row has a chance of one in one, the one before of one in
+    /// two.
+    #[must_use]
+    pub fn chance(self, of: u32) -> Self {
+        const RANDOM: u32 = 1;
+        let exprs = self.add("numgen", &Attrs::new().be32(1, REG).be32(2, of).be32(3, RANDOM));
+        exprs.cmp(Op::Eq, &[0; 4])
+    }
+
+    /// Translates the destination of a packet of this transport protocol and of the address's family.
+    #[must_use]
+    pub fn dnat_to(self, to: SocketAddr) -> Self {
+        const ADDRESS: u32 = 1;
+        const PORT: u32 = 2;
+        let (family, bytes) = match to.ip() {
+            IpAddr::V4(ip) => (2, ip.octets().to_vec()),
+            IpAddr::V6(ip) => (10, ip.octets().to_vec()),
+        };
+        let load =
+            |register: u32, bytes: &[u8]| Attrs::new().be32(1, register).nest(2, &Attrs::new().put(1, bytes));
+        let nat = Attrs::new().be32(1, 1).be32(2, family).be32(3, ADDRESS).be32(5, PORT);
+        let exprs = self.add("immediate", &load(ADDRESS, &bytes));
+        exprs.add("immediate", &load(PORT, &to.port().to_be_bytes())).add("nat", &nat)
+    }
+
+    /// Goes where `map` leads for (protocol, port), or for (destination address, protocol, port) where a family is given.
+    #[must_use]
+    pub fn verdict_by_map(self, map: &str, v6: Option<bool>) -> Self {
+        const VERDICT: u32 = 0;
+        let (mut exprs, mut register) = (self, REG32);
+        if let Some(v6) = v6 {
+            let (family, offset, address) = if v6 { (10, 24, 16) } else { (2, 16, 4) };
+            exprs = exprs.meta(META_NFPROTO, REG).cmp(Op::Eq, &[family]);
+            exprs = exprs.payload(NETWORK_HEADER, offset, address, REG);
+            register += address / 4;
+        }
+        exprs = exprs.meta(META_L4PROTO, if register == REG32 { REG } else { register });
+        exprs = exprs.payload(TRANSPORT_HEADER, 2, 2, register + 1);
+        exprs.add("lookup", &Attrs::new().text(1, map).be32(2, REG).be32(3, VERDICT))
     }
 
     /// Gives the packet the address of the interface it leaves by.
