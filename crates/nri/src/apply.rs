@@ -344,7 +344,7 @@ pub fn resources(wanted: &api::LinuxResources, now: &mut Resources) -> Result<()
 }
 
 fn refuse_resources(wanted: &api::LinuxResources) -> Result<(), Refused> {
-    let memory = wanted.memory.clone().unwrap_or_default();
+    let memory = wanted.memory.unwrap_or_default();
     let cpu = wanted.cpu.clone().unwrap_or_default();
     let class = |class: &Option<api::OptionalString>| class.as_ref().is_some_and(|of| !of.value.is_empty());
     let refused = [

@@ -140,7 +140,7 @@ impl Merge {
             let (new, ignored) = (update.linux.and_then(|linux| linux.resources), update.ignore_failure);
             let mut now = self.resources_of(&id);
             let mut by = By { owners: &mut self.owners, container: &id, plugin };
-            match by.resources(new.unwrap_or_default(), &mut now, None) {
+            match by.resources(&new.unwrap_or_default(), &mut now, None) {
                 Ok(()) => {}
                 // Nothing of it is done.
                 Err(_) if ignored => continue,
@@ -299,7 +299,7 @@ impl By<'_> {
         if let Some(resources) = wanted.resources {
             let (seen, reply) =
                 (seen.resources.get_or_insert_default(), reply.resources.get_or_insert_default());
-            self.resources(resources, seen, Some(reply))?;
+            self.resources(&resources, seen, Some(reply))?;
         }
         if !wanted.cgroups_path.is_empty() {
             self.claim(Field::CgroupsPath, "")?;
@@ -329,7 +329,7 @@ impl By<'_> {
         let mut shown = None;
         self.one(Field::MemoryPolicy, wanted.memory_policy, &mut shown, &mut reply.memory_policy)?;
         if let Some(rdt) = wanted.rdt {
-            self.rdt(rdt, &mut reply.rdt)?;
+            self.rdt(&rdt, &mut reply.rdt)?;
             seen.rdt.clone_from(&reply.rdt);
         }
         Ok(())

@@ -34,11 +34,11 @@ impl By<'_> {
     /// Every claim is made before anything is changed.
     pub(super) fn resources(
         &mut self,
-        wanted: LinuxResources,
+        wanted: &LinuxResources,
         seen: &mut LinuxResources,
         mut reply: Option<&mut LinuxResources>,
     ) -> Result<(), Conflict> {
-        self.claim_resources(&wanted)?;
+        self.claim_resources(wanted)?;
         if let Some(memory) = &wanted.memory {
             let seen = seen.memory.get_or_insert_default();
             let mut reply = reply.as_deref_mut().map(|reply| reply.memory.get_or_insert_default());
@@ -50,7 +50,7 @@ impl By<'_> {
             let mut reply = reply.as_deref_mut().map(|reply| reply.cpu.get_or_insert_default());
             fields!(cpu, seen, reply, shares, quota, period, realtime_runtime, realtime_period);
             take_text(&cpu.cpus, &mut seen.cpus, reply.as_deref_mut().map(|reply| &mut reply.cpus));
-            take_text(&cpu.mems, &mut seen.mems, reply.as_deref_mut().map(|reply| &mut reply.mems));
+            take_text(&cpu.mems, &mut seen.mems, reply.map(|reply| &mut reply.mems));
         }
         fields!(wanted, seen, reply, blockio_class, rdt_class, pids);
         for all in [Some(seen), reply].into_iter().flatten() {
@@ -103,7 +103,7 @@ impl By<'_> {
         self.claim_if(!cpu.mems.is_empty(), Field::CpuSetMems)
     }
 
-    pub(super) fn rdt(&mut self, wanted: LinuxRdt, reply: &mut Option<LinuxRdt>) -> Result<(), Conflict> {
+    pub(super) fn rdt(&mut self, wanted: &LinuxRdt, reply: &mut Option<LinuxRdt>) -> Result<(), Conflict> {
         let fields = [Field::RdtClosId, Field::RdtSchemata, Field::RdtEnableMonitoring];
         if wanted.remove {
             for field in fields {

@@ -64,7 +64,7 @@ fn add(
         env.extend(new.envs.iter().map(|of| format!("{}={}", of.name, String::from_utf8_lossy(&of.value))));
         process.set_env(Some(env));
         let mut groups = user.additional_gids().clone().unwrap_or_default();
-        groups.extend(new.security.supplemental_groups.iter().filter_map(|gid| u32::try_from(*gid).ok()));
+        groups.extend(&new.security.supplemental_groups);
         process.user_mut().set_additional_gids(Some(groups));
     }
     add_hooks(&mut spec, &hooks);
