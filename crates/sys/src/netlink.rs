@@ -18,7 +18,7 @@ pub mod nft;
 pub mod route;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
@@ -96,8 +96,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Room for one datagram of answers; the kernel fills at most 32 KiB in a dump.
 const BUFFER: usize = 32 * 1024;
 
-/// How often a list is asked for that changes while the kernel makes it.
-const DUMPS: u32 = 10;
+/// How long a list is asked for again that changes while the kernel makes it, as it does where many interfaces come and go.
+const DUMP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A netlink socket. It belongs to the network namespace that it was opened in, for good.
 #[derive(Debug)]
@@ -140,11 +140,10 @@ impl Socket {
 
     /// Asks for a list; again when it has changed while it was made, and so may lack something.
     pub fn dump(&mut self, request: &Message) -> Result<Vec<Reply>, NetlinkError> {
-        let mut attempt = 0;
+        let deadline = Instant::now() + DUMP_LIMIT;
         loop {
-            attempt += 1;
             match self.exchange(vec![request.clone()]) {
-                Err(error) if error.errno() == Some(Errno::INTR) && attempt < DUMPS => {}
+                Err(error) if error.errno() == Some(Errno::INTR) && Instant::now() < deadline => {}
                 result => return result,
             }
         }
