@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use berth_engine::model::{ContainerView, Resources};
 use berth_engine::seams::{Adjust, Adjustable, Adjusted, Heard, Limits, Moment, Subject, What};
 use berth_engine::{Engine, EngineError};
+use berth_types::lifecycle::container::State;
 use berth_types::{Classify, ContainerId, Kind};
 use tokio::sync::{mpsc, oneshot};
 
@@ -169,36 +170,39 @@ impl Service {
         seen
     }
 
-    /// Makes changes that plugins want of containers that there are.
+    /// Makes changes that plugins want of containers that there are: all that can be made. The first failure that counts is told.
     pub(crate) async fn update(&self, updates: Vec<ContainerUpdate>) -> Result<(), NriError> {
+        let mut first = Ok(());
         for update in updates {
-            if let Err(error) = self.update_one(&update).await {
-                if !update.ignore_failure {
-                    return Err(error);
-                }
-                let (container, error) = (&update.container_id, berth_types::error::chain(&error));
-                tracing::warn!(
-                    container,
-                    error,
-                    "an update that an NRI plugin wants failed, which it allows"
-                );
+            let Err(error) = self.update_one(&update).await else { continue };
+            if !update.ignore_failure {
+                first = first.and(Err(error));
+                continue;
             }
+            let (container, error) = (&update.container_id, berth_types::error::chain(&error));
+            tracing::warn!(container, error, "an update that an NRI plugin wants failed, which it allows");
         }
-        Ok(())
+        first
     }
 
-    /// Makes one change.
+    /// Makes one change. One of a container that has ended or is not there any more has nothing to do.
     pub(crate) async fn update_one(&self, update: &ContainerUpdate) -> Result<(), NriError> {
         let failed = |source| NriError::Update { container: update.container_id.clone(), source };
         let engine = self.engine()?;
-        let view = engine.container(&update.container_id).map_err(failed)?;
         let wanted = update.linux.clone().and_then(|linux| linux.resources).unwrap_or_default();
         let mut change = Resources::default();
         apply::resources(&wanted, &mut change).map_err(|refused| failed(refused.into()))?;
+        let view = match engine.container(&update.container_id) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            found => found.map_err(failed)?,
+        };
         if change == Resources::default() {
             return Ok(());
         }
-        engine.set_resources(&view.id, change).await.map_err(failed)
+        match engine.set_resources(&view.id, change).await {
+            Err(error) if !has_ended(engine, &view.id, &error) => Err(failed(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Ends containers that plugins want ended.
@@ -222,6 +226,19 @@ impl Service {
                     tracing::warn!(error, "a container that an NRI plugin wants ended goes on");
                 }
             });
+        }
+    }
+}
+
+/// Whether limits could not be set since nothing runs there any more. One whose shim does not answer may run.
+fn has_ended(engine: &Engine, id: &ContainerId, error: &EngineError) -> bool {
+    let Ok(view) = engine.container(id.as_str()) else { return true };
+    match view.state {
+        State::Exited | State::Removing | State::Gone | State::Stopping { .. } => true,
+        State::Unknown => false,
+        // Its pod is being stopped.
+        State::Creating | State::Created | State::Starting | State::Running => {
+            matches!(error, EngineError::Refused { .. })
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What is done in the queue: one job after the other, and in each one plugin after the other.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use berth_engine::Engine;
+use berth_engine::model::ContainerView;
+use berth_types::lifecycle::container::State;
 use prost::Message;
 use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot};
 
@@ -200,7 +203,10 @@ impl Worker {
         let pods = self.engine.sandboxes(None).iter().map(|view| subject::pod(view)).collect();
         let containers = self.engine.containers(None);
         self.service.forget_all_but(&containers);
-        let containers = containers.iter().map(|view| self.service.container(view)).collect();
+        // Those that have ended use nothing, and get no limits any more.
+        let lives =
+            |view: &&Arc<ContainerView>| !matches!(view.state, State::Exited | State::Removing | State::Gone);
+        let containers = containers.iter().filter(lives).map(|view| self.service.container(view)).collect();
         let name = plugin.identity.to_string();
         let answer = plugin.synchronize(pods, containers).await?;
         tracing::info!(plugin = name, "an NRI plugin is connected and synchronised");
