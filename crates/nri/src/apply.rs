@@ -308,6 +308,15 @@ fn sysctls(wanted: &LinuxContainerAdjustment, spec: &mut Spec) {
     linux.set_sysctl(Some(all));
 }
 
+/// As in the CRI, 0 is a limit that is not set.
+fn set(limit: &Option<api::OptionalInt64>) -> Option<i64> {
+    limit.as_ref().map(|limit| limit.value).filter(|value| *value != 0)
+}
+
+fn positive(limit: &Option<api::OptionalUInt64>) -> Option<u64> {
+    limit.as_ref().map(|limit| limit.value).filter(|value| *value != 0)
+}
+
 /// Changes limits: what is set replaces what was.
 ///
 /// # Errors
@@ -315,17 +324,17 @@ fn sysctls(wanted: &LinuxContainerAdjustment, spec: &mut Spec) {
 pub fn resources(wanted: &api::LinuxResources, now: &mut Resources) -> Result<(), Refused> {
     refuse_resources(wanted)?;
     if let Some(memory) = &wanted.memory {
-        if let Some(limit) = &memory.limit {
-            now.memory_limit = Some(limit.value);
+        if let Some(limit) = set(&memory.limit) {
+            now.memory_limit = Some(limit);
             // What was said about swap was about another limit.
-            now.memory_swap_limit = now.memory_swap_limit.map(|_| limit.value);
+            now.memory_swap_limit = now.memory_swap_limit.map(|_| limit);
         }
-        now.memory_swap_limit = memory.swap.as_ref().map(|swap| swap.value).or(now.memory_swap_limit);
+        now.memory_swap_limit = set(&memory.swap).or(now.memory_swap_limit);
     }
     if let Some(cpu) = &wanted.cpu {
-        now.cpu_shares = cpu.shares.as_ref().map(|shares| shares.value).or(now.cpu_shares);
-        now.cpu_quota = cpu.quota.as_ref().map(|quota| quota.value).or(now.cpu_quota);
-        now.cpu_period = cpu.period.as_ref().map(|period| period.value).or(now.cpu_period);
+        now.cpu_shares = positive(&cpu.shares).or(now.cpu_shares);
+        now.cpu_quota = set(&cpu.quota).or(now.cpu_quota);
+        now.cpu_period = positive(&cpu.period).or(now.cpu_period);
         for (new, old) in [(&cpu.cpus, &mut now.cpuset_cpus), (&cpu.mems, &mut now.cpuset_mems)] {
             if !new.is_empty() {
                 old.clone_from(new);

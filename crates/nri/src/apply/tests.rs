@@ -5,7 +5,7 @@ use oci_spec::runtime::{Linux, Mount};
 use super::*;
 use crate::api::{
     CdiDevice, Hooks, KeyValue, LinuxDevice, LinuxMemory, LinuxPids, OptionalInt, OptionalInt64,
-    OptionalString,
+    OptionalString, OptionalUInt64,
 };
 
 fn made() -> Adjustable {
@@ -122,6 +122,34 @@ fn limits_replace_limits() {
         ..Resources::default()
     };
     assert_eq!(limits, expected);
+}
+
+#[test]
+fn a_limit_of_zero_is_not_set() {
+    let before = Resources {
+        memory_limit: Some(1),
+        memory_swap_limit: Some(2),
+        cpu_shares: Some(3),
+        cpu_quota: Some(4),
+        cpu_period: Some(5),
+        ..Resources::default()
+    };
+    let (signed, unsigned) = (Some(OptionalInt64 { value: 0 }), Some(OptionalUInt64 { value: 0 }));
+    let wanted = api::LinuxResources {
+        memory: Some(LinuxMemory { limit: signed, swap: signed, ..LinuxMemory::default() }),
+        cpu: Some(api::LinuxCpu {
+            shares: unsigned,
+            quota: signed,
+            period: unsigned,
+            ..api::LinuxCpu::default()
+        }),
+        ..api::LinuxResources::default()
+    };
+    for mut limits in [before, Resources::default()] {
+        let expected = limits.clone();
+        resources(&wanted, &mut limits).unwrap();
+        assert_eq!(limits, expected);
+    }
 }
 
 #[test]
