@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use berth_engine::EngineError;
 use berth_engine::model::{HugepageLimit, Resources};
 use berth_engine::seams::Adjustable;
+use berth_sys::cgroup::Access;
 use oci_spec::runtime::{
     Hook, HookBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceCgroup, LinuxDeviceType,
     LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, MountBuilder, PosixRlimit, PosixRlimitBuilder,
@@ -265,6 +266,17 @@ fn rules(wanted: &[api::LinuxDeviceCgroup], spec: &mut Spec) -> Result<(), Refus
         let kind = kind.ok_or_else(|| {
             Refused::Invalid("resources.devices", format!("{:?} is none of a, b, c", rule.r#type))
         })?;
+        if Access::parse(&rule.access).is_none() {
+            let message = format!("access {:?} is not of r, w, m", rule.access);
+            return Err(Refused::Invalid("resources.devices", message));
+        }
+        for number in [&rule.major, &rule.minor].into_iter().flatten() {
+            // Below 0 is any.
+            if number.value > i64::from(u32::MAX) {
+                let message = format!("there is no device number {}", number.value);
+                return Err(Refused::Invalid("resources.devices", message));
+            }
+        }
         let mut new = LinuxDeviceCgroup::default();
         new.set_allow(rule.allow).set_typ(Some(kind)).set_access(Some(rule.access.clone()));
         new.set_major(rule.major.as_ref().map(|major| major.value));

@@ -51,7 +51,7 @@ impl Work {
         self.has_hooks(&spec)?;
         let mut rules: Vec<DeviceRule> =
             devices(&spec).iter().filter(|d| !before.contains(d)).filter_map(allowed).collect();
-        rules.extend(take_rules(&mut spec));
+        rules.extend(take_rules(&mut spec)?);
         let changed = resources != self.config.resources;
         if changed {
             self.config =
@@ -93,13 +93,19 @@ fn allowed(device: &LinuxDevice) -> Option<DeviceRule> {
 }
 
 /// Rules that plugins give by themselves: they are the cgroup's.
-fn take_rules(spec: &mut Spec) -> Vec<DeviceRule> {
-    let Some(linux) = spec.linux_mut() else { return Vec::new() };
+fn take_rules(spec: &mut Spec) -> Result<Vec<DeviceRule>, EngineError> {
+    let Some(linux) = spec.linux_mut() else { return Ok(Vec::new()) };
     let rules = linux.resources().as_ref().and_then(|resources| resources.devices().clone());
     linux.set_resources(None);
-    rules.iter().flatten().filter_map(rule).collect()
+    let read = |from: &LinuxDeviceCgroup| {
+        rule(from).ok_or_else(|| {
+            EngineError::invalid("resources.devices", format!("a plugin adds a rule that means nothing: {from:?}"))
+        })
+    };
+    rules.iter().flatten().map(read).collect()
 }
 
+/// None for one that means nothing: it allows nothing and forbids nothing that was meant.
 fn rule(from: &LinuxDeviceCgroup) -> Option<DeviceRule> {
     let kind = match from.typ() {
         Some(LinuxDeviceType::B) => DeviceKind::Block,
@@ -108,15 +114,11 @@ fn rule(from: &LinuxDeviceCgroup) -> Option<DeviceRule> {
         Some(LinuxDeviceType::P) => return None,
     };
     // A number below 0 is any.
-    let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
-    let letters = from.access().as_deref().unwrap_or("rwm");
-    let access =
-        Access { read: letters.contains('r'), write: letters.contains('w'), make: letters.contains('m') };
-    Some(DeviceRule {
-        allow: from.allow(),
-        kind,
-        major: number(from.major()),
-        minor: number(from.minor()),
-        access,
-    })
+    let number = |number: Option<i64>| match number.filter(|number| *number >= 0) {
+        Some(number) => u32::try_from(number).ok().map(Some),
+        None => Some(None),
+    };
+    let access = Access::parse(from.access().as_deref().unwrap_or("rwm"))?;
+    let (major, minor) = (number(from.major())?, number(from.minor())?);
+    Some(DeviceRule { allow: from.allow(), kind, major, minor, access })
 }

@@ -125,6 +125,29 @@ fn limits_replace_limits() {
 }
 
 #[test]
+fn rules_of_devices_mean_what_they_say_or_are_refused() {
+    let number = |value| Some(OptionalInt64 { value });
+    let rule = |major, access: &str| api::LinuxDeviceCgroup {
+        allow: true,
+        r#type: "c".to_owned(),
+        major: number(major),
+        minor: number(0),
+        access: access.to_owned(),
+    };
+    let applied = |rule| {
+        let resources = Some(api::LinuxResources { devices: vec![rule], ..Default::default() });
+        adjusted(&linux(LinuxContainerAdjustment { resources, ..Default::default() }))
+    };
+    for (major, access) in [(-1, "rwm"), (0, "r"), (i64::from(u32::MAX), "wm")] {
+        applied(rule(major, access)).unwrap();
+    }
+    for (major, access) in [(i64::from(u32::MAX) + 1, "rwm"), (i64::MAX, "r"), (1, "rx"), (1, "")] {
+        let error = applied(rule(major, access)).unwrap_err();
+        assert!(matches!(error, Refused::Invalid("resources.devices", _)), "{major} {access:?}: {error:?}");
+    }
+}
+
+#[test]
 fn a_limit_of_zero_is_not_set() {
     let before = Resources {
         memory_limit: Some(1),
