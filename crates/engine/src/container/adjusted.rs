@@ -45,12 +45,13 @@ impl Work {
             made = adjust.adjust(subject, made).await?;
         }
         let Adjustable { mut spec, resources, cdi_devices } = made;
-        if !cdi_devices.is_empty() {
-            self.add_devices(&mut spec, &cdi_devices).await?;
-        }
-        self.has_hooks(&spec)?;
         let mut rules: Vec<DeviceRule> =
             devices(&spec).iter().filter(|d| !before.contains(d)).filter_map(allowed).collect();
+        if !cdi_devices.is_empty() {
+            // Their files say what may be done with them.
+            rules.extend(self.add_devices(&mut spec, &cdi_devices).await?);
+        }
+        self.has_hooks(&spec)?;
         rules.extend(take_rules(&mut spec)?);
         let changed = resources != self.config.resources;
         if changed {

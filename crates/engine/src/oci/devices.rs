@@ -178,6 +178,18 @@ pub(crate) fn rules(devices: &[HostDevice], privileged: bool) -> Vec<DeviceRule>
         char(5, Some(2)),
         char(136, None),
     ];
-    rules.extend(devices.iter().map(|d| rule(true, d.kind, Some(d.major), Some(d.minor), d.access)));
+    rules.extend(allowed(devices));
     rules
+}
+
+/// What may be done with these devices.
+pub(crate) fn allowed(devices: &[HostDevice]) -> Vec<DeviceRule> {
+    let rule = |of: &HostDevice| DeviceRule {
+        allow: true,
+        kind: of.kind,
+        major: Some(of.major),
+        minor: Some(of.minor),
+        access: of.access,
+    };
+    devices.iter().map(rule).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use berth_cdi::Name;
 use berth_cdi::spec::Hook;
+use berth_sys::cgroup::DeviceRule;
 use oci_spec::runtime::Spec;
 
 use super::{add_hooks, edited};
@@ -15,12 +16,12 @@ use crate::oci::{devices, mounts};
 use crate::shared::Shared;
 
 impl Work {
-    /// Adds what comes with these devices.
+    /// Adds what comes with these devices; gives what may be done with them.
     pub(in crate::container) async fn add_devices(
         &self,
         spec: &mut Spec,
         names: &[String],
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<DeviceRule>, EngineError> {
         if self.sandbox.namespaces.user.is_some() {
             let message = "a plugin adds one, to a pod with a user namespace";
             return Err(EngineError::unsupported("CDI_devices", message));
@@ -29,9 +30,10 @@ impl Work {
         let names: Result<Vec<Name>, _> = names.iter().map(parse).collect();
         let names = names.map_err(|e| EngineError::invalid("CDI_devices", e.to_string()))?;
         let (shared, asked, before) = (Arc::clone(&self.shared), Arc::clone(&self.asked), spec.clone());
-        let added = Shared::blocking(move || add(&shared.config.cdi_dirs, &asked, &names, before));
-        *spec = added.await?;
-        Ok(())
+        let added = Shared::blocking(move || add(&shared.cdi_dirs(), &asked, &names, before));
+        let (changed, rules) = added.await?;
+        *spec = changed;
+        Ok(rules)
     }
 }
 
@@ -40,14 +42,15 @@ fn add(
     asked: &ContainerConfig,
     names: &[Name],
     mut spec: Spec,
-) -> Result<Spec, EngineError> {
+) -> Result<(Spec, Vec<DeviceRule>), EngineError> {
     let mut nothing = asked.clone();
     (nothing.envs, nothing.mounts, nothing.devices) = (Vec::new(), Vec::new(), Vec::new());
     nothing.security.privileged = false;
     nothing.security.supplemental_groups.clear();
     let (new, hooks): (ContainerConfig, Vec<Hook>) = edited(dirs, &nothing, names)?;
     let user = spec.process().as_ref().map(|process| process.user().clone()).unwrap_or_default();
-    let nodes = devices::nodes(&devices::read(&new, (user.uid(), user.gid()))?);
+    let found = devices::read(&new, (user.uid(), user.gid()))?;
+    let nodes = devices::nodes(&found);
     if let Some(linux) = spec.linux_mut() {
         let mut all = linux.devices().clone().unwrap_or_default();
         all.retain(|device| !nodes.iter().any(|new| new.path() == device.path()));
@@ -68,5 +71,5 @@ fn add(
         process.user_mut().set_additional_gids(Some(groups));
     }
     add_hooks(&mut spec, &hooks);
-    Ok(spec)
+    Ok((spec, devices::allowed(&found)))
 }
