@@ -364,6 +364,17 @@ pub fn resources(wanted: &api::LinuxResources, now: &mut Resources) -> Result<()
     Ok(())
 }
 
+/// The same for a container that there is.
+///
+/// # Errors
+/// A limit that Berth does not have, or one that is for new containers alone.
+pub fn update(wanted: &api::LinuxResources, now: &mut Resources) -> Result<(), Refused> {
+    if !wanted.devices.is_empty() {
+        return unsupported("resources.devices", "rules are for a container that is being created");
+    }
+    resources(wanted, now)
+}
+
 fn refuse_resources(wanted: &api::LinuxResources) -> Result<(), Refused> {
     let memory = wanted.memory.unwrap_or_default();
     let cpu = wanted.cpu.clone().unwrap_or_default();

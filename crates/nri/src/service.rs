@@ -191,7 +191,7 @@ impl Service {
         let engine = self.engine()?;
         let wanted = update.linux.clone().and_then(|linux| linux.resources).unwrap_or_default();
         let mut change = Resources::default();
-        apply::resources(&wanted, &mut change).map_err(|refused| failed(refused.into()))?;
+        apply::update(&wanted, &mut change).map_err(|refused| failed(refused.into()))?;
         let view = match engine.container(&update.container_id) {
             Err(error) if error.kind() == Kind::NotFound => return Ok(()),
             found => found.map_err(failed)?,
@@ -286,7 +286,7 @@ impl Adjust for Service {
             self.ask(Job::Update(Box::new(about), reply))?;
             let changed = answer(changed).await?;
             let mut limits = asked;
-            apply::resources(&changed.resources, &mut limits).map_err(EngineError::from)?;
+            apply::update(&changed.resources, &mut limits).map_err(EngineError::from)?;
             self.update(changed.updates).await?;
             self.evict(changed.evictions);
             Ok(limits)

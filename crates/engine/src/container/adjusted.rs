@@ -100,7 +100,10 @@ fn take_rules(spec: &mut Spec) -> Result<Vec<DeviceRule>, EngineError> {
     linux.set_resources(None);
     let read = |from: &LinuxDeviceCgroup| {
         rule(from).ok_or_else(|| {
-            EngineError::invalid("resources.devices", format!("a plugin adds a rule that means nothing: {from:?}"))
+            EngineError::invalid(
+                "resources.devices",
+                format!("a plugin adds a rule that means nothing: {from:?}"),
+            )
         })
     };
     rules.iter().flatten().map(read).collect()

@@ -148,6 +148,18 @@ fn rules_of_devices_mean_what_they_say_or_are_refused() {
 }
 
 #[test]
+fn rules_of_devices_are_for_new_containers() {
+    let devices = vec![api::LinuxDeviceCgroup::default()];
+    let wanted = api::LinuxResources { devices, ..Default::default() };
+    let refused = update(&wanted, &mut Resources::default());
+    assert!(matches!(refused, Err(Refused::Unsupported("resources.devices", _))), "{refused:?}");
+    let mut limits = Resources::default();
+    let pids = Some(LinuxPids { limit: 7 });
+    update(&api::LinuxResources { pids, ..Default::default() }, &mut limits).unwrap();
+    assert_eq!(limits.pids_limit, Some(7));
+}
+
+#[test]
 fn a_limit_of_zero_is_not_set() {
     let before = Resources {
         memory_limit: Some(1),
