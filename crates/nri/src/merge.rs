@@ -139,9 +139,11 @@ impl Merge {
             }
             let (new, ignored) = (update.linux.and_then(|linux| linux.resources), update.ignore_failure);
             let mut now = self.resources_of(&id);
-            let mut by = By { owners: &mut self.owners, container: &id, plugin };
+            // What is not done in the end is claimed by nobody.
+            let mut owners = self.owners.of(&id);
+            let mut by = By { owners: &mut owners, container: &id, plugin };
             match by.resources(&new.unwrap_or_default(), &mut now, None) {
-                Ok(()) => {}
+                Ok(()) => self.owners.put(owners),
                 // Nothing of it is done.
                 Err(_) if ignored => continue,
                 Err(conflict) => return Err(conflict.into()),

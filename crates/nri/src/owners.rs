@@ -48,6 +48,23 @@ impl Owners {
         Ok(())
     }
 
+    /// Those of one container alone, to be tried and put back by [`Owners::put`].
+    pub fn of(&self, container: &str) -> Self {
+        let all = self.0.range((container.to_owned(), Field::None, String::new())..);
+        let own = all.take_while(|((of, _, _), _)| of == container);
+        Self(own.map(|(place, owner)| (place.clone(), owner.clone())).collect())
+    }
+
+    /// Takes over who set what.
+    pub fn put(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    /// Whether a plugin set this.
+    pub fn has(&self, container: &str, field: Field, key: &str) -> bool {
+        self.0.contains_key(&(container.to_owned(), field, key.to_owned()))
+    }
+
     /// A plugin takes away what another may have set.
     pub fn take_away(&mut self, container: &str, field: Field, key: &str, plugin: &str) {
         let place = (container.to_owned(), field, key.to_owned());

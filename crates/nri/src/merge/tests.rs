@@ -127,6 +127,18 @@ fn an_update_whose_failure_is_allowed_gives_way() {
 }
 
 #[test]
+fn an_update_that_gives_way_claims_nothing() {
+    let mut merge = Merge::default();
+    let pids = Some(crate::api::LinuxPids { limit: 1 });
+    merge.update(vec![of("old", LinuxResources { pids, ..Default::default() }, false)], "00-one").unwrap();
+    // The limit of memory is claimed before the conflict about processes.
+    merge.update(vec![of("old", LinuxResources { pids, ..memory(2) }, true)], "10-two").unwrap();
+    assert_eq!(merge.resources_of("old").memory, None);
+    merge.update(vec![of("old", memory(3), false)], "20-three").unwrap();
+    assert_eq!(merge.resources_of("old").memory.unwrap().limit.unwrap().value, 3);
+}
+
+#[test]
 fn an_update_starts_from_what_is_asked_for() {
     let mut merge = Merge::of_update("old", memory(5));
     assert_eq!(merge.resources_of("old").memory.unwrap().limit.unwrap().value, 5);
