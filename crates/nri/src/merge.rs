@@ -142,8 +142,14 @@ impl Merge {
             // What is not done in the end is claimed by nobody.
             let mut owners = self.owners.of(&id);
             let mut by = By { owners: &mut owners, container: &id, plugin };
-            match by.resources(&new.unwrap_or_default(), &mut now, None) {
-                Ok(()) => self.owners.put(owners),
+            let new = new.unwrap_or_default();
+            match by.resources(&new, &mut now, None) {
+                Ok(()) => {
+                    if !owners.has(&id, Field::MemSwapLimit, "") {
+                        resources::swap_follows(&new, &mut now);
+                    }
+                    self.owners.put(owners);
+                }
                 // Nothing of it is done.
                 Err(_) if ignored => continue,
                 Err(conflict) => return Err(conflict.into()),

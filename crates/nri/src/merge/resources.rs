@@ -30,6 +30,19 @@ macro_rules! fields {
     };
 }
 
+/// Swap that was asked for counts memory, too: it cannot be below a limit that a plugin sets without a word of swap.
+pub(super) fn swap_follows(wanted: &LinuxResources, now: &mut LinuxResources) {
+    let limit = wanted.memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.value);
+    let swap = now.memory.as_mut().and_then(|memory| memory.swap.as_mut());
+    // Below 0 is no limit, and 0 is none that is set.
+    if let Some(swap) = swap
+        && swap.value > 0
+        && (limit < 0 || swap.value < limit)
+    {
+        swap.value = limit;
+    }
+}
+
 impl By<'_> {
     /// Every claim is made before anything is changed.
     pub(super) fn resources(

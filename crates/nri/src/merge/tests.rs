@@ -127,6 +127,26 @@ fn an_update_whose_failure_is_allowed_gives_way() {
 }
 
 #[test]
+fn swap_that_was_asked_for_is_not_below_the_limit_of_a_plugin() {
+    let signed = |value| Some(OptionalInt64 { value });
+    let with = |limit, swap| {
+        let memory = LinuxMemory { limit: signed(limit), swap: signed(swap), ..LinuxMemory::default() };
+        LinuxResources { memory: Some(memory), ..LinuxResources::default() }
+    };
+    for (asked, limit, expected) in
+        [(100, 200, 200), (300, 200, 300), (-1, 200, -1), (100, -1, -1), (100, 0, 100)]
+    {
+        let mut merge = Merge::of_update("old", with(100, asked));
+        merge.update(vec![of("old", memory(limit), false)], "00-one").unwrap();
+        let swap = merge.resources_of("old").memory.unwrap().swap;
+        assert_eq!(swap, signed(expected), "swap {asked}, limit {limit}");
+    }
+    let mut merge = Merge::of_update("old", with(100, 100));
+    merge.update(vec![of("old", with(200, 150), false)], "00-one").unwrap();
+    assert_eq!(merge.resources_of("old").memory.unwrap().swap, signed(150), "a plugin's own word counts");
+}
+
+#[test]
 fn an_update_that_gives_way_claims_nothing() {
     let mut merge = Merge::default();
     let pids = Some(crate::api::LinuxPids { limit: 1 });
