@@ -50,6 +50,8 @@ pub struct Merge {
     created: Option<String>,
     /// What is adjusted.
     pub adjust: ContainerAdjustment,
+    /// The command line before any plugin changed it.
+    args: Option<Vec<String>>,
     updates: BTreeMap<String, ContainerUpdate>,
     /// What is to be ended.
     pub evictions: Vec<ContainerEviction>,
@@ -98,12 +100,13 @@ impl Merge {
     ) -> Result<(), MergeError> {
         let mut by = By { owners: &mut self.owners, container: &seen.id, plugin };
         let reply = &mut self.adjust;
+        let args = self.args.get_or_insert_with(|| seen.args.clone());
         by.map(Field::Annotations, wanted.annotations, &mut seen.annotations, &mut reply.annotations)?;
         by.list(Field::Mounts, wanted.mounts, &mut seen.mounts, &mut reply.mounts)?;
         let mut env: Vec<KeyValue> = seen.env.iter().map(|line| variable(line)).collect();
         by.list(Field::Env, wanted.env, &mut env, &mut reply.env)?;
         seen.env = env.iter().map(|of| format!("{}={}", of.key, of.value)).collect();
-        by.args(wanted.args, &mut seen.args, &mut reply.args)?;
+        by.args(wanted.args, args, &mut seen.args, &mut reply.args)?;
         if let Some(hooks) = wanted.hooks {
             by.owners.join(by.container, Field::OciHooks, plugin);
             append(&hooks, seen.hooks.get_or_insert_default());
@@ -282,12 +285,15 @@ impl By<'_> {
     fn args(
         &mut self,
         mut wanted: Vec<String>,
+        original: &[String],
         seen: &mut Vec<String>,
         reply: &mut Vec<String>,
     ) -> Result<(), Conflict> {
         if wanted.first().is_some_and(String::is_empty) {
             self.owners.take_away(self.container, Field::Args, "", self.plugin);
             wanted.remove(0);
+            reply.clear();
+            *seen = original.to_vec();
         }
         if !wanted.is_empty() {
             self.claim(Field::Args, "")?;

@@ -7,6 +7,7 @@ fn container() -> Container {
     let mount = |place: &str| Mount { destination: place.to_owned(), ..Mount::default() };
     Container {
         id: "new".to_owned(),
+        args: vec!["asked".to_owned()],
         env: vec!["A=1".to_owned(), "B=2".to_owned()],
         mounts: vec![mount("/a"), mount("/b")],
         annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
@@ -78,6 +79,8 @@ fn an_empty_first_word_takes_the_command_line_of_another_away() {
     merge.adjust(args(&["b"]), &mut seen, "10-two").unwrap_err();
     merge.adjust(args(&["", "c", "d"]), &mut seen, "10-two").unwrap();
     assert_eq!(merge.adjust.args, ["c", "d"]);
+    merge.adjust(args(&[""]), &mut seen, "20-three").unwrap();
+    assert_eq!((merge.adjust.args, seen.args), (Vec::new(), container().args), "it is as before");
 }
 
 #[test]
