@@ -114,11 +114,15 @@ impl Merge {
         }
         for limit in wanted.rlimits {
             by.claim(Field::Rlimits, &limit.r#type)?;
+            seen.rlimits.retain(|other| other.r#type != limit.r#type);
             seen.rlimits.push(limit.clone());
             reply.rlimits.push(limit);
         }
         for device in wanted.cdi_devices {
             by.claim(Field::CdiDevices, &device.name)?;
+            if !seen.cdi_devices.contains(&device) {
+                seen.cdi_devices.push(device.clone());
+            }
             reply.cdi_devices.push(device);
         }
         if let Some(linux) = wanted.linux {

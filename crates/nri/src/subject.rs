@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_engine::model::{
-    ContainerConfig, ContainerUser, ContainerView, HugepageLimit, Resources, SandboxView, SeccompChoice,
+    ContainerConfig, ContainerUser, ContainerView, HugepageLimit, Resources, Rlimit, SandboxView,
+    SeccompChoice,
 };
 use berth_engine::seams::{Adjustable, Subject};
 use berth_types::lifecycle::container::State;
@@ -105,9 +106,15 @@ fn asked(config: &ContainerConfig, user: &ContainerUser) -> Container {
             .collect(),
         mounts: config.mounts.iter().map(volume).collect(),
         cdi_devices: config.cdi_devices.iter().map(|name| api::CdiDevice { name: name.clone() }).collect(),
+        rlimits: config.rlimits.iter().map(rlimit).collect(),
         user: Some(api::User { uid: user.uid, gid: user.gid, additional_gids: user.groups.clone() }),
         ..Container::default()
     }
+}
+
+fn rlimit(limit: &Rlimit) -> api::PosixRlimit {
+    let kind = format!("RLIMIT_{}", limit.kind.to_ascii_uppercase());
+    api::PosixRlimit { r#type: kind, hard: limit.hard, soft: limit.soft }
 }
 
 fn volume(mount: &berth_engine::model::Mount) -> api::Mount {

@@ -183,6 +183,16 @@ fn limits_of_processes_are_claimed_by_their_kind() {
     merge.adjust(limit("RLIMIT_CORE"), &mut seen, "10-two").unwrap_err();
 }
 
+#[test]
+fn devices_of_the_container_device_interface_are_seen_by_the_next() {
+    let (mut merge, mut seen) = (Merge::of_creation("new"), container());
+    let device = crate::api::CdiDevice { name: "v/c=d".to_owned() };
+    let wanted = ContainerAdjustment { cdi_devices: vec![device.clone()], ..ContainerAdjustment::default() };
+    merge.adjust(wanted.clone(), &mut seen, "00-one").unwrap();
+    assert_eq!(seen.cdi_devices, [device]);
+    merge.adjust(wanted, &mut seen, "10-two").unwrap_err();
+}
+
 proptest! {
     /// What the last plugin would see of the environment is what the merged adjustment makes of the first one's.
     #[test]
