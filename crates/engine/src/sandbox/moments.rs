@@ -31,15 +31,11 @@ impl Owner {
     /// Tells plugins which containers were prepared, run and have ended since.
     pub(super) fn tell_plugins(&self, before: &Before) {
         for (id, before) in before {
-            let now = self.pod.containers().get(id).map(|life| life.state());
-            let what = match (before, now) {
-                (State::Creating, Some(State::Created)) => What::Created,
-                (State::Starting, Some(State::Running)) => What::Started,
-                (before, Some(State::Exited | State::Removing)) if lives(*before) => What::Ended,
-                _ => continue,
-            };
-            // Nobody waits for what they say: their answers are bounded by themselves.
-            drop(self.announce(what, Some(id)));
+            let Some(life) = self.pod.containers().get(id) else { continue };
+            for what in since(*before, life.state(), life.started_at().is_some()) {
+                // Nobody waits for what they say: their answers are bounded by themselves.
+                drop(self.announce(*what, Some(id)));
+            }
         }
     }
 
@@ -61,11 +57,23 @@ impl Owner {
     }
 }
 
-fn lives(state: State) -> bool {
-    matches!(
-        state,
-        State::Created | State::Starting | State::Running | State::Stopping { .. } | State::Unknown
-    )
+/// What happened to a container between two states. One that ends at once was prepared, and may have run.
+fn since(before: State, now: State, ran: bool) -> &'static [What] {
+    match (before, now) {
+        (State::Creating, State::Created) => &[What::Created],
+        (State::Starting, State::Running) => &[What::Started],
+        (State::Starting, State::Exited | State::Removing) if ran => &[What::Started, What::Ended],
+        (
+            State::Creating
+            | State::Created
+            | State::Starting
+            | State::Running
+            | State::Stopping { .. }
+            | State::Unknown,
+            State::Exited | State::Removing,
+        ) => &[What::Ended],
+        _ => &[],
+    }
 }
 
 impl Owner {
@@ -144,3 +152,6 @@ pub(super) async fn allowed(heard: Option<Heard>) -> Result<(), EngineError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
