@@ -157,15 +157,13 @@ impl Work {
         let handler = self.shared.handlers.of(&self.sandbox.handler)?;
         let cgroup = handler.has_container_cgroups().then(|| self.cgroups.parent.child(self.id.as_str()));
         let cgroup = cgroup.transpose().map_err(|e| EngineError::failed("name the container's cgroup", e))?;
-        match self.steps(&handler, cgroup.clone()).await {
+        let mut unseen = None;
+        match self.steps(&handler, cgroup.clone(), &mut unseen).await {
             Ok(made) => {
                 self.shared.stages.add(&self.sandbox_id, "create container", &self.timeline);
                 Ok(made)
             }
             Err(error) => {
-                for adjust in &self.shared.adjust {
-                    adjust.undone(&self.id);
-                }
                 remove::end_in_shim(&self.shim, &self.id).await;
                 let (id, dir) = (self.id.clone(), self.dir.clone());
                 let parts = remove::Parts { id, shim: None, cgroup, dir, handler: Some(handler) };
@@ -178,6 +176,11 @@ impl Work {
                         "failed to clean up after a container that was not created"
                     );
                 }
+                // Nothing of it runs any more. No plugin has come meanwhile that would not know it.
+                for adjust in &self.shared.adjust {
+                    adjust.undone(&self.id);
+                }
+                drop(unseen);
                 Err(error)
             }
         }
@@ -187,6 +190,7 @@ impl Work {
         &mut self,
         handler: &Arc<dyn Handler>,
         cgroup: Option<CgroupPath>,
+        unseen: &mut Option<Unseen>,
     ) -> Result<Made, EngineError> {
         let image = self.image()?;
         let since = Instant::now();
@@ -208,14 +212,14 @@ impl Work {
         let snapshot = self.snapshot(&image, &volumes).await?;
         let profile = self.profile().await?;
         let (spec, raw_env, devices) = self.specify(&facts, user, &image, profile).await?;
-        let unseen = self.shared.unseen().await;
+        *unseen = self.shared.unseen().await;
         let Adjustment { spec, resources, rules } = self.adjust(&facts, spec).await?;
         let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
         let limits = self.limits(&devices, rules);
         let kernel = handler.has_own_kernel().then(|| self.kernel()).transpose()?;
         let prepared = self.prepare(handler, &facts, spec, (limits, kernel), snapshot).await?;
         let (pid, ()) = tokio::try_join!(self.tell(prepared), self.complete(&facts))?;
-        Ok(Made { facts, pid, resources, unseen })
+        Ok(Made { facts, pid, resources, unseen: unseen.take() })
     }
 
     fn stop_signal(&self, image: &Image, handler: &dyn Handler) -> Result<i32, EngineError> {
