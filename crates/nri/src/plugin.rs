@@ -20,6 +20,8 @@ use crate::event::{self, Events, UnknownEvents};
 pub const REGISTRATION_LIMIT: Duration = Duration::from_secs(5);
 /// The time for any other answer.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+/// The time that what is being created has to be done when a plugin comes.
+pub const PAUSE_LIMIT: Duration = Duration::from_secs(5);
 /// The version of NRI that Berth speaks.
 pub const VERSION: &str = "v0.12.2";
 /// The longest name.
@@ -52,6 +54,9 @@ pub enum JoinError {
     /// It wants something that there is not.
     #[error(transparent)]
     Events(#[from] UnknownEvents),
+    /// Something that is being created takes too long: it could be in no picture of what there is.
+    #[error("what is being created was not done within {} ms (hint: it may connect again)", PAUSE_LIMIT.as_millis())]
+    Busy,
     /// It cannot be synchronised in parts.
     #[error("there are more pods and containers than one message has, and it does not take them in parts")]
     Parts,
@@ -60,7 +65,7 @@ pub enum JoinError {
 impl Classify for JoinError {
     fn kind(&self) -> Kind {
         match self {
-            JoinError::Silent => Kind::Timeout,
+            JoinError::Silent | JoinError::Busy => Kind::Timeout,
             JoinError::Gone(_) => Kind::Unavailable,
             JoinError::Name { .. } | JoinError::Events(_) => Kind::Invalid,
             JoinError::Call(_, error) => error.kind(),

@@ -8,6 +8,7 @@ use berth_engine::model::ContainerView;
 use berth_types::lifecycle::container::State;
 use prost::Message;
 use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::api::{
     Container, ContainerAdjustment, ContainerEviction, ContainerUpdate, CreateContainerRequest,
@@ -286,7 +287,12 @@ pub(crate) async fn serve(
 async fn take_in(service: &Service, plugin: Plugin) -> Result<(), JoinError> {
     let gone = |why: &str| JoinError::Gone(why.to_owned());
     let engine = service.engine().map_err(|e| gone(&e.to_string()))?;
-    let unseen = engine.pause_creation().await;
+    // New creations wait behind this: the slowest one that is there does not keep them waiting for longer.
+    let paused = tokio::select! {
+        paused = timeout(plugin::PAUSE_LIMIT, engine.pause_creation()) => paused,
+        why = plugin.connection().ended() => return Err(gone(&why)),
+    };
+    let unseen = paused.map_err(|_| JoinError::Busy)?;
     let (reply, joined) = oneshot::channel();
     service.ask(Job::Join(plugin, unseen, reply)).map_err(|e| gone(&e.to_string()))?;
     joined.await.unwrap_or_else(|_| Err(gone("the service has ended")))
