@@ -5,6 +5,7 @@
 //!   worker   what is done in the queue                                      launch   plugins that are started here
 //!   plugin   registration, configuration, calls with their times
 //!     connection  one socket: calls both ways      mux  frames of it (pure)     api      messages, generated
+//!   updates  what plugins want of other containers, in its order
 //!   merge    what several plugins want (pure)      owners  who set what (pure)  event    which calls a plugin wants (pure)
 //!   subject  what plugins see (pure)               apply   what becomes of it (pure)
 //! ```
@@ -25,6 +26,7 @@ pub mod owners;
 pub mod plugin;
 mod service;
 pub mod subject;
+mod updates;
 mod worker;
 
 pub use service::{Bound, Service, Settings};

@@ -14,7 +14,9 @@ use berth_types::{Classify, ContainerId, Kind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Container, ContainerEviction, ContainerUpdate, CreateContainerRequest, Event};
+use crate::connection::Connection;
 use crate::plugin::About;
+use crate::updates::{self, Batch, Pending};
 use crate::worker::{Answer, Created, Job, Worker};
 use crate::{apply, launch, listen, subject};
 
@@ -90,8 +92,10 @@ pub struct Service(Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     jobs: mpsc::Sender<Job>,
-    /// The other end, until the service starts.
-    queue: Mutex<Option<mpsc::Receiver<Job>>>,
+    /// What plugins want of containers that there are, in its order.
+    updates: mpsc::Sender<Batch>,
+    /// The other ends, until the service starts.
+    queues: Mutex<Option<(mpsc::Receiver<Job>, mpsc::Receiver<Batch>)>>,
     engine: OnceLock<Engine>,
     /// Plugins that are taken in or are about to be.
     pub(crate) plugins: AtomicUsize,
@@ -110,9 +114,11 @@ impl Service {
     #[allow(clippy::new_without_default, reason = "it is one of a daemon's parts, not a value")]
     pub fn new() -> Self {
         let (jobs, queue) = mpsc::channel(MAX_JOBS);
+        let (updates, batches) = mpsc::channel(updates::MAX_BATCHES);
         Self(Arc::new(Shared {
             jobs,
-            queue: Mutex::new(Some(queue)),
+            updates,
+            queues: Mutex::new(Some((queue, batches))),
             engine: OnceLock::new(),
             plugins: AtomicUsize::new(0),
             known: Mutex::default(),
@@ -125,8 +131,9 @@ impl Service {
     /// The socket cannot be made.
     pub async fn start(&self, engine: &Engine, settings: &Settings) -> std::io::Result<Bound> {
         drop(self.0.engine.set(engine.clone()));
-        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(queue) = queue {
+        let queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((queue, batches)) = queues {
+            tokio::spawn(updates::run(self.clone(), batches));
             tokio::spawn(Worker::new(self.clone(), engine.clone(), queue).run());
         }
         launch::all(self, settings).await;
@@ -170,19 +177,15 @@ impl Service {
         seen
     }
 
-    /// Makes changes that plugins want of containers that there are: all that can be made. The first failure that counts is told.
-    pub(crate) async fn update(&self, updates: Vec<ContainerUpdate>) -> Result<(), NriError> {
-        let mut first = Ok(());
-        for update in updates {
-            let Err(error) = self.update_one(&update).await else { continue };
-            if !update.ignore_failure {
-                first = first.and(Err(error));
-                continue;
-            }
-            let (container, error) = (&update.container_id, berth_types::error::chain(&error));
-            tracing::warn!(container, error, "an update that an NRI plugin wants failed, which it allows");
+    /// Puts in changes that plugins want of containers that there are, behind those that they wanted before.
+    pub(crate) async fn update(&self, updates: Vec<ContainerUpdate>, by: Option<&Connection>) -> Pending {
+        if updates.is_empty() {
+            return Pending::nothing();
         }
-        first
+        let (batch, pending) = Batch::new(updates, by.cloned());
+        // Without the other end nothing is made, which those who wait see.
+        drop(self.0.updates.send(batch).await);
+        pending
     }
 
     /// Makes one change. One of a container that has ended or is not there any more has nothing to do.
@@ -268,7 +271,7 @@ impl Adjust for Service {
             let Created { adjust, updates, evictions, seen } = answer(created).await?;
             apply::apply(&adjust, &mut made, subject.sandbox_config.namespaces.user.is_some())?;
             self.known().insert(id, *seen);
-            self.update(updates).await?;
+            updates.done().await?;
             self.evict(evictions);
             Ok(made)
         })
@@ -287,7 +290,7 @@ impl Adjust for Service {
             let changed = answer(changed).await?;
             let mut limits = asked;
             apply::update(&changed.resources, &mut limits).map_err(EngineError::from)?;
-            self.update(changed.updates).await?;
+            changed.updates.done().await?;
             self.evict(changed.evictions);
             Ok(limits)
         })

@@ -11,10 +11,10 @@ use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::api::{
-    Container, ContainerAdjustment, ContainerEviction, ContainerUpdate, CreateContainerRequest,
-    CreateContainerResponse, Event, LinuxResources, PluginInstance, StopContainerResponse,
-    UpdateContainerResponse, UpdateContainersRequest, UpdateContainersResponse,
-    ValidateContainerAdjustmentRequest, ValidateContainerAdjustmentResponse,
+    Container, ContainerAdjustment, ContainerEviction, CreateContainerRequest, CreateContainerResponse,
+    Event, LinuxResources, PluginInstance, StopContainerResponse, UpdateContainerResponse,
+    UpdateContainersRequest, UpdateContainersResponse, ValidateContainerAdjustmentRequest,
+    ValidateContainerAdjustmentResponse,
 };
 use crate::connection::{Call, CallError};
 use crate::event;
@@ -22,6 +22,7 @@ use crate::merge::Merge;
 use crate::plugin::{self, About, JoinError, Plugin};
 use crate::service::{NriError, Service};
 use crate::subject;
+use crate::updates::{Failure, Pending};
 
 /// What comes of a job.
 pub(crate) type Answer<T> = Result<T, NriError>;
@@ -43,7 +44,8 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Created {
     pub(crate) adjust: Box<ContainerAdjustment>,
-    pub(crate) updates: Vec<ContainerUpdate>,
+    /// Of other containers.
+    pub(crate) updates: Pending,
     pub(crate) evictions: Vec<ContainerEviction>,
     /// The container as the last one would see it.
     pub(crate) seen: Box<Container>,
@@ -53,8 +55,8 @@ pub(crate) struct Created {
 #[derive(Debug)]
 pub(crate) struct Changed {
     pub(crate) resources: LinuxResources,
-    /// For other containers.
-    pub(crate) updates: Vec<ContainerUpdate>,
+    /// Of other containers.
+    pub(crate) updates: Pending,
     pub(crate) evictions: Vec<ContainerEviction>,
 }
 
@@ -121,9 +123,9 @@ impl Worker {
         }
         let updates = wanted.updates();
         if !updates.is_empty() {
-            let service = self.service.clone();
+            let pending = self.service.update(updates, None).await;
             tokio::spawn(async move {
-                if let Err(error) = service.update(updates).await {
+                if let Err(error) = pending.done().await {
                     let error = berth_types::error::chain(&error);
                     tracing::warn!(error, "an update that an NRI plugin wants failed");
                 }
@@ -150,7 +152,8 @@ impl Worker {
         request.container = Some(pristine);
         self.validate(request, &wanted).await?;
         let (adjust, evictions) = (Box::new(wanted.adjust.clone()), std::mem::take(&mut wanted.evictions));
-        Ok(Created { adjust, updates: wanted.updates(), evictions, seen: Box::new(seen) })
+        let updates = self.service.update(wanted.updates(), None).await;
+        Ok(Created { adjust, updates, evictions, seen: Box::new(seen) })
     }
 
     /// Asks those that judge what the others want. One that fails has not agreed.
@@ -196,7 +199,8 @@ impl Worker {
             wanted.evictions.extend(evict);
         }
         let (resources, evictions) = (wanted.resources_of(&id), std::mem::take(&mut wanted.evictions));
-        Ok(Changed { resources, updates: wanted.updates_but(&id), evictions })
+        let updates = self.service.update(wanted.updates_but(&id), None).await;
+        Ok(Changed { resources, updates, evictions })
     }
 
     /// Tells a plugin of all there is, and takes it in.
@@ -214,9 +218,9 @@ impl Worker {
         let mut wanted = Merge::default();
         match wanted.update(answer.update, &name) {
             Ok(()) => {
-                let (service, updates) = (self.service.clone(), wanted.updates());
+                let pending = self.service.update(wanted.updates(), None).await;
                 tokio::spawn(async move {
-                    if let Err(error) = service.update(updates).await {
+                    if let Err(error) = pending.done().await {
                         let error = berth_types::error::chain(&error);
                         tracing::warn!(plugin = name, error, "an update that a new NRI plugin wants failed");
                     }
@@ -324,14 +328,13 @@ async fn update_containers(
     plugin: &Plugin,
     request: UpdateContainersRequest,
 ) -> UpdateContainersResponse {
+    let pending = service.update(request.update, Some(plugin.connection())).await;
     let mut failed = Vec::new();
-    for update in request.update {
-        if let Err(error) = service.update_one(&update).await {
-            let error = berth_types::error::chain(&error);
-            tracing::warn!(plugin = %plugin.identity, error, "an update that an NRI plugin asked for failed");
-            if !update.ignore_failure {
-                failed.push(update);
-            }
+    for Failure { update, error } in pending.failures().await.unwrap_or_default() {
+        let error = berth_types::error::chain(&error);
+        tracing::warn!(plugin = %plugin.identity, error, "an update that an NRI plugin asked for failed");
+        if !update.ignore_failure {
+            failed.push(update);
         }
     }
     service.evict(request.evict);
