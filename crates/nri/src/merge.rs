@@ -28,15 +28,15 @@ pub enum MergeError {
         container: String,
     },
     /// A plugin wants too much.
-    #[error("plugin {plugin:?} asked for more than {MAX_UPDATES} updates")]
+    #[error("plugin {plugin:?} asked for more than {MAX_UPDATES} updates or evictions")]
     TooMany {
         /// The plugin.
         plugin: String,
     },
 }
 
-/// The most containers that plugins may update with one answer.
-const MAX_UPDATES: usize = 4096;
+/// The most containers that plugins may update or evict with one answer.
+pub(crate) const MAX_UPDATES: usize = 4096;
 
 /// The key that is taken away.
 pub fn taken_away(key: &str) -> Option<&str> {
@@ -128,6 +128,18 @@ impl Merge {
         if let Some(linux) = wanted.linux {
             by.linux(linux, seen.linux.get_or_insert_default(), reply.linux.get_or_insert_default())?;
         }
+        Ok(())
+    }
+
+    /// Takes what a plugin wants to have ended.
+    ///
+    /// # Errors
+    /// It is too much.
+    pub fn evict(&mut self, wanted: Vec<ContainerEviction>, plugin: &str) -> Result<(), MergeError> {
+        if self.evictions.len() + wanted.len() > MAX_UPDATES {
+            return Err(MergeError::TooMany { plugin: plugin.to_owned() });
+        }
+        self.evictions.extend(wanted);
         Ok(())
     }
 

@@ -11,10 +11,11 @@ use berth_engine::seams::{Adjust, Adjustable, Adjusted, Heard, Limits, Moment, S
 use berth_engine::{Engine, EngineError};
 use berth_types::lifecycle::container::State;
 use berth_types::{Classify, ContainerId, Kind};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::api::{Container, ContainerEviction, ContainerUpdate, CreateContainerRequest, Event};
 use crate::connection::Connection;
+use crate::merge::MAX_UPDATES;
 use crate::plugin::About;
 use crate::updates::{self, Batch, Pending};
 use crate::worker::{Answer, Created, Job, Worker};
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     engine: OnceLock<Engine>,
     /// Plugins that are taken in or are about to be.
     pub(crate) plugins: AtomicUsize,
+    /// Places for containers that are being ended.
+    evictions: Arc<Semaphore>,
     /// Containers as plugins know them: with what they themselves changed.
     known: Mutex<BTreeMap<String, Container>>,
 }
@@ -121,6 +124,7 @@ impl Service {
             queues: Mutex::new(Some((queue, batches))),
             engine: OnceLock::new(),
             plugins: AtomicUsize::new(0),
+            evictions: Arc::new(Semaphore::new(MAX_UPDATES)),
             known: Mutex::default(),
         }))
     }
@@ -211,8 +215,14 @@ impl Service {
     /// Ends containers that plugins want ended.
     pub(crate) fn evict(&self, evictions: Vec<ContainerEviction>) {
         for ContainerEviction { container_id, reason } in evictions {
+            let Ok(place) = Arc::clone(&self.0.evictions).try_acquire_owned() else {
+                let container = container_id;
+                tracing::warn!(container, "too many containers that NRI plugins want ended are being ended");
+                continue;
+            };
             let service = self.clone();
             tokio::spawn(async move {
+                let _place = place;
                 let ended = async {
                     let engine = service.engine()?;
                     let failed = |source| NriError::Update { container: container_id.clone(), source };

@@ -18,7 +18,7 @@ use crate::api::{
 };
 use crate::connection::{Call, CallError};
 use crate::event;
-use crate::merge::Merge;
+use crate::merge::{MAX_UPDATES, Merge};
 use crate::plugin::{self, About, JoinError, Plugin};
 use crate::service::{NriError, Service};
 use crate::subject;
@@ -147,7 +147,7 @@ impl Worker {
             let name = plugin.identity.to_string();
             wanted.adjust(adjust.unwrap_or_default(), &mut seen, &name)?;
             wanted.update(update, &name)?;
-            wanted.evictions.extend(evict);
+            wanted.evict(evict, &name)?;
         }
         request.container = Some(pristine);
         self.validate(request, &wanted).await?;
@@ -195,8 +195,9 @@ impl Worker {
             let answered = plugin.call(event, &about).await;
             let answered: Option<UpdateContainerResponse> = said(plugin, event, answered)?;
             let Some(UpdateContainerResponse { update, evict }) = answered else { continue };
-            wanted.update(update, &plugin.identity.to_string())?;
-            wanted.evictions.extend(evict);
+            let name = plugin.identity.to_string();
+            wanted.update(update, &name)?;
+            wanted.evict(evict, &name)?;
         }
         let (resources, evictions) = (wanted.resources_of(&id), std::mem::take(&mut wanted.evictions));
         let updates = self.service.update(wanted.updates_but(&id), None).await;
@@ -316,6 +317,9 @@ async fn answer_calls(service: &Service, plugin: &Plugin, mut calls: mpsc::Recei
             continue;
         }
         let answer = match UpdateContainersRequest::decode(call.request.payload.as_slice()) {
+            Ok(request) if request.update.len().max(request.evict.len()) > MAX_UPDATES => {
+                Err(plugin::refused(&format!("more than {MAX_UPDATES} updates or evictions")))
+            }
             Ok(request) => Ok(update_containers(service, plugin, request).await.encode_to_vec()),
             Err(error) => Err(plugin::refused(&error.to_string())),
         };
@@ -337,6 +341,8 @@ async fn update_containers(
             failed.push(update);
         }
     }
-    service.evict(request.evict);
+    if !plugin.connection().has_ended() {
+        service.evict(request.evict);
+    }
     UpdateContainersResponse { failed }
 }

@@ -184,6 +184,14 @@ fn limits_of_processes_are_claimed_by_their_kind() {
 }
 
 #[test]
+fn evictions_are_bounded() {
+    let mut merge = Merge::default();
+    merge.evict(vec![ContainerEviction::default(); MAX_UPDATES], "00-one").unwrap();
+    let error = merge.evict(vec![ContainerEviction::default()], "10-two").unwrap_err();
+    assert!(matches!(error, MergeError::TooMany { .. }), "{error}");
+}
+
+#[test]
 fn devices_of_the_container_device_interface_are_seen_by_the_next() {
     let (mut merge, mut seen) = (Merge::of_creation("new"), container());
     let device = crate::api::CdiDevice { name: "v/c=d".to_owned() };
