@@ -10,8 +10,11 @@ use std::time::Duration;
 use berth_sys::spawn::{Executable, Spawn};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::plugin::Identity;
+use crate::connection::Call;
+use crate::plugin::{Identity, Plugin};
 use crate::service::{Service, Settings};
 use crate::worker;
 
@@ -19,21 +22,58 @@ use crate::worker;
 const MAX_PLUGINS: usize = 64;
 /// The largest configuration.
 const MAX_CONFIG: u64 = 1 << 20;
+/// The time that all of them have before pods are served without those that are late.
+const START_LIMIT: Duration = Duration::from_secs(20);
 /// The time that a plugin has to end when it is killed.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
-/// Starts every plugin, one after the other in the order of their names. One that cannot be taken in is told of in the log, and harms no
-/// other.
+/// Starts every plugin at once, and takes them in in the order of their names. One that cannot be taken in is told of in the log, and
+/// harms no other. Those that are not taken in when the time is over come later.
 pub(crate) async fn all(service: &Service, settings: &Settings) {
+    let dir = settings.plugin_dir.display();
     let found = match found(&settings.plugin_dir) {
         Ok(found) => found,
         Err(error) => {
-            let dir = settings.plugin_dir.display();
             return tracing::warn!(%dir, %error, "failed to read the directory of NRI plugins");
         }
     };
-    for path in found {
-        if let Err(error) = one(service, settings, &path).await {
+    if found.is_empty() {
+        return;
+    }
+    let (first, rest) = found.split_at(found.len().min(MAX_PLUGINS));
+    if !rest.is_empty() {
+        let left_out = rest.len();
+        tracing::warn!(%dir, left_out, "more than {MAX_PLUGINS} NRI plugins: the last by name are not started");
+    }
+    let begin = |path: &PathBuf| {
+        let (settings, of) = (settings.clone(), path.clone());
+        (path.clone(), tokio::spawn(async move { begin(&settings, &of).await }))
+    };
+    let begun: Vec<Begun> = first.iter().map(begin).collect();
+    let taken = tokio::spawn(take_in(service.clone(), begun));
+    if tokio::time::timeout(START_LIMIT, taken).await.is_err() {
+        let millis = START_LIMIT.as_millis();
+        tracing::warn!(%dir, millis, "not all NRI plugins are there within their time: pods are served without them until they are");
+    }
+}
+
+/// A plugin that is being started.
+type Begun = (PathBuf, JoinHandle<Result<Registered, String>>);
+
+/// A plugin that is configured, its calls, and its program.
+type Registered = (Plugin, mpsc::Receiver<Call>, Started);
+
+async fn take_in(service: Service, begun: Vec<Begun>) {
+    for (path, registered) in begun {
+        let taken = match registered.await {
+            Ok(Ok((plugin, calls, program))) => {
+                let taken = worker::take(service.clone(), plugin, calls, program).await;
+                taken.map_err(|e| berth_types::error::chain(&e))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = taken {
             tracing::warn!(path = %path.display(), error, "an NRI plugin was not taken in");
         }
     }
@@ -51,22 +91,19 @@ fn found(dir: &Path) -> io::Result<Vec<PathBuf>> {
     };
     let mut all: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_program).collect();
     all.sort();
-    if all.len() > MAX_PLUGINS {
-        return Err(io::Error::other(format!("{} programs, at most {MAX_PLUGINS} are started", all.len())));
-    }
     Ok(all)
 }
 
-async fn one(service: &Service, settings: &Settings, path: &Path) -> Result<(), String> {
+/// Starts a plugin and waits until it is configured.
+async fn begin(settings: &Settings, path: &Path) -> Result<Registered, String> {
     let name = path.file_name().and_then(|name| name.to_str()).ok_or("its name is not text")?;
     let identity = Identity::of_file(name).map_err(|e| e.to_string())?;
     let config = config(&settings.config_dir, &identity)?;
-    let started = start(path, &identity).map_err(|e| format!("start it: {e}"))?;
-    let (stream, program) = started;
+    let (stream, program) = start(path, &identity).map_err(|e| format!("start it: {e}"))?;
     let stream = UnixStream::from_std(stream).map_err(|e| e.to_string())?;
-    let version = settings.version.clone();
-    let served = worker::serve(service.clone(), stream, Some(identity), config, version, program).await;
-    served.map_err(|e| berth_types::error::chain(&e))
+    let joined = Plugin::join(stream, Some(identity), config, &settings.version).await;
+    let (plugin, calls) = joined.map_err(|e| berth_types::error::chain(&e))?;
+    Ok((plugin, calls, program))
 }
 
 /// `NN-NAME.conf`, or else `NAME.conf`.

@@ -58,7 +58,7 @@ impl Socket {
                 };
                 let (service, version) = (service.clone(), version.clone());
                 tokio::spawn(async move {
-                    let served = worker::serve(service, stream, None, String::new(), version, place).await;
+                    let served = worker::serve(service, stream, version, place).await;
                     if let Err(error) = served {
                         let error = berth_types::error::chain(&error);
                         tracing::warn!(error, "an NRI plugin was not taken in");

@@ -262,16 +262,24 @@ fn said<T>(plugin: &Plugin, event: Event, answered: Result<T, CallError>) -> Ans
     }
 }
 
-/// Serves a plugin from its connection to its end; answers when it is taken in. `held` goes with it.
+/// Serves a plugin that connected to its end; answers when it is taken in. `held` goes with it.
 pub(crate) async fn serve(
     service: Service,
     stream: tokio::net::UnixStream,
-    known: Option<plugin::Identity>,
-    config: String,
     version: String,
     held: impl Send + 'static,
 ) -> Result<(), JoinError> {
-    let (plugin, calls) = Plugin::join(stream, known, config, &version).await?;
+    let (plugin, calls) = Plugin::join(stream, None, String::new(), &version).await?;
+    take(service, plugin, calls, held).await
+}
+
+/// Takes in a plugin that is configured, and serves it to its end.
+pub(crate) async fn take(
+    service: Service,
+    plugin: Plugin,
+    calls: mpsc::Receiver<Call>,
+    held: impl Send + 'static,
+) -> Result<(), JoinError> {
     // From here on containers that are created wait for it.
     service.shared().plugins.fetch_add(1, Ordering::AcqRel);
     let joined = take_in(&service, plugin.clone()).await;
