@@ -109,7 +109,7 @@ fn take_rules(spec: &mut Spec) -> Result<Vec<DeviceRule>, EngineError> {
     rules.iter().flatten().map(read).collect()
 }
 
-/// None for one that means nothing: it allows nothing and forbids nothing that was meant.
+/// None for one that means nothing.
 fn rule(from: &LinuxDeviceCgroup) -> Option<DeviceRule> {
     let kind = match from.typ() {
         Some(LinuxDeviceType::B) => DeviceKind::Block,
@@ -126,3 +126,6 @@ fn rule(from: &LinuxDeviceCgroup) -> Option<DeviceRule> {
     let (major, minor) = (number(from.major())?, number(from.minor())?);
     Some(DeviceRule { allow: from.allow(), kind, major, minor, access })
 }
+
+#[cfg(test)]
+mod tests;

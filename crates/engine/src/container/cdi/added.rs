@@ -73,3 +73,6 @@ fn add(
     add_hooks(&mut spec, &hooks);
     Ok((spec, devices::allowed(&found)))
 }
+
+#[cfg(test)]
+mod tests;
