@@ -192,7 +192,7 @@ async fn plugins(
     nri: &berth_nri::Service,
     engine: &Engine,
     settings: &Settings,
-) -> anyhow::Result<berth_nri::Bound> {
+) -> anyhow::Result<Option<berth_nri::Bound>> {
     let Nri { socket, is_given, plugin_dir, config_dir } = settings.nri.clone();
     // That of another runtime that is there is not taken away from it.
     let is_taken = socket.as_ref().is_some_and(|path| std::os::unix::net::UnixStream::connect(path).is_ok());
@@ -209,7 +209,14 @@ async fn plugins(
     let socket = socket.filter(|_| !is_taken);
     let place = socket.as_deref().unwrap_or(&plugin_dir).display().to_string();
     let settings = berth_nri::Settings { socket, plugin_dir, config_dir, version };
-    nri.start(engine, &settings).await.with_context(|| format!("listen for NRI plugins on {place}"))
+    match nri.start(engine, &settings).await {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if !is_given => {
+            tracing::warn!(path = place, %error, "no NRI plugin can connect");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("listen for NRI plugins on {place}")),
+    }
 }
 
 /// Gives back memory after the start and after busy times.

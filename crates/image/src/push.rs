@@ -31,6 +31,9 @@ use crate::store::record;
 use crate::{Images, StoreError};
 use blob::Content;
 
+/// What docker's manifests are, and their compressed layers.
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// What a manifest is when it does not say.
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -169,12 +172,16 @@ impl Registry {
 /// The manifest with other layers where there are some.
 fn replaced(manifest: &[u8], layers: &[Option<Descriptor>]) -> Option<Vec<u8>> {
     let mut document: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+    let is_dockers = document.get("mediaType").is_some_and(|kind| kind == DOCKER_MANIFEST);
     let entries = document.get_mut("layers")?.as_array_mut()?;
     for (entry, layer) in entries.iter_mut().zip(layers) {
         if let Some(layer) = layer {
-            entry["mediaType"] = layer.media_type.clone().into();
-            entry["digest"] = layer.digest.to_string().into();
-            entry["size"] = layer.size.into();
+            // What is said of the layer besides (its index, its checksums, where else it is) was of the bytes of before.
+            *entry = serde_json::json!({
+                "mediaType": if is_dockers { DOCKER_LAYER } else { layer.media_type.as_str() },
+                "digest": layer.digest.to_string(),
+                "size": layer.size,
+            });
         }
     }
     serde_json::to_vec(&document).ok()

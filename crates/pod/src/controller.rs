@@ -93,6 +93,8 @@ struct Inner {
     health: Arc<health::Shared>,
     /// Held by the one that fills a named volume or removes it.
     filling: tokio::sync::Mutex<()>,
+    /// The volumes of pods that have no sandbox yet.
+    beginning: Mutex<volumes::Beginning>,
     /// The ranges of ids of pods that have no sandbox yet.
     ids: users::Given,
     /// The DNS of services, where there are any.
@@ -117,12 +119,23 @@ pub(crate) enum Command {
     Down(Down),
 }
 
-/// Ends the containers, and with `remove` everything of the pod.
+/// What becomes of a pod that is taken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Then {
+    /// It stays, with its logs, until it is removed.
+    Stays,
+    /// It is removed, to be made again at once: what is kept for it is kept.
+    ComesAgain,
+    /// It is removed.
+    Goes,
+}
+
+/// Ends the containers, and then the pod.
 #[derive(Debug)]
 pub(crate) struct Down {
     /// Seconds until the containers are killed; None asks the manifest.
     pub(crate) grace: Option<u64>,
-    pub(crate) remove: bool,
+    pub(crate) then: Then,
     pub(crate) done: oneshot::Sender<Result<(), PodError>>,
 }
 
@@ -140,6 +153,7 @@ impl Pods {
                 health,
                 filling,
                 ids,
+                beginning: Mutex::default(),
                 cluster: Mutex::default(),
             }),
         };
@@ -277,12 +291,12 @@ impl Pods {
         }
     }
 
-    /// Ends the containers of a pod after at most `grace` seconds (None asks the manifest), and
-    /// with `remove` takes everything of it away but what it wrote to the host's own paths. Several may ask at the same
-    /// time: the shortest grace counts.
-    pub async fn down(&self, view: &SandboxView, grace: Option<u64>, remove: bool) -> Result<(), PodError> {
+    /// Ends the containers of a pod after at most `grace` seconds (None asks the manifest); one that does not stay is taken
+    /// away with everything but what it wrote to the host's own paths. Several may ask at the same time: the shortest
+    /// grace counts.
+    pub async fn down(&self, view: &SandboxView, grace: Option<u64>, then: Then) -> Result<(), PodError> {
         let (done, answer) = oneshot::channel();
-        let asked = self.tell(view, Command::Down(Down { grace, remove, done })).await;
+        let asked = self.tell(view, Command::Down(Down { grace, then, done })).await;
         let result = match asked {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(PodError::Down(view.config.metadata.name.clone()))),
             Err(e) => Err(e),

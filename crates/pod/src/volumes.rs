@@ -21,6 +21,8 @@ const MAX_NAME: usize = 200;
 const DOCUMENT: &str = "volume";
 const DATA: &str = "data";
 const FILL: &str = "fill";
+/// The data of one that is being removed.
+const GONE: &str = "gone";
 
 /// What is known of a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +171,8 @@ pub fn fill<E>(
 /// may have the directory already.
 fn take_over(aside: &Path, path: &Path) -> io::Result<()> {
     if fs::read_dir(aside)?.next().is_some() {
+        // It is never filled again: not even after a loss of power may there be less in it.
+        berth_engine::sync_filesystem(aside)?;
         return fs::rename(aside, path);
     }
     let meta = fs::metadata(aside)?;
@@ -208,6 +212,9 @@ pub fn remove(dir: &Path, name: &str) -> Result<(), VolumeError> {
         return Err(VolumeError::NotFound(name.to_owned()));
     }
     let path = dir.join(name);
+    // What is left when this is interrupted is no volume.
+    drop(berth_engine::remove_tree(&path.join(GONE)));
+    drop(fs::rename(path.join(DATA), path.join(GONE)));
     berth_engine::remove_tree(&path).map_err(|source| VolumeError::Disk {
         name: name.to_owned(),
         path,

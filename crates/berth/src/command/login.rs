@@ -65,8 +65,8 @@ fn host(given: Option<&str>) -> anyhow::Result<String> {
     })
 }
 
-fn file(given: Option<PathBuf>) -> anyhow::Result<AuthFile> {
-    given.map(AuthFile::at).or_else(|| AuthFile::standard(&Environment::from_process())).context(
+fn file(given: Option<PathBuf>, registry: &str) -> anyhow::Result<AuthFile> {
+    given.map(AuthFile::at).or_else(|| AuthFile::standard(&Environment::from_process(), registry)).context(
         "there is no place for credentials: HOME is not set (hint: --authfile FILE, or REGISTRY_AUTH_FILE)",
     )
 }
@@ -75,7 +75,7 @@ impl Login {
     /// Asks the registry, then keeps the credentials.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let registry = host(self.registry.as_deref())?;
-        let file = file(self.authfile)?;
+        let file = file(self.authfile, &registry)?;
         if self.password_stdin && self.username.is_none() {
             bail!("--password-stdin needs --username");
         }
@@ -118,7 +118,12 @@ impl Logout {
     /// Forgets the credentials.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let registry = host(self.registry.as_deref())?;
-        if file(self.authfile)?.forget(&registry).await? {
+        let mut forgotten = false;
+        // Each file that knows it: what is left in a later one would be sent.
+        while file(self.authfile.clone(), &registry)?.forget(&registry).await? {
+            forgotten = true;
+        }
+        if forgotten {
             line(format_args!("Removed login credentials for {registry}"))?;
         } else {
             note(format_args!("not logged in to {registry}"));

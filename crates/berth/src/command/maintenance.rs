@@ -223,10 +223,12 @@ async fn alone(settings: &Settings) -> anyhow::Result<Engine> {
 
 fn confirmed(root: &str, state: &str) -> anyhow::Result<bool> {
     if !crate::terminal::is_interactive() {
-        anyhow::bail!("purge removes all pods and images in {root} and {state} (hint: confirm with --yes)");
+        anyhow::bail!(
+            "purge removes all pods, images, volumes and claims in {root} and {state} (hint: confirm with --yes)"
+        );
     }
     note(format_args!(
-        "This stops and removes all pods, and removes all images, in {root} and {state}. Type yes to continue:"
+        "This stops and removes all pods, and removes all images, volumes and claims with their data, in {root} and {state}. Type yes to continue:"
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

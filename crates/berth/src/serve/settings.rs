@@ -178,11 +178,10 @@ impl Given {
     pub(crate) fn resolve(self) -> Result<Settings, SettingsError> {
         let instance = self.instance.unwrap_or_default();
         let defaults = Defaults::of(&instance)?;
-        let is_machines = instance.is_empty() && self.root.is_none() && self.state.is_none();
         let root = self.root.unwrap_or(defaults.root);
         let state = self.state.unwrap_or(defaults.state);
         let nri = (self.nri_socket, self.nri_plugin_dir, self.nri_config_dir);
-        let nri = Nri::of(nri, is_machines, (&root, &state))?;
+        let nri = Nri::of(nri, instance.is_empty(), (&root, &state))?;
         let socket = match &self.listen {
             Some(listen) => socket_path(listen).ok_or_else(|| {
                 invalid("listen", listen, "expected an address such as unix:///run/berth/berth.sock")

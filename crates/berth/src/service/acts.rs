@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use berth_engine::model::{ExitReason, Owner, SandboxView};
+use berth_pod::controller::Then;
 use berth_pod::manifest::WorkloadKind;
 use berth_types::lifecycle::container::{Listed, State};
 use berth_types::lifecycle::sandbox;
@@ -166,7 +167,7 @@ async fn restart_one(service: &Service, name: &str, wish: &Wish) -> Result<(), S
             )));
         }
         // Its workload makes another: two would be one too many.
-        return take_down(service, &view, grace, true).await;
+        return take_down(service, &view, grace, Then::Goes).await;
     }
     let (pod, mut options) = service.pods.kept(&view).map_err(refuse)?;
     if wish.hold {
@@ -179,7 +180,7 @@ async fn restart_one(service: &Service, name: &str, wish: &Wish) -> Result<(), S
     }
     // Before anything is ended: a pod that cannot be run anew is better than none.
     service.pods.check(std::slice::from_ref(&pod)).map_err(refuse)?;
-    take_down(service, &view, grace, true).await?;
+    take_down(service, &view, grace, Then::ComesAgain).await?;
     run_again(service, pod, options).await
 }
 

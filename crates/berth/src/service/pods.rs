@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{EngineError, EngineEvent};
-use berth_pod::controller::{Options, Progress, PullChoice};
+use berth_pod::controller::{Options, Progress, PullChoice, Then};
 use berth_pod::manifest::{self, Named, Pod};
 use berth_pod::plan::DEFAULT_GRACE;
 use berth_pod::workload::Key;
@@ -96,7 +96,7 @@ async fn replace(service: &Service, pod: &Pod, sender: &Sender) -> Result<(), St
     for view in service.engine.sandboxes(Some(Owner::Local)) {
         let metadata = &view.config.metadata;
         if metadata.name == pod.metadata.name && metadata.namespace == namespace {
-            let mut down = std::pin::pin!(service.pods.down(&view, None, true));
+            let mut down = std::pin::pin!(service.pods.down(&view, None, Then::Goes));
             let done = tokio::select! {
                 done = &mut down => done,
                 () = tokio::time::sleep(PATIENCE) => {
@@ -157,7 +157,7 @@ async fn unclaimed(service: Service, view: Arc<SandboxView>, held: String, delay
     let Ok(view) = service.engine.sandbox(view.id.as_str()) else { return };
     let waits = |c: &Arc<ContainerView>| c.config.metadata.name == held && c.state == State::Created;
     if view.containers.iter().any(waits)
-        && let Err(e) = service.pods.down(&view, Some(0), true).await
+        && let Err(e) = service.pods.down(&view, Some(0), Then::Goes).await
     {
         tracing::warn!(pod = view.config.metadata.name, error = %berth_types::error::chain(&e), "failed to remove a pod that no client started");
     }
@@ -206,7 +206,7 @@ pub(super) async fn down(service: &Service, request: api::DownRequest) -> Result
     }
     let mut removed = Vec::new();
     for view in views {
-        take_down(service, &view, grace(request.grace_seconds), true).await?;
+        take_down(service, &view, grace(request.grace_seconds), Then::Goes).await?;
         removed.push(view.config.metadata.name.clone());
     }
     for key in keys {
@@ -237,15 +237,17 @@ pub(super) async fn take_down(
     service: &Service,
     view: &SandboxView,
     grace: Option<u64>,
-    remove: bool,
+    then: Then,
 ) -> Result<(), Status> {
     match view.config.owner {
-        Owner::Local => match service.pods.down(view, grace, remove).await {
+        Owner::Local => match service.pods.down(view, grace, then).await {
             // Its manifest was unreadable, so no task has it.
-            Err(berth_pod::controller::PodError::NotFound(_)) => directly(service, view, remove).await,
+            Err(berth_pod::controller::PodError::NotFound(_)) => {
+                directly(service, view, then != Then::Stays).await
+            }
             result => result.map_err(refuse),
         },
-        Owner::Cri => directly(service, view, remove).await,
+        Owner::Cri => directly(service, view, then != Then::Stays).await,
     }
 }
 
@@ -284,13 +286,13 @@ pub(super) async fn stop(service: &Service, request: api::StopRequest) -> api::S
 
 pub(super) async fn stop_one(service: &Service, name: &str, grace: Option<u64>) -> Result<(), Status> {
     let container = match target::find(&service.engine, name)? {
-        Target::Pod(view) => return take_down(service, &view, grace, false).await,
+        Target::Pod(view) => return take_down(service, &view, grace, Then::Stays).await,
         Target::Container(view) => view,
     };
     let pod = target::pod(&service.engine, container.sandbox.as_str())?;
     // A local pod is no more than its containers: without the only one it must stop, and not be restarted.
     if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
-        return take_down(service, &pod, grace, false).await;
+        return take_down(service, &pod, grace, Then::Stays).await;
     }
     let grace = Duration::from_secs(grace.unwrap_or(10));
     there(service.engine.stop_container(&container.id, grace).await)
@@ -335,7 +337,7 @@ async fn remove_one(service: &Service, name: &str, found: Target, force: bool) -
             if !force && view.containers.iter().any(runs) {
                 return Err(refused(view.containers.iter().any(paused)));
             }
-            gone(take_down(service, &view, Some(0), true).await)
+            gone(take_down(service, &view, Some(0), Then::Goes).await)
         }
         Target::Container(view) => {
             if !force && runs(&view) {
@@ -344,7 +346,7 @@ async fn remove_one(service: &Service, name: &str, found: Target, force: bool) -
             let Ok(pod) = service.engine.sandbox(view.sandbox.as_str()) else { return Ok(()) };
             // A local pod is no more than its containers: with the last one it goes too.
             if pod.config.owner == Owner::Local && target::current(&pod).len() == 1 {
-                return gone(take_down(service, &pod, Some(0), true).await);
+                return gone(take_down(service, &pod, Some(0), Then::Goes).await);
             }
             there(service.engine.remove_container(&view.id).await)
         }

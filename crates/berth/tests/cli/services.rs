@@ -86,6 +86,19 @@ fn only4(text: &str) -> String {
 }
 
 #[test]
+fn the_example_of_services_answers() {
+    require_root!();
+    let home = Home::start();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/services.yaml");
+    home.berth(&["play", "-q", example]).fine();
+    let ip = address(&wait_endpoints(&home, "web", 2));
+    let page = fetch(&format!("{ip}:80")).unwrap();
+    assert!(page.contains("Hello from a pod"), "{page}");
+    home.berth(&["down", example]).fine();
+    assert_eq!(home.berth(&["services", "-o", "json"]).json().as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn a_service_leads_to_the_pods_that_are_ready() {
     require_root!();
     let mut home = Home::start();

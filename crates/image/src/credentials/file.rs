@@ -120,6 +120,11 @@ impl CredentialFiles {
         Self { paths }
     }
 
+    /// The files, the first to be asked first.
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// What the first file that knows `host` says; an entry for `host/path/of/repository` or a
     /// part of it goes before one for the host, as in podman.
     pub async fn lookup(&self, host: &str, repository: &str) -> Result<Credentials, FileError> {

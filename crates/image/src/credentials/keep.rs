@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_sys::fs::{Durability, read_bounded, write_atomic};
 use serde_json::{Map, Value, json};
 
-use super::file::{ConfigJson, FileError, MAX_FILE, helper_server, is_whole_server};
+use super::file::{ConfigJson, CredentialFiles, FileError, MAX_FILE, helper_server, is_whole_server};
 use super::{Environment, helper};
 
 /// A file of credentials that is written to.
@@ -24,14 +24,19 @@ impl AuthFile {
         Self { path }
     }
 
-    /// `$REGISTRY_AUTH_FILE`, or docker's `config.json`; nothing without a home.
-    pub fn standard(environment: &Environment) -> Option<Self> {
-        if let Some(file) = &environment.registry_auth_file {
-            return Some(Self::at(file.clone()));
-        }
-        let docker = environment.docker_config.clone();
-        let dir = docker.or_else(|| environment.home.as_ref().map(|home| home.join(".docker")))?;
-        Some(Self::at(dir.join("config.json")))
+    /// The first file in the order of [`CredentialFiles`] that knows the registry: what a later one says would not be
+    /// heard. Where none does, the last, which is docker's `config.json`. Nothing without a home.
+    pub fn standard(environment: &Environment, registry: &str) -> Option<Self> {
+        let files = CredentialFiles::standard(environment);
+        let mut all = files.paths().iter().cloned().map(Self::at);
+        let known = all.clone().find(|file| file.knows(registry));
+        known.or_else(|| all.next_back())
+    }
+
+    /// Whether the file has something for a registry.
+    fn knows(&self, registry: &str) -> bool {
+        let Ok(mut document) = self.read() else { return false };
+        self.auths(&mut document).is_ok_and(|auths| auths.keys().any(|key| is_whole_server(key, registry)))
     }
 
     /// Keeps a user's password for a registry: here, or in the credential helper that the file names.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -19,6 +20,8 @@ use crate::hosts::Host;
 
 /// The bytes of a file that are read at a time.
 const CHUNK: usize = 256 << 10;
+/// How long a registry may take over a blob after its last byte: it sums it, and may move it to where it keeps it.
+const KEEP_LIMIT: Duration = Duration::from_mins(10);
 /// Answers to challenges for one request: a token that was kept may have ended, or be for reading alone.
 const MAX_ROUNDS: usize = 3;
 
@@ -186,7 +189,7 @@ async fn exchange(
         request.headers_mut().insert(PROXY_AUTHORIZATION, header);
     }
     let mut answer = std::pin::pin!(client.request(request));
-    let mut before = None;
+    let (mut before, mut since) = (None, Instant::now());
     loop {
         match tokio::time::timeout(timeouts.answer, &mut answer).await {
             Ok(Ok(response)) => return Ok(response),
@@ -197,10 +200,14 @@ async fn exchange(
                     Payload::File(_, _, sent) => Some(sent.load(Ordering::Relaxed)),
                     Payload::Empty | Payload::Bytes(_) => None,
                 };
-                if now.is_none() || now == before {
+                if now != before {
+                    (before, since) = (now, Instant::now());
+                    continue;
+                }
+                let is_kept = now == Some(payload.length()) && since.elapsed() < KEEP_LIMIT;
+                if !is_kept {
                     return Err(HostError::Timeout { step: REQUEST, limit: timeouts.answer });
                 }
-                before = now;
             }
         }
     }

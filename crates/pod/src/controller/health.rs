@@ -292,9 +292,12 @@ impl Health {
         };
         let (shared, target, id) = (self.shared.clone(), self.target(id), id.clone());
         self.asking.spawn(async move {
-            // It is never closed.
-            let _one_of_many = shared.asked.acquire().await;
-            Report::Answer(id, kind, unpaused(&target, || probe::ask(&target, &spec)).await)
+            let ask = || async {
+                // It is never closed. A paused container has none of the places while it is waited for.
+                let _one_of_many = shared.asked.acquire().await;
+                probe::ask(&target, &spec).await
+            };
+            Report::Answer(id, kind, unpaused(&target, ask).await)
         });
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Look, Phase, decide};
 use super::health::{Health, Report};
-use super::{Command, Key, Options, PodError, Pods, Progress, files, pull, rotate, users};
+use super::{Command, Key, Options, PodError, Pods, Progress, Then, files, pull, rotate, users};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
 use crate::termination;
@@ -51,6 +51,8 @@ pub(super) struct Task {
     deadline: Option<i64>,
     /// Kept until its sandbox has them, which says so from then on.
     ids: Option<users::Ids>,
+    /// The volumes without a name that were made for it.
+    new_volumes: Vec<String>,
 }
 
 /// Why the task looks at its pod again.
@@ -82,6 +84,7 @@ impl Task {
             health,
             deadline: None,
             ids: None,
+            new_volumes: Vec::new(),
         }
     }
 
@@ -120,6 +123,8 @@ impl Task {
     async fn begin(&mut self, watch: &mpsc::Sender<Progress>) -> Result<SandboxId, PodError> {
         let engine = self.pods.inner.engine.clone();
         pull::images(&engine, &self.plan, &self.options, watch).await?;
+        let _taken = self.pods.take_volumes(&self.plan.sandbox);
+        self.new_volumes = self.pods.new_anonymous(&self.plan.sandbox);
         files::prepare(&self.pod, &self.plan, &self.place)?;
         self.pods.fill(&self.plan).await?;
         let id = engine
@@ -326,7 +331,7 @@ impl Task {
                 if !self.due() {
                     return false;
                 }
-                match self.end_sandbox(&view.id, true).await {
+                match self.end_sandbox(&view.id, Then::Goes).await {
                     Ok(()) => true,
                     Err(e) => {
                         tracing::warn!(pod = self.key.name, error = %chain(&e), "failed to remove a pod; trying again later");

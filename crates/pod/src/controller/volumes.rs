@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use berth_engine::model::{ContainerView, Owner, SandboxConfig};
 use berth_types::Classify as _;
@@ -11,6 +11,22 @@ use berth_types::lifecycle::container::Listed;
 use super::{PodError, Pods};
 use crate::plan::{Extras, NamedVolume, Plan, RUN, VolumeKind};
 use crate::volumes::{self, Document, Kept, VolumeError};
+
+/// The names of pods that are being made, and of their volumes.
+pub(super) type Beginning = BTreeMap<u64, (String, Vec<String>)>;
+
+/// The volumes of a pod that is being made.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pods: Pods,
+    number: u64,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.pods.beginning().remove(&self.number);
+    }
+}
 
 impl Pods {
     /// Makes a volume. True when it is new.
@@ -56,14 +72,26 @@ impl Pods {
 
     /// Removes the volumes of a pod, which is gone, that nobody gave a name, unless another pod has them.
     pub async fn remove_anonymous(&self, config: &SandboxConfig) {
-        for named in of(config).into_values().filter(|named| named.anonymous) {
-            match self.remove_volume(&named.name).await {
+        self.remove_all_anonymous(&anonymous(config)).await;
+    }
+
+    /// The same by their names.
+    pub(super) async fn remove_all_anonymous(&self, names: &[String]) {
+        for name in names {
+            match self.remove_volume(name).await {
                 Ok(()) | Err(VolumeError::NotFound(_) | VolumeError::Used { .. }) => {}
                 Err(e) => {
-                    tracing::warn!(volume = named.name, error = %berth_types::error::chain(&e), "failed to remove a volume");
+                    tracing::warn!(volume = name, error = %berth_types::error::chain(&e), "failed to remove a volume");
                 }
             }
         }
+    }
+
+    /// Those of the volumes of a pod that nobody gave a name and that there are not yet: who fails to make the pod removes these, and no
+    /// other. One that is run anew has its data there.
+    pub(super) fn new_anonymous(&self, config: &SandboxConfig) -> Vec<String> {
+        let dir = self.volumes_dir();
+        anonymous(config).into_iter().filter(|name| volumes::find(&dir, name).is_none()).collect()
     }
 
     /// Fills the volumes of a pod that are empty with what its images have in their places, as docker does.
@@ -99,7 +127,8 @@ impl Pods {
     /// Whether a container that lives has this directory.
     fn is_mounted(&self, path: &PathBuf) -> bool {
         let lives = |c: &Arc<ContainerView>| {
-            matches!(c.state.listed(), Some(Listed::Created | Listed::Running))
+            // One that is being made may have it open already.
+            c.state.listed() != Some(Listed::Exited)
                 && c.config.mounts.iter().any(|mount| mount.host_path == *path)
         };
         self.inner.engine.containers(None).iter().any(lives)
@@ -115,7 +144,28 @@ impl Pods {
                 }
             }
         }
+        for (pod, names) in self.beginning().values() {
+            for name in names {
+                let pods = users.entry(name.clone()).or_default();
+                if !pods.contains(pod) {
+                    pods.push(pod.clone());
+                }
+            }
+        }
         users
+    }
+
+    /// From here on the volumes of a pod that is made are in use, though its sandbox is not there yet; as long as what is returned lives.
+    pub(super) fn take_volumes(&self, config: &SandboxConfig) -> Taken {
+        let names = of(config).into_values().map(|named| named.name).collect();
+        let mut beginning = self.beginning();
+        let number = beginning.last_key_value().map_or(0, |(last, _)| last + 1);
+        beginning.insert(number, (config.metadata.name.clone(), names));
+        Taken { pods: self.clone(), number }
+    }
+
+    fn beginning(&self) -> MutexGuard<'_, Beginning> {
+        self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn volumes_dir(&self) -> PathBuf {
@@ -129,6 +179,11 @@ impl PodError {
     pub(crate) fn volume(e: crate::volumes::VolumeError) -> Self {
         Self::Said { message: berth_types::error::chain(&e), kind: e.kind(), hint: e.hint() }
     }
+}
+
+/// The names of the volumes of a pod that nobody gave one.
+fn anonymous(config: &SandboxConfig) -> Vec<String> {
+    of(config).into_values().filter(|named| named.anonymous).map(|named| named.name).collect()
 }
 
 /// The named volumes of a pod.

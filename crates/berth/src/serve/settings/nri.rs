@@ -16,7 +16,8 @@ pub(crate) struct Nri {
 }
 
 impl Nri {
-    /// With what was given. The machine's own places are those of the daemon that is the machine's: another has them in its own directories.
+    /// With what was given. The machine's own places are those of the daemon without a name of its own: another instance has them in its
+    /// directories.
     pub(super) fn of(
         (socket, plugin_dir, config_dir): (Option<String>, Option<PathBuf>, Option<PathBuf>),
         is_machines: bool,

@@ -99,7 +99,8 @@ fn nri_is_on_and_only_the_machines_daemon_has_the_machines_places() {
     assert_eq!(machines.plugin_dir, Path::new("/opt/nri/plugins"));
     assert_eq!(machines.config_dir, Path::new("/etc/nri/conf.d"));
     assert!(!machines.is_given);
-    for other in ["instance = 'two'", "root = '/r'", "state = '/s'"] {
+    assert_eq!(nri("root = '/r'\nstate = '/s'"), machines);
+    for other in ["instance = 'two'", "instance = 'two'\nroot = '/r'\nstate = '/s'"] {
         let settings = given(other).resolve().unwrap();
         assert_eq!(settings.nri.socket, Some(settings.state.join("nri.sock")), "{other}");
         assert_eq!(settings.nri.plugin_dir, settings.root.join("nri/plugins"), "{other}");

@@ -1,6 +1,6 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use super::super::{CredentialFiles, Credentials, Secret};
+use super::super::{Credentials, Secret};
 use super::*;
 
 fn basic(username: &str, password: &str) -> Credentials {
@@ -42,4 +42,22 @@ async fn what_is_no_file_of_credentials_is_not_overwritten() {
         assert!(AuthFile::at(path.clone()).keep("a.example", "me", "p").await.is_err(), "{text}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
+}
+
+/// What is kept is where it is found: a login beside an older one of another program replaces that.
+#[tokio::test]
+async fn the_file_that_knows_the_registry_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = Environment { home: Some(dir.path().to_owned()), ..Environment::default() };
+    let podman = dir.path().join(".config/containers/auth.json");
+    std::fs::create_dir_all(podman.parent().unwrap()).unwrap();
+    std::fs::write(&podman, r#"{"auths":{"a.example":{"auth":"b2xkOm9sZA=="}}}"#).unwrap();
+    let looked = async |registry: &str| {
+        AuthFile::standard(&environment, registry).unwrap().keep(registry, "me", "p").await.unwrap();
+        CredentialFiles::standard(&environment).lookup(registry, "x").await.unwrap()
+    };
+    assert_eq!(looked("a.example").await, basic("me", "p"));
+    assert_eq!(looked("b.example").await, basic("me", "p"));
+    let docker = std::fs::read_to_string(dir.path().join(".docker/config.json")).unwrap();
+    assert!(docker.contains("b.example") && !docker.contains("a.example"), "{docker}");
 }

@@ -7,7 +7,7 @@ use berth_types::error::chain;
 use berth_types::lifecycle::sandbox;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Command, Down};
+use super::super::{Command, Down, Then};
 use super::{RETRY, Task, after};
 
 impl Task {
@@ -27,7 +27,7 @@ impl Task {
         // When it cannot be ended now.
         self.deadline = Some(after(now(), RETRY));
         let (done, ended) = oneshot::channel();
-        let gone = self.down(id, commands, Down { grace: None, remove: false, done }).await;
+        let gone = self.down(id, commands, Down { grace: None, then: Then::Stays, done }).await;
         if let Ok(Err(error)) = ended.await {
             tracing::warn!(pod = self.key.name, error = %chain(&error), "failed to end a pod; trying again later");
         }

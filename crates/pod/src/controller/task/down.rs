@@ -7,7 +7,7 @@ use berth_types::lifecycle::container::Listed;
 use berth_types::{Classify as _, Kind, SandboxId};
 use tokio::sync::mpsc;
 
-use super::super::{Command, Down, PodError, files};
+use super::super::{Command, Down, PodError, Then, files};
 use super::Task;
 
 impl Task {
@@ -20,9 +20,9 @@ impl Task {
     ) -> bool {
         let mut asked = vec![first];
         self.end_containers(id, commands, &mut asked).await;
-        let remove = asked.iter().any(|ask| ask.remove);
-        let result = self.end_sandbox(id, remove).await;
-        let gone = remove && result.is_ok();
+        let then = asked.iter().map(|ask| ask.then).max().unwrap_or(Then::Stays);
+        let result = self.end_sandbox(id, then).await;
+        let gone = then != Then::Stays && result.is_ok();
         while gone && let Ok(command) = commands.try_recv() {
             if let Command::Down(ask) = command {
                 asked.push(ask);
@@ -69,24 +69,24 @@ impl Task {
         }
     }
 
-    /// Ends the sandbox, and with `remove` takes away all of the pod.
-    pub(super) async fn end_sandbox(&self, id: &SandboxId, remove: bool) -> Result<(), PodError> {
+    /// Ends the sandbox, and takes away all of a pod that does not stay.
+    pub(super) async fn end_sandbox(&self, id: &SandboxId, then: Then) -> Result<(), PodError> {
         let engine = &self.pods.inner.engine;
         there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
-        if remove {
+        if then != Then::Stays {
             there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
             self.take_away(None).await;
-            if self.options.remove {
+            if self.options.remove && then == Then::Goes {
                 self.pods.remove_anonymous(&self.plan.sandbox).await;
             }
         }
         Ok(())
     }
 
-    /// Removes what is left of a pod that could not be made, its volumes without a name, too.
+    /// Removes what is left of a pod that could not be made, and the volumes without a name that were made for it.
     pub(super) async fn undo(&self, view: Option<&SandboxView>) {
         self.take_away(view).await;
-        self.pods.remove_anonymous(&self.plan.sandbox).await;
+        self.pods.remove_all_anonymous(&self.new_volumes).await;
     }
 
     /// Removes what is left of the pod and frees its name.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::super::model::Action;
 use super::super::{Key, Workloads, names};
 use super::{AT_ONCE, Came, Making, Task, WorkloadError};
-use crate::controller::{Options, PodError, Progress};
+use crate::controller::{Options, PodError, Progress, Then};
 use crate::manifest::{
     Pod, Spec, Workload, WorkloadKind, document_of, job_document, resume, resume_workload,
 };
@@ -74,7 +74,7 @@ impl Task {
         let (pods, engine, grace) =
             (self.workloads.inner.pods.clone(), self.workloads.inner.engine.clone(), self.grace);
         self.work.spawn(async move {
-            let result = match pods.down(&view, grace, true).await {
+            let result = match pods.down(&view, grace, Then::Goes).await {
                 // No task has it, since its manifest is unreadable.
                 Err(PodError::NotFound(_)) => {
                     drop(engine.stop_sandbox(&view.id).await);
