@@ -72,20 +72,31 @@ fn listed(text: &str) -> Vec<SocketAddr> {
     servers.filter_map(|server| server.parse().ok()).map(|ip: IpAddr| SocketAddr::new(ip, PORT)).collect()
 }
 
-/// Asks the servers one after another. `query` has a number that nobody can guess. Nothing where none answers.
+/// Asks the servers one after another, as the C library does: one that cannot say (SERVFAIL), or will not, is the answer only
+/// where no other has one. `query` has a number that nobody can guess. Nothing where none answers.
 pub async fn ask(servers: &[SocketAddr], query: &[u8], tcp: bool) -> Option<Vec<u8>> {
+    let mut unhelpful = None;
     for server in servers {
         let answer = match tcp {
             true => timeout(LIMIT, by_tcp(*server, query)).await,
             false => timeout(LIMIT, by_udp(*server, query)).await,
         };
         match answer {
+            Ok(Ok(answer)) if is_unhelpful(&answer) => {
+                tracing::debug!(%server, "a name server of the host has no answer");
+                unhelpful = Some(answer);
+            }
             Ok(Ok(answer)) => return Some(answer),
             Ok(Err(error)) => tracing::debug!(%server, %error, "a name server of the host failed"),
             Err(_) => tracing::debug!(%server, "a name server of the host did not answer"),
         }
     }
-    None
+    unhelpful
+}
+
+/// Whether another server may know what this one does not: SERVFAIL, NOTIMP and REFUSED.
+fn is_unhelpful(reply: &[u8]) -> bool {
+    reply.get(3).is_some_and(|bits| matches!(bits & 15, 2 | 4 | 5))
 }
 
 /// From a port of the kernel's choice, which is as hard to guess as the number.

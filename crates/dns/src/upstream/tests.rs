@@ -1,4 +1,5 @@
 use super::*;
+use crate::message;
 
 fn servers(host: &str, resolved: &str) -> Vec<String> {
     let servers = chosen(host, || resolved.to_owned());
@@ -32,4 +33,33 @@ fn files_that_are_missing_or_huge_are_none() {
     assert_eq!(files.servers(), ["192.0.2.7:53".parse().unwrap()]);
     std::fs::write(&files.host, "nameserver 192.0.2.7\n".repeat(10_000)).unwrap();
     assert_eq!(files.servers(), ["127.0.0.1:53".parse().unwrap()]);
+}
+
+/// A server that answers one query with this rcode.
+async fn one_that_says(rcode: u8) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+        buffer[2] |= 0x80;
+        buffer[3] = rcode;
+        socket.send_to(&buffer[..length], from).await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_next_is_asked_where_one_cannot_say() {
+    let query = message::ask(7, &"www.example.com".parse().unwrap(), message::kind::A);
+    // The rcodes of both, and that of the answer: a name that does not exist is an answer.
+    for (first, second, said) in [(2, 0, 0), (4, 3, 3), (5, 0, 0), (2, 5, 5), (3, 0, 3), (0, 3, 0)] {
+        let (one, other) = (one_that_says(first).await, one_that_says(second).await);
+        let answer = ask(&[one, other], &query, false).await.unwrap();
+        assert_eq!(answer[3] & 15, said, "{first} and {second}");
+    }
+    // The last is silent: what the first said counts.
+    let (one, silent) = (one_that_says(2).await, UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let answer = ask(&[one, silent.local_addr().unwrap()], &query, false).await.unwrap();
+    assert_eq!(answer[3] & 15, 2);
 }
