@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub address: IpAddr,
     /// The port; 0 for any.
     pub port: u16,
+    /// Where else it is reached, by rules that lead to it: a host that names these as its resolvers does not mean others.
+    pub known_as: Vec<SocketAddr>,
     /// Who is answered.
     pub clients: Vec<Block>,
     /// Where the host's resolvers are named.
@@ -84,6 +86,8 @@ struct Shared {
     zone: Mutex<Arc<Zone>>,
     clients: Vec<Block>,
     files: ResolvFiles,
+    /// Its own addresses.
+    own: Vec<SocketAddr>,
     servers: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
     forwards: Semaphore,
     queries: Arc<Semaphore>,
@@ -97,10 +101,13 @@ impl Server {
     pub async fn start(config: ServerConfig, zone: Zone) -> io::Result<Self> {
         let (udp, tcp) = bind(config.address, config.port).await?;
         let port = udp.local_addr()?.port();
+        let mut own = config.known_as;
+        own.push(SocketAddr::new(config.address, port));
         let shared = Arc::new(Shared {
             zone: Mutex::new(Arc::new(zone)),
             clients: config.clients,
             files: config.files,
+            own,
             servers: Mutex::new(None),
             forwards: Semaphore::new(MAX_FORWARDS),
             queries: Arc::new(Semaphore::new(MAX_QUERIES)),
@@ -139,7 +146,7 @@ impl Shared {
         match &*known {
             Some((read, servers)) if read.elapsed() < FRESH => servers.clone(),
             _ => {
-                let servers = self.files.servers();
+                let servers = self.files.servers(&self.own);
                 *known = Some((Instant::now(), servers.clone()));
                 servers
             }

@@ -34,23 +34,30 @@ impl Default for ResolvFiles {
 }
 
 impl ResolvFiles {
-    /// The servers as the files have them now. Blocks for a moment: small local files.
-    pub fn servers(&self) -> Vec<SocketAddr> {
+    /// The servers as the files have them now, without `own`, where who asks is the server itself. Blocks for a moment: small
+    /// local files.
+    pub fn servers(&self, own: &[SocketAddr]) -> Vec<SocketAddr> {
         let read = |path: &PathBuf| {
             let small = std::fs::metadata(path).is_ok_and(|found| found.len() <= MAX_FILE);
             small.then(|| std::fs::read_to_string(path).ok()).flatten().unwrap_or_default()
         };
-        chosen(&read(&self.host), || read(&self.resolved))
+        chosen(&read(&self.host), || read(&self.resolved), own)
     }
 }
 
 /// The servers of the host's file, or, where all of them are on the loopback, those of the other. The stub itself is asked
-/// where there is nothing else: the daemon can reach it.
-fn chosen(host: &str, resolved: impl FnOnce() -> String) -> Vec<SocketAddr> {
-    let own = listed(host);
-    let mut servers = own.clone();
-    if own.iter().all(|server| server.ip().to_canonical().is_loopback()) {
-        let real = listed(&resolved());
+/// where there is nothing else: the daemon can reach it. A server that asked itself would do so until nothing is left.
+fn chosen(host: &str, resolved: impl FnOnce() -> String, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    let others = |text: &str| {
+        let mut servers = listed(text);
+        servers.retain(|server| {
+            !own.iter().any(|own| (own.ip(), own.port()) == (server.ip().to_canonical(), server.port()))
+        });
+        servers
+    };
+    let mut servers = others(host);
+    if servers.iter().all(|server| server.ip().to_canonical().is_loopback()) {
+        let real = others(&resolved());
         if !real.is_empty() {
             servers = real;
         }

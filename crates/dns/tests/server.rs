@@ -44,7 +44,8 @@ fn with_server(block: &str, test: impl FnOnce(SocketAddr) + Send) {
     isolated::run(&[Kind::Network], || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let config = ServerConfig { address, port: 0, clients: vec![Block::new(base, 8)], files };
+        let (known_as, clients) = (Vec::new(), vec![Block::new(base, 8)]);
+        let config = ServerConfig { address, port: 0, known_as, clients, files };
         let server = runtime.block_on(Server::start(config, zone())).unwrap();
         let at = SocketAddr::new(address, server.port());
         std::thread::scope(|scope| {

@@ -2,7 +2,8 @@ use super::*;
 use crate::message;
 
 fn servers(host: &str, resolved: &str) -> Vec<String> {
-    let servers = chosen(host, || resolved.to_owned());
+    let own = "10.212.0.10:53".parse().unwrap();
+    let servers = chosen(host, || resolved.to_owned(), &[own]);
     servers.iter().map(|server| server.ip().to_string()).collect()
 }
 
@@ -25,14 +26,23 @@ fn the_real_servers_are_behind_the_stub() {
 }
 
 #[test]
+fn a_server_does_not_ask_itself() {
+    let own = "nameserver 10.212.0.10\nnameserver ::ffff:10.212.0.10\n";
+    assert_eq!(servers(&format!("{own}nameserver 192.0.2.7\n"), ""), ["192.0.2.7"]);
+    assert_eq!(servers(own, "nameserver 192.0.2.1\n"), ["192.0.2.1"]);
+    assert_eq!(servers("nameserver 127.0.0.53\n", own), ["127.0.0.53"]);
+    assert_eq!(servers(own, own), ["127.0.0.1"]);
+}
+
+#[test]
 fn files_that_are_missing_or_huge_are_none() {
     let dir = tempfile::tempdir().unwrap();
     let files = ResolvFiles { host: dir.path().join("host"), resolved: dir.path().join("resolved") };
-    assert_eq!(files.servers(), ["127.0.0.1:53".parse().unwrap()]);
+    assert_eq!(files.servers(&[]), ["127.0.0.1:53".parse().unwrap()]);
     std::fs::write(&files.host, "nameserver 192.0.2.7\n").unwrap();
-    assert_eq!(files.servers(), ["192.0.2.7:53".parse().unwrap()]);
+    assert_eq!(files.servers(&[]), ["192.0.2.7:53".parse().unwrap()]);
     std::fs::write(&files.host, "nameserver 192.0.2.7\n".repeat(10_000)).unwrap();
-    assert_eq!(files.servers(), ["127.0.0.1:53".parse().unwrap()]);
+    assert_eq!(files.servers(&[]), ["127.0.0.1:53".parse().unwrap()]);
 }
 
 /// A server that answers one query with this rcode.
