@@ -307,20 +307,24 @@ fn host_ports(services: &Services) -> impl Iterator<Item = (Protocol, u16)> {
     services.ports.iter().filter(|port| port.front == Front::Host).map(|port| (port.protocol, port.port))
 }
 
+/// The ports whose flows do not end by themselves.
+pub(super) fn udp_ports(services: &Services) -> impl Iterator<Item = &Balanced> {
+    services.ports.iter().filter(|port| port.protocol == Protocol::Udp)
+}
+
 /// Forgets flows of UDP that began under other services: to places that their port no longer leads to, and untranslated ones.
 pub(super) fn forget_flows(
     socket: &mut Socket,
     (before, now): (&Services, &Services),
     host: &HashSet<IpAddr>,
 ) -> Result<(), NetlinkError> {
-    let udp = |port: &&Balanced| port.protocol == Protocol::Udp;
-    let known = before.ports.iter().chain(&now.ports).filter(udp);
+    let known = udp_ports(before).chain(udp_ports(now));
     // The places of each front that was or is there, as they are now.
     let mut places: HashMap<(Front, u16), HashSet<SocketAddr>> = HashMap::new();
     for port in known {
         places.entry((port.front, port.port)).or_default();
     }
-    for port in now.ports.iter().filter(udp) {
+    for port in udp_ports(now) {
         places.entry((port.front, port.port)).or_default().extend(&port.to);
     }
     if places.is_empty() {
