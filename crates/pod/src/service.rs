@@ -157,7 +157,8 @@ impl Services {
             return Err(ServiceError::TooMany);
         }
         let others = records.iter().filter(|(other, _)| **other != key).map(|(_, record)| &record.lease);
-        let lease = allot::lease(service, there.map(|record| &record.lease), others, &network)?;
+        let had = there.map(|record| (&record.service, &record.lease));
+        let lease = allot::lease(service, had, others, &network)?;
         Ok(match there {
             Some(there) => Record { service: service.clone(), lease, ..there.clone() },
             None => Record {

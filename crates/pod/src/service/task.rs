@@ -46,7 +46,8 @@ impl State {
             let key = Key::of(&record.service);
             let others = records.values().map(|record| &record.lease);
             if let Some(network) = engine.service_network() {
-                match allot::lease(&record.service, Some(&record.lease), others, &network) {
+                let had = Some((&record.service, &record.lease));
+                match allot::lease(&record.service, had, others, &network) {
                     Ok(lease) if lease == record.lease => {}
                     Ok(lease) => {
                         tracing::warn!(
