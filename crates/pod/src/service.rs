@@ -170,8 +170,14 @@ impl Services {
         })
     }
 
-    /// Makes a service, or changes the one of this name, which keeps its address. Answers when it leads to its pods.
+    /// Makes a service, or changes the one of this name, which keeps its address. Answers when it leads to its pods. Who waits
+    /// for that no longer stops nothing.
     pub async fn apply(&self, service: Service) -> Result<Applied, ServiceError> {
+        let services = self.clone();
+        to_the_end(async move { services.applied(service).await }).await
+    }
+
+    async fn applied(&self, service: Service) -> Result<Applied, ServiceError> {
         let mut state = self.lock().await;
         let (key, there) = (Key::of(&service), state.records.get(&Key::of(&service)).cloned());
         let record = self.allotted(&state.records, &service)?;
@@ -207,8 +213,13 @@ impl Services {
         Ok(applied)
     }
 
-    /// Removes a service. True when there was one.
+    /// Removes a service, as [`Self::apply`] makes one. True when there was one.
     pub async fn down(&self, key: &Key) -> Result<bool, ServiceError> {
+        let (services, key) = (self.clone(), key.clone());
+        to_the_end(async move { services.removed(&key).await }).await
+    }
+
+    async fn removed(&self, key: &Key) -> Result<bool, ServiceError> {
         let mut state = self.lock().await;
         let Some(record) = state.records.remove(key) else { return Ok(false) };
         self.tell_pods(&state);
@@ -265,5 +276,15 @@ impl Services {
             }
         };
         self.lock().await.records.keys().filter(is).cloned().collect()
+    }
+}
+
+/// Does work as a whole, also when who waits for it goes away in the middle.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends, and with it who waits.
+        Err(_) => std::future::pending().await,
     }
 }

@@ -158,12 +158,11 @@ impl Services {
 
     /// Brings the rules to what is wanted. Host ports that are taken are left out, and told.
     async fn set(&self, state: &mut State, mut wanted: Wanted) -> Result<(), ServiceError> {
-        if state.set.as_ref() == Some(&wanted) {
-            state.faults.clear();
-            return Ok(());
-        }
+        // Whatever becomes of this: until the network answers, nobody knows what it has.
+        let before = state.set.take();
         let mut faults = BTreeMap::new();
-        loop {
+        // A port that is still taken leaves what is there already.
+        while before.as_ref() != Some(&wanted) {
             let error = match self.inner.engine.set_services(wanted.clone()).await {
                 Ok(()) => break,
                 Err(error) => error,
