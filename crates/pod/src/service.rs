@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_engine::{Engine, now};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 pub use error::ServiceError;
 pub use keep::Lease;
@@ -109,13 +109,15 @@ struct Inner {
     /// `<root>/services`: one file per service, named by its uid.
     dir: PathBuf,
     state: Mutex<State>,
+    /// Wakes the task for what no event tells.
+    again: Notify,
 }
 
 impl Services {
     /// The services of `engine`, whose directory is `dir`. Those that it finds go on.
     pub async fn open(engine: Engine, pods: Pods, dir: PathBuf) -> Self {
         let state = Mutex::new(State::load(&dir, &engine));
-        let services = Self { inner: Arc::new(Inner { engine, pods, dir, state }) };
+        let services = Self { inner: Arc::new(Inner { engine, pods, dir, state, again: Notify::new() }) };
         {
             let mut state = services.lock().await;
             services.tell_pods(&state);
@@ -127,6 +129,11 @@ impl Services {
 
     async fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().await
+    }
+
+    /// Looks at the pods again soon: containers were paused, or let go on, of which no event tells.
+    pub fn look_again(&self) {
+        self.inner.again.notify_one();
     }
 
     /// Checks services before anything of them is made, and names all that is wrong with them.
