@@ -1,6 +1,7 @@
 //! The server: UDP and TCP on one address, for the pods of one network.
 
 mod answer;
+mod share;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,20 +11,25 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::message::{MAX_MESSAGE, MAX_QUERY};
 use crate::upstream::ResolvFiles;
 use crate::zone::Zone;
+use share::{Share, Shares};
 
 /// Queries that are answered by others at the same time; what is more gets SERVFAIL.
 const MAX_FORWARDS: usize = 256;
+/// The most of them for one client.
+const FORWARDS_EACH: usize = 64;
 /// Queries by UDP at the same time; what is more is lost, as packets may be.
 const MAX_QUERIES: usize = 512;
-/// Connections at the same time, and of one client.
+/// Connections at the same time.
 const MAX_CONNECTIONS: usize = 64;
+/// The most of them of one client; what is more is closed.
+const CONNECTIONS_EACH: usize = 8;
 /// How long a connection is kept on which nothing is asked.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long the host's files are taken as they were read.
@@ -65,6 +71,8 @@ pub struct ServerConfig {
     pub address: IpAddr,
     /// The port; 0 for any.
     pub port: u16,
+    /// Where else it is reached, by rules that lead to it: a host that names these as its resolvers does not mean others.
+    pub known_as: Vec<SocketAddr>,
     /// Who is answered.
     pub clients: Vec<Block>,
     /// Where the host's resolvers are named.
@@ -84,10 +92,14 @@ struct Shared {
     zone: Mutex<Arc<Zone>>,
     clients: Vec<Block>,
     files: ResolvFiles,
+    /// Its own addresses.
+    own: Vec<SocketAddr>,
     servers: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
     forwards: Semaphore,
+    forwards_each: Arc<Shares>,
     queries: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    connections_each: Arc<Shares>,
     /// Counts answers: the addresses of a name take turns.
     turn: AtomicUsize,
 }
@@ -97,14 +109,19 @@ impl Server {
     pub async fn start(config: ServerConfig, zone: Zone) -> io::Result<Self> {
         let (udp, tcp) = bind(config.address, config.port).await?;
         let port = udp.local_addr()?.port();
+        let mut own = config.known_as;
+        own.push(SocketAddr::new(config.address, port));
         let shared = Arc::new(Shared {
             zone: Mutex::new(Arc::new(zone)),
             clients: config.clients,
             files: config.files,
+            own,
             servers: Mutex::new(None),
             forwards: Semaphore::new(MAX_FORWARDS),
+            forwards_each: Shares::new(FORWARDS_EACH),
             queries: Arc::new(Semaphore::new(MAX_QUERIES)),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connections_each: Shares::new(CONNECTIONS_EACH),
             turn: AtomicUsize::new(0),
         });
         let mut work = JoinSet::new();
@@ -139,11 +156,16 @@ impl Shared {
         match &*known {
             Some((read, servers)) if read.elapsed() < FRESH => servers.clone(),
             _ => {
-                let servers = self.files.servers();
+                let servers = self.files.servers(&self.own);
                 *known = Some((Instant::now(), servers.clone()));
                 servers
             }
         }
+    }
+
+    /// Room to ask others for a client.
+    fn forward(&self, client: IpAddr) -> Option<(Share, SemaphorePermit<'_>)> {
+        Some((self.forwards_each.take(client)?, self.forwards.try_acquire().ok()?))
     }
 
     fn turn(&self) -> usize {
@@ -186,7 +208,7 @@ async fn by_udp(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
         let (shared, socket, query) = (Arc::clone(&shared), Arc::clone(&socket), buffer[..length].to_vec());
         work.spawn(async move {
             let _slot = slot;
-            if let Some(answer) = answer::to(&shared, &query, false).await
+            if let Some(answer) = answer::to(&shared, &query, (client.ip(), false)).await
                 && let Err(error) = socket.send_to(&answer, client).await
             {
                 tracing::debug!(%client, %error, "send an answer");
@@ -202,11 +224,12 @@ async fn by_tcp(shared: Arc<Shared>, listener: TcpListener) {
         let Ok(slot) = Arc::clone(&shared.connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, client)) if shared.is_client(client.ip()) => {
+                let Some(share) = shared.connections_each.take(client.ip()) else { continue };
                 let shared = Arc::clone(&shared);
                 work.spawn(async move {
-                    let _slot = slot;
+                    let _room = (slot, share);
                     // A client that goes away in the middle is none of our business.
-                    connection(&shared, stream).await.ok();
+                    connection(&shared, stream, client.ip()).await.ok();
                 });
             }
             Ok(_) => {}
@@ -219,7 +242,7 @@ async fn by_tcp(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 /// Answers the queries of a connection, one after another.
-async fn connection(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
+async fn connection(shared: &Shared, mut stream: TcpStream, client: IpAddr) -> io::Result<()> {
     loop {
         let query = timeout(IDLE, async {
             let length = usize::from(stream.read_u16().await?);
@@ -232,7 +255,7 @@ async fn connection(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
             io::Result::Ok(query)
         });
         let query = query.await.map_err(io::Error::other)??;
-        let Some(answer) = answer::to(shared, &query, true).await else { return Ok(()) };
+        let Some(answer) = answer::to(shared, &query, (client, true)).await else { return Ok(()) };
         let length = u16::try_from(answer.len().min(MAX_MESSAGE)).map_err(io::Error::other)?;
         let message = [&length.to_be_bytes(), answer.as_slice()].concat();
         timeout(IDLE, stream.write_all(&message)).await.map_err(io::Error::other)??;

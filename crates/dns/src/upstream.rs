@@ -34,23 +34,30 @@ impl Default for ResolvFiles {
 }
 
 impl ResolvFiles {
-    /// The servers as the files have them now. Blocks for a moment: small local files.
-    pub fn servers(&self) -> Vec<SocketAddr> {
+    /// The servers as the files have them now, without `own`, where who asks is the server itself. Blocks for a moment: small
+    /// local files.
+    pub fn servers(&self, own: &[SocketAddr]) -> Vec<SocketAddr> {
         let read = |path: &PathBuf| {
             let small = std::fs::metadata(path).is_ok_and(|found| found.len() <= MAX_FILE);
             small.then(|| std::fs::read_to_string(path).ok()).flatten().unwrap_or_default()
         };
-        chosen(&read(&self.host), || read(&self.resolved))
+        chosen(&read(&self.host), || read(&self.resolved), own)
     }
 }
 
 /// The servers of the host's file, or, where all of them are on the loopback, those of the other. The stub itself is asked
-/// where there is nothing else: the daemon can reach it.
-fn chosen(host: &str, resolved: impl FnOnce() -> String) -> Vec<SocketAddr> {
-    let own = listed(host);
-    let mut servers = own.clone();
-    if own.iter().all(|server| server.ip().to_canonical().is_loopback()) {
-        let real = listed(&resolved());
+/// where there is nothing else: the daemon can reach it. A server that asked itself would do so until nothing is left.
+fn chosen(host: &str, resolved: impl FnOnce() -> String, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    let others = |text: &str| {
+        let mut servers = listed(text);
+        servers.retain(|server| {
+            !own.iter().any(|own| (own.ip(), own.port()) == (server.ip().to_canonical(), server.port()))
+        });
+        servers
+    };
+    let mut servers = others(host);
+    if servers.iter().all(|server| server.ip().to_canonical().is_loopback()) {
+        let real = others(&resolved());
         if !real.is_empty() {
             servers = real;
         }
@@ -72,20 +79,31 @@ fn listed(text: &str) -> Vec<SocketAddr> {
     servers.filter_map(|server| server.parse().ok()).map(|ip: IpAddr| SocketAddr::new(ip, PORT)).collect()
 }
 
-/// Asks the servers one after another. `query` has a number that nobody can guess. Nothing where none answers.
+/// Asks the servers one after another, as the C library does: one that cannot say (SERVFAIL), or will not, is the answer only
+/// where no other has one. `query` has a number that nobody can guess. Nothing where none answers.
 pub async fn ask(servers: &[SocketAddr], query: &[u8], tcp: bool) -> Option<Vec<u8>> {
+    let mut unhelpful = None;
     for server in servers {
         let answer = match tcp {
             true => timeout(LIMIT, by_tcp(*server, query)).await,
             false => timeout(LIMIT, by_udp(*server, query)).await,
         };
         match answer {
+            Ok(Ok(answer)) if is_unhelpful(&answer) => {
+                tracing::debug!(%server, "a name server of the host has no answer");
+                unhelpful = Some(answer);
+            }
             Ok(Ok(answer)) => return Some(answer),
             Ok(Err(error)) => tracing::debug!(%server, %error, "a name server of the host failed"),
             Err(_) => tracing::debug!(%server, "a name server of the host did not answer"),
         }
     }
-    None
+    unhelpful
+}
+
+/// Whether another server may know what this one does not: SERVFAIL, NOTIMP and REFUSED.
+fn is_unhelpful(reply: &[u8]) -> bool {
+    reply.get(3).is_some_and(|bits| matches!(bits & 15, 2 | 4 | 5))
 }
 
 /// From a port of the kernel's choice, which is as hard to guess as the number.

@@ -269,6 +269,14 @@ pub enum ServiceError {
     /// A port of the host cannot be held.
     #[error(transparent)]
     Port(AttachError),
+    /// The host has a route of somebody else to the same addresses.
+    #[error("another route of the host leads to the addresses of services, {blocks}")]
+    RouteTaken {
+        /// Their blocks.
+        blocks: String,
+        /// The request that was refused.
+        source: netlink::NetlinkError,
+    },
     /// The kernel refused.
     #[error("{what}")]
     Kernel {
@@ -282,7 +290,7 @@ pub enum ServiceError {
 impl Classify for ServiceError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Purged { .. } | Self::NoBlock => Kind::Precondition,
+            Self::Purged { .. } | Self::NoBlock | Self::RouteTaken { .. } => Kind::Precondition,
             Self::Unsupported => Kind::Unsupported,
             Self::TooMany { .. } => Kind::Exhausted,
             Self::Port(error) => error.kind(),
@@ -292,6 +300,10 @@ impl Classify for ServiceError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::RouteTaken { .. } => Some(
+                "`ip route` and `ip -6 route` say which; remove it, or choose another block with --service-cidr"
+                    .to_owned(),
+            ),
             Self::NoBlock => Some("choose a free block with --service-cidr".to_owned()),
             Self::Port(error) => error.hint(),
             Self::Purged { .. } | Self::Unsupported | Self::TooMany { .. } | Self::Kernel { .. } => None,

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_engine::{Engine, now};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 pub use error::ServiceError;
 pub use keep::Lease;
@@ -109,13 +109,15 @@ struct Inner {
     /// `<root>/services`: one file per service, named by its uid.
     dir: PathBuf,
     state: Mutex<State>,
+    /// Wakes the task for what no event tells.
+    again: Notify,
 }
 
 impl Services {
     /// The services of `engine`, whose directory is `dir`. Those that it finds go on.
     pub async fn open(engine: Engine, pods: Pods, dir: PathBuf) -> Self {
         let state = Mutex::new(State::load(&dir, &engine));
-        let services = Self { inner: Arc::new(Inner { engine, pods, dir, state }) };
+        let services = Self { inner: Arc::new(Inner { engine, pods, dir, state, again: Notify::new() }) };
         {
             let mut state = services.lock().await;
             services.tell_pods(&state);
@@ -127,6 +129,11 @@ impl Services {
 
     async fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().await
+    }
+
+    /// Looks at the pods again soon: containers were paused, or let go on, of which no event tells.
+    pub fn look_again(&self) {
+        self.inner.again.notify_one();
     }
 
     /// Checks services before anything of them is made, and names all that is wrong with them.
@@ -157,7 +164,8 @@ impl Services {
             return Err(ServiceError::TooMany);
         }
         let others = records.iter().filter(|(other, _)| **other != key).map(|(_, record)| &record.lease);
-        let lease = allot::lease(service, there.map(|record| &record.lease), others, &network)?;
+        let had = there.map(|record| (&record.service, &record.lease));
+        let lease = allot::lease(service, had, others, &network)?;
         Ok(match there {
             Some(there) => Record { service: service.clone(), lease, ..there.clone() },
             None => Record {
@@ -169,8 +177,14 @@ impl Services {
         })
     }
 
-    /// Makes a service, or changes the one of this name, which keeps its address. Answers when it leads to its pods.
+    /// Makes a service, or changes the one of this name, which keeps its address. Answers when it leads to its pods. Who waits
+    /// for that no longer stops nothing.
     pub async fn apply(&self, service: Service) -> Result<Applied, ServiceError> {
+        let services = self.clone();
+        to_the_end(async move { services.applied(service).await }).await
+    }
+
+    async fn applied(&self, service: Service) -> Result<Applied, ServiceError> {
         let mut state = self.lock().await;
         let (key, there) = (Key::of(&service), state.records.get(&Key::of(&service)).cloned());
         let record = self.allotted(&state.records, &service)?;
@@ -206,8 +220,13 @@ impl Services {
         Ok(applied)
     }
 
-    /// Removes a service. True when there was one.
+    /// Removes a service, as [`Self::apply`] makes one. True when there was one.
     pub async fn down(&self, key: &Key) -> Result<bool, ServiceError> {
+        let (services, key) = (self.clone(), key.clone());
+        to_the_end(async move { services.removed(&key).await }).await
+    }
+
+    async fn removed(&self, key: &Key) -> Result<bool, ServiceError> {
         let mut state = self.lock().await;
         let Some(record) = state.records.remove(key) else { return Ok(false) };
         self.tell_pods(&state);
@@ -264,5 +283,15 @@ impl Services {
             }
         };
         self.lock().await.records.keys().filter(is).cloned().collect()
+    }
+}
+
+/// Does work as a whole, also when who waits for it goes away in the middle.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends, and with it who waits.
+        Err(_) => std::future::pending().await,
     }
 }

@@ -42,6 +42,7 @@ async fn kill_one(service: &Service, name: &str, signal: &str) -> Result<(), Sta
     let ends = upper.strip_prefix("SIG").unwrap_or(&upper) == container.stop_signal.trim_start_matches("SIG");
     if ends && service.engine.is_paused(&container) {
         service.engine.unpause_container(&container.id).await.map_err(refuse)?;
+        service.services.look_again();
     }
     Ok(())
 }
@@ -52,6 +53,7 @@ pub(super) async fn pause(service: &Service, request: api::PauseRequest) -> api:
     for name in &request.targets {
         outcomes.push(outcome(name, pause_one(service, name, request.unpause).await));
     }
+    service.services.look_again();
     api::PauseResponse { outcomes }
 }
 

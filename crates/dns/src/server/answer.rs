@@ -1,5 +1,7 @@
 //! From a query to its answer: by the zone, or by the host's resolvers.
 
+use std::net::IpAddr;
+
 use super::Shared;
 use crate::message::{self, Answer, Bad, MAX_MESSAGE, Query, Rcode, kind};
 use crate::name::Name;
@@ -9,8 +11,11 @@ use crate::zone::{Data, Found, TTL, Zone, encode};
 /// The most names that one stands for, one after the other.
 const MAX_ALIASES: usize = 8;
 
+/// Who asks, and whether by TCP.
+type From = (IpAddr, bool);
+
 /// The answer to a packet; nothing where it gets none.
-pub(super) async fn to(shared: &Shared, packet: &[u8], tcp: bool) -> Option<Vec<u8>> {
+pub(super) async fn to(shared: &Shared, packet: &[u8], (client, tcp): From) -> Option<Vec<u8>> {
     let query = match message::query(packet) {
         Ok(query) => query,
         Err(Bad::Ignore) => return None,
@@ -22,12 +27,12 @@ pub(super) async fn to(shared: &Shared, packet: &[u8], tcp: bool) -> Option<Vec<
     let limit = if tcp { MAX_MESSAGE } else { query.udp };
     let zone = shared.zone();
     match zone.find(&query.name, query.kind) {
-        Found::Elsewhere => forward(shared, &query, packet, (limit, tcp)).await,
+        Found::Elsewhere => forward(shared, &query, packet, (limit, (client, tcp))).await,
         Found::Records(found) => {
             let answer = Answer::new(&query, packet, limit).authoritative();
             Some(records(&zone, &query, answer, &found, shared.turn()))
         }
-        Found::Alias(_) => Some(alias(shared, &zone, &query, packet, limit).await),
+        Found::Alias(_) => Some(alias((shared, client), &zone, &query, packet, limit).await),
         Found::Nothing => Some(negative(&zone, Answer::new(&query, packet, limit), Rcode::NoError)),
         Found::NoName => Some(negative(&zone, Answer::new(&query, packet, limit), Rcode::NxDomain)),
     }
@@ -57,7 +62,7 @@ fn records(zone: &Zone, query: &Query, mut answer: Answer<'_>, found: &[&Data], 
 }
 
 /// A name that stands for another one is answered with what that has.
-async fn alias(shared: &Shared, zone: &Zone, query: &Query, packet: &[u8], limit: usize) -> Vec<u8> {
+async fn alias(asked: (&Shared, IpAddr), zone: &Zone, query: &Query, packet: &[u8], limit: usize) -> Vec<u8> {
     let mut answer = Answer::new(query, packet, limit).authoritative();
     let mut name = query.name.clone();
     for _ in 0..MAX_ALIASES {
@@ -75,7 +80,7 @@ async fn alias(shared: &Shared, zone: &Zone, query: &Query, packet: &[u8], limit
             Found::Nothing => return negative(zone, answer, Rcode::NoError),
             Found::NoName => return negative(zone, answer, Rcode::NxDomain),
             Found::Elsewhere => {
-                let rcode = elsewhere(shared, &name, query.kind, &mut answer).await;
+                let rcode = elsewhere(asked, &name, query.kind, &mut answer).await;
                 return answer.rcode(rcode).finish();
             }
         }
@@ -84,8 +89,13 @@ async fn alias(shared: &Shared, zone: &Zone, query: &Query, packet: &[u8], limit
 }
 
 /// Asks the host's resolvers about a name, and takes their answers over.
-async fn elsewhere(shared: &Shared, name: &Name, wanted: u16, answer: &mut Answer<'_>) -> Rcode {
-    let Ok(_slot) = shared.forwards.try_acquire() else { return Rcode::ServFail };
+async fn elsewhere(
+    (shared, client): (&Shared, IpAddr),
+    name: &Name,
+    wanted: u16,
+    answer: &mut Answer<'_>,
+) -> Rcode {
+    let Some(_room) = shared.forward(client) else { return Rcode::ServFail };
     let (asked, servers) = (message::ask(number(), name, wanted), shared.servers());
     let Some(mut reply) = upstream::ask(&servers, &asked, false).await else { return Rcode::ServFail };
     if message::reply(&reply).is_ok_and(|read| read.truncated) {
@@ -119,10 +129,10 @@ async fn forward(
     shared: &Shared,
     query: &Query,
     packet: &[u8],
-    (limit, tcp): (usize, bool),
+    (limit, (client, tcp)): (usize, From),
 ) -> Option<Vec<u8>> {
     let failed = || Some(Answer::new(query, packet, limit).rcode(Rcode::ServFail).finish());
-    let Ok(_slot) = shared.forwards.try_acquire() else { return failed() };
+    let Some(_room) = shared.forward(client) else { return failed() };
     if !query.recursion {
         return Some(Answer::new(query, packet, limit).rcode(Rcode::Refused).finish());
     }

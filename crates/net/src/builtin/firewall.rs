@@ -185,10 +185,10 @@ impl Firewall {
         found.filter(|_| !self.serves()).map(|_| table)
     }
 
+    /// Flows end by what becomes of ports of UDP alone: a list of all connections is dear, and most changes are of others.
     fn forget_served(&mut self, before: &Services) {
         let now = self.services.as_ref().map(|(_, services)| services.clone()).unwrap_or_default();
-        let udp = |services: &Services| services.ports.iter().any(|port| port.protocol == Protocol::Udp);
-        if *before == now || !(udp(before) || udp(&now)) {
+        if services::udp_ports(before).eq(services::udp_ports(&now)) {
             return;
         }
         let forgotten =

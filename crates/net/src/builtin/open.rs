@@ -33,7 +33,7 @@ impl Builtin {
         };
         let gateways = Gateways::of(cidr4, cidr6);
         let uplink = uplink(host.mtu(), gateways);
-        let services = services::network(&config, &store, &host, (cidr4, cidr6))?;
+        let services = services::network(&config, &store, (&mut socket, &host), (cidr4, cidr6))?;
         let prepare = || forwarding::prepare_bridge(&config.bridge, cidr6.is_some());
         let index = bridge::ensure(&mut socket, &config, &host, (gateways, uplink.mtu), prepare)?;
         let mut side = Side { socket, index, group: config.group() };

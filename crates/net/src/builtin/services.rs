@@ -15,7 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use berth_sys::netlink::nft::{Address, Batch, ChainType, Exprs, Family, Fields, Hook, Op, Type, Verdict};
-use berth_sys::netlink::{NetlinkError, Socket, conntrack, route};
+use berth_sys::netlink::route::{self, MAIN_TABLE, Route};
+use berth_sys::netlink::{NetlinkError, Socket, conntrack};
+use rustix::io::Errno;
 
 use super::bridge::{self, Host, Side};
 use super::store::Store;
@@ -38,11 +40,15 @@ pub(super) type Held = HashMap<(Protocol, u16), Vec<OwnedFd>>;
 pub(super) fn network(
     config: &Config,
     store: &Store,
-    host: &Host,
+    (socket, host): (&mut Socket, &Host),
     (pods4, pods6): (Cidr4, Option<Cidr6>),
 ) -> Result<Option<ServiceNetwork>, OpenError> {
     let chosen = store.services();
-    let Some(cidr4) = bridge::choose_services(config, chosen, host, pods4)? else {
+    let choice = bridge::choose_services(config, chosen, host, pods4)?;
+    if let Some(old) = chosen.filter(|_| chosen != choice) {
+        leave(socket, (host, &config.bridge), old);
+    }
+    let Some(cidr4) = choice else {
         tracing::warn!(
             "every block for the addresses of services overlaps a network of the host: there can be no services"
         );
@@ -59,6 +65,26 @@ pub(super) fn network(
     };
     let (gateway4, gateway6) = (gateways.v4.0, gateways.v6.map(|(ip, _)| ip));
     Ok(Some(ServiceNetwork { cidr4, cidr6: pods6.and_then(beside), pods4, pods6, gateway4, gateway6 }))
+}
+
+/// Removes the route to a block that services no longer have: it may be a network of the host by now.
+fn leave(socket: &mut Socket, (host, bridge): (&Host, &str), old: Cidr4) {
+    let Some(link) = host.links.iter().find(|link| link.name == bridge) else { return };
+    match socket.exchange(vec![route::delete_link_route(link.index, old.base().into(), old.prefix())]) {
+        Ok(_) => {
+            tracing::info!(block = %old, bridge, "services have another block; the route to this one is removed")
+        }
+        Err(error) if is_gone(&error) => {}
+        Err(error) => {
+            let error = berth_types::error::chain(&error);
+            tracing::warn!(block = %old, bridge, error, "failed to remove the route to addresses that services had");
+        }
+    }
+}
+
+/// Whether there is no such route, or no bridge any more.
+fn is_gone(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(Errno::SRCH | Errno::NODEV))
 }
 
 /// The services' table as a value.
@@ -215,7 +241,14 @@ impl Builtin {
         let kernel = |what| move |source| ServiceError::Kernel { what, source };
         let fresh = self.hold_host_ports(services)?;
         if services.active {
-            self.route(&network).map_err(kernel("add the route to the addresses of services"))?;
+            self.route(&network).map_err(|source| match source.errno() {
+                Some(Errno::EXIST) => {
+                    let blocks: Vec<_> =
+                        blocks(&network).map(|(block, prefix)| format!("{block}/{prefix}")).collect();
+                    ServiceError::RouteTaken { blocks: blocks.join(" and "), source }
+                }
+                _ => kernel("add the route to the addresses of services")(source),
+            })?;
         }
         let plan = self.services_plan(network);
         lock(&self.firewall)
@@ -267,8 +300,7 @@ impl Builtin {
         for (block, prefix) in blocks(network) {
             match host.socket.exchange(vec![route::delete_link_route(index, block, prefix)]) {
                 // It is gone, with its bridge perhaps.
-                Err(error)
-                    if matches!(error.errno(), Some(rustix::io::Errno::SRCH | rustix::io::Errno::NODEV)) => {}
+                Err(error) if is_gone(&error) => {}
                 result => drop(result?),
             }
         }
@@ -290,10 +322,26 @@ pub(super) fn table_of(table: &str) -> String {
 }
 
 impl Side {
+    /// A route of somebody else to the same network stays, and is an error (`EEXIST`).
     fn route(&mut self, network: &ServiceNetwork) -> Result<(), NetlinkError> {
-        let index = self.index;
-        let routes = blocks(network).map(|(block, prefix)| route::add_link_route(index, block, prefix));
-        self.socket.exchange(routes.collect()).map(drop)
+        for (block, prefix) in blocks(network) {
+            match self.socket.exchange(vec![route::add_link_route(self.index, block, prefix)]) {
+                Err(error) if error.errno() == Some(Errno::EXIST) && self.has_route(block, prefix)? => {}
+                result => drop(result?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a route to this network leads to the bridge.
+    fn has_route(&mut self, network: IpAddr, prefix: u8) -> Result<bool, NetlinkError> {
+        let replies = self.socket.dump(&route::get_routes(network.is_ipv6()))?;
+        let ours = |route: Route| {
+            (route.network, route.prefix, route.index) == (network, prefix, self.index)
+                && route.table == MAIN_TABLE
+                && !route.gateway
+        };
+        Ok(replies.iter().filter_map(route::read_route).any(ours))
     }
 }
 
@@ -307,20 +355,24 @@ fn host_ports(services: &Services) -> impl Iterator<Item = (Protocol, u16)> {
     services.ports.iter().filter(|port| port.front == Front::Host).map(|port| (port.protocol, port.port))
 }
 
+/// The ports whose flows do not end by themselves.
+pub(super) fn udp_ports(services: &Services) -> impl Iterator<Item = &Balanced> {
+    services.ports.iter().filter(|port| port.protocol == Protocol::Udp)
+}
+
 /// Forgets flows of UDP that began under other services: to places that their port no longer leads to, and untranslated ones.
 pub(super) fn forget_flows(
     socket: &mut Socket,
     (before, now): (&Services, &Services),
     host: &HashSet<IpAddr>,
 ) -> Result<(), NetlinkError> {
-    let udp = |port: &&Balanced| port.protocol == Protocol::Udp;
-    let known = before.ports.iter().chain(&now.ports).filter(udp);
+    let known = udp_ports(before).chain(udp_ports(now));
     // The places of each front that was or is there, as they are now.
     let mut places: HashMap<(Front, u16), HashSet<SocketAddr>> = HashMap::new();
     for port in known {
         places.entry((port.front, port.port)).or_default();
     }
-    for port in now.ports.iter().filter(udp) {
+    for port in udp_ports(now) {
         places.entry((port.front, port.port)).or_default().extend(&port.to);
     }
     if places.is_empty() {

@@ -218,3 +218,34 @@ fn services_outlive_the_daemon_and_are_repaired() {
     assert_eq!(world.host.sh("nft list ruleset").trim(), "");
     assert!(pod.ns.fd().as_fd().try_clone_to_owned().is_ok());
 }
+
+#[test]
+fn routes_to_the_addresses_of_services_are_ours_alone() {
+    require_root!("routes_to_the_addresses_of_services_are_ours_alone");
+    let world = World::new();
+    let net = world.open();
+    let pod = world.pod(&net, 1, &[]);
+    let (v4, _) = addresses(&net);
+    let wanted = served(vec![port(Front::Address(v4), Protocol::Tcp, &[(pod.ip4(), 8080)])]);
+    let block = net.service_network().unwrap().cidr4;
+    // One that somebody else made stays.
+    world
+        .host
+        .sh(&format!("ip link add other type bridge; ip link set other up; ip route add {block} dev other"));
+    let said = world.host.run(|| net.set_services(&wanted)).unwrap_err();
+    assert!(matches!(said, ServiceError::RouteTaken { .. }), "{said}");
+    assert!(world.host.sh(&format!("ip route show {block}")).contains("dev other"));
+    world.host.sh(&format!("ip route del {block} dev other"));
+    // Our own is found again.
+    set(&world, &net, &wanted);
+    set(&world, &net, &wanted);
+    assert!(world.host.sh(&format!("ip route show {block}")).contains("dev berth0"));
+    // The block belongs to the host by now: services get another one, and the way to this one is free.
+    drop(net);
+    world.host.sh(&format!("ip route add {block} dev other metric 7"));
+    let net = world.open();
+    let now = net.service_network().unwrap().cidr4;
+    assert_ne!(now, block);
+    let routes = world.host.sh(&format!("ip route show {block}"));
+    assert!(routes.contains("dev other") && !routes.contains("dev berth0"), "{routes}");
+}

@@ -7,7 +7,7 @@ use berth_engine::services::ServiceNetwork;
 
 use super::keep::Lease;
 use super::{Key, ServiceError};
-use crate::manifest::{Families, NODE_PORTS, PortProtocol, Service};
+use crate::manifest::{Families, NODE_PORTS, PortProtocol, Service, ServicePort};
 
 /// The address of the DNS server, as it is in clusters: the tenth of the block.
 pub(super) const DNS: u32 = 10;
@@ -19,15 +19,18 @@ pub(super) fn dns(network: &ServiceNetwork) -> IpAddr {
     network.cidr4.nth(DNS).expect("blocks of services have at least 16 addresses").into()
 }
 
+/// A service as it was, and what it had then.
+pub(super) type Had<'a> = (&'a Service, &'a Lease);
+
 /// What a service has from now on: what it had, as far as that is still asked for, and what it lacks.
 pub(super) fn lease<'a>(
     service: &Service,
-    had: Option<&Lease>,
+    had: Option<Had<'_>>,
     others: impl Iterator<Item = &'a Lease>,
     network: &ServiceNetwork,
 ) -> Result<Lease, ServiceError> {
     let others: Vec<&Lease> = others.collect();
-    let (address4, address6) = addresses(service, had, &others, network)?;
+    let (address4, address6) = addresses(service, had.map(|(_, lease)| lease), &others, network)?;
     let node_ports = node_ports(service, had, &others)?;
     Ok(Lease { address4, address6, node_ports })
 }
@@ -133,7 +136,7 @@ fn asked(
 
 fn node_ports(
     service: &Service,
-    had: Option<&Lease>,
+    had: Option<Had<'_>>,
     others: &[&Lease],
 ) -> Result<Vec<Option<u16>>, ServiceError> {
     if !service.spec.kind.has_node_ports() {
@@ -142,35 +145,51 @@ fn node_ports(
     // A port number belongs to one service, whatever its protocol: so messages and lists need not say it.
     let taken: BTreeSet<u16> =
         others.iter().flat_map(|lease| lease.node_ports.iter().flatten().copied()).collect();
-    let mut own = BTreeSet::new();
-    let mut ports = Vec::new();
-    for (index, port) in service.spec.ports.iter().enumerate() {
-        if let Some(asked) = port.node_port {
-            if taken.contains(&asked) {
-                let message = format!("Invalid value: {asked}: provided port is already allocated");
-                return Err(field(service, format!("spec.ports[{index}].nodePort"), message));
-            }
-            own.insert((port.protocol == PortProtocol::Udp, asked));
+    let udp = |port: &ServicePort| port.protocol == PortProtocol::Udp;
+    let wanted = &service.spec.ports;
+    for (index, asked) in wanted.iter().enumerate().filter_map(|(i, port)| Some((i, port.node_port?))) {
+        if taken.contains(&asked) {
+            let message = format!("Invalid value: {asked}: provided port is already allocated");
+            return Err(field(service, format!("spec.ports[{index}].nodePort"), message));
         }
     }
-    for (index, port) in service.spec.ports.iter().enumerate() {
-        if port.node_port.is_some() {
-            ports.push(port.node_port);
+    let mut ports: Vec<Option<u16>> = wanted.iter().map(|port| port.node_port).collect();
+    let mut own: BTreeSet<_> = wanted.iter().filter_map(|port| Some((udp(port), port.node_port?))).collect();
+    for same in [same_number, same_name] {
+        for (port, given) in wanted.iter().zip(&mut ports).filter(|(_, given)| given.is_none()) {
+            let kept = had.and_then(|had| node_port(had, |old| same(old, port)));
+            *given = kept.filter(|number| !taken.contains(number) && own.insert((udp(port), *number)));
+        }
+    }
+    for (index, (port, given)) in wanted.iter().zip(&mut ports).enumerate() {
+        if given.is_some() {
             continue;
         }
-        let udp = port.protocol == PortProtocol::Udp;
-        let free = |number: &u16| !taken.contains(number) && !own.contains(&(udp, *number));
-        let kept = had.and_then(|lease| lease.node_ports.get(index).copied().flatten()).filter(free);
         let size = u32::from(NODE_PORTS.end() - NODE_PORTS.start()) + 1;
         let start = hash(&Key::of(service)).wrapping_add(u32::try_from(index).unwrap_or(0)) % size;
-        let number = |i| NODE_PORTS.start() + u16::try_from((start + i) % size).unwrap_or(0);
-        let found = kept.or_else(|| (0..size).map(number).find(free));
-        let found = found
-            .ok_or_else(|| field(service, format!("spec.ports[{index}].nodePort"), "every port is taken"))?;
-        own.insert((udp, found));
-        ports.push(Some(found));
+        let mut numbers =
+            (0..size).map(|i| NODE_PORTS.start() + u16::try_from((start + i) % size).unwrap_or(0));
+        *given = numbers.find(|number| !taken.contains(number) && own.insert((udp(port), *number)));
+        if given.is_none() {
+            return Err(field(service, format!("spec.ports[{index}].nodePort"), "every port is taken"));
+        }
     }
     Ok(ports)
+}
+
+/// Ports are the same by protocol and number, as `kubectl apply` has it, or else by name, as the API server has it.
+fn same_number(old: &ServicePort, new: &ServicePort) -> bool {
+    (old.protocol, old.port) == (new.protocol, new.port)
+}
+
+fn same_name(old: &ServicePort, new: &ServicePort) -> bool {
+    old.name == new.name
+}
+
+/// The machine's port of the first that is meant.
+fn node_port((service, lease): Had<'_>, is_meant: impl Fn(&ServicePort) -> bool) -> Option<u16> {
+    let mut ports = service.spec.ports.iter().zip(&lease.node_ports);
+    ports.find(|(old, _)| is_meant(old)).and_then(|(_, number)| *number)
 }
 
 /// FNV-1a, so that a service that is made again is likely to get the same.

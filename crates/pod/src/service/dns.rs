@@ -1,6 +1,6 @@
 //! The DNS server while it is needed: there are services, or pods that were told of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use berth_dns::{ResolvFiles, Server, ServerConfig, Zone};
@@ -10,6 +10,8 @@ use berth_engine::services::ServiceNetwork;
 use super::{ServiceError, allot, records};
 use crate::plan::Cluster;
 
+/// That of DNS.
+const PORT: u16 = 53;
 /// The most bytes of the host's resolv.conf.
 const MAX_FILE: u64 = 64 << 10;
 
@@ -18,7 +20,8 @@ const MAX_FILE: u64 = 64 << 10;
 pub(super) async fn start(network: &ServiceNetwork, zone: Zone) -> Result<Server, ServiceError> {
     let address = IpAddr::from(network.gateway4);
     let clients = records::blocks(network);
-    let config = ServerConfig { address, port: 0, clients, files: ResolvFiles::default() };
+    let known_as = vec![SocketAddr::new(allot::dns(network), PORT)];
+    let config = ServerConfig { address, port: 0, known_as, clients, files: ResolvFiles::default() };
     Server::start(config, zone).await.map_err(|source| ServiceError::Dns { address, source })
 }
 

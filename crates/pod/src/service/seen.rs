@@ -90,6 +90,16 @@ pub(super) struct Known {
     remembered: BTreeSet<String>,
     /// Those with probes that are ready.
     pub(super) ready: BTreeSet<String>,
+    /// Whether there are pods with the addresses of this machine.
+    pub(super) of_host: bool,
+}
+
+/// What containers are besides their states.
+pub(super) struct Said<'a> {
+    /// What probes say.
+    pub(super) health: &'a (dyn Fn(&ContainerView) -> Option<Shown> + Sync),
+    /// Whether their processes are stopped where they are. Such a one answers nobody.
+    pub(super) is_paused: &'a (dyn Fn(&ContainerView) -> bool + Sync),
 }
 
 impl Known {
@@ -97,34 +107,26 @@ impl Known {
         Self { remembered, ..Self::default() }
     }
 
-    /// The pods of these views as they are. `health` is what probes say; `host` has the addresses of this machine.
-    pub(super) fn look(
-        &mut self,
-        views: &[Arc<SandboxView>],
-        health: &dyn Fn(&ContainerView) -> Option<Shown>,
-        host: &[IpAddr],
-    ) -> Vec<Pod> {
+    /// The pods of these views as they are. `host` has the addresses of this machine.
+    pub(super) fn look(&mut self, views: &[Arc<SandboxView>], said: &Said<'_>, host: &[IpAddr]) -> Vec<Pod> {
         self.facts.retain(|id, _| views.iter().any(|view| view.id == *id));
         self.ready.clear();
-        let pods: Vec<Pod> = views.iter().map(|view| self.pod(view, health, host)).collect();
+        let pods: Vec<Pod> = views.iter().map(|view| self.pod(view, said, host)).collect();
+        self.of_host = views.iter().any(|view| matches!(view.config.namespaces.network, Network::Host));
         let there: BTreeSet<&str> =
             views.iter().flat_map(|view| &view.containers).map(|c| c.id.as_str()).collect();
         self.remembered.retain(|id| there.contains(id.as_str()));
         pods
     }
 
-    fn pod(
-        &mut self,
-        view: &SandboxView,
-        health: &dyn Fn(&ContainerView) -> Option<Shown>,
-        host: &[IpAddr],
-    ) -> Pod {
+    fn pod(&mut self, view: &SandboxView, said: &Said<'_>, host: &[IpAddr]) -> Pod {
         let facts = self.facts.entry(view.id.clone()).or_insert_with(|| Arc::new(Facts::of(view))).clone();
         let mut ready = BTreeSet::new();
-        for container in view.containers.iter().filter(|c| c.state == container::State::Running) {
+        let runs = |c: &&Arc<ContainerView>| c.state == container::State::Running && !(said.is_paused)(c);
+        for container in view.containers.iter().filter(runs) {
             let id = container.id.as_str();
             let asked = facts.asked.contains(&container.config.metadata.name);
-            let is = match health(container) {
+            let is = match (said.health)(container) {
                 Some(shown) if shown.ready || !shown.message.is_empty() => {
                     self.remembered.remove(id);
                     shown.ready
@@ -159,3 +161,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

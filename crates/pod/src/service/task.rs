@@ -7,18 +7,23 @@ use std::time::Duration;
 use berth_dns::Server;
 use berth_engine::model::Owner;
 use berth_engine::services::{AttachError, Front, NetError, ServiceError as Refused, Services as Wanted};
-use berth_engine::{Engine, EngineEvent};
+use berth_engine::{Engine, EngineEvent, Events};
 use berth_types::error::chain;
+use tokio::time::timeout;
 
 use super::endpoints::{self, Found};
 use super::keep::{self, Record};
-use super::seen::Known;
+use super::seen::{Known, Said};
 use super::{Key, ServiceError, Services, allot, dns, records};
 
 /// When what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// When the addresses of this machine are looked at again, where pods have them: nothing tells that they change.
+const RENEW: Duration = Duration::from_secs(30);
 /// Events come in bursts, of which one look at the end is enough.
 const SETTLE: Duration = Duration::from_millis(5);
+/// The most events that one look stands for.
+const BURST: usize = 4096;
 
 /// The services and what became of them.
 #[derive(Debug)]
@@ -46,7 +51,8 @@ impl State {
             let key = Key::of(&record.service);
             let others = records.values().map(|record| &record.lease);
             if let Some(network) = engine.service_network() {
-                match allot::lease(&record.service, Some(&record.lease), others, &network) {
+                let had = Some((&record.service, &record.lease));
+                match allot::lease(&record.service, had, others, &network) {
                     Ok(lease) if lease == record.lease => {}
                     Ok(lease) => {
                         tracing::warn!(
@@ -83,7 +89,7 @@ impl Services {
         let mut events = self.inner.engine.events();
         let mut readiness = self.inner.pods.readiness();
         // What happened before is seen by this look.
-        let mut failed = self.look().await;
+        let mut next = self.look().await;
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -98,24 +104,29 @@ impl Services {
                 changed = readiness.changed() => if changed.is_err() {
                     return;
                 },
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = self.inner.again.notified() => {}
+                () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
             }
             tokio::time::sleep(SETTLE).await;
-            failed = self.look().await;
+            if !drain(&mut events).await {
+                return;
+            }
+            next = self.look().await;
         }
     }
 
-    /// One look; whether something of it failed.
-    async fn look(&self) -> bool {
+    /// One look; when the next is due, if nothing happens.
+    async fn look(&self) -> Option<Duration> {
         let mut state = self.lock().await;
         if state.records.is_empty() && state.server.is_none() && state.set.is_some() {
-            return false;
+            return None;
         }
         match self.reconcile(&mut state).await {
-            Ok(()) => !state.faults.is_empty(),
+            Ok(()) if state.faults.is_empty() => state.known.of_host.then_some(RENEW),
+            Ok(()) => Some(AGAIN),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "failed to bring services to the network; trying again");
-                true
+                Some(AGAIN)
             }
         }
     }
@@ -133,17 +144,23 @@ impl Services {
         let views = engine.sandboxes(Some(Owner::Local));
         let asked = !state.records.is_empty() || views.iter().any(|view| dns::is_asked_by(view, &network));
         let pods = &self.inner.pods;
-        let pods = state.known.look(&views, &|container| pods.health(&container.id), &pods.host_addresses());
+        let said = Said { health: &|of| pods.health(&of.id), is_paused: &|of| engine.is_paused(of) };
+        let pods = state.known.look(&views, &said, &pods.host_addresses());
         let found = state.records.iter().map(|(key, record)| {
             let found = endpoints::find(&record.service, &pods);
             (key.clone(), found)
         });
         state.found = found.collect();
         self.remember(state);
+        let mut unnamed = None;
         let zone = records::zone(&state.records, &state.found, &network);
         match &state.server {
             Some(server) if asked => server.set_zone(zone),
-            None if asked => state.server = Some(dns::start(&network, zone).await?),
+            None if asked => match dns::start(&network, zone).await {
+                Ok(server) => state.server = Some(server),
+                // Addresses lead to pods all the same.
+                Err(error) => unnamed = Some(error),
+            },
             _ => {}
         }
         let port = state.server.as_ref().map(Server::port).filter(|_| asked);
@@ -152,17 +169,16 @@ impl Services {
         if !asked && set.is_ok() {
             state.server = None;
         }
-        set
+        set.and(unnamed.map_or(Ok(()), Err))
     }
 
     /// Brings the rules to what is wanted. Host ports that are taken are left out, and told.
     async fn set(&self, state: &mut State, mut wanted: Wanted) -> Result<(), ServiceError> {
-        if state.set.as_ref() == Some(&wanted) {
-            state.faults.clear();
-            return Ok(());
-        }
+        // Whatever becomes of this: until the network answers, nobody knows what it has.
+        let before = state.set.take();
         let mut faults = BTreeMap::new();
-        loop {
+        // A port that is still taken leaves what is there already.
+        while before.as_ref() != Some(&wanted) {
             let error = match self.inner.engine.set_services(wanted.clone()).await {
                 Ok(()) => break,
                 Err(error) => error,
@@ -197,6 +213,18 @@ impl Services {
             Err(error) => tracing::debug!(%error, "write which containers are ready"),
         }
     }
+}
+
+/// Takes the events that are there, all of which the next look sees. False when there are no more to come.
+async fn drain(events: &mut Events) -> bool {
+    for _ in 0..BURST {
+        match timeout(Duration::ZERO, events.next()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            Err(_) => break,
+        }
+    }
+    true
 }
 
 /// The host port that is in the way.

@@ -321,10 +321,10 @@ pub fn add_default_route(index: u32, gateway: IpAddr) -> Message {
     Message::new("add the default route", NEWROUTE, ACK | CREATE | EXCL, &fixed, attrs)
 }
 
-/// Adds a route to what the interface itself reaches, or takes over one that is there.
+/// Adds a route to what the interface itself reaches. Any route to the same network is in the way (`EEXIST`).
 pub fn add_link_route(index: u32, network: IpAddr, prefix: u8) -> Message {
     let (fixed, attrs) = link_route(index, network, prefix);
-    Message::new("add the route", NEWROUTE, ACK | CREATE | REPLACE, &fixed, attrs)
+    Message::new("add the route", NEWROUTE, ACK | CREATE | EXCL, &fixed, attrs)
 }
 
 /// Removes a route that [`add_link_route`] added.

@@ -21,6 +21,16 @@ fn service(name: &str, more: &str) -> Service {
     parse_files(&[("", text.as_bytes())]).unwrap().services.remove(0)
 }
 
+/// As it is for a service that asked for the same before.
+fn lease<'a>(
+    service: &Service,
+    had: Option<&Lease>,
+    others: impl Iterator<Item = &'a Lease>,
+    network: &ServiceNetwork,
+) -> Result<Lease, ServiceError> {
+    super::lease(service, had.map(|lease| (service, lease)), others, network)
+}
+
 const PORT: &str = "ports: [{port: 80}]";
 
 fn told(service: &Service, had: Option<&Lease>, others: &[&Lease]) -> String {
@@ -47,6 +57,32 @@ fn a_service_keeps_what_it_has() {
         assert_eq!(lease(&node, Some(&opened), [&other].into_iter(), &network).unwrap(), opened);
         assert_eq!(lease(&web, Some(&opened), [&other].into_iter(), &network).unwrap(), first);
     }
+}
+
+#[test]
+fn ports_of_the_machine_stay_those_of_their_ports() {
+    let of = |ports: &str| service("web", &format!("type: NodePort, ports: [{ports}]"));
+    let before = of("{name: a, port: 80}, {name: b, port: 443}, {name: c, port: 443, protocol: UDP}");
+    let had = lease(&before, None, [].into_iter(), &network(false)).unwrap();
+    let after = |ports: &str| {
+        let lease = super::lease(&of(ports), Some((&before, &had)), [].into_iter(), &network(false));
+        lease.unwrap().node_ports
+    };
+    let [a, b, c] = had.node_ports[..] else { panic!("{had:?}") };
+    // In another order, with one before them, and without the first.
+    assert_eq!(
+        after("{name: c, port: 443, protocol: UDP}, {name: b, port: 443}, {name: a, port: 80}"),
+        [c, b, a]
+    );
+    let more = after("{name: new, port: 79}, {name: a, port: 80}, {name: b, port: 443}");
+    assert_eq!(more[1..], [a, b]);
+    assert!(![a, b].contains(&more[0]) && more[0].is_some());
+    assert_eq!(after("{name: b, port: 443}"), [b]);
+    // Another number under the same name, and another name of the same number, which counts more.
+    assert_eq!(after("{name: a, port: 8080}, {name: b, port: 443}"), [a, b]);
+    let swapped = after("{name: b, port: 8443}, {name: a, port: 443}");
+    assert_eq!(swapped[1], b);
+    assert!(swapped[0].is_some() && swapped[0] != b);
 }
 
 #[test]
