@@ -91,7 +91,13 @@ fn the_example_of_services_answers() {
     let home = Home::start();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/services.yaml");
     home.berth(&["play", "-q", example]).fine();
-    let ip = address(&wait_endpoints(&home, "web", 2));
+    // Of each family that the machine has.
+    let leads = wait_until(LIMIT, || {
+        let all = service(&home, "web")["ports"][0]["endpoints"].clone();
+        all.as_array().unwrap().iter().filter(|one| !one.as_str().unwrap().starts_with('[')).count() == 2
+    });
+    assert!(leads, "{}", service(&home, "web"));
+    let ip = address(&service(&home, "web"));
     let page = fetch(&format!("{ip}:80")).unwrap();
     assert!(page.contains("Hello from a pod"), "{page}");
     home.berth(&["down", example]).fine();
