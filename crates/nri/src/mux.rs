@@ -6,7 +6,7 @@
 //!
 //! A payload is any part of a connection's bytes. The Go library reads a payload at once into the buffer of whoever reads the connection,
 //! and breaks where it is too small: so a message goes in the frames in which that library itself writes it, of which the first has
-//! [`FIRST`] bytes at most.
+//! `FIRST` bytes at most.
 
 /// The bytes of a header.
 pub const HEADER: usize = 8;
