@@ -23,6 +23,7 @@ use crate::archive::ArchiveError;
 use crate::credentials::Keyring;
 use crate::hosts::Host;
 use crate::pull::{LayerProgress, LayerState, Progress};
+use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::registry::write::{self, Payload, Write};
 use crate::registry::{
     Descriptor, Document, HostError, Registry, RegistryError, Retries, Source, Tried, parse,
@@ -31,11 +32,8 @@ use crate::store::record;
 use crate::{Images, StoreError};
 use blob::Content;
 
-/// What docker's manifests are, and their compressed layers.
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// What the compressed layers of docker's manifests are.
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-/// What a manifest is when it does not say.
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What is pushed, and where to.
 #[derive(Debug, Clone)]

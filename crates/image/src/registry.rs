@@ -26,7 +26,7 @@ mod auth;
 mod challenge;
 mod error;
 mod login;
-mod manifest;
+pub(crate) mod manifest;
 mod platform;
 mod proxy;
 mod redirect;

@@ -95,3 +95,16 @@ fn volumes_without_a_name_go_with_rm() {
     assert!(wait_until(LIMIT, || names() == "named\nother\n"), "{}", names());
     home.clean();
 }
+
+/// A restart is no removal: what a container wrote is there for the next, also where all would go with it.
+#[test]
+fn volumes_without_a_name_outlive_a_restart() {
+    require_root!();
+    let home = Home::start();
+    for (name, flag) in [("kept", "-q"), ("passing", "--rm")] {
+        home.berth(&["run", "-d", flag, "--name", name, "-v", "/d", BUSYBOX, "sleep", "1000"]).fine();
+        home.berth(&["exec", name, "sh", "-c", "echo written > /d/file"]).fine();
+        home.berth(&["restart", "-t", "0", name]).fine();
+        assert_eq!(home.berth(&["exec", name, "cat", "/d/file"]).fine(), "written\n", "{name}");
+    }
+}
