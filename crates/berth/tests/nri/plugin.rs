@@ -74,6 +74,14 @@ pub fn lines(file: &Path) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// Whether a process of this program, of which there is one copy, is there.
+pub fn runs(program: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .into_iter()
+        .any(|process| std::fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program))
+}
+
 /// Waits until a line of this event with a word in it is in a plugin's file.
 #[track_caller]
 pub fn heard(file: &Path, event: &str, word: &str) -> Value {
