@@ -127,6 +127,8 @@ enum Command {
     Purge(command::maintenance::Purge),
     /// Look at the daemon's configuration
     Config(command::config::Config),
+    /// Say which images may be used, and by which rule
+    Policy(command::policy::PolicyCommand),
     /// Answer kubelets, crictl and this command line
     Serve(Serve),
     /// Write the completions of a shell to standard output
@@ -167,6 +169,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
         Command::Config(config) => config.run(&reach),
+        Command::Policy(policy) => policy.run(&reach),
         Command::Completion(completion) => completion.run(tree()),
         Command::Documents(documents) => documents.run(tree()),
         Command::Purge(purge) => on_runtime(purge.run(reach)),

@@ -18,6 +18,7 @@ pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod play;
+pub(crate) mod policy;
 pub(crate) mod prune;
 pub(crate) mod push;
 pub(crate) mod run;

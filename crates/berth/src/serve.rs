@@ -98,6 +98,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
         images: ImageConfig {
             short_name_hosts: settings.short_name_hosts.clone(),
             certs_dirs: settings.certs_dirs.clone(),
+            trust: Some(settings.trust.clone()),
             unpacker: vec!["/proc/self/exe".into()],
             builtin: vec![builtin::demo()],
         },

@@ -48,6 +48,8 @@ pub enum FieldError {
 pub enum KubeletError {
     /// The registry does not answer.
     RegistryUnavailable,
+    /// An image is not signed as it has to be, or refused by the policy.
+    SignatureValidationFailed,
     /// A mount cannot be read-only with everything mounted below it.
     RroUnsupported,
     /// An image cannot be mounted as a volume.
@@ -58,6 +60,7 @@ impl std::fmt::Display for KubeletError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             KubeletError::RegistryUnavailable => "RegistryUnavailable",
+            KubeletError::SignatureValidationFailed => "SignatureValidationFailed",
             KubeletError::RroUnsupported => "RROUnsupported",
             KubeletError::ImageVolumeMountFailed => "ImageVolumeMountFailed",
         })
@@ -109,7 +112,7 @@ pub fn code(kind: Kind) -> Code {
         Kind::Invalid => Code::InvalidArgument,
         Kind::Precondition => Code::FailedPrecondition,
         Kind::Unsupported => Code::Unimplemented,
-        Kind::Denied => Code::PermissionDenied,
+        Kind::Denied | Kind::Untrusted => Code::PermissionDenied,
         Kind::Unavailable => Code::Unavailable,
         Kind::Exhausted => Code::ResourceExhausted,
         Kind::Timeout => Code::DeadlineExceeded,
@@ -131,6 +134,10 @@ pub(crate) fn create_status(error: &EngineError) -> Status {
             Code::Unknown,
             format!("{}: {}", KubeletError::ImageVolumeMountFailed, message(error)),
         ),
+        _ if error.kind() == Kind::Untrusted => Status::new(
+            Code::Unknown,
+            format!("{}: {}", KubeletError::SignatureValidationFailed, message(error)),
+        ),
         _ => status(error),
     }
 }
@@ -141,6 +148,9 @@ pub(crate) fn pull_status(error: &dyn Classify) -> Status {
     match error.kind() {
         Kind::Unavailable => {
             Status::new(Code::Unknown, format!("{}: {text}", KubeletError::RegistryUnavailable))
+        }
+        Kind::Untrusted => {
+            Status::new(Code::Unknown, format!("{}: {text}", KubeletError::SignatureValidationFailed))
         }
         kind => Status::new(code(kind), text),
     }

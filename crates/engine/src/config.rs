@@ -67,6 +67,8 @@ pub struct ImageConfig {
     pub short_name_hosts: Vec<String>,
     /// Directories with `HOST/hosts.toml`, the first that has the host wins.
     pub certs_dirs: Vec<PathBuf>,
+    /// The policies of which images may be used; None accepts everything.
+    pub trust: Option<berth_image::trust::Place>,
     /// The program and first arguments that unpack a layer in a process of its own.
     pub unpacker: Vec<PathBuf>,
     /// Images that the program carries in itself.
@@ -122,6 +124,8 @@ pub struct Live {
     pub certs_dirs: Vec<PathBuf>,
     /// As [`ImageConfig::short_name_hosts`].
     pub short_name_hosts: Vec<String>,
+    /// As [`ImageConfig::trust`].
+    pub trust: Option<berth_image::trust::Place>,
     /// As [`EngineConfig::cdi_dirs`].
     pub cdi_dirs: Vec<PathBuf>,
     /// As [`EngineConfig::cni`].

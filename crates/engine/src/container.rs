@@ -23,6 +23,7 @@ pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod stop;
 mod sub_paths;
+mod trust;
 pub(crate) mod update;
 mod volumes;
 

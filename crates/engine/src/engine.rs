@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_image::pull::{Progress, PullError, PullRequest, Puller};
-use berth_image::{Image, Images, registry};
+use berth_image::trust::Policy;
+use berth_image::{Image, Images, LoadProgress, registry};
 use berth_net::{Cidr, ParseCidrError};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
@@ -64,8 +65,8 @@ impl Engine {
 
     /// Pods, containers and pulls that are asked for from now on are made with this. What exists stays as it is.
     pub async fn change(&self, live: Live) {
-        let Live { certs_dirs, short_name_hosts, cdi_dirs, cni } = live;
-        let places = registry::Places { certs_dirs, unqualified_registries: short_name_hosts };
+        let Live { certs_dirs, short_name_hosts, trust, cdi_dirs, cni } = live;
+        let places = registry::Places { certs_dirs, unqualified_registries: short_name_hosts, trust };
         self.puller.registry().look_in(places);
         self.shared.set_cdi_dirs(cdi_dirs);
         let shared = Arc::clone(&self.shared);
@@ -328,6 +329,22 @@ impl Engine {
         // What a pull took for its buffers is not needed until the next one.
         tokio::task::spawn_blocking(berth_sys::memory::give_back);
         pulled
+    }
+
+    /// Adds the images of an archive, if the machine's policy lets it in.
+    ///
+    /// # Errors
+    /// Those of the archive, of the policy and of the store.
+    pub async fn load(
+        &self,
+        archive: std::fs::File,
+        progress: impl FnMut(LoadProgress) + Send,
+    ) -> Result<Vec<Arc<Image>>, EngineError> {
+        let failed = |e| EngineError::failed("load the archive", e);
+        let trust = self.puller.registry().places().trust.clone();
+        let policy = trust.map(|trust| Policy::of(&trust, None)).transpose();
+        let policy = policy.map_err(|e| EngineError::failed("load the archive", PullError::from(e)))?;
+        self.images().load_by(policy.flatten(), archive, progress).await.map_err(failed)
     }
 
     /// Ids of images that containers of `owner`, or any, use, also as volumes. Those of local pods are to be reported as

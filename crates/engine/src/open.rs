@@ -59,11 +59,13 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     let registry = Registry::new(registry::Config {
         certs_dirs: config.images.certs_dirs.clone(),
         unqualified_registries: config.images.short_name_hosts.clone(),
+        trust: config.images.trust.clone(),
         ..registry::Config::default()
     });
-    let puller = Puller::new(registry, images.clone());
+    let puller = Puller::new(registry.clone(), images.clone());
     let shared = Arc::new(Shared {
         cdi_dirs: RwLock::new(config.cdi_dirs.as_slice().into()),
+        registry,
         config,
         layout,
         views: Views::new(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use berth_image::Images;
+use berth_image::registry::Registry;
 use berth_sys::cgroup;
 use berth_types::SandboxId;
 
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// As it was at the start; what may change is beside it.
     pub(crate) config: EngineConfig,
     pub(crate) cdi_dirs: RwLock<Arc<[PathBuf]>>,
+    /// Where pulls look, which may change.
+    pub(crate) registry: Registry,
     pub(crate) layout: Layout,
     pub(crate) views: Views,
     pub(crate) stages: stages::Log,

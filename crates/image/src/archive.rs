@@ -55,6 +55,9 @@ pub enum ArchiveError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The policy lets no such archive in.
+    #[error(transparent)]
+    Refused(#[from] berth_trust::Refused),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,6 +71,7 @@ impl Classify for ArchiveError {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Kind::Exhausted,
             Self::Io { .. } => Kind::Internal,
             Self::Layer { .. } => Kind::Corrupt,
+            Self::Refused(_) => Kind::Untrusted,
             Self::Store(error) => error.kind(),
         }
     }

@@ -27,11 +27,14 @@ mod json;
 pub mod pull;
 pub mod push;
 pub mod registry;
+pub mod signatures;
 mod snapshot;
 mod store;
 pub mod unpack;
 
 use std::path::PathBuf;
+
+pub use berth_trust as trust;
 
 pub use archive::{ArchiveError, LoadProgress};
 pub use config::{ConfigError, ImageConfig};

@@ -1,7 +1,7 @@
 //! Pulling an image: what a request is, and how its parts are joined.
 //!
 //! ```text
-//! request -> names (short or full) -> resolve with the caller's credentials
+//! request -> names (short or full) -> the policy -> resolve with the caller's credentials -> signatures
 //!         -> Images::ingest (the lease) -> layers in parallel, each by one pull at a time
 //!         -> Ingest::commit, which writes the record last
 //! ```
@@ -20,8 +20,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{Semaphore, watch};
 
 pub use crate::fetch::FetchError;
+pub use crate::signatures::SignaturesError;
 pub use names::candidates;
 pub use progress::{LayerProgress, LayerState, Progress, PullProgress};
+pub use trust::may_use;
 
 use crate::artifact::{self, AsImage};
 use crate::credentials::Keyring;
@@ -31,6 +33,7 @@ use crate::{Image, Images, Ingest, LayerSource, LayerWriter, Names, StoreError, 
 
 mod names;
 mod progress;
+mod trust;
 
 /// Layers of one pull that are fetched at a time.
 const LAYERS_PER_PULL: usize = 3;
@@ -48,6 +51,8 @@ pub struct PullRequest {
     pub keyring: Keyring,
     /// The platform wanted; the configured one when None.
     pub platform: Option<Platform>,
+    /// The namespace of the pod that it is for, which may have a policy of its own.
+    pub namespace: Option<String>,
 }
 
 /// Why a pull failed. Nothing of it is left in the store.
@@ -101,6 +106,20 @@ pub enum PullError {
         /// Why.
         source: StoreError,
     },
+    /// The policy cannot be read: nothing is accepted then.
+    #[error(transparent)]
+    Policy(#[from] berth_trust::PolicyError),
+    /// The policy refuses the image.
+    #[error(transparent)]
+    Refused(#[from] berth_trust::Refused),
+    /// It is not known which signatures the image has.
+    #[error("pull {reference}")]
+    Signatures {
+        /// The complete reference.
+        reference: String,
+        /// Why.
+        source: SignaturesError,
+    },
     /// The daemon ends.
     #[error("the pull of {0} was cancelled")]
     CalledOff(String),
@@ -122,6 +141,8 @@ impl Classify for PullError {
             Self::Layer { source, .. } => source.kind(),
             Self::LayerType { .. } => Kind::Unsupported,
             Self::Store { source, .. } => source.kind(),
+            Self::Policy(_) | Self::Refused(_) => Kind::Untrusted,
+            Self::Signatures { source, .. } => source.kind(),
             Self::CalledOff(_) => Kind::Cancelled,
         }
     }
@@ -135,7 +156,12 @@ impl Classify for PullError {
             Self::Layer { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),
             Self::NowhereFound { tried, .. } => tried.iter().find_map(Classify::hint),
-            Self::Reference(_) | Self::LayerType { .. } | Self::CalledOff(_) => None,
+            Self::Signatures { source, .. } => source.hint(),
+            Self::Reference(_)
+            | Self::LayerType { .. }
+            | Self::Policy(_)
+            | Self::Refused(_)
+            | Self::CalledOff(_) => None,
         }
     }
 }
@@ -208,14 +234,18 @@ impl Inner {
         request: &PullRequest,
         progress: &Progress,
     ) -> Result<Arc<Image>, PullError> {
+        let gate = trust::Gate::open(&self.registry.places(), request.namespace.as_deref(), &reference)?;
         let source = Source::new(&self.registry, reference, request.keyring.clone())?;
+        // What has to be signed is the manifest that the registry has now, not one with the same contents.
         if request.platform.is_none()
+            && gate.is_open()
             && let Some(image) = self.unchanged(&source).await
         {
             return Ok(image);
         }
         let platform = request.platform.as_ref().unwrap_or(&self.registry.config().platform);
         let resolved = source.resolve(platform).await?;
+        gate.pass(&self.images, &source, &resolved).await?;
         let stored = |error| PullError::Store { reference: source.reference().to_string(), source: error };
         let manifest = resolved.manifest_bytes.to_vec();
         let ingest = match &resolved.manifest.artifact {

@@ -25,6 +25,7 @@ pub(crate) use send::{Ask, Trust, send};
 mod auth;
 mod challenge;
 mod error;
+pub(crate) mod get;
 mod login;
 pub(crate) mod manifest;
 mod platform;
@@ -78,6 +79,8 @@ pub struct Config {
     pub certs_dirs: Vec<PathBuf>,
     /// Registries that short names are looked for on, in order. Empty: short names are refused.
     pub unqualified_registries: Vec<String>,
+    /// The policies of which images may be used; None accepts everything.
+    pub trust: Option<berth_trust::Place>,
     /// What to choose from an index when the request does not say.
     pub platform: Platform,
     /// How long things may take.
@@ -116,6 +119,7 @@ impl Default for Config {
         Self {
             certs_dirs: Vec::new(),
             unqualified_registries: Vec::new(),
+            trust: None,
             platform: Platform::host(),
             timeouts: Timeouts::default(),
             proxy_from_environment: true,
@@ -131,6 +135,8 @@ pub struct Places {
     pub certs_dirs: Vec<PathBuf>,
     /// As [`Config::unqualified_registries`].
     pub unqualified_registries: Vec<String>,
+    /// As [`Config::trust`].
+    pub trust: Option<berth_trust::Place>,
 }
 
 /// The client. A clone shares connections and tokens.
@@ -154,6 +160,7 @@ impl Inner {
         let places = Places {
             certs_dirs: config.certs_dirs.clone(),
             unqualified_registries: config.unqualified_registries.clone(),
+            trust: config.trust.clone(),
         };
         let (places, splitting) = (RwLock::new(Arc::new(places)), Semaphore::new(1));
         Self { config, places, transport, tokens: auth::Tokens::default(), splitting }

@@ -102,6 +102,19 @@ pub(crate) fn prefix(text: &str) -> Result<(), String> {
     }
 }
 
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "matchExact",
+            Self::RepoDigestOrExact => "matchRepoDigestOrExact",
+            Self::Repository => "matchRepository",
+            Self::ExactReference(_) => "exactReference",
+            Self::ExactRepository(_) => "exactRepository",
+            Self::Remap { .. } => "remapIdentity",
+        })
+    }
+}
+
 impl Identity {
     /// Whether a signature that says `signed` is one for `asked`.
     pub(crate) fn fits(&self, asked: &ImageRef, signed: &str) -> bool {

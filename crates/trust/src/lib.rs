@@ -3,6 +3,8 @@
 //! ```text
 //! policy      the file: scopes and what each requires      registries  registries.d: where signatures are
 //! rule        what holds for one image, by its name        identity    whether a signature is for that name
+//! openpgp     "simple signing": messages and keys          sigstore    keys, certificates and the log of sigstore
+//! payload     what both of them sign
 //! ```
 //!
 //! Nothing here asks a registry: whoever pulls fetches signatures and asks [`Rule::decide`] about the manifest that it
@@ -12,9 +14,12 @@
 
 mod identity;
 mod json;
+mod openpgp;
+mod payload;
 pub mod policy;
 pub mod registries;
 mod rule;
+mod sigstore;
 
 pub use policy::{Place, Policy, PolicyError};
 pub use registries::Registries;

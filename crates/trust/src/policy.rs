@@ -1,6 +1,7 @@
 //! The file: a default, and for each transport its scopes, each with a list of requirements, all of which must be met.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +95,34 @@ pub(crate) enum Signer {
     Fulcio { authority: Keys, issuer: String, email: String },
     /// Whom a certificate authority gave a certificate.
     Pki { roots: Keys, intermediates: Option<Keys>, email: Option<String>, hostname: Option<String> },
+}
+
+impl Keys {
+    /// What is in the files, or in the policy.
+    pub(crate) fn read(&self) -> Result<Vec<Vec<u8>>, String> {
+        match self {
+            Self::Here(keys) => Ok(keys.clone()),
+            Self::Files(paths) => {
+                let read = |path: &PathBuf| {
+                    let bytes = berth_sys::fs::read_regular(path, MAX_FILE);
+                    bytes.map_err(|error| format!("read {}: {error}", path.display()))
+                };
+                paths.iter().map(read).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(_) => f.write_str("the keys in the policy"),
+            Self::Files(paths) => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                f.write_str(&paths.join(", "))
+            }
+        }
+    }
 }
 
 impl Requirement {

@@ -6,13 +6,16 @@ use std::time::SystemTime;
 use berth_types::{Digest, ImageRef};
 
 use crate::identity::repository_of;
+use crate::openpgp::Keyring;
+use crate::payload::{self, Claim};
 use crate::policy::{Policy, Requirement};
+use crate::sigstore::Verifier;
 
 /// The longest reason, in characters.
 const MAX_WHY: usize = 600;
 
 /// A signature that was found beside an image. Nothing of it is known to be true.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Signature {
     /// An OpenPGP message ("simple signing").
     Simple(Vec<u8>),
@@ -142,6 +145,20 @@ impl Rule {
         }
     }
 
+    /// Refuses where anything is required of what has no signatures.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn without_signatures(&self) -> Result<(), Refused> {
+        match self.requirements.iter().position(|r| *r != Requirement::Accept) {
+            Some(index) if self.requirements[index] == Requirement::Reject => {
+                Err(self.refuse(index, "it refuses every image".to_owned()))
+            }
+            Some(index) => Err(self.refuse(index, "it has no signatures".to_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the image may be used, given the signatures that were found for its manifest. All requirements have to
     /// be met, each by one of the signatures.
     ///
@@ -170,10 +187,49 @@ impl Requirement {
         match self {
             Self::Accept => Ok(()),
             Self::Reject => Err("it refuses every image".to_owned()),
-            Self::SignedBy { .. } | Self::Sigstore { .. } => {
-                let _ = (image, signatures, now);
-                Err("signatures are not supported yet".to_owned())
+            Self::SignedBy { keys, identity } => {
+                let keyring = Keyring::read(&keys.read()?).map_err(|e| format!("{keys}: {e}"))?;
+                one_of(signatures, |signature| match signature {
+                    Signature::Simple(message) => {
+                        Some(keyring.verify(message, now).and_then(|content| {
+                            Claim::read(&content, payload::SIMPLE)?.check(image, identity)
+                        }))
+                    }
+                    Signature::Sigstore { .. } => None,
+                })
             }
+            Self::Sigstore { signer, log, identity } => {
+                let verifier = Verifier::new(signer, log.as_ref(), identity)?;
+                one_of(signatures, |signature| match signature {
+                    Signature::Sigstore { payload, annotations } => {
+                        Some(verifier.check(image, payload, annotations, now))
+                    }
+                    Signature::Simple(_) => None,
+                })
+            }
+        }
+    }
+}
+
+/// One signature that will do is enough, whatever the others are.
+fn one_of(
+    signatures: &[Signature],
+    check: impl Fn(&Signature) -> Option<Result<(), String>>,
+) -> Result<(), String> {
+    let mut reasons = Vec::new();
+    for checked in signatures.iter().filter_map(check) {
+        match checked {
+            Ok(()) => return Ok(()),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    match (reasons.len(), signatures.len()) {
+        (0, 0) => Err("it has no signature in the places that registries.d says".to_owned()),
+        (0, others) => Err(format!("it has no signature of this kind ({others} of another)")),
+        (1, _) => Err(format!("its signature will not do: {}", reasons[0])),
+        (count, _) => {
+            reasons.dedup();
+            Err(format!("none of its {count} signatures will do: {}", reasons.join("; ")))
         }
     }
 }

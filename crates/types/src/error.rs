@@ -20,6 +20,8 @@ pub enum Kind {
     Unsupported,
     /// The caller may not do this, or credentials were refused.
     Denied,
+    /// The policy of which images may be used refuses it.
+    Untrusted,
     /// Something outside (a registry, a shim) does not answer; trying again may help.
     Unavailable,
     /// A limit was reached: disk, memory, addresses, size of input.

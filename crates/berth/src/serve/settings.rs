@@ -9,12 +9,14 @@ mod handlers;
 mod layers;
 mod metrics;
 mod nri;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use berth_engine::image::trust::Place;
 use berth_streaming::TlsFiles;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,12 @@ pub(crate) struct Given {
     pub(crate) certs_dir: Option<Vec<PathBuf>>,
     #[arg(long)]
     pub(crate) short_name_host: Option<Vec<String>>,
+    #[arg(long)]
+    pub(crate) signature_policy: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) signature_policy_dir: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) signature_registries_dir: Option<PathBuf>,
     #[arg(long, value_enum)]
     pub(crate) network: Option<Network>,
     #[arg(long)]
@@ -136,6 +144,7 @@ pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     pub(crate) certs_dirs: Vec<PathBuf>,
     pub(crate) short_name_hosts: Vec<String>,
+    pub(crate) trust: Place,
     pub(crate) network: Network,
     /// Empty lets the network choose.
     pub(crate) pod_cidr: String,
@@ -206,6 +215,11 @@ impl Given {
             socket,
             certs_dirs: or(self.certs_dir, ["/etc/berth/certs.d", "/etc/containerd/certs.d"]),
             short_name_hosts: self.short_name_host.unwrap_or_default(),
+            trust: trust::places(
+                self.signature_policy,
+                self.signature_policy_dir,
+                self.signature_registries_dir,
+            )?,
             network: self.network.unwrap_or(Network::Cni),
             pod_cidr: cidr("pod-cidr", self.pod_cidr)?,
             service_cidr: cidr("service-cidr", self.service_cidr)?,

@@ -49,7 +49,7 @@ async fn load_all(
         // A slow client misses steps.
         drop(sender.try_send(Ok(said(Event::Layer(layer)))));
     };
-    let images = service.engine.images().load(archive, progress).await.map_err(refuse)?;
+    let images = service.engine.load(archive, progress).await.map_err(refuse)?;
     let images = images.iter().map(|image| super::images::message(image, &BTreeSet::new())).collect();
     Ok(Event::Loaded(api::LoadedImages { images }))
 }

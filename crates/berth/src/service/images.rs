@@ -78,7 +78,7 @@ fn pull_request(request: api::PullRequest) -> Result<PullRequest, Status> {
         text => Some(text.parse().map_err(|e| Status::invalid_argument(format!("platform {text:?}: {e}")))?),
     };
     let keyring = Keyring { request: request.auth.map(auth), files: None };
-    Ok(PullRequest { reference: request.image, keyring, platform })
+    Ok(PullRequest { reference: request.image, keyring, platform, namespace: None })
 }
 
 /// Credentials that the client read where its user is.

@@ -40,11 +40,13 @@ pub(crate) fn filter(from: Option<api::ImageFilter>) -> Result<Option<String>, F
 
 /// The pull asked for.
 pub(crate) fn pull(from: api::PullImageRequest) -> Result<PullRequest, FieldError> {
+    let metadata = from.sandbox_config.and_then(|config| config.metadata);
     Ok(PullRequest {
         reference: named(from.image)?,
         // A kubelet brings the credentials of the pod; files of this machine are not the pod's.
         keyring: Keyring { request: from.auth.map(auth).transpose()?.flatten(), files: None },
         platform: None,
+        namespace: metadata.map(|metadata| metadata.namespace).filter(|name| !name.is_empty()),
     })
 }
 

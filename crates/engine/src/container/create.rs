@@ -193,6 +193,7 @@ impl Work {
         unseen: &mut Option<Unseen>,
     ) -> Result<Made, EngineError> {
         let image = self.image()?;
+        self.trust(&image).await?;
         let since = Instant::now();
         let volumes = volumes::images(&self.shared.images, &self.config, self.sandbox.namespaces.user)?;
         let user = self.shared.users.resolve(&self.shared.images, &image, &self.config.security).await?;

@@ -18,6 +18,8 @@ use super::{HostError, MAX_CONFIG, MAX_MANIFEST, Platform, Registry, RegistryErr
 use crate::credentials::{Credentials, Keyring, KeyringError};
 use crate::hosts::{self, Host, Role};
 
+mod attached;
+
 /// What a registry calls the digest of its answer.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 /// How deep indexes may stand in indexes.

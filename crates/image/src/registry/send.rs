@@ -243,7 +243,7 @@ fn request(
 }
 
 /// Where a redirect leads, if it is to be followed.
-fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostError> {
+pub(super) fn redirect(from: &Uri, headers: &HeaderMap, trust: Trust) -> Result<Uri, HostError> {
     let to = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let refused = |reason| HostError::Redirect { to: shown(to), reason };
     if to.is_empty() {

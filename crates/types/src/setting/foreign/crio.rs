@@ -119,8 +119,8 @@ pub(super) const KEYS: &[Foreign] = &[
     needless("crio.image.pause_image_auth_file", PAUSE),
     needless("crio.image.pause_command", PAUSE),
     lacking("crio.image.pinned_images", "no image is pinned"),
-    lacking("crio.image.signature_policy", "signatures are not checked"),
-    lacking("crio.image.signature_policy_dir", "signatures are not checked"),
+    key("crio.image.signature_policy", "signature-policy", Same),
+    key("crio.image.signature_policy_dir", "signature-policy-dir", Same),
     lacking(
         "crio.image.insecure_registries",
         "a hosts.toml says it: server = \"http://HOST\", or skip_verify",

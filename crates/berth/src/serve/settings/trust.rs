@@ -1,0 +1,23 @@
+//! Where it is said which images may be used.
+
+use std::path::PathBuf;
+
+use berth_engine::image::trust::Place;
+
+use super::{SettingsError, absolute};
+
+/// The places that were given, else those that other programs have too.
+pub(super) fn places(
+    policy: Option<PathBuf>,
+    dir: Option<PathBuf>,
+    registries: Option<PathBuf>,
+) -> Result<Place, SettingsError> {
+    let path = |name, given: Option<PathBuf>, standard: &str| {
+        absolute(name, given.unwrap_or_else(|| standard.into()))
+    };
+    Ok(Place {
+        file: path("signature-policy", policy, "/etc/containers/policy.json")?,
+        dir: path("signature-policy-dir", dir, "/etc/berth/policies")?,
+        registries: path("signature-registries-dir", registries, "/etc/containers/registries.d")?,
+    })
+}
