@@ -34,6 +34,12 @@ pub enum PolicyError {
         /// Where in it, and what is wrong.
         why: String,
     },
+    /// The file that the configuration names is not there.
+    #[error("there is no policy {}, which the configuration names", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The pod's namespace cannot be the name of a file.
     #[error("policies {}: {namespace:?} is not the name of a namespace", dir.display())]
     Namespace {
@@ -49,6 +55,8 @@ pub enum PolicyError {
 pub struct Place {
     /// The policy of the machine.
     pub file: PathBuf,
+    /// Whether it has to be there: else everything is accepted without it.
+    pub required: bool,
     /// Policies of namespaces, `NAMESPACE.json`.
     pub dir: PathBuf,
     /// registries.d: where signatures are.
@@ -144,20 +152,24 @@ impl Policy {
     pub fn read(path: &Path) -> Result<Option<Self>, PolicyError> {
         match berth_sys::fs::read_regular(path, MAX_FILE) {
             Ok(bytes) => Self::parse(path, &bytes).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // A link to nothing was meant to be a policy.
+            Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
             Err(source) => Err(PolicyError::Read { path: path.to_owned(), source }),
         }
     }
 
     /// The policy for pods of a namespace: its own where there is one, else the machine's; None where there is
-    /// neither.
+    /// neither, and need not be.
     ///
     /// # Errors
     /// See [`PolicyError`].
     pub fn of(place: &Place, namespace: Option<&str>) -> Result<Option<Self>, PolicyError> {
         match Self::of_namespace(place, namespace)? {
             Some(policy) => Ok(Some(policy)),
-            None => Self::read(&place.file),
+            None => match Self::read(&place.file)? {
+                None if place.required => Err(PolicyError::Missing { path: place.file.clone() }),
+                policy => Ok(policy),
+            },
         }
     }
 

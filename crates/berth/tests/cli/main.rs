@@ -26,6 +26,7 @@ mod named_volumes;
 mod names;
 mod paused;
 mod play;
+mod policy;
 mod probes;
 mod push;
 mod run;

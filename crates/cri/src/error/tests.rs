@@ -13,6 +13,16 @@ impl Classify for Outer {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("a.io/x is refused")]
+struct Untrusted;
+
+impl Classify for Untrusted {
+    fn kind(&self) -> Kind {
+        Kind::Untrusted
+    }
+}
+
 fn outer(name: &str) -> Outer {
     Outer(name.into(), std::io::Error::other("refused"))
 }
@@ -36,6 +46,11 @@ fn as_the_kubelet_reads_it(status: &Status) -> String {
 fn words_that_the_kubelet_acts_on_begin_what_it_reads() {
     let registry = as_the_kubelet_reads_it(&pull_status(&outer("a.io/x")));
     assert!(registry.starts_with("RegistryUnavailable: pull a.io/x"), "{registry}");
+    let refused = as_the_kubelet_reads_it(&pull_status(&Untrusted));
+    assert_eq!(refused, "SignatureValidationFailed: a.io/x is refused");
+    let refused = EngineError::failed("use the image", Untrusted);
+    let refused = as_the_kubelet_reads_it(&create_status(&refused));
+    assert!(refused.starts_with("SignatureValidationFailed: use the image"), "{refused}");
     for (word, want) in [
         (KubeletError::RroUnsupported, "RROUnsupported: "),
         (KubeletError::ImageVolumeMountFailed, "ImageVolumeMountFailed: "),

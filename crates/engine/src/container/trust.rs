@@ -6,7 +6,7 @@ use berth_image::{Image, pull};
 
 use super::create::Work;
 use crate::error::EngineError;
-use crate::model::Owner;
+use crate::model::{ImageSpec, Owner};
 use crate::shared::Shared;
 
 impl Work {
@@ -16,13 +16,22 @@ impl Work {
         if self.sandbox.owner != Owner::Cri {
             return Ok(());
         }
-        let asked = &self.config.image;
-        let name = if asked.user_specified.is_empty() { &asked.image } else { &asked.user_specified };
-        let (name, image, images) = (name.clone(), Arc::clone(image), self.shared.images.clone());
+        let images = self.shared.images.clone();
+        let named = |asked: &ImageSpec| match asked.user_specified.is_empty() {
+            true => asked.image.clone(),
+            false => asked.user_specified.clone(),
+        };
+        let volumes = self.config.mounts.iter().filter_map(|mount| Some(&mount.image.as_ref()?.image));
+        // One that is not there is refused as a volume.
+        let volumes = volumes.filter_map(|asked| Some((named(asked), images.find(&asked.image).ok()??)));
+        let mut used: Vec<(String, Arc<Image>)> = volumes.collect();
+        used.push((named(&self.config.image), Arc::clone(image)));
         let (places, namespace) = (self.shared.registry.places(), self.sandbox.metadata.namespace.clone());
         Shared::blocking(move || {
-            let used = pull::may_use(&images, &places, &namespace, &name, &image);
-            used.map_err(|e| EngineError::failed(format!("use the image {name:?}"), e))
+            used.iter().try_for_each(|(name, image)| {
+                let allowed = pull::may_use(&images, &places, &namespace, name, image);
+                allowed.map_err(|e| EngineError::failed(format!("use the image {name:?}"), e))
+            })
         })
         .await
     }

@@ -53,15 +53,21 @@ impl Gate {
         let failed = |error| PullError::Signatures { reference: reference.to_string(), source: error };
         let found = Registries::read(&self.registries).map_err(|error| failed(error.into()))?.find(reference);
         let signatures = signatures::fetch(source, manifest, &found).await.map_err(failed)?;
-        let image = berth_trust::Image { reference, manifest };
-        rule.decide(image, &signatures, SystemTime::now())?;
-        kept::keep(images.dir(), manifest, &signatures);
-        Ok(())
+        let (rule, dir) = (rule.clone(), images.dir().to_owned());
+        let (reference, manifest) = (reference.clone(), manifest.clone());
+        let name = reference.to_string();
+        let decided = tokio::task::spawn_blocking(move || {
+            let image = berth_trust::Image { reference: &reference, manifest: &manifest };
+            rule.decide(image, &signatures, SystemTime::now())?;
+            kept::keep(&dir, &manifest, &signatures);
+            Ok::<(), PullError>(())
+        });
+        decided.await.unwrap_or(Err(PullError::CalledOff(name)))
     }
 }
 
-/// Whether pods of a namespace may use an image that is here already, by the name that its manifest has: what the policy of the
-/// namespace says. The machine's policy was asked when it was pulled.
+/// Whether pods of a namespace may use an image that is here already, by the name that it is asked for by: what the policy of
+/// the namespace says. The machine's policy was asked when it was pulled.
 ///
 /// # Errors
 /// See [`PullError`].

@@ -4,7 +4,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod lookaside;
 mod sources;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +35,7 @@ fn config() -> Config {
     }
 }
 
-struct Scene {
+pub(crate) struct Scene {
     registry: TestRegistry,
     store: Store,
     puller: Puller,

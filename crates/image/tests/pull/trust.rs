@@ -14,8 +14,8 @@ use serde_json::json;
 use super::*;
 
 /// A registry, a store, and a directory with policies, keys and signatures.
-struct Trust {
-    scene: Scene,
+pub(crate) struct Trust {
+    pub(crate) scene: Scene,
     dir: tempfile::TempDir,
 }
 
@@ -26,12 +26,16 @@ impl Drop for Trust {
 }
 
 impl Trust {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         // Short: gpg's agent has a socket there.
         let dir = tempfile::Builder::new().prefix("t").tempdir_in("/tmp").unwrap();
         let path = |name: &str| dir.path().join(name);
-        let trust =
-            Place { file: path("policy.json"), dir: path("policies"), registries: path("registries.d") };
+        let trust = Place {
+            file: path("policy.json"),
+            dir: path("policies"),
+            registries: path("registries.d"),
+            required: false,
+        };
         std::fs::create_dir(&trust.dir).unwrap();
         std::fs::create_dir(&trust.registries).unwrap();
         let scene = Scene::with(Auth::Open, Config { trust: Some(trust), ..config() }).await;
@@ -47,27 +51,27 @@ impl Trust {
         this
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    fn push(&self, name: &str, content: &str) -> Built {
+    pub(crate) fn push(&self, name: &str, content: &str) -> Built {
         let built = image(&[layer(content, 100)]);
         self.scene.registry.push(name, "1", &built);
         built
     }
 
-    fn name(&self, rest: &str) -> String {
+    pub(crate) fn name(&self, rest: &str) -> String {
         format!("{}/{rest}", self.scene.registry.host())
     }
 
-    async fn pull(&self, rest: &str) -> Result<(), String> {
+    pub(crate) async fn pull(&self, rest: &str) -> Result<(), String> {
         self.scene.pull(rest).await.map(drop).map_err(|e| berth_types::error::chain(&e))
     }
 
@@ -88,27 +92,37 @@ impl Trust {
         let from = format!("docker://{}", self.name(rest));
         let to = format!("dir:{}", to.path().display());
         let (policy, registries) = (policy.to_str().unwrap(), registries.to_str().unwrap());
-        let arguments =
-            ["--policy", policy, "--registries.d", registries, "copy", "-q", "--src-tls-verify=false", &from, &to];
+        let arguments = [
+            "--policy",
+            policy,
+            "--registries.d",
+            registries,
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            &from,
+            &to,
+        ];
         self.run("skopeo", &arguments).map(drop)
     }
 
     /// What Berth decides, which skopeo has to decide too.
-    async fn both(&self, rest: &str) -> Result<(), String> {
+    pub(crate) async fn both(&self, rest: &str) -> Result<(), String> {
         let (ours, theirs) = (self.pull(rest).await, self.skopeo(rest));
         assert_eq!(ours.is_ok(), theirs.is_ok(), "{rest}: {ours:?}, and skopeo: {theirs:?}");
         ours
     }
 
-    fn policy(&self, requirements: &str) {
+    pub(crate) fn policy(&self, requirements: &str) {
         self.write("policy.json", &format!(r#"{{"default": [{requirements}]}}"#));
     }
 
     /// Signs a manifest with a key of gpg, for the lookaside directory.
-    fn sign(&self, key: &str, repository: &str, number: u32, name: &str, digest: &str) {
+    pub(crate) fn sign(&self, key: &str, repository: &str, number: u32, name: &str, digest: &str) {
         let payload = payload("atomic container signature", name, digest);
         self.write("payload", &payload);
-        let at = self.path(&format!("lookaside/{repository}@{}/signature-{number}", digest.replace(':', "=")));
+        let at =
+            self.path(&format!("lookaside/{repository}@{}/signature-{number}", digest.replace(':', "=")));
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
         let at = at.to_str().unwrap();
         self.run("gpg", &["--batch", "--yes", "-u", key, "--output", at, "--sign", "payload"]).unwrap();
@@ -146,10 +160,11 @@ impl Trust {
         registry.push(repository, &format!("{}.sig", digest.replace(':', "-")), &built);
     }
 
-    fn gpg_key(&self, name: &str) {
+    pub(crate) fn gpg_key(&self, name: &str) {
         let made = ["--batch", "--passphrase", "", "--quick-gen-key", name, "rsa2048", "sign", "never"];
         self.run("gpg", &made).unwrap();
-        std::fs::write(self.path(&format!("{name}.gpg")), self.run("gpg", &["--export", name]).unwrap()).unwrap();
+        std::fs::write(self.path(&format!("{name}.gpg")), self.run("gpg", &["--export", name]).unwrap())
+            .unwrap();
     }
 
     fn key(&self, name: &str) {
@@ -159,7 +174,7 @@ impl Trust {
         self.run("openssl", &["pkey", "-in", name, "-pubout", "-out", &public]).unwrap();
     }
 
-    fn signed_by(&self, name: &str, more: &str) -> String {
+    pub(crate) fn signed_by(&self, name: &str, more: &str) -> String {
         let path = self.path(&format!("{name}.gpg"));
         format!(r#"{{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "{}"{more}}}"#, path.display())
     }
@@ -283,11 +298,14 @@ async fn simple_signing_is_skopeos() {
     // Signed as another name.
     trust.sign("good", "a/b", 1, "vendor.example/product:1", &moved);
     assert!(trust.both("a/b:1").await.unwrap_err().contains("does not take"));
-    let exact = r#", "signedIdentity": {"type": "exactRepository", "dockerRepository": "vendor.example/product"}"#;
+    let exact =
+        r#", "signedIdentity": {"type": "exactRepository", "dockerRepository": "vendor.example/product"}"#;
     trust.policy(&trust.signed_by("good", exact));
     trust.both("a/b:1").await.unwrap();
     let (prefix, vendor) = (trust.name("a/b"), "vendor.example/product");
-    let remap = format!(r#", "signedIdentity": {{"type": "remapIdentity", "prefix": "{prefix}", "signedPrefix": "{vendor}"}}"#);
+    let remap = format!(
+        r#", "signedIdentity": {{"type": "remapIdentity", "prefix": "{prefix}", "signedPrefix": "{vendor}"}}"#
+    );
     trust.policy(&trust.signed_by("good", &remap));
     trust.both("a/b:1").await.unwrap();
     std::fs::write(of(&moved).join("signature-1"), "no signature").unwrap();
@@ -304,10 +322,12 @@ async fn what_skopeo_signs_is_accepted() {
     trust.gpg_key("good");
     trust.push("a/b", "x");
     trust.policy(ACCEPT);
-    let (from, to) = (format!("docker://{}", trust.name("a/b:1")), format!("docker://{}", trust.name("signed/b:1")));
+    let (from, to) =
+        (format!("docker://{}", trust.name("a/b:1")), format!("docker://{}", trust.name("signed/b:1")));
     let (policy, registries) = (trust.path("policy.json"), trust.path("registries.d"));
     let arguments = ["--policy", policy.to_str().unwrap(), "--registries.d", registries.to_str().unwrap()];
-    let copy = ["copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", "--sign-by", "good", &from, &to];
+    let copy =
+        ["copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", "--sign-by", "good", &from, &to];
     trust.run("skopeo", &[&arguments[..], &copy].concat()).unwrap();
     trust.policy(&trust.signed_by("good", ""));
     trust.both("signed/b:1").await.unwrap();
@@ -365,7 +385,11 @@ async fn signatures_that_cannot_be_fetched_refuse() {
     let registry = &trust.scene.registry;
     let sum = digest_of(&std::fs::read(trust.path("payload")).unwrap());
     // Another payload under the name of the signed one.
-    registry.put_blob("a/b", &sum, Content::Memory(vec![b'x'; std::fs::read(trust.path("payload")).unwrap().len()].into()));
+    registry.put_blob(
+        "a/b",
+        &sum,
+        Content::Memory(vec![b'x'; std::fs::read(trust.path("payload")).unwrap().len()].into()),
+    );
     assert!(trust.pull("a/b:1").await.unwrap_err().contains("has digest"));
     registry.remove_blob("a/b", &sum);
     trust.pull("a/b:1").await.unwrap_err();
@@ -408,7 +432,8 @@ async fn what_is_here_is_decided_by_the_namespaces_policy() {
     trust.scene.puller.pull(request, Progress::none()).await.unwrap();
     use_it("team").unwrap();
     trust.key("other");
-    trust.write("policies/team.json", &format!(r#"{{"default": [{}]}}"#, trust.sigstore("other", REPOSITORY)));
+    trust
+        .write("policies/team.json", &format!(r#"{{"default": [{}]}}"#, trust.sigstore("other", REPOSITORY)));
     assert!(use_it("team").unwrap_err().contains("fits none of the keys"));
     assert!(use_it("../policies/none").is_err());
 }
@@ -423,9 +448,11 @@ async fn archives_are_decided_by_their_transports() {
     let pulled = trust.scene.pull("a/b:1").await.unwrap();
     let path = trust.path("saved.tar");
     let names = [pulled.tags[0].clone()];
-    super::save(&trust.scene.store.images, &names, &path).await;
+    trust.scene.store.images.save(&names, std::fs::File::create(&path).unwrap()).await.unwrap();
     let load = |requirement: &str| {
-        let text = format!(r#"{{"default": [{{"type": "reject"}}], "transports": {{"oci-archive": {{"": [{requirement}]}}}}}}"#);
+        let text = format!(
+            r#"{{"default": [{{"type": "reject"}}], "transports": {{"oci-archive": {{"": [{requirement}]}}}}}}"#
+        );
         let policy = berth_image::trust::Policy::parse(Path::new("/p.json"), text.as_bytes()).unwrap();
         trust.scene.store.images.load_by(Some(policy), std::fs::File::open(&path).unwrap(), |_| {})
     };

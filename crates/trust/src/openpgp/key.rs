@@ -128,7 +128,7 @@ impl Certificate {
             return Err(format!("{primary} is revoked"));
         }
         let own = self.own.as_ref().ok_or_else(|| format!("{primary} has no valid signature of its own"))?;
-        if is_over(primary, own, now) {
+        if is_over(primary, own, now) || own.is_over(now) {
             return Err(format!("{primary} has expired"));
         }
         if signature.created < key.created {

@@ -120,10 +120,15 @@ fn a_namespaces_policy_takes_the_place_of_the_machines() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place {
         file: dir.path().join("policy.json"),
+        required: false,
         dir: dir.path().join("d"),
         registries: dir.path().into(),
     };
     assert_eq!(Policy::of(&place, Some("a")).unwrap(), None);
+    let required = Place { required: true, ..place.clone() };
+    assert!(
+        Policy::of(&required, Some("a")).unwrap_err().to_string().contains("which the configuration names")
+    );
     std::fs::create_dir(&place.dir).unwrap();
     std::fs::write(place.dir.join("a.json"), with(r#"{"type": "reject"}"#)).unwrap();
     std::fs::write(&place.file, with(r#"{"type": "insecureAcceptAnything"}"#)).unwrap();
@@ -142,6 +147,8 @@ fn a_policy_that_cannot_be_read_is_an_error_and_not_none() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(Policy::read(&dir.path().join("none")).unwrap(), None);
     assert!(Policy::read(dir.path()).is_err());
+    std::os::unix::fs::symlink("/nonexistent", dir.path().join("link")).unwrap();
+    assert!(Policy::read(&dir.path().join("link")).is_err());
     let large = dir.path().join("large");
     std::fs::write(&large, " ".repeat(usize::try_from(crate::MAX_FILE).unwrap() + 1)).unwrap();
     let error = Policy::read(&large).unwrap_err().to_string();

@@ -50,3 +50,17 @@ fn run(command: &mut Command) -> Vec<u8> {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
+
+/// The policy that the documentation begins with can be used, and says what is said of it.
+#[test]
+fn the_documentations_policy_is_one() {
+    let text = include_str!("../../../../docs/trust.md");
+    let (_, rest) = text.split_once("```json\n").unwrap();
+    let (policy, _) = rest.split_once("```").unwrap();
+    let policy = Policy::parse(Path::new("/p.json"), policy.as_bytes()).unwrap();
+    let rule = |name: &str| rule_for(&policy, "docker", Some(&name.parse().unwrap()));
+    assert!(rule("docker.io/library/busybox:1").before().is_err());
+    assert!(rule("registry.k8s.io/pause:3").before().is_ok());
+    assert!(rule("registry.example.com/team/app:1").needs_signatures());
+    assert!(rule_for(&policy, "docker-archive", None).without_signatures().is_ok());
+}

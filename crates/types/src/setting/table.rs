@@ -58,7 +58,7 @@ pub const KEYS: &[Key] = &[
         form: Form::Text,
         standard: Standard::Text("/etc/containers/policy.json"),
         change: Change::Reload,
-        help: "Which images may be used, as containers-policy.json(5) says it; without the file all may. It is read at each pull",
+        help: "Which images may be used, as containers-policy.json(5) says it; without the default file all may. It is read at each pull",
     },
     Key {
         name: "signature-policy-dir",

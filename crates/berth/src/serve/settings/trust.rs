@@ -16,6 +16,7 @@ pub(super) fn places(
         absolute(name, given.unwrap_or_else(|| standard.into()))
     };
     Ok(Place {
+        required: policy.is_some(),
         file: path("signature-policy", policy, "/etc/containers/policy.json")?,
         dir: path("signature-policy-dir", dir, "/etc/berth/policies")?,
         registries: path("signature-registries-dir", registries, "/etc/containers/registries.d")?,
