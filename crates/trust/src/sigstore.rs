@@ -81,7 +81,9 @@ impl<'a> Verifier<'a> {
     ) -> Result<(), String> {
         let need =
             |name: &str| annotations.get(name).ok_or_else(|| format!("the annotation {name} is missing"));
-        let signature = STANDARD.decode(need(SIGNATURE)?).map_err(|e| format!("{SIGNATURE}: {e}"))?;
+        // Signed by hand it may have lines.
+        let signature: Vec<u8> = need(SIGNATURE)?.bytes().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
+        let signature = STANDARD.decode(signature).map_err(|e| format!("{SIGNATURE}: {e}"))?;
         let promise = |signer: &[u8]| {
             let keys = self.log.as_deref().ok_or("the policy has no key of the log")?;
             log::verify(keys, need(LOG)?, &log::Entry { signer, signature: &signature, payload })

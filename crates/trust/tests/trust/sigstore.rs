@@ -124,6 +124,10 @@ fn what_is_signed_is_the_image_or_the_image_is_refused() {
     refused(&requirement, &of(KIND, "a.io/b/c", DIGEST), "does not take");
     refused(&requirement, &of("atomic container signature", NAME, DIGEST), "critical.type");
     refused(&requirement, &Parts { payload: String::new(), annotations: BTreeMap::new() }, "is missing");
+    let good = of(KIND, NAME, DIGEST);
+    let lines = format!("{}\n", good.annotations["dev.cosignproject.cosign/signature"]);
+    let lines = good.with("dev.cosignproject.cosign/signature", lines);
+    assert_eq!(decide(&requirement, &[lines.signature()]), Ok(()));
     // cosign signs repositories.
     let repository = format!(
         r#"{{"type": "sigstoreSigned", "keyPath": "{}", "signedIdentity": {{"type": "matchRepository"}}}}"#,
