@@ -107,6 +107,26 @@ fn a_profile_makes_a_plan_of_the_second_version_and_no_other_does() {
 }
 
 #[test]
+fn how_it_is_scheduled_makes_a_plan_of_the_third_version() {
+    let without = made(&config()).expect("a plan").encode().expect("encoded");
+    for profile in ["", "mine"] {
+        let mut config = config();
+        set(&mut config, "process.apparmorProfile", json!(profile));
+        set(&mut config, "linux.memoryPolicy", json!({ "mode": "MPOL_LOCAL" }));
+        let plan = made(&config).expect("a plan");
+        let bytes = plan.encode().expect("encoded");
+        assert_eq!(bytes[..2], [3, 0]);
+        assert_eq!(bytes[2..without.len()], without[2..]);
+        assert_eq!(Plan::decode(&bytes), Ok(plan.clone()));
+        for end in 0..bytes.len() {
+            assert!(Plan::decode(&bytes[..end]).is_err(), "{end}");
+        }
+        let process = plan.process.encode().expect("encoded");
+        assert_eq!(ProcessPlan::decode(&process), Ok(plan.process));
+    }
+}
+
+#[test]
 fn everything_that_is_not_supported_is_refused_by_its_name() {
     let hook = json!([{ "path": "/bin/true" }]);
     for (field, value) in [
@@ -119,13 +139,10 @@ fn everything_that_is_not_supported_is_refused_by_its_name() {
         ("process.apparmorProfile", json!("two\nlines")),
         ("process.apparmorProfile", json!("x".repeat(4001))),
         ("process.selinuxLabel", json!("a:b:c:d")),
-        ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 1 })),
-        ("process.scheduler", json!({ "policy": "SCHED_BATCH" })),
         ("process.execCPUAffinity", json!({ "initial": "0" })),
         ("process.user.username", json!("me")),
         ("linux.mountLabel", json!("a:b:c:d")),
         ("linux.intelRdt", json!({ "closID": "x" })),
-        ("linux.memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0" })),
         ("linux.netDevices", json!({ "eth0": {} })),
         ("linux.seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
         ("linux.rootfsPropagation", json!("sideways")),

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::bundle::{Rest, complete, pieces};
 use super::check::program;
-use super::runtime::{encoded, lay_out, own_score, refuse_raw, unmount};
+use super::runtime::{encoded, lay_out, own_score, refuse_raw, refuse_scheduling, unmount};
 use super::{Forward, Handler, Kernel, Places, Prepared, Preparing, Program};
 use crate::error::EngineError;
 use crate::host::random;
@@ -170,6 +170,7 @@ impl Handler for Gvisor {
             let message = format!("the pod has no place for a kernel, which handler {:?} needs", self.name);
             return Err(EngineError::unsupported("runtime_handler", message));
         };
+        refuse_scheduling(Maker::Gvisor, spec)?;
         // What Berth's own runtime refuses is refused for all: they differ in what they let a container cover.
         let shown = cgroup.map(|group| plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), group));
         let inputs = Inputs {

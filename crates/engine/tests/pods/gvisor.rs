@@ -11,7 +11,9 @@ use berth_types::lifecycle::sandbox as pod;
 use berth_types::{Classify, ContainerId, Kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{GVISOR, LIMIT, WAITS, World, ended, runsc, sandbox, script, started, under};
+use crate::harness::{
+    GVISOR, LIMIT, WAITS, World, ended, runsc, sandbox, script, started, under, wait_for_file,
+};
 
 /// Runs a test with gVisor as the default handler, where it was built.
 fn with_gvisor(test: fn()) {
@@ -25,12 +27,6 @@ async fn output(engine: &Engine, id: &ContainerId, command: &[&str]) -> String {
     let command = command.iter().map(|word| (*word).to_owned()).collect();
     let out = engine.exec_sync(id, command, None).await.unwrap();
     String::from_utf8(out.stdout).unwrap()
-}
-
-/// Waits until a container has made a file that others of its pod see: its root is not theirs.
-async fn until(engine: &Engine, id: &ContainerId, file: &str) {
-    let test = vec!["sh".to_owned(), "-c".to_owned(), format!("until [ -e {file} ]; do sleep 0.05; done")];
-    engine.exec_sync(id, test, Some(LIMIT)).await.unwrap();
 }
 
 #[test]
@@ -67,8 +63,8 @@ fn a_stop_signals_once_waits_and_kills() {
             let polite = started(&engine, &pod, script("polite", polite)).await;
             let deaf = "trap '' TERM; : > /ready; while :; do sleep 0.05; done";
             let deaf = started(&engine, &pod, script("deaf", deaf)).await;
-            until(&engine, &polite, "/ready").await;
-            until(&engine, &deaf, "/ready").await;
+            wait_for_file(&engine, &polite, "/ready").await;
+            wait_for_file(&engine, &deaf, "/ready").await;
             engine.stop_container(&polite, Duration::from_secs(60)).await.unwrap();
             assert_eq!(engine.container(polite.as_str()).unwrap().exit.as_ref().unwrap().code, 7);
             engine.stop_container(&deaf, Duration::from_millis(300)).await.unwrap();
@@ -286,7 +282,7 @@ fn its_ports_are_reached_on_localhost() {
             let serve =
                 "echo hello > /tmp/index.html; busybox httpd -p 127.0.0.1:80 -h /tmp; : > /ready; sleep 1000000";
             let main = started(&engine, &pod, script("main", serve)).await;
-            until(&engine, &main, "/ready").await;
+            wait_for_file(&engine, &main, "/ready").await;
             for _ in 0..3 {
                 let Connection::Unix(mut stream) = engine.connect(&pod, 80).await.unwrap() else {
                     panic!("the port is not the host's")
