@@ -282,7 +282,8 @@ impl Ability {
             ),
             Ability::HugePages => Has::Otherwise("there are none"),
             Ability::Statistics => Has::Otherwise(
-                "processor time and memory while it is the only one of its pod that runs, the writable layer and the pod's own always",
+                "of the sandbox as a whole while it is the only one of its pod that runs; of several as gVisor's kernel tells, which knows the \
+                 processor time of each and gives each an equal part of the memory",
             ),
             Ability::Seccomp => Has::But(
                 "obeyed by gVisor's kernel; other actions than allow, kill (of the thread), trap, trace and the errors EPERM and \

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use berth_engine::model::{ContainerConfig, Device, ExitReason, Mount, Network, PidMode, SeccompChoice};
+use berth_engine::stats::ContainerStats;
 use berth_engine::{Connection, Engine, HandlerState};
 use berth_testkit::{require, require_root, wait_until};
 use berth_types::lifecycle::sandbox as pod;
@@ -348,7 +349,7 @@ fn it_is_found_checked_and_used() {
 }
 
 #[test]
-fn the_only_container_of_a_pod_has_numbers() {
+fn containers_of_one_kernel_have_numbers() {
     with_gvisor(|| {
         let mut world = World::new();
         let engine = world.with_image();
@@ -360,11 +361,27 @@ fn the_only_container_of_a_pod_has_numbers() {
             assert_eq!(of, [&one]);
             assert!(stats[0].usage.cpu_usage_ns > Some(0));
             let two = started(&engine, &pod, script("two", WAITS)).await;
-            // What is told of several is that they run, and their writable layers. The first may still be told as it was.
+            // Of several the kernel tells who uses what. The first may still be told as it was.
             let stats = engine.stats(engine.containers(None)).await;
             assert_eq!(stats.len(), 2);
-            let usage = stats.iter().find(|stats| stats.container.id == two).unwrap().usage;
-            assert!(usage.at > 0 && usage.cpu_usage_ns.is_none() && usage.memory.is_none(), "{usage:?}");
+            let used = |stats: &[ContainerStats], id: &ContainerId| {
+                let usage = stats.iter().find(|stats| stats.container.id == *id).unwrap().usage;
+                (usage.cpu_usage_ns.unwrap_or(0), usage.memory.map_or(0, |memory| memory.usage))
+            };
+            let (before, memory) = used(&stats, &two);
+            assert!(memory > 0, "{stats:?}");
+            let busy = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+            output(&engine, &two, &["sh", "-c", busy]).await;
+            // A sample is given for a second, and then another is taken.
+            let mut again = tokio::time::interval(Duration::from_millis(100));
+            loop {
+                again.tick().await;
+                let stats = engine.stats(engine.containers(None)).await;
+                let (works, waits) = (used(&stats, &two).0, used(&stats, &one).0);
+                if works > before && works > waits {
+                    break;
+                }
+            }
             engine.remove_sandbox(&pod).await.unwrap();
         });
         world.finish(engine);
