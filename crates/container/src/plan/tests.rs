@@ -107,26 +107,6 @@ fn a_profile_makes_a_plan_of_the_second_version_and_no_other_does() {
 }
 
 #[test]
-fn how_it_is_scheduled_makes_a_plan_of_the_third_version() {
-    let without = made(&config()).expect("a plan").encode().expect("encoded");
-    for profile in ["", "mine"] {
-        let mut config = config();
-        set(&mut config, "process.apparmorProfile", json!(profile));
-        set(&mut config, "linux.memoryPolicy", json!({ "mode": "MPOL_LOCAL" }));
-        let plan = made(&config).expect("a plan");
-        let bytes = plan.encode().expect("encoded");
-        assert_eq!(bytes[..2], [3, 0]);
-        assert_eq!(bytes[2..without.len()], without[2..]);
-        assert_eq!(Plan::decode(&bytes), Ok(plan.clone()));
-        for end in 0..bytes.len() {
-            assert!(Plan::decode(&bytes[..end]).is_err(), "{end}");
-        }
-        let process = plan.process.encode().expect("encoded");
-        assert_eq!(ProcessPlan::decode(&process), Ok(plan.process));
-    }
-}
-
-#[test]
 fn everything_that_is_not_supported_is_refused_by_its_name() {
     let hook = json!([{ "path": "/bin/true" }]);
     for (field, value) in [

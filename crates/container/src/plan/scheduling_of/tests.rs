@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::{Inputs, parse, plan};
+use crate::plan::{Inputs, Plan, parse, plan};
 
-fn made(process: Value, linux: Value) -> Result<Option<Scheduling>, String> {
+fn planned(process: Value, linux: Value) -> Result<Plan, String> {
     let mut config = json!({
         "ociVersion": "1.3.0",
         "process": { "user": { "uid": 0, "gid": 0 }, "args": ["sh"], "cwd": "/" },
@@ -14,8 +14,29 @@ fn made(process: Value, linux: Value) -> Result<Option<Scheduling>, String> {
         config[of].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     }
     let spec = parse(config.to_string().as_bytes()).map_err(|e| e.to_string())?;
-    let plan = plan(&spec, &Inputs::default()).map_err(|e| e.to_string())?;
-    Ok(plan.process.scheduling.map(|scheduling| *scheduling))
+    plan(&spec, &Inputs::default()).map_err(|e| e.to_string())
+}
+
+fn made(process: Value, linux: Value) -> Result<Option<Scheduling>, String> {
+    planned(process, linux).map(|plan| plan.process.scheduling.map(|scheduling| *scheduling))
+}
+
+#[test]
+fn it_makes_a_plan_of_the_third_version() {
+    let without = planned(json!({}), json!({})).expect("a plan").encode().expect("encoded");
+    for profile in ["", "mine"] {
+        let local = json!({ "memoryPolicy": { "mode": "MPOL_LOCAL" } });
+        let plan = planned(json!({ "apparmorProfile": profile }), local).expect("a plan");
+        let bytes = plan.encode().expect("encoded");
+        assert_eq!(bytes[..2], [3, 0]);
+        assert_eq!(bytes[2..without.len()], without[2..]);
+        assert_eq!(Plan::decode(&bytes), Ok(plan.clone()));
+        for end in 0..bytes.len() {
+            assert!(Plan::decode(&bytes[..end]).is_err(), "{end}");
+        }
+        let process = plan.process.encode().expect("encoded");
+        assert_eq!(ProcessPlan::decode(&process), Ok(plan.process));
+    }
 }
 
 #[test]
