@@ -27,6 +27,16 @@ use crate::user_namespace::UserNamespaces;
 use crate::views::Views;
 use crate::{recovery, users};
 
+/// The client of registries.
+fn registry(config: &EngineConfig) -> Registry {
+    Registry::new(registry::Config {
+        certs_dirs: config.images.certs_dirs.clone(),
+        unqualified_registries: config.images.short_name_hosts.clone(),
+        trust: config.images.trust.clone(),
+        ..registry::Config::default()
+    })
+}
+
 /// Everything is opened, and every pod recovered.
 pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shared>, Puller), EngineError> {
     let layout = Layout { root: config.root.clone(), state: config.state.clone() };
@@ -56,12 +66,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     let check = Arc::new(SelfCheck::new(Arc::clone(&placement), config.state.clone(), Arc::clone(&program)));
     let handlers = Handlers::new(&config, seams.handlers.into_iter().chain([native]), runtimes, check);
     let launcher = Launcher::new(config.open_files);
-    let registry = Registry::new(registry::Config {
-        certs_dirs: config.images.certs_dirs.clone(),
-        unqualified_registries: config.images.short_name_hosts.clone(),
-        trust: config.images.trust.clone(),
-        ..registry::Config::default()
-    });
+    let registry = registry(&config);
     let puller = Puller::new(registry.clone(), images.clone());
     let shared = Arc::new(Shared {
         cdi_dirs: RwLock::new(config.cdi_dirs.as_slice().into()),
