@@ -158,8 +158,10 @@ impl Kind {
     }
 }
 
-/// Number, whether it must be understood, and content.
-fn subpackets(bytes: &[u8]) -> Result<Vec<(u8, bool, &[u8])>, String> {
+/// A part of a signature: its number, whether it must be understood, and its content.
+type Subpacket<'a> = (u8, bool, &'a [u8]);
+
+fn subpackets(bytes: &[u8]) -> Result<Vec<Subpacket<'_>>, String> {
     let mut reader = Reader(bytes);
     let mut all = Vec::new();
     while !reader.0.is_empty() {
