@@ -41,6 +41,7 @@ fn host() -> HostFacts {
         hostname: "node".into(),
         unified: true,
         accounts_swap: true,
+        limits_hugepages: true,
         selinux: true,
     }
 }
