@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 /// As much of what it says is kept.
-const KEPT: usize = 2 << 10;
+pub const KEPT: usize = 2 << 10;
 
 /// What a program says. Nothing here waits, and nobody who holds the other end can make it wait.
 #[derive(Debug)]
