@@ -8,7 +8,7 @@
 //! delete   poststop                      here           when everything of it is gone
 //! ```
 //!
-//! Hooks begin with no signal blocked or ignored and, those that run here, in the bundle. Hooks in the container are told the number that
+//! Hooks begin with no signal blocked or ignored and, those of the host, in the bundle. Hooks in the container are told the number that
 //! its process has there. Each leads a process group, which is killed when its time is over. It need not read its input, which is a
 //! file; what it says is listened to until it ends, also where what it has started goes on and holds its streams.
 
@@ -333,6 +333,7 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> std::io::Result<i32> {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
     let target = pidfd_open(number, PidfdFlags::empty())?;
+    let bundle = std::env::current_dir();
     let kinds = namespace::MOUNT
         | namespace::NET
         | namespace::IPC
@@ -344,6 +345,10 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> std::io::Result<i32> {
     let kinds = if other_time { kinds | namespace::TIME } else { kinds };
     namespace::enter(target.as_fd(), kinds)?;
     drop(target);
+    if let Ok(bundle) = bundle {
+        // The host's mounts are there still; where it cannot be entered the hook begins at the root.
+        drop(std::env::set_current_dir(bundle));
+    }
     if user {
         // It is nobody in there yet, who loses all rights with the execve.
         user::become_root()?;

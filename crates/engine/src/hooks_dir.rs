@@ -61,7 +61,6 @@ pub(crate) struct HookFileError {
 /// A file's own form. What it says beside that is for others, but a condition that is not known cannot be judged.
 #[derive(Debug, Deserialize)]
 struct File {
-    version: String,
     hook: FileHook,
     #[serde(default)]
     when: FileWhen,

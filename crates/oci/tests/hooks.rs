@@ -271,11 +271,17 @@ fn a_hook_runs_in_the_bundle() {
     }
     for runtime in std::iter::once(Runtime::Ours).chain(oracles(test)) {
         let mut bundle = Bundle::new("true");
-        bundle.config["hooks"]["createRuntime"] =
-            json!([{ "path": "/bin/sh", "args": ["sh", "-c", "pwd > here"], "env": ["PATH=/bin:/usr/bin"] }]);
+        for kind in ["createRuntime", "createContainer"] {
+            let line = format!("pwd > here-{kind}");
+            bundle.config["hooks"][kind] =
+                json!([{ "path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/bin:/usr/bin"] }]);
+        }
         assert!(bundle.run(runtime).status.success(), "{runtime:?}");
-        let here = std::fs::read_to_string(bundle.path().join("here")).expect("it ran in the bundle");
-        assert_eq!(here.trim(), bundle.path().to_str().expect("a path"), "{runtime:?}");
+        for kind in ["createRuntime", "createContainer"] {
+            let here = bundle.path().join(format!("here-{kind}"));
+            let here = std::fs::read_to_string(here).expect("it ran in the bundle");
+            assert_eq!(here.trim(), bundle.path().to_str().expect("a path"), "{runtime:?} {kind}");
+        }
     }
 }
 

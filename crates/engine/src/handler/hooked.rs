@@ -1,7 +1,9 @@
 //! Containers of Berth's own runtime that have hooks: those find the container by a bundle on the disk and its root at a path, as they
 //! do under other runtimes. Nothing is made of the bundle. See docs/adr/0102.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use berth_container::hook::{self, Course, Place};
@@ -35,15 +37,17 @@ pub(super) fn take(spec: &Spec) -> Result<Option<(Spec, Hooks)>, EngineError> {
     Ok((!hooks.is_empty()).then_some((spec, hooks)))
 }
 
-/// The directory of a container's bundle.
-fn dir(places: Places<'_>) -> std::path::PathBuf {
-    places.dir.join("bundle")
+/// The directory of a container's bundle: beside its root, where the root of a user namespace is let in.
+fn dir(places: Places<'_>) -> PathBuf {
+    places.root.with_extension("bundle")
 }
 
 /// The bundle that hooks read, of which there is the directory.
 pub(super) fn bundle(container: &Preparing<'_>) -> Result<Bundle, EngineError> {
     let dir = dir(container.places);
-    std::fs::create_dir_all(&dir).map_err(|e| EngineError::system("make the container's bundle", e))?;
+    std::fs::create_dir(&dir)
+        .and_then(|()| std::fs::set_permissions(&dir, Permissions::from_mode(0o755)))
+        .map_err(|e| EngineError::system("make the container's bundle", e))?;
     let rest = Rest {
         root: container.places.root,
         devices: container.devices,
@@ -64,7 +68,8 @@ pub(super) fn forget(places: Places<'_>) -> Result<(), EngineError> {
         return Ok(());
     }
     run_left(&dir);
-    unmount(places)
+    unmount(places)?;
+    std::fs::remove_dir_all(&dir).map_err(|e| EngineError::system(format!("remove {}", dir.display()), e))
 }
 
 /// Runs the hooks that are written down for the container's end. What fails is told, and not tried again.
