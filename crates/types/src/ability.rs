@@ -174,7 +174,7 @@ impl Ability {
             Ability::Sysctls => "sysctls",
             Ability::Selinux => "SELinux labels",
             Ability::Apparmor => "AppArmor profiles of the host",
-            Ability::Hooks => "OCI hooks: of devices, of plugins, of the hooks directories",
+            Ability::Hooks => "OCI hooks",
             Ability::Propagation => "mounts that propagate",
             Ability::ProtectedPaths => {
                 "paths to hide or to make read-only (`masked_paths`, `readonly_paths`) outside of `/proc` and `/sys`"
