@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 /// The process between this program and a hook in a container's namespaces.
+#[allow(clippy::print_stderr, reason = "what the one that waits for the hook listens to")]
 fn between(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     match hook::main(words) {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),

@@ -66,11 +66,11 @@ fn main() -> ExitCode {
 }
 
 /// Between the shim and a hook in a container's namespaces, whose status this has.
+#[allow(clippy::print_stderr, reason = "what the shim listens to")]
 fn hook() -> std::io::Result<()> {
     match hook::main(std::env::args_os().skip(1)) {
         Ok(status) => berth_sys::process::exit_now(status),
         Err(e) => {
-            // What the shim listens to.
             eprintln!("{e}");
             Err(e)
         }

@@ -6,10 +6,12 @@ fn parsed(said: &Value) -> Result<Entry, String> {
     parse(Path::new("/h/one.json"), said.to_string().as_bytes()).map_err(|e| e.to_string())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is made for it")]
 fn file(when: Value) -> Value {
     json!({ "version": "1.0.0", "hook": { "path": "/bin/true" }, "when": when, "stages": ["prestart"] })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is made for it")]
 fn is_for(when: Value, annotations: &[(&str, &str)], command: &str, has_bind_mounts: bool) -> bool {
     let annotations = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let subject = Subject { command, annotations: &annotations, has_bind_mounts };
