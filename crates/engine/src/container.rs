@@ -14,6 +14,7 @@ mod cdi;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod hooks;
 pub(crate) mod kernel;
 mod limits;
 pub(crate) mod pause;

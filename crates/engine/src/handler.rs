@@ -14,6 +14,7 @@ mod features;
 pub(crate) mod foreign;
 mod found;
 mod gvisor;
+mod hooked;
 mod mapped;
 mod native;
 mod runtime;

@@ -71,6 +71,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     let shared = Arc::new(Shared {
         cdi_dirs: RwLock::new(config.cdi_dirs.as_slice().into()),
         registry,
+        hooks_dirs: RwLock::new(config.hooks_dirs.as_slice().into()),
         config,
         layout,
         views: Views::new(),

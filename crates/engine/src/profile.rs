@@ -20,7 +20,8 @@ pub(crate) struct Profiles {
 }
 
 impl Profiles {
-    /// The encoded plan of a container, with the namespaces and mount sources that come as descriptors.
+    /// The encoded plan of a container, with the namespaces and mount sources that come as descriptors. Its root does too, unless the
+    /// specification has another path for it than `/`.
     pub(crate) fn plan(
         &self,
         spec: &Spec,
@@ -34,7 +35,8 @@ impl Profiles {
             Some(process) => self.seccomp(process, security)?,
             None => None,
         };
-        let inputs = Inputs { given_root: true, given, given_mounts, seccomp, cgroups, ..Inputs::default() };
+        let given_root = spec.root().as_ref().is_none_or(|root| root.path() == Path::new("/"));
+        let inputs = Inputs { given_root, given, given_mounts, seccomp, cgroups, ..Inputs::default() };
         let mut plan = plan::plan(spec, &inputs).map_err(|e| refused(&e))?;
         plan.process.env.extend(raw_env.iter().map(line));
         plan.encode().map_err(|e| EngineError::invalid("container", e.to_string()))

@@ -177,7 +177,7 @@ impl Ability {
             Ability::Sysctls => "sysctls",
             Ability::Selinux => "SELinux labels",
             Ability::Apparmor => "AppArmor profiles of the host",
-            Ability::Hooks => "hooks, which some devices of the Container Device Interface come with",
+            Ability::Hooks => "OCI hooks",
             Ability::Propagation => "mounts that propagate",
             Ability::ProtectedPaths => {
                 "paths to hide or to make read-only (`masked_paths`, `readonly_paths`) outside of `/proc` and `/sys`"
@@ -197,17 +197,10 @@ impl Ability {
     /// Whether pods have it by this kind of handler.
     pub fn of(self, maker: Maker) -> Has {
         match maker {
-            Maker::Native => self.of_native(),
+            Maker::Native => Has::Yes,
             Maker::Runtime => self.of_runtime(),
             Maker::Gvisor => self.of_gvisor(),
             Maker::Shim => self.of_shim(),
-        }
-    }
-
-    fn of_native(self) -> Has {
-        match self {
-            Ability::Hooks => Has::Refused,
-            _ => Has::Yes,
         }
     }
 
@@ -343,13 +336,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_in_the_table_once_and_native_has_all_but_hooks() {
+    fn each_is_in_the_table_once_and_native_has_all() {
         let mut words: Vec<&str> = Ability::ALL.iter().map(|ability| ability.words()).collect();
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), Ability::ALL.len());
         for ability in Ability::ALL {
-            assert_eq!(ability.need(Maker::Native).is_ok(), ability != Ability::Hooks);
+            assert!(ability.need(Maker::Native).is_ok());
             // A row in which nothing differs is none.
             assert!(Maker::ALL.iter().any(|maker| ability.of(*maker) != Has::Yes), "{ability:?}");
         }

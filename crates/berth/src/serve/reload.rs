@@ -99,6 +99,7 @@ pub(super) fn live(settings: &Settings) -> Live {
         short_name_hosts: settings.short_name_hosts.clone(),
         trust: Some(settings.trust.clone()),
         cdi_dirs: settings.cdi_dirs.clone(),
+        hooks_dirs: settings.hooks_dirs.clone(),
         cni: CniNetwork { conf_dir: settings.cni_conf_dir.clone(), bin_dirs: settings.cni_bin_dirs.clone() },
     }
 }

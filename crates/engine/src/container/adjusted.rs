@@ -26,6 +26,7 @@ pub(super) struct Adjustment {
 impl Work {
     /// What plugins make of the specification. From here on the container has the limits that they want.
     pub(super) async fn adjust(&mut self, facts: &Facts, mut spec: Spec) -> Result<Adjustment, EngineError> {
+        spec = self.with_hooks(spec).await?;
         cdi::add_hooks(&mut spec, &self.hooks);
         if !self.shared.has_plugins() {
             return Ok(Adjustment { spec, resources: None, rules: Vec::new(), seccomp: None });

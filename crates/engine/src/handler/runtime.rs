@@ -203,7 +203,7 @@ pub(super) fn unmount(places: Places<'_>) -> Result<(), EngineError> {
 }
 
 /// Mounts a container's root at a path that is made for it, as the pod's user namespace sees it.
-fn mount_root(
+pub(super) fn mount_root(
     root: &Overlay<'_>,
     user: Option<(UserNamespace, BorrowedFd<'_>)>,
     at: &Path,

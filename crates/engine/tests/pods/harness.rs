@@ -128,6 +128,7 @@ impl World {
             handlers: BTreeMap::new(),
             handler_dirs: Vec::new(),
             cdi_dirs: vec![dir.path().join("cdi")],
+            hooks_dirs: vec![dir.path().join("hooks.d"), dir.path().join("own-hooks.d")],
             default_handler: HANDLER.get().map_or("native", |(name, _)| name).to_owned(),
             images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
             cri_network: network,
