@@ -103,6 +103,7 @@ pub(super) fn plan(
         pid: pod_pid(pod),
         stop_signal: lived.stop_signal,
         rlimits: Vec::new(),
+        continues: None,
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
     Some(Planned {
