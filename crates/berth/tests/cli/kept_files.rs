@@ -65,6 +65,22 @@ fn a_container_that_is_run_again_by_its_policy_keeps_what_was_written() {
 }
 
 #[test]
+fn a_pod_of_a_manifest_begins_with_its_image_as_in_kubernetes() {
+    require_root!();
+    let home = Home::start();
+    let manifest = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: m}}, spec: {{terminationGracePeriodSeconds: 0, containers: [
+            {{name: m, image: {BUSYBOX}, command: [sh, -c, '{COUNTS}']}}]}}}}"
+    );
+    let file = home.write("m.yaml", &manifest);
+    home.berth(&["play", "-q", &file]).fine();
+    home.berth(&["restart", "m"]).fine();
+    assert!(wait_until(LIMIT, || home.berth(&["exec", "m", "wc", "-l", "/runs"]).out == "1 /runs\n"));
+    home.berth(&["down", &file]).fine();
+    home.clean();
+}
+
+#[test]
 fn a_start_that_fails_loses_nothing() {
     require_root!();
     let home = Home::start();
