@@ -172,7 +172,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let reach = cli.reach.or_environment(|name| std::env::var(name).ok());
-    match cli.command {
+    obey(cli.command, reach)
+}
+
+fn obey(command: Command, reach: Reach) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
         Command::Config(config) => config.run(&reach),
         Command::Completion(completion) => completion.run(tree()),

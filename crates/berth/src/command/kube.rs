@@ -95,6 +95,23 @@ async fn pod(client: &mut Client, target: &str) -> anyhow::Result<Value> {
     }
 }
 
+/// Leaves out lists and objects with nothing in them, which say nothing; but for a volume's source.
+fn without_nothing(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.retain(|key, value| {
+            without_nothing(value);
+            let is_nothing = match value {
+                Value::Object(fields) => fields.is_empty() && key != "emptyDir",
+                Value::Array(items) => items.is_empty(),
+                other => other.is_null(),
+            };
+            !is_nothing
+        }),
+        Value::Array(items) => items.iter_mut().for_each(without_nothing),
+        _ => {}
+    }
+}
+
 /// The manifest that a pod was made of, with its kind, as YAML.
 fn manifest(pod: &Value, target: &str) -> anyhow::Result<String> {
     let config = &pod["config"];
@@ -115,7 +132,8 @@ fn manifest(pod: &Value, target: &str) -> anyhow::Result<String> {
         ordered.insert(key.to_owned(), value);
     }
     ordered.append(fields);
-    let document = Value::Object(ordered);
+    let mut document = Value::Object(ordered);
+    without_nothing(&mut document);
     let text = document.to_string();
     if ["configMap", "secret"].iter().any(|word| text.contains(word)) {
         note(format_args!(
@@ -123,4 +141,21 @@ fn manifest(pod: &Value, target: &str) -> anyhow::Result<String> {
         ));
     }
     Ok(serde_saphyr::to_string(&document)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let mut value = json!({
+            "a": [], "b": {"c": {}}, "d": null, "e": false, "f": "", "volumes": [{"name": "v", "emptyDir": {}}], "g": [{"h": []}],
+        });
+        without_nothing(&mut value);
+        let wanted = json!({ "e": false, "f": "", "volumes": [{"name": "v", "emptyDir": {}}], "g": [{}] });
+        assert_eq!(value, wanted);
+    }
 }

@@ -81,28 +81,8 @@ impl Purge {
         } else if let Some(socket) = reach.named_socket() {
             // Only the daemon behind it knows its directories.
             bail!("no daemon is listening on {socket} (hint: name the instance, or its --root and --state)");
-        } else if self.root.is_none()
-            && !settings.root.exists()
-            && let Some(root) = root_of(&settings.bridge)
-        {
-            note(format_args!(
-                "{} does not exist, and the bridge {} is of a daemon with the root directory {}: that is purged",
-                settings.root.display(),
-                settings.bridge,
-                root.display()
-            ));
-            settings.root = root;
-        }
-        if daemon.is_none()
-            && self.state.is_none()
-            && let Some(state) = state_of(&settings.root).filter(|state| *state != settings.state)
-        {
-            note(format_args!(
-                "pods of {} have the state directory {}: that is purged",
-                settings.root.display(),
-                state.display()
-            ));
-            settings.state = state;
+        } else {
+            self.look_elsewhere(&mut settings);
         }
         ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
         ours("state", &settings.state, "boot", &["pods", "daemon.log"])?;
@@ -136,6 +116,32 @@ impl Purge {
             note(format_args!("berth: {}", berth_types::error::chain(failure)));
         }
         Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Directories that a daemon which has ended had by flags, as what it left tells them.
+    fn look_elsewhere(&self, settings: &mut Settings) {
+        if self.root.is_none()
+            && !settings.root.exists()
+            && let Some(root) = root_of(&settings.bridge)
+        {
+            note(format_args!(
+                "{} does not exist, and the bridge {} is of a daemon with the root directory {}: that is purged",
+                settings.root.display(),
+                settings.bridge,
+                root.display()
+            ));
+            settings.root = root;
+        }
+        if self.state.is_none()
+            && let Some(state) = state_of(&settings.root).filter(|state| *state != settings.state)
+        {
+            note(format_args!(
+                "pods of {} have the state directory {}: that is purged",
+                settings.root.display(),
+                state.display()
+            ));
+            settings.state = state;
+        }
     }
 
     /// What the daemon runs with is what is removed; flags that name something else are a mistake.
