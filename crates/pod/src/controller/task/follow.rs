@@ -42,9 +42,8 @@ impl Task {
             return warn(chain(&e));
         }
         let place = self.pods.place_of(old.config.metadata.uid.clone());
-        match tokio::task::spawn_blocking(move || files::remove(&place)).await {
-            Ok(Err(e)) => warn(e.to_string()),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(e)) = tokio::task::spawn_blocking(move || files::remove(&place)).await {
+            warn(e.to_string());
         }
     }
 
