@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
-use berth_container::seccomp::{self, Cache, Conditions, MAX_PROFILE};
+use berth_container::seccomp::{self, Cache, Conditions, MAX_PROFILE, SeccompError};
 use berth_sys::fs::read_bounded;
 use berth_types::{Classify, Kind};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
@@ -63,6 +63,9 @@ impl Profiles {
         let failed = |e| EngineError::failed("seccomp profile", e);
         let conditions = || Conditions::of_host(bounding(process)).map_err(failed);
         let profile = match &security.seccomp {
+            SeccompChoice::Rules(text) => {
+                seccomp::parse(text.as_bytes(), conditions()?).map_err(|e| given(&e))?
+            }
             _ if security.privileged => return Ok(None),
             SeccompChoice::Unconfined => return Ok(None),
             SeccompChoice::Default => {
@@ -80,12 +83,14 @@ impl Profiles {
         process: &Process,
         security: &ContainerSecurity,
     ) -> Result<Option<Seccomp>, EngineError> {
-        if security.privileged {
-            return Ok(None);
-        }
         let bounding = bounding(process);
         let failed = |e| EngineError::failed("seccomp profile", e);
         let program = match &security.seccomp {
+            SeccompChoice::Rules(text) => {
+                let conditions = Conditions::of_host(bounding).map_err(failed)?;
+                self.cache.json(text.as_bytes(), conditions).map_err(|e| given(&e))?
+            }
+            _ if security.privileged => return Ok(None),
             SeccompChoice::Unconfined => return Ok(None),
             SeccompChoice::Default => {
                 let conditions = Conditions::of_host(bounding).map_err(failed)?;
@@ -101,6 +106,11 @@ impl Profiles {
         };
         Ok(Some(program.encode()))
     }
+}
+
+/// What is wrong with a profile that a plugin gave.
+fn given(error: &SeccompError) -> EngineError {
+    EngineError::invalid("seccomp_policy", format!("a plugin gives a profile that is none: {error}"))
 }
 
 fn bounding(process: &Process) -> u64 {

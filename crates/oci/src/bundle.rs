@@ -136,9 +136,7 @@ pub(crate) fn read_config(path: &Path) -> Result<(Spec, Vec<u8>), OciError> {
 /// The plan of a further process in a container of this specification.
 pub(crate) fn further_process(spec: &Spec, process: &Process) -> Result<ProcessPlan, OciError> {
     let inputs = Inputs { seccomp: filter(spec)?, ..Inputs::default() };
-    let mut plan = plan::process(process, &inputs, has_user_namespace(spec))?;
-    plan.personality = plan::personality(spec)?;
-    Ok(plan)
+    Ok(plan::process(process, &inputs, has_user_namespace(spec))?.of_container(spec)?)
 }
 
 #[allow(deprecated, reason = "the prestart hooks are still written by others")]

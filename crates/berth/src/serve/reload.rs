@@ -68,6 +68,7 @@ impl Reload {
             }
         };
         let changes = changes(&self.running, &layers);
+        self.apply(engine, &settings).await;
         for changed in &changes {
             let Changed { key, from, to, change } = changed;
             match change {
@@ -80,7 +81,6 @@ impl Reload {
         if changes.is_empty() {
             tracing::info!("the configuration was read again: nothing has changed");
         }
-        self.apply(engine, &settings).await;
         self.running.take(&layers, Change::Reload);
     }
 

@@ -395,6 +395,12 @@ pub(crate) async fn ended(engine: &Engine, id: &ContainerId) -> berth_engine::mo
     }
 }
 
+/// Waits until a running container has a file.
+pub(crate) async fn wait_for_file(engine: &Engine, id: &ContainerId, file: &str) {
+    let wait = format!("until [ -e {file} ]; do sleep 0.05; done");
+    engine.exec_sync(id, vec!["sh".to_owned(), "-c".to_owned(), wait], Some(LIMIT)).await.unwrap();
+}
+
 /// Creates and starts a container.
 pub(crate) async fn started(engine: &Engine, pod: &SandboxId, config: ContainerConfig) -> ContainerId {
     let id = engine.create_container(pod, config).await.unwrap();
