@@ -1,4 +1,4 @@
-//! Pods of `berth run` that run anew: what their containers wrote is kept, as docker keeps it (ADR 0105).
+//! Pods of `berth run` that run anew: what their containers wrote is kept, as docker keeps it. See docs/adr/0105.
 //!
 //! The old pod is stopped and stays until the new one, which has its name, runs. A container of the new one goes on with the
 //! writable layer of the old one's; when it cannot be started, the layer goes back, and the old pod is there as before.
