@@ -179,7 +179,7 @@ fn lists_come_in_every_form() {
     require_root!();
     let home = Home::start();
     home.berth(&["run", "-d", "-q", "--name", "w", BUSYBOX, "sleep", "1000"]).fine();
-    home.berth(&["volume", "create", "-q", "v"]).code;
+    home.berth(&["volume", "create", "v"]).fine();
     for (list, name) in [
         (&["ps"][..], "w/w\n"),
         (&["pods"], "w\n"),
