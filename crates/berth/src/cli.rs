@@ -45,6 +45,8 @@ enum Command {
     Play(command::play::Play),
     /// Stop and remove pods, by name or by their manifest
     Down(command::play::Down),
+    /// Manifests by podman's words: kube generate, play and down
+    Kube(command::kube::Kube),
     /// List containers
     Ps(command::list::Ps),
     /// List pods
@@ -103,6 +105,12 @@ enum Command {
     History(command::layers::History),
     /// Show what a container changed in its root file system
     Diff(command::layers::Diff),
+    /// Make an image of a container with what it wrote
+    Commit(command::commit::Commit),
+    /// Write the root file system of a container as a tar
+    Export(command::commit::Export),
+    /// Make an image of a root file system in a tar
+    Import(command::commit::Import),
     /// Give an image another name
     Tag(command::image::Tag),
     /// Remove images
@@ -155,7 +163,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Err(e) => return Ok(misunderstood(e)),
     };
     let reach = cli.reach.or_environment(|name| std::env::var(name).ok());
-    match cli.command {
+    obey(cli.command, reach)
+}
+
+fn obey(command: Command, reach: Reach) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Serve(serve) => serve.run(reach.instance).map(|()| ExitCode::SUCCESS),
         Command::Config(config) => config.run(&reach),
         Command::Policy(policy) => policy.run(&reach),
@@ -166,6 +178,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Create(create) => on_runtime(create.run(reach)),
         Command::Play(play) => on_runtime(play.run(reach)),
         Command::Down(down) => on_runtime(down.run(reach)),
+        Command::Kube(kube) => on_runtime(kube.run(reach)),
         Command::Ps(ps) => on_runtime(ps.run(reach)),
         Command::Pods(pods) => on_runtime(pods.run(reach)),
         Command::Workloads(workloads) => on_runtime(workloads.run(reach)),
@@ -186,6 +199,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Events(events) => on_runtime(events.run(reach)),
         Command::Describe(describe) => on_runtime(describe.run(reach)),
         Command::Explain(explain) => on_runtime(explain.run(reach)),
+        Command::Commit(commit) => on_runtime(commit.run(reach)),
+        Command::Export(export) => on_runtime(export.run(reach)),
+        Command::Import(import) => on_runtime(import.run(reach)),
         Command::Tag(tag) => on_runtime(tag.run(reach)),
         Command::Prune(prune) => on_runtime(prune.run(reach)),
         Command::System(system) => on_runtime(system.run(reach)),

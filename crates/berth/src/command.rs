@@ -3,6 +3,7 @@
 pub(crate) mod act;
 pub(crate) mod archive;
 pub(crate) mod change;
+pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
@@ -12,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod forward;
 pub(crate) mod image;
 pub(crate) mod info;
+pub(crate) mod kube;
 pub(crate) mod layers;
 pub(crate) mod list;
 pub(crate) mod login;

@@ -5,16 +5,60 @@ pub(crate) mod table;
 
 use std::io::{IsTerminal, Write};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use berth_sys::clock::now;
 use clap::ValueEnum;
+use serde_json::Value;
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
+    /// For people; on a terminal columns are cut
     #[default]
     Table,
+    /// The same with whole columns, and more of them
+    Wide,
+    /// One document with everything
     Json,
+    /// The same as YAML
+    Yaml,
+    /// What other commands take, a line each
+    Name,
+}
+
+/// What an object is called on the command line.
+pub(crate) type NameOf = fn(&Value) -> String;
+
+impl Format {
+    /// Prints objects; false where a table is wanted. `name` is None where they have no names.
+    pub(crate) fn shows(self, objects: &Value, name: Option<NameOf>) -> anyhow::Result<bool> {
+        match (self, name) {
+            (Self::Table | Self::Wide, _) => return Ok(false),
+            (Self::Json, _) => line(objects)?,
+            (Self::Yaml, _) => line(serde_saphyr::to_string(objects)?.trim_end())?,
+            (Self::Name, None) => {
+                bail!("-o name: there are no names here (hint: -o json has everything)")
+            }
+            (Self::Name, Some(name)) => {
+                let all = objects.as_array().map(Vec::as_slice).unwrap_or_default();
+                all.iter().try_for_each(|object| line(name(object)))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Prints a table, whole where it is to be wide.
+    pub(crate) fn table(self, head: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+        match self {
+            Self::Wide => table::lines(head, rows).into_iter().try_for_each(line),
+            _ => table::print(head, rows),
+        }
+    }
+}
+
+/// The text of a key.
+pub(crate) fn text_of(object: &Value, key: &str) -> String {
+    object[key].as_str().unwrap_or_default().to_owned()
 }
 
 /// A line on standard output. What cannot be written is an error: a partial list in a file on a full disk is not a list.

@@ -2,6 +2,7 @@
 
 mod acts;
 mod archive;
+mod commit;
 mod forward;
 mod images;
 mod look;
@@ -111,6 +112,7 @@ impl Berth for Service {
     type PushStream = Messages<api::PushEvent>;
     type LoadStream = Messages<api::LoadEvent>;
     type SaveStream = Messages<api::Chunk>;
+    type ExportStream = Messages<api::Chunk>;
 
     async fn info(&self, _: Request<api::InfoRequest>) -> Answer<api::InfoResponse> {
         let config = self.engine.config();
@@ -312,6 +314,20 @@ impl Berth for Service {
         let (sender, answer) = stream();
         tokio::spawn(archive::save(self.clone(), request.into_inner(), sender));
         answer
+    }
+
+    async fn export(&self, request: Request<api::ExportRequest>) -> Answer<Self::ExportStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(commit::export(self.clone(), request.into_inner().container, sender));
+        answer
+    }
+
+    async fn commit(&self, request: Request<api::CommitRequest>) -> Answer<api::MadeImage> {
+        commit::commit(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn import(&self, request: Request<Streaming<api::ImportInput>>) -> Answer<api::MadeImage> {
+        commit::import(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn doctor(&self, _: Request<api::DoctorRequest>) -> Answer<api::DoctorResponse> {

@@ -11,6 +11,7 @@
 pub(crate) mod adjust;
 mod adjusted;
 mod cdi;
+mod continued;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod exit;

@@ -19,7 +19,9 @@ mod load;
 pub(crate) mod rebuild;
 mod save;
 
+pub(crate) use inflate::temporary as temporary_file;
 pub use load::LoadProgress;
+pub(crate) use load::{off_runtime, seekable as inflate_archive};
 pub(crate) use save::write_layer as rebuild_layer;
 
 /// Why an archive could not be loaded or saved.
@@ -58,6 +60,9 @@ pub enum ArchiveError {
     /// The policy lets no such archive in.
     #[error(transparent)]
     Refused(#[from] berth_trust::Refused),
+    /// An instruction that changes a configuration is wrong.
+    #[error(transparent)]
+    Change(crate::commit::ChangeError),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,7 +71,7 @@ pub enum ArchiveError {
 impl Classify for ArchiveError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Malformed(_) | Self::Document { .. } => Kind::Invalid,
+            Self::Malformed(_) | Self::Document { .. } | Self::Change(_) => Kind::Invalid,
             Self::NoPlatform(_) => Kind::NotFound,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Kind::Exhausted,
             Self::Io { .. } => Kind::Internal,
@@ -85,6 +90,6 @@ impl Classify for ArchiveError {
     }
 }
 
-fn io(operation: &'static str) -> impl FnOnce(std::io::Error) -> ArchiveError {
+pub(crate) fn io(operation: &'static str) -> impl FnOnce(std::io::Error) -> ArchiveError {
     move |source| ArchiveError::Io { operation, source }
 }

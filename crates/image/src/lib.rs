@@ -17,6 +17,7 @@
 
 mod archive;
 mod artifact;
+mod commit;
 mod config;
 pub mod credentials;
 mod error;
@@ -30,6 +31,7 @@ pub mod registry;
 pub mod signatures;
 mod snapshot;
 mod store;
+mod tree_tar;
 pub mod unpack;
 
 use std::path::PathBuf;
@@ -37,12 +39,14 @@ use std::path::PathBuf;
 pub use berth_trust as trust;
 
 pub use archive::{ArchiveError, LoadProgress};
+pub use commit::{ChangeError, Files, RunWith, Words};
 pub use config::{ConfigError, ImageConfig};
 pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
 pub use snapshot::{Snapshot, Usage, VolumeImage};
 pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
 pub use store::{Change, Images, Measured, Removed, Step, Volume, VolumeError};
+pub use tree_tar::Ids;
 pub use unpack::Limits;
 
 /// How the image store works.

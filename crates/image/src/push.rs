@@ -17,6 +17,7 @@ use std::sync::Arc;
 use berth_types::reference::ImageRef;
 use berth_types::{Classify, Digest, Kind};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::Method;
 
 use crate::archive::ArchiveError;
@@ -28,10 +29,12 @@ use crate::registry::write::{self, Payload, Write};
 use crate::registry::{
     Descriptor, Document, HostError, Registry, RegistryError, Retries, Source, Tried, parse,
 };
-use crate::store::record;
-use crate::{Images, StoreError};
+use crate::store::record::{self, LayerRecord};
+use crate::{Images, Names, StoreError};
 use blob::Content;
 
+/// Layers that are sent at a time.
+const AT_A_TIME: usize = 3;
 /// What the compressed layers of docker's manifests are.
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -148,21 +151,18 @@ impl Registry {
             state: LayerState::Waiting,
         };
         progress.begin(record.manifest.clone(), document.layers.iter().map(waiting).collect());
-        let mut sent = Vec::new();
-        for (index, layer) in document.layers.iter().enumerate() {
-            // The manifest and the record have the same layers in the same order, or the record has none of it.
-            let stored = record.layers.get(index).filter(|_| record.layers.len() == document.layers.len());
-            let told = |done: u64, total: u64, state| {
-                let digest = layer.digest.clone();
-                progress.layer(index, &LayerProgress { digest, done, total, state });
-            };
-            sent.push(push.layer(layer, stored, &told).await?);
-        }
+        let sent = push.layers(&document.layers, &record.layers, &progress).await?;
         let config = crate::store::read_blob(images, &record.id)?;
         push.blob(&document.config.digest, &Content::bytes(config), &|_, _, _| {}).await?;
         let changed = sent.iter().any(Option::is_some);
         let manifest = if changed { replaced(&manifest, &sent).ok_or_else(unusable)? } else { manifest };
         push.manifest(&manifest).await?;
+        if !changed {
+            // From now on it is known by what it is called there, as what was pulled.
+            let there = request.to.with_digest(&record.manifest);
+            let names = Names { tags: Vec::new(), repo_digests: vec![there] };
+            images.tag(&image.id, names).await?;
+        }
         Ok(Pushed { digest: record::sum(&manifest), changed })
     }
 }
@@ -186,6 +186,40 @@ fn replaced(manifest: &[u8], layers: &[Option<Descriptor>]) -> Option<Vec<u8>> {
 }
 
 impl Push {
+    /// Sees to it that all layers are there, several at a time; what is there instead of each. One that an image has twice is sent once.
+    async fn layers(
+        &self,
+        layers: &[Descriptor],
+        stored: &[LayerRecord],
+        progress: &Progress,
+    ) -> Result<Vec<Option<Descriptor>>, PushError> {
+        // The manifest and the record have the same layers in the same order, or the record has none of it.
+        let of_record = |index: usize| stored.get(index).filter(|_| stored.len() == layers.len());
+        let first = |digest: &Digest| layers.iter().position(|layer| layer.digest == *digest);
+        let told = |index: usize, done: u64, total: u64, state| {
+            let digest = layers[index].digest.clone();
+            progress.layer(index, &LayerProgress { digest, done, total, state });
+        };
+        let (of_record, first, told) = (&of_record, &first, &told);
+        let one = |index: usize| async move {
+            let layer = &layers[index];
+            if first(&layer.digest) != Some(index) {
+                return Ok(None);
+            }
+            let told = |done: u64, total: u64, state| told(index, done, total, state);
+            self.layer(layer, of_record(index), &told).await
+        };
+        let work = futures_util::stream::iter(0..layers.len()).map(one).buffered(AT_A_TIME);
+        let mut sent: Vec<Option<Descriptor>> = work.try_collect().await?;
+        for (index, layer) in layers.iter().enumerate() {
+            if let Some(before) = first(&layer.digest).filter(|before| *before != index) {
+                told(index, layer.size, layer.size, LayerState::Exists);
+                sent[index] = sent[before].clone();
+            }
+        }
+        Ok(sent)
+    }
+
     /// Puts the manifest there, by its tag, or by its digest.
     async fn manifest(&self, manifest: &[u8]) -> Result<(), PushError> {
         #[derive(serde::Deserialize)]

@@ -22,9 +22,10 @@ use layout::Layout;
 use record::{ImageRecord, LayerRecord, Tag};
 use state::{Layer, State, Stored};
 
-mod changes;
+pub(crate) mod changes;
 mod complete;
 mod find;
+mod handover;
 mod history;
 pub(crate) mod ingest;
 pub(crate) mod layout;
@@ -39,6 +40,7 @@ mod state;
 mod trash;
 mod usage;
 mod volume;
+pub(crate) mod walk;
 
 pub use changes::Change;
 pub use history::Step;
@@ -65,6 +67,8 @@ struct Inner {
     published: published::Publication,
     trash: trash::Trash,
     usages: usage::Usages,
+    /// Held while a writable layer goes from one container to another.
+    handovers: Mutex<()>,
     #[cfg(test)]
     on_step: Mutex<Option<tests::Hook>>,
     _lock: Lock,
@@ -91,6 +95,7 @@ impl Images {
                     state: Mutex::new(state),
                     trash: trash::Trash::default(),
                     usages: usage::Usages::default(),
+                    handovers: Mutex::default(),
                     #[cfg(test)]
                     on_step: Mutex::default(),
                     _lock: lock,

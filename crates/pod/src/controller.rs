@@ -8,6 +8,7 @@
 //! The desired state is the manifest, which the pod's sandbox carries as an annotation: a new daemon
 //! goes on with every pod it finds.
 
+mod again;
 mod atomic;
 mod decide;
 mod error;
@@ -124,6 +125,8 @@ pub(crate) enum Command {
 pub enum Then {
     /// It stays, with its logs, until it is removed.
     Stays,
+    /// It stays for the one that takes its name and goes on with what it wrote.
+    MakesWay,
     /// It is removed, to be made again at once: what is kept for it is kept.
     ComesAgain,
     /// It is removed.
@@ -137,6 +140,19 @@ pub(crate) struct Down {
     pub(crate) grace: Option<u64>,
     pub(crate) then: Then,
     pub(crate) done: oneshot::Sender<Result<(), PodError>>,
+}
+
+impl Options {
+    /// What a new daemon has to know of them.
+    fn note_in(&self, plan: &mut Plan) {
+        let annotations = &mut plan.sandbox.annotations;
+        if self.remove {
+            annotations.insert(REMOVE.to_owned(), "true".to_owned());
+        }
+        if let (true, Some(name)) = (self.waits, &self.hold) {
+            annotations.insert(WAITS.to_owned(), name.clone());
+        }
+    }
 }
 
 impl Pods {
@@ -158,7 +174,9 @@ impl Pods {
             }),
         };
         let found = pods.inner.engine.sandboxes(Some(Owner::Local));
-        for view in &found {
+        // The pod that goes on with another removes that when it runs.
+        let followed: Vec<_> = found.iter().filter_map(|view| again::before(&view.config)).collect();
+        for view in found.iter().filter(|view| !followed.contains(&view.id.as_str())) {
             pods.adopt(view);
         }
         let living = found.iter().map(|view| view.config.metadata.uid.as_str()).collect();
@@ -200,12 +218,7 @@ impl Pods {
             place.user = Some(ids.namespace());
             plan = plan::plan(&pod, &place)?;
         }
-        if options.remove {
-            plan.sandbox.annotations.insert(REMOVE.to_owned(), "true".to_owned());
-        }
-        if let (true, Some(name)) = (options.waits, &options.hold) {
-            plan.sandbox.annotations.insert(WAITS.to_owned(), name.clone());
-        }
+        options.note_in(&mut plan);
         let key = key(&plan);
         let (name, commands) = (key.name.clone(), self.claim(&key)?);
         let (started, answer) = oneshot::channel();

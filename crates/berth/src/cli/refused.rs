@@ -31,21 +31,6 @@ const COMMANDS: &[Refused] = &[
         "Berth does not read compose files",
         "write pods for berth play; kompose converts files",
     ),
-    refused(
-        &["commit"],
-        "Berth makes no images of containers",
-        "build an image with buildah, podman or docker, and berth load it",
-    ),
-    refused(
-        &["export"],
-        "the root of a container is not exported",
-        "berth exec NAME tar -C / -c . > FILE, while it runs",
-    ),
-    refused(
-        &["import"],
-        "a bare root file system is no image",
-        "make an image of it with buildah or docker import, and berth load it",
-    ),
     refused(&["search"], "registries have no common way to search", "look in the registry's own pages"),
     refused(&["manifest", "artifact"], "Berth does not edit images", "skopeo, crane or docker manifest do"),
     refused(
@@ -76,8 +61,8 @@ const COMMANDS: &[Refused] = &[
     refused(&["checkpoint", "restore"], "containers are not checkpointed", "berth stop ends one"),
     refused(
         &["generate"],
-        "units and manifests are not generated",
-        "the Debian package has a unit for berth serve",
+        "the words are podman's",
+        "berth kube generate POD writes a manifest; the Debian package has a unit for berth serve, which brings pods back",
     ),
     refused(
         &["mount", "unmount", "umount"],
@@ -89,13 +74,16 @@ const COMMANDS: &[Refused] = &[
         "limits of a container are not changed while it runs",
         "berth run it again with other limits",
     ),
-    refused(&["rename"], "a pod keeps the name that it was made with", "berth run --name NEW makes another"),
+    refused(
+        &["rename"],
+        "a pod keeps the name that it was made with",
+        "berth commit OLD IMAGE keeps its files, and berth run --name NEW IMAGE runs them",
+    ),
     refused(
         &["cordon", "drain", "scale", "rollout", "edit", "patch", "expose"],
         "there is no API server here",
         "change the file, and berth play --replace FILE",
     ),
-    refused(&["kube"], "the words are podman's", "berth play FILE, berth down FILE"),
     refused(&["container"], "the word is not needed", "berth ps, berth stop, berth rm, berth inspect, ..."),
     refused(&["image"], "the word is not needed", "berth images, berth pull, berth rmi, berth inspect, ..."),
     refused(&["pod"], "the word is not needed", "berth pods, berth stop, berth rm, berth inspect, ..."),

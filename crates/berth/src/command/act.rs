@@ -7,7 +7,7 @@ use serde_json::json;
 use super::outcomes;
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, bytes, line, table};
+use crate::output::{Format, bytes, table};
 
 /// `berth kill`
 #[derive(Debug, clap::Args)]
@@ -110,14 +110,13 @@ impl Top {
         let mut client = reach.client().await?;
         let request = api::ProcessesRequest { container: self.container };
         let processes = client.processes(request).await.map_err(told)?.into_inner().processes;
-        if self.output == Format::Json {
-            let object = |p: &api::Process| {
-                json!({
-                    "pid": p.pid, "parent": p.parent, "uid": p.uid, "cpuMs": p.cpu_ms, "resident": p.resident,
-                    "command": p.command,
-                })
-            };
-            line(json!(processes.iter().map(object).collect::<Vec<_>>()))?;
+        let object = |p: &api::Process| {
+            json!({
+                "pid": p.pid, "parent": p.parent, "uid": p.uid, "cpuMs": p.cpu_ms, "resident": p.resident,
+                "command": p.command,
+            })
+        };
+        if self.output.shows(&json!(processes.iter().map(object).collect::<Vec<_>>()), None)? {
             return Ok(ExitCode::SUCCESS);
         }
         let row = |p: &api::Process| {

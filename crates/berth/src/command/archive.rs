@@ -81,7 +81,7 @@ impl Load {
     }
 }
 
-fn open(input: &Path) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
+pub(super) fn open(input: &Path) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
     if input == Path::new("-") {
         if std::io::stdin().is_terminal() {
             bail!("cannot read an archive from a terminal (hint: name a file with -i)");
@@ -92,13 +92,17 @@ fn open(input: &Path) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
     Ok((input.display().to_string(), Box::new(file)))
 }
 
-fn feed(mut archive: impl Read, name: &str, sender: &mpsc::Sender<api::Chunk>) -> anyhow::Result<()> {
+pub(super) fn feed<T: From<api::Chunk>>(
+    mut archive: impl Read,
+    name: &str,
+    sender: &mpsc::Sender<T>,
+) -> anyhow::Result<()> {
     loop {
         let mut data = Vec::with_capacity(PIECE);
         let read = archive.by_ref().take(PIECE as u64).read_to_end(&mut data);
         let last = read.with_context(|| format!("read the archive {name}"))? == 0;
         // A daemon that does not take more says why in its answer.
-        if sender.blocking_send(api::Chunk { data, last }).is_err() || last {
+        if sender.blocking_send(T::from(api::Chunk { data, last })).is_err() || last {
             return Ok(());
         }
     }
@@ -152,13 +156,13 @@ impl Save {
 }
 
 /// Where an archive goes. A file appears under its name only when it is complete.
-enum Out {
+pub(super) enum Out {
     Stream { file: Box<dyn Write>, name: String },
     File { file: File, partial: PathBuf, path: PathBuf, done: bool },
 }
 
 impl Out {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let name = path.display().to_string();
         if path == Path::new("-") {
             if std::io::stdout().is_terminal() {
@@ -181,7 +185,7 @@ impl Out {
         Ok(Self::File { file, partial, path: path.to_owned(), done: false })
     }
 
-    fn write(&mut self, data: &[u8]) -> anyhow::Result<()> {
+    pub(super) fn write(&mut self, data: &[u8]) -> anyhow::Result<()> {
         match self {
             Self::Stream { file, name } => file.write_all(data).with_context(|| format!("write {name}")),
             Self::File { file, path, .. } => {
@@ -190,7 +194,7 @@ impl Out {
         }
     }
 
-    fn finish(mut self) -> anyhow::Result<()> {
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
         match &mut self {
             Self::Stream { file, name } => file.flush().with_context(|| format!("write {name}")),
             Self::File { partial, path, done, .. } => {

@@ -10,7 +10,7 @@ use berth_types::setting::{FILE, KEYS, Key};
 use serde_json::{Value, json};
 
 use crate::client::Reach;
-use crate::output::{Format, complain, line, table};
+use crate::output::{Format, complain, line};
 use crate::serve::settings::{Given, Layers, SettingsError, Source};
 
 /// `berth config`
@@ -88,13 +88,17 @@ fn check(flags: &Given, place: &Place) -> anyhow::Result<ExitCode> {
 
 fn shown(layers: &Layers, format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Table => {
+        Format::Table | Format::Wide => {
             let rows: Vec<_> = KEYS.iter().map(|key| row(layers, key)).collect();
-            table::print(&["KEY", "VALUE", "FROM"], &rows)
+            format.table(&["KEY", "VALUE", "FROM"], &rows)
         }
         Format::Json => {
             let all: Vec<_> = KEYS.iter().map(|key| object(layers, key)).collect();
             line(serde_json::to_string_pretty(&all)?)
+        }
+        Format::Yaml | Format::Name => {
+            let all: Vec<_> = KEYS.iter().map(|key| object(layers, key)).collect();
+            format.shows(&serde_json::json!(all), Some(|of| crate::output::text_of(of, "key"))).map(drop)
         }
     }
 }

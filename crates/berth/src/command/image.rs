@@ -10,7 +10,7 @@ use crate::api;
 use crate::client::{Reach, told};
 use crate::credentials::Reader;
 use crate::output::pull::Pulls;
-use crate::output::{Format, age, bytes, line, note, short_id, table};
+use crate::output::{Format, age, bytes, line, note, short_id, text_of};
 
 /// `berth pull`
 #[derive(Debug, clap::Args)]
@@ -65,15 +65,17 @@ impl Images {
         let images = client.images(api::ImagesRequest {}).await.map_err(told)?.into_inner().images;
         if self.quiet {
             images.iter().try_for_each(|image| line(&image.id))?;
-        } else if self.output == Format::Json {
-            let all: Vec<_> = images.iter().map(as_json).collect();
-            line(json!(all))?;
-        } else {
+        } else if !self.output.shows(&json!(images.iter().map(as_json).collect::<Vec<_>>()), Some(name_of))? {
             let rows: Vec<_> = images.iter().flat_map(rows).collect();
-            table::print(&["REPOSITORY", "TAG", "IMAGE ID", "AGE", "SIZE"], &rows)?;
+            self.output.table(&["REPOSITORY", "TAG", "IMAGE ID", "AGE", "SIZE"], &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Its first tag, or its id.
+fn name_of(image: &serde_json::Value) -> String {
+    image["tags"][0].as_str().map_or_else(|| text_of(image, "id"), str::to_owned)
 }
 
 fn as_json(image: &api::Image) -> serde_json::Value {

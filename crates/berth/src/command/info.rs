@@ -25,21 +25,19 @@ impl Info {
         let mut client = reach.client().await?;
         let daemon = client.info(api::InfoRequest {}).await.map_err(told)?.into_inner();
         let handlers = client.handlers(api::HandlersRequest {}).await.map_err(told)?.into_inner().handlers;
-        match self.output {
-            Format::Json => line(json!({
-                "version": daemon.version, "pid": daemon.pid, "instance": daemon.instance,
-                "root": daemon.root, "state": daemon.state,
-                "cgroupRoot": daemon.cgroup_root, "cgroupDriver": daemon.cgroup_driver,
-                "handlers": handlers.iter().map(as_json).collect::<Vec<_>>(),
-            }))?,
-            Format::Table => {
-                line(format_args!("daemon {}, pid {}", daemon.version, daemon.pid))?;
-                line(format_args!("root {}, state {}", daemon.root, daemon.state))?;
-                line(format_args!("cgroups {} in {}", daemon.cgroup_driver, daemon.cgroup_root))?;
-                line("")?;
-                let rows: Vec<_> = handlers.iter().map(row).collect();
-                table::print(&["HANDLER", "STATE", "PROGRAM", "FEATURES", "NOTE"], &rows)?;
-            }
+        let object = json!({
+            "version": daemon.version, "pid": daemon.pid, "instance": daemon.instance,
+            "root": daemon.root, "state": daemon.state,
+            "cgroupRoot": daemon.cgroup_root, "cgroupDriver": daemon.cgroup_driver,
+            "handlers": handlers.iter().map(as_json).collect::<Vec<_>>(),
+        });
+        if !self.output.shows(&object, None)? {
+            line(format_args!("daemon {}, pid {}", daemon.version, daemon.pid))?;
+            line(format_args!("root {}, state {}", daemon.root, daemon.state))?;
+            line(format_args!("cgroups {} in {}", daemon.cgroup_driver, daemon.cgroup_root))?;
+            line("")?;
+            let rows: Vec<_> = handlers.iter().map(row).collect();
+            self.output.table(&["HANDLER", "STATE", "PROGRAM", "FEATURES", "NOTE"], &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -33,18 +33,16 @@ impl History {
         let mut client = reach.client().await?;
         let request = api::HistoryRequest { image: self.image };
         let answer = client.history(request).await.map_err(told)?.into_inner();
-        if self.output == Format::Json {
-            let object = |step: &api::Step| {
-                json!({
-                    "created": step.created, "createdBy": step.created_by, "size": step.size, "comment": step.comment,
-                })
-            };
-            line(json!(answer.steps.iter().map(object).collect::<Vec<_>>()))?;
-        } else if self.quiet {
+        let object = |step: &api::Step| {
+            json!({
+                "created": step.created, "createdBy": step.created_by, "size": step.size, "comment": step.comment,
+            })
+        };
+        if self.quiet {
             line(answer.image_id)?;
-        } else {
+        } else if !self.output.shows(&json!(answer.steps.iter().map(object).collect::<Vec<_>>()), None)? {
             let row = |step: &api::Step| {
-                let most = if self.no_trunc { usize::MAX } else { SHOWN };
+                let most = if self.no_trunc || self.output == Format::Wide { usize::MAX } else { SHOWN };
                 // Of its time, the day and the second.
                 let created: String = step.created.chars().take(19).collect();
                 vec![
@@ -55,7 +53,7 @@ impl History {
                 ]
             };
             let rows: Vec<_> = answer.steps.iter().map(row).collect();
-            table::print(&["CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows)?;
+            self.output.table(&["CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }

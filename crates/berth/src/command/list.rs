@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{about, done};
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, age, complain, line, short_id, table};
+use crate::output::{Format, age, complain, line, short_id, table, text_of};
 use filter::Filter;
 use template::Template;
 
@@ -113,17 +113,35 @@ impl Ps {
             formatted(template, wanted.map(|(pod, container)| shown(pod, container)))?;
         } else if self.quiet {
             wanted.try_for_each(|(_, container)| line(&container.id))?;
-        } else if self.output == Format::Json {
-            let all: Vec<_> = wanted.map(|(pod, container)| container_json(pod, container)).collect();
-            line(json!(all))?;
         } else {
-            let rows: Vec<_> = wanted.map(|(pod, container)| row(pod, container, self.no_trunc)).collect();
-            table::print(
-                &["CONTAINER ID", "POD", "NAME", "IMAGE", "COMMAND", "AGE", "STATUS", "PORTS"],
-                &rows,
-            )?;
+            let wanted: Vec<_> = wanted.collect();
+            let all = wanted.iter().map(|(pod, container)| container_json(pod, container));
+            let name = |of: &serde_json::Value| format!("{}/{}", text_of(of, "pod"), text_of(of, "name"));
+            if !self.output.shows(&json!(all.collect::<Vec<_>>()), Some(name))? {
+                self.table(&wanted)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Ps {
+    fn table(&self, wanted: &[(&api::Pod, &api::Container)]) -> anyhow::Result<()> {
+        let wide = self.output == Format::Wide;
+        let mut head = vec!["CONTAINER ID", "POD", "NAME", "IMAGE", "COMMAND", "AGE", "STATUS", "PORTS"];
+        if wide {
+            head.extend(["NAMESPACE", "ATTEMPT", "PID", "IMAGE ID"]);
+        }
+        let one = |(pod, container): &(&api::Pod, &api::Container)| {
+            let mut cells = row(pod, container, self.no_trunc || wide);
+            if wide {
+                let id = short_id(&container.image_id).to_owned();
+                let (attempt, pid) = (container.attempt.to_string(), container.pid.to_string());
+                cells.extend([pod.namespace.clone(), attempt, pid, id]);
+            }
+            cells
+        };
+        self.output.table(&head, &wanted.iter().map(one).collect::<Vec<_>>())
     }
 }
 
@@ -184,28 +202,40 @@ impl Pods {
             formatted(template, pods.iter().map(pod_json))?;
         } else if self.quiet {
             pods.iter().try_for_each(|pod| line(&pod.id))?;
-        } else if self.output == Format::Json {
-            let all: Vec<_> = pods.iter().map(pod_json).collect();
-            line(json!(all))?;
         } else {
-            let rows: Vec<_> = pods.iter().map(pod_row).collect();
-            table::print(
-                &[
-                    "POD ID",
-                    "NAME",
-                    "NAMESPACE",
-                    "OWNER",
-                    "READY",
-                    "STATUS",
-                    "RESTARTS",
-                    "AGE",
-                    "ADDRESS",
-                    "PORTS",
-                ],
-                &rows,
-            )?;
+            let all = json!(pods.iter().map(pod_json).collect::<Vec<_>>());
+            if !self.output.shows(&all, Some(|of| text_of(of, "name")))? {
+                self.table(&pods)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn table(&self, pods: &[api::Pod]) -> anyhow::Result<()> {
+        let wide = self.output == Format::Wide;
+        let mut head = vec![
+            "POD ID",
+            "NAME",
+            "NAMESPACE",
+            "OWNER",
+            "READY",
+            "STATUS",
+            "RESTARTS",
+            "AGE",
+            "ADDRESS",
+            "PORTS",
+        ];
+        if wide {
+            head.extend(["UID", "HANDLER"]);
+        }
+        let one = |pod: &api::Pod| {
+            let mut cells = pod_row(pod);
+            if wide {
+                cells.extend([pod.uid.clone(), pod.handler.clone()]);
+            }
+            cells
+        };
+        self.output.table(&head, &pods.iter().map(one).collect::<Vec<_>>())
     }
 }
 

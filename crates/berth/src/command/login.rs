@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use berth_image::credentials::{AuthFile, Environment};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api;
 use crate::client::{Reach, told};
@@ -14,14 +15,18 @@ use crate::terminal;
 
 /// The registry of names without one.
 const HUB: &str = "docker.io";
+/// The exit status after Ctrl-C, as a shell has it.
+const INTERRUPTED: u8 = 130;
 /// The longest password.
 const MAX_PASSWORD: u64 = 64 << 10;
 
 /// `berth login`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The file is $REGISTRY_AUTH_FILE, or config.json in $DOCKER_CONFIG or ~/.docker, which docker and podman read as well.
-Where it names a credential helper, that one keeps the password.
+    after_help = "The file is $REGISTRY_AUTH_FILE, or config.json in $DOCKER_CONFIG or ~/.docker, which docker and podman read
+as well. Where it names a credential helper, that one keeps the password.
+
+Example:
   echo $TOKEN | berth login -u me --password-stdin registry.example"
 )]
 pub(crate) struct Login {
@@ -81,7 +86,10 @@ impl Login {
         }
         let username = match self.username {
             Some(username) => username,
-            None => asked(&format!("Username for {registry}: "), false)?,
+            None => match asked(&format!("Username for {registry}: "), false).await? {
+                Some(username) => username,
+                None => return Ok(ExitCode::from(INTERRUPTED)),
+            },
         };
         if username.is_empty() || username.contains(|c: char| c == ':' || c.is_control()) {
             bail!("a user name is needed, without a colon");
@@ -92,7 +100,10 @@ impl Login {
                 password
             }
             (None, true) => from_stdin()?,
-            (None, false) => asked(&format!("Password for {username}: "), true)?,
+            (None, false) => match asked(&format!("Password for {username}: "), true).await? {
+                Some(password) => password,
+                None => return Ok(ExitCode::from(INTERRUPTED)),
+            },
         };
         if password.is_empty() {
             bail!("the password is empty");
@@ -140,21 +151,29 @@ fn from_stdin() -> anyhow::Result<String> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// What the user types; a secret is not shown.
-fn asked(question: &str, secret: bool) -> anyhow::Result<String> {
+/// What the user types; a secret is not shown. None after Ctrl-C, with the terminal as it was.
+async fn asked(question: &str, secret: bool) -> anyhow::Result<Option<String>> {
     if !std::io::stdin().is_terminal() {
         bail!("standard input is not a terminal on which to ask (hint: -u NAME --password-stdin)");
     }
+    // Before the echo is off: from here on the signal ends nothing by itself.
+    let mut interrupts = signal(SignalKind::interrupt()).context("wait for Ctrl-C")?;
     write!(std::io::stderr(), "{question}").context("write output")?;
     let silent = if secret { Some(terminal::Silent::set()?) } else { None };
-    let mut text = String::new();
-    let read = std::io::stdin().read_line(&mut text);
-    if silent.is_some() {
+    let typed = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        std::io::stdin().read_line(&mut text).map(|_| text)
+    });
+    let text = tokio::select! {
+        typed = typed => Some(typed.context("read the answer")?),
+        _ = interrupts.recv() => None,
+    };
+    if silent.is_some() || text.is_none() {
         note("");
     }
     drop(silent);
-    read.context("read the answer")?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    let text = text.transpose().context("read the answer")?;
+    Ok(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! follows: the shim goes on writing, and this goes on reading.
 
 mod file;
+mod find;
 mod line;
 mod since;
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::api;
-use crate::client::{Client, Reach, told};
+use crate::client::Reach;
 use file::Log;
+pub(super) use find::find;
 use line::{Stream, parse};
 use since::Moment;
 
@@ -27,7 +29,8 @@ const ASK: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   berth logs web                     all that the only container of pod web wrote
-  berth logs -f -n 10 shared/reader  the last lines of container reader of pod shared, and what follows")]
+  berth logs -f -n 10 shared/reader  the last lines of container reader of pod shared, and what follows
+  berth logs -f --all-containers shared   what all containers of pod shared write")]
 pub(crate) struct Logs {
     /// Follow the log until the container ends
     #[arg(short, long)]
@@ -44,6 +47,12 @@ pub(crate) struct Logs {
     /// The container of the pod, as POD/CONTAINER says it, too
     #[arg(short = 'c', long = "container", value_name = "NAME")]
     of_pod: Option<String>,
+    /// All containers of the pod, one after the other; with -f as they write
+    #[arg(long, conflicts_with = "of_pod")]
+    all_containers: bool,
+    /// The pod and the container before each line; on a terminal so with --all-containers, unless --prefix=false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    prefix: Option<bool>,
     /// The attempt before the last one
     #[arg(short, long, conflicts_with = "follow")]
     previous: bool,
@@ -67,97 +76,119 @@ impl std::str::FromStr for Tail {
     }
 }
 
-/// The container that a name means: the newest attempt.
-pub(super) async fn find(client: &mut Client, name: &str) -> anyhow::Result<api::Container> {
-    let json = client
-        .inspect(api::InspectRequest { target: name.to_owned() })
-        .await
-        .map_err(told)?
-        .into_inner()
-        .json;
-    let found: serde_json::Value = serde_json::from_str(&json)?;
-    let id = match found["kind"].as_str() {
-        Some("Container") => found["id"].as_str().map(str::to_owned),
-        Some("Pod") => only(&found, name)?,
-        _ => bail!("{name} is not a container"),
-    };
-    let id = id.with_context(|| format!("pod {name} has no container"))?;
-    let pods = client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods;
-    let container = pods.into_iter().flat_map(|pod| pod.containers).find(|c| c.id == id);
-    container.with_context(|| format!("container {name} was removed"))
+/// The log of a container, and what stands before its lines.
+struct Shown {
+    id: String,
+    log: Log,
+    prefix: String,
+    /// What was written before this is left out; none once something is shown.
+    since: Option<Moment>,
 }
 
-/// The attempt before this one.
-async fn before(client: &mut Client, of: &api::Container) -> anyhow::Result<api::Container> {
-    let pods = client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods;
-    let all = pods.into_iter().flat_map(|pod| pod.containers);
-    let older = all.filter(|c| c.pod_id == of.pod_id && c.name == of.name && c.attempt < of.attempt);
-    older.max_by_key(|c| c.attempt).with_context(|| format!("container {} was not run before", of.name))
-}
-
-/// The newest attempt of the only container of a pod.
-fn only(pod: &serde_json::Value, name: &str) -> anyhow::Result<Option<String>> {
-    let containers = pod["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let name_of =
-        |c: &serde_json::Value| c["config"]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let mut names: Vec<String> = containers.iter().map(name_of).collect();
-    names.sort();
-    names.dedup();
-    if names.len() > 1 {
-        let full: Vec<_> = names.iter().map(|n| format!("{name}/{n}")).collect();
-        bail!("pod {name} has several containers (hint: name one of {})", full.join(", "));
-    }
-    let newest = containers.iter().max_by_key(|c| c["config"]["metadata"]["attempt"].as_u64());
-    Ok(newest.and_then(|c| c["id"].as_str()).map(str::to_owned))
-}
+/// Colours of prefixes, which go round.
+const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
 
 impl Logs {
-    /// Prints the log.
+    /// Prints the logs.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        let mut client = reach.client().await?;
-        let name = super::in_pod(&self.container, self.of_pod.as_deref());
-        let mut container = find(&mut client, &name).await?;
-        if self.previous {
-            container = before(&mut client, &container).await?;
-        }
-        if container.log_path.is_empty() {
-            bail!("container {} has no log", self.container);
-        }
-        let path = Path::new(&container.log_path);
-        let mut log = Log::open(path)?;
-        if let Some(Tail(lines)) = self.tail {
-            log.skip_to_last(lines)?;
-        }
+        let mut all = self.logs(&reach).await?;
         let mut printer = Printer {
-            since: self.since,
+            since: None,
             timestamps: self.timestamps,
+            prefix: String::new(),
             out: BufWriter::new(std::io::stdout()),
             err: BufWriter::new(std::io::stderr()),
         };
-        log.print(&mut printer)?;
+        all.iter_mut().try_for_each(|one| one.print(&mut printer))?;
         if self.follow {
-            self.follow(&reach, &container.id, log, &mut printer).await?;
+            Self::follow(&reach, all, &mut printer).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
+    /// The logs that are meant, at the places where they are to be read from.
+    async fn logs(&self, reach: &Reach) -> anyhow::Result<Vec<Shown>> {
+        let mut client = reach.client().await?;
+        let mut containers = if self.all_containers {
+            find::all(&mut client, &self.container).await?
+        } else {
+            let name = super::in_pod(&self.container, self.of_pod.as_deref());
+            vec![find(&mut client, &name).await?]
+        };
+        if self.previous {
+            let mut older = Vec::new();
+            for container in &containers {
+                match find::before(&mut client, container).await {
+                    // Of several only some were run before.
+                    Err(_) if self.all_containers => {}
+                    found => older.push(found?),
+                }
+            }
+            containers = older;
+        }
+        let terminal = std::io::stdout().is_terminal();
+        let prefixed = self.prefix.unwrap_or(self.all_containers && terminal && containers.len() > 1);
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+        let mut shown = Vec::new();
+        for (container, colour) in containers.into_iter().zip(COLOURS.into_iter().cycle()) {
+            // One of several that has not begun has none yet.
+            if self.all_containers && !Path::new(&container.log_path).exists() {
+                continue;
+            }
+            if container.log_path.is_empty() {
+                bail!("container {} has no log", container.name);
+            }
+            let mut log = Log::open(Path::new(&container.log_path))?;
+            if let Some(Tail(lines)) = self.tail {
+                log.skip_to_last(lines)?;
+            }
+            let prefix = match (prefixed, colours) {
+                (false, _) => String::new(),
+                (true, false) => format!("[{}] ", self.name_of(&container)),
+                (true, true) => format!("\x1b[{colour}m[{}]\x1b[0m ", self.name_of(&container)),
+            };
+            shown.push(Shown { id: container.id, log, prefix, since: self.since });
+        }
+        Ok(shown)
+    }
+
+    /// As kubectl has it: `pod/NAME/CONTAINER`.
+    fn name_of(&self, container: &api::Container) -> String {
+        let pod = self.container.split_once('/').map_or(self.container.as_str(), |(pod, _)| pod);
+        format!("pod/{pod}/{}", container.name)
+    }
+
     async fn follow(
-        &self,
         reach: &Reach,
-        id: &str,
-        mut log: Log,
+        mut all: Vec<Shown>,
         printer: &mut Printer<impl Write, impl Write>,
     ) -> anyhow::Result<()> {
-        let mut ended = std::pin::pin!(ended(reach, id));
+        let ids: Vec<String> = all.iter().map(|one| one.id.clone()).collect();
+        let all_ended = async {
+            for id in &ids {
+                ended(reach, id).await;
+            }
+        };
+        let mut ended = std::pin::pin!(all_ended);
         loop {
             tokio::select! {
                 () = &mut ended => {
                     // Everything was written before the end was reported.
-                    return log.print(printer);
+                    return all.iter_mut().try_for_each(|one| one.print(printer));
                 }
-                () = tokio::time::sleep(LOOK) => log.print(printer)?,
+                () = tokio::time::sleep(LOOK) => all.iter_mut().try_for_each(|one| one.print(printer))?,
             }
         }
+    }
+}
+
+impl Shown {
+    fn print(&mut self, printer: &mut Printer<impl Write, impl Write>) -> anyhow::Result<()> {
+        printer.prefix.clone_from(&self.prefix);
+        printer.since = self.since;
+        let printed = self.log.print(printer);
+        self.since = printer.since;
+        printed
     }
 }
 
@@ -180,6 +211,8 @@ struct Printer<O, E> {
     /// What was written before this is left out.
     since: Option<Moment>,
     timestamps: bool,
+    /// What stands before each line.
+    prefix: String,
     out: O,
     err: E,
 }
@@ -195,13 +228,14 @@ impl<O: Write, E: Write> Printer<O, E> {
             // Lines stand in the order of their times.
             self.since = None;
         }
+        let before = self.prefix.as_bytes();
         // On a terminal both are one, and the order of the lines is kept.
         match line.stream {
             Stream::Stdout => {
-                self.err.flush().and_then(|()| write_line(&mut self.out, &line, self.timestamps))
+                self.err.flush().and_then(|()| write_line(&mut self.out, before, &line, self.timestamps))
             }
             Stream::Stderr => {
-                self.out.flush().and_then(|()| write_line(&mut self.err, &line, self.timestamps))
+                self.out.flush().and_then(|()| write_line(&mut self.err, before, &line, self.timestamps))
             }
         }
         .context("write output")
@@ -212,13 +246,19 @@ impl<O: Write, E: Write> Printer<O, E> {
     }
 }
 
-fn write_line(to: &mut impl Write, line: &line::Line<'_>, timestamps: bool) -> std::io::Result<()> {
+fn write_line(
+    to: &mut impl Write,
+    before: &[u8],
+    line: &line::Line<'_>,
+    timestamps: bool,
+) -> std::io::Result<()> {
+    to.write_all(before)?;
     if timestamps {
         to.write_all(line.time)?;
         to.write_all(b" ")?;
     }
     to.write_all(line.text)?;
-    if line.complete || timestamps {
+    if line.complete || timestamps || !before.is_empty() {
         to.write_all(b"\n")?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! `berth doctor`, `berth purge`, `berth version`.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,13 +31,8 @@ impl Doctor {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let findings = client.doctor(api::DoctorRequest {}).await.map_err(told)?.into_inner().findings;
-        if self.output == Format::Json {
-            let all: Vec<_> = findings
-                .iter()
-                .map(|f| json!({ "thing": f.thing, "name": f.name, "explanation": f.explanation, "remedy": f.remedy }))
-                .collect();
-            line(json!(all))?;
-        } else {
+        let object = |f: &api::Finding| json!({ "thing": f.thing, "name": f.name, "explanation": f.explanation, "remedy": f.remedy });
+        if !self.output.shows(&json!(findings.iter().map(object).collect::<Vec<_>>()), None)? {
             for f in &findings {
                 line(format_args!("{} {}: {}\n  remedy: {}", f.thing, f.name, f.explanation, f.remedy))?;
             }
@@ -84,17 +81,8 @@ impl Purge {
         } else if let Some(socket) = reach.named_socket() {
             // Only the daemon behind it knows its directories.
             bail!("no daemon is listening on {socket} (hint: name the instance, or its --root and --state)");
-        } else if self.root.is_none()
-            && !settings.root.exists()
-            && let Some(root) = root_of(&settings.bridge)
-        {
-            note(format_args!(
-                "{} does not exist, and the bridge {} is of a daemon with the root directory {}: that is purged",
-                settings.root.display(),
-                settings.bridge,
-                root.display()
-            ));
-            settings.root = root;
+        } else {
+            self.look_elsewhere(&mut settings);
         }
         ours("root", &settings.root, "images/lock", &["images", "network", "pods", "snapshots"])?;
         ours("state", &settings.state, "boot", &["pods", "daemon.log"])?;
@@ -130,6 +118,32 @@ impl Purge {
         Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
+    /// Directories that a daemon which has ended had by flags, as what it left tells them.
+    fn look_elsewhere(&self, settings: &mut Settings) {
+        if self.root.is_none()
+            && !settings.root.exists()
+            && let Some(root) = root_of(&settings.bridge)
+        {
+            note(format_args!(
+                "{} does not exist, and the bridge {} is of a daemon with the root directory {}: that is purged",
+                settings.root.display(),
+                settings.bridge,
+                root.display()
+            ));
+            settings.root = root;
+        }
+        if self.state.is_none()
+            && let Some(state) = state_of(&settings.root).filter(|state| *state != settings.state)
+        {
+            note(format_args!(
+                "pods of {} have the state directory {}: that is purged",
+                settings.root.display(),
+                state.display()
+            ));
+            settings.state = state;
+        }
+    }
+
     /// What the daemon runs with is what is removed; flags that name something else are a mistake.
     fn adopt(&self, settings: &mut Settings, info: api::InfoResponse) -> anyhow::Result<()> {
         for (flag, given, real) in [("root", &self.root, &info.root), ("state", &self.state, &info.state)] {
@@ -156,6 +170,18 @@ fn root_of(bridge: &str) -> Option<PathBuf> {
     let dir = Path::new(alias.trim_end().strip_prefix("berth pod network ")?);
     // One that is cut off tells nothing.
     (dir.is_absolute() && dir.ends_with("network")).then(|| dir.parent().map(Path::to_owned))?
+}
+
+/// The state directory of pods whose records are below `root`, by what is mounted for them: a daemon that has ended had it by a flag.
+fn state_of(root: &Path) -> Option<PathBuf> {
+    let records = std::fs::read_dir(root.join("sandboxes")).ok()?;
+    let pods: HashSet<OsString> = records.flatten().map(|entry| entry.file_name()).collect();
+    let mounted = berth_sys::mount::mounted().ok()?;
+    mounted.iter().find_map(|mount| {
+        let pod = mount.point.parent()?;
+        let above = pod.parent().filter(|above| above.ends_with("pods"))?;
+        pods.contains(pod.file_name()?).then(|| above.parent().map(Path::to_owned))?
+    })
 }
 
 /// What of an instance is on the machine beside its directories.
@@ -251,15 +277,13 @@ impl Version {
             Ok(None) | Err(_) => None,
         };
         let own = env!("CARGO_PKG_VERSION");
-        if self.output == Format::Json {
-            let daemon = daemon.map(|d| {
-                json!({
-                    "version": d.version, "pid": d.pid, "instance": d.instance, "root": d.root, "state": d.state,
-                    "cgroupRoot": d.cgroup_root, "cgroupDriver": d.cgroup_driver,
-                })
-            });
-            line(json!({ "version": own, "cri": "v1", "daemon": daemon }))?;
-        } else {
+        let object = daemon.as_ref().map(|d| {
+            json!({
+                "version": d.version, "pid": d.pid, "instance": d.instance, "root": d.root, "state": d.state,
+                "cgroupRoot": d.cgroup_root, "cgroupDriver": d.cgroup_driver,
+            })
+        });
+        if !self.output.shows(&json!({ "version": own, "cri": "v1", "daemon": object }), None)? {
             line(format_args!("berth {own}, CRI v1"))?;
             match daemon {
                 Some(d) => line(format_args!(

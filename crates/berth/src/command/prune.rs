@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{done, outcomes};
 use crate::api;
 use crate::client::{Client, Reach, told};
-use crate::output::{Format, bytes, line, note, table};
+use crate::output::{Format, bytes, note, table};
 
 /// `berth prune`
 #[derive(Debug, clap::Args)]
@@ -127,11 +127,11 @@ async fn df(reach: &Reach, output: Format) -> anyhow::Result<ExitCode> {
     let used = images.iter().filter(|image| image.in_use).count();
     let containers: Vec<_> = pods.iter().flat_map(|pod| &pod.containers).collect();
     let run = containers.iter().filter(|container| container.state == "running").count();
-    if output == Format::Json {
-        line(json!([
-            { "type": "images", "total": images.len(), "active": used, "bytes": usage.images_bytes },
-            { "type": "containers", "total": containers.len(), "active": run, "bytes": usage.containers_bytes },
-        ]))?;
+    let all = json!([
+        { "type": "images", "total": images.len(), "active": used, "bytes": usage.images_bytes },
+        { "type": "containers", "total": containers.len(), "active": run, "bytes": usage.containers_bytes },
+    ]);
+    if output.shows(&all, None)? {
         return Ok(ExitCode::SUCCESS);
     }
     let row = |name: &str, total: usize, active: usize, size: u64| {

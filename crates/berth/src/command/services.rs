@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::api;
 use crate::client::{Client, Reach, told};
-use crate::output::{Format, age, line, table};
+use crate::output::{Format, age, line, table, text_of};
 
 /// `berth services`
 #[derive(Debug, clap::Args)]
@@ -27,12 +27,13 @@ impl Services {
         let all = all(&mut client).await?;
         if self.quiet {
             all.iter().try_for_each(|one| line(format!("service/{}", one.name)))?;
-        } else if self.output == Format::Json {
-            line(json!(all.iter().map(as_json).collect::<Vec<_>>()))?;
-        } else {
+        } else if !self.output.shows(
+            &json!(all.iter().map(as_json).collect::<Vec<_>>()),
+            Some(|of| format!("service/{}", text_of(of, "name"))),
+        )? {
             let rows: Vec<_> = all.iter().map(row).collect();
             let head = ["NAME", "NAMESPACE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS", "AGE", "MESSAGE"];
-            table::print(&head, &rows)?;
+            self.output.table(&head, &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }

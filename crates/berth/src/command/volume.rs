@@ -10,7 +10,7 @@ use super::list::template::Template;
 use super::{done, outcomes, prune};
 use crate::api;
 use crate::client::{Client, Reach, told};
-use crate::output::{Format, age, complain, line, note, table};
+use crate::output::{Format, age, complain, line, note, text_of};
 
 /// `berth volume`
 #[derive(Debug, clap::Args)]
@@ -184,14 +184,15 @@ impl Ls {
             formatted(template, volumes.iter().map(object))?;
         } else if self.quiet {
             volumes.iter().try_for_each(|volume| line(&volume.name))?;
-        } else if self.output == Format::Json {
-            line(json!(volumes.iter().map(object).collect::<Vec<_>>()))?;
-        } else {
+        } else if !self
+            .output
+            .shows(&json!(volumes.iter().map(object).collect::<Vec<_>>()), Some(|of| text_of(of, "name")))?
+        {
             let row = |volume: &api::Volume| {
                 vec![volume.name.clone(), age(volume.created_at), volume.used_by.join(",")]
             };
             let rows: Vec<_> = volumes.iter().map(row).collect();
-            table::print(&["NAME", "AGE", "USED BY"], &rows)?;
+            self.output.table(&["NAME", "AGE", "USED BY"], &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::api;
 use crate::client::{Client, Reach, told};
-use crate::output::{Format, bytes, line, note, table};
+use crate::output::{Format, bytes, line, note, table, text_of};
 
 /// How often the table is made anew.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -39,8 +39,9 @@ impl Stats {
             usages = ask(&mut client, &request).await?;
         }
         loop {
-            if self.output == Format::Json {
-                line(json!(usages.iter().map(object).collect::<Vec<_>>()))?;
+            let all = json!(usages.iter().map(object).collect::<Vec<_>>());
+            let name = |of: &serde_json::Value| format!("{}/{}", text_of(of, "pod"), text_of(of, "name"));
+            if self.output.shows(&all, Some(name))? {
                 return Ok(ExitCode::SUCCESS);
             }
             let rows: Vec<_> = usages.iter().map(row).collect();
@@ -102,11 +103,15 @@ impl Events {
         let mut client = reach.client().await?;
         let mut events = client.watch(api::WatchRequest {}).await.map_err(told)?.into_inner();
         while let Some(event) = events.message().await.map_err(told)? {
-            if self.output == Format::Json {
-                line(json!({
-                    "at": event.at, "kind": event.kind, "id": event.id, "pod": event.pod, "name": event.name,
-                    "state": event.state, "exitCode": event.exit_code, "reason": event.reason,
-                }))?;
+            if self.output == Format::Yaml {
+                line("---")?;
+            }
+            let object = json!({
+                "at": event.at, "kind": event.kind, "id": event.id, "pod": event.pod, "name": event.name,
+                "state": event.state, "exitCode": event.exit_code, "reason": event.reason,
+            });
+            if self.output.shows(&object, None)? {
+                // That is all.
             } else if event.state == "missed" {
                 note("berth: some events were missed: they came faster than they were read");
             } else {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, age, line, table};
+use crate::output::{Format, age, line, table, text_of};
 
 /// `berth workloads`
 #[derive(Debug, clap::Args)]
@@ -26,11 +26,12 @@ impl Workloads {
         let all = client.workloads(api::WorkloadsRequest {}).await.map_err(told)?.into_inner().workloads;
         if self.quiet {
             all.iter().try_for_each(|one| line(format!("{}/{}", one.kind.to_lowercase(), one.name)))?;
-        } else if self.output == Format::Json {
-            line(json!(all.iter().map(as_json).collect::<Vec<_>>()))?;
-        } else {
+        } else if !self.output.shows(
+            &json!(all.iter().map(as_json).collect::<Vec<_>>()),
+            Some(|of| format!("{}/{}", text_of(of, "kind").to_lowercase(), text_of(of, "name"))),
+        )? {
             let rows: Vec<_> = all.iter().map(row).collect();
-            table::print(&["KIND", "NAME", "NAMESPACE", "READY", "STATE", "AGE", "MESSAGE"], &rows)?;
+            self.output.table(&["KIND", "NAME", "NAMESPACE", "READY", "STATE", "AGE", "MESSAGE"], &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }

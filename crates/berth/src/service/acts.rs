@@ -9,7 +9,7 @@ use berth_types::lifecycle::container::{Listed, State};
 use berth_types::lifecycle::sandbox;
 use tonic::Status;
 
-use super::pods::{grace, outcome, run_again, stop_one, take_down};
+use super::pods::{grace, outcome, run_again, stop_one, take_down, unwatched};
 use super::target::{self, Target};
 use super::{Service, refuse, workloads};
 use crate::api;
@@ -179,6 +179,10 @@ async fn restart_one(service: &Service, name: &str, wish: &Wish) -> Result<(), S
             )));
         };
         (options.hold, options.waits) = (Some(only.name.clone()), true);
+    }
+    if service.pods.keeps_files(&view) {
+        let (watch, steps) = tokio::sync::mpsc::channel(64);
+        return unwatched(service, service.pods.again(&view, grace, options.hold, watch), steps).await;
     }
     // Before anything is ended: a pod that cannot be run anew is better than none.
     service.pods.check(std::slice::from_ref(&pod)).map_err(refuse)?;

@@ -9,6 +9,7 @@ use std::path::Path;
 use berth_engine::image::LoadProgress;
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
 
 use super::{Service, refuse};
@@ -55,7 +56,10 @@ async fn load_all(
 }
 
 /// The archive as a nameless file in `dir`: what names the layers may stand at its end.
-async fn receive(dir: &Path, mut chunks: Streaming<api::Chunk>) -> Result<File, Status> {
+pub(super) async fn receive(
+    dir: &Path,
+    mut chunks: impl Stream<Item = Result<api::Chunk, Status>> + Unpin,
+) -> Result<File, Status> {
     let failed = |e: std::io::Error| {
         let text = format!("store the archive in {}: {e}", dir.display());
         match e.kind() {
@@ -66,7 +70,7 @@ async fn receive(dir: &Path, mut chunks: Streaming<api::Chunk>) -> Result<File, 
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let opened = rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR);
     let mut file = File::from(opened.map_err(|e| failed(e.into()))?);
-    while let Some(chunk) = chunks.message().await? {
+    while let Some(chunk) = chunks.next().await.transpose()? {
         let written = tokio::task::spawn_blocking(move || file.write_all(&chunk.data).map(|()| file)).await;
         file = written.map_err(|e| failed(std::io::Error::other(e)))?.map_err(failed)?;
         if chunk.last {
@@ -82,15 +86,24 @@ pub(super) async fn save(
     request: api::SaveRequest,
     sender: mpsc::Sender<Result<api::Chunk, Status>>,
 ) {
+    let (images, names) = (service.engine.images(), &request.images);
+    in_pieces(sender, |out| async move { images.save(names, out).await.map_err(refuse) }).await;
+}
+
+/// Sends what is written into a pipe, and at last why it is not complete.
+pub(super) async fn in_pieces<F: Future<Output = Result<(), Status>>>(
+    sender: mpsc::Sender<Result<api::Chunk, Status>>,
+    write: impl FnOnce(File) -> F,
+) {
     let result = match std::io::pipe() {
         Ok((reader, writer)) => {
             let out = File::from(OwnedFd::from(writer));
             let pieces = sender.clone();
             let pump = tokio::task::spawn_blocking(move || pump(reader, &pieces));
-            let saved = service.engine.images().save(&request.images, out).await.map_err(refuse);
+            let written = write(out).await;
             // The pipe's end is closed: the pump ends too.
             pump.await.ok();
-            saved
+            written
         }
         Err(e) => Err(Status::internal(format!("make a pipe: {e}"))),
     };

@@ -160,7 +160,7 @@ pub(super) async fn tag(service: &Service, request: api::TagRequest) -> Result<a
 }
 
 /// A name in full: without a registry it is one of this machine's own.
-fn tag_of(name: &str) -> Result<String, Status> {
+pub(super) fn tag_of(name: &str) -> Result<String, Status> {
     let wrong = |e: ParseRefError| Status::invalid_argument(e.to_string());
     let reference = match ImageRef::parse(name).map_err(wrong)? {
         Parsed::Full(reference) => Some(reference),

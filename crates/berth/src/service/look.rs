@@ -9,7 +9,8 @@ use super::{Service, refuse, target};
 use crate::api;
 
 /// What is mounted in every container, beside its own mounts.
-const MOUNTED: [&str; 6] = ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+pub(super) const MOUNTED: [&str; 6] =
+    ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// The steps that made an image, the last first.
 pub(super) fn history(service: &Service, name: &str) -> Result<api::HistoryResponse, Status> {

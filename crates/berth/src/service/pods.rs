@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_engine::{EngineError, EngineEvent};
-use berth_pod::controller::{Options, Progress, PullChoice, Then};
+use berth_pod::controller::{Options, PodError, Progress, PullChoice, Then};
 use berth_pod::manifest::{self, Named, Pod};
 use berth_pod::plan::DEFAULT_GRACE;
 use berth_pod::workload::Key;
@@ -139,8 +139,17 @@ async fn one(service: &Service, pod: Pod, options: Options, sender: &Sender) -> 
 
 /// Runs a pod once more, with no client that watches.
 pub(super) async fn run_again(service: &Service, pod: Pod, options: Options) -> Result<(), Status> {
-    let (watch, mut steps) = mpsc::channel(64);
-    let mut work = std::pin::pin!(service.pods.play(pod, options, watch));
+    let (watch, steps) = mpsc::channel(64);
+    unwatched(service, service.pods.play(pod, options, watch), steps).await
+}
+
+/// Waits for a pod to start, whatever happens meanwhile.
+pub(super) async fn unwatched(
+    service: &Service,
+    work: impl Future<Output = Result<Arc<SandboxView>, PodError>>,
+    mut steps: mpsc::Receiver<Progress>,
+) -> Result<(), Status> {
+    let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             Some(_) = steps.recv() => {}

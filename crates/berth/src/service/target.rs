@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use berth_engine::Engine;
-use berth_engine::model::{ContainerView, SandboxView};
+use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_types::id::is_prefix;
 use tonic::Status;
 
@@ -149,7 +149,9 @@ fn newest(pods: Vec<Arc<SandboxView>>) -> Vec<Arc<SandboxView>> {
     for pod in pods {
         let same = |k: &&mut Arc<SandboxView>| {
             let (a, b) = (&k.config.metadata, &pod.config.metadata);
-            (&a.namespace, &a.name, &a.uid) == (&b.namespace, &b.name, &b.uid)
+            // One of this command line that goes on with another has another uid, until that is removed.
+            let local = k.config.owner == Owner::Local && pod.config.owner == Owner::Local;
+            (&a.namespace, &a.name) == (&b.namespace, &b.name) && (a.uid == b.uid || local)
         };
         match kept.iter_mut().find(same) {
             Some(known) if known.created_at < pod.created_at => *known = pod,

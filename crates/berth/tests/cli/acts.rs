@@ -29,7 +29,7 @@ fn signals_reach_the_container_and_kill_ends_it_for_good() {
 }
 
 #[test]
-fn what_is_stopped_is_started_anew() {
+fn what_is_stopped_is_started_again() {
     require_root!();
     let home = Home::start();
     let volume = format!("{}:/v", home.dir.path().display());
@@ -48,7 +48,8 @@ fn what_is_stopped_is_started_anew() {
     assert_ne!(second, first);
     assert_eq!(home.berth(&["restart", "-t", "0", "s"]).fine(), "s\n");
     assert!(wait_until(LIMIT, || count() == 3));
-    assert_eq!(home.berth(&["logs", "s"]).fine(), "");
+    // Its files are those of before.
+    assert_eq!(home.berth(&["logs", "s"]).fine(), "old\n");
     assert_eq!(home.berth(&["restart", "nosuch"]).code, 1);
     home.berth(&["rm", "-f", "s"]).fine();
     home.clean();

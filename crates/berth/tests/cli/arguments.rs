@@ -55,6 +55,11 @@ fn help_is_asked_for_or_given_with_an_error() {
         "prune",
         "system",
         "config",
+        "commit",
+        "export",
+        "import",
+        "kube",
+        "login",
     ] {
         let help = berth(&[command, "--help"]).fine();
         assert!(help.contains(&format!("Usage: berth {command}")), "{help}");
@@ -69,7 +74,13 @@ fn invalid_arguments_are_reported_in_one_line() {
         (&["nosuch"][..], "unrecognized subcommand 'nosuch'"),
         (&["run"], "<IMAGE>"),
         (&["run", "--nosuch", "x"], "--nosuch"),
-        (&["ps", "-o", "yaml"], "[possible values: table, json]"),
+        (&["ps", "-o", "xml"], "[possible values: table, wide, json, yaml, name]"),
+        (&["run", "--network", "container:x", "x"], "are one pod"),
+        (&["run", "--network", "mine", "x"], "expected pod, host or none"),
+        (&["run", "--userns", "keep-id", "x"], "expected auto"),
+        (&["export", "-o", "/nosuch/dir/x.tar", "x"], "/nosuch/dir/x.tar"),
+        (&["import"], "<FILE>"),
+        (&["commit"], "<CONTAINER>"),
         (&["run", "-it", "x"], "standard input is not a terminal"),
         (&["exec", "-it", "x", "sh"], "standard input is not a terminal"),
         (&["logs"], "<CONTAINER>"),

@@ -42,6 +42,9 @@ fn purge_finds_an_instance_whose_directories_are_elsewhere() {
     assert_eq!(said.code, 0, "{said:?}");
     // Its bridge tells where it is.
     let root = home.daemon.dir().join("root");
+    let state = home.daemon.dir().join("state");
+    assert!(said.err.contains(&format!("the state directory {}", state.display())), "{said:?}");
+    assert!(!state.exists(), "{}", state.display());
     let words = [format!("/var/lib/berth-{instance}"), format!("the root directory {}", root.display())];
     assert!(words.iter().all(|word| said.err.contains(word)), "{said:?}");
     assert!(!bridge.exists() && !root.exists());

@@ -173,3 +173,36 @@ fn what_was_stopped_by_its_id_is_not_run_again() {
     home.berth(&["rm", id.trim()]).fine();
     home.clean();
 }
+
+#[test]
+fn lists_come_in_every_form() {
+    require_root!();
+    let home = Home::start();
+    home.berth(&["run", "-d", "-q", "--name", "w", BUSYBOX, "sleep", "1000"]).fine();
+    home.berth(&["volume", "create", "v"]).fine();
+    for (list, name) in [
+        (&["ps"][..], "w/w\n"),
+        (&["pods"], "w\n"),
+        (&["images"], &format!("{BUSYBOX}\n")),
+        (&["stats", "--no-stream"], "w/w\n"),
+    ] {
+        let with = |form: &str| home.berth(&[list, &["-o", form]].concat());
+        assert!(with("name").fine().contains(name), "{list:?}");
+        let yaml = with("yaml").fine();
+        assert!(yaml.starts_with("- ") && yaml.contains("\n  "), "{list:?}: {yaml}");
+        assert!(with("json").json().is_array(), "{list:?}");
+        assert!(with("wide").fine().lines().count() >= 2, "{list:?}");
+    }
+    let id = home.wait_state("w", "w", "running")["id"].as_str().unwrap().to_owned();
+    assert!(home.berth(&["ps", "-o", "wide"]).fine().contains(&id));
+    for none in
+        [&["top", "w"][..], &["history", BUSYBOX], &["doctor"], &["version"], &["info"], &["system", "df"]]
+    {
+        let err = home.berth(&[none, &["-o", "name"]].concat()).refused();
+        assert!(err.contains("there are no names here"), "{none:?}: {err}");
+        assert_eq!(home.berth(&[none, &["-o", "yaml"]].concat()).code, 0, "{none:?}");
+    }
+    home.berth(&["rm", "-f", "w"]).fine();
+    home.berth(&["volume", "prune", "-a", "-f"]).fine();
+    home.clean();
+}

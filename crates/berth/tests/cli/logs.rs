@@ -135,3 +135,38 @@ fn a_log_that_has_grown_is_moved_aside_and_followed() {
     home.berth(&["rm", "f"]).fine();
     home.clean();
 }
+
+#[test]
+fn all_containers_of_a_pod_are_shown_with_their_names() {
+    require_root!();
+    let home = Home::start();
+    let manifest = "{apiVersion: v1, kind: Pod, metadata: {name: many}, spec: {terminationGracePeriodSeconds: 0, restartPolicy: Never,
+        initContainers: [{name: first, image: BUSYBOX, command: [echo, before]}],
+        containers: [{name: a, image: BUSYBOX, command: [sh, -c, 'echo a1; echo a2; printf a3']},
+                     {name: b, image: BUSYBOX, command: [sh, -c, 'echo b1; echo b2 >&2; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo b3']}]}}";
+    let file = home.write("many.yaml", &manifest.replace("BUSYBOX", BUSYBOX));
+    home.berth(&["play", "-q", &file]).fine();
+    home.wait_state("many", "a", "exited");
+    home.wait_state("many", "b", "running");
+    assert!(wait_until(LIMIT, || home.berth(&["logs", "many/b"]).err == "b2\n"));
+    let said = home.berth(&["logs", "--all-containers", "many"]);
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (0, "before\na1\na2\na3b1\n", "b2\n"),
+        "{said:?}"
+    );
+    let said = home.berth(&["logs", "--all-containers", "--prefix", "--tail", "1", "many"]);
+    let wanted = "[pod/many/first] before\n[pod/many/a] a3\n";
+    assert_eq!((said.out.as_str(), said.err.as_str()), (wanted, "[pod/many/b] b2\n"), "{said:?}");
+    assert_eq!(home.berth(&["logs", "--prefix", "many/a", "-n", "1"]).fine(), "[pod/many/a] a3\n");
+    let err = home.berth(&["logs", "many"]).refused();
+    assert!(err.contains("--all-containers"), "{err}");
+
+    let call = home.spawn(&["logs", "-f", "--all-containers", "--prefix", "many"]);
+    call.shows("[pod/many/b] b1\n");
+    home.berth(&["exec", "many/b", "touch", "/tmp/go"]).fine();
+    let said = call.end();
+    assert!(said.code == 0 && said.out.ends_with("[pod/many/b] b3\n"), "{said:?}");
+    home.berth(&["down", &file]).fine();
+    home.clean();
+}

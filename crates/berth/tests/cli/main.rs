@@ -7,6 +7,7 @@
 mod acts;
 mod archive;
 mod arguments;
+mod commit;
 mod config;
 mod created;
 mod exec;
@@ -16,6 +17,8 @@ mod handlers;
 mod home;
 mod images;
 mod instances;
+mod kept_files;
+mod kube;
 mod kubelet;
 mod layers;
 mod lists;

@@ -8,6 +8,7 @@ use berth_testkit::image::standin;
 use berth_testkit::{Registry, executable, require, require_root};
 
 use crate::home::{BUSYBOX, Home, LIMIT};
+use crate::terminal::Terminal;
 
 /// The user `me` with the password `s3cret`, by bcrypt.
 const USERS: &str = "me:$2b$04$py6I1XU0xFO5OEkVZDeCs.SfqqzCicvZFgDIitnjjtV40Uv8hSdIm\n";
@@ -74,6 +75,8 @@ fn an_image_is_pushed_as_it_was_pulled() {
     let said = home.berth(&["push", BUSYBOX, &to]);
     assert_eq!((said.code, said.out.as_str()), (0, manifest.as_str()), "{said:?}");
     assert!(!said.err.contains("already exists"), "{said:?}");
+    let known = home.berth(&["inspect", BUSYBOX]).json()[0]["repoDigests"].to_string();
+    assert!(known.contains(&format!("{host}/team/busybox@{}", manifest.trim())), "{known}");
     // What is there is not sent again.
     let said = home.berth(&["push", BUSYBOX, &to]);
     assert!(said.code == 0 && said.err.contains("already exists"), "{said:?}");
@@ -167,4 +170,29 @@ fn credential_helpers_keep_what_they_are_named_for() {
     let err = home.berth(&["login", "-u", "me", &registry.host]).refused();
     assert!(err.contains("--password-stdin"), "{err}");
     home.clean();
+}
+
+#[test]
+fn a_password_is_not_shown_and_ctrl_c_leaves_the_terminal_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(crate::home::program());
+    command.args(["--host", "unix:///nosuch/socket", "login", "-u", "me", "registry.example"]);
+    command.env("HOME", home.path()).env_remove("DOCKER_CONFIG").env_remove("REGISTRY_AUTH_FILE");
+    let mut terminal = Terminal::open(24, 80);
+    let mut child = terminal.run(&command);
+    terminal.expect("Password for me: ");
+    assert!(wait_until(LIMIT, || !terminal.echoes()));
+    terminal.keys("\x03");
+    assert_eq!(terminal.end(&mut child), 130);
+    assert!(terminal.echoes());
+
+    let mut terminal = Terminal::open(24, 80);
+    let mut child = terminal.run(&command);
+    terminal.expect("Password for me: ");
+    assert!(wait_until(LIMIT, || !terminal.echoes()));
+    terminal.keys("s3cret\r");
+    terminal.expect("no daemon is listening");
+    assert_eq!(terminal.end(&mut child), 125);
+    assert!(terminal.echoes() && !terminal.text().contains("s3cret"), "{}", terminal.text());
+    assert!(!home.path().join(".docker").exists());
 }

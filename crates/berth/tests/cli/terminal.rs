@@ -99,6 +99,11 @@ impl Terminal {
         status.code().unwrap()
     }
 
+    /// Whether what is typed is shown.
+    pub fn echoes(&self) -> bool {
+        tcgetattr(&self.far).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
     pub fn is_raw(&self) -> bool {
         !tcgetattr(&self.far).unwrap().local_modes.contains(LocalModes::ICANON)
     }

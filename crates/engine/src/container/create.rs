@@ -16,7 +16,7 @@ use oci_spec::runtime::Spec;
 use super::adjust::Unseen;
 use super::adjusted::Adjustment;
 use super::kernel::{self, Creation};
-use super::{Facts, Item, remove, volumes};
+use super::{Facts, Item, continued, remove, volumes};
 use crate::error::EngineError;
 use crate::handler::{Handler, Kernel, Places, Prepared, Preparing};
 use crate::host::layout::PodDir;
@@ -307,12 +307,15 @@ impl Work {
 
     async fn snapshot(&self, image: &Image, volumes: &[Digest]) -> Result<Snapshot, EngineError> {
         let since = Instant::now();
-        let snapshot = self
-            .shared
-            .images
-            .snapshot(&self.id, &image.id, volumes)
-            .await
-            .map_err(|e| EngineError::failed("make the container's snapshot", e))?;
+        let images = &self.shared.images;
+        let made = match &self.config.continues {
+            None => images.snapshot(&self.id, &image.id, volumes).await,
+            Some(before) => {
+                continued::let_go(&self.shared, before).await?;
+                images.snapshot_after(&self.id, &image.id, volumes, before).await
+            }
+        };
+        let snapshot = made.map_err(|e| EngineError::failed("make the container's snapshot", e))?;
         self.timeline.stage("snapshot", since);
         Ok(snapshot)
     }

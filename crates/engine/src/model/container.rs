@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use berth_types::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerSecurity, IdMap, PidMode, Resources};
@@ -52,6 +53,10 @@ pub struct ContainerConfig {
     /// Limits of each of its processes; others are those of Berth's own.
     #[serde(default)]
     pub rlimits: Vec<Rlimit>,
+    /// The container whose writable layer it goes on with: one that has ended, of the same image. Until that is removed, it gets its
+    /// layer back when this one is.
+    #[serde(default)]
+    pub continues: Option<ContainerId>,
 }
 
 /// A limit of single processes, as setrlimit(2) has it.

@@ -379,6 +379,7 @@ pub(crate) fn script(name: &str, script: &str) -> ContainerConfig {
         pid: PidMode::Container,
         stop_signal: None,
         rlimits: Vec::new(),
+        continues: None,
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn is_compressed(archive: &File) -> Result<bool, ArchiveError> {
 }
 
 /// A nameless file beside the layers.
-pub(super) fn temporary(images: &Images) -> Result<File, ArchiveError> {
+pub(crate) fn temporary(images: &Images) -> Result<File, ArchiveError> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
     let file = rustix::fs::open(images.layout().staging(), flags, mode);

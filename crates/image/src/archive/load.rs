@@ -119,7 +119,7 @@ async fn write_layer(
     Ok(writer.finish().await?)
 }
 
-pub(super) async fn off_runtime<T: Send + 'static>(
+pub(crate) async fn off_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
 ) -> Result<T, ArchiveError> {
     match tokio::task::spawn_blocking(work).await {
@@ -129,8 +129,8 @@ pub(super) async fn off_runtime<T: Send + 'static>(
     }
 }
 
-/// The archive itself, or a nameless copy of what comes through a pipe or is compressed.
-fn seekable(images: &Images, mut archive: File) -> Result<File, ArchiveError> {
+/// An archive itself, or a nameless copy of what comes through a pipe or is compressed.
+pub(crate) fn seekable(images: &Images, mut archive: File) -> Result<File, ArchiveError> {
     if archive.seek(SeekFrom::Start(0)).is_err() {
         let mut copy = inflate::temporary(images)?;
         std::io::copy(&mut archive, &mut copy).map_err(io("copy to a temporary file"))?;

@@ -11,6 +11,7 @@ use super::documents::{
 };
 use super::load::{manifest, off_runtime};
 use super::{ArchiveError, io, rebuild};
+use crate::registry::{Document, parse};
 use crate::store::record::{self, ImageRecord, LayerRecord};
 use crate::store::remove::is_named;
 use crate::{Images, LayerSource, StoreError};
@@ -91,14 +92,17 @@ fn write(images: &Images, chosen: &[(ImageRecord, Vec<String>)], out: File) -> R
             layers.push(LayerSource { digest, size });
         }
         archive.blob(&config)?;
-        let manifest = manifest(&config, &layers);
+        let (manifest, kind) = match own_manifest(images, record, &layers)? {
+            Some(own) => own,
+            None => (manifest(&config, &layers), MANIFEST.to_owned()),
+        };
         archive.blob(&manifest)?;
         let platform = Platform {
             architecture: parsed.architecture.clone(),
             os: parsed.os.clone(),
             variant: parsed.variant.clone(),
         };
-        index.manifests.extend(descriptors(&manifest, &platform, tags));
+        index.manifests.extend(descriptors((&manifest, &kind), &platform, tags));
         docker.push(DockerImage {
             config: path(&record.id),
             repo_tags: Some(tags.clone()),
@@ -111,10 +115,31 @@ fn write(images: &Images, chosen: &[(ImageRecord, Vec<String>)], out: File) -> R
     archive.finish()
 }
 
+/// The manifest that the image came with, byte for byte, and its type: where what is written is what it names.
+fn own_manifest(
+    images: &Images,
+    record: &ImageRecord,
+    layers: &[LayerSource],
+) -> Result<Option<(Vec<u8>, String)>, ArchiveError> {
+    let bytes = crate::store::read_blob(images, &record.manifest)?;
+    let Ok(Document::Manifest(document)) = parse(None, &bytes) else { return Ok(None) };
+    let same = document.config.digest == record.id
+        && document.layers.len() == layers.len()
+        && document.layers.iter().zip(layers).all(|(one, other)| one.digest == other.digest);
+    let kind = serde_json::from_slice::<Kinded>(&bytes).ok().and_then(|kinded| kinded.media_type);
+    Ok(same.then(|| (bytes, kind.unwrap_or_else(|| MANIFEST.to_owned()))))
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kinded {
+    media_type: Option<String>,
+}
+
 /// One descriptor for each tag, or one without a name.
-fn descriptors(manifest: &[u8], platform: &Platform, tags: &[String]) -> Vec<Descriptor> {
+fn descriptors((manifest, kind): (&[u8], &str), platform: &Platform, tags: &[String]) -> Vec<Descriptor> {
     let plain = Descriptor {
-        media_type: MANIFEST.to_owned(),
+        media_type: kind.to_owned(),
         digest: record::sum(manifest),
         size: manifest.len() as u64,
         platform: Some(platform.clone()),

@@ -1,16 +1,22 @@
 //! The file in which credentials are kept: docker's `config.json`, or what `$REGISTRY_AUTH_FILE` names. What else is in it stays.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use berth_sys::fs::{Durability, read_bounded, write_atomic};
+use berth_sys::fs::read_bounded;
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value, json};
 
 use super::file::{ConfigJson, CredentialFiles, FileError, MAX_FILE, helper_server, is_whole_server};
 use super::{Environment, helper};
+
+/// Names that are tried for a temporary file.
+const TEMPORARY: u32 = 8;
 
 /// A file of credentials that is written to.
 #[derive(Debug, Clone)]
@@ -122,17 +128,75 @@ impl AuthFile {
         serde_json::from_slice(&text).map_err(|e| self.malformed(e.line()))
     }
 
-    /// For its owner alone. A link to the file stays one.
+    /// For its owner alone, who stays the same: root writes for the user whose home it is. A link to the file stays one.
     fn write(&self, document: &Map<String, Value>) -> Result<(), FileError> {
         let failed = |source| FileError::Write { path: self.path.clone(), source };
         let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        if let Some(dir) = path.parent().filter(|dir| *dir != Path::new("")) {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-        }
+        let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+        let of_dir = make_dir(dir).map_err(failed)?;
+        let owner = std::fs::symlink_metadata(&path).map_or(of_dir, |old| (old.uid(), old.gid()));
         let mut text = serde_json::to_vec_pretty(document).map_err(|e| failed(e.into()))?;
         text.push(b'\n');
-        write_atomic(&path, &text, Durability::Process).map_err(failed)
+        replace(&path, &text, owner).map_err(failed)
     }
+}
+
+type Owner = (u32, u32);
+
+/// Makes a directory and those above it, for the owner of the one that is there. Whose it is.
+fn make_dir(dir: &Path) -> io::Result<Owner> {
+    match std::fs::metadata(dir) {
+        Ok(there) => return Ok((there.uid(), there.gid())),
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        Err(_) => {}
+    }
+    let above = dir.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
+    let owner = make_dir(above)?;
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        // Somebody was faster.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => return make_dir(dir),
+        made => made?,
+    }
+    // By what was just made, and through no link that was put in its place.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    give(&File::from(rustix::fs::open(dir, flags, Mode::empty())?), owner)?;
+    Ok(owner)
+}
+
+/// Gives a file to its owner where it is another's.
+fn give(file: &File, (uid, gid): Owner) -> io::Result<()> {
+    let now = file.metadata()?;
+    if (now.uid(), now.gid()) == (uid, gid) {
+        return Ok(());
+    }
+    match std::os::unix::fs::fchown(file, Some(uid), Some(gid)) {
+        // Only root gives away; a group of a directory need not be the user's.
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
+}
+
+/// Writes a file anew beside the old one, and puts it in its place: nobody reads half of it, and no link is followed.
+fn replace(path: &Path, bytes: &[u8], owner: Owner) -> io::Result<()> {
+    for number in 0..TEMPORARY {
+        let mut name = path.file_name().map(OsString::from).ok_or(ErrorKind::InvalidInput)?;
+        name.push(format!(".{}-{number}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let mut file = match File::options().write(true).create_new(true).mode(0o600).open(&temporary) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+            file => file?,
+        };
+        let written = give(&file, owner)
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&temporary, path));
+        if written.is_err() {
+            // It is useless, and its name says so.
+            std::fs::remove_file(&temporary).ok();
+        }
+        return written;
+    }
+    Err(io::Error::new(ErrorKind::AlreadyExists, "temporary files of earlier attempts are in the way"))
 }
 
 #[cfg(test)]

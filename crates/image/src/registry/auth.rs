@@ -38,6 +38,8 @@ pub(super) struct TokenKey {
     pub(super) authority: String,
     pub(super) repository: String,
     pub(super) credentials: Credentials,
+    /// Whether it is for writing, too.
+    pub(super) writes: bool,
 }
 
 #[derive(Debug)]
@@ -159,6 +161,17 @@ impl TokenAnswer {
     }
 }
 
+/// The scope with the right to push: a push begins with a look, which a registry asks less for than for what follows.
+fn with_push(scope: &str, repository: &str) -> String {
+    let parts: Vec<_> = scope.split(' ').collect();
+    let alone = parts.len() == 1;
+    let one = |part: &str| match part.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')) {
+        Some((name, _)) if alone || name == repository => format!("repository:{name}:pull,push"),
+        _ => part.to_owned(),
+    };
+    parts.into_iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
 impl Realm {
     fn of(challenge: &Challenge, key: &TokenKey, from: &Host) -> Result<Self, HostError> {
         let realm = challenge.get("realm").unwrap_or_default();
@@ -178,10 +191,11 @@ impl Realm {
             _ => return Err(failed("this is not an https URL")),
         }
         let scope = challenge.get("scope").filter(|scope| !scope.is_empty());
+        let scope = scope.map_or_else(|| format!("repository:{}:pull", key.repository), str::to_owned);
         Ok(Self {
             uri,
             service: challenge.get("service").map(str::to_owned),
-            scope: scope.map_or_else(|| format!("repository:{}:pull", key.repository), str::to_owned),
+            scope: if key.writes { with_push(&scope, &key.repository) } else { scope },
         })
     }
 
@@ -264,4 +278,22 @@ impl Realm {
 fn form<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let pairs = fields.into_iter().map(|(name, value)| format!("{name}={}", send::percent(value)));
     pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_pushes_asks_for_the_right_to_at_once() {
+        for (asked, wanted) in [
+            ("repository:a/b:pull", "repository:a/b:pull,push"),
+            ("repository:a/b:pull,push", "repository:a/b:pull,push"),
+            ("repository:a/b:pull repository:c:pull", "repository:a/b:pull,push repository:c:pull"),
+            ("repository:prefix/a/b:pull", "repository:prefix/a/b:pull,push"),
+            ("registry:catalog:*", "registry:catalog:*"),
+        ] {
+            assert_eq!(with_push(asked, "a/b"), wanted);
+        }
+    }
 }

@@ -425,6 +425,11 @@ impl Source {
         };
         let repository = self.reference.path().to_owned();
         // Two mirrors may be paths of one host, each with tokens of its own.
-        Ok(TokenKey { authority: format!("{}{}", host.authority, host.path), repository, credentials })
+        Ok(TokenKey {
+            authority: format!("{}{}", host.authority, host.path),
+            repository,
+            credentials,
+            writes: false,
+        })
     }
 }

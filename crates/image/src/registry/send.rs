@@ -161,6 +161,7 @@ async fn stranger(
         authority: authority(uri).to_owned(),
         repository: source.reference.path().to_owned(),
         credentials: Credentials::Anonymous,
+        writes: false,
     };
     let known = registry.inner.tokens.get(&key);
     let response = exchange(registry, &client, request(host, ask, uri, known.as_ref(), false)?).await?;

@@ -115,7 +115,7 @@ pub(crate) async fn write(
     ask: &Write<'_>,
 ) -> Result<Response<Incoming>, HostError> {
     let registry = source.registry();
-    let key = source.token_key(host).await?;
+    let key = auth::TokenKey { writes: true, ..source.token_key(host).await? };
     // Another host, as one that stores blobs, has its own secrets in the URL.
     let own = send::is_own(host, ask.uri);
     let mut authorization = if own {

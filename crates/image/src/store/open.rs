@@ -8,6 +8,7 @@ use std::sync::Arc;
 use berth_sys::fs::{Durability, remove_tree};
 use berth_types::{ContainerId, Digest};
 
+use super::handover;
 use super::layout::{ASIDE, Layout, is_dir, make_private, names};
 use super::record::{self, Format, ImageRecord, LayerRecord, SnapshotRecord};
 use super::state::{Damaged, Layer, State, Stored};
@@ -170,7 +171,8 @@ fn look_at(layout: &Layout, container: &ContainerId) -> Result<Verdict, StoreErr
     let dir = layout.snapshot(container);
     let reading = read_snapshot(&dir.join("record"), container)?;
     let (upper, work) = (unfinished::content(&dir.join("upper"))?, unfinished::content(&dir.join("work"))?);
-    Ok(unfinished::verdict(&dir, reading, upper, work))
+    let lent = dir.join(handover::LENT).exists();
+    Ok(unfinished::verdict(&dir, reading, upper, work, lent))
 }
 
 /// What the record of a snapshot says, when it is that container's.

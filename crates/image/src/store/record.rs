@@ -71,6 +71,9 @@ pub(crate) struct SnapshotRecord {
     /// The images that are mounted as volumes, in the order of the mounts.
     #[serde(default)]
     pub(crate) volumes: Vec<Digest>,
+    /// The container whose writable layer it goes on with, and which gets that back when this one goes first.
+    #[serde(default)]
+    pub(crate) continues: Option<ContainerId>,
 }
 
 /// What the store as a whole is: `<root>/images/format`. A program raises it before it writes the first thing that

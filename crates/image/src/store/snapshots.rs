@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::lookup::Stack;
 use super::record::{self, LayerRecord, SnapshotRecord};
-use super::{Images, blocking, open};
+use super::{Images, blocking, handover, lock, open};
 use crate::error::StoreError;
 use crate::snapshot::{Snapshot, Usage, VolumeImage};
 
@@ -25,19 +25,24 @@ impl Images {
     ) -> Result<Snapshot, StoreError> {
         let (this, container, image) = (self.clone(), container.clone(), image.clone());
         let volumes = volumes.to_vec();
-        blocking(move || this.make_snapshot(&container, &image, volumes)).await
+        blocking(move || this.make_snapshot(&container, &image, volumes, None)).await
     }
 
-    fn make_snapshot(
+    /// The same; one that continues another gets its own writable layer from it.
+    pub(super) fn make_snapshot(
         &self,
         container: &ContainerId,
         image: &Digest,
         volumes: Vec<Digest>,
+        continues: Option<ContainerId>,
     ) -> Result<Snapshot, StoreError> {
         let (record, root, lowers, stacks) = {
             let mut state = self.state();
             if state.snapshots.contains_key(container) || state.unreadable.contains_key(container) {
                 return Err(StoreError::SnapshotExists(container.clone()));
+            }
+            if let Some(before) = &continues {
+                handover::may_continue(&state, before, image)?;
             }
             let stored = state.images.get(image).ok_or_else(|| StoreError::NotFound(image.to_string()))?;
             let root = stored.record.root_layer().map(|layer| layer.id.clone());
@@ -53,10 +58,10 @@ impl Images {
                     layers.push(layer.clone());
                 }
             }
-            let record =
-                SnapshotRecord { container: container.clone(), image: image.clone(), layers, volumes };
+            let (container, image) = (container.clone(), image.clone());
+            let record = SnapshotRecord { container, image, layers, volumes, continues };
             // From here on the layers are held.
-            state.snapshots.insert(container.clone(), record.clone());
+            state.snapshots.insert(record.container.clone(), record.clone());
             (record, root, lowers, stacks)
         };
         let root = root.map(|id| self.layout().layer_fs(&id));
@@ -66,7 +71,11 @@ impl Images {
             self.state().snapshots.remove(container);
             return Err(StoreError::io("make directory", dir)(error));
         }
-        match self.write_snapshot(&record, root.as_deref()) {
+        let written = match &record.continues {
+            None => self.write_snapshot(&record, root.as_deref()),
+            Some(before) => self.take_over(&record, before),
+        };
+        match written {
             Ok(()) => Ok(self.describe(&record, &lowers, &stacks)),
             Err(error) => {
                 self.drop_snapshot(container)?;
@@ -151,6 +160,8 @@ impl Images {
     }
 
     fn drop_snapshot(&self, container: &ContainerId) -> Result<(), StoreError> {
+        let _alone = lock(&self.inner.handovers);
+        self.give_back(container)?;
         let mut trash: Vec<PathBuf> =
             self.layout().discard(&self.layout().snapshot(container))?.into_iter().collect();
         self.inner.usages.forget(container);
@@ -175,8 +186,12 @@ impl Images {
         }
         let upper = self.layout().snapshot(container).join("upper");
         blocking(move || {
-            let (bytes, inodes) = tree_usage(&upper).map_err(StoreError::io("measure", &upper))?;
-            Ok(Usage { bytes, inodes })
+            match tree_usage(&upper) {
+                Ok((bytes, inodes)) => Ok(Usage { bytes, inodes }),
+                // Another container goes on with it.
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(Usage::default()),
+                Err(e) => Err(StoreError::io("measure", &upper)(e)),
+            }
         })
         .await
     }

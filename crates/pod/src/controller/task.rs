@@ -2,6 +2,7 @@
 
 mod deadline;
 mod down;
+mod follow;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Look, Phase, decide};
 use super::health::{Health, Report};
-use super::{Command, Key, Options, PodError, Pods, Progress, Then, files, pull, rotate, users};
+use super::{Command, Key, Options, PodError, Pods, Progress, Then, again, files, pull, rotate, users};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
 use crate::termination;
@@ -53,6 +54,8 @@ pub(super) struct Task {
     ids: Option<users::Ids>,
     /// The volumes without a name that were made for it.
     new_volumes: Vec<String>,
+    /// The pod of this name that it goes on with, until it runs itself.
+    before: Option<SandboxId>,
 }
 
 /// Why the task looks at its pod again.
@@ -66,6 +69,7 @@ enum Wake {
 impl Task {
     pub(super) fn new(pods: Pods, key: Key, pod: Pod, plan: Plan, place: Place, options: Options) -> Self {
         let held = options.hold.clone();
+        let before = again::before(&plan.sandbox).and_then(|id| id.parse().ok());
         let attended = held.is_some() && !options.waits;
         let history = History::default();
         let health = Health::new(pods.inner.engine.clone(), pods.inner.health.clone());
@@ -85,6 +89,7 @@ impl Task {
             deadline: None,
             ids: None,
             new_volumes: Vec::new(),
+            before,
         }
     }
 
@@ -282,7 +287,8 @@ impl Task {
             }
         }
         let planned = self.planned(name);
-        let config = attempt_of(&planned.config, attempt);
+        let mut config = attempt_of(&planned.config, attempt);
+        self.go_on_with(view, &mut config);
         termination::make(&config)
             .map_err(|e| files::fault("its termination message", &self.place.dir, e.to_string()))?;
         let failed = || PodError::engine(format!("create container {name}"));
@@ -309,6 +315,9 @@ impl Task {
         phase: &Phase,
         waiting: &mut Option<(Started, mpsc::Sender<Progress>)>,
     ) -> bool {
+        if *phase != Phase::Starting {
+            self.supersede().await;
+        }
         match phase {
             Phase::Starting => false,
             Phase::Running => {

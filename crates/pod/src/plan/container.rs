@@ -80,11 +80,7 @@ pub(super) fn plan(
     labels.insert("io.kubernetes.container.name".to_owned(), from.name.clone());
     let config = ContainerConfig {
         metadata: ContainerMetadata { name: from.name.clone(), attempt: 0 },
-        image: ImageSpec {
-            image: from.image.clone(),
-            user_specified: from.image.clone(),
-            annotations: BTreeMap::new(),
-        },
+        image: image(&from.image),
         command: all(&from.command),
         args: all(&from.args),
         working_dir: working_dir?,
@@ -103,6 +99,7 @@ pub(super) fn plan(
         pid: pod_pid(pod),
         stop_signal: lived.stop_signal,
         rlimits: Vec::new(),
+        continues: None,
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
     Some(Planned {
@@ -113,6 +110,11 @@ pub(super) fn plan(
         probes,
         hooks: lived.hooks,
     })
+}
+
+/// An image by the name that the user wrote.
+fn image(name: &str) -> ImageSpec {
+    ImageSpec { image: name.to_owned(), user_specified: name.to_owned(), annotations: BTreeMap::new() }
 }
 
 /// The mounts with the ids of the pod's user namespace: who owns a file of a volume on the disk owns it in the pod.

@@ -7,7 +7,7 @@ fn entry(text: &str) -> String {
 }
 
 fn printer() -> Printer<Vec<u8>, Vec<u8>> {
-    Printer { since: None, timestamps: false, out: Vec::new(), err: Vec::new() }
+    Printer { since: None, timestamps: false, prefix: String::new(), out: Vec::new(), err: Vec::new() }
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Run {
     #[arg(short, long)]
     pub(super) tty: bool,
     /// Remove the container when it ends
-    #[arg(long = "rm")]
+    #[arg(long = "rm", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub(super) remove: bool,
     /// Name of the pod and the container [default: generated]
     #[arg(long)]
@@ -99,7 +99,7 @@ pub(crate) struct Run {
     #[arg(long, alias = "dns-opt", value_name = "NAME[:VALUE]")]
     dns_option: Vec<String>,
     /// Network: an address of its own, this machine's, or none
-    #[arg(long, alias = "net", value_enum, default_value_t = Net::Pod)]
+    #[arg(long, alias = "net", value_name = "pod|host|none", default_value = "pod")]
     network: Net,
     /// Processes that the container sees: its own, or this machine's
     #[arg(long, value_name = "host")]
@@ -108,10 +108,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "host")]
     ipc: Option<String>,
     /// User ids: this machine's (host), or a range that no other pod has (auto)
-    #[arg(long, value_enum, value_name = "host|auto")]
+    #[arg(long, value_name = "host|auto")]
     userns: Option<Users>,
     /// A first process that takes up what the container leaves behind
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     init: bool,
     /// Memory limit, as 64Mi or 1g
     #[arg(short, long, value_name = "SIZE")]
@@ -141,7 +141,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     oom_score_adj: Option<i32>,
     /// Read-only root file system
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     read_only: bool,
     /// Capability to add, or ALL; repeatable
     #[arg(long, value_name = "NAME")]
@@ -150,7 +150,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME")]
     cap_drop: Vec<String>,
     /// All capabilities, all devices, no seccomp filter and no AppArmor profile
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     privileged: bool,
     /// no-new-privileges, seccomp=unconfined|FILE or apparmor=unconfined|PROFILE; repeatable
     #[arg(long, value_name = "OPTION")]
@@ -214,19 +214,53 @@ pub(crate) struct Run {
     words: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Net {
-    #[value(alias = "bridge", alias = "private")]
     Pod,
     Host,
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+impl std::str::FromStr for Net {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split(':').next().unwrap_or_default() {
+            "pod" | "bridge" | "private" | "default" => Ok(Self::Pod),
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            "container" => {
+                Err("containers that share a network are one pod: write a manifest for berth play".to_owned())
+            }
+            _ => Err("expected pod, host or none: pods have one network, which the daemon makes, and reach each other by address"
+                .to_owned()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Users {
     Host,
-    #[value(alias = "private")]
     Auto,
+}
+
+impl std::str::FromStr for Users {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split(':').next().unwrap_or_default() {
+            "host" if text == "host" => Ok(Self::Host),
+            "auto" | "private" if !text.contains(':') => Ok(Self::Auto),
+            "keep-id" | "nomap" => Err(
+                "the daemon is root's, and keeps the ids of no user: expected auto, with -u for the user inside, or host"
+                    .to_owned(),
+            ),
+            "container" | "ns" => {
+                Err("containers that share user ids are one pod: write a manifest for berth play".to_owned())
+            }
+            _ => Err("expected host, or auto: Berth chooses the range of ids".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -61,3 +61,30 @@ async fn the_file_that_knows_the_registry_is_written() {
     let docker = std::fs::read_to_string(dir.path().join(".docker/config.json")).unwrap();
     assert!(docker.contains("b.example") && !docker.contains("a.example"), "{docker}");
 }
+
+#[tokio::test]
+async fn a_file_stays_its_owners_and_no_link_is_written_through() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let dir = tempfile::tempdir().unwrap();
+    if chown(dir.path(), Some(1234), Some(2345)).is_err() {
+        println!("skipped: a_file_stays_its_owners_and_no_link_is_written_through: needs root");
+        return;
+    }
+    let path = dir.path().join("home/.docker/config.json");
+    let owners = |path: &Path| std::fs::metadata(path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+    AuthFile::at(path.clone()).keep("a.example", "me", "p").await.unwrap();
+    for made in [path.as_path(), path.parent().unwrap(), &dir.path().join("home")] {
+        assert_eq!(owners(made), (1234, 2345), "{}", made.display());
+    }
+    chown(&path, Some(77), Some(78)).unwrap();
+    AuthFile::at(path.clone()).keep("b.example", "me", "p").await.unwrap();
+    assert_eq!(owners(&path), (77, 78));
+
+    // A link to what is not there yet is replaced, not followed; so is one in the place of a temporary file.
+    let (victim, link) = (dir.path().join("victim"), dir.path().join("link.json"));
+    symlink(&victim, &link).unwrap();
+    symlink(&victim, dir.path().join(format!("link.json.{}-0.tmp", std::process::id()))).unwrap();
+    AuthFile::at(link.clone()).keep("a.example", "me", "p").await.unwrap();
+    assert!(!victim.exists());
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_file());
+}

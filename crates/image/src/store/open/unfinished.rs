@@ -3,7 +3,8 @@
 //! A snapshot is made in this order: the directory, its record, `upper`, `work`. Then its overlay is mounted, and that
 //! puts something into `work` before a container can write a byte. So a snapshot with nothing in either was never mounted.
 //! Everything else may be a running container's, whatever its record says or does not say, and is kept: only the engine,
-//! which knows the containers, removes it. See docs/adr/0073-changes-of-the-store.md.
+//! which knows the containers, removes it. One that goes on with the layer of another gets `upper` last, and the other has a
+//! mark then. See docs/adr/0073-changes-of-the-store.md.
 
 use std::io;
 use std::path::Path;
@@ -40,13 +41,15 @@ pub(super) enum Verdict {
 }
 
 /// Decides. `dir` is for errors alone.
-pub(super) fn verdict(dir: &Path, reading: Reading, upper: Content, work: Content) -> Verdict {
+pub(super) fn verdict(dir: &Path, reading: Reading, upper: Content, work: Content, lent: bool) -> Verdict {
     let damaged = |reason: &str| {
         Verdict::Unreadable(StoreError::Damaged { path: dir.to_owned(), reason: reason.to_owned() })
     };
     let untouched = upper != Content::Filled && work != Content::Filled;
     match reading {
         Reading::Failed(error) => Verdict::Unreadable(error),
+        // Another container goes on with its layer.
+        Reading::Good(record) if lent && upper == Content::Absent => Verdict::Known(record),
         Reading::Good(record) => match (upper, work) {
             (Content::Absent, _) | (_, Content::Absent) if untouched => Verdict::Unfinished,
             (Content::Absent, _) | (_, Content::Absent) => damaged("its directories are not all there"),

@@ -21,8 +21,14 @@ impl Task {
         let mut asked = vec![first];
         self.end_containers(id, commands, &mut asked).await;
         let then = asked.iter().map(|ask| ask.then).max().unwrap_or(Then::Stays);
+        if then > Then::MakesWay {
+            self.supersede().await;
+        }
         let result = self.end_sandbox(id, then).await;
         let gone = then != Then::Stays && result.is_ok();
+        if gone {
+            commands.close();
+        }
         while gone && let Ok(command) = commands.try_recv() {
             if let Command::Down(ask) = command {
                 asked.push(ask);
@@ -73,7 +79,7 @@ impl Task {
     pub(super) async fn end_sandbox(&self, id: &SandboxId, then: Then) -> Result<(), PodError> {
         let engine = &self.pods.inner.engine;
         there(engine.stop_sandbox(id).await).map_err(PodError::engine("stop the pod"))?;
-        if then != Then::Stays {
+        if then > Then::MakesWay {
             there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
             self.take_away(None).await;
             if self.options.remove && then == Then::Goes {
@@ -83,10 +89,11 @@ impl Task {
         Ok(())
     }
 
-    /// Removes what is left of a pod that could not be made, and the volumes without a name that were made for it.
+    /// Removes what is left of a pod that could not be made, gives its name back to the pod that it was to go on with, and removes the volumes without a name that were made for it.
     pub(super) async fn undo(&self, view: Option<&SandboxView>) {
         self.take_away(view).await;
         self.pods.remove_all_anonymous(&self.new_volumes).await;
+        self.come_back();
     }
 
     /// Removes what is left of the pod and frees its name.

@@ -6,6 +6,7 @@ fn record() -> SnapshotRecord {
     SnapshotRecord {
         container: ContainerId::from_random([1; 32]),
         image: Digest::from_sha256([2; 32]),
+        continues: None,
         volumes: Vec::new(),
         layers: Vec::new(),
     }
@@ -16,14 +17,16 @@ fn record() -> SnapshotRecord {
 fn only_what_no_overlay_was_mounted_over_is_unfinished() {
     use Content::{Absent, Empty, Filled};
     let all = [Absent, Empty, Filled];
-    for (upper, work) in all.into_iter().flat_map(|upper| all.map(|work| (upper, work))) {
+    let lent = [false, true];
+    let cells = all.into_iter().flat_map(|upper| all.map(|work| (upper, work)));
+    for ((upper, work), lent) in cells.flat_map(|cell| lent.map(|lent| (cell, lent))) {
         let failed = StoreError::Damaged { path: "record".into(), reason: "zeros".into() };
         for (name, reading) in [
             ("good", Reading::Good(record())),
             ("absent", Reading::Absent),
             ("failed", Reading::Failed(failed)),
         ] {
-            let verdict = verdict(Path::new("dir"), reading, upper, work);
+            let verdict = verdict(Path::new("dir"), reading, upper, work, lent);
             let found = match verdict {
                 Verdict::Known(_) => "known",
                 Verdict::Unreadable(_) => "kept",
@@ -32,10 +35,11 @@ fn only_what_no_overlay_was_mounted_over_is_unfinished() {
             let wanted = match (name, upper, work) {
                 ("failed", _, _) => "kept",
                 ("good", Empty | Filled, Empty | Filled) => "known",
+                ("good", Absent, _) if lent => "known",
                 (_, Filled, _) | (_, _, Filled) => "kept",
                 _ => "unfinished",
             };
-            assert_eq!(found, wanted, "{name} {upper:?} {work:?}");
+            assert_eq!(found, wanted, "{name} {upper:?} {work:?} {lent}");
         }
     }
 }
