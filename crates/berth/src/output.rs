@@ -17,6 +17,21 @@ pub(crate) enum Format {
     Json,
 }
 
+/// The form of a list of pods, containers, workloads or services.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    #[default]
+    Table,
+    Json,
+    /// For pods and services: objects as kubectl shows them
+    Yaml,
+}
+
+/// A value as YAML on standard output.
+pub(crate) fn yaml(value: &serde_json::Value) -> anyhow::Result<()> {
+    line(serde_saphyr::to_string(value)?.trim_end())
+}
+
 /// A line on standard output. What cannot be written is an error: a partial list in a file on a full disk is not a list.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("write output")

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{about, done};
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, age, complain, line, short_id, table};
+use crate::output::{ListFormat, age, complain, line, short_id, table, yaml};
 use filter::Filter;
 use template::Template;
 
@@ -35,21 +35,23 @@ pub(crate) struct Ps {
     no_trunc: bool,
     /// Form of the answer
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ListFormat,
 }
 
 /// `berth pods`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pods {
+    /// Only these, by name or id
+    names: Vec<String>,
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
     /// A line for each, such as '{{.Name}} {{.Status}}'; keys are those of -o json
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "quiet")]
     format: Option<Template>,
-    /// Form of the answer
+    /// Form of the answer; yaml is what `kubectl get pod -o yaml` shows
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ListFormat,
 }
 
 /// `berth inspect`
@@ -113,9 +115,9 @@ impl Ps {
             formatted(template, wanted.map(|(pod, container)| shown(pod, container)))?;
         } else if self.quiet {
             wanted.try_for_each(|(_, container)| line(&container.id))?;
-        } else if self.output == Format::Json {
+        } else if self.output != ListFormat::Table {
             let all: Vec<_> = wanted.map(|(pod, container)| container_json(pod, container)).collect();
-            line(json!(all))?;
+            if self.output == ListFormat::Yaml { yaml(&json!(all))? } else { line(json!(all))? }
         } else {
             let rows: Vec<_> = wanted.map(|(pod, container)| row(pod, container, self.no_trunc)).collect();
             table::print(
@@ -179,14 +181,19 @@ fn container_json(pod: &api::Pod, container: &api::Container) -> serde_json::Val
 impl Pods {
     /// Lists pods.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        let pods = pods(&reach).await?;
+        let mut pods = pods(&reach).await?;
+        if !self.names.is_empty() {
+            pods = named(pods, &self.names)?;
+        }
         if let Some(template) = &self.format {
             formatted(template, pods.iter().map(pod_json))?;
         } else if self.quiet {
             pods.iter().try_for_each(|pod| line(&pod.id))?;
-        } else if self.output == Format::Json {
+        } else if self.output == ListFormat::Json {
             let all: Vec<_> = pods.iter().map(pod_json).collect();
             line(json!(all))?;
+        } else if self.output == ListFormat::Yaml {
+            yaml(&objects(&reach, &pods, self.names.len() == 1).await?)?;
         } else {
             let rows: Vec<_> = pods.iter().map(pod_row).collect();
             table::print(
@@ -207,6 +214,38 @@ impl Pods {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The pods of these names, each of which there must be.
+fn named(pods: Vec<api::Pod>, names: &[String]) -> anyhow::Result<Vec<api::Pod>> {
+    let is = |pod: &api::Pod, name: &String| {
+        pod.name == *name
+            || format!("{}/{}", pod.namespace, pod.name) == *name
+            || (!name.is_empty() && pod.id.starts_with(name.as_str()))
+    };
+    if let Some(missing) = names.iter().find(|name| !pods.iter().any(|pod| is(pod, name))) {
+        anyhow::bail!("no pod {missing:?} (hint: berth pods lists them)");
+    }
+    Ok(pods.into_iter().filter(|pod| names.iter().any(|name| is(pod, name))).collect())
+}
+
+/// The pods as kubectl shows them: one alone, or a list.
+async fn objects(reach: &Reach, pods: &[api::Pod], alone: bool) -> anyhow::Result<serde_json::Value> {
+    let mut client = reach.client().await?;
+    let mut items = Vec::new();
+    for pod in pods {
+        let asked = api::InspectRequest { target: pod.id.clone(), object: true };
+        match client.inspect(asked).await {
+            Ok(answer) => items.push(serde_json::from_str(&answer.into_inner().json)?),
+            // It was removed meanwhile.
+            Err(status) if status.code() == tonic::Code::NotFound => {}
+            Err(status) => return Err(told(status)),
+        }
+    }
+    Ok(match (alone, items.len()) {
+        (true, 1) => items.remove(0),
+        _ => json!({ "apiVersion": "v1", "kind": "List", "items": items }),
+    })
 }
 
 fn pod_row(pod: &api::Pod) -> Vec<String> {
@@ -242,7 +281,7 @@ impl Inspect {
         let mut all = Vec::new();
         let mut failed = false;
         for target in self.targets {
-            match client.inspect(api::InspectRequest { target: target.clone() }).await {
+            match client.inspect(api::InspectRequest { target: target.clone(), object: false }).await {
                 Ok(answer) => {
                     all.push(serde_json::from_str::<serde_json::Value>(&answer.into_inner().json)?);
                 }
@@ -255,7 +294,7 @@ impl Inspect {
         match (&self.format, self.output) {
             (Some(template), _) => formatted(template, all.into_iter())?,
             (None, Form::Json) => line(serde_json::to_string_pretty(&all)?)?,
-            (None, Form::Yaml) => line(serde_saphyr::to_string(&all)?.trim_end())?,
+            (None, Form::Yaml) => yaml(&json!(all))?,
         }
         Ok(done(failed))
     }

@@ -70,7 +70,7 @@ impl std::str::FromStr for Tail {
 /// The container that a name means: the newest attempt.
 pub(super) async fn find(client: &mut Client, name: &str) -> anyhow::Result<api::Container> {
     let json = client
-        .inspect(api::InspectRequest { target: name.to_owned() })
+        .inspect(api::InspectRequest { target: name.to_owned(), object: false })
         .await
         .map_err(told)?
         .into_inner()

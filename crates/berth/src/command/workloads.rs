@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, age, line, table};
+use crate::output::{ListFormat, age, line, table, yaml};
 
 /// `berth workloads`
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub(crate) struct Workloads {
     quiet: bool,
     /// Form of the answer
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ListFormat,
 }
 
 impl Workloads {
@@ -26,8 +26,9 @@ impl Workloads {
         let all = client.workloads(api::WorkloadsRequest {}).await.map_err(told)?.into_inner().workloads;
         if self.quiet {
             all.iter().try_for_each(|one| line(format!("{}/{}", one.kind.to_lowercase(), one.name)))?;
-        } else if self.output == Format::Json {
-            line(json!(all.iter().map(as_json).collect::<Vec<_>>()))?;
+        } else if self.output != ListFormat::Table {
+            let all = json!(all.iter().map(as_json).collect::<Vec<_>>());
+            if self.output == ListFormat::Yaml { yaml(&all)? } else { line(all)? }
         } else {
             let rows: Vec<_> = all.iter().map(row).collect();
             table::print(&["KIND", "NAME", "NAMESPACE", "READY", "STATE", "AGE", "MESSAGE"], &rows)?;
