@@ -76,11 +76,7 @@ pub(super) fn plan(
     labels.insert("io.kubernetes.container.name".to_owned(), from.name.clone());
     let config = ContainerConfig {
         metadata: ContainerMetadata { name: from.name.clone(), attempt: 0 },
-        image: ImageSpec {
-            image: from.image.clone(),
-            user_specified: from.image.clone(),
-            annotations: BTreeMap::new(),
-        },
+        image: image(&from.image),
         command: all(&from.command),
         args: all(&from.args),
         working_dir: working_dir?,
@@ -109,6 +105,12 @@ pub(super) fn plan(
         probes,
         hooks: lived.hooks,
     })
+}
+
+/// An image as a manifest names it.
+pub(super) fn image(name: &str) -> ImageSpec {
+    let (image, user_specified) = (name.to_owned(), name.to_owned());
+    ImageSpec { image, user_specified, annotations: BTreeMap::new() }
 }
 
 /// The mounts with the ids of the pod's user namespace: who owns a file of a volume on the disk owns it in the pod.

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use berth_engine::model::{ImageSpec, ImageVolume, Mount, Propagation as To};
+use berth_engine::model::{ImageVolume, Mount, Propagation as To};
 
 use super::expand::expand_all;
 use super::projected::inside;
-use super::{Fault, Faults, Volume, VolumeKind, absolute, wrong};
+use super::{Fault, Faults, Volume, VolumeKind, absolute, container, wrong};
 use crate::manifest::{Container, Propagation, VolumeMount};
 
 /// The container's variables, and whether those that are empty may have a value later: the pod's addresses.
@@ -83,13 +83,8 @@ fn image(
         let reason = "Forbidden: an image volume has no mounts that propagate";
         return Err(wrong(format!("{at}.mountPropagation"), reason));
     }
-    let named = ImageSpec {
-        image: reference.to_owned(),
-        user_specified: reference.to_owned(),
-        annotations: BTreeMap::new(),
-    };
     let sub_path = part.map(|(path, _)| path).unwrap_or_default();
-    let image = Some(ImageVolume { image: named, sub_path });
+    let image = Some(ImageVolume { image: container::image(reference), sub_path });
     Ok(Mount { readonly: true, image, ..Mount::new(PathBuf::new(), place) })
 }
 
