@@ -35,7 +35,7 @@ impl Format {
         match (self, name) {
             (Self::Table | Self::Wide, _) => return Ok(false),
             (Self::Json, _) => line(objects)?,
-            (Self::Yaml, _) => line(serde_saphyr::to_string(objects)?.trim_end())?,
+            (Self::Yaml, _) => yaml(objects)?,
             (Self::Name, None) => {
                 bail!("-o name: there are no names here (hint: -o json has everything)")
             }
@@ -59,6 +59,11 @@ impl Format {
 /// The text of a key.
 pub(crate) fn text_of(object: &Value, key: &str) -> String {
     object[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// A value as YAML on standard output.
+pub(crate) fn yaml(value: &serde_json::Value) -> anyhow::Result<()> {
+    line(serde_saphyr::to_string(value)?.trim_end())
 }
 
 /// A line on standard output. What cannot be written is an error: a partial list in a file on a full disk is not a list.

@@ -24,6 +24,7 @@ use berth_engine::Engine;
 use berth_engine::model::{ContainerView, Owner, SandboxView};
 use berth_pod::controller::Pods;
 use berth_pod::service::Services;
+use berth_pod::status::object::About;
 use berth_pod::status::{self, Shape};
 use berth_pod::workload::Workloads;
 use berth_types::Classify;
@@ -75,6 +76,12 @@ impl Service {
     fn status(&self, shape: &Shape, view: &SandboxView) -> status::Status {
         let ready = |container: &ContainerView| self.ready(view.config.owner, container).0 != Some(false);
         status::of(shape, view.state, &view.containers, ready)
+    }
+
+    /// What `of` says of a pod in the words of the Kubernetes API.
+    fn about(&self, view: &SandboxView, of: fn(&About<'_>) -> serde_json::Value) -> serde_json::Value {
+        let (health, node) = (|container: &ContainerView| self.pods.health(&container.id), self.pods.node());
+        of(&About { view, health: &health, node: &node })
     }
 
     /// The word for the state of a container; that of one that is paused is kept by its cgroup alone.
@@ -166,9 +173,17 @@ impl Berth for Service {
     }
 
     async fn inspect(&self, request: Request<api::InspectRequest>) -> Answer<api::InspectResponse> {
-        let target = request.into_inner().target;
+        let api::InspectRequest { target, object } = request.into_inner();
+        if object {
+            let view = target::pod(&self.engine, &target)?;
+            let json = self.about(&view, berth_pod::status::object::object);
+            return Ok(Response::new(api::InspectResponse { json: json.to_string() }));
+        }
         let json = match target::find(&self.engine, &target) {
-            Ok(target::Target::Pod(view)) => views::inspect_pod(&view, |container| self.state(container)),
+            Ok(target::Target::Pod(view)) => {
+                let status = self.about(&view, berth_pod::status::object::status);
+                views::inspect_pod(&view, status, |container| self.state(container))
+            }
             Ok(target::Target::Container(view)) => views::inspect_container(&view, self.state(&view)),
             Err(missing) => match self.engine.images().find(&target) {
                 Ok(Some(image)) => views::inspect_image(&image),

@@ -39,7 +39,7 @@ mod views;
 /// The clock of views and events, in nanoseconds since 1970.
 pub use berth_sys::clock::now;
 /// For callers that have directories of their own which containers fill.
-pub use berth_sys::fs::{remove_tree, sync_filesystem};
+pub use berth_sys::fs::{read_below, remove_tree, sync_filesystem};
 pub use config::{
     BuiltinImage, BuiltinNetwork, CgroupDriver, CniNetwork, EngineConfig, ImageConfig, Live, NetworkChoice,
 };

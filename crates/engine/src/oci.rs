@@ -163,7 +163,9 @@ fn linux(inputs: &Inputs<'_>) -> Linux {
     let own = |asked: &[std::path::PathBuf], usual: &[&str]| -> Vec<String> {
         match inputs.sandbox.owner {
             _ if security.privileged => Vec::new(),
-            Owner::Local if asked.is_empty() => usual.iter().map(|p| (*p).to_owned()).collect(),
+            Owner::Local if asked.is_empty() && !security.unmasked => {
+                usual.iter().map(|p| (*p).to_owned()).collect()
+            }
             Owner::Local | Owner::Cri => asked.iter().map(|p| text(p)).collect(),
         }
     };

@@ -11,10 +11,12 @@
 mod again;
 mod atomic;
 mod decide;
+mod env_files;
 mod error;
 mod files;
 mod give;
 mod health;
+mod image_volumes;
 mod node;
 mod pull;
 mod rotate;
@@ -35,11 +37,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::claims::{self, ClaimError};
 use crate::manifest::{self, Pod};
-use crate::plan::{self, MANIFEST, Place, Plan, PlanError};
+use crate::plan::{self, EnvFiles, MANIFEST, Place, Plan, PlanError};
 
 pub use error::PodError;
 pub(crate) use files::fresh_uid;
 pub use health::Shown;
+pub use image_volumes::Named as ImageVolumes;
 pub use pull::{Pull, PullChoice};
 pub(crate) use task::there;
 use waiting::WAITS;
@@ -73,6 +76,8 @@ pub struct Options {
     pub remove: bool,
     /// Overrides each container's pull policy.
     pub pull: Option<PullChoice>,
+    /// The names of volumes that its images name, which it had before.
+    pub image_volumes: ImageVolumes,
     /// Credentials by the images' names in the manifest, for the pulls before the pod starts; they are not kept.
     pub auths: BTreeMap<String, RequestAuth>,
 }
@@ -264,12 +269,18 @@ impl Pods {
             hint: None,
         })?;
         let remove = config.annotations.contains_key(REMOVE);
-        Ok((pod, Options { remove, pull: Some(PullChoice::Missing), ..Options::default() }))
+        let image_volumes = image_volumes::of(config);
+        Ok((pod, Options { remove, pull: Some(PullChoice::Missing), image_volumes, ..Options::default() }))
     }
 
     /// What the probes of a running container say; None of one that has none, which is ready.
     pub fn health(&self, container: &ContainerId) -> Option<Shown> {
         self.inner.health.board.get(container)
+    }
+
+    /// The machine as its pods are told of it.
+    pub fn node(&self) -> plan::Node {
+        node::of_this_machine()
     }
 
     /// Wakes when a container got ready, or is no longer.
@@ -371,7 +382,16 @@ impl Pods {
         let (dir, node) = (self.inner.dir.join(&uid), node::of_this_machine());
         let claims = self.inner.claims.clone();
         let cluster = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Place { dir, uid, claims, addresses: Vec::new(), user: None, node, cluster }
+        Place {
+            dir,
+            uid,
+            claims,
+            addresses: Vec::new(),
+            user: None,
+            node,
+            cluster,
+            env_files: EnvFiles::new(),
+        }
     }
 
     /// Goes on with a pod that an earlier daemon left.
@@ -391,6 +411,7 @@ impl Pods {
             );
             return;
         };
+        image_volumes::add(&mut plan, &place, &image_volumes::of(config));
         let hold = self.waiting(view);
         let remove = config.annotations.contains_key(REMOVE);
         let options = Options { remove, waits: hold.is_some(), hold, ..Options::default() };

@@ -8,13 +8,16 @@
 mod container;
 mod empty;
 mod env;
+mod env_file;
 mod expand;
 mod extras;
 mod facts;
 mod mounts;
 mod names;
+mod ports;
 mod probe;
 mod projected;
+mod resources;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,16 +26,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_engine::model::{
-    NamespaceMode, Namespaces, Network, Owner, PidMode, PortMapping, Protocol, Resources, SandboxConfig,
-    SandboxMetadata, SandboxSecurity, UserNamespace,
+    NamespaceMode, Namespaces, Network, Owner, PidMode, SandboxConfig, SandboxMetadata, SandboxSecurity,
+    UserNamespace,
 };
 use berth_types::{Classify, Kind};
 
-use crate::manifest::{Pod, PortProtocol, PullPolicy, RestartPolicy};
+use crate::manifest::{ObjectKind, Pod, PodSpec, PullPolicy, RestartPolicy};
 use crate::probe::{Hooks, Probes};
 
+pub(crate) use env_file::{MAX_BYTES as MAX_ENV_FILE, of as env_files_of};
 pub(crate) use facts::needs_addresses;
 
+pub use env_file::EnvFiles;
 pub use extras::{ExtraDevice, Extras, NamedVolume, RUN, Ulimit};
 pub use facts::Node;
 pub(crate) use names::CLUSTER;
@@ -67,6 +72,8 @@ pub struct Place {
     pub node: Node,
     /// The DNS of services, where there are any.
     pub cluster: Option<Cluster>,
+    /// The files of variables that a container reads, when it is made.
+    pub env_files: EnvFiles,
 }
 
 /// The DNS of services, as pods are told of it.
@@ -241,9 +248,26 @@ pub fn plan(pod: &Pod, place: &Place) -> Result<Plan, PlanError> {
     }
 }
 
+/// The same of one container, which its files of variables may make impossible.
+pub(crate) fn plan_container(pod: &Pod, place: &Place, name: &str) -> Result<Planned, PlanError> {
+    // The files of others are not known.
+    let mut pod = pod.clone();
+    for container in pod.spec.init_containers.iter_mut().chain(&mut pod.spec.containers) {
+        if container.name != name {
+            container
+                .env
+                .retain(|env| env.value_from.as_ref().is_none_or(|from| from.file_key_ref.is_none()));
+        }
+    }
+    let plan = plan(&pod, place)?;
+    Ok(plan.named(name).cloned().expect("it is in the pod"))
+}
+
 fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     check_names(pod, faults);
     check_users(pod, faults);
+    ports::check(pod, faults);
+    resources::check_pod(pod, faults);
     let volumes = volumes::plan(&facts::Facts { pod, place }, faults);
     let by_name: BTreeMap<&str, Option<&Volume>> = pod
         .spec
@@ -264,6 +288,10 @@ fn build(pod: &Pod, place: &Place, faults: &mut Faults) -> Option<Plan> {
     let names = names::plan(pod, place.cluster.as_ref(), faults);
     let sandbox = sandbox(pod, place, names);
     let extras = faults.take(extras::of(pod));
+    for (index, secret) in pod.spec.image_pull_secrets.iter().enumerate() {
+        let at = format!("spec.imagePullSecrets[{index}].name");
+        faults.take(env::object(&facts::Facts { pod, place }, ObjectKind::Secret, &secret.name, false, &at));
+    }
     let mut plan = Plan {
         sandbox: faults.take(sandbox)?,
         init,
@@ -310,7 +338,7 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
         }
     }
     if pod.spec.containers.is_empty() {
-        faults.0.push(wrong("spec.containers", "a pod needs at least one container"));
+        faults.0.push(wrong("spec.containers", "Required value"));
     }
     let mut seen = BTreeSet::new();
     let lists = [("initContainers", &pod.spec.init_containers), ("containers", &pod.spec.containers)];
@@ -322,7 +350,7 @@ fn check_names(pod: &Pod, faults: &mut Faults) {
                 faults.take(own(&at, &container.name, 63, false));
             }
             if !seen.insert(&container.name) {
-                faults.0.push(wrong(at, format!("duplicate {:?}", container.name)));
+                faults.0.push(wrong(at, format!("Duplicate value: {:?}", container.name)));
             }
         }
     }
@@ -334,7 +362,7 @@ fn check_users(pod: &Pod, faults: &mut Faults) {
     let of_host =
         [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
     for (field, _) in of_host.iter().filter(|(_, given)| *given && !spec.host_users) {
-        faults.0.push(wrong(format!("spec.{field}"), "Forbidden: when hostUsers is false"));
+        faults.0.push(wrong(format!("spec.{field}"), "Forbidden: when `hostUsers` is false"));
     }
 }
 
@@ -345,17 +373,32 @@ fn name(at: &str, text: &str, max: usize, dots: bool) -> Result<(), Fault> {
         !l.is_empty() && l.bytes().all(inner) && !l.starts_with('-') && !l.ends_with('-')
     };
     let ok = text.len() <= max && if dots { text.split('.').all(label) } else { label(text) };
-    if ok {
-        Ok(())
-    } else {
-        Err(wrong(at, format!("{text:?} is not a name: up to {max} lower-case letters, digits and '-'")))
+    if ok { Ok(()) } else { Err(wrong(at, not_a_name(text, max, dots))) }
+}
+
+/// As the API server says it.
+fn not_a_name(text: &str, max: usize, dots: bool) -> String {
+    if text.is_empty() {
+        return "Required value".to_owned();
     }
+    if text.len() > max {
+        return format!("Invalid value: {text:?}: must be no more than {max} bytes");
+    }
+    let (what, chars, examples) = match dots {
+        true => ("a lowercase RFC 1123 subdomain", "'-' or '.'", "'example.com'"),
+        false => ("a lowercase RFC 1123 label", "'-'", "'my-name', or '123-abc'"),
+    };
+    let chars = if dots { format!(", {chars},") } else { format!(" or {chars},") };
+    format!(
+        "Invalid value: {text:?}: {what} must consist of lower case alphanumeric characters{chars} and must start and end with an alphanumeric character (e.g. {examples})"
+    )
 }
 
 fn sandbox(pod: &Pod, place: &Place, names: names::Planned) -> Result<SandboxConfig, Fault> {
     let spec = &pod.spec;
     if spec.host_pid && spec.share_process_namespace {
-        return Err(wrong("spec.shareProcessNamespace", "it cannot be combined with hostPID"));
+        let reason = "ShareProcessNamespace and HostPID cannot both be enabled";
+        return Err(wrong("spec.shareProcessNamespace", format!("Invalid value: true: {reason}")));
     }
     let namespace = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
     let mut labels = pod.metadata.labels.clone();
@@ -374,7 +417,7 @@ fn sandbox(pod: &Pod, place: &Place, names: names::Planned) -> Result<SandboxCon
         log_directory: Some(place.dir.join("logs")),
         dns: names.dns,
         names: names.more,
-        ports: ports(pod)?,
+        ports: ports::plan(pod),
         labels,
         annotations,
         handler: spec.runtime_class_name.clone().unwrap_or_default(),
@@ -386,9 +429,15 @@ fn sandbox(pod: &Pod, place: &Place, names: names::Planned) -> Result<SandboxCon
             user: place.user.filter(|_| !spec.host_users),
         },
         sysctls: spec.security_context.sysctls.iter().map(|s| (s.name.clone(), s.value.clone())).collect(),
-        security: SandboxSecurity::default(),
-        resources: Resources::default(),
+        security: SandboxSecurity { privileged: is_privileged(spec), selinux: None },
+        resources: resources::of(&spec.resources, "spec")?,
     })
+}
+
+/// Whether a container of the pod is privileged.
+fn is_privileged(spec: &PodSpec) -> bool {
+    let mut all = spec.init_containers.iter().chain(&spec.containers);
+    all.any(|container| container.security_context.privileged)
 }
 
 /// Whose PID namespace the containers of the pod are in.
@@ -407,44 +456,6 @@ pub(crate) fn identity(pod: &Pod, namespace: &str, uid: &str) -> [(String, Strin
         ("io.kubernetes.pod.namespace".to_owned(), namespace.to_owned()),
         ("io.kubernetes.pod.uid".to_owned(), uid.to_owned()),
     ]
-}
-
-fn ports(pod: &Pod) -> Result<Vec<PortMapping>, Fault> {
-    let mut mapped = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (c, container) in pod.spec.containers.iter().enumerate() {
-        for (p, port) in container.ports.iter().enumerate() {
-            let at = format!("spec.containers[{c}].ports[{p}]");
-            if port.container_port == 0 {
-                return Err(wrong(format!("{at}.containerPort"), "0 is not a port"));
-            }
-            let Some(host_port) = port.host_port.filter(|h| *h != 0) else { continue };
-            if pod.spec.host_network {
-                if host_port != port.container_port {
-                    return Err(wrong(
-                        format!("{at}.hostPort"),
-                        "with hostNetwork it must be the containerPort",
-                    ));
-                }
-                continue;
-            }
-            let protocol = match port.protocol {
-                PortProtocol::Tcp => Protocol::Tcp,
-                PortProtocol::Udp => Protocol::Udp,
-                PortProtocol::Sctp => Protocol::Sctp,
-            };
-            if !seen.insert((host_port, format!("{protocol:?}"), port.host_ip)) {
-                return Err(wrong(format!("{at}.hostPort"), format!("duplicate {host_port}")));
-            }
-            mapped.push(PortMapping {
-                protocol,
-                container_port: port.container_port,
-                host_port,
-                host_ip: port.host_ip,
-            });
-        }
-    }
-    Ok(mapped)
 }
 
 /// A path in a container, absolute and without `..`.

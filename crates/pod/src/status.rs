@@ -1,5 +1,7 @@
 //! What a list of pods shows of one: how many of its containers can serve, its status in kubectl's words, its restarts. Pure.
 
+pub mod object;
+
 use std::sync::Arc;
 
 use berth_engine::model::{ContainerView, ExitReason, SandboxView};

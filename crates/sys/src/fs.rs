@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
-pub use below::open_or_make_below;
+pub use below::{open_or_make_below, read_below};
 pub use copy::copy_tree;
 pub use tree::{remove_tree, tree_usage};
 

@@ -42,6 +42,8 @@ pub enum Step {
     Streams,
     /// A pod beside many others, their statistics, and the daemon's memory while they come and go.
     Crowd,
+    /// `berth play` and `berth ps`, and what exec probes of 100 local pods cost.
+    Local,
 }
 
 /// The benchmark's command line.
@@ -104,7 +106,7 @@ pub(crate) struct Target {
     daemon: Option<Daemon>,
 }
 
-const ALL: [Step; 11] = [
+const ALL: [Step; 12] = [
     Step::Host,
     Step::Lifecycle,
     Step::Users,
@@ -116,6 +118,7 @@ const ALL: [Step; 11] = [
     Step::Pull,
     Step::Streams,
     Step::Crowd,
+    Step::Local,
 ];
 
 /// A daemon of this program for each handler, or one.

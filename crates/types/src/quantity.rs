@@ -47,6 +47,27 @@ impl std::str::FromStr for Quantity {
     }
 }
 
+/// With the largest suffix that leaves a whole number.
+impl std::fmt::Display for Quantity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let units = self.millis / 1000;
+        if self.millis % 1000 != 0 {
+            return write!(f, "{}m", self.millis);
+        }
+        for (base, suffixes) in
+            [(1024, ["Ei", "Pi", "Ti", "Gi", "Mi", "Ki"]), (1000, ["E", "P", "T", "G", "M", "k"])]
+        {
+            for (suffix, power) in suffixes.iter().zip((1..=6).rev()) {
+                let size = u128::pow(base, power);
+                if units >= size && units % size == 0 {
+                    return write!(f, "{}{suffix}", units / size);
+                }
+            }
+        }
+        write!(f, "{units}")
+    }
+}
+
 /// What a suffix multiplies and divides by.
 fn factor(suffix: &str) -> Option<(u128, u128)> {
     Some(match suffix {

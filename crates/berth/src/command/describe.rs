@@ -20,13 +20,23 @@ pub(crate) struct Describe {
 /// `berth explain`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
-    /// A pod, or a container, which stands for its pod, by name or id
+    /// A pod, or a container, which stands for its pod, by name or id; a service by name or service/NAME
     pod: String,
+}
+
+/// The pod that a name means, and its status as the Kubernetes API has it.
+async fn with_status(client: &mut Client, name: &str) -> anyhow::Result<(api::Pod, serde_json::Value)> {
+    let pod = find(client, name).await?;
+    let asked = api::InspectRequest { target: pod.id.clone(), object: true };
+    let json = client.inspect(asked).await.map_err(told)?.into_inner().json;
+    let mut object: serde_json::Value = serde_json::from_str(&json)?;
+    Ok((pod, object["status"].take()))
 }
 
 /// The pod that a name means.
 async fn find(client: &mut Client, name: &str) -> anyhow::Result<api::Pod> {
-    let json = client.inspect(api::InspectRequest { target: name.to_owned() }).await.map_err(told)?;
+    let json =
+        client.inspect(api::InspectRequest { target: name.to_owned(), object: false }).await.map_err(told)?;
     let found: serde_json::Value = serde_json::from_str(&json.into_inner().json)?;
     let id = match found["kind"].as_str() {
         Some("Pod") => found["id"].as_str(),
@@ -44,8 +54,8 @@ impl Describe {
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         for (index, name) in self.targets.iter().enumerate() {
-            let lines = match find(&mut client, name).await {
-                Ok(pod) => described(&pod),
+            let lines = match with_status(&mut client, name).await {
+                Ok((pod, status)) => described(&pod, &status),
                 Err(missing) => match services::find(&mut client, name).await? {
                     Some(service) => services::described(&service),
                     None => return Err(missing),
@@ -60,7 +70,7 @@ impl Describe {
     }
 }
 
-fn described(pod: &api::Pod) -> Vec<String> {
+fn described(pod: &api::Pod, status: &serde_json::Value) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |depth: usize, key: &str, value: String| {
         if !value.is_empty() {
@@ -73,7 +83,9 @@ fn described(pod: &api::Pod) -> Vec<String> {
     add(0, "Owner", pod.owner.clone());
     add(0, "Handler", pod.handler.clone());
     add(0, "Status", pod.status.clone());
+    add(0, "Phase", phase(status));
     add(0, "Ready", format!("{}/{}", pod.ready, pod.total));
+    add(0, "QoS class", text(&status["qosClass"]));
     add(0, "Restarts", pod.restarts.to_string());
     add(0, "Age", age(pod.created_at));
     add(0, "Addresses", pod.addresses.join(", "));
@@ -106,7 +118,34 @@ fn described(pod: &api::Pod) -> Vec<String> {
         add(2, "Message", table::cut(&container.message, 500));
         add(2, "Log", container.log_path.clone());
     }
+    lines.extend(conditions(status));
     lines
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// `Failed (DeadlineExceeded)`
+fn phase(status: &serde_json::Value) -> String {
+    match status["reason"].as_str() {
+        Some(reason) => format!("{} ({reason})", text(&status["phase"])),
+        None => text(&status["phase"]),
+    }
+}
+
+/// A line for each condition, with why it does not hold.
+fn conditions(status: &serde_json::Value) -> Vec<String> {
+    let all = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let one = |condition: &serde_json::Value| {
+        let why: Vec<_> = ["reason", "message"].iter().filter_map(|key| condition[key].as_str()).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(": ")) };
+        let (name, since) = (text(&condition["type"]), text(&condition["lastTransitionTime"]));
+        let line = format!("  {name:<26} {:<5} since {since}{why}", text(&condition["status"]));
+        table::cut(&line, 500)
+    };
+    let title = (!all.is_empty()).then(|| "Conditions:".to_owned());
+    title.into_iter().chain(all.iter().map(one)).collect()
 }
 
 /// The newest attempt of each container.
@@ -136,7 +175,17 @@ impl Explain {
     /// Shows the pod's times, and why it is not ready.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
-        let pod = find(&mut client, &self.pod).await?;
+        let pod = match find(&mut client, &self.pod).await {
+            Ok(pod) => pod,
+            Err(missing) => {
+                let Some(service) = services::find(&mut client, &self.pod).await? else {
+                    return Err(missing);
+                };
+                let pods = client.list(api::ListRequest {}).await.map_err(told)?.into_inner().pods;
+                services::explained(&service, &pods).into_iter().try_for_each(line)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         let works = client.stages(api::StagesRequest {}).await.map_err(told)?.into_inner().work;
         let own: Vec<_> = works.iter().filter(|work| work.sandbox == pod.id).collect();
         for text in times(&pod, &own) {

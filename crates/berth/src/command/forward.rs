@@ -53,7 +53,10 @@ impl PortForward {
         let pairs = self.ports.iter().map(|text| ports(text)).collect::<anyhow::Result<Vec<_>>>()?;
         let mut client = reach.client().await?;
         // A mistyped name is told now, and not to the first that connects.
-        let json = client.inspect(api::InspectRequest { target: self.pod.clone() }).await.map_err(told)?;
+        let json = client
+            .inspect(api::InspectRequest { target: self.pod.clone(), object: false })
+            .await
+            .map_err(told)?;
         let found: serde_json::Value = serde_json::from_str(&json.into_inner().json)?;
         let id = match found["kind"].as_str() {
             Some("Pod") => found["id"].as_str(),

@@ -80,7 +80,7 @@ impl Generate {
 }
 
 async fn inspected(client: &mut Client, target: &str) -> anyhow::Result<Value> {
-    let request = api::InspectRequest { target: target.to_owned() };
+    let request = api::InspectRequest { target: target.to_owned(), object: false };
     let json = client.inspect(request).await.map_err(told)?.into_inner().json;
     Ok(serde_json::from_str(&json)?)
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{about, done};
 use crate::api;
 use crate::client::{Reach, told};
-use crate::output::{Format, age, complain, line, short_id, table, text_of};
+use crate::output::{Format, age, complain, line, short_id, table, text_of, yaml};
 use filter::Filter;
 use template::Template;
 
@@ -41,13 +41,15 @@ pub(crate) struct Ps {
 /// `berth pods`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pods {
+    /// Only these, by name or id
+    names: Vec<String>,
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
     /// A line for each, such as '{{.Name}} {{.Status}}'; keys are those of -o json
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "quiet")]
     format: Option<Template>,
-    /// Form of the answer
+    /// Form of the answer; yaml is what `kubectl get pod -o yaml` shows
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
@@ -197,11 +199,16 @@ fn container_json(pod: &api::Pod, container: &api::Container) -> serde_json::Val
 impl Pods {
     /// Lists pods.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
-        let pods = pods(&reach).await?;
+        let mut pods = pods(&reach).await?;
+        if !self.names.is_empty() {
+            pods = named(pods, &self.names)?;
+        }
         if let Some(template) = &self.format {
             formatted(template, pods.iter().map(pod_json))?;
         } else if self.quiet {
             pods.iter().try_for_each(|pod| line(&pod.id))?;
+        } else if self.output == Format::Yaml {
+            yaml(&objects(&reach, &pods, self.names.len() == 1).await?)?;
         } else {
             let all = json!(pods.iter().map(pod_json).collect::<Vec<_>>());
             if !self.output.shows(&all, Some(|of| text_of(of, "name")))? {
@@ -239,6 +246,38 @@ impl Pods {
     }
 }
 
+/// The pods of these names, each of which there must be.
+fn named(pods: Vec<api::Pod>, names: &[String]) -> anyhow::Result<Vec<api::Pod>> {
+    let is = |pod: &api::Pod, name: &String| {
+        pod.name == *name
+            || format!("{}/{}", pod.namespace, pod.name) == *name
+            || (!name.is_empty() && pod.id.starts_with(name.as_str()))
+    };
+    if let Some(missing) = names.iter().find(|name| !pods.iter().any(|pod| is(pod, name))) {
+        anyhow::bail!("no pod {missing:?} (hint: berth pods lists them)");
+    }
+    Ok(pods.into_iter().filter(|pod| names.iter().any(|name| is(pod, name))).collect())
+}
+
+/// The pods as kubectl shows them: one alone, or a list.
+async fn objects(reach: &Reach, pods: &[api::Pod], alone: bool) -> anyhow::Result<serde_json::Value> {
+    let mut client = reach.client().await?;
+    let mut items = Vec::new();
+    for pod in pods {
+        let asked = api::InspectRequest { target: pod.id.clone(), object: true };
+        match client.inspect(asked).await {
+            Ok(answer) => items.push(serde_json::from_str(&answer.into_inner().json)?),
+            // It was removed meanwhile.
+            Err(status) if status.code() == tonic::Code::NotFound => {}
+            Err(status) => return Err(told(status)),
+        }
+    }
+    Ok(match (alone, items.len()) {
+        (true, 1) => items.remove(0),
+        _ => json!({ "apiVersion": "v1", "kind": "List", "items": items }),
+    })
+}
+
 fn pod_row(pod: &api::Pod) -> Vec<String> {
     vec![
         short_id(&pod.id).to_owned(),
@@ -272,7 +311,7 @@ impl Inspect {
         let mut all = Vec::new();
         let mut failed = false;
         for target in self.targets {
-            match client.inspect(api::InspectRequest { target: target.clone() }).await {
+            match client.inspect(api::InspectRequest { target: target.clone(), object: false }).await {
                 Ok(answer) => {
                     all.push(serde_json::from_str::<serde_json::Value>(&answer.into_inner().json)?);
                 }
@@ -285,7 +324,7 @@ impl Inspect {
         match (&self.format, self.output) {
             (Some(template), _) => formatted(template, all.into_iter())?,
             (None, Form::Json) => line(serde_json::to_string_pretty(&all)?)?,
-            (None, Form::Yaml) => line(serde_saphyr::to_string(&all)?.trim_end())?,
+            (None, Form::Yaml) => yaml(&json!(all))?,
         }
         Ok(done(failed))
     }

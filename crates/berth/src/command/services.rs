@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::api;
 use crate::client::{Client, Reach, told};
-use crate::output::{Format, age, line, table, text_of};
+use crate::output::{Format, age, line, table, text_of, yaml};
 
 /// `berth services`
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct Services {
     /// Only service/NAME
     #[arg(short, long)]
     quiet: bool,
-    /// Form of the answer
+    /// Form of the answer; yaml is what `kubectl get services -o yaml` shows
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
@@ -27,6 +27,9 @@ impl Services {
         let all = all(&mut client).await?;
         if self.quiet {
             all.iter().try_for_each(|one| line(format!("service/{}", one.name)))?;
+        } else if self.output == Format::Yaml {
+            let items: Vec<_> = all.iter().map(object).collect();
+            yaml(&json!({ "apiVersion": "v1", "kind": "List", "items": items }))?;
         } else if !self.output.shows(
             &json!(all.iter().map(as_json).collect::<Vec<_>>()),
             Some(|of| format!("service/{}", text_of(of, "name"))),
@@ -104,6 +107,49 @@ fn as_json(of: &api::Service) -> serde_json::Value {
     })
 }
 
+/// As kubectl shows it.
+fn object(of: &api::Service) -> serde_json::Value {
+    let port = |port: &api::ServicePort| {
+        let mut all = json!({ "port": port.port, "protocol": port.protocol });
+        all["targetPort"] =
+            port.target_port.parse::<u16>().map_or_else(|_| json!(port.target_port), |n| json!(n));
+        if !port.name.is_empty() {
+            all["name"] = json!(port.name);
+        }
+        if port.node_port != 0 {
+            all["nodePort"] = json!(port.node_port);
+        }
+        all
+    };
+    let mut spec = json!({ "type": of.r#type, "sessionAffinity": "None" });
+    let selector: BTreeMap<_, _> = of.selector.iter().collect();
+    if !selector.is_empty() {
+        spec["selector"] = json!(selector);
+    }
+    if of.external_name.is_empty() {
+        let ips = if of.headless { vec!["None".to_owned()] } else { of.cluster_ips.clone() };
+        spec["clusterIP"] = json!(ips.first());
+        spec["clusterIPs"] = json!(ips);
+    } else {
+        spec["externalName"] = json!(of.external_name);
+    }
+    if !of.ports.is_empty() {
+        spec["ports"] = of.ports.iter().map(port).collect();
+    }
+    let metadata =
+        json!({ "name": of.name, "namespace": of.namespace, "creationTimestamp": rfc3339(of.created_at) });
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec,
+        "status": { "loadBalancer": {} },
+    })
+}
+
+/// Nanoseconds since 1970 as the API writes times.
+fn rfc3339(at: i64) -> String {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(at)).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// A service in words.
 pub(super) fn described(of: &api::Service) -> Vec<String> {
     let mut lines = Vec::new();
@@ -130,6 +176,51 @@ pub(super) fn described(of: &api::Service) -> Vec<String> {
         add(2, "Node port", if port.node_port == 0 { String::new() } else { port.node_port.to_string() });
         let none = "none: no pod with these labels is ready".to_owned();
         add(2, "Endpoints", if port.endpoints.is_empty() { none } else { port.endpoints.join(", ") });
+    }
+    lines
+}
+
+/// Where a service leads, and why to nowhere.
+pub(super) fn explained(of: &api::Service, pods: &[api::Pod]) -> Vec<String> {
+    let made = format!("service {} was made {} ago, as {}", of.name, age(of.created_at), of.r#type);
+    let mut lines = vec![format!("{made}; it has the address {}", address(of))];
+    if !of.message.is_empty() {
+        lines.push(format!("the service says: {}", table::cut(&of.message, 500)));
+    }
+    if !of.external_name.is_empty() {
+        lines.push(format!("its name is another one for {}", of.external_name));
+        return lines;
+    }
+    let selected = |pod: &&api::Pod| {
+        let has = |(key, value): (&String, &String)| pod.labels.get(key) == Some(value);
+        pod.namespace == of.namespace && pod.owner == "local" && of.selector.iter().all(has)
+    };
+    let selected: Vec<_> = pods.iter().filter(selected).collect();
+    let selector: BTreeMap<_, _> = of.selector.iter().collect();
+    let labels: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if selected.is_empty() {
+        lines.push(format!("no pod of namespace {} has its labels: {}", of.namespace, labels.join(", ")));
+    }
+    for pod in selected.iter().filter(|pod| pod.ready < pod.total || pod.status != "Running") {
+        let (name, status) = (&pod.name, &pod.status);
+        lines.push(format!(
+            "pod {name} has its labels and is not ready: {status} (berth explain {name} tells why)"
+        ));
+    }
+    for port in &of.ports {
+        let to = match port.endpoints.as_slice() {
+            [] => "refuses connections: it leads to no pod".to_owned(),
+            all => format!("leads to {}", all.join(", ")),
+        };
+        lines.push(format!("port {}/{} {to}", port.port, port.protocol));
+        let named = port.target_port.parse::<u16>().is_err();
+        if named && port.endpoints.is_empty() && !selected.is_empty() {
+            lines.push(format!("  its target is a port of the pods by the name {}", port.target_port));
+        }
+    }
+    if of.ports.is_empty() {
+        let to = if of.pods.is_empty() { "no pod".to_owned() } else { of.pods.join(", ") };
+        lines.push(format!("its name leads to {to}"));
     }
     lines
 }

@@ -78,6 +78,7 @@ async fn play_all(service: &Service, request: api::PlayRequest, sender: &Sender)
             remove: request.remove,
             pull,
             auths: auths.clone(),
+            ..Options::default()
         };
         one(service, pod, options, sender).await?;
     }

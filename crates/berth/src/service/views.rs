@@ -127,7 +127,11 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
 }
 
 /// Everything of a pod.
-pub(super) fn inspect_pod(view: &Arc<SandboxView>, state: impl Fn(&ContainerView) -> &'static str) -> Value {
+pub(super) fn inspect_pod(
+    view: &Arc<SandboxView>,
+    status: Value,
+    state: impl Fn(&ContainerView) -> &'static str,
+) -> Value {
     json!({
         "kind": "Pod",
         "id": view.id.as_str(),
@@ -139,6 +143,7 @@ pub(super) fn inspect_pod(view: &Arc<SandboxView>, state: impl Fn(&ContainerView
         "networkNamespace": view.netns,
         "shimPid": view.shim_pid,
         "message": view.message,
+        "status": status,
         "config": &*view.config,
         "containers": view.containers.iter().map(|c| inspect_container(c, state(c))).collect::<Vec<_>>(),
     })

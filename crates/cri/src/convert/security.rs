@@ -137,6 +137,7 @@ pub(crate) fn container(from: &api::LinuxContainerSecurityContext) -> Result<Con
     #[expect(deprecated, reason = "older kubelets send them")]
     let (seccomp_path, apparmor_name) = (from.seccomp_profile_path.as_str(), from.apparmor_profile.as_str());
     Ok(ContainerSecurity {
+        unmasked: false,
         privileged: from.privileged,
         add_capabilities: capabilities.add_capabilities,
         drop_capabilities: capabilities.drop_capabilities,

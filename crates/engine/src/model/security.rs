@@ -93,6 +93,10 @@ pub struct ContainerSecurity {
     pub readonly_rootfs: bool,
     /// No privileges gained by execve.
     pub no_new_privs: bool,
+    /// Nothing of /proc and /sys is hidden or read-only but what `masked_paths` and `readonly_paths` have: where those are empty, a
+    /// local pod's container hides the usual otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unmasked: bool,
     /// Paths hidden from the container.
     pub masked_paths: Vec<PathBuf>,
     /// Paths made read-only.

@@ -210,6 +210,18 @@ fn a_local_pod_hides_what_the_field_hides() {
     golden("local", &pod, &container(), &[]);
 }
 
+#[test]
+fn a_local_pod_hides_nothing_where_it_says_so() {
+    let mut pod = sandbox();
+    pod.owner = Owner::Local;
+    let mut config = container();
+    config.security.unmasked = true;
+    let spec = planned(&pod, &config, &[]).unwrap().spec;
+    let linux = spec.linux().as_ref().unwrap();
+    let bare = |paths: &Option<Vec<String>>| paths.as_ref().is_none_or(Vec::is_empty);
+    assert!(bare(linux.masked_paths()) && bare(linux.readonly_paths()), "{linux:?}");
+}
+
 fn mount(place: &str) -> Mount {
     Mount::new("/host", place)
 }

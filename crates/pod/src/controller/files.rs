@@ -149,6 +149,8 @@ fn volume(volume: &Volume, place: &Place) -> Result<(), PodError> {
             };
             volumes::make(&place.volumes(), &named.name, &document).map(drop).map_err(PodError::volume)
         }
+        // It is made for each container.
+        VolumeKind::Image { .. } => Ok(()),
         VolumeKind::Claim { name, .. } => {
             if !path.is_dir() {
                 let reason = format!("persistentvolumeclaim {name:?} not found");
@@ -170,7 +172,8 @@ fn check(volume: &Volume, kind: HostPathType) -> Result<(), PodError> {
         HostPathType::CharDevice => (found.is_char_device(), "a character device"),
         HostPathType::BlockDevice => (found.is_block_device(), "a block device"),
     };
-    if ok { Ok(()) } else { Err(fault(&volume.name, &volume.path, format!("it is not {wanted}"))) }
+    let reason = || format!("hostPath type check failed: it is not {wanted}");
+    if ok { Ok(()) } else { Err(fault(&volume.name, &volume.path, reason())) }
 }
 
 #[cfg(test)]
@@ -188,6 +191,7 @@ mod tests {
             user: None,
             node: crate::plan::Node::default(),
             cluster: None,
+            env_files: Default::default(),
         };
         assert_eq!(objects(&place).unwrap(), "");
         let text = "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {p: w}}\n---\n

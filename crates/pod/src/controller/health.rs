@@ -380,7 +380,9 @@ impl Health {
     fn show(&self, id: &ContainerId) {
         if let Some(Watched { state, said, .. }) = self.watched.get(id) {
             let message = said.values().next().cloned().unwrap_or_default();
-            self.shared.board.set(id, Shown { started: state.started(), ready: state.ready(), message });
+            self.shared
+                .board
+                .set(id, Shown { started: state.started(), ready: state.ready(), message, since: 0 });
         }
     }
 

@@ -1,13 +1,15 @@
 //! The images of a pod: pulled before anything else of it is made.
 
+mod secrets;
+
 use berth_engine::Engine;
 use berth_engine::image::credentials::{Keyring, RequestAuth};
 use berth_engine::image::pull::{Progress as Sink, PullProgress, PullRequest};
 use tokio::sync::mpsc;
 
 use super::{Options, PodError, Progress};
-use crate::manifest::PullPolicy;
-use crate::plan::{Plan, Planned};
+use crate::manifest::{Pod, PullPolicy};
+use crate::plan::{Plan, VolumeKind};
 
 /// When images are pulled, whatever the manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +36,21 @@ pub struct Pull {
 /// Pulls every image of the plan, one after another.
 pub(super) async fn images(
     engine: &Engine,
+    pod: &Pod,
     plan: &Plan,
     options: &Options,
     watch: &mpsc::Sender<Progress>,
 ) -> Result<(), PodError> {
     let mut done: Vec<&str> = Vec::new();
-    for planned in plan.init.iter().chain(&plan.main) {
-        let image = planned.config.image.image.as_str();
+    let containers = plan.init.iter().chain(&plan.main);
+    let of_containers = containers.map(|planned| (planned.config.image.image.as_str(), planned.pull));
+    let of_volumes = plan.volumes.iter().filter_map(|volume| match &volume.kind {
+        VolumeKind::Image { reference, pull } => Some((reference.as_str(), *pull)),
+        _ => None,
+    });
+    for (image, policy) in of_volumes.chain(of_containers) {
         if !done.contains(&image) {
-            one(engine, planned, options, watch).await?;
+            one(engine, pod, (image, policy), options, watch).await?;
             done.push(image);
         }
     }
@@ -51,26 +59,28 @@ pub(super) async fn images(
 
 async fn one(
     engine: &Engine,
-    planned: &Planned,
+    pod: &Pod,
+    (image, policy): (&str, PullPolicy),
     options: &Options,
     watch: &mpsc::Sender<Progress>,
 ) -> Result<(), PodError> {
-    let image = &planned.config.image.image;
     let here = engine.images().find(image).map_err(PodError::image(image))?;
     let policy = match options.pull {
         Some(PullChoice::Always) => PullPolicy::Always,
         Some(PullChoice::Missing) => PullPolicy::IfNotPresent,
         Some(PullChoice::Never) => PullPolicy::Never,
-        None => planned.pull,
+        None => policy,
     };
     // An image that Berth carries in itself is in no registry.
     let carried = engine.config().images.builtin.iter().any(|builtin| builtin.name == image);
     match (policy, here) {
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(_)) => Ok(()),
         (PullPolicy::Always, Some(_)) if carried => Ok(()),
-        (PullPolicy::Never, None) => Err(PodError::NoImage { image: image.clone() }),
+        (PullPolicy::Never, None) => Err(PodError::NoImage { image: image.to_owned() }),
         (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => {
-            pull(engine, image, options.auths.get(image).cloned(), watch).await
+            // Those of the manifest are for its images; without any the client's own are taken.
+            let auth = secrets::auth(pod, image).or_else(|| options.auths.get(image).cloned());
+            pull(engine, image, auth, watch).await
         }
     }
 }

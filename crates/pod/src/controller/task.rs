@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Action, Decision, History, Look, Phase, decide};
 use super::health::{Health, Report};
-use super::{Command, Key, Options, PodError, Pods, Progress, Then, again, files, pull, rotate, users};
+use super::{
+    Command, Key, Options, PodError, Pods, Progress, Then, again, files, image_volumes, pull, rotate, users,
+};
 use crate::manifest::Pod;
 use crate::plan::{self, Place, Plan, Planned};
 use crate::termination;
@@ -35,9 +37,9 @@ type Started = oneshot::Sender<Result<Arc<SandboxView>, PodError>>;
 pub(super) struct Task {
     pods: Pods,
     key: Key,
-    pod: Pod,
-    plan: Plan,
-    place: Place,
+    pub(super) pod: Pod,
+    pub(super) plan: Plan,
+    pub(super) place: Place,
     options: Options,
     held: Option<String>,
     /// Whether a client reads the output, and removes the pod itself.
@@ -127,7 +129,9 @@ impl Task {
 
     async fn begin(&mut self, watch: &mpsc::Sender<Progress>) -> Result<SandboxId, PodError> {
         let engine = self.pods.inner.engine.clone();
-        pull::images(&engine, &self.plan, &self.options, watch).await?;
+        pull::images(&engine, &self.pod, &self.plan, &self.options, watch).await?;
+        let had = std::mem::take(&mut self.options.image_volumes);
+        self.pods.add_image_volumes(&mut self.plan, &self.place, &had)?;
         let _taken = self.pods.take_volumes(&self.plan.sandbox);
         self.new_volumes = self.pods.new_anonymous(&self.plan.sandbox);
         files::prepare(&self.pod, &self.plan, &self.place)?;
@@ -142,6 +146,8 @@ impl Task {
             self.place.addresses.clone_from(&view.addresses);
             let plan = plan::plan(&self.pod, &self.place)?;
             self.plan = Plan { sandbox: self.plan.sandbox.clone(), ..plan };
+            let named = image_volumes::of(&self.plan.sandbox);
+            image_volumes::add(&mut self.plan, &self.place, &named);
         }
         // Sent reliably: users need the address.
         drop(watch.send(Progress::Up(view)).await);
@@ -287,7 +293,7 @@ impl Task {
             }
         }
         let planned = self.planned(name);
-        let mut config = attempt_of(&planned.config, attempt);
+        let mut config = attempt_of(&self.configured(name).await?, attempt);
         self.go_on_with(view, &mut config);
         termination::make(&config)
             .map_err(|e| files::fault("its termination message", &self.place.dir, e.to_string()))?;
@@ -304,7 +310,7 @@ impl Task {
         Ok(made)
     }
 
-    fn planned(&self, name: &str) -> &Planned {
+    pub(super) fn planned(&self, name: &str) -> &Planned {
         self.plan.named(name).expect("decide names containers of the plan")
     }
 

@@ -8,7 +8,7 @@ use berth_engine::model::{ContainerView, Owner, SandboxConfig};
 use berth_types::Classify as _;
 use berth_types::lifecycle::container::Listed;
 
-use super::{PodError, Pods};
+use super::{PodError, Pods, image_volumes};
 use crate::plan::{Extras, NamedVolume, Plan, RUN, VolumeKind};
 use crate::volumes::{self, Document, Kept, VolumeError};
 
@@ -189,5 +189,8 @@ fn anonymous(config: &SandboxConfig) -> Vec<String> {
 /// The named volumes of a pod.
 fn of(config: &SandboxConfig) -> BTreeMap<String, NamedVolume> {
     let extras = config.annotations.get(RUN).and_then(|text| serde_json::from_str::<Extras>(text).ok());
-    extras.unwrap_or_default().volumes
+    let mut all = extras.unwrap_or_default().volumes;
+    // Their names are those of nothing else.
+    all.extend(image_volumes::named(config).map(|named| (named.name.clone(), named)));
+    all
 }

@@ -18,7 +18,6 @@ const LATER: &[&str] = &[
     "automountServiceAccountToken",
     "enableServiceLinks",
     "ephemeralContainers",
-    "imagePullSecrets",
     "nodeName",
     "nodeSelector",
     "os",
@@ -37,7 +36,6 @@ const LATER: &[&str] = &[
     "hostnameOverride",
     "workloadRef",
     // container
-    "fileKeyRef",
     "resizePolicy",
     "restartPolicyRules",
     "volumeDevices",
@@ -82,7 +80,6 @@ const LATER: &[&str] = &[
     "gcePersistentDisk",
     "gitRepo",
     "glusterfs",
-    "image",
     "iscsi",
     "nfs",
     "photonPersistentDisk",

@@ -122,6 +122,7 @@ fn used(pod: &Pod) -> BTreeSet<(ObjectKind, &str)> {
             names.extend(source.secret_key_ref.iter().map(|r| (ObjectKind::Secret, r.name.as_str())));
         }
     }
+    names.extend(spec.image_pull_secrets.iter().map(|s| (ObjectKind::Secret, s.name.as_str())));
     for volume in &spec.volumes {
         names.extend(volume.config_map.iter().map(|v| (ObjectKind::ConfigMap, v.name.as_str())));
         names.extend(volume.secret.iter().map(|v| (ObjectKind::Secret, v.secret_name.as_str())));

@@ -133,6 +133,7 @@ fn refusal(
     let at = error.path().to_string();
     let Some(name) = quoted(&message, "unknown field `") else {
         let path = if at == "." { "the document".to_owned() } else { at };
+        let message = as_server(&message).unwrap_or(message);
         return ManifestError::Field { document, path, message };
     };
     // The path ends in the object or in the field itself, as the deserializer saw it.
@@ -149,6 +150,22 @@ fn refusal(
     let meant = fields::meant(name, &message).map(|known| format!(" (hint: did you mean {known}?)"));
     let message = format!("no such field in a {kind}{}", meant.unwrap_or_default());
     ManifestError::Field { document, path, message }
+}
+
+/// What the API server says where the parser has words of its own.
+fn as_server(message: &str) -> Option<String> {
+    if let Some(word) = quoted(message, "unknown variant `") {
+        let known: Vec<_> = message.split("expected ").nth(1)?.split('`').skip(1).step_by(2).collect();
+        let known: Vec<_> = known.iter().map(|word| format!("{word:?}")).collect();
+        return Some(format!("Unsupported value: {word:?}: supported values: {}", known.join(", ")));
+    }
+    let number = quoted(message, "invalid value: integer `")?;
+    let reason = match message.split("expected ").nth(1)? {
+        "u16" => "must be between 1 and 65535, inclusive",
+        "u32" | "u64" if number.starts_with('-') => "must be greater than or equal to 0",
+        _ => return None,
+    };
+    Some(format!("Invalid value: {number}: {reason}"))
 }
 
 /// One fault for a line, as many as fit into an answer of the daemon.

@@ -13,6 +13,7 @@ pub(super) fn drop_what_says_nothing(document: &mut Value) {
         drop_if(spec, "enableServiceLinks", &[json!(true), json!(false)]);
         drop_if(spec, "automountServiceAccountToken", &[json!(false)]);
         drop_if(spec, "schedulerName", &[json!("default-scheduler")]);
+        drop_if(spec, "os", &[json!({ "name": "linux" })]);
         drop_if(spec, "hostUsers", &[json!(true)]);
     }
 }

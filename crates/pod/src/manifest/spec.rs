@@ -90,6 +90,19 @@ pub struct PodSpec {
     pub runtime_class_name: Option<String>,
     #[serde(default)]
     pub security_context: PodSecurityContext,
+    /// Of all its containers together.
+    #[serde(default)]
+    pub resources: ResourceRequirements,
+    #[serde(default)]
+    pub image_pull_secrets: Vec<LocalReference>,
+}
+
+/// An object of the pod's namespace.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalReference {
+    #[serde(default)]
+    pub name: String,
 }
 
 fn yes() -> bool {
@@ -252,13 +265,13 @@ pub struct ContainerPort {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum PortProtocol {
+    #[serde(rename = "SCTP")]
+    Sctp,
     #[default]
     #[serde(rename = "TCP")]
     Tcp,
     #[serde(rename = "UDP")]
     Udp,
-    #[serde(rename = "SCTP")]
-    Sctp,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -5,25 +5,19 @@ use std::path::PathBuf;
 
 use berth_engine::model::{
     APPARMOR_DEFAULT, APPARMOR_UNCONFINED, ContainerConfig, ContainerMetadata, ContainerSecurity,
-    GroupsPolicy, ImageSpec, Mount, Resources, SeccompChoice, User,
+    GroupsPolicy, ImageSpec, Mount, SeccompChoice, User,
 };
 
 use super::expand::expand;
 use super::facts::{Facts, needs_addresses};
 use super::{
-    Fault, Faults, Place, Planned, USER, Volume, absolute, env, identity, mounts, pod_pid, probe, wrong,
+    Fault, Faults, Place, Planned, USER, Volume, absolute, env, env_file, identity, mounts, pod_pid, probe,
+    resources, wrong,
 };
 use crate::manifest::{
     self, Pod, ProcMount, ProfileType, PullPolicy, SecurityProfile, SupplementalGroupsPolicy,
 };
 use crate::termination;
-
-/// The period of CPU quotas in microseconds, as the kubelet sets it.
-const CPU_PERIOD: u64 = 100_000;
-/// The smallest quota that the kernel takes, in microseconds.
-const MIN_QUOTA: u64 = 1000;
-/// The smallest weight.
-const MIN_SHARES: u64 = 2;
 
 /// What a container of docker and containerd does not see of /proc and /sys.
 const MASKED: &[&str] = &[
@@ -53,17 +47,19 @@ pub(super) fn plan(
     faults: &mut Faults,
 ) -> Option<Planned> {
     if from.image.is_empty() {
-        faults.take::<()>(Err(wrong(format!("{at}.image"), "an image is required")));
+        faults.take::<()>(Err(wrong(format!("{at}.image"), "Required value")));
     }
     let dir = from.working_dir.as_deref();
     let dir = dir.map(|dir| absolute(&format!("{at}.workingDir"), dir).map(|_| dir.to_owned())).transpose();
     let working_dir = faults.take(dir);
     let variables = env::environment(&Facts { pod, place }, from, at, faults);
-    let incomplete = place.addresses.is_empty() && needs_addresses(pod);
+    let unread = place.env_files.is_empty() && !env_file::of(from).is_empty();
+    let incomplete = (place.addresses.is_empty() && needs_addresses(pod)) || unread;
     let known = mounts::Known { values: &variables.values, incomplete };
     let mounts = mapped(pod, place, mounts::plan(from, at, volumes, &known, faults));
     let (mounts, annotations) = told(pod, from, at, place, mounts, faults);
-    let resources = faults.take(resources(from, at));
+    resources::check(&from.resources, at, faults);
+    let resources = faults.take(resources::of(&from.resources, at));
     let security = faults.take(security(pod, from, at));
     let init = at.starts_with("spec.initContainers");
     let sidecar = faults.take(probe::sidecar(from, init, at));
@@ -104,7 +100,7 @@ pub(super) fn plan(
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
     Some(Planned {
         config,
-        pull: pull_policy(from),
+        pull: pull_policy(from.image_pull_policy, &from.image),
         non_root: non_root.unwrap_or(false),
         sidecar: sidecar?,
         probes,
@@ -113,7 +109,7 @@ pub(super) fn plan(
 }
 
 /// An image by the name that the user wrote.
-fn image(name: &str) -> ImageSpec {
+pub(super) fn image(name: &str) -> ImageSpec {
     ImageSpec { image: name.to_owned(), user_specified: name.to_owned(), annotations: BTreeMap::new() }
 }
 
@@ -147,41 +143,10 @@ fn told(
 }
 
 /// Without a policy, `:latest` is pulled always and everything else when it is missing.
-fn pull_policy(from: &manifest::Container) -> PullPolicy {
-    from.image_pull_policy.unwrap_or_else(|| {
-        let tagged = from.image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-        if tagged && !from.image.ends_with(":latest") { PullPolicy::IfNotPresent } else { PullPolicy::Always }
-    })
-}
-
-fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {
-    let (limits, requests) = (&from.resources.limits, &from.resources.requests);
-    let over = |what: &str, request: Option<manifest::Quantity>, limit: Option<manifest::Quantity>| {
-        if request.zip(limit).is_some_and(|(request, limit)| request > limit) {
-            return Err(wrong(format!("{at}.resources.requests.{what}"), "it is above the limit"));
-        }
-        Ok(())
-    };
-    over("cpu", requests.cpu, limits.cpu)?;
-    over("memory", requests.memory, limits.memory)?;
-    let memory_limit = match limits.memory.map(manifest::Quantity::units).filter(|bytes| *bytes > 0) {
-        Some(bytes) => Some(
-            i64::try_from(bytes)
-                .map_err(|_| wrong(format!("{at}.resources.limits.memory"), "it is too large"))?,
-        ),
-        None => None,
-    };
-    Ok(Resources {
-        cpu_shares: requests.cpu.or(limits.cpu).map(|cpu| (cpu.millis() * 1024 / 1000).max(MIN_SHARES)),
-        cpu_quota: limits
-            .cpu
-            .filter(|cpu| cpu.millis() > 0)
-            .map(|cpu| i64::try_from((cpu.millis() * CPU_PERIOD / 1000).max(MIN_QUOTA)).unwrap_or(i64::MAX)),
-        cpu_period: limits.cpu.map(|_| CPU_PERIOD),
-        memory_limit,
-        // As the kubelet without swap: memory and swap together are the memory.
-        memory_swap_limit: memory_limit,
-        ..Resources::default()
+pub(super) fn pull_policy(given: Option<PullPolicy>, image: &str) -> PullPolicy {
+    given.unwrap_or_else(|| {
+        let tagged = image.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+        if tagged && !image.ends_with(":latest") { PullPolicy::IfNotPresent } else { PullPolicy::Always }
     })
 }
 
@@ -193,10 +158,9 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
         return Err(wrong(format!("{at}.securityContext.runAsGroup"), "it needs runAsUser"));
     }
     if own.privileged && own.allow_privilege_escalation == Some(false) {
-        return Err(wrong(
-            format!("{at}.securityContext.allowPrivilegeEscalation"),
-            "a privileged container cannot disable it",
-        ));
+        let given = "{\"privileged\":true,\"allowPrivilegeEscalation\":false}";
+        let reason = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+        return Err(wrong(format!("{at}.securityContext"), format!("Invalid value: {given}: {reason}")));
     }
     let unmasked = own.proc_mount == ProcMount::Unmasked;
     if unmasked && pod.spec.host_users {
@@ -219,6 +183,7 @@ fn security(pod: &Pod, from: &manifest::Container, at: &str) -> Result<Container
         },
         readonly_rootfs: own.read_only_root_filesystem,
         no_new_privs: own.allow_privilege_escalation == Some(false),
+        unmasked,
         masked_paths: paths(MASKED),
         readonly_paths: paths(READONLY),
         seccomp: seccomp(

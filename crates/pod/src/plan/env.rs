@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::expand::expand;
 use super::facts::Facts;
-use super::{Fault, Faults, wrong};
+use super::{Fault, Faults, env_file, wrong};
 use crate::manifest::{
     Container, Entry, EnvFromSource, EnvVar, EnvVarSource, KeySelector, Object, ObjectKind,
 };
@@ -55,7 +55,10 @@ pub(super) fn environment(facts: &Facts<'_>, from: &Container, at: &str, faults:
 
 /// Any printable ASCII but `=`, since Kubernetes 1.34.
 fn variable_name(at: &str, name: &str) -> Result<(), Fault> {
-    let ok = !name.is_empty() && name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
+    if name.is_empty() {
+        return Err(wrong(at, "Required value"));
+    }
+    let ok = name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
     let reason = "a variable's name is printable ASCII without '='";
     ok.then_some(()).ok_or_else(|| wrong(at, format!("Invalid value: {name:?}: {reason}")))
 }
@@ -69,7 +72,7 @@ fn whole(facts: &Facts<'_>, from: &EnvFromSource, at: &str) -> Result<Vec<(Strin
         (Some(reference), None) => (ObjectKind::ConfigMap, "configMapRef", reference),
         (None, Some(reference)) => (ObjectKind::Secret, "secretRef", reference),
         (None, None) => {
-            return Err(wrong(at, "Invalid value: \"\": must specify one of: configMapRef or secretRef"));
+            return Err(wrong(at, "Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`"));
         }
         (Some(_), Some(_)) => {
             return Err(wrong(
@@ -142,19 +145,23 @@ fn from_source(
     source: &EnvVarSource,
     at: &str,
 ) -> Result<Option<String>, Fault> {
-    let EnvVarSource { field_ref, resource_field_ref, config_map_key_ref, secret_key_ref } = source;
-    match (field_ref, resource_field_ref, config_map_key_ref, secret_key_ref) {
-        (Some(field), None, None, None) => facts.variable(field, &format!("{at}.fieldRef")).map(Some),
-        (None, Some(field), None, None) => {
+    let EnvVarSource { field_ref, resource_field_ref, config_map_key_ref, secret_key_ref, file_key_ref } =
+        source;
+    match (field_ref, resource_field_ref, config_map_key_ref, secret_key_ref, file_key_ref) {
+        (Some(field), None, None, None, None) => facts.variable(field, &format!("{at}.fieldRef")).map(Some),
+        (None, Some(field), None, None, None) => {
             facts.resource(field, Some(container), &format!("{at}.resourceFieldRef")).map(Some)
         }
-        (None, None, Some(key), None) => {
+        (None, None, Some(key), None, None) => {
             one(facts, ObjectKind::ConfigMap, key, &format!("{at}.configMapKeyRef"))
         }
-        (None, None, None, Some(key)) => one(facts, ObjectKind::Secret, key, &format!("{at}.secretKeyRef")),
-        (None, None, None, None) => Err(wrong(
+        (None, None, None, Some(key), None) => {
+            one(facts, ObjectKind::Secret, key, &format!("{at}.secretKeyRef"))
+        }
+        (None, None, None, None, Some(key)) => env_file::value(facts, key, &format!("{at}.fileKeyRef")),
+        (None, None, None, None, None) => Err(wrong(
             at,
-            "Invalid value: \"\": must specify one of: fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef",
+            "Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
         )),
         _ => Err(wrong(at, "Invalid value: \"\": may not have more than one field specified at a time")),
     }

@@ -1,14 +1,14 @@
 //! What a container mounts of its pod's volumes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use berth_engine::model::{Mount, Propagation as To};
+use berth_engine::model::{ImageVolume, Mount, Propagation as To};
 
 use super::expand::expand_all;
 use super::projected::inside;
-use super::{Fault, Faults, Volume, VolumeKind, absolute, wrong};
+use super::{Fault, Faults, Volume, VolumeKind, absolute, container, wrong};
 use crate::manifest::{Container, Propagation, VolumeMount};
 
 /// The container's variables, and whether those that are empty may have a value later: the pod's addresses.
@@ -27,8 +27,13 @@ pub(super) fn plan(
     faults: &mut Faults,
 ) -> Vec<Mount> {
     let mut mounts = Vec::with_capacity(from.volume_mounts.len());
+    let mut places = BTreeSet::new();
     for (index, asked) in from.volume_mounts.iter().enumerate() {
         let at = format!("{at}.volumeMounts[{index}]");
+        if !places.insert(asked.mount_path.as_str()) {
+            let message = format!("Invalid value: {:?}: must be unique", asked.mount_path);
+            faults.push(wrong(format!("{at}.mountPath"), message));
+        }
         mounts.extend(faults.take(mount(from, asked, &at, volumes, variables)).flatten());
     }
     mounts
@@ -44,11 +49,14 @@ fn mount(
 ) -> Result<Option<Mount>, Fault> {
     let volume = volumes
         .get(asked.name.as_str())
-        .ok_or_else(|| wrong(format!("{at}.name"), format!("the pod has no volume {:?}", asked.name)))?;
+        .ok_or_else(|| wrong(format!("{at}.name"), format!("Not found: {:?}", asked.name)))?;
     let propagation = propagation(from, asked, &format!("{at}.mountPropagation"))?;
     let place = absolute(&format!("{at}.mountPath"), &asked.mount_path)?;
     let part = part(asked, at, variables)?;
     let Some(volume) = volume else { return Ok(None) };
+    if let VolumeKind::Image { reference, .. } = &volume.kind {
+        return image(reference, part, propagation, place, at).map(Some);
+    }
     let files = matches!(volume.kind, VolumeKind::Files(_));
     let (source, sub_path) = match part {
         None => (volume.path.clone(), PathBuf::new()),
@@ -63,13 +71,31 @@ fn mount(
     Ok(Some(Mount { readonly, propagation, sub_path, options, ..Mount::new(source, place) }))
 }
 
+/// The files of an image, which nobody can write.
+fn image(
+    reference: &str,
+    part: Option<(PathBuf, String)>,
+    propagation: To,
+    place: PathBuf,
+    at: &str,
+) -> Result<Mount, Fault> {
+    if propagation != To::Private {
+        let reason = "Forbidden: an image volume has no mounts that propagate";
+        return Err(wrong(format!("{at}.mountPropagation"), reason));
+    }
+    let sub_path = part.map(|(path, _)| path).unwrap_or_default();
+    let image = Some(ImageVolume { image: container::image(reference), sub_path });
+    Ok(Mount { readonly: true, image, ..Mount::new(PathBuf::new(), place) })
+}
+
 fn propagation(from: &Container, asked: &VolumeMount, at: &str) -> Result<To, Fault> {
     let whole = asked.sub_path.is_empty() && asked.sub_path_expr.is_empty();
     match asked.mount_propagation {
         Propagation::None => Ok(To::Private),
         Propagation::HostToContainer => Ok(To::HostToContainer),
         Propagation::Bidirectional if !from.security_context.privileged => {
-            Err(wrong(at, "Bidirectional needs a privileged container"))
+            let reason = "Bidirectional mount propagation is available only to privileged containers";
+            Err(wrong(at, format!("Forbidden: {reason}")))
         }
         Propagation::Bidirectional if whole => Ok(To::Bidirectional),
         Propagation::Bidirectional => Err(wrong(at, "Unsupported value: Bidirectional goes without subPath")),
@@ -114,6 +140,7 @@ fn below(volume: &Volume, path: PathBuf, at: &str) -> Result<(PathBuf, PathBuf),
         | VolumeKind::Memory(_)
         | VolumeKind::Host(_)
         | VolumeKind::Claim { .. }
+        | VolumeKind::Image { .. }
         | VolumeKind::Named(_) => Ok((volume.path.clone(), path)),
     }
 }

@@ -168,14 +168,19 @@ pub(super) fn inside(path: &str, at: &str) -> Result<PathBuf, Fault> {
     if path.is_empty() {
         return Err(wrong(at, "Required value"));
     }
-    let normal = |c: Component<'_>| matches!(c, Component::Normal(_));
-    let fine = Path::new(path).components().all(normal) && !path.starts_with("..") && !path.contains('\0');
-    if fine && path.len() <= 1024 {
-        Ok(Path::new(path).components().collect())
-    } else {
-        let reason = "must be a relative path without '..', and must not begin with it";
-        Err(wrong(at, format!("Invalid value: {path:?}: {reason}")))
-    }
+    let parsed = Path::new(path);
+    let climbs = parsed.components().any(|c| c == Component::ParentDir);
+    let normal = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+    let reason = match () {
+        () if parsed.is_absolute() => "must be a relative path",
+        () if climbs => "must not contain '..'",
+        () if path.starts_with("..") => "must not start with '..'",
+        () if path.contains('\0') || path.len() > 1024 || !parsed.components().all(normal) => {
+            "must be a path of at most 1024 bytes"
+        }
+        () => return Ok(parsed.components().filter(|c| *c != Component::CurDir).collect()),
+    };
+    Err(wrong(at, format!("Invalid value: {path:?}: {reason}")))
 }
 
 #[cfg(test)]

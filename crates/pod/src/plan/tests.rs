@@ -10,6 +10,7 @@ pub(super) fn place() -> Place {
         user: None,
         node: Node::default(),
         cluster: None,
+        env_files: Default::default(),
     }
 }
 
@@ -109,7 +110,7 @@ fn resources_as_the_kubelet_converts_them() {
     assert_eq!(of("{}").cpu_quota, None);
     let over =
         "{containers: [{name: c, image: 'a.io/x:1', resources: {limits: {cpu: 1}, requests: {cpu: 2}}}]}";
-    assert!(refused(over).contains("resources.requests.cpu: it is above the limit"));
+    assert!(refused(over).contains("resources.requests: Invalid value: "));
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn volumes_and_mounts() {
     let mount = &plan.main[0].config.mounts[0];
     assert_eq!((mount.host_path.as_path(), mount.readonly), (Path::new("/srv"), true));
     let missing = "{containers: [{name: c, image: 'a.io/x:1', volumeMounts: [{name: nope, mountPath: /m}]}]}";
-    assert!(refused(missing).contains("volumeMounts[0].name: the pod has no volume \"nope\""));
+    assert!(refused(missing).contains("volumeMounts[0].name: Not found: \"nope\""));
 }
 
 #[test]
@@ -132,9 +133,12 @@ fn ports_that_lead_into_the_pod() {
     );
     assert_eq!(plan.sandbox.ports.len(), 1);
     let twice = "{containers: [{name: c, image: 'a.io/x:1', ports: [{containerPort: 1, hostPort: 9}, {containerPort: 2, hostPort: 9}]}]}";
-    assert!(refused(twice).contains("duplicate 9"));
+    assert!(refused(twice).contains("ports[1].hostPort: Duplicate value: \"TCP//9\""));
     let host = "{hostNetwork: true, containers: [{name: c, image: 'a.io/x:1', ports: [{containerPort: 1, hostPort: 9}]}]}";
-    assert!(refused(host).contains("with hostNetwork"));
+    assert!(
+        refused(host)
+            .contains("hostPort: Invalid value: 9: must match `containerPort` when `hostNetwork` is true")
+    );
 }
 
 #[test]
@@ -185,7 +189,10 @@ fn names_that_cannot_be() {
         ("{containers: []}", "spec.containers"),
         ("{containers: [{name: 'C', image: 'a.io/x:1'}]}", "spec.containers[0].name"),
         ("{containers: [{name: c, image: ''}]}", "spec.containers[0].image"),
-        ("{containers: [{name: c, image: 'a.io/x:1'}, {name: c, image: 'a.io/x:1'}]}", "duplicate \"c\""),
+        (
+            "{containers: [{name: c, image: 'a.io/x:1'}, {name: c, image: 'a.io/x:1'}]}",
+            "spec.containers[1].name: Duplicate value: \"c\"",
+        ),
         ("{hostname: 'a.b', containers: [{name: c, image: 'a.io/x:1'}]}", "spec.hostname"),
         ("{containers: [{name: c, image: 'a.io/x:1', workingDir: 'x'}]}", "workingDir"),
         ("{containers: [{name: c, image: 'a.io/x:1', env: [{name: 'A=B'}]}]}", "env[0].name"),
@@ -214,7 +221,7 @@ fn all_that_is_wrong_is_told_at_once() {
         "spec.containers[0].env[1].name:",
         "spec.containers[0].volumeMounts[1].name:",
         "spec.containers[1].workingDir:",
-        "spec.containers[1].resources.requests.cpu:",
+        "spec.containers[1].resources.requests:",
     ] {
         assert_eq!(paths.iter().filter(|line| line.starts_with(path)).count(), 1, "{path}: {said}");
     }

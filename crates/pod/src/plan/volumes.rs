@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::facts::Facts;
 use super::projected::{self, Files};
-use super::{Fault, Faults, NamedVolume, absolute, empty, extras, name, wrong};
-use crate::manifest::{self, HostPathType};
+use super::{Fault, Faults, NamedVolume, absolute, container, empty, extras, name, wrong};
+use crate::manifest::{self, HostPathType, PullPolicy};
 
 /// A volume of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,13 @@ pub enum VolumeKind {
         /// Whether no container may write.
         read_only: bool,
     },
+    /// The files of an image.
+    Image {
+        /// Its name.
+        reference: String,
+        /// When it is pulled.
+        pull: PullPolicy,
+    },
     /// A volume of docker's kind, which outlives the pod.
     Named(NamedVolume),
 }
@@ -54,7 +61,7 @@ pub(super) fn plan(facts: &Facts<'_>, faults: &mut Faults) -> Vec<Volume> {
         let at = format!("spec.volumes[{index}]");
         let named = name(&format!("{at}.name"), &volume.name, 63, false).and_then(|()| {
             let fresh = seen.insert(&volume.name);
-            let twice = || wrong(format!("{at}.name"), format!("duplicate {:?}", volume.name));
+            let twice = || wrong(format!("{at}.name"), format!("Duplicate value: {:?}", volume.name));
             fresh.then_some(()).ok_or_else(twice)
         });
         let named = faults.take(named);
@@ -77,24 +84,30 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
         downward_api,
         projected,
         persistent_volume_claim,
+        image,
     } = volume;
     let sources = [
-        empty_dir.is_some(),
-        host_path.is_some(),
-        config_map.is_some(),
-        secret.is_some(),
-        downward_api.is_some(),
-        projected.is_some(),
-        persistent_volume_claim.is_some(),
+        ("emptyDir", empty_dir.is_some()),
+        ("hostPath", host_path.is_some()),
+        ("secret", secret.is_some()),
+        ("persistentVolumeClaim", persistent_volume_claim.is_some()),
+        ("downwardAPI", downward_api.is_some()),
+        ("configMap", config_map.is_some()),
+        ("projected", projected.is_some()),
+        ("image", image.is_some()),
     ];
-    if sources.iter().filter(|given| **given).count() > 1 {
-        return Err(wrong(at, "Forbidden: may not specify more than 1 volume type"));
+    // The second is one too many.
+    if let Some((field, _)) = sources.iter().filter(|(_, given)| *given).nth(1) {
+        return Err(wrong(format!("{at}.{field}"), "Forbidden: may not specify more than 1 volume type"));
     }
     let own = || facts.place.dir.join("volumes").join(name);
     let files = |files: Files| (own(), VolumeKind::Files(files));
     let (path, kind) = if let Some(empty) = empty_dir {
         (own(), empty::plan(facts, empty, &format!("{at}.emptyDir"))?)
     } else if let Some(host) = host_path {
+        if host.path.is_empty() {
+            return Err(wrong(format!("{at}.hostPath.path"), "Required value"));
+        }
         (absolute(&format!("{at}.hostPath.path"), &host.path)?, VolumeKind::Host(host.kind))
     } else if let Some(from) = config_map {
         files(projected::config_map(facts, from, &format!("{at}.configMap"))?)
@@ -106,6 +119,12 @@ fn one(facts: &Facts<'_>, volume: &manifest::Volume, at: &str) -> Result<Volume,
         files(projected::projected(facts, from, &format!("{at}.projected"))?)
     } else if let Some(claim) = persistent_volume_claim {
         self::claim(facts, claim, &format!("{at}.persistentVolumeClaim"))?
+    } else if let Some(image) = image {
+        if image.reference.is_empty() {
+            return Err(wrong(format!("{at}.image.reference"), "Required value"));
+        }
+        let pull = container::pull_policy(image.pull_policy, &image.reference);
+        (PathBuf::new(), VolumeKind::Image { reference: image.reference.clone(), pull })
     } else {
         // As Kubernetes defaults it.
         (own(), VolumeKind::Empty)

@@ -7,7 +7,7 @@ use super::*;
 use crate::manifest::parse;
 use crate::plan::{Place, Plan, plan};
 
-fn pod(spec: &str) -> Plan {
+pub(super) fn pod(spec: &str) -> Plan {
     let text = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: p}}, spec: {spec}}}");
     let place = Place {
         uid: "u".into(),
@@ -17,6 +17,7 @@ fn pod(spec: &str) -> Plan {
         user: None,
         node: crate::plan::Node::default(),
         cluster: None,
+        env_files: Default::default(),
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
 }
@@ -26,7 +27,7 @@ fn shape(plan: &Plan) -> Shape {
     Shape { spec: Some(manifest.spec), max_restarts: plan.max_restarts }
 }
 
-fn view(plan: &Plan, name: &str, attempt: u32, code: Option<i32>) -> Arc<ContainerView> {
+pub(super) fn view(plan: &Plan, name: &str, attempt: u32, code: Option<i32>) -> Arc<ContainerView> {
     let mut config = plan.named(name).unwrap().config.clone();
     config.metadata.attempt = attempt;
     Arc::new(ContainerView {

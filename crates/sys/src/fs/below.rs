@@ -1,6 +1,7 @@
 //! Paths in directories that others write to: what they lead to is in the directory, or there is none.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -45,6 +46,32 @@ fn make(at: BorrowedFd<'_>, name: &[u8], mode: Mode) -> io::Result<OwnedFd> {
     // Whatever the umask is.
     rustix::fs::fchmod(&made, mode)?;
     Ok(made)
+}
+
+/// Reads the file at the relative `path` below the directory `root`, which others write to: at most `limit` bytes. Links are
+/// followed as far as they stay below, and nothing is waited for.
+///
+/// # Errors
+/// There is none, it leads elsewhere (EXDEV), is no file (EINVAL), or is larger (EFBIG).
+pub fn read_below(root: &Path, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let root = File::open(root)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = loop {
+        match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => break File::from(opened?),
+        }
+    };
+    if !file.metadata()?.is_file() {
+        return Err(Errno::INVAL.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(Errno::FBIG.into());
+    }
+    Ok(bytes)
 }
 
 fn open_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {

@@ -1,6 +1,7 @@
-//! Memory of processes, from /proc.
+//! Memory and processor time of processes, from /proc.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// The prefixes of the names of daemons, shims, monitors and pause processes of container runtimes.
 const RUNTIMES: [&str; 8] = ["berth", "containerd", "conmon", "crio", "crun", "pause", "catatonit", "runc"];
@@ -27,6 +28,17 @@ pub(super) fn pss(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// The processor time of a process and of its children that ended.
+pub(super) fn processor_time(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may have anything in it but is the last with a bracket.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    // utime, stime, cutime and cstime: the 14th to 17th field, the state being the third.
+    let ticks: u64 = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    let rate = rustix::param::clock_ticks_per_second();
+    Some(Duration::from_millis(ticks * 1000 / rate.max(1)))
 }
 
 /// The process that listens on a unix socket.

@@ -25,6 +25,9 @@ const PROMISED: &[(&str, f64)] = &[
     ("ListContainerStats, 400 pods", 10.0),
     ("answers after stop, 50 pods", 100.0),
     ("answers after kill, 50 pods", 100.0),
+    ("play, one container", 40.0),
+    ("a core for exec probes of 100 pods", 25.0),
+    ("ps, 100 pods", 10.0),
 ];
 
 /// The unit of a row.
@@ -34,6 +37,7 @@ pub(super) enum Unit {
     PerSecond,
     Mebibytes,
     MegabytesPerSecond,
+    Percent,
 }
 
 impl Unit {
@@ -43,6 +47,7 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Mebibytes => "MiB",
             Self::MegabytesPerSecond => "MB/s",
+            Self::Percent => "%",
         }
     }
 }

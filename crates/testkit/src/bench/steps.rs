@@ -1,6 +1,7 @@
 //! What is measured, step by step.
 
 mod crowd;
+mod local;
 mod streams;
 
 use std::collections::HashSet;
@@ -48,6 +49,7 @@ pub(super) async fn run(
         Step::Restart => restart(&client, target, hardening, samples).await,
         Step::Streams => streams::run(&mut client, target, options, samples).await,
         Step::Crowd => crowd::run(&mut client, target, options, samples).await,
+        Step::Local => local::run(target, options, samples),
     };
     if done.is_err() {
         // The next run must not find this one's pods; the first error is the one to report.

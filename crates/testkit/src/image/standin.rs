@@ -198,7 +198,7 @@ fn shell_without_ls(busybox: &Path) -> Result<Vec<u8>> {
 }
 
 /// nginx with its libraries, in the foreground, logging to stdout and stderr.
-fn nginx_layer() -> Result<Layer> {
+pub fn nginx_layer() -> Result<Layer> {
     let nginx = debian::file(&["/usr/sbin/nginx"], "nginx-light")?;
     let types = debian::file(&["/etc/nginx/mime.types"], "nginx-common")?;
     let page = "<!DOCTYPE html><html><head><title>Welcome to nginx!</title></head>\

@@ -55,3 +55,18 @@ proptest! {
         prop_assert_eq!(n.to_string().parse::<Quantity>().unwrap().units(), n);
     }
 }
+
+#[test]
+fn a_quantity_is_written_with_the_largest_suffix_that_fits() {
+    for (given, written) in [
+        ("200m", "200m"),
+        ("0.5", "500m"),
+        ("2", "2"),
+        ("64Mi", "64Mi"),
+        ("1024", "1Ki"),
+        ("3000k", "3M"),
+        ("0", "0"),
+    ] {
+        assert_eq!(given.parse::<Quantity>().unwrap().to_string(), written);
+    }
+}

@@ -8,7 +8,7 @@ use crate::client::{Client, told};
 /// The container that a name means: the newest attempt.
 pub(in crate::command) async fn find(client: &mut Client, name: &str) -> anyhow::Result<api::Container> {
     let json = client
-        .inspect(api::InspectRequest { target: name.to_owned() })
+        .inspect(api::InspectRequest { target: name.to_owned(), object: false })
         .await
         .map_err(told)?
         .into_inner()
@@ -28,7 +28,7 @@ pub(in crate::command) async fn find(client: &mut Client, name: &str) -> anyhow:
 /// The newest attempt of each container of the pod that a name means, those first that were made first.
 pub(super) async fn all(client: &mut Client, name: &str) -> anyhow::Result<Vec<api::Container>> {
     let json = client
-        .inspect(api::InspectRequest { target: name.to_owned() })
+        .inspect(api::InspectRequest { target: name.to_owned(), object: false })
         .await
         .map_err(told)?
         .into_inner()

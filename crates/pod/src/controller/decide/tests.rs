@@ -23,6 +23,7 @@ fn pod(policy: &str, init: &str) -> Plan {
         user: None,
         node: crate::plan::Node::default(),
         cluster: None,
+        env_files: Default::default(),
     };
     plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap()
 }
@@ -160,6 +161,7 @@ fn those_after_a_post_start_wait_for_it() {
         addresses: Vec::new(),
         node: Default::default(),
         cluster: None,
+        env_files: Default::default(),
         user: None,
     };
     let plan = plan(&parse(text.as_bytes()).unwrap()[0], &place).unwrap();

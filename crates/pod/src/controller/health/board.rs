@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use berth_engine::now;
 use berth_types::ContainerId;
 use tokio::sync::watch;
 
@@ -15,6 +16,8 @@ pub struct Shown {
     pub ready: bool,
     /// What a probe says whose last answer was a failure: that of the start before readiness, and that before liveness.
     pub message: String,
+    /// Since when it can serve, or cannot (nanoseconds since 1970).
+    pub since: i64,
 }
 
 /// Containers with probes, and those whose postStart runs.
@@ -30,10 +33,16 @@ impl Board {
         self.lock().get(id).cloned()
     }
 
-    pub(super) fn set(&self, id: &ContainerId, shown: Shown) {
-        let ready = shown.ready;
-        let before = self.lock().insert(id.clone(), shown);
-        if before.is_none_or(|before| before.ready != ready) {
+    /// Keeps since when it is so.
+    pub(super) fn set(&self, id: &ContainerId, mut shown: Shown) {
+        let changed = {
+            let mut all = self.lock();
+            let same = all.get(id).filter(|before| before.ready == shown.ready).map(|before| before.since);
+            shown.since = same.unwrap_or_else(now);
+            all.insert(id.clone(), shown);
+            same.is_none()
+        };
+        if changed {
             self.changed.send_modify(|n| *n = n.wrapping_add(1));
         }
     }

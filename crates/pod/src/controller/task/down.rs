@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::super::{Command, Down, PodError, Then, files};
 use super::Task;
+use crate::plan::RUN;
 
 impl Task {
     /// Ends the containers, then the sandbox, for this caller and all that ask in the meantime. True when the pod is removed.
@@ -82,7 +83,9 @@ impl Task {
         if then > Then::MakesWay {
             there(engine.remove_sandbox(id).await).map_err(PodError::engine("remove the pod"))?;
             self.take_away(None).await;
-            if self.options.remove && then == Then::Goes {
+            // A manifest's pod has only what its images ask for, which goes with it as it does under a kubelet.
+            let made_by_run = self.plan.sandbox.annotations.contains_key(RUN);
+            if then == Then::Goes && (self.options.remove || !made_by_run) {
                 self.pods.remove_anonymous(&self.plan.sandbox).await;
             }
         }

@@ -19,7 +19,7 @@ fn all_faults_are_named_each_with_its_path() {
     for (path, what) in [
         ("spec.nodeName", "is not supported yet"),
         ("spec.tolerations", "is not supported yet"),
-        ("spec.restartPolicy", "unknown variant `Sometimes`"),
+        ("spec.restartPolicy", "Unsupported value: \"Sometimes\": supported values: \"Always\""),
         ("spec.containers[0].resizePolicy", "is not supported yet"),
         ("spec.containers[0].imag", "no such field in a v1 Pod (hint: did you mean image?)"),
         ("spec.containers[0].ports[0].containerPort", "99999"),

@@ -26,6 +26,19 @@ pub struct EnvVarSource {
     pub config_map_key_ref: Option<KeySelector>,
     #[serde(default)]
     pub secret_key_ref: Option<KeySelector>,
+    #[serde(default)]
+    pub file_key_ref: Option<FileKeySelector>,
+}
+
+/// A variable of a file in a volume of the pod.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileKeySelector {
+    pub volume_name: String,
+    pub path: String,
+    pub key: String,
+    #[serde(default)]
+    pub optional: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{FieldSelector, ResourceSelector};
+use super::{FieldSelector, PullPolicy, ResourceSelector};
 use crate::manifest::Quantity;
 
 /// At most one source; without one it is an `emptyDir`.
@@ -24,6 +24,18 @@ pub struct Volume {
     pub projected: Option<ProjectedVolume>,
     #[serde(default)]
     pub persistent_volume_claim: Option<ClaimVolume>,
+    #[serde(default)]
+    pub image: Option<ImageVolume>,
+}
+
+/// The files of an image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageVolume {
+    #[serde(default)]
+    pub reference: String,
+    #[serde(default)]
+    pub pull_policy: Option<PullPolicy>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

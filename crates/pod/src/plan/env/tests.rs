@@ -32,6 +32,7 @@ fn place() -> Place {
         user: None,
         node,
         cluster: None,
+        env_files: Default::default(),
     }
 }
 

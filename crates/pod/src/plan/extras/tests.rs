@@ -52,7 +52,7 @@ fn without_the_annotation_nothing_changes_and_names_are_those_of_kubernetes() {
     let plain = planned("{containers: [{name: a, image: b}]}");
     assert_eq!((plain.max_restarts, plain.sandbox.namespaces.network), (None, Network::Pod));
     let text = pod("my_app", "{}").replace("berth.dev/run", "other");
-    assert!(plan(&text).unwrap_err().contains("\"my_app\" is not a name"), "{:?}", plan(&text));
+    assert!(plan(&text).unwrap_err().contains("Invalid value: \"my_app\""), "{:?}", plan(&text));
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn planned(spec: &str) -> Result<Plan, String> {
         addresses: Vec::new(),
         node: Node::default(),
         cluster: None,
+        env_files: Default::default(),
         user: None,
     };
     let pod = parse(text.as_bytes()).map_err(|e| e.to_string())?.remove(0);

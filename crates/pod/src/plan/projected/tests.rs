@@ -37,6 +37,7 @@ fn tried(volume: &str, mount: &str) -> Result<Plan, PlanError> {
             user: None,
             node,
             cluster: None,
+            env_files: Default::default(),
         },
     )
 }
@@ -98,9 +99,17 @@ fn what_cannot_be_a_file_is_refused_by_its_path() {
         ("secret: {secretName: c}", "secret.secretName", "has no Secret of this name"),
         ("secret: {secretName: ''}", "secret.secretName", "Required value"),
         ("configMap: {name: c, items: [{key: x, path: x}]}", "configMap.items[0].key", "Not found: \"x\""),
-        ("configMap: {name: c, items: [{key: a, path: ../x}]}", "configMap.items[0].path", "relative path"),
+        (
+            "configMap: {name: c, items: [{key: a, path: ../x}]}",
+            "configMap.items[0].path",
+            "must not contain '..'",
+        ),
         ("configMap: {name: c, items: [{key: a, path: /x}]}", "configMap.items[0].path", "relative path"),
-        ("configMap: {name: c, items: [{key: a, path: ..data}]}", "configMap.items[0].path", "relative path"),
+        (
+            "configMap: {name: c, items: [{key: a, path: ..data}]}",
+            "configMap.items[0].path",
+            "must not start with '..'",
+        ),
         ("configMap: {name: c, items: [{key: a, path: ''}]}", "configMap.items[0].path", "Required value"),
         (
             "configMap: {name: c, items: [{key: a, path: x}, {key: a, path: x/y}]}",
@@ -136,7 +145,7 @@ fn what_cannot_be_a_file_is_refused_by_its_path() {
         assert!(message.starts_with(&start) && message.contains(said), "{volume}: {message}");
     }
     let two = tried("emptyDir: {}, configMap: {name: c}", "").expect_err("two").to_string();
-    assert_eq!(two, "pod web: spec.volumes[0]: Forbidden: may not specify more than 1 volume type");
+    assert_eq!(two, "pod web: spec.volumes[0].configMap: Forbidden: may not specify more than 1 volume type");
     for source in ["serviceAccountToken: {path: t}", "clusterTrustBundle: {path: t}"] {
         let text = format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{containers: [], volumes: [{{name: v, projected: {{sources: [{{{source}}}]}}}}]}}}}"

@@ -19,6 +19,7 @@ fn pod(fields: &str) -> Arc<SandboxView> {
         user: None,
         node: Node::default(),
         cluster: None,
+        env_files: Default::default(),
     };
     let plan = plan(&pod, &place).unwrap();
     let id = SandboxId::from_random([0; 32]);

@@ -31,6 +31,7 @@ fn made(policy: &str) -> (Workload, Plan) {
         user: None,
         node: Node::default(),
         cluster: None,
+        env_files: Default::default(),
     };
     let plan = plan(&pod, &place).unwrap();
     (workload, plan)
