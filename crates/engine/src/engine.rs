@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_image::pull::{Progress, PullError, PullRequest, Puller};
-use berth_image::{Image, Images, registry};
+use berth_image::pull::Puller;
+use berth_image::{Images, registry};
 use berth_net::{Cidr, ParseCidrError};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
@@ -317,17 +317,6 @@ impl Engine {
     /// The image store: lists, look-ups, removal, usage.
     pub fn images(&self) -> &Images {
         &self.shared.images
-    }
-
-    /// Pulls an image. The work goes on when the caller does not wait.
-    ///
-    /// # Errors
-    /// Those of the registry and of the store.
-    pub async fn pull(&self, request: PullRequest, progress: Progress) -> Result<Arc<Image>, PullError> {
-        let pulled = self.puller.pull(request, progress).await;
-        // What a pull took for its buffers is not needed until the next one.
-        tokio::task::spawn_blocking(berth_sys::memory::give_back);
-        pulled
     }
 
     /// Ids of images that containers of `owner`, or any, use, also as volumes. Those of local pods are to be reported as

@@ -9,7 +9,7 @@ use berth_container::run::{self, Given, Prepared, Stdio};
 use berth_sys::cgroup::{Cgroup, OomWatch};
 use berth_types::shim::{Create, Failure, Reason, record};
 
-use crate::container::{Made, Main};
+use crate::container::{Made, Main, clock};
 use crate::driver::{Driver, Order};
 use crate::outcome::{failure, refused, system};
 use crate::pump::{Ends, Setup};
@@ -55,16 +55,19 @@ impl Making {
         if let Some(driver) = self.driver.clone() {
             return self.make_by(driver);
         }
+        let began = clock();
         let (mut prepared, pipes, oom) = self.prepare()?;
+        let ready = clock();
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
         let (ends, terminal) = ends(pipes, prepared.take_console())?;
         let notes: Vec<String> = prepared.notes().iter().map(ToString::to_string).collect();
         let pid = prepared.pid();
         record(&self.dir, pid)?;
+        let times = [began, ready, clock()];
         let main = Main { pid, pidfd, prepared: Some(prepared) };
         Ok(Setup {
-            made: Some(Box::new(Made { main, unclaimed: None, terminal, notes, oom })),
+            made: Some(Box::new(Made { main, unclaimed: None, terminal, notes, oom, times })),
             ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
@@ -75,12 +78,15 @@ impl Making {
     fn make_by(self, driver: Arc<dyn Driver>) -> Result<Setup, Failure> {
         let oom = driver.memory().oom_watch().map_err(|e| system("watch the container's memory", &e))?;
         let (create, spaces, pid_space) = (&self.create, &*self.spaces, self.pid_space.as_ref());
+        let began = clock();
         let created = driver.create(&Order { create, spaces, pid_space })?;
+        let ready = clock();
         record(&self.dir, created.pid)?;
+        let times = [began, ready, clock()];
         let main = Main { pid: created.pid, pidfd: created.pidfd, prepared: None };
         let (unclaimed, terminal) = (Some(created.unclaimed), created.terminal);
         Ok(Setup {
-            made: Some(Box::new(Made { main, unclaimed, terminal, notes: Vec::new(), oom })),
+            made: Some(Box::new(Made { main, unclaimed, terminal, notes: Vec::new(), oom, times })),
             ends: created.ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
