@@ -6,25 +6,25 @@ use rustix::rand::{GetRandomFlags, getrandom};
 #[cfg(test)]
 mod tests;
 
-/// The part of the traces that begin here which is told, from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ratio(f64);
+/// The part of the traces that begin here which is told, from 0 to 1: in parts of 2^63.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ratio(u64);
 
 impl Ratio {
     /// All of them.
-    pub const ALL: Self = Self(1.0);
+    pub const ALL: Self = Self(1 << 63);
 
     /// None for what is no such part.
     pub fn new(ratio: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&ratio).then_some(Self(ratio))
+        let is_part = (0.0..=1.0).contains(&ratio);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not less than 0")]
+        is_part.then(|| Self((ratio * Self::ALL.0 as f64) as u64))
     }
 
     /// Whether a trace of this number is told: decided by 63 of the last 64 bits, as OpenTelemetry's TraceIdRatioBased does.
     fn takes(self, trace: TraceId) -> bool {
-        const ALL: f64 = (1_u64 << 63) as f64;
         let [_, _, _, _, _, _, _, _, last @ ..] = trace.0;
-        let number = u64::from_be_bytes(last) >> 1;
-        (number as f64) < self.0 * ALL
+        u64::from_be_bytes(last) >> 1 < self.0
     }
 }
 

@@ -1,6 +1,6 @@
 //! The daemon's log: standard error, filtered, as text or JSON. Each line has the ids of what it is about.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use berth_engine::About;
 use berth_types::id::SHORT;

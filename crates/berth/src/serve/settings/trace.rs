@@ -14,7 +14,7 @@ const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Ex
 const HTTP_PATH: &str = "/v1/traces";
 
 /// Where traces go, and of what.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trace {
     /// As a whole.
     pub(crate) endpoint: Uri,
