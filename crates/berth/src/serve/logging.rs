@@ -86,7 +86,7 @@ where
         self.0.format_event(context, Writer::new(&mut line), event)?;
         writer.write_str(line.trim_end_matches('\n'))?;
         let about = About::now();
-        let has = |name| event.metadata().fields().field(name).is_some();
+        let has = |name: &str| event.metadata().fields().field(name).is_some();
         for (name, short, id) in ids(&about).into_iter().filter(|(_, short, _)| !has(short)) {
             let is_of_berth = name != short;
             let shown = if is_of_berth { id.get(..SHORT).unwrap_or(&id) } else { &id };

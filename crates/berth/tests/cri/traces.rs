@@ -85,7 +85,8 @@ fn a_pods_start_is_a_tree_below_the_kubelets_span() {
     let is_whole = |seen: &[Seen]| {
         let has = |name: &str| seen.iter().any(|seen| seen.span.name == name);
         // The shim's steps come behind the call.
-        has("execve") && has("process") && CALLS.iter().all(|name| names(seen).contains(*name))
+        ["execve", "process", "record", "log"].into_iter().all(has)
+            && CALLS.iter().all(|name| names(seen).contains(*name))
     };
     let seen = collector.wait(is_whole);
     let seen = seen.unwrap_or_else(|| panic!("{}", tree(&collector.seen())));
@@ -130,7 +131,7 @@ fn the_usual_variables_say_where_traces_go() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("berth");
     let text = format!(
-        "#!/bin/sh\nOTEL_EXPORTER_OTLP_ENDPOINT=http://{} OTEL_SERVICE_NAME=node-7 exec {} \"$@\"\n",
+        "#!/bin/sh\nexport OTEL_EXPORTER_OTLP_ENDPOINT=http://{} OTEL_SERVICE_NAME=node-7\nexec {} \"$@\"\n",
         collector.address(),
         program().display()
     );
