@@ -19,6 +19,7 @@ pub mod process;
 pub mod procfs;
 pub mod pty;
 pub mod rlimit;
+pub mod sched;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
