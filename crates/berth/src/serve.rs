@@ -8,6 +8,7 @@ mod metrics;
 mod only;
 mod reload;
 pub(crate) mod settings;
+mod traced;
 
 pub(crate) use listen::private_dir;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use berth_engine::seams::Seams;
+use berth_engine::seams::{Observe, Seams};
 use berth_engine::{BuiltinNetwork, CniNetwork, Engine, EngineConfig, ImageConfig, NetworkChoice};
 use berth_streaming::Bound;
 use berth_sys::memory::{self, Keep};
@@ -29,9 +30,13 @@ use crate::service::Service;
 use metrics::Metrics;
 use reload::Reload;
 use settings::{Flags, Given, Layers, Network, Nri, Settings};
+use traced::Tracer;
 
 /// The program that every pod's shim runs, built with this one.
 static SHIM: &[u8] = include_bytes!(env!("BERTH_SHIM"));
+
+/// How long the daemon's end waits for a collector that is slow.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// `berth serve`
 #[derive(Debug, clap::Args)]
@@ -131,12 +136,16 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     }
     // Before anything is made on the machine: its address may be taken.
     let streams = Bound::new(&settings.streams).await.context("start the streaming server")?;
-    let metrics = match &settings.metrics {
+    let listener_of_metrics = match &settings.metrics {
         Some(address) => Some(metrics::bind(address).await?),
         None => None,
     };
+    let (tracer, telling) = Tracer::start(&settings)?.unzip();
     let nri = berth_nri::Service::new();
-    let seams = Seams { adjust: vec![Arc::new(nri.clone())], ..Seams::default() };
+    let exporter = tracer.as_ref().map(|tracer| Arc::clone(&tracer.exporter));
+    let metrics = listener_of_metrics.is_some().then(|| Arc::new(Metrics::new(exporter)));
+    let observe = metrics.clone().map(|metrics| metrics as Arc<dyn Observe>);
+    let seams = Seams { adjust: vec![Arc::new(nri.clone())], observe, ..Seams::default() };
     let engine = Engine::open_with(config, seams).await.context("open the engine")?;
     let _plugins = plugins(&nri, &engine, &settings).await?;
     let urls = streams.urls();
@@ -155,16 +164,12 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         std::fs::write(file, format!("{}\n", std::process::id()))
             .with_context(|| format!("write the pid file {}", file.display()))?;
     }
-    let (metrics, of_metrics) = match metrics {
-        Some(listener) => {
-            let (metrics, engine) = (Arc::new(Metrics::default()), engine.clone());
-            let file = listener.file().map(|(path, inode)| (path.to_owned(), inode));
-            tracing::info!(address = listener.address(), "metrics");
-            tokio::spawn(listener.serve(Arc::clone(&metrics), engine));
-            (Some(metrics), file)
-        }
-        None => (None, None),
-    };
+    let of_metrics = listener_of_metrics.zip(metrics.clone()).and_then(|(listener, metrics)| {
+        let file = listener.file().map(|(path, inode)| (path.to_owned(), inode));
+        tracing::info!(address = listener.address(), "metrics");
+        tokio::spawn(listener.serve(metrics, engine.clone()));
+        file
+    });
     tokio::spawn(give_back_now_and_then());
     tracing::info!(socket = %settings.socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -178,11 +183,20 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         }
     };
     let inode = listener.inode;
-    listen::serve(listener, listen::Services { engine: &engine, urls, service, metrics }, stop).await;
+    listen::serve(
+        listener,
+        listen::Services { engine: &engine, urls, service, metrics, tracer: tracer.clone() },
+        stop,
+    )
+    .await;
     closing.send_replace(true);
     // It has a limit of its own.
     streams.await.ok();
     listen::unbind(&settings.socket, inode);
+    if let Some((tracer, telling)) = tracer.zip(telling) {
+        tracer.exporter.end();
+        tokio::time::timeout(TELLING, telling).await.ok();
+    }
     if let Some((path, inode)) = of_metrics {
         listen::unbind(&path, inode);
     }

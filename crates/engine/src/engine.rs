@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_image::pull::{Progress, PullError, PullRequest, Puller};
-use berth_image::trust::Policy;
-use berth_image::{Image, Images, LoadProgress, registry};
+use berth_image::pull::Puller;
+use berth_image::{Images, registry};
 use berth_net::{Cidr, ParseCidrError};
 use berth_types::lifecycle::pod::Pod;
 use berth_types::{ContainerId, SandboxId};
@@ -319,33 +318,6 @@ impl Engine {
     /// The image store: lists, look-ups, removal, usage.
     pub fn images(&self) -> &Images {
         &self.shared.images
-    }
-
-    /// Pulls an image. The work goes on when the caller does not wait.
-    ///
-    /// # Errors
-    /// Those of the registry and of the store.
-    pub async fn pull(&self, request: PullRequest, progress: Progress) -> Result<Arc<Image>, PullError> {
-        let pulled = self.puller.pull(request, progress).await;
-        // What a pull took for its buffers is not needed until the next one.
-        tokio::task::spawn_blocking(berth_sys::memory::give_back);
-        pulled
-    }
-
-    /// Adds the images of an archive, if the machine's policy lets it in.
-    ///
-    /// # Errors
-    /// Those of the archive, of the policy and of the store.
-    pub async fn load(
-        &self,
-        archive: std::fs::File,
-        progress: impl FnMut(LoadProgress) + Send,
-    ) -> Result<Vec<Arc<Image>>, EngineError> {
-        let failed = |e| EngineError::failed("load the archive", e);
-        let trust = self.puller.registry().places().trust.clone();
-        let policy = trust.map(|trust| Policy::of(&trust, None)).transpose();
-        let policy = policy.map_err(|e| EngineError::failed("load the archive", PullError::from(e)))?;
-        self.images().load_by(policy.flatten(), archive, progress).await.map_err(failed)
     }
 
     /// Ids of images that containers of `owner`, or any, use, also as volumes. Those of local pods are to be reported as

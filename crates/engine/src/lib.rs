@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
 mod config;
 mod confinement;
 mod container;
@@ -22,6 +23,7 @@ pub mod model;
 mod oci;
 mod open;
 mod profile;
+mod pulls;
 mod recovery;
 mod sandbox;
 pub mod seams;
@@ -36,6 +38,7 @@ mod users;
 mod validate;
 mod views;
 
+pub use about::{About, Call};
 /// The clock of views and events, in nanoseconds since 1970.
 pub use berth_sys::clock::now;
 /// For callers that have directories of their own which containers fill.

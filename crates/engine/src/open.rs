@@ -86,6 +86,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         handlers: Arc::new(handlers),
         placement,
         adjust: seams.adjust,
+        observe: seams.observe,
         unseen: Arc::default(),
         users: users::Users::default(),
         user_namespaces: UserNamespaces::default(),

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use berth_types::{ContainerId, SandboxId};
 
+use crate::about::{self, About};
 use crate::container::remove;
 use crate::error::EngineError;
 use crate::host::record::Phase;
@@ -48,7 +49,8 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, Engi
     let mut pods = tokio::task::JoinSet::new();
     for id in ids {
         let (shared, permits) = (Arc::clone(shared), Arc::clone(&permits));
-        pods.spawn(async move {
+        let about = About::default().of_pod(Arc::new(about::Pod { id: id.clone(), config: None }));
+        pods.spawn(about.around(async move {
             let _permit = permits.acquire().await.expect("the semaphore is never closed");
             let error = one(&shared, &id).await.err()?;
             tracing::error!(
@@ -57,7 +59,7 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, Engi
                 "failed to recover a pod; it is left as it is"
             );
             Some(id)
-        });
+        }));
     }
     let mut left = HashSet::new();
     while let Some(result) = pods.join_next().await {
@@ -69,7 +71,8 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<HashSet<SandboxId>, Engi
 async fn one(shared: &Arc<Shared>, id: &SandboxId) -> Result<(), EngineError> {
     let dir = shared.layout.found(id);
     let reading = dir.clone();
-    let read = tokio::task::spawn_blocking(move || read::records(&reading));
+    let about = About::now();
+    let read = tokio::task::spawn_blocking(move || about.within(|| read::records(&reading)));
     match read.await.map_err(|e| EngineError::system("read a pod's records", e))? {
         Ok(Some(found)) if found.sandbox.phase != Phase::Making => rebuild::pod(shared, id, dir, found).await,
         Ok(found) => rebuild::undo(shared, id, dir, found).await,

@@ -31,6 +31,7 @@ use berth_types::lifecycle::{Kinds, pod};
 use berth_types::{ContainerId, SandboxId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::about::{About, Call};
 use crate::container::exec::Target;
 use crate::container::exit::Exit;
 use crate::container::{Facts, Made};
@@ -100,6 +101,26 @@ pub(crate) enum Command {
     Alive { container: ContainerId, reply: Reply<()> },
 }
 
+impl Command {
+    /// The container that it is for.
+    fn container(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Start { container, .. }
+            | Self::StopContainer { container, .. }
+            | Self::RemoveContainer { container, .. }
+            | Self::Update { container, .. }
+            | Self::Target { container, .. }
+            | Self::Alive { container, .. } => Some(container),
+            Self::Join { .. }
+            | Self::Stop { .. }
+            | Self::Remove { .. }
+            | Self::Create { .. }
+            | Self::UpdatePod { .. }
+            | Self::Published { .. } => None,
+        }
+    }
+}
+
 /// What the owner's own work reports.
 #[derive(Debug)]
 pub(crate) enum Report {
@@ -125,8 +146,9 @@ pub(crate) enum Report {
 /// most of the memory of a pod.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Command(Command),
-    Report(Report),
+    /// With the call that wants it, or that the work was for.
+    Command(Command, Option<Call>),
+    Report(Report, Option<Call>),
     Notice(Notice),
 }
 
@@ -150,7 +172,10 @@ impl Handle {
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Option<Result<T, EngineError>> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Box::new(Message::Command(command(reply)))).await.ok()?;
+        self.inbox
+            .send(Box::new(Message::Command(command(reply), About::now().call().cloned())))
+            .await
+            .ok()?;
         answer.await.ok()
     }
 }
@@ -170,7 +195,9 @@ impl Spawner {
         F: Future<Output = Report> + Send + 'static,
     {
         let inbox = self.inbox.clone();
-        let work = tokio::spawn(work);
+        let about = About::now();
+        let call = about.call().cloned();
+        let work = tokio::spawn(about.around(work));
         tokio::spawn(async move {
             let report = match work.await {
                 Ok(report) => report,
@@ -178,7 +205,7 @@ impl Spawner {
                 Err(error) if error.is_cancelled() => return,
                 Err(error) => failed(EngineError::system("a task of the pod failed", error)),
             };
-            drop(inbox.send(Box::new(Message::Report(report))).await);
+            drop(inbox.send(Box::new(Message::Report(report, call))).await);
         });
     }
 
@@ -187,11 +214,12 @@ impl Spawner {
     where
         F: Future<Output = Option<Report>> + Send + 'static,
     {
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
+        let (inbox, about) = (self.inbox.clone(), About::now());
+        let call = about.call().cloned();
+        tokio::spawn(about.around(async move {
             if let Some(report) = work.await {
-                drop(inbox.send(Box::new(Message::Report(report))).await);
+                drop(inbox.send(Box::new(Message::Report(report, call))).await);
             }
-        });
+        }));
     }
 }

@@ -21,4 +21,18 @@ pub struct Seams {
     pub placement: Option<Arc<dyn Placement>>,
     /// Asked in this order.
     pub adjust: Vec<Arc<dyn Adjust>>,
+    /// Told what is counted.
+    pub observe: Option<Arc<dyn Observe>>,
+}
+
+/// Counts what happens. It is told in the middle of the work, and must not wait for anything.
+pub trait Observe: std::fmt::Debug + Send + Sync {
+    /// A pull has ended, by failing in this way. One for which nobody waits any more is told as cancelled, though it goes on.
+    fn pulled(&self, failed: Option<berth_types::Kind>, took: std::time::Duration);
+
+    /// A pod lost its shim, and with it its containers.
+    fn lost_shim(&self);
+
+    /// A container has ended.
+    fn ended(&self, reason: crate::model::ExitReason);
 }

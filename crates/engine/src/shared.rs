@@ -9,6 +9,7 @@ use berth_image::registry::Registry;
 use berth_sys::cgroup;
 use berth_types::SandboxId;
 
+use crate::about::About;
 use crate::config::EngineConfig;
 use crate::container::adjust::{Adjust, Heard, Moment, Unseen};
 use crate::error::EngineError;
@@ -21,6 +22,7 @@ use crate::host::stages;
 use crate::model::{Owner, SandboxConfig, SandboxMetadata};
 use crate::oci::HostFacts;
 use crate::sandbox::Handle;
+use crate::seams::Observe;
 use crate::shim::spawn::Launcher;
 use crate::user_namespace::UserNamespaces;
 use crate::views::Views;
@@ -48,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) placement: Arc<dyn Placement>,
     pub(crate) adjust: Vec<Arc<dyn Adjust>>,
+    pub(crate) observe: Option<Arc<dyn Observe>>,
     /// Held for reading from before plugins are told of something new until it is published.
     pub(crate) unseen: Arc<tokio::sync::RwLock<()>>,
     pub(crate) users: crate::users::Users,
@@ -122,7 +125,9 @@ impl Shared {
         T: Send + 'static,
         F: FnOnce() -> Result<T, EngineError> + Send + 'static,
     {
-        tokio::task::spawn_blocking(work).await.map_err(|e| EngineError::system("run a blocking step", e))?
+        let about = About::now();
+        let done = tokio::task::spawn_blocking(|| about.within(work)).await;
+        done.map_err(|e| EngineError::system("run a blocking step", e))?
     }
 }
 

@@ -11,6 +11,7 @@
 //! that was begun goes on when the client goes away: the next attempt finds it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_types::reference::ParseRefError;
@@ -178,6 +179,8 @@ struct Inner {
     images: Images,
     pulls: Semaphore,
     layers: Semaphore,
+    /// Bytes of layers that were fetched.
+    fetched: AtomicU64,
     /// The layers on their way, for pulls that wait for a layer of another pull.
     flights: Mutex<HashMap<Digest, watch::Receiver<LayerProgress>>>,
 }
@@ -188,10 +191,16 @@ impl Puller {
         &self.inner.registry
     }
 
+    /// Bytes of layers that were fetched whole, as they are sent.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.inner.fetched.load(Ordering::Relaxed)
+    }
+
     /// A puller of images into this store.
     pub fn new(registry: Registry, images: Images) -> Self {
         let (pulls, layers) = (Semaphore::new(PULLS), Semaphore::new(LAYERS));
-        Self { inner: Arc::new(Inner { registry, images, pulls, layers, flights: Mutex::default() }) }
+        let (fetched, flights) = (AtomicU64::new(0), Mutex::default());
+        Self { inner: Arc::new(Inner { registry, images, pulls, layers, fetched, flights }) }
     }
 
     /// Pulls an image. The work belongs to a task of its own: dropping this future does not end it.
@@ -404,6 +413,7 @@ impl Layer<'_> {
             Err((served, FetchError::Store(error))) => return Ok((served, Err(error))),
             Err((_, error)) => return Err(error),
         };
+        self.pulls.fetched.fetch_add(self.blob.size, Ordering::Relaxed);
         flight.show(self.blob.size, LayerState::Unpacking);
         let result = writer.finish().await;
         if result.is_ok() {

@@ -236,7 +236,11 @@ impl Service {
                 };
                 if let Err(error) = ended.await {
                     let error = berth_types::error::chain(&error);
-                    tracing::warn!(error, "a container that an NRI plugin wants ended goes on");
+                    tracing::warn!(
+                        container = container_id,
+                        error,
+                        "a container that an NRI plugin wants ended goes on"
+                    );
                 }
             });
         }

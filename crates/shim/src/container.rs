@@ -60,6 +60,18 @@ pub(crate) struct Container {
     pub(crate) ending: Option<Ending>,
     /// How it ended.
     pub(crate) exit: Option<Exit>,
+    /// What was done to make and start it.
+    pub(crate) steps: Vec<Timed>,
+}
+
+/// Something that was done, from when to when by [`clock`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timed(pub(crate) &'static str, pub(crate) u64, pub(crate) u64);
+
+/// Nanoseconds of CLOCK_MONOTONIC, which the daemon has too.
+pub(crate) fn clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// The main process.
@@ -86,6 +98,8 @@ pub(crate) struct Made {
     pub(crate) notes: Vec<String>,
     /// What watches its memory.
     pub(crate) oom: Option<OomWatch>,
+    /// When it was begun, when there was a process, and when that was recorded.
+    pub(crate) times: [u64; 3],
 }
 
 /// A start under way.
@@ -93,6 +107,8 @@ pub(crate) struct Made {
 pub(crate) struct Start {
     /// The caller that waits for it.
     pub(crate) asker: Asker,
+    /// When it was asked for, by [`clock`].
+    pub(crate) since: u64,
     /// When it has taken too long. None where another starts it, which has a limit of its own.
     pub(crate) deadline: Option<Instant>,
     /// Why it failed, and how that is told as an end; then the process' end is waited for.

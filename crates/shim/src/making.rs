@@ -9,7 +9,7 @@ use berth_container::run::{self, Company, Given, Prepared, Stdio};
 use berth_sys::cgroup::Cgroup;
 use berth_types::shim::{Create, Failure, Reason, record};
 
-use crate::container::{Made, Main};
+use crate::container::{Made, Main, clock};
 use crate::driver::{Driver, Order};
 use crate::outcome::{failure, refused, system};
 use crate::pump::{Ends, Setup};
@@ -55,20 +55,23 @@ impl Making {
         if let Some(driver) = self.driver.clone() {
             return self.make_by(driver);
         }
+        let began = clock();
         let cgroup = Cgroup::from_dirs(self.create.cgroup_dirs.iter().map(Into::into).collect());
         // Before there is a process that memory could run out for.
         let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
         let plan = Plan::decode(&self.create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
         let (mut prepared, pipes) = prepare(&self.order(), plan, Company::default())?;
+        let ready = clock();
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
         let (ends, terminal) = ends(pipes, prepared.take_console())?;
         let notes: Vec<String> = prepared.notes().iter().map(ToString::to_string).collect();
         let pid = prepared.pid();
         record(&self.dir, pid)?;
+        let times = [began, ready, clock()];
         let main = Main { pid, pidfd, prepared: Some(prepared) };
         Ok(Setup {
-            made: Some(Box::new(Made { main, unclaimed: None, terminal, notes, oom })),
+            made: Some(Box::new(Made { main, unclaimed: None, terminal, notes, oom, times })),
             ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
@@ -78,12 +81,15 @@ impl Making {
     /// The same by another.
     fn make_by(self, driver: Arc<dyn Driver>) -> Result<Setup, Failure> {
         let oom = driver.memory().oom_watch().map_err(|e| system("watch the container's memory", &e))?;
+        let began = clock();
         let created = driver.create(&self.order())?;
+        let ready = clock();
         record(&self.dir, created.pid)?;
+        let times = [began, ready, clock()];
         let main = Main { pid: created.pid, pidfd: created.pidfd, prepared: None };
         let (unclaimed, terminal, notes) = (Some(created.unclaimed), created.terminal, created.notes);
         Ok(Setup {
-            made: Some(Box::new(Made { main, unclaimed, terminal, notes, oom })),
+            made: Some(Box::new(Made { main, unclaimed, terminal, notes, oom, times })),
             ends: created.ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,

@@ -12,6 +12,7 @@
 //! - [`executable`]: programs that are written and executed at once.
 //! - [`prometheus`]: the text format of metrics.
 //! - [`rng`]: numbers for tests that meddle at random.
+//! - `collector`, with the feature `otlp`: a collector of traces.
 //! - `cri` and `bench`, with the feature `cri`: a client of the CRI, and what measures with it.
 //!
 //! Nothing here is linked into the program that users get.
@@ -21,6 +22,8 @@
 #[cfg(feature = "cri")]
 pub mod bench;
 pub mod cni;
+#[cfg(feature = "otlp")]
+pub mod collector;
 #[cfg(feature = "cri")]
 pub mod cri;
 pub mod daemon;

@@ -36,6 +36,27 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// In one word, for counters.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::Invalid => "invalid",
+            Self::Precondition => "precondition",
+            Self::Unsupported => "unsupported",
+            Self::Denied => "denied",
+            Self::Untrusted => "untrusted",
+            Self::Unavailable => "unavailable",
+            Self::Exhausted => "exhausted",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Corrupt => "corrupt",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// An error with a kind for callers and, where there is one, a hint for users.
 pub trait Classify: std::error::Error {
     /// The kind, for callers that branch.

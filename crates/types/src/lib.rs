@@ -1,8 +1,8 @@
 //! The shared types of Berth.
 //!
 //! Everything here is plain data with rules: ids, image references, digests, the lifecycle
-//! tables of sandbox and container, what each kind of handler has, the messages between daemon and shim, durations, and the kinds of
-//! errors. Nothing here does I/O, so every rule is tested without a machine.
+//! tables of sandbox and container, what each kind of handler has, the messages between daemon and shim, durations, traces, and the
+//! kinds of errors. Nothing here does I/O, so every rule is tested without a machine.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod reference;
 pub mod setting;
 pub mod shim;
 pub mod stamp;
+pub mod trace;
 
 pub use digest::Digest;
 pub use error::{Classify, Kind};

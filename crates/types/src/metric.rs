@@ -71,6 +71,48 @@ pub const CONTAINERS: Family = Family {
     labels: &["state", "handler"],
     help: "Containers, by state and the handler of their pod.",
 };
+/// Pulls that have ended.
+pub const PULLS: Family = Family {
+    name: "berth_image_pulls_total",
+    kind: Kind::Counter,
+    labels: &["result"],
+    help: "Pulls of images that have ended, by `ok` or the kind of failure: `not_found`, `denied`, `unavailable`, `exhausted`, ...; `cancelled` where the caller went away, though the pull goes on.",
+};
+/// How long they took.
+pub const PULL_TIMES: Family = Family {
+    name: "berth_image_pull_duration_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "Time that pulls took that did not fail, also of images that were there.",
+};
+/// What they fetched.
+pub const PULL_BYTES: Family = Family {
+    name: "berth_image_pull_bytes_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Bytes of layers that were fetched, as they are sent (compressed).",
+};
+/// Shims that were lost.
+pub const SHIMS_LOST: Family = Family {
+    name: "berth_shims_lost_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Pods that lost their shim, and with it their containers, otherwise than by a restart of the machine.",
+};
+/// Containers that have ended.
+pub const ENDS: Family = Family {
+    name: "berth_container_exits_total",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    help: "Containers that have ended, by the reason that a kubelet is told: `Completed`, `Error`, `OOMKilled`, `StartError`, `Unknown`.",
+};
+/// Spans of traces.
+pub const SPANS: Family = Family {
+    name: "berth_trace_spans_total",
+    kind: Kind::Counter,
+    labels: &["result"],
+    help: "Spans of traces, by what became of them: `sent`, `overflowed` (dropped, the queue was full), `refused` (dropped, the collector did not take them). Only with a collector.",
+};
 /// Memory of the daemon.
 pub const MEMORY: Family = Family {
     name: "process_resident_memory_bytes",
@@ -94,4 +136,7 @@ pub const VERSION: Family = Family {
 };
 
 /// All of them, in the order of the text.
-pub const FAMILIES: [Family; 8] = [CALLS, CALL_TIMES, PENDING, PODS, CONTAINERS, MEMORY, PROCESSOR, VERSION];
+pub const FAMILIES: [Family; 14] = [
+    CALLS, CALL_TIMES, PENDING, PULLS, PULL_TIMES, PULL_BYTES, PODS, CONTAINERS, ENDS, SHIMS_LOST, SPANS,
+    MEMORY, PROCESSOR, VERSION,
+];

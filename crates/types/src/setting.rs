@@ -84,6 +84,17 @@ impl Key {
         format!("BERTH_{}", self.name.replace('-', "_").to_uppercase())
     }
 
+    /// The variables of OpenTelemetry that say the same, of which an earlier one counts more. The own one counts most.
+    pub fn shared_variables(&self) -> &'static [&'static str] {
+        match self.name {
+            "trace-endpoint" => &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+            "trace-protocol" => &["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
+            "trace-ca" => &["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
+            "trace-header" => &["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+            _ => &[],
+        }
+    }
+
     /// The help of the flag, with the default.
     pub fn help(&self) -> String {
         let repeatable = if self.form == Form::List { "; repeatable" } else { "" };

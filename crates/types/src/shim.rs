@@ -186,6 +186,12 @@ pub enum Request {
         /// As of a container in it ([`bundle::Member`]), of which the container is not looked at.
         plan: Vec<u8>,
     },
+    /// How long the shim's own steps of a container's creation and start took. Answer: [`Answer::Steps`]. Of shims with
+    /// [`Abilities::STEPS`].
+    Steps {
+        /// Which.
+        container: ContainerId,
+    },
 }
 
 /// The streams of an attached client.
@@ -304,6 +310,19 @@ pub enum Answer {
         /// Every container the shim knows.
         containers: Vec<Known>,
     },
+    /// To Steps: those that have ended, in their order.
+    Steps(Vec<Step>),
+}
+
+/// Something that a shim did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What, in one or two words for users.
+    pub name: String,
+    /// When it began, in nanoseconds of CLOCK_MONOTONIC.
+    pub since: u64,
+    /// When it ended, the same.
+    pub until: u64,
 }
 
 /// What the shim knows of a container.

@@ -19,7 +19,8 @@ variable of its environment. What is said later wins, and a list replaces a list
 default < `config.toml` < `config.d/10-a.toml` < `config.d/20-b.toml` < `BERTH_KEY` < `--key`
 
 - A variable is `BERTH_`, then the key in capitals with `_` for `-`: `BERTH_LOG_LEVEL`. Several values of a list are separated by
-  commas. An empty variable says nothing.
+  commas. An empty variable says nothing. Where traces go is also read of OpenTelemetry's variables ([tracing.md](tracing.md)), of which
+  those of Berth count more.
 - A key that does not exist, a value of the wrong form and text that is no TOML are refused with file, line and column, and with what was
   probably meant. All mistakes are told, up to 20 for each file.
 - A file has at most 256 KiB, and there are at most 64 beside the first.

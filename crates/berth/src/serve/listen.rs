@@ -20,6 +20,7 @@ use tonic::service::Routes;
 
 use super::authority::Connection;
 use super::metrics::{Counted, Metrics};
+use super::traced::{Traced, Tracer};
 use crate::api::berth_server::BerthServer;
 use crate::service::Service;
 
@@ -47,6 +48,8 @@ pub(super) struct Services<'a> {
     pub(super) service: Service,
     /// Counts the calls of the CRI.
     pub(super) metrics: Option<Arc<Metrics>>,
+    /// Tells of them.
+    pub(super) tracer: Option<Tracer>,
 }
 
 /// A directory for root only.
@@ -95,8 +98,8 @@ pub(super) fn unbind(path: &Path, inode: u64) {
 /// The connections are hyper's, not tonic's: that one ends a call at the client's deadline and calls
 /// it cancelled, while a deadline is for the client to report.
 pub(super) async fn serve(bound: Bound, services: Services<'_>, stop: impl Future<Output = ()> + Send) {
-    let metrics = services.metrics.clone();
-    let routes = Counted { inner: routes(services), metrics };
+    let (metrics, tracer) = (services.metrics.clone(), services.tracer.clone());
+    let routes = Traced { inner: Counted { inner: routes(services), metrics }, tracer };
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {

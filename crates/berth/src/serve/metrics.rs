@@ -1,5 +1,6 @@
 //! Metrics in the text format of Prometheus, where an address for them is given. Without one nothing is counted.
 
+mod events;
 mod http;
 mod text;
 
@@ -11,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use berth_engine::Engine;
+use berth_trace::{Counts, Exporter};
 use berth_types::metric;
 use hyper::{Request, Response};
 use tower::Service;
@@ -28,6 +30,9 @@ const MOST: usize = 512;
 pub(super) struct Metrics {
     calls: Mutex<Calls>,
     pending: AtomicU64,
+    events: events::Events,
+    /// Tells of calls.
+    exporter: Option<Arc<Exporter>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,9 +55,24 @@ impl Times {
         let fitting = BUCKETS.iter().zip(&mut self.buckets).filter(|(end, _)| took.as_secs_f64() <= **end);
         fitting.for_each(|(_, bucket)| *bucket += 1);
     }
+
+    fn write(&self, text: &mut Text, name: &str, labels: &[(&str, &str)]) {
+        let ends = BUCKETS.map(|end| end.to_string());
+        let buckets = ends.iter().map(String::as_str).zip(self.buckets).chain([("+Inf", self.count)]);
+        for (end, count) in buckets {
+            text.value(&format!("{name}_bucket"), &[labels, &[("le", end)]].concat(), count);
+        }
+        text.value(&format!("{name}_sum"), labels, self.sum.as_secs_f64());
+        text.value(&format!("{name}_count"), labels, self.count);
+    }
 }
 
 impl Metrics {
+    /// Beside this exporter, if there is one.
+    pub(super) fn new(exporter: Option<Arc<Exporter>>) -> Self {
+        Self { exporter, ..Self::default() }
+    }
+
     /// A call of this path was answered.
     fn answered(&self, method: &str, code: &'static str, took: Duration) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,6 +88,14 @@ impl Metrics {
     pub(super) fn text(&self, engine: &Engine) -> String {
         let mut text = Text::default();
         self.write_calls(&mut text);
+        self.events.write(&mut text, engine.fetched_bytes());
+        if let Some(exporter) = &self.exporter {
+            let Counts { sent, overflowed, refused } = exporter.counts();
+            text.family(metric::SPANS);
+            for (result, count) in [("sent", sent), ("overflowed", overflowed), ("refused", refused)] {
+                text.value(metric::SPANS.name, &[("result", result)], count);
+            }
+        }
         let (mut pods, mut containers) = (BTreeMap::new(), BTreeMap::new());
         for pod in engine.sandboxes(None) {
             let handler = if pod.config.handler.is_empty() { "native" } else { pod.config.handler.as_str() };
@@ -107,17 +135,7 @@ impl Metrics {
         }
         text.family(metric::CALL_TIMES);
         for (method, times) in &times {
-            let name = metric::CALL_TIMES.name;
-            for (end, count) in BUCKETS.iter().zip(&times.buckets) {
-                text.value(
-                    &format!("{name}_bucket"),
-                    &[("method", method), ("le", &end.to_string())],
-                    *count,
-                );
-            }
-            text.value(&format!("{name}_bucket"), &[("method", method), ("le", "+Inf")], times.count);
-            text.value(&format!("{name}_sum"), &[("method", method)], times.sum.as_secs_f64());
-            text.value(&format!("{name}_count"), &[("method", method)], times.count);
+            times.write(text, metric::CALL_TIMES.name, &[("method", method)]);
         }
         text.family(metric::PENDING);
         text.value(metric::PENDING.name, &[], self.pending.load(Ordering::Relaxed));
@@ -136,13 +154,13 @@ fn resident() -> Option<u64> {
 }
 
 /// The method of a call of the CRI.
-fn method(path: &str) -> Option<&str> {
+pub(super) fn method(path: &str) -> Option<&str> {
     let (service, method) = path.strip_prefix("/runtime.v1.")?.split_once('/')?;
     ["RuntimeService", "ImageService"].contains(&service).then_some(method)
 }
 
 /// The names of gRPC's codes.
-fn code(status: Option<&str>) -> &'static str {
+pub(super) fn code(status: Option<&str>) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",
         "CANCELLED",

@@ -9,6 +9,7 @@ mod handlers;
 mod layers;
 mod metrics;
 mod nri;
+mod trace;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) use flags::Flags;
 pub(crate) use layers::{Layers, Source};
 pub(crate) use metrics::MetricsAddress;
 pub(crate) use nri::Nri;
+pub(crate) use trace::Trace;
 
 /// What flags, environment and files can say. Every flag is a key of the file under the same name; what each is for is
 /// in the table (`berth_types::setting`).
@@ -96,6 +98,16 @@ pub(crate) struct Given {
     #[arg(long)]
     pub(crate) metrics_address: Option<String>,
     #[arg(long)]
+    pub(crate) trace_endpoint: Option<String>,
+    #[arg(long, value_enum)]
+    pub(crate) trace_protocol: Option<TraceProtocol>,
+    #[arg(long)]
+    pub(crate) trace_ca: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) trace_header: Option<Vec<String>>,
+    #[arg(long)]
+    pub(crate) trace_sampling_ratio: Option<String>,
+    #[arg(long)]
     pub(crate) log_level: Option<String>,
     #[arg(long, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
@@ -125,6 +137,19 @@ pub(crate) enum CgroupDriver {
     Cgroupfs,
     /// systemd
     Systemd,
+}
+
+/// How a collector of traces is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum TraceProtocol {
+    /// gRPC
+    #[value(name = "grpc")]
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// HTTP with the same messages
+    #[value(name = "http/protobuf")]
+    #[serde(rename = "http/protobuf")]
+    Http,
 }
 
 /// The form of the log.
@@ -165,6 +190,8 @@ pub(crate) struct Settings {
     pub(crate) default_handler: String,
     pub(crate) nri: Nri,
     pub(crate) metrics: Option<MetricsAddress>,
+    /// None traces nothing.
+    pub(crate) trace: Option<Trace>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) pid_file: Option<PathBuf>,
@@ -248,6 +275,13 @@ impl Given {
             default_handler: handlers::default(self.default_handler)?,
             nri,
             metrics: self.metrics_address.map(|text| metrics::address(&text)).transpose()?,
+            trace: Trace::of(
+                self.trace_endpoint,
+                self.trace_protocol,
+                self.trace_ca,
+                self.trace_header.unwrap_or_default(),
+                self.trace_sampling_ratio,
+            )?,
             log_level: log_level(self.log_level)?,
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             pid_file: self.pid_file,

@@ -16,4 +16,5 @@ mod logs;
 mod metrics;
 mod pairs;
 mod sandboxes;
+mod traces;
 mod world;

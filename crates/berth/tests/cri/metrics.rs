@@ -55,9 +55,32 @@ fn calls_pods_and_memory_are_counted() {
     assert_eq!(value(r#"berth_containers{state="running",handler="native"}"#), Some(1.0), "{samples:?}");
     assert_eq!(value("berth_cri_calls_pending"), Some(0.0));
     assert!(value("process_resident_memory_bytes").unwrap() > 1e6, "{samples:?}");
+    assert_eq!(value(r#"berth_image_pulls_total{result="ok"}"#), Some(1.0), "{samples:?}");
+    assert_eq!(value("berth_image_pull_duration_seconds_count"), Some(1.0), "{samples:?}");
+    assert!(value("berth_image_pull_bytes_total").unwrap() > 1e5, "{samples:?}");
+    assert_eq!(value("berth_shims_lost_total"), Some(0.0));
+    assert!(!samples.keys().any(|series| series.starts_with("berth_trace_spans_total")), "{samples:?}");
 
     assert!(asked(&address, "GET /").starts_with("HTTP/1.1 404 "));
     assert!(asked(&address, "POST /metrics").starts_with("HTTP/1.1 405 "));
+    world.home.berth(&["pull", "-q", "docker.io/library/nosuch:latest"]);
+    let (ending, ended) = world.started(&world.config("ending"), "exit 3");
+    world.ended(&ended);
+    let shim = i32::try_from(world.cri.shim_pid(&ending)).unwrap();
+    let shim = rustix::process::Pid::from_raw(shim);
+    rustix::process::kill_process(shim.unwrap(), rustix::process::Signal::KILL).unwrap();
+    let counted = |series: &str| scraped(&address).get(series).copied() == Some(1.0);
+    assert!(
+        berth_testkit::wait_until(LIMIT, || counted("berth_shims_lost_total")),
+        "{}",
+        world.home.daemon.log()
+    );
+    // Behind the mirror the host itself is asked, which cannot be reached from everywhere.
+    let failed = ["not_found", "unavailable", "denied"];
+    let failed = failed.map(|kind| format!("berth_image_pulls_total{{result=\"{kind}\"}}"));
+    assert!(failed.iter().any(|series| counted(series)), "{:?}", scraped(&address));
+    assert!(counted(r#"berth_container_exits_total{reason="Error"}"#), "{:?}", scraped(&address));
+    world.cri.remove_pod(&ending).unwrap();
     world.cri.remove_pod(&pod).unwrap();
     assert!(!scraped(&address).keys().any(|series| series.starts_with("berth_pods{")));
     world.home.clean();

@@ -476,9 +476,12 @@ impl Work {
     async fn tell(&self, prepared: Prepared) -> Result<i32, EngineError> {
         let since = Instant::now();
         let answer = self.shim.ask(prepared.request, prepared.fds, CREATE_LIMIT).await;
-        self.timeline.stage("shim create", since);
+        let step = self.timeline.stage("shim create", since);
         match answer {
-            Ok((Answer::Created { pid }, _)) => Ok(pid),
+            Ok((Answer::Created { pid }, _)) => {
+                self.timeline.add_shims(step, since, &self.shim, &self.id);
+                Ok(pid)
+            }
             Ok(_) => {
                 let error = ShimError::Unexpected { request: "Create" };
                 Err(EngineError::failed("create the container", error))

@@ -22,6 +22,7 @@ use super::Facts;
 use super::session::{self, AttachSession, Ending, ExecRequest, ExecSession, Guard, Input, Output};
 use crate::error::EngineError;
 use crate::handler::Handler;
+use crate::host::stages::Timeline;
 use crate::model::{ContainerConfig, ExecOutput, UserNamespace};
 use crate::shared::Shared;
 use crate::shim::{Shim, ShimError};
@@ -219,7 +220,10 @@ pub(crate) async fn exec_sync(
     let Streams { theirs, stdout, stderr, .. } = streams(false).map_err(broken)?;
     // Before there is a process: what makes it may print much, and would wait for a reader.
     let (stdout, stderr) = (Collect::begin(stdout, &shared.outputs), Collect::begin(stderr, &shared.outputs));
-    if let Err(error) = begin(target, asked, theirs).await {
+    let timeline = Timeline::begin();
+    let begun = begin(target, asked, theirs).await;
+    timeline.stage("shim exec", timeline.began());
+    if let Err(error) = begun {
         stdout.task.abort();
         stderr.task.abort();
         return Err(error);
@@ -228,6 +232,7 @@ pub(crate) async fn exec_sync(
         what: "the command".to_owned(),
         millis: u64::try_from(t.as_millis()).unwrap_or(u64::MAX),
     };
+    let since = std::time::Instant::now();
     let end = match timeout {
         None => ending.wait().await?,
         Some(limit) => match tokio::time::timeout(limit.saturating_add(LATE), ending.wait()).await {
@@ -235,6 +240,7 @@ pub(crate) async fn exec_sync(
             Err(_) => return Err(expired(limit)),
         },
     };
+    timeline.stage("command", since);
     if let (true, Some(limit)) = (end.timed_out, timeout) {
         return Err(expired(limit));
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{exit, pause};
 use crate::error::EngineError;
+use crate::host::stages::Timeline;
 use crate::oci::signal;
 use crate::sandbox::Live;
 use crate::shared::Shared;
@@ -46,6 +47,7 @@ pub(crate) struct Stopper {
     /// When its command began, as far as is known.
     pub(crate) started_at: Option<i64>,
     pub(crate) ends: exit::Place,
+    pub(crate) timeline: Timeline,
 }
 
 /// The container has ended, as the owner knows already: there is nothing more to do.
@@ -66,21 +68,29 @@ impl Stopper {
             return Ok(());
         }
         if let Some(signal) = self.signal {
+            let since = std::time::Instant::now();
             self.ask_to_end(signal).await?;
+            self.timeline.stage("stop signal", since);
             pause::thaw(&self.shared, self.cgroup.as_ref()).await;
-            while !self.is_time().await? {}
+            let since = std::time::Instant::now();
+            let is_over = self.wait_out().await;
+            self.timeline.stage("grace", since);
+            is_over?;
         }
         let Some(shim) = self.shim.borrow().clone() else { return Ok(()) };
+        let since = std::time::Instant::now();
         let sent = self.send(&shim, signal::KILL, true).await;
         pause::thaw(&self.shared, self.cgroup.as_ref()).await;
         match sent {
             Ok(()) => {
                 let limit = if self.kernel.is_some() { MEMBER_KILL_LIMIT } else { KILL_LIMIT };
                 let over = tokio::time::sleep(limit);
-                tokio::select! {
+                let ended = tokio::select! {
                     () = over => Ok(()),
                     () = closed(&mut self.deadline) => Err(Over),
-                }
+                };
+                self.timeline.stage("kill", since);
+                ended
             }
             Err(error) => {
                 self.note(&error);
@@ -126,8 +136,10 @@ impl Stopper {
         );
     }
 
-    async fn is_time(&mut self) -> Result<bool, Over> {
-        is_time(&mut self.deadline).await
+    /// Waits until its time is over.
+    async fn wait_out(&mut self) -> Result<(), Over> {
+        while !is_time(&mut self.deadline).await? {}
+        Ok(())
     }
 
     /// Kills without the shim what the shim does not kill.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use berth_types::SandboxId;
 
+use crate::about::About;
 use crate::error::EngineError;
 use crate::shared::Shared;
 
@@ -21,7 +22,8 @@ pub(crate) fn until_done<F>(
     F: Future<Output = Result<(), EngineError>> + Send,
 {
     let shared = Arc::downgrade(shared);
-    tokio::spawn(async move {
+    let about = About::now().asked_by(None);
+    tokio::spawn(about.around(async move {
         let mut pause = PAUSE;
         loop {
             tokio::time::sleep(pause).await;
@@ -36,5 +38,5 @@ pub(crate) fn until_done<F>(
             pause = MAX_PAUSE.min(pause * 2);
         }
         tracing::info!(sandbox = sandbox.short(), "cleaned up after a pod");
-    });
+    }));
 }

@@ -122,6 +122,7 @@ async fn meet(shared: &Arc<Shared>, owner: &mut Owner, way: Way) -> (Option<Shim
         }
         Outcome::Dead => {
             let error = dead("the pod's shim had ended when the daemon started");
+            shared.observe.iter().for_each(|observe| observe.lost_shim());
             owner.hear(Report::Pod(ToPod::ShimDied(error)));
             (None, true)
         }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::inbox::refused_container;
 use super::owner::{Owner, Running};
 use super::{Caller, Live, Report, moments, teardown};
+use crate::about::About;
 use crate::container::adjust::What;
 use crate::container::exit::{self, Exit};
 use crate::container::stop::Stopper;
@@ -119,33 +120,41 @@ impl Owner {
             (Arc::clone(&item.config), item.created_at),
             (self.limits_beside(&id), self.creations.next()),
         );
-        let failed = id.clone();
-        self.spawner.spawn(
-            async move {
-                match work.run().await {
-                    Ok(made) => Report::Prepared(id, Box::new(made)),
-                    Err(error) => Report::NotPrepared(id, error),
-                }
-            },
-            move |error| Report::NotPrepared(failed, error),
-        );
+        let (failed, about) = (id.clone(), About::now().of_container(&id));
+        let work = async move {
+            match work.run().await {
+                Ok(made) => Report::Prepared(id, Box::new(made)),
+                Err(error) => Report::NotPrepared(id, error),
+            }
+        };
+        about.within(|| self.spawner.spawn(work, move |error| Report::NotPrepared(failed, error)));
     }
 
     fn start(&mut self, id: ContainerId) {
         let (shim, shared, sandbox) = (self.shim(), Arc::clone(&self.spawner.shared), self.id.clone());
         let (failed, heard) = (id.clone(), self.announce(What::Starts, Some(&id)));
-        self.spawner.spawn(
-            async move {
-                let timeline = Timeline::begin();
-                let message = match moments::allowed(heard).await {
-                    Ok(()) => start::run(shim, &id).await,
-                    Err(error) => start::refused(shim, &id, error).await,
-                };
-                shared.stages.add(&sandbox, "start container", &timeline);
-                Report::Container(id, message)
-            },
-            |error| Report::Container(failed, ToContainer::StartOverdue(error)),
-        );
+        let about = About::now().of_container(&id);
+        let work = async move {
+            let timeline = Timeline::begin();
+            let asks = heard.is_some();
+            let allowed = moments::allowed(heard).await;
+            if asks {
+                timeline.stage("plugins", timeline.began());
+            }
+            let since = std::time::Instant::now();
+            let message = match allowed {
+                Ok(()) => start::run(shim.clone(), &id).await,
+                Err(error) => start::refused(shim.clone(), &id, error).await,
+            };
+            let step = timeline.stage("shim start", since);
+            if let Some(shim) = &shim {
+                timeline.add_shims(step, since, shim, &id);
+            }
+            shared.stages.add(&sandbox, "start container", &timeline);
+            Report::Container(id, message)
+        };
+        let failed = |error| Report::Container(failed, ToContainer::StartOverdue(error));
+        about.within(|| self.spawner.spawn(work, failed));
     }
 
     fn stop(&mut self, id: ContainerId, grace: Duration, ask: Ask) {
@@ -162,13 +171,19 @@ impl Owner {
             kernel: self.kernel(),
             started_at: self.pod.containers().get(&id).and_then(|life| life.started_at()),
             ends: self.ends(),
+            timeline: Timeline::begin(),
         };
+        let (shared, sandbox, timeline) =
+            (Arc::clone(&self.spawner.shared), self.id.clone(), stopper.timeline.clone());
         self.deadlines.insert(id.clone(), sender);
         // The end of the container drops the deadline's sender, which ends the stopper without a report.
-        self.spawner.run(async move {
-            let message = stopper.run().await?;
-            Some(Report::Container(id, message))
-        });
+        let about = About::now().of_container(&id);
+        let work = async move {
+            let message = stopper.run().await;
+            shared.stages.add(&sandbox, "stop container", &timeline);
+            Some(Report::Container(id, message?))
+        };
+        about.within(|| self.spawner.run(work));
     }
 
     fn hurry(&mut self, id: &ContainerId, grace: Duration) {
@@ -199,20 +214,20 @@ impl Owner {
         };
         let (shared, records, failed) =
             (Arc::clone(&self.spawner.shared), Arc::clone(&self.records), id.clone());
-        let heard = self.announce(What::Removed, Some(&id));
-        self.spawner.spawn(
-            async move {
-                moments::told(heard).await;
-                Report::Container(
-                    id,
-                    match parts.remove(&shared, &records).await {
-                        Ok(()) => ToContainer::Removed,
-                        Err(error) => ToContainer::NotRemoved(error),
-                    },
-                )
-            },
-            |error| Report::Container(failed, ToContainer::NotRemoved(error)),
-        );
+        let (heard, sandbox) = (self.announce(What::Removed, Some(&id)), self.id.clone());
+        let about = About::now().of_container(&id);
+        let work = async move {
+            let timeline = Timeline::begin();
+            moments::told(heard).await;
+            let since = std::time::Instant::now();
+            let removed = parts.remove(&shared, &records).await;
+            timeline.stage("files", since);
+            shared.stages.add(&sandbox, "remove container", &timeline);
+            let message = removed.map_or_else(ToContainer::NotRemoved, |()| ToContainer::Removed);
+            Report::Container(id, message)
+        };
+        let failed = |error| Report::Container(failed, ToContainer::NotRemoved(error));
+        about.within(|| self.spawner.spawn(work, failed));
     }
 
     /// Takes the pod down. Its containers' ends are read when it is.

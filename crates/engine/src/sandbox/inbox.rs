@@ -10,6 +10,7 @@ use berth_types::{Classify, ContainerId, Kind, SandboxId, shim};
 
 use super::owner::{Answer, Owner};
 use super::{Caller, Command, Live, Message, Reply, Report, Up};
+use crate::about::About;
 use crate::container::adjust::Unseen;
 use crate::container::exec::Target;
 use crate::container::exit::Exit;
@@ -23,8 +24,22 @@ use crate::shim::{Notice, Shim, ShimError};
 impl Owner {
     pub(super) fn take(&mut self, message: Message) {
         match message {
-            Message::Command(command) => self.command(command),
-            Message::Report(report) => self.report(report),
+            Message::Command(command, call) => {
+                let about = About::now().asked_by(call);
+                let about = match command.container() {
+                    Some(id) => about.of_container(id),
+                    None => about,
+                };
+                about.within(|| self.command(command));
+            }
+            Message::Report(report, call) => {
+                if let (Report::Pod(ToPod::ShimDied(_)), Some(observe)) =
+                    (&report, &self.spawner.shared.observe)
+                {
+                    observe.lost_shim();
+                }
+                About::now().asked_by(call).within(|| self.report(report));
+            }
             Message::Notice(notice) => self.notice(notice),
         }
     }
@@ -96,7 +111,7 @@ impl Owner {
         }
     }
 
-    fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report) {
         match report {
             Report::Up(up) => self.is_up(*up),
             Report::Prepared(id, made) => self.is_prepared(id, *made),

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::owner::Owner;
 use super::{Command, Message as ToOwner, Report, Spawner, teardown};
+use crate::about::About;
 use crate::container::adjust::{Heard, Moment, What};
 use crate::container::exit;
 use crate::error::EngineError;
@@ -16,25 +17,30 @@ use crate::host::stages::Timeline;
 use crate::model::SandboxView;
 use crate::shared::Shared;
 
-/// The containers' states before something happened; empty without plugins.
+/// The containers' states before something happened; empty where nobody is told.
 pub(super) type Before = BTreeMap<ContainerId, State>;
 
 impl Owner {
     /// The states to compare with by [`Owner::tell_plugins`].
     pub(super) fn states(&self) -> Before {
-        if !self.spawner.shared.has_plugins() {
+        if !self.spawner.shared.has_plugins() && self.spawner.shared.observe.is_none() {
             return Before::new();
         }
         self.pod.containers().iter().map(|(id, life)| (id.clone(), life.state())).collect()
     }
 
-    /// Tells plugins which containers were prepared, run and have ended since.
+    /// Tells plugins which containers were prepared, run and have ended since, and who counts of the ends.
     pub(super) fn tell_plugins(&self, before: &Before) {
         for (id, before) in before {
             let Some(life) = self.pod.containers().get(id) else { continue };
             for what in since(*before, life.state(), life.started_at().is_some()) {
                 // Nobody waits for what they say: their answers are bounded by themselves.
                 drop(self.announce(*what, Some(id)));
+                if let (What::Ended, Some(observe), Some(exit)) =
+                    (what, &self.spawner.shared.observe, life.exit())
+                {
+                    observe.ended(exit.view(life.started_at()).reason);
+                }
             }
         }
     }
@@ -122,8 +128,9 @@ impl Down {
             Ok(living.into_iter().map(end).collect::<Vec<_>>())
         });
         let (reply, heard) = oneshot::channel();
-        let reports = read.await?.into_iter().map(ToOwner::Report);
-        for message in reports.chain([ToOwner::Command(Command::Published { reply })]) {
+        let call = About::now().call().cloned();
+        let reports = read.await?.into_iter().map(|report| ToOwner::Report(report, call.clone()));
+        for message in reports.chain([ToOwner::Command(Command::Published { reply }, call.clone())]) {
             drop(spawner.inbox.send(Box::new(message)).await);
         }
         drop(heard.await);

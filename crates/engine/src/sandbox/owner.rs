@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Handle, INBOX, Live, Message, Report, Spawner};
+use crate::about::{self, About};
 use crate::container::Item;
 use crate::container::kernel::Creations;
 use crate::container::update::Limits;
@@ -132,7 +133,7 @@ impl Owner {
 
     /// Takes a report before the owner runs: recovery puts it into its state so.
     pub(crate) fn hear(&mut self, report: Report) {
-        self.take(Message::Report(report));
+        self.about().within(|| self.report(report));
     }
 
     /// Keeps what is wrong with the pod.
@@ -141,7 +142,17 @@ impl Owner {
     }
 
     /// Serves the inbox until the pod is removed.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        self.about().around(self.serve()).await;
+    }
+
+    /// The work at hand, as being about this pod.
+    pub(crate) fn about(&self) -> About {
+        let pod = about::Pod { id: self.id.clone(), config: Some(Arc::clone(&self.config)) };
+        About::now().of_pod(Arc::new(pod))
+    }
+
+    async fn serve(mut self) {
         self.publish();
         while self.state() != State::Gone {
             let Some(message) = self.inbox.recv().await else { return };

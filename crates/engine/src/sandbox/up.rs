@@ -63,15 +63,14 @@ impl Owner {
             timeline: Timeline::begin(),
         };
         let not_up = |error| Report::Pod(ToPod::Sandbox(ToSandbox::NotUp(error)));
-        self.spawner.spawn(
-            async move {
-                match work.run().await {
-                    Ok(up) => Report::Up(Box::new(up)),
-                    Err(error) => not_up(error),
-                }
-            },
-            not_up,
-        );
+        let work = async move {
+            match work.run().await {
+                Ok(up) => Report::Up(Box::new(up)),
+                Err(error) => not_up(error),
+            }
+        };
+        // The caller does it, not the owner, which does not run yet.
+        self.about().within(|| self.spawner.spawn(work, not_up));
     }
 }
 

@@ -19,6 +19,7 @@ use berth_types::shim::{
 use berth_types::{Classify, ContainerId, ExecId, Kind};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::about::About;
 use crate::container::session::ExecEnd;
 
 mod end;
@@ -167,7 +168,8 @@ impl Connection {
             peer: Mutex::new(Peer::first()),
         });
         let line = Line::new(crate::host::async_fd::register_both(self.0)?, Arc::clone(&common), notices);
-        tokio::spawn(line.run(requests));
+        // It is about its pod, whatever call it was made for.
+        tokio::spawn(About::now().asked_by(None).around(line.run(requests)));
         Ok(Shim { calls, common })
     }
 }
@@ -183,9 +185,11 @@ impl Shim {
                 *lock(&self.common.peer) = peer;
                 Ok(Greeting { containers })
             }
-            Answer::Done | Answer::Created { .. } | Answer::ExecStarted { .. } | Answer::Started { .. } => {
-                Err(unexpected)
-            }
+            Answer::Done
+            | Answer::Created { .. }
+            | Answer::ExecStarted { .. }
+            | Answer::Started { .. }
+            | Answer::Steps(_) => Err(unexpected),
         }
     }
 
@@ -232,7 +236,8 @@ impl Shim {
                 | Answer::Welcome { .. }
                 | Answer::Created { .. }
                 | Answer::ExecStarted { .. }
-                | Answer::Started { .. },
+                | Answer::Started { .. }
+                | Answer::Steps(_),
                 _,
             ) => Err(ShimError::Unexpected { request: name }),
         }
@@ -248,7 +253,8 @@ impl Shim {
                 Answer::Hello { .. }
                 | Answer::Welcome { .. }
                 | Answer::Created { .. }
-                | Answer::ExecStarted { .. },
+                | Answer::ExecStarted { .. }
+                | Answer::Steps(_),
                 _,
             ) => Err(ShimError::Unexpected { request: "Start" }),
         }

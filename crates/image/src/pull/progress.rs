@@ -59,6 +59,11 @@ impl Progress {
         Self::channel().0
     }
 
+    /// Another watcher's end.
+    pub fn watch(&self) -> watch::Receiver<PullProgress> {
+        self.0.subscribe()
+    }
+
     pub(crate) fn begin(&self, manifest: Digest, layers: Vec<LayerProgress>) {
         self.0.send_replace(PullProgress { manifest: Some(manifest), layers });
     }

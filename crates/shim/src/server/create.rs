@@ -12,7 +12,7 @@ use berth_types::shim::{Answer, Create, Event, Exit, Failure, PidSpace, Reason};
 use rustix::process::Signal;
 
 use super::{Pod, Server};
-use crate::container::{Asker, Container, Made};
+use crate::container::{Asker, Container, Made, Timed, clock};
 use crate::driver::Driver;
 use crate::foreign::Foreign;
 use crate::hooked::Hooked;
@@ -74,6 +74,7 @@ impl Server {
             forgetters: Vec::new(),
             ending: None,
             exit: None,
+            steps: Vec::new(),
         };
         self.containers.insert(id, container);
         Ok(None)
@@ -186,7 +187,7 @@ impl Server {
     }
 
     fn take_over(&mut self, id: &ContainerId, made: Made) {
-        let Made { main, unclaimed, terminal, notes, oom } = made;
+        let Made { main, unclaimed, terminal, notes, oom, times: [began, ready, recorded] } = made;
         for text in notes {
             self.tell(&Event::Note { container: id.clone(), text });
         }
@@ -196,6 +197,11 @@ impl Server {
             unclaimed.claim();
         }
         let pid = main.pid;
+        container.steps = vec![
+            Timed("process", began, ready),
+            Timed("record", ready, recorded),
+            Timed("log", recorded, clock()),
+        ];
         container.main = Some(main);
         container.terminal = terminal;
         container.oom = oom;

@@ -7,7 +7,7 @@ use berth_types::ContainerId;
 use berth_types::shim::{Answer, Exit, Failure};
 
 use super::Server;
-use crate::container::{Asker, Start, Step};
+use crate::container::{Asker, Start, Step, clock};
 use crate::driver::Driver;
 use crate::outcome::{self, Ended, system};
 use crate::pump::{self, Note};
@@ -31,7 +31,7 @@ impl Server {
         thread.map_err(|e| system("start a thread for the runtime", &e))?;
         let container = self.container(id)?;
         container.stage = container.stage.after(StageEvent::Released);
-        container.start = Some(Start { asker, deadline: None, failed: None, ended: None });
+        container.start = Some(Start { asker, since: clock(), deadline: None, failed: None, ended: None });
         Ok(None)
     }
 

@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Pod, Server};
-use crate::container::{Asker, Container};
+use crate::container::{Asker, Container, Timed};
 use crate::driver::Resized;
 use crate::init;
 use crate::making::Spaces;
@@ -25,7 +25,8 @@ const DONE: Outcome = Ok(Some(Answer::Done));
 /// The first version of daemons that know [`Answer::Welcome`].
 const WELCOMED: u16 = 2;
 /// What this shim reports about itself.
-const ABILITIES: Abilities = Abilities::APART.and(Abilities::ENDS_EMPTY).and(Abilities::BEGINS);
+const ABILITIES: Abilities =
+    Abilities::APART.and(Abilities::ENDS_EMPTY).and(Abilities::BEGINS).and(Abilities::STEPS);
 /// The most requests to open one container's log again that wait for an answer.
 const MAX_REOPENING: usize = 8;
 
@@ -52,6 +53,7 @@ impl Server {
                 }
             }
             Request::Begin { plan } => self.begin_kernel(&plan),
+            Request::Steps { container } => self.steps(&container),
             Request::Shutdown => self.shut_down(asker),
         };
         match outcome {
@@ -59,6 +61,16 @@ impl Server {
             Ok(Some(answer)) => self.answer(asker, Ok(answer), vec![]),
             Err(failure) => self.answer(asker, Err(failure), vec![]),
         }
+    }
+
+    fn steps(&mut self, id: &ContainerId) -> Outcome {
+        let steps = self.container(id)?.steps.iter();
+        let told = |Timed(name, since, until): &Timed| shim::Step {
+            name: (*name).to_owned(),
+            since: *since,
+            until: *until,
+        };
+        Ok(Some(Answer::Steps(steps.map(told).collect())))
     }
 
     fn hello(&mut self, asker: Asker, daemon: u16) -> Outcome {

@@ -8,7 +8,7 @@ use berth_types::shim::{Answer, Event, Failure, Reason};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use super::{GATE, Server};
-use crate::container::{Asker, Start};
+use crate::container::{Asker, Start, Timed, clock};
 use crate::outcome::{self, failure, system};
 use crate::pump;
 use crate::stage::{Ask, Stage, StageEvent};
@@ -40,8 +40,13 @@ impl Server {
             return Err(system("wait for the process", &std::io::Error::from(e)));
         }
         container.stage = container.stage.after(StageEvent::Released);
-        container.start =
-            Some(Start { asker, deadline: Some(Instant::now() + LIMIT), failed: None, ended: None });
+        container.start = Some(Start {
+            asker,
+            since: clock(),
+            deadline: Some(Instant::now() + LIMIT),
+            failed: None,
+            ended: None,
+        });
         match prepared.release() {
             Ok(()) => {
                 if let Some(main) = &mut container.main {
@@ -90,6 +95,7 @@ impl Server {
         container.started_at = at;
         container.stage = container.stage.after(StageEvent::Started);
         let start = container.start.take();
+        container.steps.extend(start.as_ref().map(|start| Timed("execve", start.since, clock())));
         self.tell(&Event::Started { container: id.clone(), at });
         if let Some(start) = start {
             self.answer(start.asker, Ok(Answer::Started { at }), vec![]);

@@ -17,6 +17,8 @@ impl Abilities {
     pub const ENDS_EMPTY: Self = Self(1 << 1);
     /// [`Request::Begin`] is known.
     pub const BEGINS: Self = Self(1 << 2);
+    /// [`Request::Steps`] is known.
+    pub const STEPS: Self = Self(1 << 3);
 
     /// Whether it has all of these.
     #[must_use]
@@ -89,9 +91,11 @@ impl Peer {
             Answer::Welcome { version, plans, abilities, .. } => {
                 Some(Self { version: *version, plans: plans.clone(), abilities: *abilities })
             }
-            Answer::Done | Answer::Created { .. } | Answer::ExecStarted { .. } | Answer::Started { .. } => {
-                None
-            }
+            Answer::Done
+            | Answer::Created { .. }
+            | Answer::ExecStarted { .. }
+            | Answer::Started { .. }
+            | Answer::Steps(_) => None,
         }
     }
 
@@ -133,6 +137,7 @@ impl Request {
             Request::PodWithUser(_) => "PodWithUser",
             Request::AttachClient { .. } => "AttachClient",
             Request::Begin { .. } => "Begin",
+            Request::Steps { .. } => "Steps",
         }
     }
 
@@ -151,7 +156,10 @@ impl Request {
             | Request::Attach { .. }
             | Request::Resize { .. }
             | Request::Shutdown => 1,
-            Request::PodWithUser(_) | Request::AttachClient { .. } | Request::Begin { .. } => 3,
+            Request::PodWithUser(_)
+            | Request::AttachClient { .. }
+            | Request::Begin { .. }
+            | Request::Steps { .. } => 3,
         }
     }
 
@@ -172,6 +180,7 @@ impl Request {
             | Request::Resize { .. }
             | Request::PodWithUser(_)
             | Request::AttachClient { .. }
+            | Request::Steps { .. }
             | Request::Shutdown => return None,
         };
         // A plan without a version is malformed, which is for the shim to report.

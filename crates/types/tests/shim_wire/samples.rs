@@ -2,7 +2,7 @@
 
 use berth_types::shim::{
     Abilities, Answer, Create, Event, Exec, Exit, Failure, FromShim, Known, Phase, PidSpace, Pod, Reason,
-    Request, ToShim, record,
+    Request, Step, ToShim, record,
 };
 use berth_types::{ContainerId, ExecId, SandboxId};
 
@@ -67,6 +67,7 @@ pub(crate) fn requests() -> Vec<(&'static str, ToShim)> {
         ("PodWithUser", Request::PodWithUser(pod)),
         ("AttachClient", Request::AttachClient { container: container(), stdin: true }),
         ("Begin", Request::Begin { plan: vec![3, 0, 9] }),
+        ("Steps", Request::Steps { container: container() }),
     ];
     let numbers = std::iter::successors(Some(5u64), |n| Some(n * 3));
     all.into_iter().zip(numbers).map(|((name, request), number)| (name, ToShim { number, request })).collect()
@@ -92,6 +93,7 @@ fn welcome() -> Answer {
 
 /// Answers (`ok.`), failures (`failed.`) and events (`event.`).
 pub(crate) fn answers() -> Vec<(&'static str, FromShim)> {
+    let steps = vec![Step { name: "execve".to_owned(), since: 70_000_000_000, until: 70_000_300_000 }];
     let ok = [
         ("ok.Hello.phase-Created", hello(Phase::Created)),
         ("ok.Hello.phase-Running", hello(Phase::Running { started_at: 1_700_000_000_000_000_001 })),
@@ -101,6 +103,7 @@ pub(crate) fn answers() -> Vec<(&'static str, FromShim)> {
         ("ok.ExecStarted", Answer::ExecStarted { pid: 78 }),
         ("ok.Started", Answer::Started { at: 1_700_000_000_000_000_002 }),
         ("ok.Welcome", welcome()),
+        ("ok.Steps", Answer::Steps(steps)),
     ];
     let failed = [
         ("failed.NotFound", Reason::NotFound),

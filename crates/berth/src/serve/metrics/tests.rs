@@ -49,6 +49,33 @@ fn the_number_of_lines_is_bounded() {
 }
 
 #[test]
+fn what_the_engine_tells_is_counted() {
+    let metrics = Metrics::default();
+    metrics.events.pulled(None, Duration::from_millis(700));
+    metrics.events.pulled(Some(berth_types::Kind::NotFound), Duration::from_secs(9));
+    metrics.events.pulled(Some(berth_types::Kind::NotFound), Duration::from_secs(9));
+    metrics.events.lost_shim();
+    metrics.events.ended(berth_engine::model::ExitReason::OomKilled);
+    let mut text = Text::default();
+    metrics.events.write(&mut text, 77);
+    let text = text.into_string();
+    for line in [
+        "berth_image_pulls_total{result=\"ok\"} 1",
+        "berth_image_pulls_total{result=\"not_found\"} 2",
+        "berth_image_pull_duration_seconds_bucket{le=\"0.5\"} 0",
+        "berth_image_pull_duration_seconds_bucket{le=\"1\"} 1",
+        "berth_image_pull_duration_seconds_bucket{le=\"+Inf\"} 1",
+        "berth_image_pull_duration_seconds_sum 0.7",
+        "berth_image_pull_duration_seconds_count 1",
+        "berth_image_pull_bytes_total 77",
+        "berth_shims_lost_total 1",
+        "berth_container_exits_total{reason=\"OOMKilled\"} 1",
+    ] {
+        assert!(text.lines().any(|had| had == line), "{line} is not in {text}");
+    }
+}
+
+#[test]
 fn labels_are_escaped() {
     let mut text = Text::default();
     text.value("x", &[("a", "q\"b\\n\nü"), ("b", "")], 1);

@@ -76,8 +76,10 @@ impl Layers {
             return Err(SettingsError::Files(problems));
         }
         for key in KEYS {
-            let variable = key.variable();
-            if let Some(text) = environment(&variable).filter(|text| !text.is_empty()) {
+            let own = std::iter::once(key.variable());
+            let variables = own.chain(key.shared_variables().iter().map(|name| (*name).to_owned()));
+            let said = variables.filter_map(|name| Some((environment(&name)?, name)));
+            if let Some((text, variable)) = said.into_iter().find(|(text, _)| !text.is_empty()) {
                 let source = Source::Environment(variable);
                 let value = of_variable(key, &text)
                     .map_err(|message| SettingsError::Placed { place: source.clone(), message })?;

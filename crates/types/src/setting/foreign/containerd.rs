@@ -158,6 +158,9 @@ pub(super) const KEYS: &[Foreign] = &[
     lacking("cri.enable_criu", "containers are not checkpointed"),
     needless("plugins.gc.**", "what no image needs is removed at once"),
     lacking("plugins.nri.**", "there are no NRI plugins yet"),
-    lacking("plugins.tracing.**", "traces are not sent yet"),
+    lacking(
+        "plugins.tracing.**",
+        "not imported: set trace-endpoint; OTEL_EXPORTER_OTLP_ENDPOINT, which containerd 2 reads, is read too",
+    ),
     needless("plugins.**", ONE_PROGRAM),
 ];

@@ -143,7 +143,10 @@ pub(super) const KEYS: &[Foreign] = &[
         "crio.metrics.**",
         "metrics-address has address and port, or a socket, in one; the metrics are Berth's own",
     ),
-    lacking("crio.tracing.**", "traces are not sent yet"),
+    lacking(
+        "crio.tracing.**",
+        "not imported: trace-endpoint is the collector as http://HOST:PORT, trace-sampling-ratio the rate",
+    ),
     needless("crio.stats.**", "samples are taken while somebody asks for them"),
     lacking("crio.nri.**", "there are no NRI plugins yet"),
 ];
