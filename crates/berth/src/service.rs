@@ -182,7 +182,7 @@ impl Berth for Service {
         let json = match target::find(&self.engine, &target) {
             Ok(target::Target::Pod(view)) => {
                 let status = self.about(&view, berth_pod::status::object::status);
-                views::inspect_pod(&view, status, |container| self.state(container))
+                views::inspect_pod(&view, &status, |container| self.state(container))
             }
             Ok(target::Target::Container(view)) => views::inspect_container(&view, self.state(&view)),
             Err(missing) => match self.engine.images().find(&target) {

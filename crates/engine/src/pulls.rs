@@ -22,7 +22,7 @@ impl Engine {
     /// # Errors
     /// Those of the registry and of the store.
     pub async fn pull(&self, request: PullRequest, progress: Progress) -> Result<Arc<Image>, PullError> {
-        let counted = self.shared.observe.as_deref().map(|observe| Counted::of(observe));
+        let counted = self.shared.observe.as_deref().map(Counted::of);
         let told = About::now().call().filter(|call| call.is_told()).cloned();
         let work = self.puller.pull(request, progress.clone());
         let pulled = match told {

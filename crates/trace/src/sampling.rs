@@ -18,7 +18,7 @@ impl Ratio {
     pub fn new(ratio: f64) -> Option<Self> {
         let is_part = (0.0..=1.0).contains(&ratio);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not less than 0")]
-        is_part.then(|| Self((ratio * Self::ALL.0 as f64) as u64))
+        is_part.then_some(Self((ratio * Self::ALL.0 as f64) as u64))
     }
 
     /// Whether a trace of this number is told: decided by 63 of the last 64 bits, as OpenTelemetry's TraceIdRatioBased does.

@@ -51,7 +51,7 @@ impl std::str::FromStr for Quantity {
 impl std::fmt::Display for Quantity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let units = self.millis / 1000;
-        if self.millis % 1000 != 0 {
+        if !self.millis.is_multiple_of(1000) {
             return write!(f, "{}m", self.millis);
         }
         for (base, suffixes) in
@@ -59,7 +59,7 @@ impl std::fmt::Display for Quantity {
         {
             for (suffix, power) in suffixes.iter().zip((1..=6).rev()) {
                 let size = u128::pow(base, power);
-                if units >= size && units % size == 0 {
+                if units >= size && units.is_multiple_of(size) {
                     return write!(f, "{}{suffix}", units / size);
                 }
             }

@@ -129,7 +129,7 @@ pub(super) fn container(view: &ContainerView) -> api::Container {
 /// Everything of a pod.
 pub(super) fn inspect_pod(
     view: &Arc<SandboxView>,
-    status: Value,
+    status: &Value,
     state: impl Fn(&ContainerView) -> &'static str,
 ) -> Value {
     json!({

@@ -28,7 +28,11 @@ fn a_pull_has_steps_as_it_is_seen() {
         seen.iter().map(|(name, since, until)| (name.as_str(), *since - start, *until - start)).collect();
     assert_eq!(
         seen,
-        [("resolve", 0 * MS, 2 * MS), ("layer bbbbbbbbbbbb", 3 * MS, 5 * MS), ("commit", 5 * MS, 6 * MS)]
+        [
+            ("resolve", Duration::ZERO, 2 * MS),
+            ("layer bbbbbbbbbbbb", 3 * MS, 5 * MS),
+            ("commit", 5 * MS, 6 * MS)
+        ]
     );
 }
 

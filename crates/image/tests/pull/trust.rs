@@ -238,7 +238,9 @@ async fn scopes_are_skopeos() {
     }
     require!(has_program("skopeo"), "needs the package skopeo");
     let trust = Trust::new().await;
-    ["a/b", "a/bb", "a/b/c"].map(|name| trust.push(name, name)).map(drop);
+    for name in ["a/b", "a/bb", "a/b/c"] {
+        trust.push(name, name);
+    }
     let host = trust.scene.registry.host();
     for (scopes, accepted) in [
         (vec![("a/b", ACCEPT)], ["a/b:1", "a/b/c:1"].as_slice()),

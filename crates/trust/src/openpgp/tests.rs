@@ -12,7 +12,7 @@ proptest::proptest! {
             proptest::prop_assert!(packets.iter().map(|packet| packet.body.len()).sum::<usize>() <= bytes.len());
         }
         drop(super::signed(&bytes));
-        if let Ok(keyring) = Keyring::read(&[bytes.clone()]) {
+        if let Ok(keyring) = Keyring::read(std::slice::from_ref(&bytes)) {
             drop(keyring.verify(&bytes, SystemTime::now()));
         }
     }

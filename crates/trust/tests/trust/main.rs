@@ -1,5 +1,7 @@
 //! Signatures that other programs make: gpg and openssl.
 
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test program")]
+
 mod openssl;
 mod sigstore;
 mod simple;

@@ -65,9 +65,8 @@ impl Openssl {
     pub(crate) fn certificate(&self, name: &str, issuer: &str, extensions: &str, days: i32) {
         self.write("leaf.cnf", extensions);
         self.openssl(&format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr"));
-        let days = if days < 0 { format!("-days {days}") } else { format!("-days {days}") };
         self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA {issuer}.crt -CAkey {issuer}.key -CAcreateserial -extfile leaf.cnf {days} -out {name}.crt"
+            "x509 -req -in {name}.csr -CA {issuer}.crt -CAkey {issuer}.key -CAcreateserial -extfile leaf.cnf -days {days} -out {name}.crt"
         ));
     }
 }

@@ -40,7 +40,7 @@ impl Trace {
             })
         })?;
         let authorities = authorities.map(|path| absolute("trace-ca", path)).transpose()?;
-        let headers = headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?;
+        let headers = headers.into_iter().map(|text| header(&text)).collect::<Result<_, _>>()?;
         let Some(given) = endpoint else { return Ok(None) };
         let (endpoint, protocol) = target(&given, protocol)
             .ok_or_else(|| invalid("trace-endpoint", &given, "expected http://HOST:PORT, or https"))?;

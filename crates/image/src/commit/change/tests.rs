@@ -1,5 +1,6 @@
 use super::*;
 
+#[allow(clippy::needless_pass_by_value, reason = "it is made for it")]
 fn changed(base: Value, texts: &[&str]) -> Value {
     let mut config = base.as_object().unwrap().clone();
     for text in texts {
