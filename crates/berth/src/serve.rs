@@ -155,7 +155,7 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         drop(closed.wait_for(|closed| *closed).await);
     });
     let streams = tokio::spawn(streams);
-    let (end, mut ended) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
     let service = Service::start(engine.clone(), end).await;
     reload.begin(engine.clone())?;
     // The socket appears only now, when all pods are known.
@@ -173,15 +173,7 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     tokio::spawn(give_back_now_and_then());
     tracing::info!(socket = %settings.socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
 
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async move {
-        tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: shutting down, pods keep running"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: shutting down, pods keep running"),
-            _ = ended.wait_for(|end| *end) => tracing::info!("asked to shut down"),
-        }
-    };
+    let stop = stop(ended)?;
     let inode = listener.inode;
     listen::serve(
         listener,
@@ -201,6 +193,19 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         listen::unbind(&path, inode);
     }
     Ok(())
+}
+
+/// Ends when the daemon is to.
+fn stop(mut ended: watch::Receiver<bool>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: shutting down, pods keep running"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: shutting down, pods keep running"),
+            _ = ended.wait_for(|end| *end) => tracing::info!("asked to shut down"),
+        }
+    })
 }
 
 /// Starts NRI plugins, and lets others connect.

@@ -264,14 +264,8 @@ impl Given {
             streams,
             handlers: handlers::given(&self.handler.unwrap_or_default())?,
             handler_dirs: handlers::dirs(self.handler_dir)?,
-            cdi_dirs: or(self.cdi_dir, berth_cdi::devices::DIRS)
-                .into_iter()
-                .map(|dir| absolute("cdi-dir", dir))
-                .collect::<Result<_, _>>()?,
-            hooks_dirs: or(self.hooks_dir, berth_engine::HOOKS_DIRS)
-                .into_iter()
-                .map(|dir| absolute("hooks-dir", dir))
-                .collect::<Result<_, _>>()?,
+            cdi_dirs: absolutes("cdi-dir", or(self.cdi_dir, berth_cdi::devices::DIRS))?,
+            hooks_dirs: absolutes("hooks-dir", or(self.hooks_dir, berth_engine::HOOKS_DIRS))?,
             default_handler: handlers::default(self.default_handler)?,
             nri,
             metrics: self.metrics_address.map(|text| metrics::address(&text)).transpose()?,
@@ -291,6 +285,10 @@ impl Given {
 
 fn or<const N: usize>(given: Option<Vec<PathBuf>>, default: [&str; N]) -> Vec<PathBuf> {
     given.unwrap_or_else(|| default.map(PathBuf::from).to_vec())
+}
+
+fn absolutes(name: &'static str, dirs: Vec<PathBuf>) -> Result<Vec<PathBuf>, SettingsError> {
+    dirs.into_iter().map(|dir| absolute(name, dir)).collect()
 }
 
 fn absolute(name: &'static str, dir: PathBuf) -> Result<PathBuf, SettingsError> {

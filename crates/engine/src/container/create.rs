@@ -229,22 +229,6 @@ impl Work {
         if handler.has_own_kernel() { kernel::stop_signal(signal) } else { Ok(signal) }
     }
 
-    fn image(&self) -> Result<Arc<Image>, EngineError> {
-        let name = &self.config.image.image;
-        let found = self
-            .shared
-            .images
-            .find(name)
-            .map_err(|e| EngineError::failed(format!("find image {name:?}"), e))?;
-        let image = found.ok_or_else(|| EngineError::NotFound { thing: "image", key: name.clone() })?;
-        if image.config.artifact.is_empty() {
-            return Ok(image);
-        }
-        let kind = &image.config.artifact;
-        let message = format!("{name} is no container image but {kind:?}, which can be mounted as a volume");
-        Err(EngineError::invalid("image", message))
-    }
-
     fn log_path(&self) -> Result<Option<PathBuf>, EngineError> {
         match (&self.sandbox.log_directory, &self.config.log_path) {
             (Some(dir), Some(path)) => match inside(path) {

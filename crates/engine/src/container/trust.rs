@@ -10,6 +10,23 @@ use crate::model::{ImageSpec, Owner};
 use crate::shared::Shared;
 
 impl Work {
+    /// The image that it is made of.
+    pub(super) fn image(&self) -> Result<Arc<Image>, EngineError> {
+        let name = &self.config.image.image;
+        let found = self
+            .shared
+            .images
+            .find(name)
+            .map_err(|e| EngineError::failed(format!("find image {name:?}"), e))?;
+        let image = found.ok_or_else(|| EngineError::NotFound { thing: "image", key: name.clone() })?;
+        if image.config.artifact.is_empty() {
+            return Ok(image);
+        }
+        let kind = &image.config.artifact;
+        let message = format!("{name} is no container image but {kind:?}, which can be mounted as a volume");
+        Err(EngineError::invalid("image", message))
+    }
+
     /// Asks the policy of the pod's namespace, which need not be the one by which the image was pulled. Pods of the command line are in
     /// no namespace that has one.
     pub(super) async fn trust(&self, image: &Arc<Image>) -> Result<(), EngineError> {
