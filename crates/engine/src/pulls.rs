@@ -1,7 +1,7 @@
 //! Where images come from. Pulls as they are counted and told: how they ended, how long they took, and each layer as a step of its call.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use berth_image::pull::{LayerState, Progress, PullError, PullProgress, PullRequest};
 use berth_image::trust::Policy;
@@ -149,7 +149,7 @@ impl Steps {
         let unfinished = self.layers.iter().filter_map(|(digest, begun)| Some((digest, (*begun)?)));
         let unfinished: Vec<_> =
             unfinished.map(|(digest, since)| (format!("layer {}", digest.short()), since, now)).collect();
-        if unfinished.is_empty() && self.since.elapsed() > Duration::ZERO {
+        if unfinished.is_empty() && now > self.since {
             let last = if self.ended.is_empty() { "resolve" } else { "commit" };
             self.ended.push((last.to_owned(), self.since, now));
         }

@@ -262,7 +262,7 @@ fn a_hook_in_the_container_is_root_of_its_user_namespace() {
     }
 }
 
-/// Hooks run in the bundle, as under runc and crun.
+/// Hooks run in the bundle, as under crun; runc of 1.1 has those alone there that are not in the container's namespaces.
 #[test]
 fn a_hook_runs_in_the_bundle() {
     let test = "a_hook_runs_in_the_bundle";
@@ -278,8 +278,11 @@ fn a_hook_runs_in_the_bundle() {
         }
         assert!(bundle.run(runtime).status.success(), "{runtime:?}");
         for kind in ["createRuntime", "createContainer"] {
+            if (runtime, kind) == (Runtime::Runc, "createContainer") {
+                continue;
+            }
             let here = bundle.path().join(format!("here-{kind}"));
-            let here = std::fs::read_to_string(here).expect("it ran in the bundle");
+            let here = std::fs::read_to_string(&here).unwrap_or_else(|e| panic!("{runtime:?} {kind}: {e}"));
             assert_eq!(here.trim(), bundle.path().to_str().expect("a path"), "{runtime:?} {kind}");
         }
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use berth_image::pull::LayerProgress;
 
 use super::*;
