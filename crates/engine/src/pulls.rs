@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use berth_image::pull::{LayerState, Progress, PullError, PullProgress, PullRequest};
 use berth_image::trust::Policy;
-use berth_image::{Image, LoadProgress};
+use berth_image::{ArchiveError, Image, LoadProgress};
 use berth_types::{Classify, Digest, Kind};
 
 use crate::about::{About, Call};
 use crate::engine::Engine;
-use crate::error::EngineError;
 use crate::seams::Observe;
 
 #[cfg(test)]
@@ -48,12 +47,10 @@ impl Engine {
         &self,
         archive: std::fs::File,
         progress: impl FnMut(LoadProgress) + Send,
-    ) -> Result<Vec<Arc<Image>>, EngineError> {
-        let failed = |e| EngineError::failed("load the archive", e);
+    ) -> Result<Vec<Arc<Image>>, ArchiveError> {
         let trust = self.puller.registry().places().trust.clone();
-        let policy = trust.map(|trust| Policy::of(&trust, None)).transpose();
-        let policy = policy.map_err(|e| EngineError::failed("load the archive", PullError::from(e)))?;
-        self.images().load_by(policy.flatten(), archive, progress).await.map_err(failed)
+        let policy = trust.map(|trust| Policy::of(&trust, None)).transpose()?;
+        self.images().load_by(policy.flatten(), archive, progress).await
     }
 
     /// Bytes of layers that were fetched, as they are sent.

@@ -60,6 +60,9 @@ pub enum ArchiveError {
     /// The policy lets no such archive in.
     #[error(transparent)]
     Refused(#[from] berth_trust::Refused),
+    /// There is a policy, and what it says is not known.
+    #[error(transparent)]
+    Policy(#[from] berth_trust::PolicyError),
     /// An instruction that changes a configuration is wrong.
     #[error(transparent)]
     Change(crate::commit::ChangeError),
@@ -76,7 +79,7 @@ impl Classify for ArchiveError {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Kind::Exhausted,
             Self::Io { .. } => Kind::Internal,
             Self::Layer { .. } => Kind::Corrupt,
-            Self::Refused(_) => Kind::Untrusted,
+            Self::Refused(_) | Self::Policy(_) => Kind::Untrusted,
             Self::Store(error) => error.kind(),
         }
     }

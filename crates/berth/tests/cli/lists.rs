@@ -179,17 +179,20 @@ fn lists_come_in_every_form() {
     require_root!();
     let home = Home::start();
     home.berth(&["run", "-d", "-q", "--name", "w", BUSYBOX, "sleep", "1000"]).fine();
-    home.berth(&["volume", "create", "v"]).fine();
+    home.berth(&["volume", "create", "kept"]).fine();
     for (list, name) in [
         (&["ps"][..], "w/w\n"),
         (&["pods"], "w\n"),
         (&["images"], &format!("{BUSYBOX}\n")),
         (&["stats", "--no-stream"], "w/w\n"),
+        (&["volume", "ls"], "kept\n"),
     ] {
         let with = |form: &str| home.berth(&[list, &["-o", form]].concat());
         assert!(with("name").fine().contains(name), "{list:?}");
         let yaml = with("yaml").fine();
-        assert!(yaml.starts_with("- ") && yaml.contains("\n  "), "{list:?}: {yaml}");
+        // Of pods it is what kubectl shows.
+        let first = if list == ["pods"] { "apiVersion: v1\n" } else { "- " };
+        assert!(yaml.starts_with(first) && yaml.contains("\n  "), "{list:?}: {yaml}");
         assert!(with("json").json().is_array(), "{list:?}");
         assert!(with("wide").fine().lines().count() >= 2, "{list:?}");
     }

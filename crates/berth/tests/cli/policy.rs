@@ -28,7 +28,9 @@ fn a_policy_is_checked_and_explained() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write("c.toml", &configured(dir.path()));
-    assert!(check(dir.path(), &["a.io/b:1"]).fine().contains("every image is accepted"));
+    // One that the configuration names has to be there.
+    let missing = check(dir.path(), &["a.io/b:1"]).refused();
+    assert!(missing.contains("there is no policy") && missing.contains("policy.json"), "{missing}");
     write(
         "policy.json",
         r#"{"default": [{"type": "reject"}], "transports": {"docker": {

@@ -1,7 +1,7 @@
 //! A key with its names and subordinate keys, and what its own signatures say of them: which may sign, and until when.
 
 use super::packet::{PUBLIC_SUBKEY, Packet, SIGNATURE, USER_ATTRIBUTE, USER_ID};
-use super::public::PublicKey;
+use super::public::{PublicKey, Unverified};
 use super::signature::{Kind, Signature};
 
 /// May sign.
@@ -172,10 +172,10 @@ fn is_over(key: &PublicKey, said: &Signature, now: u64) -> bool {
 }
 
 /// A revocation stands unless it is certain that the key did not make it.
-fn stands(valid: &Result<(), String>) -> bool {
+fn stands(valid: &Result<(), Unverified>) -> bool {
     match valid {
-        Ok(()) => true,
-        Err(why) => why.contains("not supported"),
+        Ok(()) | Err(Unverified::Unsupported(_)) => true,
+        Err(Unverified::Wrong(_)) => false,
     }
 }
 

@@ -40,6 +40,29 @@ enum Material {
     Other(u8),
 }
 
+/// Why a signature is not known to be a key's.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unverified {
+    /// It is not.
+    Wrong(String),
+    /// It may be: this cannot be computed here.
+    Unsupported(String),
+}
+
+impl fmt::Display for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(why) | Self::Unsupported(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<String> for Unverified {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
 /// The hash that a signature is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hash {
@@ -106,9 +129,9 @@ impl PublicKey {
         hash: Hash,
         message: &[u8],
         numbers: &[u8],
-    ) -> Result<(), String> {
-        let wrong = || "it does not fit the key and what is signed".to_owned();
-        let unsupported = || Err(format!("{hash:?} with this key is not supported"));
+    ) -> Result<(), Unverified> {
+        let wrong = || Unverified::Wrong("it does not fit the key and what is signed".to_owned());
+        let unsupported = || Err(Unverified::Unsupported(format!("{hash:?} with this key is not supported")));
         let mut numbers = Reader(numbers);
         match (&self.material, algorithm) {
             (Material::Rsa { modulus, exponent }, 1 | 3) => {
@@ -146,7 +169,7 @@ impl PublicKey {
                 key.verify(&hash.sum(message), &signature).map_err(|_| wrong())
             }
             (Material::Other(algorithm), _) => {
-                Err(format!("the key's algorithm {algorithm} is not supported"))
+                Err(Unverified::Unsupported(format!("the key's algorithm {algorithm} is not supported")))
             }
             _ => unsupported(),
         }

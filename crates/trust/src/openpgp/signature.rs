@@ -1,7 +1,7 @@
 //! Signatures of version 4: what they say, and of what they are made.
 
 use super::packet::Reader;
-use super::public::{Hash, PublicKey};
+use super::public::{Hash, PublicKey, Unverified};
 
 /// What a signature is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +121,9 @@ impl Signature {
     }
 
     /// Whether the key made it of these bytes. SHA-1 will do where someone else would need a second key to have anything from it.
-    pub(super) fn verify(&self, key: &PublicKey, content: &[u8], old: bool) -> Result<(), String> {
+    pub(super) fn verify(&self, key: &PublicKey, content: &[u8], old: bool) -> Result<(), Unverified> {
         if self.hash == Hash::Sha1 && !old {
-            return Err("it is made with SHA-1".to_owned());
+            return Err(Unverified::Wrong("it is made with SHA-1".to_owned()));
         }
         let length = u32::try_from(self.signed.len()).map_err(|_| "it is too long".to_owned())?;
         let mut message = content.to_vec();

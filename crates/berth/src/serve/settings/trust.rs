@@ -1,10 +1,13 @@
 //! Where it is said which images may be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use berth_engine::image::trust::Place;
 
 use super::{SettingsError, absolute};
+
+/// The file that need not be there, also where it is named.
+const STANDARD: &str = "/etc/containers/policy.json";
 
 /// The places that were given, else those that other programs have too.
 pub(super) fn places(
@@ -16,8 +19,8 @@ pub(super) fn places(
         absolute(name, given.unwrap_or_else(|| standard.into()))
     };
     Ok(Place {
-        required: policy.is_some(),
-        file: path("signature-policy", policy, "/etc/containers/policy.json")?,
+        required: policy.as_deref().is_some_and(|path| path != Path::new(STANDARD)),
+        file: path("signature-policy", policy, STANDARD)?,
         dir: path("signature-policy-dir", dir, "/etc/berth/policies")?,
         registries: path("signature-registries-dir", registries, "/etc/containers/registries.d")?,
     })
