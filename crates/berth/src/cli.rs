@@ -111,6 +111,8 @@ enum Command {
     Load(command::archive::Load),
     /// Write images into an archive
     Save(command::archive::Save),
+    /// Files of any kind in registries: OCI artifacts
+    Artifact(command::artifact::Artifact),
     /// Volumes that outlive pods
     Volume(command::volume::Volume),
     /// Show everything known of a pod, container or image, as JSON or YAML
@@ -209,6 +211,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Rmi(rmi) => on_runtime(rmi.run(reach)),
         Command::Load(load) => on_runtime(load.run(reach)),
         Command::Save(save) => on_runtime(save.run(reach)),
+        Command::Artifact(artifact) => on_runtime(artifact.run(reach)),
         Command::Volume(volume) => on_runtime(volume.run(reach)),
         Command::Inspect(inspect) => on_runtime(inspect.run(reach)),
         Command::Info(info) => on_runtime(info.run(reach)),

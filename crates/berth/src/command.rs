@@ -2,6 +2,7 @@
 
 pub(crate) mod act;
 pub(crate) mod archive;
+pub(crate) mod artifact;
 pub(crate) mod change;
 pub(crate) mod config;
 pub(crate) mod copy;

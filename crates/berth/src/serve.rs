@@ -146,6 +146,8 @@ async fn serve(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     let streams = tokio::spawn(streams);
     let (end, mut ended) = watch::channel(false);
     let service = Service::start(engine.clone(), end).await;
+    engine.set_image_policy(settings.image_gc);
+    tokio::spawn(engine.clone().keep_collecting());
     reload.begin(engine.clone())?;
     // The socket appears only now, when all pods are known.
     let listener = listen::bind(&settings.socket)?;

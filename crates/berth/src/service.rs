@@ -2,6 +2,7 @@
 
 mod acts;
 mod archive;
+mod artifacts;
 mod forward;
 mod images;
 mod look;
@@ -107,6 +108,7 @@ impl Berth for Service {
     type AttachStream = Messages<api::Output>;
     type WatchStream = Messages<api::Happened>;
     type ForwardStream = Messages<api::ForwardOutput>;
+    type ArtifactFileStream = Messages<api::Chunk>;
     type PullStream = Messages<api::PullEvent>;
     type PushStream = Messages<api::PushEvent>;
     type LoadStream = Messages<api::LoadEvent>;
@@ -300,6 +302,26 @@ impl Berth for Service {
         request: Request<api::RemoveImageRequest>,
     ) -> Answer<api::RemoveImageResponse> {
         Ok(Response::new(images::remove(self, request.into_inner()).await))
+    }
+
+    async fn artifact(&self, request: Request<api::ArtifactRequest>) -> Answer<api::ArtifactResponse> {
+        artifacts::look(self, &request.into_inner().name).map(Response::new)
+    }
+
+    async fn artifact_file(
+        &self,
+        request: Request<api::ArtifactFileRequest>,
+    ) -> Answer<Self::ArtifactFileStream> {
+        let (sender, answer) = stream();
+        tokio::spawn(artifacts::file(self.clone(), request.into_inner(), sender));
+        answer
+    }
+
+    async fn make_artifact(
+        &self,
+        request: Request<Streaming<api::ArtifactInput>>,
+    ) -> Answer<api::MakeArtifactResponse> {
+        artifacts::make(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn load(&self, request: Request<Streaming<api::Chunk>>) -> Answer<Self::LoadStream> {

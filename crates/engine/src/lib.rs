@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod collection;
 mod config;
 mod confinement;
 mod container;

@@ -84,6 +84,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
         pods: Pods::default(),
         restarted,
         forwards: Default::default(),
+        collection: Default::default(),
         stats: crate::stats::Sampler::default(),
         outputs: crate::container::exec::OutputBudget::default(),
     });

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) restarted: bool,
     /// Connections that are being made to ports of pods with a kernel of their own.
     pub(crate) forwards: crate::sandbox::dial::Forwards,
+    /// Images that go when the disk is full.
+    pub(crate) collection: crate::collection::Collection,
     /// What pods and containers used lately.
     pub(crate) stats: crate::stats::Sampler,
     /// For the output of commands that are being waited for.

@@ -5,10 +5,15 @@
 //! gives it. The configuration that makes it an image is written here, from the manifest alone: the same artifact has the same id
 //! on every machine of a platform. See docs/adr/0089.
 
+mod local;
+
 use std::path::{Component, Path, PathBuf};
 
 use berth_types::Digest;
 use serde::Serialize;
+
+pub(crate) use local::EMPTY;
+pub use local::{NewArtifact, NewFile};
 
 use crate::LayerSource;
 use crate::registry::{Artifact, Descriptor, Platform};
@@ -81,7 +86,7 @@ fn layer(blob: &Digest, file: &Path) -> Digest {
 }
 
 /// Where a blob's file lies. The title comes from whoever pushed it: it must lead to a place inside.
-fn file(blob: &Descriptor, title: Option<&str>) -> Result<PathBuf, String> {
+pub(crate) fn file(blob: &Descriptor, title: Option<&str>) -> Result<PathBuf, String> {
     let Some(title) = title else { return Ok(PathBuf::from(blob.digest.hex())) };
     let refused = || {
         let shown: String = title.chars().filter(|c| !c.is_control()).take(128).collect();

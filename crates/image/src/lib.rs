@@ -17,6 +17,7 @@
 
 mod archive;
 mod artifact;
+pub mod collect;
 mod config;
 pub mod credentials;
 mod error;
@@ -34,12 +35,13 @@ pub mod unpack;
 use std::path::PathBuf;
 
 pub use archive::{ArchiveError, LoadProgress};
+pub use artifact::{NewArtifact, NewFile};
 pub use config::{ConfigError, ImageConfig};
 pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
 pub use snapshot::{Snapshot, Usage, VolumeImage};
 pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
-pub use store::{Change, Images, Measured, Removed, Step, Volume, VolumeError};
+pub use store::{ArtifactFile, Change, Collected, Contents, Images, Measured, Removed, Step, Volume, VolumeError};
 pub use unpack::Limits;
 
 /// How the image store works.

@@ -48,6 +48,8 @@ pub struct PullRequest {
     pub keyring: Keyring,
     /// The platform wanted; the configured one when None.
     pub platform: Option<Platform>,
+    /// Whether only an artifact will do: an image is refused before anything of it is fetched.
+    pub artifact: bool,
 }
 
 /// Why a pull failed. Nothing of it is left in the store.
@@ -93,6 +95,9 @@ pub enum PullError {
         /// What it is.
         media_type: String,
     },
+    /// An artifact was wanted.
+    #[error("pull {0}: it is an image, and no artifact")]
+    NoArtifact(String),
     /// The image cannot be stored.
     #[error("pull {reference}")]
     Store {
@@ -121,6 +126,7 @@ impl Classify for PullError {
             Self::Registry(e) => e.kind(),
             Self::Layer { source, .. } => source.kind(),
             Self::LayerType { .. } => Kind::Unsupported,
+            Self::NoArtifact(_) => Kind::Invalid,
             Self::Store { source, .. } => source.kind(),
             Self::CalledOff(_) => Kind::Cancelled,
         }
@@ -135,6 +141,7 @@ impl Classify for PullError {
             Self::Layer { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),
             Self::NowhereFound { tried, .. } => tried.iter().find_map(Classify::hint),
+            Self::NoArtifact(name) => Some(format!("berth pull {name}")),
             Self::Reference(_) | Self::LayerType { .. } | Self::CalledOff(_) => None,
         }
     }
@@ -211,11 +218,17 @@ impl Inner {
         let source = Source::new(&self.registry, reference, request.keyring.clone())?;
         if request.platform.is_none()
             && let Some(image) = self.unchanged(&source).await
+            && (!request.artifact || !image.config.artifact.is_empty())
         {
+            // Whoever pulls it is about to use it.
+            self.images.note_use(&image.id);
             return Ok(image);
         }
         let platform = request.platform.as_ref().unwrap_or(&self.registry.config().platform);
         let resolved = source.resolve(platform).await?;
+        if request.artifact && resolved.manifest.artifact.is_none() {
+            return Err(PullError::NoArtifact(source.reference().to_string()));
+        }
         let stored = |error| PullError::Store { reference: source.reference().to_string(), source: error };
         let manifest = resolved.manifest_bytes.to_vec();
         let ingest = match &resolved.manifest.artifact {

@@ -78,8 +78,16 @@ pub enum PushError {
         source: std::io::Error,
     },
     /// The manifest cannot be read.
-    #[error("push {0}: its manifest is not one of an image")]
+    #[error("push {0}: its manifest is not one of an image or artifact")]
     Manifest(String),
+    /// Of an artifact, what is not kept here and nobody has any more.
+    #[error("push {name}: its configuration {digest} is not kept here, and no registry that it came from has it")]
+    Configuration {
+        /// What was to be pushed.
+        name: String,
+        /// What is missing.
+        digest: Digest,
+    },
 }
 
 impl Classify for PushError {
@@ -90,6 +98,7 @@ impl Classify for PushError {
             Self::Archive(e) => e.kind(),
             Self::Disk { .. } => Kind::Internal,
             Self::Manifest(_) => Kind::Unsupported,
+            Self::Configuration { .. } => Kind::NotFound,
         }
     }
 
@@ -103,7 +112,7 @@ impl Classify for PushError {
             Self::Registry(e) => e.hint(),
             Self::Store(e) => e.hint(),
             Self::Archive(e) => e.hint(),
-            Self::Disk { .. } | Self::Manifest(_) => None,
+            Self::Disk { .. } | Self::Manifest(_) | Self::Configuration { .. } => None,
         }
     }
 }
@@ -132,9 +141,7 @@ impl Registry {
         let manifest = crate::store::read_blob(images, &record.manifest)?;
         let unusable = || PushError::Manifest(request.image.clone());
         let Ok(Document::Manifest(document)) = parse(None, &manifest) else { return Err(unusable()) };
-        if document.artifact.is_some() {
-            return Err(unusable());
-        }
+        let is_artifact = document.artifact.is_some();
         let mut from = Vec::new();
         for (reference, keyring) in &request.from {
             from.push(Source::new(self, reference.clone(), keyring.clone())?);
@@ -156,10 +163,19 @@ impl Registry {
                 let digest = layer.digest.clone();
                 progress.layer(index, &LayerProgress { digest, done, total, state });
             };
+            if is_artifact {
+                let file = images.open_file(&image.id, index)?;
+                push.blob(&layer.digest, &Content::File(Shared::new(file), layer.size), &told).await?;
+                continue;
+            }
             sent.push(push.layer(layer, stored, &told).await?);
         }
-        let config = crate::store::read_blob(images, &record.id)?;
-        push.blob(&document.config.digest, &Content::bytes(config), &|_, _, _| {}).await?;
+        if is_artifact {
+            push.configuration(&request.image, &document.config, &manifest).await?;
+        } else {
+            let config = crate::store::read_blob(images, &record.id)?;
+            push.blob(&document.config.digest, &Content::bytes(config), &|_, _, _| {}).await?;
+        }
         let changed = sent.iter().any(Option::is_some);
         let manifest = if changed { replaced(&manifest, &sent).ok_or_else(unusable)? } else { manifest };
         push.manifest(&manifest).await?;

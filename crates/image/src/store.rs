@@ -23,7 +23,9 @@ use record::{ImageRecord, LayerRecord, Tag};
 use state::{Layer, State, Stored};
 
 mod changes;
+mod collect;
 mod complete;
+mod files;
 mod find;
 mod history;
 pub(crate) mod ingest;
@@ -41,6 +43,8 @@ mod usage;
 mod volume;
 
 pub use changes::Change;
+pub use collect::Collected;
+pub use files::{ArtifactFile, Contents};
 pub use history::Step;
 pub use remove::Removed;
 pub use usage::Measured;
@@ -65,6 +69,7 @@ struct Inner {
     published: published::Publication,
     trash: trash::Trash,
     usages: usage::Usages,
+    uses: collect::Uses,
     #[cfg(test)]
     on_step: Mutex<Option<tests::Hook>>,
     _lock: Lock,
@@ -82,6 +87,7 @@ impl Images {
             let lock = Lock::acquire_within(&path, LOCK_WAIT).map_err(StoreError::io("lock", &path))?;
             let lock = lock.ok_or_else(|| StoreError::Locked(layout.images().to_owned()))?;
             let state = open::open(&layout)?;
+            let uses = collect::Uses::read(&layout);
             Ok(Self {
                 inner: Arc::new(Inner {
                     config,
@@ -91,6 +97,7 @@ impl Images {
                     state: Mutex::new(state),
                     trash: trash::Trash::default(),
                     usages: usage::Usages::default(),
+                    uses,
                     #[cfg(test)]
                     on_step: Mutex::default(),
                     _lock: lock,
@@ -299,6 +306,7 @@ impl Images {
         names: &Names,
     ) -> Result<Arc<Image>, StoreError> {
         let _writer = self.writer();
+        self.note_use(id);
         let old = self.state().images.get(id).map(|stored| stored.record.clone());
         let record = ImageRecord {
             id: id.clone(),

@@ -52,7 +52,7 @@ impl Scene {
         let config = Config { proxy_from_environment: false, ..Config::default() };
         let puller = Puller::new(Registry::new(config), self.store.images.clone());
         let reference = format!("{}/{rest}", self.registry.host());
-        let request = PullRequest { reference, keyring: Keyring::default(), platform: None };
+        let request = PullRequest { reference, keyring: Keyring::default(), platform: None, artifact: false };
         puller.pull(request, Progress::none()).await
     }
 

@@ -71,6 +71,20 @@ pub const CONTAINERS: Family = Family {
     labels: &["state", "handler"],
     help: "Containers, by state and the handler of their pod.",
 };
+/// Images that were removed because the disk was full.
+pub const COLLECTED: Family = Family {
+    name: "berth_image_gc_removed_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Images that were removed because their file system was full.",
+};
+/// What they took.
+pub const COLLECTED_BYTES: Family = Family {
+    name: "berth_image_gc_freed_bytes_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Bytes of layers that went with them.",
+};
 /// Memory of the daemon.
 pub const MEMORY: Family = Family {
     name: "process_resident_memory_bytes",
@@ -94,4 +108,15 @@ pub const VERSION: Family = Family {
 };
 
 /// All of them, in the order of the text.
-pub const FAMILIES: [Family; 8] = [CALLS, CALL_TIMES, PENDING, PODS, CONTAINERS, MEMORY, PROCESSOR, VERSION];
+pub const FAMILIES: [Family; 10] = [
+    CALLS,
+    CALL_TIMES,
+    PENDING,
+    PODS,
+    CONTAINERS,
+    COLLECTED,
+    COLLECTED_BYTES,
+    MEMORY,
+    PROCESSOR,
+    VERSION,
+];

@@ -47,7 +47,7 @@ const COMMANDS: &[Refused] = &[
         "make an image of it with buildah or docker import, and berth load it",
     ),
     refused(&["search"], "registries have no common way to search", "look in the registry's own pages"),
-    refused(&["manifest", "artifact"], "Berth does not edit images", "skopeo, crane or docker manifest do"),
+    refused(&["manifest"], "Berth does not edit images", "skopeo, crane or docker manifest do"),
     refused(
         &["network"],
         "pods have one network, which the daemon makes",

@@ -28,11 +28,16 @@ pub(crate) struct Pull {
 impl Pull {
     /// Pulls the image and prints its id.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
+        self.pull(reach, false).await
+    }
+
+    /// The same, which an image fails where only an artifact will do.
+    pub(crate) async fn pull(self, reach: Reach, artifact: bool) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
         let mut pulls = Pulls::new(self.quiet);
         let auth = Reader::of(&reach).image(&self.image).await;
         let request =
-            api::PullRequest { image: self.image, auth, platform: self.platform.unwrap_or_default() };
+            api::PullRequest { image: self.image, auth, platform: self.platform.unwrap_or_default(), artifact };
         let mut events = client.pull(request).await.map_err(told)?.into_inner();
         let mut id = String::new();
         while let Some(event) = events.message().await.map_err(told)? {
@@ -59,10 +64,12 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Lists the images.
+    /// Lists the images, without artifacts.
     pub(crate) async fn run(self, reach: Reach) -> anyhow::Result<ExitCode> {
         let mut client = reach.client().await?;
-        let images = client.images(api::ImagesRequest {}).await.map_err(told)?.into_inner().images;
+        let mut images = client.images(api::ImagesRequest {}).await.map_err(told)?.into_inner().images;
+        // What cannot be run is in a list of its own: berth artifact ls.
+        images.retain(|image| image.artifact.is_empty());
         if self.quiet {
             images.iter().try_for_each(|image| line(&image.id))?;
         } else if self.output == Format::Json {

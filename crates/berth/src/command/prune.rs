@@ -14,7 +14,7 @@ use crate::output::{Format, bytes, line, note, table};
 /// `berth prune`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Prune {
-    /// Also images that no container uses
+    /// Also images and artifacts that no container uses
     #[arg(short, long)]
     all: bool,
     /// Do not ask
@@ -129,18 +129,21 @@ async fn df(reach: &Reach, output: Format) -> anyhow::Result<ExitCode> {
     let run = containers.iter().filter(|container| container.state == "running").count();
     if output == Format::Json {
         line(json!([
-            { "type": "images", "total": images.len(), "active": used, "bytes": usage.images_bytes },
+            { "type": "images", "total": images.len(), "active": used, "bytes": usage.images_bytes,
+              "reclaimable": usage.images_reclaimable },
             { "type": "containers", "total": containers.len(), "active": run, "bytes": usage.containers_bytes },
+            { "type": "disk", "bytes": usage.disk_capacity, "available": usage.disk_available },
         ]))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let row = |name: &str, total: usize, active: usize, size: u64| {
-        vec![name.to_owned(), total.to_string(), active.to_string(), bytes(size)]
+    let row = |name: &str, total: usize, active: usize, size: u64, free: String| {
+        vec![name.to_owned(), total.to_string(), active.to_string(), bytes(size), free]
     };
+    // What prune -a gives back, and what of containers goes with their pods.
     let rows = [
-        row("Images", images.len(), used, usage.images_bytes),
-        row("Containers", containers.len(), run, usage.containers_bytes),
+        row("Images", images.len(), used, usage.images_bytes, bytes(usage.images_reclaimable)),
+        row("Containers", containers.len(), run, usage.containers_bytes, "-".to_owned()),
     ];
-    table::print(&["TYPE", "TOTAL", "ACTIVE", "SIZE"], &rows)?;
+    table::print(&["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -84,6 +84,11 @@ impl Metrics {
                 text.value(family.name, &[("state", state), ("handler", handler)], *count);
             }
         }
+        let (images, bytes) = engine.collected();
+        for (family, count) in [(metric::COLLECTED, images), (metric::COLLECTED_BYTES, bytes)] {
+            text.family(family);
+            text.value(family.name, &[], count);
+        }
         text.family(metric::MEMORY);
         if let Some(bytes) = resident() {
             text.value(metric::MEMORY.name, &[], bytes);

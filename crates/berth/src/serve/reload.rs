@@ -88,6 +88,7 @@ impl Reload {
         if let Err(error) = self.level.set(&settings.log_level) {
             tracing::error!(error, "the log level was not changed");
         }
+        engine.set_image_policy(settings.image_gc);
         engine.change(live(settings)).await;
     }
 }

@@ -3,6 +3,7 @@
 //! them over the default.
 
 mod cgroups;
+mod collect;
 mod file;
 mod flags;
 mod handlers;
@@ -84,6 +85,12 @@ pub(crate) struct Given {
     #[arg(long)]
     pub(crate) default_handler: Option<String>,
     #[arg(long)]
+    pub(crate) image_gc_high_threshold: Option<u8>,
+    #[arg(long)]
+    pub(crate) image_gc_low_threshold: Option<u8>,
+    #[arg(long)]
+    pub(crate) image_gc_minimum_age: Option<String>,
+    #[arg(long)]
     pub(crate) metrics_address: Option<String>,
     #[arg(long)]
     pub(crate) log_level: Option<String>,
@@ -152,6 +159,8 @@ pub(crate) struct Settings {
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) nri: Nri,
+    /// None collects none.
+    pub(crate) image_gc: Option<berth_image::collect::Policy>,
     pub(crate) metrics: Option<MetricsAddress>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -226,6 +235,11 @@ impl Given {
                 .collect::<Result<_, _>>()?,
             default_handler: handlers::default(self.default_handler)?,
             nri,
+            image_gc: collect::policy(
+                self.image_gc_high_threshold,
+                self.image_gc_low_threshold,
+                self.image_gc_minimum_age,
+            )?,
             metrics: self.metrics_address.map(|text| metrics::address(&text)).transpose()?,
             log_level: log_level(self.log_level)?,
             log_format: self.log_format.unwrap_or(LogFormat::Text),

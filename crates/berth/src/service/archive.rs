@@ -86,7 +86,8 @@ pub(super) async fn save(
         Ok((reader, writer)) => {
             let out = File::from(OwnedFd::from(writer));
             let pieces = sender.clone();
-            let pump = tokio::task::spawn_blocking(move || pump(reader, &pieces));
+            // What cannot be read from a pipe is told by the side that writes it.
+            let pump = tokio::task::spawn_blocking(move || pump(reader, &pieces).ok());
             let saved = service.engine.images().save(&request.images, out).await.map_err(refuse);
             // The pipe's end is closed: the pump ends too.
             pump.await.ok();
@@ -99,17 +100,21 @@ pub(super) async fn save(
     }
 }
 
-/// A client that went away closes the pipe, which ends the save.
-fn pump(mut reader: impl Read, sender: &mpsc::Sender<Result<api::Chunk, Status>>) {
+/// Sends what is read until its end. A client that went away ends it too: that closes the pipe, and so the save.
+pub(super) fn pump(
+    mut reader: impl Read,
+    sender: &mpsc::Sender<Result<api::Chunk, Status>>,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; PIECE];
     loop {
         let data = match reader.read(&mut buffer) {
             Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Ok(0) | Err(_) => return,
+            Ok(0) => return Ok(()),
+            Err(e) => return Err(e),
             Ok(read) => buffer[..read].to_vec(),
         };
         if sender.blocking_send(Ok(api::Chunk { data, last: false })).is_err() {
-            return;
+            return Ok(());
         }
     }
 }

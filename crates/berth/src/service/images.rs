@@ -78,7 +78,7 @@ fn pull_request(request: api::PullRequest) -> Result<PullRequest, Status> {
         text => Some(text.parse().map_err(|e| Status::invalid_argument(format!("platform {text:?}: {e}")))?),
     };
     let keyring = Keyring { request: request.auth.map(auth), files: None };
-    Ok(PullRequest { reference: request.image, keyring, platform })
+    Ok(PullRequest { reference: request.image, keyring, platform, artifact: request.artifact })
 }
 
 /// Credentials that the client read where its user is.
@@ -111,6 +111,8 @@ pub(super) fn message(image: &Image, used: &BTreeSet<String>) -> api::Image {
         created_at: image.created_at,
         pinned: image.pinned,
         in_use: used.contains(image.id.as_str()),
+        artifact: image.config.artifact.clone(),
+        manifest: image.manifest.to_string(),
     }
 }
 
@@ -160,7 +162,7 @@ pub(super) async fn tag(service: &Service, request: api::TagRequest) -> Result<a
 }
 
 /// A name in full: without a registry it is one of this machine's own.
-fn tag_of(name: &str) -> Result<String, Status> {
+pub(super) fn tag_of(name: &str) -> Result<String, Status> {
     let wrong = |e: ParseRefError| Status::invalid_argument(e.to_string());
     let reference = match ImageRef::parse(name).map_err(wrong)? {
         Parsed::Full(reference) => Some(reference),
@@ -184,5 +186,12 @@ pub(super) async fn usage(service: &Service) -> api::DiskUsageResponse {
         // One that is removed meanwhile takes nothing.
         containers_bytes += images.snapshot_usage(&view.id).await.map_or(0, |usage| usage.bytes);
     }
-    api::DiskUsageResponse { images_bytes: images.usage().bytes, containers_bytes }
+    let disk = images.disk().ok();
+    api::DiskUsageResponse {
+        images_bytes: images.usage().bytes,
+        containers_bytes,
+        images_reclaimable: images.reclaimable(),
+        disk_capacity: disk.map_or(0, |disk| disk.capacity),
+        disk_available: disk.map_or(0, |disk| disk.available),
+    }
 }

@@ -172,7 +172,8 @@ pub(super) fn inspect_container(view: &ContainerView, state: &str) -> Value {
 pub(super) fn inspect_image(image: &Image) -> Value {
     let config = &image.config;
     json!({
-        "kind": "Image",
+        "kind": if config.artifact.is_empty() { "Image" } else { "Artifact" },
+        "artifactType": config.artifact,
         "id": image.id.as_str(),
         "manifest": image.manifest.as_str(),
         "tags": image.tags,

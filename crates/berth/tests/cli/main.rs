@@ -7,6 +7,7 @@
 mod acts;
 mod archive;
 mod arguments;
+mod artifacts;
 mod config;
 mod created;
 mod exec;

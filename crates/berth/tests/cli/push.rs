@@ -13,14 +13,14 @@ use crate::home::{BUSYBOX, Home, LIMIT};
 const USERS: &str = "me:$2b$04$py6I1XU0xFO5OEkVZDeCs.SfqqzCicvZFgDIitnjjtV40Uv8hSdIm\n";
 
 /// A registry that takes pushes, of those who know the password.
-struct DockerRegistry {
+pub struct DockerRegistry {
     child: Child,
-    host: String,
+    pub host: String,
     _dir: tempfile::TempDir,
 }
 
 impl DockerRegistry {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = format!("127.0.0.1:{}", free_port());
         let (config, users, data) =

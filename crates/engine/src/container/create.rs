@@ -236,6 +236,8 @@ impl Work {
             .map_err(|e| EngineError::failed(format!("find image {name:?}"), e))?;
         let image = found.ok_or_else(|| EngineError::NotFound { thing: "image", key: name.clone() })?;
         if image.config.artifact.is_empty() {
+            // A collection of images passes it over until the container has it.
+            self.shared.images.note_use(&image.id);
             return Ok(image);
         }
         let kind = &image.config.artifact;

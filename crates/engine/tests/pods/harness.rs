@@ -204,6 +204,7 @@ impl World {
             reference: format!("{}/{name}", registry.host()),
             keyring: Default::default(),
             platform: None,
+            artifact: false,
         };
         self.run(engine.pull(request, Progress::none())).unwrap().id.to_string()
     }

@@ -5,6 +5,8 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use berth_types::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,7 +20,7 @@ use crate::hosts::Host;
 use crate::pull::LayerState;
 use crate::registry::write::{self, Payload, Write};
 use crate::registry::{Descriptor, HostError, Source};
-use crate::store::record::LayerRecord;
+use crate::store::record::{LayerRecord, sum};
 use crate::{Images, StoreError};
 
 /// What a layer is that was compressed here.
@@ -78,6 +80,25 @@ impl Push {
         let (content, digest, size) = self.made_again(stored, true).await?;
         self.blob(&digest, &content, told).await?;
         Ok(Some(Descriptor { media_type: GZIP_LAYER.to_owned(), digest, size }))
+    }
+
+    /// Sees to it that the configuration of an artifact is there. It is not kept here: most have an empty one, or one that stands in
+    /// the manifest.
+    pub(super) async fn configuration(
+        &self,
+        name: &str,
+        config: &Descriptor,
+        manifest: &[u8],
+    ) -> Result<(), PushError> {
+        let content = match known_configuration(config, manifest) {
+            Some(bytes) => Content::bytes(bytes),
+            None if self.is_there(&config.digest).await? || self.mounted(&config.digest).await? => return Ok(()),
+            None => self.fetched(config).await.ok_or_else(|| PushError::Configuration {
+                name: name.to_owned(),
+                digest: config.digest.clone(),
+            })?,
+        };
+        self.blob(&config.digest, &content, &|_, _, _| {}).await
     }
 
     /// Sends a blob that may be there.
@@ -250,6 +271,14 @@ impl Push {
             }
         }
     }
+}
+
+/// The configuration of an artifact without a question to anyone.
+fn known_configuration(config: &Descriptor, manifest: &[u8]) -> Option<Vec<u8>> {
+    let document: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+    let written = document.pointer("/config/data").and_then(serde_json::Value::as_str);
+    let written = written.and_then(|text| STANDARD.decode(text).ok());
+    [written, Some(crate::artifact::EMPTY.to_vec())].into_iter().flatten().find(|bytes| sum(bytes) == config.digest)
 }
 
 /// A file in the store's directory that goes when it is closed.

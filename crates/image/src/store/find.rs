@@ -93,7 +93,12 @@ fn by_prefix(images: &Published, name: &str) -> Result<Option<Arc<Image>>, Store
     if !berth_types::id::is_prefix(digits) {
         return Ok(None);
     }
-    let found = images.values().filter(|image| image.id.hex().starts_with(digits));
+    // Artifacts are shown by the digests of their manifests, as others do.
+    let begins = |image: &&Arc<Image>| {
+        image.id.hex().starts_with(digits)
+            || !image.config.artifact.is_empty() && image.manifest.hex().starts_with(digits)
+    };
+    let found = images.values().filter(begins);
     one(name, found.map(|image| (image.id.short().to_owned(), Arc::clone(image))).collect())
 }
 

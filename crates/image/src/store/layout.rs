@@ -111,6 +111,11 @@ impl Layout {
         self.records().join(image.hex())
     }
 
+    /// The order in which images were used.
+    pub(crate) fn uses(&self) -> PathBuf {
+        self.images.join("uses")
+    }
+
     pub(crate) fn staging(&self) -> PathBuf {
         self.images.join("staging")
     }

@@ -4,6 +4,7 @@ use berth_sys::fs::sync_dir;
 use berth_types::{Digest, ImageRef};
 
 use super::record::ImageRecord;
+use super::state::State;
 use super::{Images, blocking, delete};
 use crate::error::StoreError;
 use crate::image::Names;
@@ -84,14 +85,30 @@ impl Images {
 
     /// The record goes first, for good; then what only it used. The writer's lock is held.
     fn remove_image(&self, id: &Digest) -> Result<(), StoreError> {
-        let Some(stored) = self.state().images.remove(id) else { return Ok(()) };
+        self.remove_image_if(id, |_| true).map(drop)
+    }
+
+    /// The same, where the state still allows it: between the question and the removal nothing can begin to use it.
+    pub(super) fn remove_image_if(
+        &self,
+        id: &Digest,
+        allowed: impl FnOnce(&State) -> bool,
+    ) -> Result<bool, StoreError> {
+        let stored = {
+            let mut state = self.state();
+            if !allowed(&state) {
+                return Ok(false);
+            }
+            state.images.remove(id)
+        };
+        let Some(stored) = stored else { return Ok(false) };
         if let Err(error) = self.unlink_record(id.hex()) {
             self.state().images.insert(id.clone(), stored);
             return Err(error);
         }
         self.step("record removed");
         self.collect(&[stored.record.id.clone(), stored.record.manifest]);
-        Ok(())
+        Ok(true)
     }
 
     fn unlink_record(&self, name: &str) -> Result<(), StoreError> {

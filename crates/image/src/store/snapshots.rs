@@ -55,6 +55,9 @@ impl Images {
             }
             let record =
                 SnapshotRecord { container: container.clone(), image: image.clone(), layers, volumes };
+            for id in record.volumes.iter().chain([&record.image]) {
+                self.note_use(id);
+            }
             // From here on the layers are held.
             state.snapshots.insert(container.clone(), record.clone());
             (record, root, lowers, stacks)
@@ -157,7 +160,12 @@ impl Images {
         self.read_again();
         let mut state = self.state();
         let unreadable = state.unreadable.remove(container).is_some();
-        if state.snapshots.remove(container).is_some() || unreadable {
+        let removed = state.snapshots.remove(container);
+        // Until now it was in use.
+        for id in removed.iter().flat_map(|record| record.volumes.iter().chain([&record.image])) {
+            self.note_use(id);
+        }
+        if removed.is_some() || unreadable {
             trash.extend(state.collect_layers(self.layout()));
         }
         drop(state);

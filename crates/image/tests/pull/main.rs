@@ -56,6 +56,7 @@ impl Scene {
             reference: format!("{}/{rest}", self.registry.host()),
             keyring: Keyring::default(),
             platform: None,
+            artifact: false,
         }
     }
 

@@ -83,7 +83,7 @@ async fn pull(
 ) -> Result<(), PodError> {
     let (sink, mut steps) = Sink::channel();
     let keyring = Keyring { request: auth, files: None };
-    let request = PullRequest { reference: image.to_owned(), keyring, platform: None };
+    let request = PullRequest { reference: image.to_owned(), keyring, platform: None, artifact: false };
     let tell = |progress: PullProgress, id: Option<String>| {
         // A watcher that is slow or has ended misses steps.
         drop(watch.try_send(Progress::Pull(Pull { image: image.to_owned(), progress, id })));
