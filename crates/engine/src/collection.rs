@@ -60,7 +60,9 @@ impl Engine {
     async fn look(&self, policy: Policy, told: Told) -> Told {
         if !self.sandboxes(Some(Owner::Cri)).is_empty() {
             if told != Told::Kubelet {
-                tracing::warn!("images are not collected while there are pods of a kubelet, which does it by its own settings");
+                tracing::warn!(
+                    "images are not collected while there are pods of a kubelet, which does it by its own settings"
+                );
             }
             return Told::Kubelet;
         }
@@ -68,7 +70,11 @@ impl Engine {
             Ok(done) if done.missing > 0 => {
                 if told != Told::Full {
                     let (percent, missing) = (done.after, done.missing);
-                    tracing::warn!(percent, missing, "the file system of the images is full, and no more of them may be removed");
+                    tracing::warn!(
+                        percent,
+                        missing,
+                        "the file system of the images is full, and no more of them may be removed"
+                    );
                 }
                 Told::Full
             }
@@ -93,7 +99,11 @@ impl Engine {
         let keep: HashSet<_> = builtin.map(|image| image.id.clone()).collect();
         let done = images.collect_by(policy, keep).await?;
         for (id, name) in &done.images {
-            tracing::info!(image = name, id = id.short(), "removed: the disk is full, and nobody used it for the longest time");
+            tracing::info!(
+                image = name,
+                id = id.short(),
+                "removed: the disk is full, and nobody used it for the longest time"
+            );
         }
         if !done.images.is_empty() {
             let (count, before, after, bytes) = (done.images.len(), done.before, done.after, done.bytes);

@@ -98,7 +98,8 @@ pub fn plan(candidates: &[Candidate], held: &HashSet<LayerId>, minimum_age: Dura
             let left = users.get_mut(layer).expect("every layer was counted");
             *left -= 1;
             if *left == 0 && !held.contains(layer) {
-                let bytes = candidate.layers.iter().find(|(id, _)| id == layer).map_or(0, |(_, bytes)| *bytes);
+                let bytes =
+                    candidate.layers.iter().find(|(id, _)| id == layer).map_or(0, |(_, bytes)| *bytes);
                 plan.frees = plan.frees.saturating_add(bytes);
             }
         }

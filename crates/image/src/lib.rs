@@ -41,7 +41,9 @@ pub use error::StoreError;
 pub use image::{Image, LayerId, Names};
 pub use snapshot::{Snapshot, Usage, VolumeImage};
 pub use store::ingest::{Ingest, LayerSource, LayerStep, LayerWriter, Source, Turn};
-pub use store::{ArtifactFile, Change, Collected, Contents, Images, Measured, Removed, Step, Volume, VolumeError};
+pub use store::{
+    ArtifactFile, Change, Collected, Contents, Images, Measured, Removed, Step, Volume, VolumeError,
+};
 pub use unpack::Limits;
 
 /// How the image store works.

@@ -81,7 +81,9 @@ pub enum PushError {
     #[error("push {0}: its manifest is not one of an image or artifact")]
     Manifest(String),
     /// Of an artifact, what is not kept here and nobody has any more.
-    #[error("push {name}: its configuration {digest} is not kept here, and no registry that it came from has it")]
+    #[error(
+        "push {name}: its configuration {digest} is not kept here, and no registry that it came from has it"
+    )]
     Configuration {
         /// What was to be pushed.
         name: String,

@@ -108,15 +108,5 @@ pub const VERSION: Family = Family {
 };
 
 /// All of them, in the order of the text.
-pub const FAMILIES: [Family; 10] = [
-    CALLS,
-    CALL_TIMES,
-    PENDING,
-    PODS,
-    CONTAINERS,
-    COLLECTED,
-    COLLECTED_BYTES,
-    MEMORY,
-    PROCESSOR,
-    VERSION,
-];
+pub const FAMILIES: [Family; 10] =
+    [CALLS, CALL_TIMES, PENDING, PODS, CONTAINERS, COLLECTED, COLLECTED_BYTES, MEMORY, PROCESSOR, VERSION];

@@ -36,8 +36,12 @@ impl Pull {
         let mut client = reach.client().await?;
         let mut pulls = Pulls::new(self.quiet);
         let auth = Reader::of(&reach).image(&self.image).await;
-        let request =
-            api::PullRequest { image: self.image, auth, platform: self.platform.unwrap_or_default(), artifact };
+        let request = api::PullRequest {
+            image: self.image,
+            auth,
+            platform: self.platform.unwrap_or_default(),
+            artifact,
+        };
         let mut events = client.pull(request).await.map_err(told)?.into_inner();
         let mut id = String::new();
         while let Some(event) = events.message().await.map_err(told)? {

@@ -17,7 +17,9 @@ pub(super) fn look(service: &Service, name: &str) -> Result<api::ArtifactRespons
     let missing = || Status::not_found(format!("no artifact {name:?} (hint: berth artifact ls lists them)"));
     let image = images.find(name).map_err(refuse)?.ok_or_else(missing)?;
     let contents = images.contents(&image.id).map_err(refuse)?.ok_or_else(|| {
-        Status::failed_precondition(format!("{name:?} is an image, and no artifact (hint: berth inspect {name})"))
+        Status::failed_precondition(format!(
+            "{name:?} is an image, and no artifact (hint: berth inspect {name})"
+        ))
     })?;
     let file = |file: berth_engine::image::ArtifactFile| api::ArtifactEntry {
         path: file.path.to_string_lossy().into_owned(),
@@ -41,7 +43,8 @@ pub(super) async fn file(
 ) {
     let (pieces, images) = (sender.clone(), service.engine.images().clone());
     let sent = tokio::task::spawn_blocking(move || {
-        let id = request.id.parse().map_err(|_| Status::invalid_argument(format!("{:?} is no id", request.id)))?;
+        let id =
+            request.id.parse().map_err(|_| Status::invalid_argument(format!("{:?} is no id", request.id)))?;
         let index = usize::try_from(request.index).map_err(|e| Status::invalid_argument(e.to_string()))?;
         pump(images.open_file(&id, index).map_err(refuse)?, &pieces)
             .map_err(|e| Status::internal(format!("read the artifact's file: {e}")))
@@ -65,7 +68,9 @@ pub(super) async fn make(
     let known = images.list().into_iter().find(|image| image.tags.contains(&tag));
     if let (Some(known), false) = (known, begin.replace) {
         let what = if known.config.artifact.is_empty() { "an image" } else { "an artifact" };
-        return Err(Status::already_exists(format!("{tag} is {what} already (hint: --replace takes its name)")));
+        return Err(Status::already_exists(format!(
+            "{tag} is {what} already (hint: --replace takes its name)"
+        )));
     }
     let files = begin.files.into_iter().map(new_file).collect::<Result<Vec<_>, Status>>()?;
     let count = files.len();

@@ -85,7 +85,8 @@ fn an_artifact_is_pulled_shown_and_extracted() {
     let err = home.berth(&["artifact", "inspect", DEMO]);
     assert!(err.code == 1 && err.err.contains("is an image"), "{err:?}");
     assert_eq!(home.berth(&["artifact", "rm", DEMO]).code, 1);
-    assert!(home.berth(&["run", "--rm", name, "true"]).refused().contains("artifact"));
+    let err = home.berth(&["run", "--rm", name, "true"]).refused();
+    assert!(err.contains("is no container image but"), "{err}");
     assert_eq!(home.berth(&["artifact", "rm", "-i", "none", name]).fine(), format!("{name}\n"));
     let said = home.berth(&["artifact", "rm", name]);
     assert!(said.code == 1 && said.err.contains("no artifact"), "{said:?}");
@@ -124,12 +125,21 @@ fn an_artifact_is_made_pushed_and_read_by_skopeo() {
         said.stdout
     };
     let target = format!("dir:{}", copied.display());
-    skopeo(&["copy", "--src-tls-verify=false", "--src-creds=me:s3cret", &format!("docker://{name}"), &target]);
+    skopeo(&[
+        "copy",
+        "--src-tls-verify=false",
+        "--src-creds=me:s3cret",
+        &format!("docker://{name}"),
+        &target,
+    ]);
     let manifest = std::fs::read(copied.join("manifest.json")).unwrap();
     assert_eq!(format!("{}\n", digest_of(&manifest)), digest);
     assert_eq!(std::fs::read(copied.join(digest_of(&weights).hex())).unwrap(), weights);
     let read: Value = serde_json::from_slice(&manifest).unwrap();
-    assert_eq!((&read["artifactType"], &read["layers"][0]["annotations"]["license"]), (&json!(kind), &json!("MIT")));
+    assert_eq!(
+        (&read["artifactType"], &read["layers"][0]["annotations"]["license"]),
+        (&json!(kind), &json!("MIT"))
+    );
 
     // What skopeo sent elsewhere is the same artifact, and a pull of it is this one.
     let other = format!("{}/models/copy:2", there.host);

@@ -45,7 +45,7 @@ pub(crate) fn pull(from: api::PullImageRequest) -> Result<PullRequest, FieldErro
         // A kubelet brings the credentials of the pod; files of this machine are not the pod's.
         keyring: Keyring { request: from.auth.map(auth).transpose()?.flatten(), files: None },
         platform: None,
-            artifact: false,
+        artifact: false,
     })
 }
 

@@ -92,7 +92,9 @@ impl Push {
     ) -> Result<(), PushError> {
         let content = match known_configuration(config, manifest) {
             Some(bytes) => Content::bytes(bytes),
-            None if self.is_there(&config.digest).await? || self.mounted(&config.digest).await? => return Ok(()),
+            None if self.is_there(&config.digest).await? || self.mounted(&config.digest).await? => {
+                return Ok(());
+            }
             None => self.fetched(config).await.ok_or_else(|| PushError::Configuration {
                 name: name.to_owned(),
                 digest: config.digest.clone(),
@@ -278,7 +280,10 @@ fn known_configuration(config: &Descriptor, manifest: &[u8]) -> Option<Vec<u8>> 
     let document: serde_json::Value = serde_json::from_slice(manifest).ok()?;
     let written = document.pointer("/config/data").and_then(serde_json::Value::as_str);
     let written = written.and_then(|text| STANDARD.decode(text).ok());
-    [written, Some(crate::artifact::EMPTY.to_vec())].into_iter().flatten().find(|bytes| sum(bytes) == config.digest)
+    [written, Some(crate::artifact::EMPTY.to_vec())]
+        .into_iter()
+        .flatten()
+        .find(|bytes| sum(bytes) == config.digest)
 }
 
 /// A file in the store's directory that goes when it is closed.

@@ -78,7 +78,8 @@ impl Images {
     /// It cannot be asked.
     pub fn disk(&self) -> Result<Disk, StoreError> {
         let dir = self.dir();
-        let asked = rustix::fs::statvfs(dir).map_err(|e| StoreError::io("ask the file system of", dir)(e.into()))?;
+        let asked =
+            rustix::fs::statvfs(dir).map_err(|e| StoreError::io("ask the file system of", dir)(e.into()))?;
         Ok(Disk {
             capacity: asked.f_blocks.saturating_mul(asked.f_frsize),
             available: asked.f_bavail.saturating_mul(asked.f_frsize),
@@ -118,7 +119,12 @@ impl Images {
         self.plan(Duration::ZERO, u64::MAX, &HashSet::new()).0.frees
     }
 
-    fn plan(&self, minimum_age: Duration, excess: u64, keep: &HashSet<Digest>) -> (Plan, BTreeMap<Digest, u64>) {
+    fn plan(
+        &self,
+        minimum_age: Duration,
+        excess: u64,
+        keep: &HashSet<Digest>,
+    ) -> (Plan, BTreeMap<Digest, u64>) {
         let state = self.state();
         let known = lock(&self.inner.uses.known);
         let used = in_use(&state);

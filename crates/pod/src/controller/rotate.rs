@@ -50,7 +50,11 @@ pub(super) async fn run(inner: Weak<Inner>) {
                 Ok(size) if size >= 2 * LARGE => pause = FAST,
                 Ok(_) => {}
                 Err(e) => {
-                    tracing::warn!(container = view.id.short(), error = e, "failed to rotate a container's log");
+                    tracing::warn!(
+                        container = view.id.short(),
+                        error = e,
+                        "failed to rotate a container's log"
+                    );
                     failed.insert(view.id.clone(), Instant::now());
                 }
             }
@@ -174,7 +178,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let sizes = || -> Vec<u64> {
-            (1..FILES).map(|age| std::fs::metadata(aside(&path, age)).map_or(0, |found| found.len())).collect()
+            (1..FILES)
+                .map(|age| std::fs::metadata(aside(&path, age)).map_or(0, |found| found.len()))
+                .collect()
         };
         let put = |age, lines: usize| std::fs::write(aside(&path, age), "123456789\n".repeat(lines)).unwrap();
         (1..FILES).for_each(|age| put(age, 10));

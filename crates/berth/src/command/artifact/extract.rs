@@ -63,7 +63,8 @@ impl Extract {
             copy(&mut client, &id, index, &mut std::io::stdout()).await?;
             return Ok(ExitCode::SUCCESS);
         }
-        let name = self.path.file_name().with_context(|| format!("{}: it names no file", self.path.display()))?;
+        let name =
+            self.path.file_name().with_context(|| format!("{}: it names no file", self.path.display()))?;
         let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Target::open(dir)?.write(&mut client, &id, index, Path::new(name)).await?;
         Ok(ExitCode::SUCCESS)

@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn the_thresholds_are_percent_the_low_below_the_high() {
         let of = |high, low, age: Option<&str>| match policy(high, low, age.map(str::to_owned)) {
-            Ok(policy) => policy.map_or_else(|| "off".to_owned(), |p| format!("{} {} {:?}", p.high, p.low, p.minimum_age)),
+            Ok(policy) => policy
+                .map_or_else(|| "off".to_owned(), |p| format!("{} {} {:?}", p.high, p.low, p.minimum_age)),
             Err(error) => error.to_string(),
         };
         assert_eq!(of(None, None, None), "off");
