@@ -22,6 +22,7 @@ pub(crate) mod remove;
 pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod stop;
+mod storage;
 mod sub_paths;
 pub(crate) mod update;
 mod volumes;

@@ -34,6 +34,7 @@ pub(crate) mod lookup;
 mod open;
 mod places;
 mod published;
+mod quota;
 pub(crate) mod record;
 pub(crate) mod remove;
 mod snapshots;
@@ -70,6 +71,7 @@ struct Inner {
     trash: trash::Trash,
     usages: usage::Usages,
     uses: collect::Uses,
+    quotas: quota::Quotas,
     #[cfg(test)]
     on_step: Mutex<Option<tests::Hook>>,
     _lock: Lock,
@@ -88,6 +90,7 @@ impl Images {
             let lock = lock.ok_or_else(|| StoreError::Locked(layout.images().to_owned()))?;
             let state = open::open(&layout)?;
             let uses = collect::Uses::read(&layout);
+            let quotas = quota::Quotas::of(layout.snapshots());
             Ok(Self {
                 inner: Arc::new(Inner {
                     config,
@@ -98,6 +101,7 @@ impl Images {
                     trash: trash::Trash::default(),
                     usages: usage::Usages::default(),
                     uses,
+                    quotas,
                     #[cfg(test)]
                     on_step: Mutex::default(),
                     _lock: lock,

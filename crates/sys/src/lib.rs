@@ -18,6 +18,7 @@ pub mod overlay;
 pub mod process;
 pub mod procfs;
 pub mod pty;
+pub mod quota;
 pub mod rlimit;
 pub mod signal;
 pub mod socket;

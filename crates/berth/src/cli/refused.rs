@@ -171,7 +171,7 @@ const FLAGS: &[Refused] = &[
         "--device PATH, or --privileged for all",
     ),
     refused(
-        &["--storage-opt", "--volume-driver", "--rootfs", "--read-only-tmpfs"],
+        &["--volume-driver", "--rootfs", "--read-only-tmpfs"],
         "the root is an overlay of the image's layers",
         "-v, --mount and --tmpfs add to it",
     ),

@@ -53,6 +53,7 @@ pub(crate) fn from_api(from: &api::ContainerConfig, pod: &Namespaces) -> Result<
         pid: sandbox::pid(&options)?,
         stop_signal: signal::from_api("config.stop_signal", from.stop_signal)?,
         rlimits: Vec::new(),
+        storage_limit: None,
     })
 }
 

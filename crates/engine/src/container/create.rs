@@ -312,6 +312,9 @@ impl Work {
             .snapshot(&self.id, &image.id, volumes)
             .await
             .map_err(|e| EngineError::failed("make the container's snapshot", e))?;
+        if let Some(bytes) = self.config.storage_limit {
+            super::storage::limit(&self.shared, &self.id, bytes).await?;
+        }
         self.timeline.stage("snapshot", since);
         Ok(snapshot)
     }

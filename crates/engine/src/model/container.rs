@@ -52,6 +52,9 @@ pub struct ContainerConfig {
     /// Limits of each of its processes; others are those of Berth's own.
     #[serde(default)]
     pub rlimits: Vec<Rlimit>,
+    /// The most bytes that its writable layer may take; None is no limit. Not in the CRI, whose kubelet measures and evicts.
+    #[serde(default)]
+    pub storage_limit: Option<u64>,
 }
 
 /// A limit of single processes, as setrlimit(2) has it.

@@ -68,6 +68,7 @@ pub(crate) fn container() -> ContainerConfig {
         pid: PidMode::Container,
         stop_signal: None,
         rlimits: Vec::new(),
+        storage_limit: None,
     }
 }
 

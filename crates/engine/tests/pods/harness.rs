@@ -378,6 +378,7 @@ pub(crate) fn script(name: &str, script: &str) -> ContainerConfig {
         pid: PidMode::Container,
         stop_signal: None,
         rlimits: Vec::new(),
+        storage_limit: None,
     }
 }
 

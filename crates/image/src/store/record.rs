@@ -71,6 +71,9 @@ pub(crate) struct SnapshotRecord {
     /// The images that are mounted as volumes, in the order of the mounts.
     #[serde(default)]
     pub(crate) volumes: Vec<Digest>,
+    /// The project of its directories in the file system's quotas; 0 is none.
+    #[serde(default)]
+    pub(crate) project: u32,
 }
 
 /// What the store as a whole is: `<root>/images/format`. A program raises it before it writes the first thing that

@@ -53,13 +53,14 @@ impl Images {
                     layers.push(layer.clone());
                 }
             }
-            let record =
-                SnapshotRecord { container: container.clone(), image: image.clone(), layers, volumes };
+            let project = self.inner.quotas.free(&state).unwrap_or(0);
+            let (container, image) = (container.clone(), image.clone());
+            let record = SnapshotRecord { container, image, layers, volumes, project };
             for id in record.volumes.iter().chain([&record.image]) {
                 self.note_use(id);
             }
             // From here on the layers are held.
-            state.snapshots.insert(container.clone(), record.clone());
+            state.snapshots.insert(record.container.clone(), record.clone());
             (record, root, lowers, stacks)
         };
         let root = root.map(|id| self.layout().layer_fs(&id));
@@ -99,7 +100,10 @@ impl Images {
             let mode = std::fs::Permissions::from_mode(0o755);
             std::fs::set_permissions(&upper, mode).map_err(StoreError::io("set mode of", &upper))?;
         }
-        make(&dir.join("work"), 0o700)
+        let work = dir.join("work");
+        make(&work, 0o700)?;
+        // Both: what overlayfs copies up it makes in the one and renames into the other.
+        self.inner.quotas.give(record.project, [&upper, &work])
     }
 
     fn describe(
@@ -161,6 +165,9 @@ impl Images {
         let mut state = self.state();
         let unreadable = state.unreadable.remove(container).is_some();
         let removed = state.snapshots.remove(container);
+        if let Some(record) = &removed {
+            self.inner.quotas.give_back(record.project);
+        }
         // Until now it was in use.
         for id in removed.iter().flat_map(|record| record.volumes.iter().chain([&record.image])) {
             self.note_use(id);
@@ -182,7 +189,11 @@ impl Images {
             }
         }
         let upper = self.layout().snapshot(container).join("upper");
+        let (this, container) = (self.clone(), container.clone());
         blocking(move || {
+            if let Some(counted) = this.counted(&container) {
+                return Ok(counted);
+            }
             let (bytes, inodes) = tree_usage(&upper).map_err(StoreError::io("measure", &upper))?;
             Ok(Usage { bytes, inodes })
         })

@@ -57,6 +57,9 @@ impl Images {
     /// that is older than `fresh` is measured again in the background: few at a time, each once, and one that takes long
     /// more seldom.
     pub fn last_usage(&self, container: &ContainerId, fresh: Duration) -> Option<Measured> {
+        if let Some(usage) = self.counted(container) {
+            return Some(Measured { usage, age: Duration::ZERO });
+        }
         let usages = &self.inner.usages;
         let mut known = lock(&usages.known);
         let entry = known.entry(container.clone()).or_default();

@@ -277,6 +277,8 @@ pub struct ResourceList {
     pub cpu: Option<Quantity>,
     #[serde(default)]
     pub memory: Option<Quantity>,
+    #[serde(default, rename = "ephemeral-storage")]
+    pub ephemeral_storage: Option<Quantity>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -89,7 +89,7 @@ fn a_slip_of_the_fingers_gets_a_hint() {
 
 #[test]
 fn resources_without_a_limit_here_are_known_by_name() {
-    for name in ["ephemeral-storage", "hugepages-2Mi", "example.com/gpu"] {
+    for name in ["hugepages-2Mi", "example.com/gpu"] {
         let message = refused(&WEB.replace("limits: {cpu: 500m,", &format!("limits: {{{name}: 1,")));
         assert!(message.contains(&format!("resources.limits.{name} is not supported yet")), "{message}");
     }

@@ -103,6 +103,12 @@ pub(super) fn plan(
         pid: pod_pid(pod),
         stop_signal: lived.stop_signal,
         rlimits: Vec::new(),
+        storage_limit: from
+            .resources
+            .limits
+            .ephemeral_storage
+            .map(manifest::Quantity::units)
+            .filter(|b| *b > 0),
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
     Some(Planned {
@@ -162,6 +168,7 @@ fn resources(from: &manifest::Container, at: &str) -> Result<Resources, Fault> {
     };
     over("cpu", requests.cpu, limits.cpu)?;
     over("memory", requests.memory, limits.memory)?;
+    over("ephemeral-storage", requests.ephemeral_storage, limits.ephemeral_storage)?;
     let memory_limit = match limits.memory.map(manifest::Quantity::units).filter(|bytes| *bytes > 0) {
         Some(bytes) => Some(
             i64::try_from(bytes)

@@ -107,6 +107,9 @@ fn resources_as_the_kubelet_converts_them() {
     assert_eq!((r.cpu_shares, r.cpu_quota), (Some(2), Some(1000)));
     assert_eq!(of("{requests: {cpu: 2}}").cpu_shares, Some(2048));
     assert_eq!(of("{}").cpu_quota, None);
+    let limited = "resources: {limits: {ephemeral-storage: 1Gi}, requests: {ephemeral-storage: 1Mi}}";
+    let limited = planned(&format!("{{containers: [{{name: c, image: 'a.io/x:1', {limited}}}]}}"));
+    assert_eq!(limited.main[0].config.storage_limit, Some(1 << 30));
     let over =
         "{containers: [{name: c, image: 'a.io/x:1', resources: {limits: {cpu: 1}, requests: {cpu: 2}}}]}";
     assert!(refused(over).contains("resources.requests.cpu: it is above the limit"));

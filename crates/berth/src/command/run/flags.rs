@@ -209,6 +209,9 @@ pub(crate) struct Run {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
+    /// The most that the root file system's changes may take: size=20g; needs project quotas
+    #[arg(long, value_name = "size=SIZE")]
+    storage_opt: Vec<String>,
     /// The image, and the command with its arguments [default: the image's]
     #[arg(trailing_var_arg = true, required = true, value_names = ["IMAGE", "COMMAND"])]
     words: Vec<String>,

@@ -24,6 +24,13 @@ impl Run {
             parsed.with_context(|| format!("invalid --cpus {cpus:?}: expected a number such as 0.5"))?;
             limits.insert("cpu".to_owned(), json!(cpus));
         }
+        for option in &self.storage_opt {
+            let Some(text) = option.strip_prefix("size=") else {
+                bail!("--storage-opt {option:?}: the only option is size=SIZE");
+            };
+            size(text, "--storage-opt")?;
+            limits.insert("ephemeral-storage".to_owned(), json!(quantity(text)));
+        }
         Ok(json!({ "limits": limits }))
     }
 

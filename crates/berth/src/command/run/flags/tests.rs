@@ -120,6 +120,8 @@ fn what_cannot_be_is_refused_with_the_flag() {
         (&["-m", "foo", "x"], "invalid --memory \"foo\": expected a size such as 64m or 1g"),
         (&["-m", "1k", "x"], "--memory \"1k\": at least 6m"),
         (&["--memory-swap", "1g", "x"], "needs --memory"),
+        (&["--storage-opt", "size=much", "x"], "--storage-opt \"much\""),
+        (&["--storage-opt", "overlay.size=1g", "x"], "the only option is size=SIZE"),
         (&["--cpus", "many", "x"], "invalid --cpus \"many\""),
         (&["--add-host", "a", "x"], "NAME:IP"),
         (&["--add-host", "a:host-gateway", "x"], "no host-gateway"),
@@ -323,10 +325,14 @@ fn what_no_field_says_is_in_the_annotation() {
         "-1",
         "--oom-score-adj",
         "-5",
+        "--storage-opt",
+        "size=2g",
         "-c",
         "512",
         "a.io/x:1",
     ]));
+    let storage = pod.spec.containers[0].resources.limits.ephemeral_storage;
+    assert_eq!(storage.map(berth_pod::manifest::Quantity::units), Some(2 << 30));
     let extras: berth_pod::plan::Extras =
         serde_json::from_str(&pod.metadata.annotations[berth_pod::plan::RUN]).unwrap();
     assert!(extras.no_network);

@@ -7,6 +7,7 @@ fn record() -> SnapshotRecord {
         container: ContainerId::from_random([1; 32]),
         image: Digest::from_sha256([2; 32]),
         volumes: Vec::new(),
+        project: 0,
         layers: Vec::new(),
     }
 }
