@@ -152,18 +152,7 @@ pub(crate) fn tree() -> clap::Command {
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            // As docker and podman: a container's own status is never confused with a wrong flag's.
-            if let Some(said) = refused::explain(&e) {
-                crate::output::complain(&said);
-                return Ok(ExitCode::from(command::FAILED));
-            }
-            let e = refused::without_harm(e);
-            let code = if e.use_stderr() { ExitCode::from(command::FAILED) } else { ExitCode::SUCCESS };
-            // No help is needed when the reader went away.
-            e.print().ok();
-            return Ok(code);
-        }
+        Err(e) => return Ok(refusal(e)),
     };
     let reach = cli.reach.or_environment(|name| std::env::var(name).ok());
     match cli.command {
@@ -219,6 +208,20 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Version(version) => on_runtime(version.run(reach)),
         Command::Stages(stages) => on_runtime(stages.run(reach)),
     }
+}
+
+/// What is said of arguments that cannot be.
+fn refusal(e: clap::Error) -> ExitCode {
+    // As docker and podman: a container's own status is never confused with a wrong flag's.
+    if let Some(said) = refused::explain(&e) {
+        crate::output::complain(&said);
+        return ExitCode::from(command::FAILED);
+    }
+    let e = refused::without_harm(e);
+    let code = if e.use_stderr() { ExitCode::from(command::FAILED) } else { ExitCode::SUCCESS };
+    // No help is needed when the reader went away.
+    e.print().ok();
+    code
 }
 
 fn on_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

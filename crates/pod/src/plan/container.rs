@@ -80,11 +80,7 @@ pub(super) fn plan(
     labels.insert("io.kubernetes.container.name".to_owned(), from.name.clone());
     let config = ContainerConfig {
         metadata: ContainerMetadata { name: from.name.clone(), attempt: 0 },
-        image: ImageSpec {
-            image: from.image.clone(),
-            user_specified: from.image.clone(),
-            annotations: BTreeMap::new(),
-        },
+        image: image(from),
         command: all(&from.command),
         args: all(&from.args),
         working_dir: working_dir?,
@@ -103,12 +99,7 @@ pub(super) fn plan(
         pid: pod_pid(pod),
         stop_signal: lived.stop_signal,
         rlimits: Vec::new(),
-        storage_limit: from
-            .resources
-            .limits
-            .ephemeral_storage
-            .map(manifest::Quantity::units)
-            .filter(|b| *b > 0),
+        storage_limit: storage_limit(from),
     };
     let non_root = from.security_context.run_as_non_root.or(pod.spec.security_context.run_as_non_root);
     Some(Planned {
@@ -119,6 +110,16 @@ pub(super) fn plan(
         probes,
         hooks: lived.hooks,
     })
+}
+
+fn image(from: &manifest::Container) -> ImageSpec {
+    let (image, annotations) = (from.image.clone(), BTreeMap::new());
+    ImageSpec { user_specified: image.clone(), image, annotations }
+}
+
+/// The most bytes of the writable layer. A request reserves nothing.
+fn storage_limit(from: &manifest::Container) -> Option<u64> {
+    from.resources.limits.ephemeral_storage.map(manifest::Quantity::units).filter(|bytes| *bytes > 0)
 }
 
 /// The mounts with the ids of the pod's user namespace: who owns a file of a volume on the disk owns it in the pod.
