@@ -102,6 +102,18 @@ func (p *plugin) CreateContainer(_ context.Context, pod *api.PodSandbox, c *api.
 	case "limit":
 		adjust.AddRlimit("RLIMIT_NOFILE", 321, 123)
 		adjust.SetLinuxMemoryLimit(64 << 20)
+	case "shape":
+		adjust.SetLinuxScheduler(&api.LinuxScheduler{Policy: api.LinuxSchedulerPolicy_SCHED_BATCH, Nice: 6})
+		adjust.SetLinuxIOPriority(&api.LinuxIOPriority{Class: api.IOPrioClass_IOPRIO_CLASS_BE, Priority: 5})
+		adjust.SetLinuxSeccompPolicy(&api.LinuxSeccomp{
+			DefaultAction: "SCMP_ACT_ALLOW",
+			Syscalls: []*api.LinuxSyscall{{
+				Names: []string{"mkdir", "mkdirat"}, Action: "SCMP_ACT_ERRNO", ErrnoRet: api.UInt32(uint32(28)),
+			}},
+		})
+		if _, err := os.Stat("/proc/self/numa_maps"); err == nil {
+			adjust.SetLinuxMemoryPolicy(api.MpolMode_MPOL_BIND, "0")
+		}
 	case "hang-create":
 		select {}
 	case "die-create":

@@ -94,6 +94,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
         handlers: settings.handlers.clone(),
         handler_dirs: settings.handler_dirs.clone(),
         cdi_dirs: settings.cdi_dirs.clone(),
+        hooks_dirs: settings.hooks_dirs.clone(),
         default_handler: settings.default_handler.clone(),
         images: ImageConfig {
             short_name_hosts: settings.short_name_hosts.clone(),

@@ -10,7 +10,9 @@
 //! resolved, nothing is left to find out but what only the kernel can say. Each setting of the
 //! runtime specification is applied or refused by name. See docs/adr/0001 and docs/adr/0003.
 
+pub mod hook;
 pub mod plan;
 pub mod run;
+pub mod said;
 #[cfg(feature = "plan")]
 pub mod seccomp;

@@ -24,6 +24,9 @@ mod process;
 mod process_of;
 #[cfg(feature = "plan")]
 mod resources;
+mod scheduling;
+#[cfg(feature = "plan")]
+mod scheduling_of;
 #[cfg(feature = "plan")]
 mod spec;
 mod step;
@@ -37,24 +40,27 @@ pub use options::mount_options;
 #[cfg(feature = "plan")]
 pub use parse::parse;
 #[cfg(feature = "plan")]
-pub use process_of::{personality, process};
+pub use process_of::process;
 #[cfg(feature = "plan")]
 pub use resources::resources;
 #[cfg(feature = "plan")]
 pub use spec::{CgroupMount, Inputs, MAX_SPEC, cgroup_mounts, plan};
 
 pub use process::{Capabilities, Identity, ProcessPlan, Rlimit, Seccomp, WindowSize};
+pub use scheduling::{MemoryPolicy, Policy, Scheduling};
 pub use step::{
     Attributes, Device, DeviceKind, Filesystem, IdMap, Mount, MountSource, Origin, Propagation, Step,
 };
 
 /// The versions of the encoding that this program executes. A plan is encoded as the oldest one that holds all of it, so
 /// that shims of before are asked what they can do, and refuse nothing else.
-pub const VERSIONS: [u16; 2] = [FIRST, PROFILED];
-/// The version of all plans without an AppArmor profile.
+pub const VERSIONS: [u16; 3] = [FIRST, PROFILED, SCHEDULED];
+/// The version of all plans without what later ones brought.
 const FIRST: u16 = 1;
 /// The version that brought the AppArmor profile, which stands behind all that the first has.
 pub const PROFILED: u16 = 2;
+/// The version that brought how a process is scheduled. A profile or none, and this, stand behind all that the first has.
+pub const SCHEDULED: u16 = 3;
 /// The most bytes of an encoded plan.
 pub const MAX_ENCODED: usize = 8 << 20;
 
@@ -145,44 +151,75 @@ pub enum CodecError {
     #[error("a plan of {0} bytes is over the limit of {MAX_ENCODED}")]
     TooLarge(usize),
     /// It was made by a Berth with another encoding.
-    #[error("the plan has version {0}, this program knows those up to {PROFILED}")]
+    #[error("the plan has version {0}, this program knows those up to {SCHEDULED}")]
     Version(u16),
     /// The bytes are not a plan.
     #[error("malformed plan: {0}")]
     Malformed(postcard::Error),
 }
 
-fn encode<T: Serialize>(what: &T, profile: Option<&String>) -> Result<Vec<u8>, CodecError> {
-    let version = if profile.is_some() { PROFILED } else { FIRST };
+/// What the first version does not have.
+#[derive(Debug, Default)]
+struct Later {
+    profile: Option<String>,
+    scheduling: Option<Box<Scheduling>>,
+}
+
+impl Later {
+    fn of(process: &ProcessPlan) -> Self {
+        Self { profile: process.apparmor.clone(), scheduling: process.scheduling.clone() }
+    }
+
+    fn give(self, process: &mut ProcessPlan) {
+        (process.apparmor, process.scheduling) = (self.profile, self.scheduling);
+    }
+}
+
+fn encode<T: Serialize>(what: &T, process: &ProcessPlan) -> Result<Vec<u8>, CodecError> {
+    let Later { profile, scheduling } = Later::of(process);
+    let version = match (&profile, &scheduling) {
+        (_, Some(_)) => SCHEDULED,
+        (Some(_), None) => PROFILED,
+        (None, None) => FIRST,
+    };
     let mut bytes =
         postcard::to_extend(what, version.to_le_bytes().to_vec()).map_err(CodecError::Malformed)?;
-    if let Some(profile) = profile {
-        bytes = postcard::to_extend(profile, bytes).map_err(CodecError::Malformed)?;
-    }
+    bytes = match (profile, scheduling) {
+        (profile, Some(scheduling)) => {
+            postcard::to_extend(&(profile, scheduling), bytes).map_err(CodecError::Malformed)?
+        }
+        (Some(profile), None) => postcard::to_extend(&profile, bytes).map_err(CodecError::Malformed)?,
+        (None, None) => bytes,
+    };
     if bytes.len() > MAX_ENCODED { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
 
-/// What is encoded, and the profile.
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, Option<String>), CodecError> {
+/// What is encoded, and what came later.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, Later), CodecError> {
     if bytes.len() > MAX_ENCODED {
         return Err(CodecError::TooLarge(bytes.len()));
     }
     let (version, body) =
         bytes.split_first_chunk().ok_or(CodecError::Malformed(postcard::Error::DeserializeUnexpectedEnd))?;
     let version = u16::from_le_bytes(*version);
-    if !VERSIONS.contains(&version) {
-        return Err(CodecError::Version(version));
-    }
-    let (what, rest) = postcard::take_from_bytes(body).map_err(CodecError::Malformed)?;
-    let (profile, rest) = match version {
+    let (what, rest) = match version {
+        FIRST | PROFILED | SCHEDULED => postcard::take_from_bytes(body).map_err(CodecError::Malformed)?,
+        other => return Err(CodecError::Version(other)),
+    };
+    let (later, rest) = match version {
+        FIRST => (Later::default(), rest),
         PROFILED => {
             let (profile, rest) = postcard::take_from_bytes(rest).map_err(CodecError::Malformed)?;
-            (Some(profile), rest)
+            (Later { profile: Some(profile), scheduling: None }, rest)
         }
-        _ => (None, rest),
+        _ => {
+            let ((profile, scheduling), rest) =
+                postcard::take_from_bytes(rest).map_err(CodecError::Malformed)?;
+            (Later { profile, scheduling: Some(scheduling) }, rest)
+        }
     };
     if rest.is_empty() {
-        Ok((what, profile))
+        Ok((what, later))
     } else {
         Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding))
     }
@@ -191,13 +228,13 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, Option<String>)
 impl Plan {
     /// The plan as bytes.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        encode(self, self.process.apparmor.as_ref())
+        encode(self, &self.process)
     }
 
     /// The plan in `bytes`; trailing bytes and other versions are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let (mut plan, profile): (Self, _) = decode(bytes)?;
-        plan.process.apparmor = profile;
+        let (mut plan, later): (Self, _) = decode(bytes)?;
+        later.give(&mut plan.process);
         Ok(plan)
     }
 }
@@ -205,13 +242,14 @@ impl Plan {
 impl ProcessPlan {
     /// The plan as bytes.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        encode(self, self.apparmor.as_ref())
+        encode(self, self)
     }
 
     /// The plan in `bytes`; trailing bytes and other versions are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let (plan, profile) = decode(bytes)?;
-        Ok(Self { apparmor: profile, ..plan })
+        let (mut plan, later): (Self, _) = decode(bytes)?;
+        later.give(&mut plan);
+        Ok(plan)
     }
 }
 

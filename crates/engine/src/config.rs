@@ -32,6 +32,8 @@ pub struct EngineConfig {
     pub default_handler: String,
     /// Directories with files of the Container Device Interface, of which a later one counts more.
     pub cdi_dirs: Vec<PathBuf>,
+    /// Directories with files of hooks (oci-hooks(5)), of which a later one counts more.
+    pub hooks_dirs: Vec<PathBuf>,
     /// How images are found and unpacked.
     pub images: ImageConfig,
     /// The network of CRI pods.
@@ -124,6 +126,8 @@ pub struct Live {
     pub short_name_hosts: Vec<String>,
     /// As [`EngineConfig::cdi_dirs`].
     pub cdi_dirs: Vec<PathBuf>,
+    /// As [`EngineConfig::hooks_dirs`].
+    pub hooks_dirs: Vec<PathBuf>,
     /// As [`EngineConfig::cni`].
     pub cni: CniNetwork,
 }

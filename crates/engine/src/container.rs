@@ -14,6 +14,7 @@ mod cdi;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod hooks;
 pub(crate) mod kernel;
 mod limits;
 pub(crate) mod pause;
@@ -35,7 +36,7 @@ use berth_types::lifecycle::container::{Container, State};
 use berth_types::{ContainerId, SandboxId};
 use tokio::sync::Semaphore;
 
-use crate::model::{ContainerConfig, ContainerUser, ContainerView, EnvVar};
+use crate::model::{ContainerConfig, ContainerUser, ContainerView, EnvVar, SeccompChoice};
 use crate::oci::signal;
 use crate::sandbox::Live;
 pub(crate) use create::{Made, Work as Preparation, is_same};
@@ -68,6 +69,8 @@ pub(crate) struct Facts {
     /// The process that exec sessions begin from.
     pub(crate) process: oci_spec::runtime::Process,
     pub(crate) raw_env: Vec<EnvVar>,
+    /// The seccomp profile that plugins gave in the place of the one that was asked for.
+    pub(crate) seccomp: Option<SeccompChoice>,
 }
 
 impl Item {

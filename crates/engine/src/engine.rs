@@ -64,10 +64,11 @@ impl Engine {
 
     /// Pods, containers and pulls that are asked for from now on are made with this. What exists stays as it is.
     pub async fn change(&self, live: Live) {
-        let Live { certs_dirs, short_name_hosts, cdi_dirs, cni } = live;
+        let Live { certs_dirs, short_name_hosts, cdi_dirs, hooks_dirs, cni } = live;
         let places = registry::Places { certs_dirs, unqualified_registries: short_name_hosts };
         self.puller.registry().look_in(places);
         self.shared.set_cdi_dirs(cdi_dirs);
+        self.shared.set_hooks_dirs(hooks_dirs);
         let shared = Arc::clone(&self.shared);
         let moved = Shared::blocking(move || {
             shared.networks.move_cni(cni);

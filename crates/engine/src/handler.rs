@@ -14,21 +14,24 @@ mod features;
 pub(crate) mod foreign;
 mod found;
 mod gvisor;
+mod hooked;
 mod mapped;
 mod native;
 mod runtime;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use berth_sys::cgroup::{Cgroup, CgroupPath, DeviceRule, Host};
 use berth_sys::overlay::Overlay;
-use berth_types::SandboxId;
 use berth_types::shim::{Create, Request};
+use berth_types::{ContainerId, SandboxId};
 use oci_spec::runtime::{Process, Spec};
 
 use berth_types::ability::Lacking;
@@ -82,6 +85,21 @@ pub trait Handler: fmt::Debug + Send + Sync {
         None
     }
 
+    /// What containers use that have a kernel of their own together, as that kernel tells. `state` is where the pod's runtime keeps what it
+    /// knows. One that has ended is left out. Blocks, until the deadline at most.
+    ///
+    /// # Errors
+    /// The kernel does not answer, or with something else.
+    fn shares(
+        &self,
+        _state: &Path,
+        _pod: &SandboxId,
+        _containers: &[&ContainerId],
+        _deadline: Instant,
+    ) -> io::Result<HashMap<ContainerId, Share>> {
+        Ok(HashMap::new())
+    }
+
     /// Whether its pods can have a user namespace: then [`Preparing::user`] is given, and what a container is made of is to be
     /// its.
     fn has_user_namespaces(&self) -> bool;
@@ -128,6 +146,15 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// # Errors
     /// What could not be given back; called again, it tries again.
     fn forget(&self, places: Places<'_>) -> Result<(), EngineError>;
+}
+
+/// What a container uses of its pod's own kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Processor time of its processes so far, in nanoseconds.
+    pub cpu_usage_ns: u64,
+    /// Memory in bytes, as far as the kernel tells that of one container from that of others.
+    pub memory: u64,
 }
 
 /// A port of a pod that has its own kernel.

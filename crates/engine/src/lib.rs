@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod events;
 mod handler;
+mod hooks_dir;
 mod host;
 mod image_tree;
 /// The image store, for callers.
@@ -51,6 +52,8 @@ pub use container::session::{
 pub use engine::Engine;
 pub use error::{Cause, EngineError};
 pub use events::{EngineEvent, Events, Stamped};
+/// Where hooks are unless a setting says another.
+pub use hooks_dir::DIRS as HOOKS_DIRS;
 pub use host::local::{mount_memory, unmount_below};
 /// 32 bytes of the kernel's randomness.
 pub use host::random::bytes as random_bytes;

@@ -48,6 +48,8 @@ pub(crate) struct HostFacts {
     pub(crate) unified: bool,
     /// Whether a limit of memory and swap together can be set.
     pub(crate) accounts_swap: bool,
+    /// Whether huge pages can be limited.
+    pub(crate) limits_hugepages: bool,
     /// Whether SELinux is in force.
     pub(crate) selinux: bool,
 }

@@ -64,6 +64,7 @@ pub(crate) async fn open(config: EngineConfig, seams: Seams) -> Result<(Arc<Shar
     let puller = Puller::new(registry, images.clone());
     let shared = Arc::new(Shared {
         cdi_dirs: RwLock::new(config.cdi_dirs.as_slice().into()),
+        hooks_dirs: RwLock::new(config.hooks_dirs.as_slice().into()),
         config,
         layout,
         views: Views::new(),

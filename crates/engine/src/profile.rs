@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use berth_container::plan::{self, CgroupMount, Inputs, PlanError, ProcessPlan, Seccomp};
-use berth_container::seccomp::{self, Cache, Conditions, MAX_PROFILE};
+use berth_container::seccomp::{self, Cache, Conditions, MAX_PROFILE, SeccompError};
 use berth_sys::fs::read_bounded;
 use berth_types::{Classify, Kind};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
@@ -20,7 +20,8 @@ pub(crate) struct Profiles {
 }
 
 impl Profiles {
-    /// The encoded plan of a container, with the namespaces and mount sources that come as descriptors.
+    /// The encoded plan of a container, with the namespaces and mount sources that come as descriptors. Its root does too, unless the
+    /// specification has another path for it than `/`.
     pub(crate) fn plan(
         &self,
         spec: &Spec,
@@ -34,7 +35,8 @@ impl Profiles {
             Some(process) => self.seccomp(process, security)?,
             None => None,
         };
-        let inputs = Inputs { given_root: true, given, given_mounts, seccomp, cgroups, ..Inputs::default() };
+        let given_root = spec.root().as_ref().is_none_or(|root| root.path() == Path::new("/"));
+        let inputs = Inputs { given_root, given, given_mounts, seccomp, cgroups, ..Inputs::default() };
         let mut plan = plan::plan(spec, &inputs).map_err(|e| refused(&e))?;
         plan.process.env.extend(raw_env.iter().map(line));
         plan.encode().map_err(|e| EngineError::invalid("container", e.to_string()))
@@ -63,6 +65,9 @@ impl Profiles {
         let failed = |e| EngineError::failed("seccomp profile", e);
         let conditions = || Conditions::of_host(bounding(process)).map_err(failed);
         let profile = match &security.seccomp {
+            SeccompChoice::Rules(text) => {
+                seccomp::parse(text.as_bytes(), conditions()?).map_err(|e| given(&e))?
+            }
             _ if security.privileged => return Ok(None),
             SeccompChoice::Unconfined => return Ok(None),
             SeccompChoice::Default => {
@@ -80,12 +85,14 @@ impl Profiles {
         process: &Process,
         security: &ContainerSecurity,
     ) -> Result<Option<Seccomp>, EngineError> {
-        if security.privileged {
-            return Ok(None);
-        }
         let bounding = bounding(process);
         let failed = |e| EngineError::failed("seccomp profile", e);
         let program = match &security.seccomp {
+            SeccompChoice::Rules(text) => {
+                let conditions = Conditions::of_host(bounding).map_err(failed)?;
+                self.cache.json(text.as_bytes(), conditions).map_err(|e| given(&e))?
+            }
+            _ if security.privileged => return Ok(None),
             SeccompChoice::Unconfined => return Ok(None),
             SeccompChoice::Default => {
                 let conditions = Conditions::of_host(bounding).map_err(failed)?;
@@ -101,6 +108,11 @@ impl Profiles {
         };
         Ok(Some(program.encode()))
     }
+}
+
+/// What is wrong with a profile that a plugin gave.
+fn given(error: &SeccompError) -> EngineError {
+    EngineError::invalid("seccomp_policy", format!("a plugin gives a profile that is none: {error}"))
 }
 
 fn bounding(process: &Process) -> u64 {

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     /// As it was at the start; what may change is beside it.
     pub(crate) config: EngineConfig,
     pub(crate) cdi_dirs: RwLock<Arc<[PathBuf]>>,
+    /// The same with hooks.
+    pub(crate) hooks_dirs: RwLock<Arc<[PathBuf]>>,
     pub(crate) layout: Layout,
     pub(crate) views: Views,
     pub(crate) stages: stages::Log,
@@ -101,6 +103,16 @@ impl Shared {
     /// From now on it is there.
     pub(crate) fn set_cdi_dirs(&self, dirs: Vec<PathBuf>) {
         *self.cdi_dirs.write().unwrap_or_else(PoisonError::into_inner) = dirs.into();
+    }
+
+    /// Where hooks are described now.
+    pub(crate) fn hooks_dirs(&self) -> Arc<[PathBuf]> {
+        Arc::clone(&self.hooks_dirs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on it is there.
+    pub(crate) fn set_hooks_dirs(&self, dirs: Vec<PathBuf>) {
+        *self.hooks_dirs.write().unwrap_or_else(PoisonError::into_inner) = dirs.into();
     }
 
     /// Runs short blocking work on a thread that may block.

@@ -1,5 +1,7 @@
 //! What becomes of a container by what plugins want. Everything is done or refused by name. Pure.
 
+mod kernel;
+
 use std::path::{Component, Path};
 
 use berth_engine::EngineError;
@@ -68,6 +70,7 @@ pub fn apply(wanted: &ContainerAdjustment, made: &mut Adjustable, has_user: bool
         devices(&linux.devices, &mut made.spec, has_user)?;
         namespaces(&linux.namespaces, &mut made.spec)?;
         sysctls(linux, &mut made.spec);
+        kernel::apply(linux, &mut made.spec, &mut process)?;
         if let Some(wanted) = &linux.resources {
             rules(&wanted.devices, &mut made.spec)?;
             resources(wanted, &mut made.resources)?;
@@ -81,16 +84,12 @@ pub fn apply(wanted: &ContainerAdjustment, made: &mut Adjustable, has_user: bool
 fn refuse(linux: &LinuxContainerAdjustment) -> Result<(), Refused> {
     let refused = [
         ("cgroups_path", !linux.cgroups_path.is_empty(), "Berth makes the cgroups of containers itself"),
-        ("io_priority", linux.io_priority.is_some(), "it is not supported yet"),
-        ("seccomp_policy", linux.seccomp_policy.is_some(), "it is not supported yet"),
         (
             "net_devices",
             linux.net_devices.keys().any(|key| taken_away(key).is_none()),
             "it is not supported yet",
         ),
-        ("scheduler", linux.scheduler.is_some(), "it is not supported yet"),
         ("rdt", linux.rdt.as_ref().is_some_and(|rdt| !rdt.remove), "it is not supported yet"),
-        ("memory_policy", linux.memory_policy.is_some(), "it is not supported yet"),
     ];
     match refused.iter().find(|(_, set, _)| *set) {
         Some((field, _, why)) => unsupported(field, why),

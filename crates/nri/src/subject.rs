@@ -218,6 +218,7 @@ fn seccomp(choice: &SeccompChoice) -> api::SecurityProfile {
     let (kind, path) = match choice {
         SeccompChoice::Unconfined => (ProfileType::Unconfined, String::new()),
         SeccompChoice::Default => (ProfileType::RuntimeDefault, String::new()),
+        SeccompChoice::Rules(_) => (ProfileType::Localhost, String::new()),
         SeccompChoice::Localhost(path) => (ProfileType::Localhost, path.to_string_lossy().into_owned()),
     };
     api::SecurityProfile { profile_type: kind as i32, localhost_ref: path }

@@ -11,11 +11,13 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use berth_container::plan::{self, Inputs, MAX_SPEC, Plan, PlanError, ProcessPlan, Seccomp};
+use berth_container::hook;
+use berth_container::plan::{self, Inputs, MAX_SPEC, Plan, ProcessPlan, Seccomp};
 use berth_container::run::DEFAULT_PATH;
 use berth_container::seccomp;
 use berth_sys::cgroup::{Cgroup, CgroupPath, Host};
 use berth_sys::fs::read_bounded;
+use berth_types::hook::Hooks;
 use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -33,16 +35,9 @@ pub(crate) struct Bundle {
     /// `config.json` as it was read.
     pub(crate) json: Vec<u8>,
     pub(crate) hooks: Hooks,
-    copies: Vec<CopyUp>,
-}
-
-/// All hooks of a specification.
-#[derive(Debug, Default)]
-pub(crate) struct Hooks {
-    pub(crate) prestart: Vec<Hook>,
-    pub(crate) create_runtime: Vec<Hook>,
-    pub(crate) create_container: Vec<Hook>,
+    /// Those that are run by later commands, as the record has them.
     pub(crate) later: LaterHooks,
+    copies: Vec<CopyUp>,
 }
 
 impl Bundle {
@@ -51,9 +46,16 @@ impl Bundle {
         let dir = dir.canonicalize().map_err(OciError::io("open the bundle", dir))?;
         let path = dir.join("config.json");
         let (mut spec, json) = read_config(&path)?;
-        let hooks = take_hooks(&mut spec)?;
+        let given = spec.hooks().clone().unwrap_or_default();
+        let list = |list: &Option<Vec<Hook>>| list.clone().unwrap_or_default();
+        let later = LaterHooks {
+            start_container: list(given.start_container()),
+            poststart: list(given.poststart()),
+            poststop: list(given.poststop()),
+        };
+        let hooks = hook::take(&mut spec)?;
         let copies = copy_up::take(&mut spec)?;
-        Ok(Self { dir, spec, json, hooks, copies })
+        Ok(Self { dir, spec, json, hooks, later, copies })
     }
 
     /// Whether its process has a terminal.
@@ -136,42 +138,7 @@ pub(crate) fn read_config(path: &Path) -> Result<(Spec, Vec<u8>), OciError> {
 /// The plan of a further process in a container of this specification.
 pub(crate) fn further_process(spec: &Spec, process: &Process) -> Result<ProcessPlan, OciError> {
     let inputs = Inputs { seccomp: filter(spec)?, ..Inputs::default() };
-    let mut plan = plan::process(process, &inputs, has_user_namespace(spec))?;
-    plan.personality = plan::personality(spec)?;
-    Ok(plan)
-}
-
-#[allow(deprecated, reason = "the prestart hooks are still written by others")]
-fn take_hooks(spec: &mut Spec) -> Result<Hooks, OciError> {
-    let Some(given) = spec.hooks().clone() else { return Ok(Hooks::default()) };
-    let of = |kind: &str, list: &Option<Vec<Hook>>| {
-        let list = list.clone().unwrap_or_default();
-        for (index, hook) in list.iter().enumerate() {
-            let wrong = |problem: &str| PlanError::Invalid {
-                field: format!("hooks.{kind}[{index}]"),
-                problem: problem.to_owned(),
-            };
-            if !hook.path().is_absolute() {
-                return Err(OciError::Spec(wrong("its path is not absolute")));
-            }
-            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
-                return Err(OciError::Spec(wrong("its timeout is not above zero")));
-            }
-        }
-        Ok(list)
-    };
-    let hooks = Hooks {
-        prestart: of("prestart", given.prestart())?,
-        create_runtime: of("createRuntime", given.create_runtime())?,
-        create_container: of("createContainer", given.create_container())?,
-        later: LaterHooks {
-            start_container: of("startContainer", given.start_container())?,
-            poststart: of("poststart", given.poststart())?,
-            poststop: of("poststop", given.poststop())?,
-        },
-    };
-    spec.set_hooks(None);
-    Ok(hooks)
+    Ok(plan::process(process, &inputs, has_user_namespace(spec))?.of_container(spec)?)
 }
 
 /// Gives the process a HOME, as runc does: programs rely on it. `find` is asked for that of a user if there is none.

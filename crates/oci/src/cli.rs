@@ -158,16 +158,6 @@ pub(crate) enum Verb {
     /// Not supported: the way back
     #[command(hide = true)]
     Restore(Anything),
-    /// For a process between this program and a hook
-    #[command(hide = true)]
-    RunHook {
-        pid: i32,
-        #[arg(action = clap::ArgAction::Set)]
-        user: bool,
-        path: PathBuf,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
 }
 
 /// Whatever belongs to a command that is refused.

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use berth_container::hook::HookError;
 use berth_container::plan::PlanError;
 use berth_container::run::{ExecFailure, RunError};
 use berth_container::seccomp::SeccompError;
@@ -101,15 +102,8 @@ pub enum OciError {
         command: String,
     },
     /// A hook failed.
-    #[error("hook {kind} {}: {problem}", path.display())]
-    Hook {
-        /// `createRuntime` and so on.
-        kind: &'static str,
-        /// The program.
-        path: PathBuf,
-        /// How.
-        problem: String,
-    },
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// A file or directory cannot be used.
     #[error("{action} {}", path.display())]
     Io {

@@ -58,13 +58,6 @@ pub(crate) fn has_ended(pidfd: BorrowedFd<'_>, within: Timespec) -> std::io::Res
     }
 }
 
-/// The number of a process in the innermost PID namespace that it is in; its own where that cannot be found out.
-pub(crate) fn pid_inside(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.and_then(|list| list.split_ascii_whitespace().next_back()?.parse().ok()).unwrap_or(pid)
-}
-
 /// Field 22. The name before may have any characters in it but ends with the last parenthesis.
 fn start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;

@@ -35,10 +35,15 @@ pub use error::OciError;
 
 use std::process::ExitCode;
 
+use berth_container::hook;
 use clap::Parser as _;
 
 /// The whole program: reads the command line, runs the command, reports what failed.
 pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| name.as_encoded_bytes() == hook::NAME.to_bytes()) {
+        return between(words);
+    }
     let args = match cli::Args::try_parse() {
         Ok(args) => args,
         Err(e) => {
@@ -48,6 +53,17 @@ pub fn main() -> ExitCode {
         }
     };
     run(args)
+}
+
+/// The process between this program and a hook in a container's namespaces.
+fn between(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    match hook::main(words) {
+        Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs the command of a command line.

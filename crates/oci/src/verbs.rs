@@ -62,9 +62,6 @@ pub(crate) fn run(args: Args, log: &Log) -> Result<i32, OciError> {
         Verb::Spec { bundle, rootless: false } => spec::spec(bundle.as_deref()),
         Verb::Checkpoint(_) => Err(refused("checkpoint", "Berth does not drive CRIU")),
         Verb::Restore(_) => Err(refused("restore", "Berth does not drive CRIU")),
-        Verb::RunHook { pid, user, path, args } => {
-            return crate::hooks::enter_and_run(pid, user, &path, &args);
-        }
     };
     done.map(|()| 0)
 }

@@ -179,6 +179,28 @@ fn a_further_process_has_the_clocks_and_the_personality_of_the_first() {
     }
 }
 
+/// Scheduling policy, I/O priority and memory policy: of the first process, of a hook in it, and of further ones.
+#[test]
+fn every_process_is_scheduled_as_the_specification_says() {
+    const LOOK: &str =
+        "cut -d' ' -f19,41 /proc/self/stat; busybox ionice; grep -om1 bind:0 /proc/self/numa_maps";
+    if !root("every_process_is_scheduled_as_the_specification_says") {
+        return;
+    }
+    let mut bundle = Bundle::new(&format!("({LOOK}) > /tmp/said; sleep 1000"));
+    let mut expected = "6 3\nbest-effort: prio 5\n".to_owned();
+    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 6 });
+    bundle.config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 5 });
+    if std::path::Path::new("/proc/self/numa_maps").exists() {
+        bundle.config["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "0" });
+        expected.push_str("bind:0\n");
+    }
+    let life = running(&bundle, Runtime::Ours);
+    let first = || std::fs::read_to_string(bundle.rootfs().join("tmp/said")).unwrap_or_default();
+    wait_until(|| first() == expected, first);
+    assert_eq!(life.call(&["exec", &life.id, "sh", "-c", LOOK]).out, expected);
+}
+
 /// containerd sends the devices along with every change of limits: what the container has stays, what a hook gave it too.
 #[test]
 fn an_update_leaves_the_devices_alone() {

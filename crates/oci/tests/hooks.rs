@@ -137,13 +137,64 @@ fn hooks_of_a_start_that_fail() {
     assert_eq!(life.text("out"), "");
     life.call(&["delete", "--force", &life.id]).fine();
     drop(life);
-    // Afterwards it is only told.
+    // The same afterwards: the command has run by then.
     bundle.config["hooks"] = json!({ "poststart": [{ "path": "/bin/false" }] });
     let life = Life::new(&bundle, Runtime::Ours);
     life.create(&[]).fine();
     let said = life.verb("start");
-    assert!(said.code == 0 && said.err.contains("poststart"), "{said:?}");
-    assert_eq!(life.status(), "running");
+    assert!(said.code == 1 && said.err.contains("hook poststart /bin/false: exit status 1"), "{said:?}");
+    life.until("stopped");
+}
+
+/// What takes back is run whatever failed of it before.
+#[test]
+fn a_poststop_hook_that_fails_keeps_none_from_running() {
+    if !root("a_poststop_hook_that_fails_keeps_none_from_running") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    let log = bundle.path().join("log");
+    let last = format!("echo last >> {}", log.display());
+    bundle.config["hooks"]["poststop"] = json!([
+        { "path": "/bin/false" },
+        { "path": "/no/such/hook" },
+        { "path": "/bin/sh", "args": ["sh", "-c", last] },
+    ]);
+    let life = Life::new(&bundle, Runtime::Ours);
+    life.create(&[]).fine();
+    life.verb("start").fine();
+    life.until("stopped");
+    let said = life.verb("delete");
+    assert!(
+        said.code == 0 && said.err.contains("/bin/false") && said.err.contains("/no/such/hook"),
+        "{said:?}"
+    );
+    assert_eq!(std::fs::read_to_string(&log).expect("the last one ran"), "last\n");
+    life.verb("state").refused("does not exist");
+}
+
+/// What a hook has started may go on and hold its streams; and it may say much, or read nothing of what it is told.
+#[test]
+fn a_hook_is_not_waited_for_longer_than_it_runs() {
+    if !root("a_hook_is_not_waited_for_longer_than_it_runs") {
+        return;
+    }
+    let mut bundle = Bundle::new("true");
+    let pid_file = bundle.path().join("pid");
+    let left = format!("sleep 1000 & echo $! > {}", pid_file.display());
+    let long = format!("{:?}", "x".repeat(100_000));
+    bundle.config["annotations"] = json!({ "long": long });
+    let path = ["PATH=/bin:/usr/bin"];
+    bundle.config["hooks"]["createRuntime"] = json!([
+        { "path": "/bin/sh", "args": ["sh", "-c", left], "env": path },
+        { "path": "/bin/sh", "args": ["sh", "-c", "head -c 3000000 /dev/zero"], "env": path },
+        { "path": "/bin/true" },
+    ]);
+    let output = bundle.run(Runtime::Ours);
+    let pid: i32 = std::fs::read_to_string(&pid_file).expect("the hook ran").trim().parse().expect("a pid");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it goes on");
+    assert!(output.status.success(), "{}", support::bundle::text(&output));
 }
 
 #[test]
@@ -220,11 +271,17 @@ fn a_hook_runs_in_the_bundle() {
     }
     for runtime in std::iter::once(Runtime::Ours).chain(oracles(test)) {
         let mut bundle = Bundle::new("true");
-        bundle.config["hooks"]["createRuntime"] =
-            json!([{ "path": "/bin/sh", "args": ["sh", "-c", "pwd > here"], "env": ["PATH=/bin:/usr/bin"] }]);
+        for kind in ["createRuntime", "createContainer"] {
+            let line = format!("pwd > here-{kind}");
+            bundle.config["hooks"][kind] =
+                json!([{ "path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/bin:/usr/bin"] }]);
+        }
         assert!(bundle.run(runtime).status.success(), "{runtime:?}");
-        let here = std::fs::read_to_string(bundle.path().join("here")).expect("it ran in the bundle");
-        assert_eq!(here.trim(), bundle.path().to_str().expect("a path"), "{runtime:?}");
+        for kind in ["createRuntime", "createContainer"] {
+            let here = bundle.path().join(format!("here-{kind}"));
+            let here = std::fs::read_to_string(here).expect("it ran in the bundle");
+            assert_eq!(here.trim(), bundle.path().to_str().expect("a path"), "{runtime:?} {kind}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! runtime   a program with runc's command line, or runsc's        docs/adr/0096, 0097
 //! foreign   a shim that speaks containerd's protocol              docs/adr/0095
+//! hooked    this program itself, with programs on the way         docs/adr/0102
 //! ```
 //!
 //! What takes time here waits, each time with a limit: it is called by threads of their own. The others are the loop's.
@@ -55,6 +56,11 @@ pub(crate) trait Driver: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether further processes of the container are made by this too, and not by the shim itself.
+    fn makes_sessions(&self) -> bool {
+        true
+    }
+
     /// Has a container whose processes are none of the host's signalled, by all but SIGKILL: that is for what stands for it.
     fn signal(&self, _signal: i32) -> std::io::Result<()> {
         Ok(())
@@ -91,6 +97,10 @@ pub(crate) struct Order<'a> {
     pub(crate) spaces: &'a Spaces,
     /// The PID namespace to be joined, if it is not the specification's.
     pub(crate) pid_space: Option<&'a OwnedFd>,
+    /// The descriptors that came with it.
+    pub(crate) fds: &'a [OwnedFd],
+    /// What its processes have if it says nothing.
+    pub(crate) oom_score: Option<i32>,
 }
 
 /// A container that was made.
@@ -106,6 +116,8 @@ pub(crate) struct Created {
     pub(crate) terminal: Option<OwnedFd>,
     /// Ends it until it is taken over.
     pub(crate) unclaimed: Unclaimed,
+    /// What was done otherwise, for users.
+    pub(crate) notes: Vec<String>,
 }
 
 /// How a process ended whose end a driver tells.

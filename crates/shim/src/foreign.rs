@@ -158,7 +158,7 @@ impl Foreign {
         let owned = pidfd.try_clone().map_err(|e| system("duplicate a descriptor", &e))?;
         let unclaimed = Unclaimed::new(Arc::clone(self) as _, owned);
         let ends = Ends::Fifos(self.ends(client, stdio));
-        Ok(Created { pid, pidfd, ends, terminal: None, unclaimed })
+        Ok(Created { pid, pidfd, ends, terminal: None, unclaimed, notes: Vec::new() })
     }
 
     /// The process that the shim names, which must be in the container's cgroup.
@@ -218,7 +218,7 @@ impl Foreign {
         drop(self.hopeless.set(failure));
         let (ends, terminal) = making::ends(pipes, made.console)?;
         let unclaimed = Unclaimed::new(Arc::clone(self) as _, pidfd);
-        Ok(Created { pid: made.pid, pidfd: made.pidfd, ends, terminal, unclaimed })
+        Ok(Created { pid: made.pid, pidfd: made.pidfd, ends, terminal, unclaimed, notes: Vec::new() })
     }
 }
 

@@ -9,6 +9,7 @@
 //! driver      the seam to what others make         pause       a process that keeps a pod's cgroup
 //!   runtime   a container that an OCI runtime makes   waiter   stands for a container in a sandbox
 //!   foreign   a container by a shim that others wrote
+//!   hooked    a container of its own with hooks
 //! ```
 //!
 //! The daemon starts it from a sealed memfd with a listening socket as descriptor 3 and its own
@@ -21,6 +22,7 @@
 use std::ffi::CStr;
 use std::process::ExitCode;
 
+use berth_container::hook;
 use berth_sys::memory::{self, Keep};
 use berth_sys::signal::{SignalFd, ignore};
 use berth_types::shim::LISTEN_FD;
@@ -32,6 +34,7 @@ mod container;
 mod driver;
 mod exec;
 mod foreign;
+mod hooked;
 mod init;
 mod making;
 mod outcome;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         () if is(init::NAME) => (init::NAME, init::run),
         () if is(pause::NAME) => (pause::NAME, pause::run),
         () if is(waiter::NAME) => (waiter::NAME, waiter::run),
+        () if is(hook::NAME) => (hook::NAME, hook),
         () if is(foreign::trial::NAME) => (foreign::trial::NAME, foreign::trial::run),
         () => (c"berth-shim", serve),
     };
@@ -59,6 +63,18 @@ fn main() -> ExitCode {
     let done = run();
     // Nothing can be reported: stderr is the null device, and the daemon sees the end.
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Between the shim and a hook in a container's namespaces, whose status this has.
+fn hook() -> std::io::Result<()> {
+    match hook::main(std::env::args_os().skip(1)) {
+        Ok(status) => berth_sys::process::exit_now(status),
+        Err(e) => {
+            // What the shim listens to.
+            eprintln!("{e}");
+            Err(e)
+        }
+    }
 }
 
 fn serve() -> std::io::Result<()> {

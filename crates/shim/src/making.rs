@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_container::plan::{Plan, RootSource, Space};
-use berth_container::run::{self, Given, Prepared, Stdio};
-use berth_sys::cgroup::{Cgroup, OomWatch};
+use berth_container::run::{self, Company, Given, Prepared, Stdio};
+use berth_sys::cgroup::Cgroup;
 use berth_types::shim::{Create, Failure, Reason, record};
 
 use crate::container::{Made, Main};
@@ -55,7 +55,11 @@ impl Making {
         if let Some(driver) = self.driver.clone() {
             return self.make_by(driver);
         }
-        let (mut prepared, pipes, oom) = self.prepare()?;
+        let cgroup = Cgroup::from_dirs(self.create.cgroup_dirs.iter().map(Into::into).collect());
+        // Before there is a process that memory could run out for.
+        let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
+        let plan = Plan::decode(&self.create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
+        let (mut prepared, pipes) = prepare(&self.order(), plan, Company::default())?;
         let pidfd = prepared.pidfd().try_clone_to_owned();
         let pidfd = pidfd.map_err(|e| system("duplicate a descriptor", &e))?;
         let (ends, terminal) = ends(pipes, prepared.take_console())?;
@@ -74,63 +78,73 @@ impl Making {
     /// The same by another.
     fn make_by(self, driver: Arc<dyn Driver>) -> Result<Setup, Failure> {
         let oom = driver.memory().oom_watch().map_err(|e| system("watch the container's memory", &e))?;
-        let (create, spaces, pid_space) = (&self.create, &*self.spaces, self.pid_space.as_ref());
-        let created = driver.create(&Order { create, spaces, pid_space })?;
+        let created = driver.create(&self.order())?;
         record(&self.dir, created.pid)?;
         let main = Main { pid: created.pid, pidfd: created.pidfd, prepared: None };
-        let (unclaimed, terminal) = (Some(created.unclaimed), created.terminal);
+        let (unclaimed, terminal, notes) = (Some(created.unclaimed), created.terminal, created.notes);
         Ok(Setup {
-            made: Some(Box::new(Made { main, unclaimed, terminal, notes: Vec::new(), oom })),
+            made: Some(Box::new(Made { main, unclaimed, terminal, notes, oom })),
             ends: created.ends,
             log: self.create.log.map(Into::into),
             stdin_once: self.create.stdin_once,
         })
     }
 
-    /// The process, with pipes the shim's ends of its stdio, and what watches its memory.
-    fn prepare(&self) -> Result<(Prepared, Option<Ends>, Option<OomWatch>), Failure> {
-        let create = &self.create;
-        let mut plan = Plan::decode(&create.plan).map_err(|e| failure(Reason::Protocol, e.to_string()))?;
-        if self.pid_space.is_some() {
-            plan.namespaces.pid = Space::Given;
+    fn order(&self) -> Order<'_> {
+        Order {
+            create: &self.create,
+            spaces: &self.spaces,
+            pid_space: self.pid_space.as_ref(),
+            fds: &self.fds,
+            oom_score: self.oom_score,
         }
-        plan.process.oom_score_adj = plan.process.oom_score_adj.or(self.oom_score);
-        let cgroup = Cgroup::from_dirs(create.cgroup_dirs.iter().map(Into::into).collect());
-        let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
-        // Before there is a process that memory could run out for.
-        let oom = cgroup.oom_watch().map_err(|e| system("watch the container's memory", &e))?;
-        let given = self.given(&plan)?;
-        let (stdio, pipes) = stdio(create).map_err(|e| system("make the container's stdio", &e))?;
-        let prepared = run::create(&plan, &given, stdio, &join);
-        let prepared = prepared.map_err(|e| refused(&e.because_of(&cgroup)))?;
-        Ok((prepared, pipes, oom))
     }
+}
 
-    /// Assigns the descriptors that came with a Create.
-    fn given(&self, plan: &Plan) -> Result<Given<'_>, Failure> {
-        let mut fds = self.fds.iter().map(AsFd::as_fd);
-        let missing = || failure(Reason::Protocol, "Create lacks descriptors that its plan names");
-        let root = match plan.root.source {
-            RootSource::Given => Some(fds.next().ok_or_else(missing)?),
-            RootSource::Path(_) => None,
-        };
-        let user = match (&plan.namespaces.user, &self.spaces.user) {
-            (Space::Given, Some(of_pod)) => Some(of_pod.as_fd()),
-            (Space::Given, None) => Some(fds.next().ok_or_else(missing)?),
-            (Space::Host | Space::New | Space::Path(_), _) => None,
-        };
-        Ok(Given {
-            root,
-            mounts: fds.collect(),
-            user,
-            pid: self.pid_space.as_ref().map(AsFd::as_fd),
-            net: self.spaces.network.as_ref().map(AsFd::as_fd),
-            ipc: self.spaces.ipc.as_ref().map(AsFd::as_fd),
-            uts: self.spaces.uts.as_ref().map(AsFd::as_fd),
-            cgroup: None,
-            base: Some(self.spaces.base.as_fd()),
-        })
+/// The process of a plan, with pipes the shim's ends of its stdio.
+pub(crate) fn prepare(
+    order: &Order<'_>,
+    mut plan: Plan,
+    company: Company<'_>,
+) -> Result<(Prepared, Option<Ends>), Failure> {
+    if order.pid_space.is_some() {
+        plan.namespaces.pid = Space::Given;
     }
+    plan.process.oom_score_adj = plan.process.oom_score_adj.or(order.oom_score);
+    let cgroup = Cgroup::from_dirs(order.create.cgroup_dirs.iter().map(Into::into).collect());
+    let join = cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
+    let given = given(order, &plan)?;
+    let (stdio, pipes) = stdio(order.create).map_err(|e| system("make the container's stdio", &e))?;
+    let prepared = run::create_in_company(&plan, &given, stdio, &join, company);
+    let prepared = prepared.map_err(|e| refused(&e.because_of(&cgroup)))?;
+    Ok((prepared, pipes))
+}
+
+/// Assigns the descriptors that came with a Create.
+fn given<'a>(order: &Order<'a>, plan: &Plan) -> Result<Given<'a>, Failure> {
+    let mut fds = order.fds.iter().map(AsFd::as_fd);
+    let missing = || failure(Reason::Protocol, "Create lacks descriptors that its plan names");
+    // A path is found from the host's mounts alone, and so is it by who visits the container there.
+    let (root, base) = match plan.root.source {
+        RootSource::Given => (Some(fds.next().ok_or_else(missing)?), Some(order.spaces.base.as_fd())),
+        RootSource::Path(_) => (None, None),
+    };
+    let user = match (&plan.namespaces.user, &order.spaces.user) {
+        (Space::Given, Some(of_pod)) => Some(of_pod.as_fd()),
+        (Space::Given, None) => Some(fds.next().ok_or_else(missing)?),
+        (Space::Host | Space::New | Space::Path(_), _) => None,
+    };
+    Ok(Given {
+        root,
+        mounts: fds.collect(),
+        user,
+        pid: order.pid_space.map(AsFd::as_fd),
+        net: order.spaces.network.as_ref().map(AsFd::as_fd),
+        ipc: order.spaces.ipc.as_ref().map(AsFd::as_fd),
+        uts: order.spaces.uts.as_ref().map(AsFd::as_fd),
+        cgroup: None,
+        base,
+    })
 }
 
 /// What the pump serves, and a terminal's master for its size.

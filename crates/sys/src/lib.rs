@@ -20,6 +20,7 @@ pub mod procfs;
 pub mod pty;
 pub mod quota;
 pub mod rlimit;
+pub mod sched;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -85,18 +85,14 @@ pub fn named(number: i32) -> Option<rustix::process::Signal> {
     }
 }
 
-/// Has a program begin with no signal blocked, whatever its starter blocks.
+/// Has a program begin with no signal blocked or ignored, whatever its starter does with them.
 pub fn unblocked(command: &mut std::process::Command) {
-    let none = set(&[]);
-    let unblock = move || {
-        // SAFETY: the set is initialised, and the call is safe between fork and execve.
-        match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) } {
-            0 => Ok(()),
-            error => Err(std::io::Error::from_raw_os_error(error)),
-        }
+    let reset = || {
+        crate::process::reset_signals();
+        Ok(())
     };
     // SAFETY: what is called neither allocates nor locks.
-    unsafe { command.pre_exec(unblock) };
+    unsafe { command.pre_exec(reset) };
 }
 
 /// Ignores signals for the whole process; programs it starts inherit that unless their starter resets it.

@@ -65,6 +65,8 @@ pub enum Ability {
     ProtectedPaths,
     /// Filters of system calls.
     Seccomp,
+    /// Scheduling policies, I/O priorities and memory policies.
+    Scheduling,
     /// The host's network.
     HostNetwork,
     /// Port forwarding.
@@ -119,7 +121,7 @@ impl Maker {
 
 impl Ability {
     /// Every one, in the order of the document.
-    pub const ALL: [Ability; 28] = [
+    pub const ALL: [Ability; 29] = [
         Ability::UserNamespaces,
         Ability::RawEnvironment,
         Ability::MappedPropagation,
@@ -143,6 +145,7 @@ impl Ability {
         Ability::Propagation,
         Ability::ProtectedPaths,
         Ability::Seccomp,
+        Ability::Scheduling,
         Ability::HostNetwork,
         Ability::PortForward,
         Ability::RealtimeSignals,
@@ -174,12 +177,15 @@ impl Ability {
             Ability::Sysctls => "sysctls",
             Ability::Selinux => "SELinux labels",
             Ability::Apparmor => "AppArmor profiles of the host",
-            Ability::Hooks => "hooks, which some devices of the Container Device Interface come with",
+            Ability::Hooks => "OCI hooks",
             Ability::Propagation => "mounts that propagate",
             Ability::ProtectedPaths => {
                 "paths to hide or to make read-only (`masked_paths`, `readonly_paths`) outside of `/proc` and `/sys`"
             }
             Ability::Seccomp => "seccomp profiles",
+            Ability::Scheduling => {
+                "scheduling policies, I/O priorities and memory policies, which NRI plugins may set"
+            }
             Ability::HostNetwork => "the host's network",
             Ability::PortForward => "port forwarding",
             Ability::RealtimeSignals => "real-time signals as stop signals (`SIGRTMIN+3`)",
@@ -191,17 +197,10 @@ impl Ability {
     /// Whether pods have it by this kind of handler.
     pub fn of(self, maker: Maker) -> Has {
         match maker {
-            Maker::Native => self.of_native(),
+            Maker::Native => Has::Yes,
             Maker::Runtime => self.of_runtime(),
             Maker::Gvisor => self.of_gvisor(),
             Maker::Shim => self.of_shim(),
-        }
-    }
-
-    fn of_native(self) -> Has {
-        match self {
-            Ability::Hooks => Has::Refused,
-            _ => Has::Yes,
         }
     }
 
@@ -211,7 +210,8 @@ impl Ability {
                 "a kubelet is told so where the runtime has `features`, as crun has from 1.9 on; crun 1.8 shows nothing that is mounted \
                  below a volume",
             ),
-            Ability::RawEnvironment | Ability::MappedPropagation => Has::Refused,
+            // Those that do not know them pass over them in silence, and do not tell.
+            Ability::RawEnvironment | Ability::MappedPropagation | Ability::Scheduling => Has::Refused,
             Ability::RecursiveReadOnly => Has::Depends("runc; crun from 1.9 on, which tells that it can"),
             Ability::UnmountedRoot => Has::Otherwise(MOUNTED_ROOT),
             Ability::ContainerLimits
@@ -259,6 +259,7 @@ impl Ability {
             | Ability::Hooks
             | Ability::Propagation
             | Ability::RealtimeSignals
+            | Ability::Scheduling
             | Ability::ProtectedPaths => Has::Refused,
             Ability::PortForward => Has::But(
                 "by a `runsc port-forward` for each connection, one after the other, to 127.0.0.1 alone; a client's half-close is not \
@@ -274,7 +275,8 @@ impl Ability {
             ),
             Ability::HugePages => Has::Otherwise("there are none"),
             Ability::Statistics => Has::Otherwise(
-                "processor time and memory while it is the only one of its pod that runs, the writable layer and the pod's own always",
+                "of the sandbox as a whole while it is the only one of its pod that runs; of several as gVisor's kernel tells, which knows the \
+                 processor time of each and gives each an equal part of the memory",
             ),
             Ability::Seccomp => Has::But(
                 "obeyed by gVisor's kernel; other actions than allow, kill (of the thread), trap, trace and the errors EPERM and \
@@ -334,13 +336,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_in_the_table_once_and_native_has_all_but_hooks() {
+    fn each_is_in_the_table_once_and_native_has_all() {
         let mut words: Vec<&str> = Ability::ALL.iter().map(|ability| ability.words()).collect();
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), Ability::ALL.len());
         for ability in Ability::ALL {
-            assert_eq!(ability.need(Maker::Native).is_ok(), ability != Ability::Hooks);
+            assert!(ability.need(Maker::Native).is_ok());
             // A row in which nothing differs is none.
             assert!(Maker::ALL.iter().any(|maker| ability.of(*maker) != Has::Yes), "{ability:?}");
         }

@@ -10,6 +10,7 @@ pub mod ability;
 pub mod digest;
 pub mod duration;
 pub mod error;
+pub mod hook;
 pub mod id;
 pub mod lifecycle;
 pub mod metric;

@@ -7,11 +7,14 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::test_kill_process;
 
-/// A daemon that was killed may share what it had for a moment with a child that it was just starting, and one that ends has it to its
-/// last moment.
+/// One that ends has it to its last moment.
 const LIMIT: Duration = Duration::from_secs(2);
+/// A daemon that was killed shares what it had with a child that it was just starting, until that is executed.
+const KILLED_LIMIT: Duration = Duration::from_secs(20);
 /// The wait before it is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -32,6 +35,11 @@ pub(super) fn of(instance: &str) -> anyhow::Result<Option<UnixListener>> {
             continue;
         }
         let holder = UnixStream::connect_addr(&address).and_then(|stream| Ok(socket_peercred(&stream)?));
+        let is_gone = holder.as_ref().is_ok_and(|holder| test_kill_process(holder.pid) == Err(Errno::SRCH));
+        if is_gone && begun.elapsed() < KILLED_LIMIT {
+            std::thread::sleep(AGAIN);
+            continue;
+        }
         let pid = match holder {
             Ok(holder) if !holder.uid.is_root() => {
                 let (pid, uid) = (holder.pid.as_raw_nonzero(), holder.uid.as_raw());

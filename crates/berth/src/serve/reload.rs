@@ -68,6 +68,7 @@ impl Reload {
             }
         };
         let changes = changes(&self.running, &layers);
+        self.apply(engine, &settings).await;
         for changed in &changes {
             let Changed { key, from, to, change } = changed;
             match change {
@@ -80,7 +81,6 @@ impl Reload {
         if changes.is_empty() {
             tracing::info!("the configuration was read again: nothing has changed");
         }
-        self.apply(engine, &settings).await;
         self.running.take(&layers, Change::Reload);
     }
 
@@ -99,6 +99,7 @@ pub(super) fn live(settings: &Settings) -> Live {
         certs_dirs: settings.certs_dirs.clone(),
         short_name_hosts: settings.short_name_hosts.clone(),
         cdi_dirs: settings.cdi_dirs.clone(),
+        hooks_dirs: settings.hooks_dirs.clone(),
         cni: CniNetwork { conf_dir: settings.cni_conf_dir.clone(), bin_dirs: settings.cni_bin_dirs.clone() },
     }
 }

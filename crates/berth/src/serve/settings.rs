@@ -79,6 +79,8 @@ pub(crate) struct Given {
     #[arg(long)]
     pub(crate) cdi_dir: Option<Vec<PathBuf>>,
     #[arg(long)]
+    pub(crate) hooks_dir: Option<Vec<PathBuf>>,
+    #[arg(long)]
     pub(crate) handler: Option<Vec<String>>,
     #[arg(long)]
     pub(crate) handler_dir: Option<Vec<PathBuf>>,
@@ -157,6 +159,7 @@ pub(crate) struct Settings {
     pub(crate) handlers: BTreeMap<String, PathBuf>,
     pub(crate) handler_dirs: Vec<PathBuf>,
     pub(crate) cdi_dirs: Vec<PathBuf>,
+    pub(crate) hooks_dirs: Vec<PathBuf>,
     pub(crate) default_handler: String,
     pub(crate) nri: Nri,
     /// None collects none.
@@ -232,6 +235,10 @@ impl Given {
             cdi_dirs: or(self.cdi_dir, berth_cdi::devices::DIRS)
                 .into_iter()
                 .map(|dir| absolute("cdi-dir", dir))
+                .collect::<Result<_, _>>()?,
+            hooks_dirs: or(self.hooks_dir, berth_engine::HOOKS_DIRS)
+                .into_iter()
+                .map(|dir| absolute("hooks-dir", dir))
                 .collect::<Result<_, _>>()?,
             default_handler: handlers::default(self.default_handler)?,
             nri,

@@ -63,7 +63,7 @@ fn what_a_container_does_is_shown() {
     // Both listen when they have seen something.
     assert!(wait_until(LIMIT, || {
         home.berth(&["run", "--rm", "-q", "--name", "probe", BUSYBOX, "true"]).fine();
-        true
+        [&events, &json].into_iter().all(|seen| seen.has("probe"))
     }));
     home.berth(&["run", "-d", "-q", "--name", "t", "-m", "64m", BUSYBOX, "sleep", "12345"]).fine();
     events.shows("container t/t running\n");

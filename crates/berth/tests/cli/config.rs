@@ -66,8 +66,8 @@ fn a_daemon_reads_its_configuration_again() {
 
     write("short-name-host = ['docker.io']\ndefault-handler = 'runc'\nlog-level = 'debug'\n");
     again("default-handler: changed from \"native\" to \"runc\"; takes effect at the next start");
-    let log = home.daemon.log();
-    assert!(log.contains("log-level: changed from \"info\" to \"debug\"\n"), "{log}");
+    let level = || home.daemon.log().contains("log-level: changed from \"info\" to \"debug\"\n");
+    assert!(wait_until(LIMIT, level), "{}", home.daemon.log());
     home.berth(&["pull", "-q", short]).fine();
 
     write("short-name-host = ['docker.io']\nnetwrok = 'none'\n");

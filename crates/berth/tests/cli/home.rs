@@ -101,10 +101,15 @@ impl Call {
         self.child.stdin.take().unwrap()
     }
 
+    /// Whether this is on standard output by now.
+    pub fn has(&self, text: &str) -> bool {
+        self.out.now().contains(text)
+    }
+
     /// Waits until this is on standard output.
     #[track_caller]
     pub fn shows(&self, text: &str) {
-        let shown = wait_until(LIMIT, || self.out.now().contains(text));
+        let shown = wait_until(LIMIT, || self.has(text));
         assert!(shown, "{}: {text:?} was not shown: {}\n{}", self.what, self.out.now(), self.err.now());
     }
 

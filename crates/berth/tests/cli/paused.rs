@@ -87,7 +87,7 @@ fn a_pod_is_paused_as_a_whole_and_over_a_restart_of_the_daemon() {
     let mut home = Home::start();
     let container = |name: &str, line: &str| {
         format!(
-            "  - name: {name}\n    image: {BUSYBOX}\n    command: [sh, -c, '{line}']\n    livenessProbe: {{periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1, exec: {{command: ['true']}}}}\n"
+            "  - name: {name}\n    image: {BUSYBOX}\n    command: [sh, -c, '{line}']\n    livenessProbe: {{periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1, exec: {{command: ['true']}}}}\n"
         )
     };
     let pod = format!(

@@ -167,7 +167,7 @@ fn a_container_that_fails_is_run_again_after_its_back_off() {
 fn a_pod_ends_at_its_deadline_and_stays_ended() {
     require_root!();
     let home = Home::start();
-    let limits = "  activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 1\n";
+    let limits = "  activeDeadlineSeconds: 10\n  terminationGracePeriodSeconds: 1\n";
     let spec = format!("{limits}  containers:\n{}", container("a", "exec sleep 1000"));
     home.feed(&["play", "-q", "-"], pod("late", &spec).as_bytes()).fine();
     let ended = home.wait_state("late", "a", "exited");

@@ -38,7 +38,7 @@ const TRAPS: &str = "trap \"exit 0\" TERM; touch /kept/up; sleep 1000 & wait";
 fn what_fails_its_liveness_probe_is_ended_and_run_again() {
     require_root!();
     let home = Home::start();
-    let probe = "{periodSeconds: 1, failureThreshold: 1, exec: {command: [test, ! , -e, /kept/ill]}}";
+    let probe = "{periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1, exec: {command: [test, ! , -e, /kept/ill]}}";
     // It ends well when it is asked to: by OnFailure it is run again all the same, since its probe failed.
     let fields = format!("livenessProbe: {}", probe.replace("! ", "'!'"));
     play(&home, &pod("lives", "restartPolicy: OnFailure", TRAPS, &fields));
@@ -80,8 +80,7 @@ fn a_probe_that_is_late_has_failed_and_its_own_grace_counts() {
 fn readiness_follows_its_probe_also_under_the_next_daemon() {
     require_root!();
     let mut home = Home::start();
-    let fields =
-        "readinessProbe: {periodSeconds: 1, failureThreshold: 1, exec: {command: [test, -e, /kept/ready]}}";
+    let fields = "readinessProbe: {periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1, exec: {command: [test, -e, /kept/ready]}}";
     play(&home, &pod("reads", "terminationGracePeriodSeconds: 1", "exec sleep 1000", fields));
     let not = wait_until_it(&home, "reads", |c| c["probe"] != "");
     assert_eq!((&not["ready"], &not["state"]), (&false.into(), &"running".into()));

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use berth_testkit::guard::wait_until;
 use berth_testkit::{isolated, require_root};
 use serde_json::Value;
 
-use crate::home::{BUSYBOX, Home, LIMIT, fetch};
+use crate::home::{BUSYBOX, Home, LIMIT, fetch, program};
 
 /// Three pods that each serve their name, one that asks, and the service between them.
 fn web(replicas: u32) -> String {
@@ -36,11 +37,18 @@ spec:
         image: {BUSYBOX}
         command: [sh, -c, 'hostname > /tmp/index.html; touch /tmp/ready; exec httpd -f -p 8080 -h /tmp']
         ports: [{{name: page, containerPort: 8080}}]
-        readinessProbe: {{periodSeconds: 1, failureThreshold: 1, exec: {{command: [test, -e, /tmp/ready]}}}}
+        readinessProbe: {{periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1, exec: {{command: [sh, -c, 'test -e /tmp/ready && wget -q -O /dev/null http://127.0.0.1:8080/']}}}}
 ---
 {}",
         asker()
     )
+}
+
+/// With a block of addresses of its own: those that daemons choose by their names may be the same by chance.
+fn start() -> Home {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let block = format!("10.216.{}.0/24", NEXT.fetch_add(1, Ordering::Relaxed));
+    Home::start_with(program(), &["--service-cidr", &block])
 }
 
 /// A pod that asks others.
@@ -88,7 +96,7 @@ fn only4(text: &str) -> String {
 #[test]
 fn the_example_of_services_answers() {
     require_root!();
-    let home = Home::start();
+    let home = start();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/services.yaml");
     home.berth(&["play", "-q", example]).fine();
     // Of each family that the machine has.
@@ -107,7 +115,7 @@ fn the_example_of_services_answers() {
 #[test]
 fn a_service_leads_to_the_pods_that_are_ready() {
     require_root!();
-    let mut home = Home::start();
+    let mut home = start();
     home.write("web.yaml", &only4(&web(3)));
     let said = home.berth(&["play", "-q", "web.yaml"]);
     assert!(said.err.contains("service/web made, 10."), "{said:?}");
@@ -197,7 +205,7 @@ fn gone(home: &Home, file: &str) {
 #[test]
 fn names_are_answered_and_others_passed_on() {
     require_root!();
-    let home = Home::start();
+    let home = start();
     let headless = "{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {clusterIP: None, selector: {app: db}, ports: [{name: sql, port: 5432}]}}";
     let set = format!(
         "{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: db}}, spec: {{serviceName: db, replicas: 2, selector: {{matchLabels: {{app: db}}}}, template: {{metadata: {{labels: {{app: db}}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: main, image: {BUSYBOX}, command: [sleep, '100000']}}]}}}}}}}}"
@@ -233,7 +241,7 @@ fn names_are_answered_and_others_passed_on() {
 #[test]
 fn a_changed_file_changes_the_service_and_keeps_its_address() {
     require_root!();
-    let home = Home::start();
+    let home = start();
     home.write("web.yaml", &only4(&web(1)));
     home.berth(&["play", "-q", "web.yaml"]).fine();
     let before = wait_endpoints(&home, "web", 1);
@@ -272,7 +280,7 @@ fn inside(home: &Home, pod: &str, port: u16) -> UdpSocket {
 #[test]
 fn a_service_of_udp_leaves_a_pod_that_is_removed() {
     require_root!();
-    let home = Home::start();
+    let home = start();
     // A pod that is made before there are services depends on no daemon.
     home.feed(&["play", "-q", "-"], asker().as_bytes()).fine();
     assert!(!ask(&home, "cat /etc/resolv.conf").contains("cluster.local"));

@@ -88,7 +88,8 @@ fn a_deployment_keeps_its_pods_and_replaces_them_by_a_new_template() {
     );
     wait_workload(&home, "web", "ready");
     let new = names(&home);
-    assert_eq!(home.berth(&["logs", new.first().unwrap()]).fine(), "two\n");
+    let log = || home.berth(&["logs", new.first().unwrap()]).fine();
+    assert!(wait_until(LIMIT, || log() == "two\n"), "{}", log());
     let other = served("true", "").replace("app: web", "app: other");
     let err = home.feed(&["play", "-"], workload("Deployment", "web", &other).as_bytes()).refused();
     assert!(err.contains("Deployment web: spec.selector: Invalid value: field is immutable"), "{err}");
@@ -151,7 +152,8 @@ fn sets_of_other_kinds_have_their_names() {
     let count = |prefix: &str| pods.iter().filter(|name| name.starts_with(prefix)).count();
     assert_eq!((count("db-"), count("agent-"), count("some-"), pods.len()), (2, 1, 2, 5), "{pods:?}");
     assert!(pods.contains("db-0") && pods.contains("db-1"), "{pods:?}");
-    assert_eq!(home.berth(&["logs", "db-1"]).fine(), "db-1.db.default.svc.cluster.local\n");
+    let log = || home.berth(&["logs", "db-1"]).fine();
+    assert!(wait_until(LIMIT, || log() == "db-1.db.default.svc.cluster.local\n"), "{}", log());
     let out = home.berth(&["workloads"]).fine();
     assert!(out.lines().any(|line| line.starts_with("StatefulSet") && line.contains("2/2")), "{out}");
     assert_eq!(

@@ -45,6 +45,8 @@ fn a_status_has_what_kubelets_need_in_every_state() {
     let request = api::RemoveImageRequest { image };
     world.cri.call_on(async |c| ImageServiceClient::new(c).remove_image(request).await).unwrap();
     let running = check(api::ContainerState::ContainerRunning);
+    let log = Path::new(&running.log_path).to_owned();
+    assert!(wait_until(LIMIT, || messages(&log) == ["started"]), "it hears signals from then on");
     assert_eq!((&running.image_ref, &running.image_id), (&created.image_ref, &created.image_id));
     world.cri.stop(&id, 60).unwrap();
     let exited = check(api::ContainerState::ContainerExited);

@@ -93,6 +93,7 @@ fn a_log_is_there_from_the_start_and_stays() {
         let log = Path::new(&config.log_directory).join(format!("c/{attempt}.log"));
         assert!(log.exists(), "{}", log.display());
         assert_eq!(world.cri.status(&id).unwrap().log_path, log.display().to_string());
+        assert!(wait_until(LIMIT, || messages(&log) == ["started"]), "it hears signals from then on");
         world.cri.stop(&id, 60).unwrap();
         world.cri.remove(&id).unwrap();
         assert_eq!(messages(&log), ["started"]);

@@ -7,6 +7,7 @@
 #[path = "../upgrade/cri.rs"]
 #[allow(dead_code, reason = "shared with the tests of upgrades")]
 mod cri;
+mod docs;
 mod faulty;
 #[path = "../cli/home.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line")]

@@ -4,9 +4,10 @@ use berth_testkit::executable;
 use berth_testkit::guard::{has_program, wait_until};
 use berth_testkit::{require, require_root};
 
+use crate::cri::{self, Cri};
 use crate::home::{Home, LIMIT};
 use crate::plugin::{self, Plugin, heard};
-use crate::world::World;
+use crate::world::{IDLE, World};
 
 #[test]
 fn three_plugins_are_told_of_a_container_and_change_it() {
@@ -61,6 +62,33 @@ fn three_plugins_are_told_of_a_container_and_change_it() {
     );
     drop((inject, limit));
     world.cri.stop(&before, 30).unwrap();
+    world.end();
+}
+
+#[test]
+fn one_that_shapes_a_process_shapes_its_exec_sessions_too_also_under_the_next_daemon() {
+    require_root!();
+    require!(has_program("go"), "needs Go");
+    const LOOK: &str = "cut -d' ' -f19,41 /proc/self/stat; busybox ionice; mkdir /tmp/new 2>&1";
+    let mut world = World::start();
+    let shape = world.plugin("10", "shape");
+    let looks = format!("({LOOK}; grep -om1 bind:0 /proc/self/numa_maps) > /said; {IDLE}");
+    let config = cri::shell("main", &world.config, &looks);
+    let main = world.cri.create(&world.pod, &world.config, config).unwrap();
+    world.cri.start(&main).unwrap();
+    let shaped =
+        "6 3\nbest-effort: prio 5\nmkdir: can't create directory '/tmp/new': No space left on device\n";
+    let numa = std::path::Path::new("/proc/self/numa_maps").exists();
+    let expected = format!("{shaped}{}", if numa { "bind:0\n" } else { "" });
+    let said = || world.cri.exec(&main, &["cat", "/said"]).unwrap_or_default();
+    assert!(wait_until(LIMIT, || said() == expected), "{}", said());
+    let look = [LOOK, "; true"].concat();
+    assert_eq!(world.cri.exec(&main, &["sh", "-c", &look]).unwrap(), shaped);
+    drop(shape);
+    world.home.daemon.kill().unwrap();
+    world.home.daemon.start().unwrap();
+    world.cri = Cri::connect(&world.home.daemon.socket()).unwrap();
+    assert_eq!(world.cri.exec(&main, &["sh", "-c", &look]).unwrap(), shaped);
     world.end();
 }
 

@@ -112,15 +112,15 @@ fn streams_go_over_tls_where_it_is_set_up() {
 fn a_connection_without_a_byte_is_closed_after_the_idle_time() {
     require_root!();
     require!(has_program("go"), "needs Go 1.26");
-    let world = World::with(NamespaceMode::Pod, &["--stream-idle-timeout", "1s"]);
+    let world = World::with(NamespaceMode::Pod, &["--stream-idle-timeout", "4s"]);
     for way in [SPDY, WEBSOCKET] {
         let call = world.exec(way, &["-echo", "exec", "sh", "-c", "echo begun; exec sleep 7001"]);
         let said = Outcome::one(call);
         assert_eq!((said.code, said.stdout.as_str()), (-1, "begun\n"), "{way:?}: {said:?}");
-        assert!(said.error.contains("nothing was sent or received for 1 s"), "{way:?}: {said:?}");
+        assert!(said.error.contains("nothing was sent or received for 4 s"), "{way:?}: {said:?}");
         assert!(wait_until(LIMIT, || !world.runs("7001")), "{way:?}: the command runs on");
         // One that says something now and then stays.
-        let said = world.shell(way, &[], "for i in 1 2 3 4 5 6 7; do sleep 0.4; echo $i; done; exit 7");
+        let said = world.shell(way, &[], "for i in 1 2 3 4 5 6 7; do sleep 0.8; echo $i; done; exit 7");
         assert_eq!((said.code, said.bytes), (7, 14), "{way:?}: {said:?}");
     }
     world.end();

@@ -14,17 +14,38 @@ pub fn parse(json: &[u8]) -> Result<Spec, PlanError> {
     if json.len() > MAX_SPEC {
         return Err(PlanError::TooLarge(json.len()));
     }
-    let value: Value = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
+    let mut value: Value = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
     if !value.is_object() {
         return Err(PlanError::Malformed("not an object".into()));
     }
-    let spec: Spec = serde_json::from_slice(json).map_err(|e| PlanError::Malformed(e.to_string()))?;
+    let spec: Result<Spec, _> = match respell(&mut value) {
+        true => serde_json::from_value(value.clone()),
+        false => serde_json::from_slice(json),
+    };
+    let spec = spec.map_err(|e| PlanError::Malformed(e.to_string()))?;
     let known = serde_json::to_value(&spec).map_err(|e| PlanError::Malformed(e.to_string()))?;
     compare(&value, &known, &mut String::new())?;
     if !spec.version().starts_with("1.") {
         return Err(PlanError::unsupported("ociVersion", format!("version {:?}", spec.version())));
     }
     Ok(spec)
+}
+
+/// The flags of schedulers for which the library has other names than the specification. Whether there were any.
+fn respell(config: &mut Value) -> bool {
+    const NAMES: [(&str, &str); 2] = [
+        ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+        ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+    ];
+    let flags = config.pointer_mut("/process/scheduler/flags").and_then(Value::as_array_mut);
+    let mut any = false;
+    for flag in flags.into_iter().flatten() {
+        if let Some((_, name)) = NAMES.iter().find(|(name, _)| flag.as_str() == Some(name)) {
+            *flag = Value::from(*name);
+            any = true;
+        }
+    }
+    any
 }
 
 /// Refuses what is in `given` and not in `known`, the same document after it was understood.

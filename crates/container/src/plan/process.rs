@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Scheduling;
+
 /// A process to run: the container's main process, or a further one in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProcessPlan {
@@ -37,6 +39,9 @@ pub struct ProcessPlan {
     /// version has no such field: whole plans are encoded by their `encode` alone.
     #[serde(skip)]
     pub apparmor: Option<String>,
+    /// How it is scheduled; None leaves it as the runner is. Skipped for the same reason.
+    #[serde(skip)]
+    pub scheduling: Option<Box<Scheduling>>,
 }
 
 /// Numeric ids.

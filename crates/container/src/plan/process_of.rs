@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use berth_sys::apparmor::MAX_NAME;
 use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimitType, Process, Spec, User};
 
+use super::scheduling_of::scheduling;
 use super::{Identity, Inputs, PlanError, ProcessPlan, Rlimit, WindowSize, capability};
 
 /// The plan of a process: the container's own, or a further one in it (`exec`).
@@ -43,6 +44,7 @@ pub fn process(spec: &Process, inputs: &Inputs<'_>, user_namespace: bool) -> Res
         window: window(spec)?,
         user_namespace,
         apparmor: apparmor(spec.apparmor_profile().as_deref())?,
+        scheduling: scheduling(spec)?,
     })
 }
 
@@ -52,8 +54,6 @@ fn refuse(spec: &Process) -> Result<(), PlanError> {
         ("process.commandLine", not_empty(spec.command_line()), "a Windows command line"),
         ("process.user.username", not_empty(spec.user().username()), "a user by name"),
         ("process.selinuxLabel", not_empty(spec.selinux_label()), "SELinux"),
-        ("process.ioPriority", spec.io_priority().is_some(), "an I/O priority"),
-        ("process.scheduler", spec.scheduler().is_some(), "a scheduling policy"),
         ("process.execCPUAffinity", spec.exec_cpu_affinity().is_some(), "a CPU affinity"),
     ];
     match refused.iter().find(|(_, set, _)| *set) {
@@ -140,11 +140,8 @@ fn resource(kind: PosixRlimitType) -> u32 {
     }
 }
 
-/// `linux.personality`, which counts for every process of the container.
-///
-/// # Errors
-/// A flag, which is not supported.
-pub fn personality(spec: &Spec) -> Result<Option<u32>, PlanError> {
+/// `linux.personality`. A flag is not supported.
+pub(super) fn personality(spec: &Spec) -> Result<Option<u32>, PlanError> {
     let Some(wanted) = spec.linux().as_ref().and_then(|l| l.personality().as_ref()) else { return Ok(None) };
     if wanted.flags().as_ref().is_some_and(|f| !f.is_empty()) {
         return Err(PlanError::unsupported("linux.personality.flags", "a flag of the personality"));

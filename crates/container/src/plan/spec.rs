@@ -101,11 +101,11 @@ pub fn plan(spec: &Spec, inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
         }
     }
     let process = spec.process().as_ref().ok_or_else(|| PlanError::invalid("process", "there is none"))?;
-    let mut process_plan = process_of::process(process, &inputs, namespaces.user != Space::Host)?;
+    let process_plan =
+        process_of::process(process, &inputs, namespaces.user != Space::Host)?.of_container(spec)?;
     if linux.is_some_and(|l| l.seccomp().is_some()) && inputs.seccomp.is_none() {
         return Err(PlanError::unsupported("linux.seccomp", "a profile that was not compiled"));
     }
-    process_plan.personality = process_of::personality(spec)?;
     let propagation = linux.and_then(|l| l.rootfs_propagation().as_deref()).unwrap_or("");
     let root = root(spec, &inputs, root_propagation(propagation)?)?;
     let terminal = process.terminal().unwrap_or(false);
@@ -143,7 +143,6 @@ fn refuse(spec: &Spec) -> Result<(), PlanError> {
         ("hooks.poststop", list(hooks.and_then(|h| h.poststop().as_ref())), "a hook"),
         ("linux.mountLabel", text(linux.and_then(|l| l.mount_label().as_ref())), "SELinux"),
         ("linux.intelRdt", linux.is_some_and(|l| l.intel_rdt().is_some()), "Intel RDT"),
-        ("linux.memoryPolicy", linux.is_some_and(|l| l.memory_policy().is_some()), "a memory policy"),
         (
             "linux.netDevices",
             linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|d| !d.is_empty()),

@@ -181,7 +181,7 @@ fn begin(work: &Work<'_>) -> Result<(), Fail> {
     // A daemon that is bound to some CPUs (systemd's CPUAffinity) does not bind its containers. Where that is
     // forbidden they are as the daemon is.
     let _ = process::release_cpus();
-    Ok(())
+    work.process.schedule()
 }
 
 /// Enters the namespaces after the first `done` ones.

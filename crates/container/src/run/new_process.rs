@@ -252,6 +252,7 @@ fn named(plan: &ProcessPlan) -> ProcessPlan {
         rlimits: plan.rlimits.clone(),
         seccomp: None,
         apparmor: plan.apparmor.clone(),
+        scheduling: None,
         ..*plan
     }
 }

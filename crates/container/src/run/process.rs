@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
 use berth_sys::process::{self, ExecContext};
-use berth_sys::{apparmor, caps, rlimit};
+use berth_sys::{apparmor, caps, rlimit, sched};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -17,7 +17,7 @@ use super::gate::{Fail, NONE, PROFILE, RLIMIT};
 use super::last::{self, Filter, Last, Limits, RunsIn};
 use super::op::{c_string, step};
 use super::{Note, RunError};
-use crate::plan::{Capabilities, ProcessPlan, WindowSize};
+use crate::plan::{Capabilities, Policy, ProcessPlan, Scheduling, WindowSize};
 
 /// Where a command without a slash is looked for when the environment has no `PATH`.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,6 +49,7 @@ pub(super) struct Process {
     pub(super) oom_score: Option<Vec<u8>>,
     /// What it writes to have another AppArmor profile after its execve.
     profile: Option<Vec<u8>>,
+    scheduling: Option<Box<Scheduling>>,
 }
 
 /// How a process comes to be, beside its plan.
@@ -117,6 +118,7 @@ impl Process {
             rlimits: Limits::of(&limits(plan, notes)?).ok_or_else(too_many)?,
             oom_score: plan.oom_score_adj.map(|score| score.to_string().into_bytes()),
             profile: profile(plan)?,
+            scheduling: plan.scheduling.clone(),
         })
     }
 
@@ -124,6 +126,25 @@ impl Process {
     /// request. Done while `/proc` is the host's, and before no_new_privs and the filter.
     pub(super) fn take_profile(&self) -> Result<(), Fail> {
         self.profile.as_deref().map_or(Ok(()), apparmor::set_on_exec).map_err(at(PROFILE))
+    }
+
+    /// Child: is scheduled as the plan says, with all that it makes. Done in its cgroup, which says what may be, and with its maker's
+    /// rights.
+    pub(super) fn schedule(&self) -> Result<(), Fail> {
+        let Some(Scheduling { policy, io_priority, memory }) = self.scheduling.as_deref() else {
+            return Ok(());
+        };
+        if let Some(memory) = memory {
+            sched::set_memory_policy(memory.mode, &memory.nodes).map_err(at("set the memory policy"))?;
+        }
+        if let Some(priority) = io_priority {
+            sched::set_io_priority(*priority).map_err(at("set the I/O priority"))?;
+        }
+        let Some(Policy { number, flags, nice, priority, runtime, deadline, period }) = *policy else {
+            return Ok(());
+        };
+        let policy = sched::Policy { number, flags, nice, priority, runtime, deadline, period };
+        sched::set_policy(&policy).map_err(at("set the scheduling policy"))
     }
 
     /// Raises what has to be raised, which takes rights that the child soon has no more; of the process `pid`, or its

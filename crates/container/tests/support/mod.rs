@@ -47,7 +47,7 @@ pub fn rootfs() -> tempfile::TempDir {
     for name in ["bin", "etc", "tmp"] {
         std::fs::create_dir(path.join(name)).expect("mkdir");
     }
-    std::fs::copy("/bin/busybox", path.join("bin/busybox")).expect("copy busybox");
+    berth_testkit::executable::copy("/bin/busybox", path.join("bin/busybox"));
     for applet in [
         "sh", "true", "cat", "id", "ls", "mount", "echo", "stat", "readlink", "sleep", "stty", "pwd", "env",
         "grep", "touch", "hostname", "kill", "mkdir", "dd", "chmod", "chown", "awk", "wc", "sort",
@@ -202,6 +202,7 @@ pub fn process(args: &[&str]) -> ProcessPlan {
         window: None,
         user_namespace: false,
         apparmor: None,
+        scheduling: None,
     }
 }
 

@@ -11,6 +11,7 @@ fn host(selinux: bool) -> HostFacts {
         hostname: String::new(),
         unified: true,
         accounts_swap: true,
+        limits_hugepages: true,
         selinux,
     }
 }

@@ -9,7 +9,7 @@ use super::adjust::{Adjustable, Subject};
 use super::create::Work;
 use super::{Facts, cdi};
 use crate::error::EngineError;
-use crate::model::{ContainerConfig, Resources};
+use crate::model::{Resources, SeccompChoice};
 
 /// The specification that is prepared, and what goes with it.
 #[derive(Debug)]
@@ -19,14 +19,17 @@ pub(super) struct Adjustment {
     pub(super) resources: Option<Resources>,
     /// What may be done with devices that plugins added.
     pub(super) rules: Vec<DeviceRule>,
+    /// The seccomp profile, where they gave one.
+    pub(super) seccomp: Option<SeccompChoice>,
 }
 
 impl Work {
     /// What plugins make of the specification. From here on the container has the limits that they want.
     pub(super) async fn adjust(&mut self, facts: &Facts, mut spec: Spec) -> Result<Adjustment, EngineError> {
+        spec = self.with_hooks(spec).await?;
         cdi::add_hooks(&mut spec, &self.hooks);
         if !self.shared.has_plugins() {
-            return Ok(Adjustment { spec, resources: None, rules: Vec::new() });
+            return Ok(Adjustment { spec, resources: None, rules: Vec::new(), seccomp: None });
         }
         let before: Vec<LinuxDevice> = devices(&spec).to_vec();
         let resources = self.config.resources.clone();
@@ -53,12 +56,17 @@ impl Work {
         }
         self.has_hooks(&spec)?;
         rules.extend(take_rules(&mut spec)?);
+        let seccomp = take_profile(&mut spec)?;
         let changed = resources != self.config.resources;
-        if changed {
-            self.config =
-                Arc::new(ContainerConfig { resources: resources.clone(), ..(*self.config).clone() });
+        if changed || seccomp.is_some() {
+            let mut config = (*self.config).clone();
+            config.resources.clone_from(&resources);
+            if let Some(seccomp) = &seccomp {
+                config.security.seccomp.clone_from(seccomp);
+            }
+            self.config = Arc::new(config);
         }
-        Ok(Adjustment { spec, resources: changed.then_some(resources), rules })
+        Ok(Adjustment { spec, resources: changed.then_some(resources), rules, seccomp })
     }
 
     /// Refuses hooks where the handler has none.
@@ -107,6 +115,14 @@ fn take_rules(spec: &mut Spec) -> Result<Vec<DeviceRule>, EngineError> {
         })
     };
     rules.iter().flatten().map(read).collect()
+}
+
+/// A profile for system calls that plugins give: each kind of handler makes its own of it.
+fn take_profile(spec: &mut Spec) -> Result<Option<SeccompChoice>, EngineError> {
+    let Some(linux) = spec.linux_mut() else { return Ok(None) };
+    let text = linux.seccomp().as_ref().map(serde_json::to_string).transpose();
+    linux.set_seccomp(None);
+    Ok(text.map_err(|e| EngineError::system("write the seccomp profile", e))?.map(SeccompChoice::Rules))
 }
 
 /// None for one that means nothing.

@@ -207,14 +207,15 @@ impl Work {
             cgroup,
             process: oci_spec::runtime::Process::default(),
             raw_env: Vec::new(),
+            seccomp: None,
         };
         self.intend(&facts).await?;
         let snapshot = self.snapshot(&image, &volumes).await?;
         let profile = self.profile().await?;
         let (spec, raw_env, devices) = self.specify(&facts, user, &image, profile).await?;
         *unseen = self.shared.unseen().await;
-        let Adjustment { spec, resources, rules } = self.adjust(&facts, spec).await?;
-        let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, ..facts };
+        let Adjustment { spec, resources, rules, seccomp } = self.adjust(&facts, spec).await?;
+        let facts = Facts { process: spec.process().clone().unwrap_or_default(), raw_env, seccomp, ..facts };
         let limits = self.limits(&devices, rules);
         let kernel = handler.has_own_kernel().then(|| self.kernel()).transpose()?;
         let prepared = self.prepare(handler, &facts, spec, (limits, kernel), snapshot).await?;
@@ -279,6 +280,7 @@ impl Work {
             cgroup: facts.cgroup.as_ref().map(ToString::to_string).unwrap_or_default(),
             process: serde_json::to_value(&facts.process).ok(),
             raw_env: facts.raw_env.clone(),
+            seccomp: facts.seccomp.clone(),
             end: None,
         }
     }

@@ -6,6 +6,7 @@
 //! ended, even if another process still holds the pipe. The time limit is the shim's to enforce, so that a command does not run for ever
 //! under a daemon that died. A session whose caller goes away is killed: nothing can read its output any more.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,7 +191,11 @@ async fn plan(shared: &Shared, target: &Target, request: &ExecRequest) -> Result
     if let Some(dir) = &request.working_dir {
         process.set_cwd(dir.into());
     }
-    target.handler.process(&process, &target.facts.raw_env, &target.config.security, target.user)
+    let mut security = Cow::Borrowed(&target.config.security);
+    if let Some(given) = &target.facts.seccomp {
+        security.to_mut().seccomp = given.clone();
+    }
+    target.handler.process(&process, &target.facts.raw_env, &security, target.user)
 }
 
 /// Whether `HOME` is set by the container or its image, and is not only the home directory of its user.

@@ -123,7 +123,7 @@ impl Handler for ForeignShim {
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
         refuse_raw(&self.name, Maker::Shim, container.raw_env)?;
-        let (given, seccomp) = check(&container)?;
+        let (given, seccomp) = check(&container, Maker::Shim)?;
         let Preparing { spec, devices, root, volumes, serving, places, create, .. } = container;
         let Some(serving) = serving else {
             let message = format!("the pod has no place for a shim, which handler {:?} needs", self.name);

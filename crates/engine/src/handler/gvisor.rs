@@ -1,19 +1,23 @@
 //! gVisor: a pod's containers are in one sandbox, a kernel of their own in a process of the host. The pod's shim drives it by
 //! runsc's command line, as it does runc, and begins the sandbox with the pod. See docs/adr/0097.
 
+mod control;
 mod gofers;
 mod seccomp;
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use berth_container::plan::{self, Inputs};
-use berth_types::ContainerId;
 use berth_types::ability::{Ability, Lacking, Maker};
 use berth_types::shim::bundle::{self, Bundle, Member, Piece};
 use berth_types::shim::{Create, Request};
+use berth_types::{ContainerId, SandboxId};
 use oci_spec::runtime::{
     LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, Process, Spec,
 };
@@ -21,8 +25,8 @@ use serde_json::json;
 
 use super::bundle::{Rest, complete, pieces};
 use super::check::program;
-use super::runtime::{encoded, lay_out, own_score, refuse_raw, unmount};
-use super::{Forward, Handler, Kernel, Places, Prepared, Preparing, Program};
+use super::runtime::{encoded, lay_out, own_score, refuse_raw, refuse_scheduling, unmount};
+use super::{Forward, Handler, Kernel, Places, Prepared, Preparing, Program, Share};
 use crate::error::EngineError;
 use crate::host::random;
 use crate::model::{
@@ -154,6 +158,16 @@ impl Handler for Gvisor {
         Some(words.map(OsStr::to_owned).to_vec())
     }
 
+    fn shares(
+        &self,
+        state: &Path,
+        pod: &SandboxId,
+        containers: &[&ContainerId],
+        deadline: Instant,
+    ) -> io::Result<HashMap<ContainerId, Share>> {
+        control::shares(state, pod, containers, deadline)
+    }
+
     fn has_user_namespaces(&self) -> bool {
         Ability::UserNamespaces.need(Maker::Gvisor).is_ok()
     }
@@ -170,6 +184,7 @@ impl Handler for Gvisor {
             let message = format!("the pod has no place for a kernel, which handler {:?} needs", self.name);
             return Err(EngineError::unsupported("runtime_handler", message));
         };
+        refuse_scheduling(Maker::Gvisor, spec)?;
         // What Berth's own runtime refuses is refused for all: they differ in what they let a container cover.
         let shown = cgroup.map(|group| plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), group));
         let inputs = Inputs {

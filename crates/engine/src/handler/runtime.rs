@@ -72,7 +72,7 @@ impl Handler for OciRuntime {
 
     fn prepare(&self, container: Preparing<'_>) -> Result<Prepared, EngineError> {
         refuse_raw(&self.name, Maker::Runtime, container.raw_env)?;
-        let (given, seccomp) = check(&container)?;
+        let (given, seccomp) = check(&container, Maker::Runtime)?;
         let Preparing { spec, devices, root, user, volumes, places, create, .. } = container;
         let (spec, bundle) = lay_out(spec, places, &root, user, volumes)?;
         let rest = Rest { root: places.root, devices, seccomp, oom_score: own_score() };
@@ -108,12 +108,26 @@ impl Handler for OciRuntime {
     }
 }
 
+/// How a process is scheduled, where the runtime may pass over it in silence.
+pub(super) fn refuse_scheduling(maker: Maker, spec: &Spec) -> Result<(), EngineError> {
+    let process = spec.process().as_ref();
+    let asked = [
+        ("scheduler", process.is_some_and(|process| process.scheduler().is_some())),
+        ("io_priority", process.is_some_and(|process| process.io_priority().is_some())),
+        ("memory_policy", spec.linux().as_ref().is_some_and(|linux| linux.memory_policy().is_some())),
+    ];
+    let Some((field, _)) = asked.into_iter().find(|(_, asked)| *asked) else { return Ok(()) };
+    Ability::Scheduling.need(maker).map_err(|why| EngineError::unsupported(field, why.to_string()))
+}
+
 /// What Berth's own runtime refuses is refused for all: they differ in what they let a container cover. The namespaces that the shim
 /// gives, and the rules for system calls.
 pub(super) fn check(
     container: &Preparing<'_>,
+    maker: Maker,
 ) -> Result<(Vec<LinuxNamespaceType>, Option<LinuxSeccomp>), EngineError> {
     let Preparing { spec, security, pid, volumes, cgroup, cgroups, .. } = container;
+    refuse_scheduling(maker, spec)?;
     let given = oci::given_namespaces(spec, pid);
     let shown = cgroup.map(|group| plan::cgroup_mounts(cgroups.mode(), cgroups.hierarchies(), group));
     let inputs = Inputs {
@@ -189,7 +203,7 @@ pub(super) fn unmount(places: Places<'_>) -> Result<(), EngineError> {
 }
 
 /// Mounts a container's root at a path that is made for it, as the pod's user namespace sees it.
-fn mount_root(
+pub(super) fn mount_root(
     root: &Overlay<'_>,
     user: Option<(UserNamespace, BorrowedFd<'_>)>,
     at: &Path,
@@ -233,3 +247,6 @@ fn place(mount: &std::os::fd::OwnedFd, path: &Path) -> std::io::Result<()> {
 pub(super) fn own_score() -> Option<i32> {
     std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,10 +25,16 @@ pub(crate) fn facts(cgroups: &cgroup::Host) -> HostFacts {
         hostname: name.nodename().to_string_lossy().into_owned(),
         unified: cgroups.mode() == cgroup::Mode::V2,
         accounts_swap: cgroups.accounts_swap(),
+        limits_hugepages: cgroups.controller(cgroup::Controller::Hugetlb).is_some(),
         // Permissive too: what is asked for would be audited.
         selinux: std::fs::read_to_string("/sys/fs/selinux/enforce")
             .is_ok_and(|text| text.trim_start().starts_with(['1', '0'])),
     };
+    if !facts.limits_hugepages
+        && std::fs::read_dir("/sys/kernel/mm/hugepages").is_ok_and(|sizes| sizes.count() > 0)
+    {
+        tracing::info!("limits of huge pages have no effect: this host has no cgroup controller \"hugetlb\"");
+    }
     if let Some(Confinement { module, message, .. }) = confinement::of_selinux(&facts) {
         tracing::warn!(module, "{message}");
     }

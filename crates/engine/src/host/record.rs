@@ -26,7 +26,7 @@ use berth_types::{ContainerId, SandboxId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ContainerConfig, EnvVar, Resources, SandboxConfig};
+use crate::model::{ContainerConfig, EnvVar, Resources, SandboxConfig, SeccompChoice};
 
 /// The version written.
 pub(crate) const VERSION: u32 = 3 + cfg!(feature = "raised-versions") as u32;
@@ -94,6 +94,9 @@ pub(crate) struct ContainerRecord {
     /// Variables whose values are not text, which that process cannot hold.
     #[serde(default)]
     pub(crate) raw_env: Vec<EnvVar>,
+    /// The seccomp profile that plugins gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seccomp: Option<SeccompChoice>,
     /// The end that no shim has recorded.
     #[serde(default)]
     pub(crate) end: Option<EndRecord>,

@@ -15,6 +15,8 @@ pub enum SeccompChoice {
     Default,
     /// A JSON profile in a file of the host.
     Localhost(PathBuf),
+    /// A JSON profile, which a plugin gives: also a privileged container has it.
+    Rules(String),
 }
 
 /// An SELinux label.

@@ -25,9 +25,12 @@ pub(crate) fn cgroup(from: &Resources, devices: Vec<DeviceRule>, host: &HostFact
         },
         memory: Memory { limit: from.memory_limit, swap, check_before_update: true, ..Memory::default() },
         pids: from.pids_limit,
+        // A kubelet sends a limit for each size that the kernel has, of every container: without the controller it keeps none of them
+        // itself, and neither do other runtimes.
         hugepages: from
             .hugepages
             .iter()
+            .filter(|_| host.limits_hugepages)
             .map(|h| Hugepage { page_size: h.page_size.clone(), limit: h.limit })
             .collect(),
         devices,

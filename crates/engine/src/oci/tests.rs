@@ -89,6 +89,7 @@ fn host() -> HostFacts {
         hostname: "node".into(),
         unified: false,
         accounts_swap: true,
+        limits_hugepages: true,
         selinux: false,
     }
 }

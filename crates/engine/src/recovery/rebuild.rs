@@ -204,6 +204,7 @@ fn life(record: ContainerRecord) -> Result<Life, EngineError> {
         cgroup,
         process,
         raw_env: record.raw_env,
+        seccomp: record.seccomp,
     };
     let end = record.end.map(|end| (end.started_at, Exit::from(end)));
     Ok(Life { facts: Arc::new(facts), end })

@@ -204,8 +204,8 @@ impl Owner {
         }
     }
 
-    /// Where the processor time and memory are of a container in this kernel: all of them are its only container's that runs. Those of
-    /// several are not told apart, so that none of them has any.
+    /// Where the processor time and memory are of a container in this kernel: all of them are its only container's that runs. Of
+    /// several the kernel has to be asked, see [`Handler::shares`](crate::handler::Handler::shares), so that none of them has any.
     fn cgroup_beside(&self, kernel: &CgroupPath) -> String {
         let runs = |life: &Container<Live>| life.may_live() && life.started_at().is_some();
         let running = self.pod.containers().values().filter(|life| runs(life)).count();

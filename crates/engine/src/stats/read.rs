@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use berth_sys::cgroup::{CgroupPath, Reader, Stats};
+use berth_sys::cgroup::{CgroupPath, MemoryStats, Reader, Stats};
 use berth_sys::netlink::counters::{self, Counters};
 use berth_types::{ContainerId, SandboxId};
 
@@ -14,6 +14,11 @@ use crate::error::EngineError;
 use crate::host::clock;
 use crate::model::{ContainerView, SandboxView};
 use crate::shared::Shared;
+
+/// The time that one kernel has to tell what its containers use.
+const KERNEL_LIMIT: Duration = Duration::from_millis(500);
+/// The time that all of them have: a sample of everything else waits for it.
+const KERNELS_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is to be sampled.
 #[derive(Debug, Default)]
@@ -48,7 +53,11 @@ impl Taken {
 /// Reads all of it. What cannot be read does not hide the rest.
 pub(super) fn all(shared: &Shared, ask: Ask) -> Taken {
     let (mut reader, mut taken) = (Reader::default(), Taken::default());
+    let mut together: HashMap<SandboxId, Vec<ContainerId>> = HashMap::new();
     for container in ask.containers {
+        if container.cgroup.is_empty() {
+            together.entry(container.sandbox.clone()).or_default().push(container.id.clone());
+        }
         match usage(shared, &container.cgroup, &mut reader) {
             Ok(Some(usage)) => drop(taken.containers.insert(container.id.clone(), usage)),
             // It has ended.
@@ -56,6 +65,7 @@ pub(super) fn all(shared: &Shared, ask: Ask) -> Taken {
             Err(error) => taken.failure = Some(failed("container", container.id.short(), error)),
         }
     }
+    kernels(shared, &together, &mut taken);
     for pod in &ask.pods {
         match pod_sample(shared, pod, &mut reader) {
             Ok(sample) => drop(taken.pods.insert(pod.id.clone(), sample)),
@@ -64,6 +74,37 @@ pub(super) fn all(shared: &Shared, ask: Ask) -> Taken {
     }
     networks(&ask.pods, &mut taken);
     taken
+}
+
+/// Adds what those use that have a kernel together, without a cgroup to themselves. Of a kernel that does not answer they are listed
+/// without.
+fn kernels(shared: &Shared, together: &HashMap<SandboxId, Vec<ContainerId>>, taken: &mut Taken) {
+    let deadline = Instant::now() + KERNELS_LIMIT;
+    for (pod, containers) in together {
+        let Ok(view) = shared.views.sandbox(pod.as_str()) else { continue };
+        let Ok(handler) = shared.handlers.of(&view.config.handler) else { continue };
+        let containers: Vec<&ContainerId> = containers.iter().collect();
+        let state = shared.layout.found(pod).runtime();
+        let limit = deadline.min(Instant::now() + KERNEL_LIMIT);
+        match handler.shares(&state, pod, &containers, limit) {
+            Ok(shares) => {
+                for (id, share) in shares {
+                    if let Some(usage) = taken.containers.get_mut(&id) {
+                        usage.cpu_usage_ns = Some(share.cpu_usage_ns);
+                        usage.memory = Some(of_share(share.memory));
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!(sandbox = pod.short(), %error, "a pod's kernel does not tell what is used")
+            }
+        }
+    }
+}
+
+/// Nothing more is known of it.
+fn of_share(bytes: u64) -> MemoryStats {
+    MemoryStats { usage: bytes, working_set: bytes, rss: bytes, ..MemoryStats::default() }
 }
 
 fn failed(thing: &str, id: &str, error: EngineError) -> EngineError {

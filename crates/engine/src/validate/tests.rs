@@ -18,6 +18,7 @@ fn engine(network: NetworkChoice) -> EngineConfig {
         handlers: BTreeMap::from([("runsc".to_owned(), PathBuf::from("/usr/bin/runsc"))]),
         handler_dirs: Vec::new(),
         cdi_dirs: Vec::new(),
+        hooks_dirs: Vec::new(),
         default_handler: "native".into(),
         images: ImageConfig::default(),
         cri_network: network,
@@ -41,6 +42,7 @@ fn host() -> HostFacts {
         hostname: "node".into(),
         unified: true,
         accounts_swap: true,
+        limits_hugepages: true,
         selinux: true,
     }
 }

@@ -95,7 +95,18 @@ fn what_a_file_says_is_in_the_container() {
 }
 
 #[test]
-fn hooks_are_run_by_runtimes_and_refused_by_the_native_handler() {
+fn the_hooks_of_a_device_are_run() {
+    require_root!();
+    let mut world = World::new();
+    install(&world);
+    let engine = world.open();
+    world.pull(&engine);
+    hooked(&world, &engine, "");
+    world.finish(engine);
+}
+
+#[test]
+fn the_hooks_of_a_device_are_run_by_runtimes() {
     require_root!();
     require!(has_program("runc"), "needs the package runc");
     let mut world = World::new();
@@ -103,27 +114,21 @@ fn hooks_are_run_by_runtimes_and_refused_by_the_native_handler() {
     world.config.handler_dirs = vec!["/usr/sbin".into(), "/usr/bin".into()];
     let engine = world.open();
     world.pull(&engine);
-    world.run(async {
-        let pod = engine.run_sandbox(sandbox("native")).await.unwrap();
-        let error =
-            engine.create_container(&pod, asking(&["vendor.com/hooked=all"], WAITS)).await.unwrap_err();
-        let error = berth_types::error::chain(&error);
-        assert!(
-            error.contains("vendor.com/hooked=all: handlers of the kind of native do not have hooks"),
-            "{error}"
-        );
-        engine.remove_sandbox(&pod).await.unwrap();
+    hooked(&world, &engine, "runc");
+    world.finish(engine);
+}
 
-        let mut config = sandbox("runc");
-        config.handler = "runc".to_owned();
+fn hooked(world: &World, engine: &Engine, handler: &str) {
+    world.run(async {
+        let mut config = sandbox("hooked");
+        config.handler = handler.to_owned();
         let pod = engine.run_sandbox(config).await.unwrap();
         let both = asking(&["vendor.com/hooked=all", "vendor.com/accelerator=0"], WAITS);
-        let id = started(&engine, &pod, both).await;
+        let id = started(engine, &pod, both).await;
         let hooked = std::fs::read_to_string(world.path().join("hooked")).unwrap();
         assert_eq!(hooked, "ran early\n");
-        let seen = says(&engine, &id, "stat -c '%F %a %u %g' /dev/acc0; cat /usr/lib/vendor/version").await;
+        let seen = says(engine, &id, "stat -c '%F %a %u %g' /dev/acc0; cat /usr/lib/vendor/version").await;
         assert_eq!(seen, "character special file 640 0 44\n7");
         engine.remove_sandbox(&pod).await.unwrap();
     });
-    world.finish(engine);
 }

@@ -8,7 +8,7 @@ use berth_types::lifecycle::container::State;
 use berth_types::{Classify, Kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{WAITS, World, sandbox, script, started};
+use crate::harness::{WAITS, World, sandbox, script, started, wait_for_file};
 
 fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|w| (*w).to_owned()).collect()
@@ -56,10 +56,13 @@ pub(crate) fn a_timeout_is_told_during_a_grace_too() {
     let engine = world.with_image();
     world.run(async {
         let pod = engine.run_sandbox(sandbox("grace")).await.unwrap();
-        let id = started(&engine, &pod, script("deaf", "trap '' TERM; while :; do sleep 0.05; done")).await;
+        let deaf = "trap '' TERM; : > /deaf; while :; do sleep 0.05; done";
+        let id = started(&engine, &pod, script("deaf", deaf)).await;
+        // Its signal is not to come before it is deaf: the kernel of gVisor does not keep that from a first process.
+        wait_for_file(&engine, &id, "/deaf").await;
         let stop = tokio::spawn({
             let (engine, id) = (engine.clone(), id.clone());
-            async move { engine.stop_container(&id, Duration::from_secs(5)).await }
+            async move { engine.stop_container(&id, Duration::from_secs(3600)).await }
         });
         let stops = || matches!(engine.container(id.as_str()).unwrap().state, State::Stopping { .. });
         while !stops() {
@@ -71,6 +74,7 @@ pub(crate) fn a_timeout_is_told_during_a_grace_too() {
         let error = engine.exec_sync(&id, words(&["/nothing"]), limit).await.unwrap_err();
         assert!(matches!(error, EngineError::Command { code: 127, .. }), "{error:?}");
         assert!(stops(), "it was stopping all the time");
+        engine.stop_container(&id, Duration::ZERO).await.unwrap();
         stop.await.unwrap().unwrap();
         engine.remove_sandbox(&pod).await.unwrap();
     });

@@ -5,13 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use berth_engine::model::{ContainerConfig, Device, ExitReason, Mount, Network, PidMode, SeccompChoice};
+use berth_engine::stats::ContainerStats;
 use berth_engine::{Connection, Engine, HandlerState};
 use berth_testkit::{require, require_root, wait_until};
 use berth_types::lifecycle::sandbox as pod;
 use berth_types::{Classify, ContainerId, Kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{GVISOR, LIMIT, WAITS, World, ended, runsc, sandbox, script, started, under};
+use crate::harness::{
+    GVISOR, LIMIT, WAITS, World, ended, runsc, sandbox, script, started, under, wait_for_file,
+};
 
 /// Runs a test with gVisor as the default handler, where it was built.
 fn with_gvisor(test: fn()) {
@@ -25,12 +28,6 @@ async fn output(engine: &Engine, id: &ContainerId, command: &[&str]) -> String {
     let command = command.iter().map(|word| (*word).to_owned()).collect();
     let out = engine.exec_sync(id, command, None).await.unwrap();
     String::from_utf8(out.stdout).unwrap()
-}
-
-/// Waits until a container has made a file that others of its pod see: its root is not theirs.
-async fn until(engine: &Engine, id: &ContainerId, file: &str) {
-    let test = vec!["sh".to_owned(), "-c".to_owned(), format!("until [ -e {file} ]; do sleep 0.05; done")];
-    engine.exec_sync(id, test, Some(LIMIT)).await.unwrap();
 }
 
 #[test]
@@ -67,8 +64,8 @@ fn a_stop_signals_once_waits_and_kills() {
             let polite = started(&engine, &pod, script("polite", polite)).await;
             let deaf = "trap '' TERM; : > /ready; while :; do sleep 0.05; done";
             let deaf = started(&engine, &pod, script("deaf", deaf)).await;
-            until(&engine, &polite, "/ready").await;
-            until(&engine, &deaf, "/ready").await;
+            wait_for_file(&engine, &polite, "/ready").await;
+            wait_for_file(&engine, &deaf, "/ready").await;
             engine.stop_container(&polite, Duration::from_secs(60)).await.unwrap();
             assert_eq!(engine.container(polite.as_str()).unwrap().exit.as_ref().unwrap().code, 7);
             engine.stop_container(&deaf, Duration::from_millis(300)).await.unwrap();
@@ -286,7 +283,7 @@ fn its_ports_are_reached_on_localhost() {
             let serve =
                 "echo hello > /tmp/index.html; busybox httpd -p 127.0.0.1:80 -h /tmp; : > /ready; sleep 1000000";
             let main = started(&engine, &pod, script("main", serve)).await;
-            until(&engine, &main, "/ready").await;
+            wait_for_file(&engine, &main, "/ready").await;
             for _ in 0..3 {
                 let Connection::Unix(mut stream) = engine.connect(&pod, 80).await.unwrap() else {
                     panic!("the port is not the host's")
@@ -352,7 +349,7 @@ fn it_is_found_checked_and_used() {
 }
 
 #[test]
-fn the_only_container_of_a_pod_has_numbers() {
+fn containers_of_one_kernel_have_numbers() {
     with_gvisor(|| {
         let mut world = World::new();
         let engine = world.with_image();
@@ -364,11 +361,27 @@ fn the_only_container_of_a_pod_has_numbers() {
             assert_eq!(of, [&one]);
             assert!(stats[0].usage.cpu_usage_ns > Some(0));
             let two = started(&engine, &pod, script("two", WAITS)).await;
-            // What is told of several is that they run, and their writable layers. The first may still be told as it was.
+            // Of several the kernel tells who uses what. The first may still be told as it was.
             let stats = engine.stats(engine.containers(None)).await;
             assert_eq!(stats.len(), 2);
-            let usage = stats.iter().find(|stats| stats.container.id == two).unwrap().usage;
-            assert!(usage.at > 0 && usage.cpu_usage_ns.is_none() && usage.memory.is_none(), "{usage:?}");
+            let used = |stats: &[ContainerStats], id: &ContainerId| {
+                let usage = stats.iter().find(|stats| stats.container.id == *id).unwrap().usage;
+                (usage.cpu_usage_ns.unwrap_or(0), usage.memory.map_or(0, |memory| memory.usage))
+            };
+            let (before, memory) = used(&stats, &two);
+            assert!(memory > 0, "{stats:?}");
+            let busy = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+            output(&engine, &two, &["sh", "-c", busy]).await;
+            // A sample is given for a second, and then another is taken.
+            let mut again = tokio::time::interval(Duration::from_millis(100));
+            loop {
+                again.tick().await;
+                let stats = engine.stats(engine.containers(None)).await;
+                let (works, waits) = (used(&stats, &two).0, used(&stats, &one).0);
+                if works > before && works > waits {
+                    break;
+                }
+            }
             engine.remove_sandbox(&pod).await.unwrap();
         });
         world.finish(engine);

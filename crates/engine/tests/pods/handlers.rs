@@ -6,7 +6,7 @@ use berth_testkit::{require, require_root};
 
 use crate::user_namespace::{self, files};
 use crate::{
-    concurrency, damage, exec, failures, harness, life, limits, network, oom, recovery, silent, stats,
+    concurrency, damage, exec, failures, harness, hooks, life, limits, network, oom, recovery, silent, stats,
     volumes,
 };
 
@@ -57,6 +57,7 @@ macro_rules! suites {
             network::pods_have_addresses_names_and_reach_each_other,
             stats::only_what_runs_has_numbers_and_a_rate_comes_with_the_second_sample,
             concurrency::sixteen_pods_at_once_come_and_go,
+            hooks::hooks_run_at_each_point_for_the_containers_that_they_are_for,
             user_namespace::contract_19_every_namespace_of_the_pod_belongs_to_its_user_namespace,
             user_namespace::streams_terminals_and_users_work_in_main_processes_and_further_ones,
             user_namespace::devices_are_bound_and_none_can_be_made,

@@ -128,6 +128,7 @@ impl World {
             handlers: BTreeMap::new(),
             handler_dirs: Vec::new(),
             cdi_dirs: vec![dir.path().join("cdi")],
+            hooks_dirs: vec![dir.path().join("hooks.d"), dir.path().join("own-hooks.d")],
             default_handler: HANDLER.get().map_or("native", |(name, _)| name).to_owned(),
             images: ImageConfig { unpacker: vec![programs.unpack.clone()], ..ImageConfig::default() },
             cri_network: network,
@@ -394,6 +395,12 @@ pub(crate) async fn ended(engine: &Engine, id: &ContainerId) -> berth_engine::mo
         }
         events.next().await.unwrap();
     }
+}
+
+/// Waits until a running container has a file.
+pub(crate) async fn wait_for_file(engine: &Engine, id: &ContainerId, file: &str) {
+    let wait = format!("until [ -e {file} ]; do sleep 0.05; done");
+    engine.exec_sync(id, vec!["sh".to_owned(), "-c".to_owned(), wait], Some(LIMIT)).await.unwrap();
 }
 
 /// Creates and starts a container.

@@ -18,6 +18,7 @@ mod found;
 mod gvisor;
 mod handlers;
 mod harness;
+mod hooks;
 mod kernel;
 mod life;
 mod limits;

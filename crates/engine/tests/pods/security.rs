@@ -138,7 +138,7 @@ fn contract_32_recursive_read_only_and_further_options_of_mounts() {
     let engine = world.with_image();
     let dir = tempfile::tempdir().unwrap();
     let _below = Below::new(&dir.path().join("below"));
-    std::fs::copy("/bin/busybox", dir.path().join("busybox")).unwrap();
+    berth_testkit::executable::copy("/bin/busybox", dir.path().join("busybox"));
     world.run(async {
         let pod = engine.run_sandbox(sandbox("mounts")).await.unwrap();
         let bind = |place: &str| Mount::new(dir.path(), place);

@@ -197,25 +197,6 @@ fn what_there_is_not_is_refused_by_its_name() {
             "cgroups_path",
             linux(LinuxContainerAdjustment { cgroups_path: "/x".to_owned(), ..Default::default() }),
         ),
-        (
-            "scheduler",
-            linux(LinuxContainerAdjustment { scheduler: Some(Default::default()), ..Default::default() }),
-        ),
-        (
-            "io_priority",
-            linux(LinuxContainerAdjustment { io_priority: Some(Default::default()), ..Default::default() }),
-        ),
-        (
-            "memory_policy",
-            linux(LinuxContainerAdjustment { memory_policy: Some(Default::default()), ..Default::default() }),
-        ),
-        (
-            "seccomp_policy",
-            linux(LinuxContainerAdjustment {
-                seccomp_policy: Some(Default::default()),
-                ..Default::default()
-            }),
-        ),
         ("rdt", linux(LinuxContainerAdjustment { rdt: Some(Default::default()), ..Default::default() })),
         ("blockio_class", limits(api::LinuxResources { blockio_class: class.clone(), ..Default::default() })),
         ("rdt_class", limits(api::LinuxResources { rdt_class: class, ..Default::default() })),

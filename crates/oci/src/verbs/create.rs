@@ -3,10 +3,12 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
+use berth_container::hook::{Place, pid_inside};
 use berth_container::plan;
 use berth_container::run::{self, Company, Given, Prepared, RunError, Stdio};
 use berth_sys::cgroup::{Cgroup, Held, Host};
 use berth_sys::signal::SignalFd;
+use berth_types::hook::At;
 use berth_types::stamp::Stamper;
 
 use super::{delete, refused, seal, tell, write_pid};
@@ -14,7 +16,7 @@ use crate::bundle::{self, Bundle};
 use crate::cli::Create;
 use crate::console::{ConsoleSocket, Wanted};
 use crate::hooks;
-use crate::identity::{ProcessId, pid_inside};
+use crate::identity::ProcessId;
 use crate::log::Log;
 use crate::record::{Phase, Record, Status, VERSION};
 use crate::store::{Container, Locked, Store};
@@ -69,7 +71,7 @@ pub(super) fn create(
     let plan = bundle.plan(&host, &cgroup)?;
     let mut prepared = prepare((&bundle, &plan), group, container, &making.record, (given, signals))?;
     tell(prepared.notes(), log);
-    if bundle.hooks.later.start_container.is_empty() {
+    if bundle.hooks.start_container.is_empty() {
         // Those may make it.
         bundle::find_command(&plan.process, prepared.pid())?;
     }
@@ -116,7 +118,7 @@ fn record(bundle: &Bundle, id: &str) -> Record {
         own_pids: bundle::has_own_pids(&bundle.spec),
         command: bundle.command(),
         annotations: annotations.into_iter().collect(),
-        hooks: bundle.hooks.later.clone(),
+        hooks: bundle.later.clone(),
         poststop_ran: false,
     }
 }
@@ -137,19 +139,22 @@ fn prepare(
     let mut visitor = |pid: i32| {
         let state = record.state(Status::Creating, pid);
         let inside = record.state(Status::Creating, pid_inside(pid));
-        let run = hooks::run_here("prestart", &hooks.prestart, &state, signals)
-            .and_then(|()| hooks::run_here("createRuntime", &hooks.create_runtime, &state, signals))
-            .and_then(|()| {
-                let list = &hooks.create_container;
-                hooks::run_beside("createContainer", list, &inside, (pid, user), signals)
-            });
+        let beside = Place::Beside { pid, user };
+        let steps = [
+            (At::Prestart, Place::Here, &state),
+            (At::CreateRuntime, Place::Here, &state),
+            (At::CreateContainer, beside, &inside),
+        ];
+        let run = steps
+            .into_iter()
+            .try_for_each(|(at, place, state)| hooks::run(at, hooks.at(at), place, state, signals));
         run.map_err(|error| {
             failed = Some(error);
             RunError::Died { before: "its hooks had succeeded" }
         })
     };
-    let any = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-    let visited = any.into_iter().any(|list| !list.is_empty());
+    let any = [At::Prestart, At::CreateRuntime, At::CreateContainer];
+    let visited = any.into_iter().any(|at| !hooks.at(at).is_empty());
     let fds: Vec<_> = given.iter().map(OwnedFd::as_fd).collect();
     let visitor: Option<run::Visitor<'_>> = if visited { Some(&mut visitor) } else { None };
     let company = Company { door: Some(door.as_fd()), visitor, fds: &fds };

@@ -3,7 +3,9 @@
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
+use berth_container::hook;
 use berth_sys::cgroup::Held;
+use berth_types::hook::At;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -43,8 +45,8 @@ pub(super) fn destroy(container: &Container, record: &mut Record, log: &Log) -> 
     }
     if !record.poststop_ran && !record.hooks.poststop.is_empty() {
         let state = record.state(Status::Stopped, 0);
-        if let Err(error) = hooks::run_here("poststop", &record.hooks.poststop, &state, None) {
-            // The specification has the others go on.
+        // The specification has the others go on.
+        for error in hooks::run_all(At::Poststop, &hook::of_spec(&record.hooks.poststop), &state)? {
             log.warn(&berth_types::error::chain(&error));
         }
         record.poststop_ran = true;

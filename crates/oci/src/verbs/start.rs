@@ -2,12 +2,13 @@
 
 use std::os::fd::AsFd as _;
 
+use berth_container::hook::{self, Place, pid_inside};
 use berth_container::run;
 use berth_sys::cgroup::Cgroup;
 use berth_sys::signal::SignalFd;
+use berth_types::hook::At;
 
 use super::{delete, seal};
-use crate::identity::pid_inside;
 use crate::log::Log;
 use crate::record::{Phase, Record, Status};
 use crate::store::{Container, Store};
@@ -26,13 +27,8 @@ pub(super) fn start(store: &Store, id: &str, signals: Option<&SignalFd>, log: &L
         // A hook's path may lead to this program.
         seal(log)?;
         if let Err(error) = inside(container, &record, signals) {
-            // The specification has it be stopped; and whoever waits for its end learns of it.
             record.phase = Phase::Started;
-            let ended = container.save(&record).and_then(|()| delete::end(&record, &record.group()?));
-            if let Err(error) = ended {
-                log.warn(&berth_types::error::chain(&error));
-            }
-            return Err(error);
+            return Err(stopped(container, &record, error, log));
         }
     }
     let door = container.enter()?.ok_or_else(|| wrong(Status::Running))?;
@@ -41,11 +37,18 @@ pub(super) fn start(store: &Store, id: &str, signals: Option<&SignalFd>, log: &L
     container.save(&record)?;
     started?;
     let state = record.state(Status::Running, record.pid());
-    if let Err(error) = hooks::run_here("poststart", &record.hooks.poststart, &state, signals) {
-        // The specification has the container go on.
+    let poststart = hook::of_spec(&record.hooks.poststart);
+    let run = hooks::run(At::Poststart, &poststart, Place::Here, &state, signals);
+    run.map_err(|error| stopped(container, &record, error, log))
+}
+
+/// A hook failed: the specification has the container be stopped, and whoever waits for its end learns of it.
+fn stopped(container: &Container, record: &Record, error: OciError, log: &Log) -> OciError {
+    let ended = container.save(record).and_then(|()| delete::end(record, &record.group()?));
+    if let Err(error) = ended {
         log.warn(&berth_types::error::chain(&error));
     }
-    Ok(())
+    error
 }
 
 /// The hooks that run in the container, as its process will.
@@ -58,11 +61,7 @@ fn inside(container: &Container, record: &Record, signals: Option<&SignalFd>) ->
         .ok_or_else(|| OciError::NotRunning { id: record.id.clone(), status: Status::Stopped })?;
     let join = record.group()?.with(Cgroup::join)?;
     let state = record.state(Status::Created, pid_inside(record.pid()));
-    hooks::run_inside(
-        "startContainer",
-        &record.hooks.start_container,
-        &state,
-        (&process, target.as_fd(), &join),
-        signals,
-    )
+    let list = hook::of_spec(&record.hooks.start_container);
+    let place = Place::Inside { process: &process, target: target.as_fd(), join: &join };
+    hooks::run(At::StartContainer, &list, place, &state, signals)
 }

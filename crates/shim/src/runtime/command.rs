@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use berth_container::said::LastWords;
 use berth_sys::cgroup::Join;
 use berth_sys::process::{self, Exit};
 use berth_sys::spawn::{Child, Executable, Spawn};
@@ -16,8 +17,6 @@ use rustix::io::Errno;
 const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long one that is killed may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// As much of what it says is kept: its last words.
-const SAID: usize = 2 << 10;
 
 /// A program and its arguments.
 #[derive(Debug)]
@@ -71,7 +70,10 @@ impl Command {
         let failed =
             |what: &str, e: &dyn std::fmt::Display| Failed { how: format!("{what}: {e}"), said: None };
         let (said, errors) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
-        let mut said = Said::new(said.into(), given.unread).map_err(|e| failed("make a pipe", &e))?;
+        let unread = given.unread.iter().map(OwnedFd::try_clone);
+        let pipes: std::io::Result<Vec<OwnedFd>> = std::iter::once(Ok(said.into())).chain(unread).collect();
+        let said = pipes.and_then(LastWords::new);
+        let mut said = said.map_err(|e| failed("make a pipe", &e))?;
         // No device of the host's: crun gives its streams to the container's user, whatever they are.
         let (empty, _) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let [stdin, stdout, stderr] = given.stdio;
@@ -95,7 +97,7 @@ impl Command {
                 "it was not waited for any longer".to_owned()
             }
         };
-        Err(Failed { how, said: said.last_words() })
+        Err(Failed { how, said: said.last() })
     }
 
     /// Begins to run it.
@@ -124,7 +126,7 @@ enum Waited {
 }
 
 /// Waits for the end of the program, and listens to it meanwhile.
-fn wait(child: &Child, limit: Duration, said: &mut Said, cancels: &[BorrowedFd<'_>]) -> Waited {
+fn wait(child: &Child, limit: Duration, said: &mut LastWords, cancels: &[BorrowedFd<'_>]) -> Waited {
     let deadline = Instant::now() + limit;
     loop {
         // Also one that never stops talking, which always is readable, is late at some time.
@@ -134,7 +136,7 @@ fn wait(child: &Child, limit: Duration, said: &mut Said, cancels: &[BorrowedFd<'
         }
         let mut polled = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
         polled.extend(cancels.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
-        polled.extend(said.pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        polled.extend(said.pipes().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
         let ready = |polled: &[PollFd<'_>]| polled.iter().any(|fd| !fd.revents().is_empty());
         match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
             Ok(0) => return Waited::Late,
@@ -148,55 +150,6 @@ fn wait(child: &Child, limit: Duration, said: &mut Said, cancels: &[BorrowedFd<'
             Err(_) => return Waited::Late,
         }
     }
-}
-
-/// What a program says; the end of it is kept.
-struct Said {
-    /// Those that have not ended.
-    pipes: Vec<OwnedFd>,
-    kept: Vec<u8>,
-}
-
-impl Said {
-    fn new(own: OwnedFd, unread: &[OwnedFd]) -> std::io::Result<Self> {
-        let mut pipes = vec![own];
-        for pipe in unread {
-            pipes.push(pipe.try_clone()?);
-        }
-        for pipe in &pipes {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        Ok(Self { pipes, kept: Vec::new() })
-    }
-
-    /// Reads what is there, at most what a pipe holds.
-    fn listen(&mut self) {
-        let kept = &mut self.kept;
-        self.pipes.retain(|pipe| is_open_after(pipe, kept));
-    }
-
-    fn last_words(mut self) -> Option<String> {
-        self.listen();
-        let text = String::from_utf8_lossy(&self.kept).trim().to_owned();
-        Some(text).filter(|text| !text.is_empty())
-    }
-}
-
-/// Reads what is in a pipe and keeps the last of it; whether there may be more.
-fn is_open_after(pipe: &OwnedFd, kept: &mut Vec<u8>) -> bool {
-    let mut bytes = [0; 4 << 10];
-    for _ in 0..16 {
-        match rustix::io::read(pipe, &mut bytes) {
-            Ok(length @ 1..) => {
-                kept.extend_from_slice(&bytes[..length]);
-                let over = kept.len().saturating_sub(SAID);
-                kept.drain(..over);
-            }
-            Err(Errno::AGAIN | Errno::INTR) => return true,
-            Ok(0) | Err(_) => return false,
-        }
-    }
-    true
 }
 
 /// Kills the program and what it started in its session's group, and reaps it.

@@ -24,7 +24,7 @@ impl Driver for Runtime {
         let given = streams.as_ref().map(|fds| Streams { fds: fds.each_ref().map(|fd| fd.as_fd()), unread });
         let (made, unclaimed) = self.make(order.spaces, order.pid_space, given.as_ref())?;
         let (ends, terminal) = ends(pipes, made.console)?;
-        Ok(Created { pid: made.pid, pidfd: made.pidfd, ends, terminal, unclaimed })
+        Ok(Created { pid: made.pid, pidfd: made.pidfd, ends, terminal, unclaimed, notes: Vec::new() })
     }
 
     fn start(&self) -> Result<(), Failure> {

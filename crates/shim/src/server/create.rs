@@ -15,6 +15,7 @@ use super::{Pod, Server};
 use crate::container::{Asker, Container, Made};
 use crate::driver::Driver;
 use crate::foreign::Foreign;
+use crate::hooked::Hooked;
 use crate::making::Making;
 use crate::outcome::{self, Ended, failure, system};
 use crate::pump::{self, Note};
@@ -168,6 +169,7 @@ impl Server {
                 .foreign(&task)
                 .and_then(|shim| Foreign::new(task, shim, own, dir, self.notes.clone()))
                 .map(|made| Arc::new(made) as _),
+            Of::Hooked(hooked) => Hooked::new(hooked, own).map(|made| Arc::new(made) as _),
         };
         driver.map(Some).map_err(|e| system("make what a container is made by", &e))
     }

@@ -52,7 +52,7 @@ impl Server {
         let stdio = stdio(exec.tty, fds)?;
         let join = container.cgroup.join().map_err(|e| system("open the container's cgroup", &e))?;
         let timeout = (exec.timeout_ms > 0).then(|| Duration::from_millis(exec.timeout_ms));
-        let driver = container.driver.clone();
+        let driver = container.driver.clone().filter(|driver| driver.makes_sessions());
         let by_runtime = by_runtime(driver.is_some(), timeout)?;
         let cancel = by_runtime.as_ref().map(|by| by.cancel.clone());
         let by = driver.zip(cancel).map(|(driver, cancel)| (driver, exec.exec.clone(), cancel));

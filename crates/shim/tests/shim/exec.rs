@@ -55,7 +55,7 @@ fn time_that_runs_out_ends_the_whole_session_but_not_the_container() {
     let before = rig.processes();
     let (read, write) = std::io::pipe().unwrap();
     let script = ["/bin/sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000 & echo up; wait"];
-    let (exec, _) = rig.exec(&id, &script, 300, Some(write.into())).unwrap();
+    let (exec, _) = rig.exec(&id, &script, 3000, Some(write.into())).unwrap();
     assert_eq!(rig.client.event(), Event::ExecExited { exec, code: 137, timed_out: true });
     assert_eq!(output(read), "up\n", "no process holds the pipe any more");
     until("only the container is left", || rig.processes() == before);

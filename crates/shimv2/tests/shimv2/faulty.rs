@@ -118,7 +118,7 @@ fn a_program_that_is_not_there_is_not_found() {
 #[test]
 fn a_program_that_hangs_is_killed_with_all_it_started() {
     let script = "setsid sh -c 'echo $$ >stray; exec sleep 1000' &\nwhile [ ! -s stray ]; do :; done\n\
-                  echo $$ >self; echo thinking >&2; exec sleep 1000";
+                  echo thinking >&2; echo $$ >self; exec sleep 1000";
     let fake = Fake::new(script, SHORT);
     let (error, kind) = fake.start().unwrap_err();
     assert_eq!(kind, Kind::Timeout, "{error}");

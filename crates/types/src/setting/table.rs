@@ -189,6 +189,14 @@ pub const KEYS: &[Key] = &[
         help: "Directory with devices of the Container Device Interface, of which a later one counts more",
     },
     Key {
+        name: "hooks-dir",
+        value: "DIR",
+        form: Form::List,
+        standard: Standard::List(&["/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"]),
+        change: Change::Reload,
+        help: "Directory with OCI hooks as podman and CRI-O have it, of which a later one counts more",
+    },
+    Key {
         name: "handler",
         value: "NAME=PATH",
         form: Form::List,

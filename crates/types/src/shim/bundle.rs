@@ -11,15 +11,18 @@
 //! 0x101  Mapped    a container of a pod with a user namespace
 //! 0x102  Member    a container of a pod whose containers share a kernel of their own
 //! 0x103  Task      a container by a shim of containerd's protocol
+//! 0x104  Hooked    a container of the shim's own, with hooks
 //! ```
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::CodecError;
+use crate::hook::{Hook, Hooks};
 
 /// The first two bytes of such plans, little-endian: far from the versions of `berth-container`.
-pub const VERSIONS: [u16; 4] = [Bundle::VERSION, Mapped::VERSION, Member::VERSION, Task::VERSION];
+pub const VERSIONS: [u16; 5] =
+    [Bundle::VERSION, Mapped::VERSION, Member::VERSION, Task::VERSION, Hooked::VERSION];
 
 /// What is a plan by itself.
 pub trait Versioned: Serialize + DeserializeOwned {
@@ -45,6 +48,10 @@ impl Versioned for Member {
 
 impl Versioned for Task {
     const VERSION: u16 = 0x103;
+}
+
+impl Versioned for Hooked {
+    const VERSION: u16 = 0x104;
 }
 
 /// A container that a runtime makes from a bundle on the disk (OCI runtime-spec, bundle.md).
@@ -127,6 +134,35 @@ pub struct Task {
     pub cgroup_dirs: Vec<String>,
 }
 
+/// A container that the shim makes itself and that has hooks: they find it by a bundle, which nothing is made of. The descriptors
+/// are those of the plan within.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooked {
+    /// The plan of `berth-container`. Its root is a path.
+    pub plan: Vec<u8>,
+    /// The directory of the bundle and its configuration, for hooks to read; there is no runtime's program.
+    pub bundle: Bundle,
+    /// The hooks.
+    pub hooks: Hooks,
+    /// What hooks are told beside: the version of the specification, and the annotations.
+    pub oci_version: String,
+    /// The same, by name.
+    pub annotations: Vec<(String, String)>,
+}
+
+/// File name, in a [`Hooked`]'s bundle, of the [`Poststop`] that is to be done when the container is gone: written before its first
+/// hook runs, and removed when all have run. Encoded as the records of [`record`](super::record) are.
+pub const POSTSTOP: &str = "poststop";
+
+/// What is to be run when a container is gone, by its shim, or by the daemon where that is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poststop {
+    /// The hooks.
+    pub hooks: Vec<Hook>,
+    /// What they are told: the state of the container, as JSON.
+    pub state: Vec<u8>,
+}
+
 /// What a plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Container {
@@ -138,6 +174,8 @@ pub enum Container {
     Member(Member),
     /// A container by a shim that others wrote.
     Task(Task),
+    /// A container of the shim's own.
+    Hooked(Hooked),
 }
 
 /// A further process in such a container.
@@ -181,6 +219,7 @@ pub fn container(plan: &[u8]) -> Result<Container, CodecError> {
         Some(Mapped::VERSION) => decode(plan).map(Container::Mapped),
         Some(Member::VERSION) => decode(plan).map(Container::Member),
         Some(Task::VERSION) => decode(plan).map(Container::Task),
+        Some(Hooked::VERSION) => decode(plan).map(Container::Hooked),
         _ => decode(plan).map(Container::Plain),
     }
 }

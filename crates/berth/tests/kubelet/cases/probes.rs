@@ -13,11 +13,11 @@ spec:
   - name: c
     image: BUSYBOX
     command: [sh, -c, 'touch /tmp/alive; while :; do sleep 1; done']
-    livenessProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, failureThreshold: 2}
+    livenessProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 2}
   - name: fickle
     image: BUSYBOX
     command: [sh, -c, 'touch /tmp/alive; sleep 3; rm /tmp/alive; while :; do sleep 1; done']
-    livenessProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, failureThreshold: 2}
+    livenessProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 2}
 ",
     );
     let pod =

@@ -20,6 +20,7 @@ fn plan(args: &[&str], env: &[&str]) -> ProcessPlan {
         window: None,
         user_namespace: false,
         apparmor: None,
+        scheduling: None,
     }
 }
 

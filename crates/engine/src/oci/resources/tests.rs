@@ -9,6 +9,7 @@ pub(crate) fn host(accounts_swap: bool) -> HostFacts {
         hostname: String::new(),
         unified: false,
         accounts_swap,
+        limits_hugepages: true,
         selinux: false,
     }
 }
@@ -24,6 +25,19 @@ fn there_is_no_swap_beyond_the_limit_unless_it_is_asked_for() {
     assert_eq!(swap(None, None, true), None);
     assert_eq!(swap(Some(10), None, false), None);
     assert_eq!(swap(Some(10), Some(30), false), Some(30), "refused later, by name");
+}
+
+#[test]
+fn limits_of_huge_pages_are_none_where_nothing_could_keep_them() {
+    let pages = |limit| vec![HugepageLimit { page_size: "2MB".into(), limit }];
+    let asked = |limit| Resources { hugepages: pages(limit), ..Resources::default() };
+    let without = HostFacts { limits_hugepages: false, ..host(true) };
+    for limit in [0, 4 << 20] {
+        assert_eq!(cgroup(&asked(limit), Vec::new(), &host(true)).hugepages.len(), 1);
+        assert_eq!(cgroup(&asked(limit), Vec::new(), &without).hugepages, []);
+        let change = Change::of(&asked(0), &asked(limit), &without);
+        assert_eq!((&change.set.hugepages, &change.undo.hugepages), (&vec![], &vec![]));
+    }
 }
 
 #[test]

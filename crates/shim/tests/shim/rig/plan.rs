@@ -72,6 +72,7 @@ pub(crate) fn process(args: &[&str]) -> ProcessPlan {
         window: None,
         user_namespace: false,
         apparmor: None,
+        scheduling: None,
     }
 }
 
@@ -79,7 +80,7 @@ pub(super) fn rootfs(dir: &Path) {
     for name in ["bin", "dev", "proc", "tmp"] {
         std::fs::create_dir_all(dir.join(name)).unwrap();
     }
-    std::fs::copy("/bin/busybox", dir.join("bin/busybox")).unwrap();
+    berth_testkit::executable::copy("/bin/busybox", dir.join("bin/busybox"));
     for applet in
         ["sh", "cat", "sleep", "seq", "echo", "dd", "setsid", "stty", "ps", "kill", "head", "tail", "yes"]
     {

@@ -111,16 +111,18 @@ fn an_isolated_child_is_scheduled_as_any_other() {
 #[test]
 fn an_isolated_child_can_make_its_sibling() {
     let context =
-        ExecContext::new(&strings(&["/bin/sh"]), &strings(&["sh", "-c", "echo $PPID"]), &[], &[]).unwrap();
-    let ran = run(&context, (), |program, ()| {
+        ExecContext::new(&strings(&["/bin/sh"]), &strings(&["sh", "-c", "echo $$ $PPID"]), &[], &[]).unwrap();
+    let (code, said) = run(&context, (), |program, ()| {
         let sibling = fork_sibling(0, || program.execve(0).map_or(1, |_| 2));
         let Ok(sibling) = sibling else { return 95 };
         // It is not this process' to reap.
         i32::from(reap(sibling.pidfd.as_fd()).is_some())
     });
-    assert_eq!(ran, (0, format!("{}\n", std::process::id())));
-    // The sibling is this process' child: it is reaped here, whichever it was.
-    let _ = rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG);
+    let (sibling, parent) = said.trim().split_once(' ').expect("two numbers");
+    assert_eq!((code, parent), (0, std::process::id().to_string().as_str()));
+    // The sibling is this process' child: it is reaped here.
+    let sibling = rustix::process::Pid::from_raw(sibling.parse().expect("a number"));
+    rustix::process::waitpid(sibling, rustix::process::WaitOptions::empty()).expect("it is a child");
 }
 
 #[test]

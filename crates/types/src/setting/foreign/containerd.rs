@@ -142,9 +142,12 @@ pub(super) const KEYS: &[Foreign] = &[
     lacking("cri.unset_seccomp_profile", "a pod asks for its seccomp profile"),
     needless(
         "cri.tolerate_missing_hugetlb_controller",
-        "a limit of huge pages is refused only where it is asked for",
+        "limits of huge pages have no effect where the host has no such controller",
     ),
-    needless("cri.disable_hugetlb_controller", "a limit of huge pages is refused only where it is asked for"),
+    needless(
+        "cri.disable_hugetlb_controller",
+        "limits of huge pages have no effect where the host has no such controller",
+    ),
     lacking("cri.device_ownership_from_security_context", "devices have the owners of the host"),
     lacking("cri.ignore_image_defined_volumes", "volumes of images are made"),
     needless("cri.netns_mounts_under_state_dir", "namespaces are files of the state directory"),

@@ -44,6 +44,7 @@ pub(super) const KEYS: &[Foreign] = &[
     key("crio.runtime.log_level", "log-level", Level),
     lacking("crio.runtime.log_filter", "log-level takes a filter by module"),
     key("crio.runtime.cdi_spec_dirs", "cdi-dir", Same),
+    key("crio.runtime.hooks_dir", "hooks-dir", Same),
     key("crio.runtime.runtimes.*.runtime_path", "handler", Handler),
     needless("crio.runtime.runtimes.*.runtime_type", "the kind of a handler is found out"),
     needless("crio.runtime.runtimes.*.runtime_root", OWN_DIRECTORIES),
@@ -83,10 +84,6 @@ pub(super) const KEYS: &[Foreign] = &[
         "devices come by the CRI or by the Container Device Interface",
     ),
     lacking("crio.runtime.device_ownership_from_security_context", "devices have the owners of the host"),
-    lacking(
-        "crio.runtime.hooks_dir",
-        "hooks come by the Container Device Interface, for handlers that have them",
-    ),
     lacking("crio.runtime.default_mounts_file", "a pod asks for its mounts"),
     lacking("crio.runtime.pids_limit", "the kubelet's podPidsLimit is the limit"),
     lacking("crio.runtime.log_size_max", "the kubelet turns logs over"),

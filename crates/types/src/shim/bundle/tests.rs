@@ -16,7 +16,7 @@ fn a_plan_comes_back_and_is_told_from_the_others() {
     assert_eq!(decode::<Bundle>(&plan), Ok(bundle));
     let process = Process { text: "{}".to_owned() };
     assert_eq!(decode::<Process>(&encode(&process).unwrap()), Ok(process));
-    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[4, 1, 7], &plan[1..]] {
+    for other in [&[][..], &[0], &[1, 0, 7], &[0, 2, 7], &[5, 1, 7], &plan[1..]] {
         assert!(!is_bundle(other), "{other:?}");
         assert!(decode::<Bundle>(other).is_err(), "{other:?}");
         assert!(container(other).is_err(), "{other:?}");
@@ -59,6 +59,43 @@ fn every_version_is_what_it_was() {
     check(&member, "0201022f72022f640001022f6301022d6f022f72022f640200017b0100");
     let task = Task { container: bundle(Namespace::Uts), cgroup_dirs: vec!["/c".to_owned()] };
     check(&task, "0301022f72022f640200017b010201022f63");
+    let hook = |path: &str| Hook { path: path.to_owned(), args: Vec::new(), env: None, timeout_s: None };
+    let whole = Hook {
+        args: vec!["a".to_owned()],
+        env: Some(vec!["E=1".to_owned()]),
+        timeout_s: Some(5),
+        ..hook("/1")
+    };
+    let hooks = Hooks {
+        prestart: vec![whole],
+        create_runtime: vec![hook("/2")],
+        create_container: vec![hook("/3")],
+        start_container: vec![hook("/4")],
+        poststart: vec![hook("/5")],
+        poststop: vec![hook("/6")],
+    };
+    let hooked = Hooked {
+        plan: vec![1, 0, 9],
+        bundle: bundle(Namespace::Ipc),
+        hooks,
+        oci_version: "1.0.2".to_owned(),
+        annotations: vec![("k".to_owned(), "v".to_owned())],
+    };
+    let fixture = concat!(
+        "0401",
+        "03010009",
+        "022f72022f640200017b0101",
+        "01022f3101016101010345",
+        "3d310105",
+        "01022f32000000",
+        "01022f33000000",
+        "01022f34000000",
+        "01022f35000000",
+        "01022f36000000",
+        "05312e302e32",
+        "01016b0176",
+    );
+    check(&hooked, fixture);
 }
 
 /// Each is told by its version, and is no other.
