@@ -252,7 +252,8 @@ fn inside(
         run::Stdio::Fds { stdin: Some(input.into()), stdout: Some(said.into()), stderr: Some(errors.into()) };
     let bytes = |list: &[String]| list.iter().map(|s| s.clone().into_bytes()).collect::<Vec<_>>();
     let mut plan = process.clone();
-    plan.args = if hook.args.is_empty() { bytes(std::slice::from_ref(&hook.path)) } else { bytes(&hook.args) };
+    plan.args =
+        if hook.args.is_empty() { bytes(std::slice::from_ref(&hook.path)) } else { bytes(&hook.args) };
     if let Some(env) = &hook.env {
         plan.env = bytes(env);
     }

@@ -308,12 +308,8 @@ impl Work {
 
     async fn snapshot(&self, image: &Image, volumes: &[Digest]) -> Result<Snapshot, EngineError> {
         let since = Instant::now();
-        let snapshot = self
-            .shared
-            .images
-            .snapshot(&self.id, &image.id, volumes)
-            .await
-            .map_err(|e| EngineError::failed("make the container's snapshot", e))?;
+        let made = self.shared.images.snapshot(&self.id, &image.id, volumes).await;
+        let snapshot = made.map_err(|e| EngineError::failed("make the container's snapshot", e))?;
         if let Some(bytes) = self.config.storage_limit {
             super::storage::limit(&self.shared, &self.id, bytes).await?;
         }
