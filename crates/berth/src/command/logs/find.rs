@@ -5,15 +5,16 @@ use anyhow::{Context as _, bail};
 use crate::api;
 use crate::client::{Client, told};
 
+/// What a name means.
+async fn inspected(client: &mut Client, name: &str) -> anyhow::Result<serde_json::Value> {
+    let asked = api::InspectRequest { target: name.to_owned(), object: false };
+    let answer = client.inspect(asked).await.map_err(told)?;
+    Ok(serde_json::from_str(&answer.into_inner().json)?)
+}
+
 /// The container that a name means: the newest attempt.
 pub(in crate::command) async fn find(client: &mut Client, name: &str) -> anyhow::Result<api::Container> {
-    let json = client
-        .inspect(api::InspectRequest { target: name.to_owned(), object: false })
-        .await
-        .map_err(told)?
-        .into_inner()
-        .json;
-    let found: serde_json::Value = serde_json::from_str(&json)?;
+    let found = inspected(client, name).await?;
     let id = match found["kind"].as_str() {
         Some("Container") => found["id"].as_str().map(str::to_owned),
         Some("Pod") => only(&found, name)?,
@@ -27,13 +28,7 @@ pub(in crate::command) async fn find(client: &mut Client, name: &str) -> anyhow:
 
 /// The newest attempt of each container of the pod that a name means, those first that were made first.
 pub(super) async fn all(client: &mut Client, name: &str) -> anyhow::Result<Vec<api::Container>> {
-    let json = client
-        .inspect(api::InspectRequest { target: name.to_owned(), object: false })
-        .await
-        .map_err(told)?
-        .into_inner()
-        .json;
-    let found: serde_json::Value = serde_json::from_str(&json)?;
+    let found = inspected(client, name).await?;
     let id = match found["kind"].as_str() {
         Some("Pod") => found["id"].as_str(),
         Some("Container") => found["pod"].as_str(),
